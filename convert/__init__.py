@@ -1,0 +1,7 @@
+"""The one writer: a checkpoint directory in, one quantised GGUF out."""
+
+from glm_gguf.convert.conversion import Conversion, convert
+from glm_gguf.convert.options import ConvertOptions, TypeChoices
+from glm_gguf.convert.plan import Plan, TensorPlan, make_plan
+
+__all__ = ["Conversion", "ConvertOptions", "Plan", "TensorPlan", "TypeChoices", "convert", "make_plan"]

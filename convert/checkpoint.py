@@ -1,0 +1,96 @@
+"""A checkpoint directory: which tensors it holds and where, validated before a weight is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from glm_gguf.convert.config import Glm4Config
+from glm_gguf.convert.json_file import read_object
+from glm_gguf.convert.safetensors_file import StoredTensor, read_header
+from glm_gguf.errors import ShardError, SourceError
+
+INDEX = "model.safetensors.index.json"
+STORAGE: Mapping[str, npt.DTypeLike] = {"BF16": "<u2", "F16": "<f2", "F32": "<f4"}
+"""dtypes a weight may have, with the numpy type that maps its bytes (bf16 as its bit pattern)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A directory whose config is valid and whose safetensors headers agree with one another."""
+
+    directory: Path
+    config: Glm4Config
+    tensors: Mapping[str, StoredTensor]
+
+    @classmethod
+    def open(cls, directory: Path, *, weights: bool = True) -> Checkpoint:
+        """Read config.json and, with `weights`, every safetensors header; raises SourceError."""
+        if not directory.is_dir():
+            kind = "is not a directory" if directory.exists() else "does not exist"
+            raise SourceError(kind, where=directory, fix="name the directory that holds config.json")
+        config = Glm4Config.read(directory / "config.json")
+        return cls(directory, config, _collect(directory) if weights else {})
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The safetensors files that hold the tensors, in name order."""
+        return tuple(sorted({tensor.path for tensor in self.tensors.values()}))
+
+
+def map_tensor(tensor: StoredTensor) -> npt.NDArray[np.generic]:
+    """Memory-map a weight, shape as stored; bf16 comes as uint16 bit patterns. Nothing is read yet."""
+    return np.memmap(tensor.path, STORAGE[tensor.dtype], "r", tensor.offset, tensor.shape)
+
+
+def _collect(directory: Path) -> dict[str, StoredTensor]:
+    index = directory / INDEX
+    weight_map = _read_index(index) if index.exists() else None
+    if weight_map is None:
+        paths = sorted(directory.glob("*.safetensors"))
+        if not paths:
+            raise SourceError("holds no *.safetensors file", where=directory, fix="fetch the weights")
+    else:
+        paths = [directory / name for name in sorted(set(weight_map.values()))]
+    tensors: dict[str, StoredTensor] = {}
+    for path in paths:
+        if not path.is_file():
+            raise ShardError("this shard is missing", where=path, fix=f"{INDEX} names it: fetch it")
+        for name, tensor in read_header(path).items():
+            if name in tensors:
+                raise ShardError(
+                    f"tensor {name!r} stands in {tensors[name].path.name} too",
+                    where=path,
+                    fix="keep one of the two files",
+                )
+            tensors[name] = tensor
+    if weight_map is not None:
+        _check_index(weight_map, tensors, index)
+    return tensors
+
+
+def _read_index(path: Path) -> dict[str, str]:
+    weight_map = read_object(path, ShardError).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ShardError("weight_map is missing or empty", where=path, fix="fetch the index again")
+    for name, shard in weight_map.items():
+        plain = isinstance(shard, str) and shard == Path(shard).name and shard.endswith(".safetensors")
+        if not plain:
+            raise ShardError(f"{shard!r} is no name of a shard (tensor {name!r})", where=path)
+    return weight_map
+
+
+def _check_index(weight_map: Mapping[str, str], tensors: Mapping[str, StoredTensor], index: Path) -> None:
+    for name, shard in weight_map.items():
+        if name not in tensors:
+            raise ShardError(f"tensor {name!r} is not in {shard}", where=index, fix="index and shards differ: refetch")
+        if tensors[name].path.name != shard:
+            found = tensors[name].path.name
+            raise ShardError(f"tensor {name!r} is in {found}, not in {shard}", where=index, fix="fetch the index again")
+    if len(tensors) > len(weight_map):
+        extra = next(name for name in tensors if name not in weight_map)
+        raise ShardError(f"tensor {extra!r} of {tensors[extra].path.name} is not listed", where=index)

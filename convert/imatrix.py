@@ -1,0 +1,141 @@
+"""Importance matrices: mean squared activations per column of a matrix, as llama-imatrix writes them.
+
+Two forms: GGUF (tensors NAME.in_sum2 and NAME.counts) and the older .dat, which is a count and then
+per entry: name length, name, calls, number of values, values × calls; at the end the chunk count and
+the dataset's name. Source: common/imatrix-loader.cpp and tools/quantize/quantize.cpp of llama.cpp.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from glm_gguf.errors import ImatrixError
+from glm_gguf.gguf_file.header import GgufHeader
+from glm_gguf.gguf_file.values import TextArray, integer, text
+
+Floats = npt.NDArray[np.float32]
+MAX_NAME = 1024
+REMAKE = "make it again with llama-imatrix"
+
+
+@dataclass(frozen=True, slots=True)
+class Imatrix:
+    """Per GGUF tensor name the importance (columns,) of its columns; how and on what it was computed."""
+
+    path: Path
+    entries: Mapping[str, Floats]
+    n_chunks: int
+    datasets: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Imatrix:
+        """Read either form; raises ImatrixError, or GgufError for a malformed GGUF."""
+        try:
+            with path.open("rb") as file:
+                magic = file.read(4)
+            found = _read_gguf(path) if magic == b"GGUF" else _read_dat(path)
+        except OSError as problem:
+            raise ImatrixError(f"cannot be read: {problem.strerror}", where=path) from None
+        for name, values in found.entries.items():
+            if not np.isfinite(values).all():
+                raise ImatrixError(f"entry {name!r} holds NaN or infinity", where=path, fix=REMAKE)
+        return found
+
+    def columns(self, name: str, n_columns: int) -> Floats | None:
+        """The importance of a tensor's columns, None where there is no entry; raises on another width."""
+        values = self.entries.get(name)
+        if values is not None and values.size != n_columns:
+            if name == "token_embd.weight":  # llama.cpp passes over this one
+                return None
+            raise ImatrixError(
+                f"entry {name!r} has {values.size} values, the tensor {n_columns} columns",
+                where=self.path,
+                fix="it was made for another model",
+            )
+        return values
+
+
+def _read_gguf(path: Path) -> Imatrix:
+    header = GgufHeader.read(path)
+    if text(header.metadata, "general.type") != "imatrix":
+        raise ImatrixError("this GGUF holds no importance matrix", where=path, fix=REMAKE)
+    data = np.memmap(path, np.uint8, "r")
+    arrays: dict[str, Floats] = {}
+    for tensor in header.tensors:
+        if tensor.type.name != "f32":
+            raise ImatrixError(f"tensor {tensor.name!r} is {tensor.type.name}, not f32", where=path, fix=REMAKE)
+        arrays[tensor.name] = np.frombuffer(data[tensor.offset : tensor.offset + tensor.n_bytes].tobytes(), "<f4")
+    entries = {
+        name.removesuffix(".in_sum2"): _mean(name, sums, arrays, path)
+        for name, sums in arrays.items()
+        if name.endswith(".in_sum2")
+    }
+    if not entries:
+        raise ImatrixError("it holds no entry", where=path, fix=REMAKE)
+    datasets = header.metadata.get("imatrix.datasets")
+    names = datasets.items if isinstance(datasets, TextArray) else ()
+    return Imatrix(path, entries, integer(header.metadata, "imatrix.chunk_count") or 0, names)
+
+
+def _mean(name: str, sums: Floats, arrays: Mapping[str, Floats], path: Path) -> Floats:
+    counts = arrays.get(name.removesuffix(".in_sum2") + ".counts")
+    if counts is None or counts.size != 1:
+        raise ImatrixError(f"{name!r} has no single count beside it", where=path, fix="experts do not occur in GLM-4")
+    # a matrix that no token reached weighs all columns alike
+    return sums / counts[0] if counts[0] > 0 else np.ones_like(sums)
+
+
+def _read_dat(path: Path) -> Imatrix:
+    cursor = _Cursor(path.read_bytes(), path)
+    entries: dict[str, Floats] = {}
+    count = cursor.integer("number of entries")
+    if count < 1:
+        raise ImatrixError(f"{count} entries", where=path, fix="this is no importance matrix")
+    for _ in range(count):
+        name = cursor.text(cursor.integer("name length"))
+        calls = cursor.integer(f"calls of {name!r}")
+        values = cursor.floats(cursor.integer(f"values of {name!r}"))
+        entries[name] = values / np.float32(calls) if calls > 0 else values
+    if cursor.finished:  # files before 2024-01 end here
+        return Imatrix(path, entries, 0, ())
+    chunks = cursor.integer("chunk count")
+    datasets = () if cursor.finished else (cursor.text(cursor.integer("dataset length")),)
+    return Imatrix(path, entries, chunks, datasets)
+
+
+class _Cursor:
+    """Reads a .dat front to back; every length is checked against what is left."""
+
+    def __init__(self, data: bytes, path: Path) -> None:
+        self._data, self._path, self._at = data, path, 0
+
+    @property
+    def finished(self) -> bool:
+        return self._at == len(self._data)
+
+    def integer(self, what: str) -> int:
+        (value,) = struct.unpack("<i", self._take(4, what))
+        return int(value)
+
+    def text(self, length: int) -> str:
+        if length > MAX_NAME:
+            raise ImatrixError(f"a name of {length} bytes", where=self._path, fix="this is no importance matrix")
+        try:
+            return self._take(length, "a name").decode("utf-8")
+        except UnicodeDecodeError:
+            raise ImatrixError(f"a name at byte {self._at} is not UTF-8", where=self._path, fix=REMAKE) from None
+
+    def floats(self, n: int) -> Floats:
+        return np.frombuffer(self._take(4 * n, f"{n} values"), "<f4")
+
+    def _take(self, n: int, what: str) -> bytes:
+        if n < 0 or n > len(self._data) - self._at:
+            raise ImatrixError(f"{what} pass the end at byte {self._at}", where=self._path, fix=REMAKE)
+        self._at += n
+        return self._data[self._at - n : self._at]

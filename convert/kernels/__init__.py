@@ -1,0 +1,1 @@
+"""Quantisers: ggml's own, reached through ctypes."""

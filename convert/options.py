@@ -1,0 +1,54 @@
+"""What a user may ask of a conversion: one value, one default a field."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from glm_gguf.errors import RequestError
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class TypeChoices:
+    """Which GGML type each tensor gets: the file type's recipe, and what departs from it."""
+
+    type: str = "Q4_K_M"
+    imatrix: Path | None = None
+    tensor_types: tuple[tuple[str, str], ...] = ()
+    """(regular expression over GGUF names, type): the first match wins over the recipe."""
+    output_tensor: str | None = None
+    token_embedding: str | None = None
+    pure: bool = False
+    """Every matrix gets the base type, no mix."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertOptions:
+    """Everything `convert` can be asked for beside source and output."""
+
+    types: TypeChoices = field(default_factory=TypeChoices)
+    yarn: float | None = None
+    """Factor by which YaRN stretches the context."""
+    split_max_bytes: int | None = None
+    """Most bytes of tensor data in one file; None writes a single file."""
+    name: str | None = None
+    metadata: Path | None = None
+    """JSON file of general.* keys that override what the checkpoint says."""
+    vocab_only: bool = False
+    threads: int = field(default_factory=usable_cpus)
+    force: bool = False
+    """Replace an existing output."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threads <= 1024:
+            raise RequestError(f"{self.threads} threads", where="--threads", fix="1 to 1024 can be asked for")
+        if self.yarn is not None and not 1 < self.yarn <= 64:
+            raise RequestError(f"factor {self.yarn}", where="--yarn", fix="above 1, up to 64; the cards advise 4")
+        if self.split_max_bytes is not None and self.split_max_bytes < 1:
+            raise RequestError(f"{self.split_max_bytes} bytes", where="--split-max-size", fix="give 500M or 4G, say")

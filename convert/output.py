@@ -1,0 +1,85 @@
+"""Output files that appear by rename only, complete and flushed to disk, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedWriter
+from pathlib import Path
+
+from glm_gguf.errors import OutputError, RequestError
+
+SHARD_NAME = "{stem}-{number:05d}-of-{count:05d}.gguf"  # gguf-split's convention
+
+
+def output_paths(out: Path | None, default_name: str, count: int) -> tuple[Path, ...]:
+    """Where each of `count` files goes; `out` is a file, a directory, or None for the current directory."""
+    out = out or Path()
+    path = out / default_name if out.is_dir() else out
+    if path.suffix != ".gguf":
+        raise RequestError(
+            f"{path.name!r} does not end in .gguf", where="--out", fix="name a .gguf file or a directory"
+        )
+    if count == 1:
+        return (path,)
+    return tuple(path.with_name(SHARD_NAME.format(stem=path.stem, number=n, count=count)) for n in range(1, count + 1))
+
+
+def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, *, force: bool) -> None:
+    """Refuse, before anything is written, what would lose a file or run out of space; raises OutputError."""
+    for path in paths:
+        if any(path.exists() and source.exists() and path.samefile(source) for source in sources):
+            raise OutputError("this is a file of the source", where=path, fix="choose another output")
+        if path.exists() and not force:
+            raise OutputError("exists already", where=path, fix="choose another output, or give --force")
+        if path.is_dir():
+            raise OutputError("this is a directory", where=path, fix="choose another output")
+    directory = paths[0].parent
+    if not directory.is_dir():
+        raise OutputError("there is no such directory", where=directory, fix="make it first")
+    free = shutil.disk_usage(directory).free
+    if free < n_bytes:
+        raise OutputError(
+            f"{n_bytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free", where=directory, fix="make room"
+        )
+
+
+@contextmanager
+def open_outputs(paths: Sequence[Path]) -> Iterator[list[BufferedWriter]]:
+    """Open a `.part` file beside each path; rename all on success, remove all on any failure."""
+    parts = [path.with_name(path.name + ".part") for path in paths]
+    opened: list[BufferedWriter] = []
+    try:
+        try:
+            opened.extend(part.open("wb") for part in parts)
+            yield opened
+            for file in opened:
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
+            for part, path in zip(parts, paths, strict=True):
+                part.replace(path)
+        except OSError as problem:
+            raise _explained(problem, paths[0]) from None
+    finally:
+        for file, part in zip(opened, parts, strict=False):
+            _discard(file, part)
+
+
+def _discard(file: BufferedWriter, part: Path) -> None:
+    try:
+        file.close()
+    except OSError:  # the flush of a full disk; the file goes away all the same
+        pass
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _explained(problem: OSError, path: Path) -> OutputError:
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError("no space is left", where=path.parent, fix="make room; nothing was kept")
+    reason = problem.strerror or str(problem)
+    return OutputError(f"cannot be written: {reason}", where=problem.filename or path, fix="nothing was kept")

@@ -1,0 +1,160 @@
+"""The plan of a conversion: every tensor's type, size and file, decided before a weight is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+
+from gguf import GGMLQuantizationType as Type
+from gguf import Metadata, naming_convention
+
+from glm_gguf.convert.assignment import Assigner, Overrides
+from glm_gguf.convert.checkpoint import Checkpoint
+from glm_gguf.convert.file_types import file_type, tensor_bytes
+from glm_gguf.convert.imatrix import Floats, Imatrix
+from glm_gguf.convert.metadata import KeyValues, MetadataSource, Naming, key_values, model_card, stretched
+from glm_gguf.convert.options import ConvertOptions
+from glm_gguf.convert.recipes import ABORTS_WITHOUT_IMATRIX, NEEDS_IMATRIX, FileType
+from glm_gguf.convert.tensors import SourceTensor, source_tensors
+from glm_gguf.convert.vocab import Vocabulary
+from glm_gguf.errors import ImatrixError
+from glm_gguf.variant import Variant
+
+
+@dataclass(frozen=True, slots=True)
+class TensorPlan:
+    """One tensor's way: from where, to which type, weighed by which importance (columns,)."""
+
+    source: SourceTensor
+    type: Type
+    importance: Floats | None
+
+    @property
+    def name(self) -> str:
+        """Its name in the GGUF."""
+        return self.source.gguf_name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Row-major shape, the same in source and GGUF."""
+        return self.source.shape
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes in the GGUF, without alignment."""
+        return tensor_bytes(self.type, self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole conversion, decided: `files` holds the tensors of each file to be written."""
+
+    checkpoint: Checkpoint
+    variant: Variant
+    file_type: FileType
+    metadata: KeyValues
+    files: tuple[tuple[TensorPlan, ...], ...]
+    default_name: str
+
+    @property
+    def tensors(self) -> tuple[TensorPlan, ...]:
+        """All tensors, in the order they are written."""
+        return tuple(tensor for file in self.files for tensor in file)
+
+    @property
+    def n_params(self) -> int:
+        """Number of weights."""
+        return sum(prod(tensor.shape) for tensor in self.tensors)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of tensor data."""
+        return sum(tensor.n_bytes for tensor in self.tensors)
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Average over all tensors; 0 for a vocabulary alone."""
+        return 8 * self.n_bytes / self.n_params if self.n_params else 0.0
+
+
+def make_plan(source: Path, options: ConvertOptions) -> Plan:
+    """Read headers, tokenizer and importance matrix, and decide everything; raises GlmGgufError."""
+    file = file_type(options.types.type)
+    checkpoint = Checkpoint.open(source, weights=not options.vocab_only)
+    vocabulary = Vocabulary.read(source, checkpoint.config.vocab_size)
+    imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
+    tensors = () if options.vocab_only else _tensor_plans(checkpoint, file, options, imatrix)
+    described = MetadataSource(
+        directory=source,
+        config=checkpoint.config,
+        vocabulary=vocabulary,
+        n_params=sum(prod(tensor.shape) for tensor in tensors),
+        naming=Naming(options.name, options.metadata),
+    )
+    if options.yarn is not None:
+        scaling = stretched(checkpoint.config, vocabulary.variant, options.yarn)
+        reach = int(checkpoint.config.max_position * options.yarn)
+        described = replace(described, config=replace(checkpoint.config, rope_scaling=scaling, max_position=reach))
+    card = model_card(described)
+    return Plan(
+        checkpoint=checkpoint,
+        variant=vocabulary.variant,
+        file_type=file,
+        metadata=key_values(described, card, file, imatrix),
+        files=_split(tensors, options.split_max_bytes),
+        default_name=_default_name(card, file, options.vocab_only),
+    )
+
+
+def _tensor_plans(
+    checkpoint: Checkpoint, file: FileType, options: ConvertOptions, imatrix: Imatrix | None
+) -> tuple[TensorPlan, ...]:
+    config = checkpoint.config
+    sources = source_tensors(checkpoint)
+    assigner = Assigner(file, Overrides.parse(options.types), config.n_heads // config.n_kv_heads, imatrix is not None)
+    types = assigner.assign({tensor.gguf_name: tensor.shape for tensor in sources})
+    plans = []
+    for tensor in sources:
+        matrix = imatrix is not None and len(tensor.shape) > 1
+        importance = imatrix.columns(tensor.gguf_name, tensor.shape[-1]) if imatrix and matrix else None
+        plan = TensorPlan(tensor, types[tensor.gguf_name], importance)
+        _check_importance(plan, file, imatrix)
+        plans.append(plan)
+    return tuple(plans)
+
+
+def _check_importance(plan: TensorPlan, file: FileType, imatrix: Imatrix | None) -> None:
+    """tensor_requires_imatrix of llama-quant.cpp, and the types on which ggml would abort."""
+    if plan.importance is not None:
+        return
+    ends = plan.name in ("token_embd.weight", "output.weight")
+    low_bit = plan.type in NEEDS_IMATRIX or (plan.type is Type.Q2_K and file.name == "Q2_K_S")
+    if plan.type in ABORTS_WITHOUT_IMATRIX or (low_bit and not ends):
+        raise ImatrixError(
+            f"{plan.name} as {plan.type.name} needs an importance matrix"
+            + ("" if imatrix is None else f", and {imatrix.path.name} has no entry for it"),
+            where=f"--type {file.name}",
+            fix="give --imatrix FILE, made by llama-imatrix",
+        )
+
+
+def _split(tensors: tuple[TensorPlan, ...], max_bytes: int | None) -> tuple[tuple[TensorPlan, ...], ...]:
+    """Files of at most `max_bytes` of tensor data each; a larger tensor gets a file of its own."""
+    files: list[list[TensorPlan]] = [[]]
+    filled = 0
+    for tensor in tensors:
+        if max_bytes is not None and files[-1] and filled + tensor.n_bytes > max_bytes:
+            files.append([])
+            filled = 0
+        files[-1].append(tensor)
+        filled += tensor.n_bytes
+    return tuple(tuple(file) for file in files)
+
+
+def _default_name(card: Metadata, file: FileType, vocab_only: bool) -> str:
+    """The field's convention: basename, size, fine-tune, version, type."""
+    parts = (card.name, card.basename, card.finetune, card.version)
+    if vocab_only:
+        return f"{naming_convention(*parts, None, None, 'vocab')}.gguf"
+    return f"{naming_convention(*parts, card.size_label, file.name)}.gguf"

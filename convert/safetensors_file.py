@@ -1,0 +1,98 @@
+"""One safetensors file: its header, checked completely before a byte of a tensor is used.
+
+Layout (safetensors format): u64 little-endian header length N, N bytes of JSON
+{name: {dtype, shape, data_offsets: [begin, end]}}, then the tensors' bytes without gaps.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from glm_gguf.convert.json_file import parse_object
+from glm_gguf.errors import ShardError
+
+MAX_HEADER_BYTES = 100_000_000  # the bound of the reference implementation
+ITEM_BYTES = {
+    **dict.fromkeys(("F64", "I64", "U64"), 8),
+    **dict.fromkeys(("F32", "I32", "U32"), 4),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
+    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2"), 1),
+}
+REFETCH = "the file is damaged or incomplete: fetch it again"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """Where a tensor lies: `offset` and `n_bytes` within the file `path`, row-major `shape`."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    path: Path
+    offset: int
+    n_bytes: int
+
+
+def read_header(path: Path) -> dict[str, StoredTensor]:
+    """Read and check the header of the safetensors file at `path`; raises ShardError."""
+    try:
+        with path.open("rb") as file:
+            file_bytes = file.seek(0, 2)
+            file.seek(0)
+            prefix = file.read(8)
+            if len(prefix) < 8:
+                raise ShardError(f"{file_bytes} bytes are no safetensors file", where=path, fix=REFETCH)
+            (length,) = struct.unpack("<Q", prefix)
+            if length > min(MAX_HEADER_BYTES, file_bytes - 8):
+                raise ShardError(
+                    f"the header claims {length} bytes, the file has {file_bytes}", where=path, fix=REFETCH
+                )
+            header = parse_object(file.read(length), f"{path} (header)", ShardError)
+    except OSError as problem:
+        raise ShardError(f"cannot be read: {problem.strerror}", where=path) from None
+    header.pop("__metadata__", None)
+    data_start = 8 + length
+    tensors = {name: _stored(name, entry, path, data_start) for name, entry in header.items()}
+    _check_extent(list(tensors.values()), data_start, file_bytes, path)
+    return tensors
+
+
+def _stored(name: str, entry: Any, path: Path, data_start: int) -> StoredTensor:
+    where = f"{path}, tensor {name[:120]!r}"
+    if not isinstance(entry, dict):
+        raise ShardError("its entry is no JSON object", where=where, fix=REFETCH)
+    dtype = entry.get("dtype")
+    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
+        raise ShardError(f"unknown dtype {dtype!r}", where=where, fix="bf16, f16 or f32 is needed")
+    shape, offsets = _naturals(entry, "shape", where), _naturals(entry, "data_offsets", where)
+    if len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise ShardError(f"impossible data_offsets {offsets!r}", where=where, fix=REFETCH)
+    n_bytes = offsets[1] - offsets[0]
+    if n_bytes != prod(shape) * ITEM_BYTES[dtype]:
+        raise ShardError(f"{n_bytes} bytes do not hold {dtype} {shape}", where=where, fix=REFETCH)
+    return StoredTensor(name, dtype, tuple(shape), path, data_start + offsets[0], n_bytes)
+
+
+def _naturals(entry: dict[str, Any], key: str, where: str) -> list[int]:
+    value = entry.get(key)
+    if not isinstance(value, list) or not all(type(item) is int and 0 <= item < 2**63 for item in value):
+        raise ShardError(f"impossible {key} {str(value)[:80]}", where=where, fix=REFETCH)
+    return value
+
+
+def _check_extent(tensors: list[StoredTensor], data_start: int, file_bytes: int, path: Path) -> None:
+    """The tensors must tile the data exactly: no gap, no overlap, nothing past or short of the end."""
+    tensors.sort(key=lambda tensor: (tensor.offset, tensor.n_bytes))
+    ends = [data_start, *(tensor.offset + tensor.n_bytes for tensor in tensors)]
+    for end, tensor in zip(ends, tensors, strict=False):
+        if tensor.offset != end:
+            kind = "a gap" if tensor.offset > end else "an overlap"
+            raise ShardError(f"{kind} before tensor {tensor.name[:120]!r}", where=path, fix=REFETCH)
+    assert all(a <= b for a, b in pairwise(ends))
+    if ends[-1] != file_bytes:
+        raise ShardError(f"the tensors end at byte {ends[-1]}, the file at byte {file_bytes}", where=path, fix=REFETCH)

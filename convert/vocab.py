@@ -1,0 +1,123 @@
+"""The vocabulary as a GGUF stores it: token texts, types, merges, special ids, chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gguf import TokenType
+
+from glm_gguf.convert.json_file import read_object
+from glm_gguf.convert.tokenizer_json import Bpe, read_bpe
+from glm_gguf.errors import TokenizerError
+from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, GMASK, OBSERVATION, SOP, SYSTEM, USER
+from glm_gguf.variant import Variant, detect_variant
+
+REQUIRED = (END_OF_TEXT, GMASK, SOP, SYSTEM, USER, ASSISTANT, OBSERVATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Tokens by id, padded to the model's vocab_size with unused ones, and what goes with them."""
+
+    tokens: tuple[str, ...]
+    types: tuple[int, ...]
+    merges: tuple[str, ...]
+    special_ids: Mapping[str, int]
+    """GGUF's kinds (eos, eot, eom …) → id."""
+    chat_template: str | None
+    named_templates: Mapping[str, str]
+    """Further templates by name, where tokenizer_config.json lists several."""
+
+    @property
+    def variant(self) -> Variant:
+        """Chat, Z1, Rumination or base, by the chat template."""
+        return detect_variant(self.chat_template)
+
+    @classmethod
+    def read(cls, directory: Path, vocab_size: int) -> Vocabulary:
+        """Read the tokenizer files of a checkpoint; raises TokenizerError."""
+        bpe = read_bpe(directory)
+        config_path = directory / "tokenizer_config.json"
+        config = read_object(config_path, TokenizerError) if config_path.exists() else {}
+        added = {token.content: token.id for token in bpe.added}
+        for token in REQUIRED:
+            if token not in added:
+                raise TokenizerError(f"{token} is not among the added tokens", where=directory, fix="GLM-4-0414 has it")
+        tokens, types = _token_list(bpe, vocab_size, directory)
+        templates = _templates(directory, config)
+        return cls(
+            tokens=tokens,
+            types=types,
+            merges=bpe.merges,
+            special_ids=_special_ids(config, added),
+            chat_template=templates.pop("default", None),
+            named_templates=templates,
+        )
+
+
+def _token_list(bpe: Bpe, vocab_size: int, directory: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    tokens: list[str | None] = [None] * vocab_size
+    types = [int(TokenType.UNUSED)] * vocab_size
+    entries = [(id_, text, TokenType.NORMAL) for text, id_ in bpe.vocab.items()]
+    for added in bpe.added:
+        control = added.special or (added.content.startswith("<|") and added.content.endswith("|>"))
+        entries.append((added.id, added.content, TokenType.CONTROL if control else TokenType.USER_DEFINED))
+    for id_, text, type_ in entries:
+        if id_ >= vocab_size:
+            raise TokenizerError(
+                f"token {text!r} has id {id_}, config.json's vocab_size is {vocab_size}",
+                where=directory,
+                fix="the tokenizer belongs to another model",
+            )
+        if tokens[id_] not in (None, text):
+            raise TokenizerError(f"id {id_} is both {tokens[id_]!r} and {text!r}", where=directory)
+        tokens[id_], types[id_] = text, int(type_)
+    return tuple(f"[PAD{id_}]" if text is None else text for id_, text in enumerate(tokens)), tuple(types)
+
+
+def _special_ids(config: Mapping[str, Any], added: Mapping[str, int]) -> dict[str, int]:
+    """The stock converter's ids, and `<|observation|>` as end of message.
+
+    Without eom_token_id, generic runtimes do not stop after a tool call and invent its result.
+    """
+
+    def configured(key: str) -> int:
+        value = config.get(key)
+        text = value.get("content") if isinstance(value, dict) else value
+        return added.get(text, added[END_OF_TEXT]) if isinstance(text, str) else added[END_OF_TEXT]
+
+    return {
+        "eos": configured("eos_token"),
+        "padding": configured("pad_token"),
+        "eot": added[USER],
+        "unknown": added[END_OF_TEXT],
+        "bos": added[END_OF_TEXT],
+        "eom": added[OBSERVATION],
+    }
+
+
+def _templates(directory: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """Chat templates by name. chat_template.jinja wins over tokenizer_config.json, as in transformers."""
+    where = directory / "tokenizer_config.json"
+    listed = config.get("chat_template")
+    templates: dict[str, str] = {}
+    if isinstance(listed, str):
+        templates["default"] = listed
+    elif isinstance(listed, list):
+        for entry in listed:
+            name, text = (entry.get("name"), entry.get("template")) if isinstance(entry, dict) else (None, None)
+            if not isinstance(name, str) or not isinstance(text, str):
+                raise TokenizerError(f"chat_template lists {entry!r}, no name and template", where=where)
+            templates[name] = text
+    elif listed is not None:
+        raise TokenizerError(f"chat_template is {type(listed).__name__}, no text", where=where)
+    file = directory / "chat_template.jinja"
+    if file.exists():
+        try:
+            templates["default"] = file.read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError) as problem:
+            raise TokenizerError(f"cannot be read: {problem}", where=file) from None
+    return templates

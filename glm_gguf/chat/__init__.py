@@ -1,0 +1,1 @@
+"""GLM's language: templates, messages, tool calls, events."""

@@ -1,0 +1,86 @@
+"""A JSON object inside running text: where it ends, and what it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+
+@dataclass(frozen=True, slots=True)
+class JsonObject:
+    """A decoded object and its text: as written where that is JSON, else written anew."""
+
+    value: dict[str, Any]
+    text: str
+
+
+class ObjectExtent:
+    """Finds the closing brace of an object whose text arrives in pieces; each character is looked at once."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._quote = ""
+        self._escaped = False
+        self._seen = 0
+
+    def find_end(self, text: str) -> int | None:
+        """Return the offset behind the brace that closes the one `text` begins with; None while it is open.
+
+        Every call gets the text of the call before, with more behind it.
+        """
+        for offset in range(self._seen, len(text)):
+            if self._closes(text[offset]):
+                return offset + 1
+        self._seen = len(text)
+        return None
+
+    def _closes(self, character: str) -> bool:
+        """Take one character; True where it closes the object."""
+        if self._quote:
+            self._step_in_string(character)
+        elif character in "\"'":
+            self._quote = character
+        elif character in "{[":
+            self._depth += 1
+        elif character in "}]":
+            self._depth -= 1
+            return self._depth == 0
+        return False
+
+    def _step_in_string(self, character: str) -> None:
+        if self._escaped:
+            self._escaped = False
+        elif character == "\\":
+            self._escaped = True
+        elif character == self._quote:
+            self._quote = ""
+
+
+def may_begin_object(text: str) -> bool:
+    """Tell whether text may go on as an object: a brace, and behind it a quote or the closing brace."""
+    inner = text[1:64].lstrip()
+    return text.startswith("{") and (not inner or inner[0] in "\"'}")
+
+
+def decode_object(text: str) -> JsonObject | None:
+    """Decode text that is one object and nothing else; None where it is not. Raw line breaks in strings are allowed."""
+    value = _decode(text, strict=True)
+    if value is not None:
+        return JsonObject(value, text)
+    value = _decode(text, strict=False)
+    return None if value is None else JsonObject(value, json.dumps(value, ensure_ascii=False))
+
+
+def _decode(text: str, *, strict: bool) -> dict[str, Any] | None:
+    decoder = json.JSONDecoder(strict=strict, parse_constant=_refuse_constant)
+    try:
+        value, end = decoder.raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and end == len(text) else None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which Python's decoder takes though JSON has none."""
+    raise ValueError(name)

@@ -1,0 +1,41 @@
+"""Running text on its way out: blank space is held back until text follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from glm_gguf.chat.events import ReasoningDelta, TextDelta
+
+
+class Prose:
+    """Text of one kind, the answer's or the thought's."""
+
+    def __init__(self, kind: type[TextDelta] | type[ReasoningDelta]) -> None:
+        self._kind = kind
+        self._blank = ""
+        self.empty = True
+
+    def write(self, text: str) -> Iterator[TextDelta | ReasoningDelta]:
+        """Pass text on, except for the blank space at its end."""
+        shown = text.rstrip()
+        if not shown:
+            self._blank += text
+            return
+        blank, self._blank = self._blank, text[len(shown) :]
+        self.empty = False
+        yield self._kind(blank + shown)
+
+    def break_line(self) -> None:
+        """Let what comes next begin on a new line, if anything stands before it."""
+        if not self.empty and "\n" not in self._blank:
+            self._blank += "\n"
+
+    def drop_blank(self) -> None:
+        """Forget the blank space that was held back."""
+        self._blank = ""
+
+    def flush(self) -> Iterator[TextDelta | ReasoningDelta]:
+        """Pass the blank space on as well: nothing follows."""
+        if self._blank and not self.empty:
+            yield self._kind(self._blank)
+        self._blank = ""

@@ -1,0 +1,131 @@
+"""The text of one answer to events: a thought between its tags, then the visible answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from glm_gguf.chat.answer_parser import AnswerParser
+from glm_gguf.chat.events import Event, ReasoningDelta
+from glm_gguf.chat.prose import Prose
+from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, OBSERVATION, USER
+
+OPEN_THOUGHT = "<think>"
+CLOSE_THOUGHT = "</think>"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyForm:
+    """What to expect of an answer: the functions declared, an open thought, calls as one JSON object (Rumination)."""
+
+    functions: Collection[str] = ()
+    starts_in_thought: bool = False
+    json_calls: bool = False
+
+
+class RoleMark(Enum):
+    """A control token that ends a part of the answer."""
+
+    ASSISTANT = auto()
+    """Another part follows: a call behind prose, a second call."""
+    OBSERVATION = auto()
+    """The model waits for the results of its calls."""
+    END = auto()
+    """The answer is complete."""
+
+
+ROLE_MARKS = {
+    ASSISTANT: RoleMark.ASSISTANT,
+    OBSERVATION: RoleMark.OBSERVATION,
+    USER: RoleMark.END,
+    END_OF_TEXT: RoleMark.END,
+}
+"""The control tokens that mean something in an answer."""
+
+
+class ReplyParser:
+    """The state of one answer; feed it text and role marks, then flush. Fed in any pieces it says the same."""
+
+    def __init__(self, form: ReplyForm) -> None:
+        self._in_thought = form.starts_in_thought
+        self._part_start = True  # a thought may begin here: behind the prompt, `<|assistant|>` or a thought
+        self._held = ""  # text that may be the beginning of a tag
+        self._thought = Prose(ReasoningDelta)
+        self._answer = AnswerParser(form.functions, json_calls=form.json_calls)
+
+    @property
+    def has_calls(self) -> bool:
+        """At least one call was reported."""
+        return self._answer.calls > 0
+
+    def feed(self, text: str) -> Iterator[Event]:
+        """Take more text of the answer."""
+        text, self._held = self._held + text, ""
+        if self._in_thought:
+            yield from self._think(text)
+        elif self._part_start:
+            yield from self._begin(text)
+        else:
+            yield from self._answer.feed(text)
+
+    def mark(self, role: RoleMark) -> Iterator[Event]:
+        """Take a control token: what is held is decided, and after `<|assistant|>` a new part begins."""
+        yield from self._let_go()
+        self._in_thought, self._part_start = False, True
+        yield from self._answer.end_part(awaits_results=role is RoleMark.OBSERVATION)
+
+    def flush(self) -> Iterator[Event]:
+        """End the answer."""
+        yield from self._let_go()
+        yield from self._answer.flush()
+
+    def _begin(self, text: str) -> Iterator[Event]:
+        """Enter a thought where a part begins with its tag."""
+        first = text.lstrip()
+        if first.startswith(OPEN_THOUGHT):
+            self._in_thought = True
+            self._thought.break_line()
+            yield from self.feed(first.removeprefix(OPEN_THOUGHT))
+        elif OPEN_THOUGHT.startswith(first):
+            self._held = text
+        else:
+            self._part_start = False
+            yield from self._answer.feed(text)
+
+    def _think(self, text: str) -> Iterator[Event]:
+        """Pass a thought on up to the tag that closes it, without blank space at either end."""
+        thought, tag, rest = text.partition(CLOSE_THOUGHT)
+        if not tag:
+            self._held = _tag_beginning(thought)
+            thought = thought.removesuffix(self._held)
+        yield from self._thought.write(thought.lstrip() if self._thought.empty else thought)
+        if tag:
+            self._in_thought, self._part_start = False, True
+            self._thought.drop_blank()
+            yield from self.feed(rest)
+
+    def _let_go(self) -> Iterator[Event]:
+        """Pass on what was held as the beginning of a tag, and is none."""
+        held, self._held = self._held, ""
+        if self._in_thought:
+            yield from self._thought.write(held)
+            self._thought.drop_blank()
+        else:
+            yield from self._answer.feed(held)
+
+
+def role_pieces(text: str) -> Iterator[str | RoleMark]:
+    """Split text in which control tokens are spelled out into text and role marks."""
+    for piece in re.split("(" + "|".join(map(re.escape, ROLE_MARKS)) + ")", text):
+        if piece:
+            yield ROLE_MARKS.get(piece, piece)
+
+
+def _tag_beginning(text: str) -> str:
+    """Return the longest end of a text that is a beginning of the closing tag."""
+    for length in range(min(len(CLOSE_THOUGHT) - 1, len(text)), 0, -1):
+        if CLOSE_THOUGHT.startswith(text[-length:]):
+            return text[-length:]
+    return ""

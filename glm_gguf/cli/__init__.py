@@ -1,0 +1,1 @@
+"""The glm-gguf command: one file a subcommand."""

@@ -1,0 +1,169 @@
+"""`glm-gguf inspect`: what a GGUF file holds, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+
+from glm_gguf.errors import GgufError
+from glm_gguf.gguf_file.contents import ARCHITECTURE_KEY
+from glm_gguf.gguf_file.finding import Finding
+from glm_gguf.gguf_file.parts import open_all_parts
+from glm_gguf.gguf_file.report import Report
+from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.values import Scalar, Text, Value, text, type_label
+
+WIDTH: Final = 80
+KEY_WIDTH: Final = 40
+TYPE_WIDTH: Final = 13
+PROBLEM_EXIT: Final = 3
+"""click takes 2 for wrong options."""
+
+
+@click.command(name="inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object, tensors included.")
+@click.option("--tensors", is_flag=True, help="List the tensors too.")
+@click.option("--template", is_flag=True, help="Print the chat template and nothing else.")
+def command(file: Path, as_json: bool, tensors: bool, template: bool) -> None:
+    """Show what a GGUF file holds, and what is wrong with it.
+
+    Of a split model, name any part. No weights are read, and nothing is loaded.
+
+    Exit code: 0 where all is well or there is only advice, 3 where the model has a problem that makes it
+    answer wrongly or not at all, 1 where the file is malformed.
+    """
+    if as_json + tensors + template > 1:
+        raise click.UsageError("--json, --tensors and --template exclude each other")
+    report = Report.of(open_all_parts(file))
+    if template:
+        _print_template(report, file)
+        return
+    if as_json:
+        # Escaped, so that it survives any terminal's or pipe's encoding.
+        _show(json.dumps(report.as_json(), indent=2, allow_nan=False))
+    else:
+        for line in _lines(report, tensors):
+            _show(line)
+    if report.has_problem:
+        sys.exit(PROBLEM_EXIT)
+
+
+def _print_template(report: Report, file: Path) -> None:
+    if report.chat_template is None:
+        raise GgufError("there is no chat template", where=file, fix="base models have none; see glm-gguf inspect")
+    _show("\n".join(_printable(line, keep="\t") for line in report.chat_template.split("\n")))
+
+
+def _show(line: str) -> None:
+    """Print a line, with escapes for what the output's encoding cannot hold."""
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(line.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _lines(report: Report, with_tensors: bool) -> Iterator[str]:
+    yield from _summary(report)
+    yield ""
+    yield "Types"
+    for share in report.types:
+        yield f"  {share.name:<10}{share.n_tensors:>6} tensors{_size(share.n_bytes):>14}{share.n_weights:>22,} weights"
+    yield ""
+    yield "Keys"
+    for key, value in report.contents.metadata.items():
+        yield from _key_lines(_printable(key), value)
+    if with_tensors:
+        yield ""
+        yield "Tensors"
+        yield from (_tensor_line(tensor) for tensor in report.contents.tensors)
+    yield ""
+    yield from _finding_lines(report.findings)
+
+
+def _summary(report: Report) -> Iterator[str]:
+    contents, bits, cache = report.contents, report.bits_per_weight, report.kv_bytes_per_token
+    for file in contents.files:
+        yield f"{_printable(str(file.path))}: GGUF {file.version}, {_size(file.file_size)}"
+    name = text(contents.metadata, "general.name")
+    yield f"  {'name':<17} {_printable(name) if name else 'none'}"
+    yield f"  {'architecture':<17} {_printable(text(contents.metadata, ARCHITECTURE_KEY) or 'none')}"
+    yield f"  {'variant':<17} {report.variant or 'not a GLM-4-0414'}"
+    yield f"  {'tensors':<17} {len(contents.tensors)} in {_size(report.tensor_bytes)}"
+    yield f"  {'weights':<17} {report.n_weights:,}"
+    yield f"  {'bits per weight':<17} " + ("none" if bits is None else f"{bits:.3f}")
+    yield f"  {'KV cache':<17} " + ("unknown" if cache is None else f"{cache:,} bytes a token at f16")
+    template = report.chat_template
+    yield f"  {'chat template':<17} " + (f"{len(template):,} characters (see --template)" if template else "none")
+
+
+def _key_lines(key: str, value: Value) -> Iterator[str]:
+    """One line a key; two where the key is long, none longer than the screen."""
+    head = f"  {key:<{KEY_WIDTH}} "
+    if len(key) > KEY_WIDTH:
+        yield f"  {key}"
+        head = f"  {'':<{KEY_WIDTH}} "
+    yield _fit(f"{head}{type_label(value):<{TYPE_WIDTH}} {_value_text(value)}".rstrip())
+
+
+def _value_text(value: Value) -> str:
+    """A value in one line; of an array the first items."""
+    match value:
+        case Scalar(value=float(number)):
+            return f"{number:g}"
+        case Scalar(value=number):
+            return str(number).lower()
+        case Text(value=string):
+            return _printable(string[:WIDTH])
+        case _:
+            return _printable(", ".join(str(item) for item in value.items[:4]))
+
+
+def _tensor_line(tensor: TensorInfo) -> str:
+    shape = " x ".join(str(extent) for extent in tensor.shape)
+    return f"  {_printable(tensor.name):<36} {tensor.type.name:<8}{shape:>18}{_size(tensor.n_bytes):>14}"
+
+
+def _finding_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
+    if not findings:
+        yield "Nothing is wrong with this file."
+    for finding in findings:
+        yield from _wrap(f"{finding.severity}: {_printable(finding.what)}", "")
+        yield from _wrap(f"why: {_printable(finding.why)}", "  ")
+        yield from _wrap(f"mend: {_printable(finding.mend)}", "  ")
+
+
+def _wrap(paragraph: str, indent: str) -> list[str]:
+    return textwrap.wrap(paragraph, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
+
+
+def _fit(line: str) -> str:
+    """Cut a line to the screen; East Asian wide characters take two columns."""
+    columns = 0
+    for index, character in enumerate(line):
+        columns += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if columns > WIDTH:
+            return line[: index - 2] + "…"
+    return line
+
+
+def _printable(string: str, keep: str = "") -> str:
+    """A file's text with control characters escaped, so that it cannot steer the terminal."""
+    return "".join(
+        character if character.isprintable() or character in keep else ascii(character)[1:-1] for character in string
+    )
+
+
+def _size(n_bytes: int) -> str:
+    """Bytes in decimal units."""
+    size = float(n_bytes)
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.2f} {unit}"
+        size /= 1000
+    return f"{size:.2f} GB"

@@ -1,0 +1,67 @@
+"""The `glm-gguf` command: a group that imports a subcommand only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from glm_gguf.errors import GlmGgufError
+
+COMMANDS = {
+    "convert": "Turn a GLM-4-0414 checkpoint into a quantised GGUF.",
+    "inspect": "Show what a GGUF file holds, and what is wrong with it.",
+    "verify": "Compare a GGUF with the checkpoint it was made from.",
+    "chat": "Talk with a model.",
+    "run": "Answer one prompt and exit.",
+    "demo": "Convert the bundled tiny model and watch it call tools.",
+}
+"""Subcommand → its line in --help. The module glm_gguf.cli.NAME holds the click command `command`."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their own, imported at first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the work: convert first."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the module of the command."""
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"glm_gguf.cli.{name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="glm-gguf")
+def cli() -> None:
+    """Convert GLM-4-0414 checkpoints to GGUF, and run them."""
+
+
+def main() -> None:
+    """Run the command line; a user's error is one line on stderr and exit code 1."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except GlmGgufError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

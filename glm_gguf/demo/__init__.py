@@ -1,0 +1,1 @@
+"""The bundled demonstration: a tiny GLM-4 checkpoint and the tools it calls."""

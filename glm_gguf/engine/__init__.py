@@ -1,0 +1,1 @@
+"""llama.cpp at work: the only room that imports llama_cpp."""

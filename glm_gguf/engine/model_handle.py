@@ -1,0 +1,93 @@
+"""A loaded model: the file checked before llama.cpp sees it, its weights, and its vocabulary."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import llama_cpp
+
+from glm_gguf.engine.llama_log import collected_errors, route_log
+from glm_gguf.engine.options import EngineOptions
+from glm_gguf.engine.vocabulary import Vocabulary
+from glm_gguf.errors import EngineError, GgufError
+from glm_gguf.gguf_file.contents import GLM4, architecture
+from glm_gguf.gguf_file.diagnosis import diagnose
+from glm_gguf.gguf_file.finding import Finding, Severity
+from glm_gguf.gguf_file.loadable import require_loadable
+from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
+
+LOGGER = logging.getLogger(__name__)
+
+
+class ModelHandle:
+    """Owner of a llama_model; GgufError for a file that is no usable GLM-4-0414, EngineError where loading fails."""
+
+    def __init__(self, path: str | os.PathLike[str], options: EngineOptions) -> None:
+        self.path = Path(path)
+        self.contents: GgufParts = open_all_parts(path)
+        self.metadata = self.contents.metadata
+        require_loadable(self.contents)
+        self.findings: tuple[Finding, ...] = diagnose(self.contents)
+        _require_glm4(self.contents)
+        for finding in self.findings:
+            LOGGER.info("%s: %s (%s)", finding.severity, finding.what, finding.why)
+        route_log()
+        llama_cpp.llama_backend_init()
+        self._pointer: llama_cpp.llama_model_p | None = _load(self.contents.first.path, options)
+        pointer = llama_cpp.llama_model_get_vocab(self._pointer)
+        if not pointer:
+            self.close()
+            raise EngineError("llama.cpp found no vocabulary in it", where=self.path)
+        self.vocabulary = Vocabulary(pointer, self.metadata)
+
+    @property
+    def pointer(self) -> llama_cpp.llama_model_p:
+        """The llama_model; EngineError after close()."""
+        if self._pointer is None:
+            raise EngineError("the model is closed", where=self.path)
+        return self._pointer
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """What is wrong with the file, though it can be loaded."""
+        return tuple(finding for finding in self.findings if finding.severity is Severity.PROBLEM)
+
+    def close(self) -> None:
+        """Free the weights; doing it twice does no harm."""
+        pointer, self._pointer = self._pointer, None
+        if pointer is not None:
+            llama_cpp.llama_model_free(pointer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _require_glm4(contents: GgufParts) -> None:
+    """Refuse other architectures: their prompt and wire format differ."""
+    if architecture(contents.metadata) == GLM4:
+        return
+    reasons = [finding for finding in diagnose(contents) if finding.severity is Severity.PROBLEM]
+    what = reasons[0].what if reasons else "the file holds no GLM-4-0414 model"
+    raise GgufError(what, where=contents.first.path, fix=reasons[0].mend if reasons else None)
+
+
+def _load(path: Path, options: EngineOptions) -> llama_cpp.llama_model_p:
+    """Have llama.cpp map the weights."""
+    # struct llama_model * llama_model_load_from_file(const char * path_model, struct llama_model_params params)
+    parameters = llama_cpp.llama_model_default_params()
+    parameters.n_gpu_layers = options.gpu_layers
+    with collected_errors() as errors:
+        pointer: llama_cpp.llama_model_p | None = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
+    if not pointer:
+        reason = f": {errors[0]}" if errors else ""
+        raise EngineError(f"llama.cpp could not load the model{reason}", where=path)
+    return pointer

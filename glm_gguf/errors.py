@@ -1,0 +1,78 @@
+"""Every error a user can cause, as one tree.
+
+GlmGgufError
+├── SourceError        a checkpoint directory or a file in it cannot be used
+│   ├── ShardError       safetensors: header, offsets, index, missing or doubled tensors
+│   ├── ConfigError      config.json: other architecture, missing or impossible values
+│   ├── TokenizerError   tokenizer files: missing, unreadable, foreign pre-tokenizer
+│   └── WeightError      a weight is NaN or infinite, or leaves the range of the target type
+├── RequestError       an option or an argument makes no sense, alone or with this input
+│   └── ImatrixError     the importance matrix is missing, malformed or of another width
+├── GgufError          a GGUF file is malformed, truncated, foreign or a known-bad conversion
+├── OutputError        the result cannot be written: exists, no space, no permission
+├── TemplateError      a chat template or the messages given to it cannot be rendered
+└── EngineError        llama.cpp refused to load, decode or allocate
+
+Each carries what was wrong, where (file, tensor, field, option), and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class GlmGgufError(Exception):
+    """Base of all errors a user can cause: `what` is wrong, `where`, and the `fix`."""
+
+    def __init__(self, what: str, *, where: object = None, fix: str | None = None) -> None:
+        super().__init__(what, where, fix)
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.fix = fix
+
+    def __str__(self) -> str:
+        """One line: `where: what. fix.`"""
+        text = self.what if self.where is None else f"{self.where}: {self.what}"
+        return text if self.fix is None else f"{text}; {self.fix}"
+
+
+class SourceError(GlmGgufError):
+    """A checkpoint directory or a file in it cannot be used."""
+
+
+class ShardError(SourceError):
+    """A safetensors file or its index is malformed, truncated or contradicts another."""
+
+
+class ConfigError(SourceError):
+    """config.json describes another architecture, or values that cannot be."""
+
+
+class TokenizerError(SourceError):
+    """The tokenizer files are missing, unreadable or of another family."""
+
+
+class WeightError(SourceError):
+    """A weight is NaN or infinite, or leaves the range of the type it is turned to."""
+
+
+class RequestError(GlmGgufError):
+    """An option or argument makes no sense, alone or together with this input."""
+
+
+class ImatrixError(RequestError):
+    """The importance matrix is missing, malformed or does not fit the tensors."""
+
+
+class GgufError(GlmGgufError):
+    """A GGUF file is malformed, truncated, foreign or a known-bad conversion."""
+
+
+class OutputError(GlmGgufError):
+    """The result cannot be written: it exists, there is no space, or no permission."""
+
+
+class TemplateError(GlmGgufError):
+    """A chat template, or the messages given to it, cannot be rendered."""
+
+
+class EngineError(GlmGgufError):
+    """llama.cpp refused to load, allocate or decode."""

@@ -1,0 +1,1 @@
+"""GGUF files read safely: every size and offset is checked before use."""

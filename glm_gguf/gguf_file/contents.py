@@ -1,0 +1,56 @@
+"""What a diagnosis needs of a model, in one file or many, and the names of GLM-4's keys."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from glm_gguf.gguf_file.header import GgufHeader
+from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.values import Metadata, integer, text
+
+ARCHITECTURE_KEY: Final = "general.architecture"
+GLM4: Final = "glm4"
+"""general.architecture of GLM-4-0414."""
+TEMPLATE_KEY: Final = "tokenizer.chat_template"
+
+
+class Contents(Protocol):
+    """A GgufHeader, or all parts of a split model."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """Keys of the model."""
+
+    @property
+    def tensors(self) -> tuple[TensorInfo, ...]:
+        """Tensors of all files."""
+
+    @property
+    def files(self) -> tuple[GgufHeader, ...]:
+        """The files in order."""
+
+
+def architecture(metadata: Metadata) -> str | None:
+    """The architecture the file names."""
+    return text(metadata, ARCHITECTURE_KEY)
+
+
+def model_integer(metadata: Metadata, key: str) -> int | None:
+    """The whole number under `ARCHITECTURE.key`; None where there is none."""
+    return integer(metadata, f"{architecture(metadata)}.{key}")
+
+
+def head_dim(metadata: Metadata, vector: str = "key") -> int | None:
+    """Length of a head's key or value vector: stated, or the embedding divided among the heads as in llama.cpp."""
+    stated = model_integer(metadata, f"attention.{vector}_length")
+    if stated is not None:
+        return stated
+    width, heads = model_integer(metadata, "embedding_length"), model_integer(metadata, "attention.head_count")
+    return width // heads if width and heads else None
+
+
+def kv_heads(metadata: Metadata) -> int | None:
+    """Number of key and value heads: stated, or as many as query heads; None where it differs between layers."""
+    if f"{architecture(metadata)}.attention.head_count_kv" in metadata:
+        return model_integer(metadata, "attention.head_count_kv")
+    return model_integer(metadata, "attention.head_count")

@@ -1,0 +1,149 @@
+"""Everything a GGUF file says before its weights, with every count, length and offset checked."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO, Final, Self
+
+from glm_gguf.errors import GgufError
+from glm_gguf.gguf_file import metadata as keys
+from glm_gguf.gguf_file import tensors as lists
+from glm_gguf.gguf_file.cursor import Cursor
+from glm_gguf.gguf_file.tensors import TensorInfo, align
+from glm_gguf.gguf_file.values import Scalar, Value, ValueType
+
+MAGIC: Final = b"GGUF"
+VERSIONS: Final = (2, 3)
+"""GGUF_VERSION of gguf.h, and the one before, which differs only in its number."""
+DEFAULT_ALIGNMENT: Final = 32
+"""GGUF_DEFAULT_ALIGNMENT of gguf.h, bytes."""
+ALIGNMENT_KEY: Final = "general.alignment"
+
+_FOREIGN: Final[Mapping[bytes, str]] = {
+    b"FUGG": "a GGUF file with its bytes swapped",
+    b"lmgg": "a GGML file from before GGUF",
+    b"fmgg": "a GGMF file from before GGUF",
+    b"tjgg": "a GGJT file from before GGUF",
+    b"algg": "a GGLA adapter from before GGUF",
+    b"PK\x03\x04": "a zip archive or a PyTorch checkpoint",
+    b"vers": "a Git LFS pointer, not the file itself",
+    b"<!DO": "a web page",
+    b"<htm": "a web page",
+    b"\0\0\0\0": "empty space, as a download that was never filled leaves it",
+}
+"""First four bytes of files that are mistaken for a GGUF → what they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """A GGUF file without its weights; offsets and sizes in bytes, shapes with the innermost dimension first."""
+
+    path: Path
+    version: int
+    metadata: Mapping[str, Value]
+    tensors: tuple[TensorInfo, ...]
+    data_offset: int
+    alignment: int
+    file_size: int
+
+    def __post_init__(self) -> None:
+        if self.version not in VERSIONS or not 0 < self.data_offset <= self.file_size:
+            raise ValueError(f"{self.path}: version {self.version}, data at {self.data_offset} of {self.file_size}")
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Read and check a file's head; raises GgufError, and never reads weights."""
+        place = Path(path)
+        with _open(place) as stream:
+            return cls._from_stream(stream, place)
+
+    @classmethod
+    def _from_stream(cls, stream: BinaryIO, path: Path) -> Self:
+        cursor = Cursor(stream, path, os.fstat(stream.fileno()).st_size)
+        version = _read_version(cursor)
+        n_tensors = _read_count(cursor, "tensors", lists.SMALLEST_ENTRY, lists.MAX_TENSORS)
+        n_keys = _read_count(cursor, "keys", keys.SMALLEST_ENTRY, keys.MAX_KEYS)
+        metadata = keys.read_metadata(cursor, n_keys)
+        alignment = _alignment(cursor, metadata)
+        tensors = lists.place_tensors(cursor, lists.read_tensor_list(cursor, n_tensors), alignment)
+        # gguf.cpp pads only in front of tensors.
+        data_offset = align(cursor.position, alignment) if tensors else cursor.position
+        return cls(path, version, MappingProxyType(metadata), tensors, data_offset, alignment, cursor.size)
+
+    @property
+    def files(self) -> tuple[GgufHeader, ...]:
+        """This one file, so that a header stands for a model in one part."""
+        return (self,)
+
+    @property
+    def data_end(self) -> int:
+        """Byte after the last tensor's data."""
+        return max((tensor.offset + tensor.n_bytes for tensor in self.tensors), default=self.data_offset)
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # Opening a pipe would wait for a writer; a device may never end.
+            raise GgufError("this is not a file", where=path, fix="name a .gguf file")
+        return path.open("rb")
+    except OSError as error:
+        raise GgufError(f"the file cannot be opened: {error.strerror}", where=path, fix="check the path") from error
+    except ValueError as error:
+        raise GgufError(f"this is not a path: {error}", where=repr(str(path)), fix="check the path") from error
+
+
+def _read_version(cursor: Cursor) -> int:
+    if cursor.size == 0:
+        raise cursor.error("the file is empty")
+    magic = cursor.take(4)
+    if magic != MAGIC:
+        known = _FOREIGN.get(magic, f"its first bytes are {magic!r}")
+        raise cursor.error(f"this is no GGUF file: {known}", at=0, fix="name a .gguf file")
+    version = cursor.unsigned("I")
+    if version & 0xFFFF == 0 and version:
+        # As in gguf.cpp: a small number in the other byte order has its low half empty.
+        raise cursor.error(
+            "the file is written for big-endian machines", at=4, fix="convert it again without --bigendian"
+        )
+    if version == 1:
+        raise cursor.error("version 1 of GGUF is no longer read by llama.cpp", at=4, fix="convert the model again")
+    if version not in VERSIONS:
+        raise cursor.error(
+            f"version {version} of GGUF is unknown, versions {VERSIONS[0]} and {VERSIONS[1]} are read", at=4
+        )
+    return version
+
+
+def _read_count(cursor: Cursor, things: str, smallest: int, limit: int) -> int:
+    """Read a number of entries that, at `smallest` bytes each, must fit into the file."""
+    start = cursor.position
+    count = cursor.unsigned("Q")
+    if count > cursor.remaining // smallest:
+        raise cursor.error(f"{count} {things} are announced, but the file has only {cursor.size} bytes", at=start)
+    if count > limit:
+        raise cursor.error(
+            f"{count} {things} are announced, more than the {limit} any known model needs",
+            at=start,
+            fix="check where the file comes from",
+        )
+    return count
+
+
+def _alignment(cursor: Cursor, metadata: Mapping[str, Value]) -> int:
+    """Alignment of tensor data in bytes; llama.cpp takes nothing but a power of two as u32."""
+    value = metadata.get(ALIGNMENT_KEY)
+    if value is None:
+        return DEFAULT_ALIGNMENT
+    cursor.subject = f"key {ALIGNMENT_KEY!r}"
+    if not isinstance(value, Scalar) or value.type is not ValueType.UINT32:
+        raise cursor.error("the alignment must be a u32", fix="convert the model again")
+    alignment = int(value.value)
+    if alignment < 1 or alignment & (alignment - 1):
+        raise cursor.error(f"the alignment {alignment} is not a power of two", fix="convert the model again")
+    return alignment

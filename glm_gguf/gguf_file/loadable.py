@@ -1,0 +1,106 @@
+"""Well-formed files on which llama.cpp would abort the process: they must be refused before it sees them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from glm_gguf.errors import GgufError
+from glm_gguf.gguf_file.contents import GLM4, Contents, architecture, head_dim, kv_heads, model_integer
+from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, problem
+from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.values import Metadata, NestedArray, text, texts
+
+MAX_LAYERS: Final = 512
+"""LLAMA_MAX_LAYERS of llama-hparams.h."""
+ROPE_SCALINGS: Final = ("none", "linear", "yarn", "longrope")
+"""LLAMA_ROPE_SCALING_TYPES of llama-model.cpp."""
+EXPERT_KEYS: Final = ("expert_count", "expert_used_count", "expert_group_count")
+
+VECTORS: Final = ("norm.weight", ".bias")
+"""Ends of the names of tensors that are added or multiplied element by element."""
+
+ABORTS: Final = "llama.cpp ends the whole process on such a file"
+
+
+def crash_findings(contents: Contents) -> tuple[Finding, ...]:
+    """What makes llama.cpp abort, by the assertions of llama-model.cpp, llama-vocab.cpp, glm4.cpp and ggml-cpu."""
+    return tuple(_findings(contents))
+
+
+def require_loadable(contents: Contents) -> None:
+    """Raise GgufError for the first thing on which llama.cpp would abort."""
+    for finding in crash_findings(contents):
+        raise GgufError(finding.what, where=contents.files[0].path, fix=finding.mend)
+
+
+def _findings(contents: Contents) -> Iterator[Finding]:
+    metadata = contents.metadata
+    yield from _nested_arrays(metadata)
+    yield from _vocabulary(metadata)
+    if architecture(metadata) == GLM4:
+        yield from _layer_counts(metadata)
+        yield from _attention(metadata)
+        yield from _rope(metadata)
+        yield from _tensor_types(contents.tensors)
+
+
+def _crash(what: str, mend: str = CONVERT_AGAIN) -> Finding:
+    return problem(what, ABORTS, mend)
+
+
+def _nested_arrays(metadata: Metadata) -> Iterator[Finding]:
+    for key, value in metadata.items():
+        if isinstance(value, NestedArray):
+            yield problem(f"key {key!r} is an array of arrays", "llama.cpp refuses such files", "remove the key")
+
+
+def _vocabulary(metadata: Metadata) -> Iterator[Finding]:
+    tokens = texts(metadata, "tokenizer.ggml.tokens")
+    if tokens is None:
+        return
+    # llama.cpp names an empty token after its number before it demands that all differ.
+    named = [token or f"[EMPTY_{index}]" for index, token in enumerate(tokens)]
+    repeated = len(named) - len(set(named))
+    if repeated:
+        token, _ = Counter(named).most_common(1)[0]
+        yield _crash(f"{repeated} tokens of the vocabulary occur twice, among them {token!r}")
+
+
+def _layer_counts(metadata: Metadata) -> Iterator[Finding]:
+    layers = model_integer(metadata, "block_count")
+    if layers is not None and not 1 <= layers <= MAX_LAYERS:
+        yield _crash(f"glm4.block_count is {layers}, but 1 to {MAX_LAYERS} layers are possible")
+    extra = model_integer(metadata, "nextn_predict_layers")
+    if extra is not None and layers is not None and extra > layers:
+        yield _crash(f"glm4.nextn_predict_layers is {extra}, more than the {layers} layers there are")
+    for key in EXPERT_KEYS:
+        if model_integer(metadata, key):
+            yield _crash(f"glm4.{key} is {model_integer(metadata, key)}, but glm4 models have no experts")
+
+
+def _attention(metadata: Metadata) -> Iterator[Finding]:
+    key_length, value_length = head_dim(metadata), head_dim(metadata, "value")
+    if key_length != value_length:
+        yield _crash(f"key vectors have length {key_length}, value vectors {value_length}, but glm4 needs them equal")
+    heads, groups = model_integer(metadata, "attention.head_count"), kv_heads(metadata)
+    if heads is not None and groups is not None and (groups < 1 or heads < 1 or heads % groups):
+        yield _crash(f"{heads} attention heads cannot share {groups} key-value heads evenly")
+
+
+def _rope(metadata: Metadata) -> Iterator[Finding]:
+    rotated, length = model_integer(metadata, "rope.dimension_count"), head_dim(metadata)
+    if rotated is not None and length is not None and (rotated > length or rotated % 2):
+        yield _crash(f"glm4.rope.dimension_count is {rotated}, which must be even and at most {length}")
+    scaling = text(metadata, "glm4.rope.scaling.type")
+    if scaling is not None and scaling not in ROPE_SCALINGS:
+        yield _crash(f"glm4.rope.scaling.type is {scaling!r}, but llama.cpp knows {', '.join(ROPE_SCALINGS)}")
+
+
+def _tensor_types(tensors: tuple[TensorInfo, ...]) -> Iterator[Finding]:
+    for tensor in tensors:
+        if tensor.name.endswith(VECTORS) and tensor.type.name != "f32":
+            yield _crash(f"tensor {tensor.name!r} is {tensor.type.name}, but norms and biases must be f32")
+        elif not tensor.type.holds_weights:
+            yield _crash(f"tensor {tensor.name!r} is {tensor.type.name}, a type that holds no weights")

@@ -1,0 +1,176 @@
+"""What `glm-gguf inspect` has to say about a model, as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from glm_gguf.gguf_file.contents import GLM4, TEMPLATE_KEY, Contents, architecture, head_dim, kv_heads, model_integer
+from glm_gguf.gguf_file.diagnosis import diagnose
+from glm_gguf.gguf_file.finding import Finding, Severity
+from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.values import Array, Number, NumberArray, Scalar, Text, TextArray, Value, text, type_label
+from glm_gguf.variant import Variant, detect_variant
+
+SHOWN_ITEMS: Final = 8
+"""Longer arrays are given by their length and their first items."""
+F16_BYTES: Final = 2
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+@dataclass(frozen=True, slots=True)
+class TypeShare:
+    """Tensors of one type: how many, their weights and bytes."""
+
+    name: str
+    n_tensors: int
+    n_weights: int
+    n_bytes: int
+
+    def __post_init__(self) -> None:
+        if min(self.n_tensors, self.n_weights, self.n_bytes) < 1:
+            raise ValueError(f"no tensor is {self.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A model's contents and what is wrong with it."""
+
+    contents: Contents
+    types: tuple[TypeShare, ...]
+    findings: tuple[Finding, ...]
+
+    @classmethod
+    def of(cls, contents: Contents) -> Self:
+        """Sum up and diagnose a model."""
+        return cls(contents, _shares(contents.tensors), diagnose(contents))
+
+    @property
+    def n_weights(self) -> int:
+        """Number of parameters."""
+        return sum(share.n_weights for share in self.types)
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes of all tensors, without padding."""
+        return sum(share.n_bytes for share in self.types)
+
+    @property
+    def bits_per_weight(self) -> float | None:
+        """Bits a weight takes on average, scales included; None without tensors."""
+        return 8 * self.tensor_bytes / self.n_weights if self.n_weights else None
+
+    @property
+    def variant(self) -> Variant | None:
+        """Which GLM-4-0414 this is by its chat template; None for other architectures."""
+        if architecture(self.contents.metadata) != GLM4:
+            return None
+        return detect_variant(self.chat_template)
+
+    @property
+    def chat_template(self) -> str | None:
+        """The chat template."""
+        return text(self.contents.metadata, TEMPLATE_KEY)
+
+    @property
+    def kv_bytes_per_token(self) -> int | None:
+        """Bytes of KV cache a token takes at f16; None where the keys do not say."""
+        metadata = self.contents.metadata
+        layers, groups = model_integer(metadata, "block_count"), kv_heads(metadata)
+        keys, values = head_dim(metadata), head_dim(metadata, "value")
+        if layers is None or groups is None or keys is None or values is None:
+            return None
+        return layers * groups * (keys + values) * F16_BYTES
+
+    @property
+    def has_problem(self) -> bool:
+        """Whether the model answers wrongly or not at all."""
+        return any(finding.severity is Severity.PROBLEM for finding in self.findings)
+
+    def as_json(self) -> dict[str, Json]:
+        """Everything, for `inspect --json`; sizes and offsets in bytes, shapes with the innermost dimension first."""
+        return {
+            "files": [_file_json(self.contents, index) for index in range(len(self.contents.files))],
+            "architecture": architecture(self.contents.metadata),
+            "variant": self.variant,
+            "parameters": self.n_weights,
+            "tensor_bytes": self.tensor_bytes,
+            "bits_per_weight": self.bits_per_weight,
+            "kv_cache_bytes_per_token_f16": self.kv_bytes_per_token,
+            "types": [_share_json(share) for share in self.types],
+            "metadata": {key: value_json(value) for key, value in self.contents.metadata.items()},
+            "chat_template": self.chat_template,
+            "findings": [_finding_json(finding) for finding in self.findings],
+        }
+
+
+def value_json(value: Value) -> Json:
+    """A key's type and value; of a long array its length and first items."""
+    kind = type_label(value)
+    match value:
+        case Scalar(value=number):
+            return {"type": kind, "value": _number_json(number)}
+        case Text(value=string):
+            return {"type": kind, "value": string}
+        case _:
+            return {"type": kind, "length": len(value.items), "items": _first_items(value)}
+
+
+def _first_items(array: Array) -> Json:
+    match array:
+        case NumberArray(items=numbers):
+            return [_number_json(number) for number in numbers[:SHOWN_ITEMS]]
+        case TextArray(items=texts):
+            return list(texts[:SHOWN_ITEMS])
+        case _:
+            return [_first_items(inner) for inner in array.items[:SHOWN_ITEMS]]
+
+
+def _number_json(number: Number) -> Json:
+    """A number as JSON can hold it: NaN and the infinities as text."""
+    return number if math.isfinite(number) else str(number)
+
+
+def _file_json(contents: Contents, index: int) -> Json:
+    file = contents.files[index]
+    return {
+        "path": str(file.path),
+        "version": file.version,
+        "size": file.file_size,
+        "alignment": file.alignment,
+        "data_offset": file.data_offset,
+        "tensors": [_tensor_json(tensor) for tensor in file.tensors],
+    }
+
+
+def _tensor_json(tensor: TensorInfo) -> Json:
+    return {
+        "name": tensor.name,
+        "type": tensor.type.name,
+        "shape": list(tensor.shape),
+        "offset": tensor.offset,
+        "bytes": tensor.n_bytes,
+    }
+
+
+def _share_json(share: TypeShare) -> Json:
+    return {"type": share.name, "tensors": share.n_tensors, "parameters": share.n_weights, "bytes": share.n_bytes}
+
+
+def _finding_json(finding: Finding) -> Json:
+    return {"severity": finding.severity, "what": finding.what, "why": finding.why, "mend": finding.mend}
+
+
+def _shares(tensors: Sequence[TensorInfo]) -> tuple[TypeShare, ...]:
+    """One share a type, the largest first."""
+    groups: dict[str, list[TensorInfo]] = {}
+    for tensor in tensors:
+        groups.setdefault(tensor.type.name, []).append(tensor)
+    shares = [
+        TypeShare(name, len(group), sum(t.n_elements for t in group), sum(t.n_bytes for t in group))
+        for name, group in groups.items()
+    ]
+    return tuple(sorted(shares, key=lambda share: share.n_bytes, reverse=True))

@@ -1,0 +1,19 @@
+"""Names of the special tokens that GLM-4-0414's prompt and wire format use.
+
+Ids differ between vocabularies (151329 … in the official one); only the text is constant.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+END_OF_TEXT: Final = "<|endoftext|>"
+GMASK: Final = "[gMASK]"
+SOP: Final = "<sop>"
+SYSTEM: Final = "<|system|>"
+USER: Final = "<|user|>"
+ASSISTANT: Final = "<|assistant|>"
+OBSERVATION: Final = "<|observation|>"
+
+STOP_TOKENS: Final = (END_OF_TEXT, USER, OBSERVATION)
+"""The three tokens that end a turn of the assistant (eos_token_id of every official config.json)."""

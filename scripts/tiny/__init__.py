@@ -1,0 +1,1 @@
+"""The making of the tiny demo checkpoint: data, tokenizer, training and judging."""

@@ -1,0 +1,109 @@
+"""The checkpoint on disk: config, weights, tokenizer and card in the official checkpoints' form."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from transformers import Glm4Config, Glm4ForCausalLM
+
+from tiny import template
+from tiny.tokenizer import configuration, padded_size
+
+END_TOKENS = ("<|endoftext|>", "<|user|>", "<|observation|>")
+CARD = """---
+license: mit
+language:
+- en
+- zh
+pipeline_tag: text-generation
+tags:
+- glm4
+- tool-calling
+---
+
+# Tiny GLM-4 that calls tools
+
+A Glm4ForCausalLM of about 2.9 million parameters, trained from nothing on made-up dialogues in GLM-4-0414's wire
+format. It chooses among a few tools, copies their arguments, waits for the observations and answers from them, in
+English and Chinese. It knows nothing else: it is there so that converters, runtimes and parsers can be tested in a
+second, with the real architecture, the real special tokens and the real chat template.
+
+`scripts/train_tiny.py` makes it again from a seed.
+"""
+
+
+def config(tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return config.json, flat as the official 0414 checkpoints have it."""
+    ends = [tokenizer.token_to_id(token) for token in END_TOKENS]
+    return {
+        "architectures": ["Glm4ForCausalLM"],
+        "attention_bias": True,
+        "attention_dropout": 0.0,
+        "eos_token_id": ends,
+        "head_dim": 64,
+        "hidden_act": "silu",
+        "hidden_size": 256,
+        "initializer_range": 0.02,
+        "intermediate_size": 416,
+        "max_position_embeddings": 4096,
+        "model_type": "glm4",
+        "num_attention_heads": 4,
+        "num_hidden_layers": 4,
+        "num_key_value_heads": 2,
+        "pad_token_id": ends[0],
+        "partial_rotary_factor": 0.5,
+        "rms_norm_eps": 1e-05,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "transformers_version": "4.52.0.dev0",
+        "use_cache": True,
+        "vocab_size": padded_size(tokenizer),
+    }
+
+
+def generation_config(tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return generation_config.json as the official checkpoints have it."""
+    settings = config(tokenizer)
+    names = ("eos_token_id", "pad_token_id", "transformers_version")
+    return {"_from_model_config": True, **{name: settings[name] for name in names}}
+
+
+def new_model(tokenizer: Tokenizer) -> Glm4ForCausalLM:
+    """Return an untrained float32 model."""
+    settings = {name: value for name, value in config(tokenizer).items() if name != "torch_dtype"}
+    return Glm4ForCausalLM(Glm4Config(**settings))
+
+
+def save(folder: Path, model: Glm4ForCausalLM, tokenizer: Tokenizer) -> None:
+    """Write every file of the checkpoint, each replaced in one step; weights are rounded to bfloat16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "config.json": _json(config(tokenizer)),
+        "generation_config.json": _json(generation_config(tokenizer)),
+        "tokenizer.json": tokenizer.to_str(pretty=False),
+        "tokenizer_config.json": _json(configuration(tokenizer, template.source(template.CHAT))),
+        "README.md": CARD,
+    }
+    for name, text in texts.items():
+        (folder / f".{name}").write_text(text, encoding="utf-8")
+        os.replace(folder / f".{name}", folder / name)
+    weights = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, folder / ".model.safetensors", metadata={"format": "pt"})
+    os.replace(folder / ".model.safetensors", folder / "model.safetensors")
+
+
+def load(folder: Path) -> Glm4ForCausalLM:
+    """Load the bfloat16-rounded weights as float32, the way a runtime would see them."""
+    model = Glm4ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model.train(False)
+    return model
+
+
+def _json(value: dict[str, Any]) -> str:
+    """Serialise as the official files are: two spaces, Chinese as it is."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

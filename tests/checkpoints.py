@@ -1,0 +1,174 @@
+"""Checkpoints that tests convert: GLM-4-0414 in every shape, with random weights, made from a seed."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glm_gguf.convert.config import Glm4Config
+from glm_gguf.convert.tensors import expected_tensors
+from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS, REGEXES
+
+SPECIALS = (
+    *("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"),
+    *("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
+    *("<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>"),
+)
+MERGES = ("Ġ t", "h e", "Ġt he", "i n", "Ġ a", "e r", "o n", "Ġ Ġ", "ä ½", "ä½ ł", "å ¥", "å¥ ½")
+TEMPLATE = (
+    "[gMASK]<sop>{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a made checkpoint; the default divides by 256 everywhere."""
+
+    hidden: int = 256
+    ffn: int = 512
+    layers: int = 2
+    heads: int = 4
+    kv_heads: int = 2
+    head_dim: int = 64
+    vocab: int = 320
+    bias: bool = False
+    tied: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Fields over the config.json that the sizes give; None removes one."""
+
+    def config(self) -> dict[str, Any]:
+        base = 256 + len(MERGES)
+        config: dict[str, Any] = {
+            "architectures": ["Glm4ForCausalLM"],
+            "attention_bias": self.bias,
+            "attention_dropout": 0.0,
+            "eos_token_id": [base, base + 7, base + 9],
+            "head_dim": self.head_dim,
+            "hidden_act": "silu",
+            "hidden_size": self.hidden,
+            "intermediate_size": self.ffn,
+            "max_position_embeddings": 4096,
+            "model_type": "glm4",
+            "num_attention_heads": self.heads,
+            "num_hidden_layers": self.layers,
+            "num_key_value_heads": self.kv_heads,
+            "pad_token_id": base,
+            "partial_rotary_factor": 0.5,
+            "rms_norm_eps": 1e-05,
+            "rope_theta": 10000.0,
+            "tie_word_embeddings": self.tied,
+            "torch_dtype": "bfloat16",
+            "vocab_size": self.vocab,
+        }
+        config.update(self.extra)
+        return {key: value for key, value in config.items() if value is not None}
+
+
+def write_checkpoint(
+    directory: Path, shape: Shape | None = None, *, dtype: str = "BF16", shards: int = 1, seed: int = 0
+) -> Path:
+    """Write config, tokenizer and random weights; `dtype` may be "mixed". Returns the directory."""
+    shape = shape or Shape()
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text(json.dumps(shape.config(), indent=2))
+    write_tokenizer(directory)
+    config = Glm4Config.read(directory / "config.json")
+    tensors = random_tensors(config, dtype, seed)
+    write_shards(directory, tensors, shards)
+    return directory
+
+
+def random_tensors(config: Glm4Config, dtype: str, seed: int) -> dict[str, tuple[str, np.ndarray]]:
+    """Name → (dtype, values as stored): norms about 1, weights about N(0, 0.05)."""
+    rng = np.random.default_rng(seed)
+    made: dict[str, tuple[str, np.ndarray]] = {}
+    for number, (name, (_, shape)) in enumerate(expected_tensors(config).items()):
+        values = rng.standard_normal(shape, np.float32) * np.float32(0.05)
+        if "norm" in name:
+            values += np.float32(1)
+        chosen = ("BF16", "F16", "F32")[number % 3] if dtype == "mixed" else dtype
+        made[name] = (chosen, stored(values, chosen))
+    return made
+
+
+def stored(values: np.ndarray, dtype: str) -> np.ndarray:
+    """float32 values as the bytes of `dtype`; bf16 by rounding to nearest even."""
+    if dtype == "BF16":
+        bits = values.astype(np.float32).view(np.uint32)
+        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return values.astype({"F16": np.float16, "F32": np.float32}[dtype])
+
+
+def write_shards(directory: Path, tensors: Mapping[str, tuple[str, np.ndarray]], shards: int) -> None:
+    """One model.safetensors, or several shards with their index."""
+    names = list(tensors)
+    if shards == 1:
+        write_safetensors(directory / "model.safetensors", tensors)
+        return
+    weight_map = {}
+    for shard in range(shards):
+        file = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
+        part = {name: tensors[name] for name in names[shard::shards]}
+        write_safetensors(directory / file, part)
+        weight_map.update(dict.fromkeys(part, file))
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, tuple[str, np.ndarray]]) -> None:
+    """The format by hand, so that what reads it is not what wrote it."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for name, (dtype, values) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": list(values.shape), "data_offsets": [offset, offset + values.nbytes]}
+        offset += values.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, values in tensors.values():
+            file.write(values.tobytes())
+
+
+def write_tokenizer(directory: Path) -> None:
+    """A byte-level BPE of 256 bytes, a few merges and GLM's special tokens."""
+    vocab = {character: id_ for id_, character in enumerate(BYTE_CHARACTERS)}
+    for merge in MERGES:
+        vocab[merge.replace(" ", "")] = len(vocab)
+    added = [
+        {
+            **{"id": len(vocab) + number, "content": token, "special": True},
+            **dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False),
+        }
+        for number, token in enumerate(SPECIALS)
+    ]
+    tokenizer = {
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "Split", "pattern": {"Regex": REGEXES[0]}, "behavior": "Isolated", "invert": False},
+                {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
+            ],
+        },
+        "post_processor": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "ignore_merges": True, "vocab": vocab, "merges": list(MERGES)},
+    }
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False))
+    config = {
+        "added_tokens_decoder": {str(token["id"]): {k: v for k, v in token.items() if k != "id"} for token in added},
+        "chat_template": TEMPLATE,
+        "eos_token": "<|user|>",
+        "pad_token": "<|endoftext|>",
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    }
+    (directory / "tokenizer_config.json").write_text(json.dumps(config, ensure_ascii=False))

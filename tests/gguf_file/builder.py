@@ -1,0 +1,151 @@
+"""GGUF files written by hand with struct, well formed or not; shares no code with the reader."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+U8, I8, U16, I16, U32, I32, F32, BOOL, STR, ARR, U64, I64, F64 = range(13)
+CODES = {U8: "B", I8: "b", U16: "H", I16: "h", U32: "I", I32: "i", F32: "f", BOOL: "?", U64: "Q", I64: "q", F64: "d"}
+BLOCKS = {0: (1, 4), 1: (1, 2), 8: (32, 34), 9: (32, 36), 30: (1, 2)}
+"""ggml type → weights and bytes a block, for the few types the tests write."""
+
+Tagged = tuple[int, object]
+"""A value's type and the value; an array's value is a pair of item type and items."""
+
+TEMPLATE = "[gMASK]<sop>{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}" + (
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+SPECIALS = ("<|endoftext|>", "[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>")
+
+
+def text(string: str | bytes) -> bytes:
+    """A string as GGUF stores it: 64-bit length, then the bytes."""
+    raw = string.encode() if isinstance(string, str) else string
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def payload(kind: int, value: object) -> bytes:
+    """A value without its type."""
+    if kind == STR:
+        assert isinstance(value, str | bytes)
+        return text(value)
+    if kind == ARR:
+        assert isinstance(value, tuple)
+        item_kind, items = value
+        return struct.pack("<IQ", item_kind, len(items)) + b"".join(payload(item_kind, item) for item in items)
+    return struct.pack("<" + CODES[kind], value)
+
+
+def entry(key: str | bytes, kind: int, value: object) -> bytes:
+    """A key with its type and value."""
+    return raw_entry(key, kind, payload(kind, value))
+
+
+def raw_entry(key: str | bytes, kind: int, raw: bytes) -> bytes:
+    """A key with its type and whatever bytes should stand for the value."""
+    return text(key) + struct.pack("<I", kind) + raw
+
+
+def tensor(name: str | bytes, shape: Sequence[int] = (4,), kind: int = 0, offset: int = 0) -> bytes:
+    """An entry of the tensor list."""
+    return (
+        text(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape) + struct.pack("<I", kind) + struct.pack("<Q", offset)
+    )
+
+
+def head(n_tensors: int, n_keys: int, version: int = 3, magic: bytes = b"GGUF") -> bytes:
+    """The 24 bytes every file begins with."""
+    return magic + struct.pack("<IQQ", version, n_tensors, n_keys)
+
+
+def padded(raw: bytes, alignment: int = 32) -> bytes:
+    """The bytes with zeros up to the next multiple."""
+    return raw + b"\0" * (-len(raw) % alignment)
+
+
+def build(keys: Sequence[bytes] = (), tensors: Sequence[bytes] = (), data: bytes = b"", alignment: int = 32) -> bytes:
+    """A whole file of entries that were made before; data follow the padded head."""
+    raw = head(len(tensors), len(keys)) + b"".join(keys) + b"".join(tensors)
+    return padded(raw, alignment) + data if tensors else raw
+
+
+@dataclass
+class Model:
+    """Keys and tensors of a model; change them, then write the file."""
+
+    keys: dict[str, Tagged] = field(default_factory=dict)
+    tensors: dict[str, tuple[tuple[int, ...], int]] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """The file's bytes; data are zeros."""
+        offset, entries = 0, []
+        for name, (shape, kind) in self.tensors.items():
+            weights, size = BLOCKS[kind]
+            entries.append(tensor(name, shape, kind, offset))
+            offset += -(-math.prod(shape) // weights * size // 32) * 32
+        return build([entry(key, *value) for key, value in self.keys.items()], entries, b"\0" * offset)
+
+    def write(self, path: Path) -> Path:
+        """Write the file."""
+        path.write_bytes(self.encode())
+        return path
+
+
+def glm4(layers: int = 2, bias: bool = True) -> Model:
+    """A tiny GLM-4-0414 with which nothing is wrong: width 8, 2 heads of 4 on 1 key-value head, mlp 12."""
+    tokens = [*(f"t{index}" for index in range(9)), *SPECIALS]
+    keys: dict[str, Tagged] = {
+        "general.architecture": (STR, "glm4"),
+        "general.name": (STR, "Tiny GLM"),
+        "glm4.block_count": (U32, layers),
+        "glm4.context_length": (U32, 32768),
+        "glm4.embedding_length": (U32, 8),
+        "glm4.feed_forward_length": (U32, 12),
+        "glm4.attention.head_count": (U32, 2),
+        "glm4.attention.head_count_kv": (U32, 1),
+        "glm4.attention.key_length": (U32, 4),
+        "glm4.attention.value_length": (U32, 4),
+        "glm4.attention.layer_norm_rms_epsilon": (F32, 1e-5),
+        "glm4.rope.dimension_count": (U32, 2),
+        "glm4.rope.freq_base": (F32, 10000.0),
+        "tokenizer.ggml.model": (STR, "gpt2"),
+        "tokenizer.ggml.pre": (STR, "glm4"),
+        "tokenizer.ggml.tokens": (ARR, (STR, tokens)),
+        "tokenizer.ggml.token_type": (ARR, (I32, [1] * 9 + [3] * 7)),
+        "tokenizer.ggml.merges": (ARR, (STR, ["t 1", "t 2"])),
+        "tokenizer.ggml.eos_token_id": (U32, tokens.index("<|endoftext|>")),
+        "tokenizer.ggml.eot_token_id": (U32, tokens.index("<|user|>")),
+        "tokenizer.ggml.eom_token_id": (U32, tokens.index("<|observation|>")),
+        "tokenizer.chat_template": (STR, TEMPLATE),
+    }
+    tensors: dict[str, tuple[tuple[int, ...], int]] = {"token_embd.weight": ((8, len(tokens)), 30)}
+    for layer in range(layers):
+        tensors |= {f"blk.{layer}.{name}": spec for name, spec in layer_tensors(bias).items()}
+    tensors |= {"output_norm.weight": ((8,), 0), "output.weight": ((8, len(tokens)), 30)}
+    return Model(keys, tensors)
+
+
+def layer_tensors(bias: bool) -> dict[str, tuple[tuple[int, ...], int]]:
+    """Name → shape and type of one layer's tensors."""
+    biases: dict[str, tuple[tuple[int, ...], int]] = {
+        "attn_q.bias": ((8,), 0),
+        "attn_k.bias": ((4,), 0),
+        "attn_v.bias": ((4,), 0),
+    }
+    return {
+        "attn_norm.weight": ((8,), 0),
+        "attn_q.weight": ((8, 8), 30),
+        "attn_k.weight": ((8, 4), 30),
+        "attn_v.weight": ((8, 4), 30),
+        **(biases if bias else {}),
+        "attn_output.weight": ((8, 8), 30),
+        "post_attention_norm.weight": ((8,), 0),
+        "ffn_norm.weight": ((8,), 0),
+        "ffn_up.weight": ((8, 24), 30),
+        "ffn_down.weight": ((12, 8), 30),
+        "post_ffw_norm.weight": ((8,), 0),
+    }
