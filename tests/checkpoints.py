@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from glm_gguf.convert.config import Glm4Config
 from glm_gguf.convert.tensors import expected_tensors
-from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS, REGEXES
+from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS, REGEXES, merges_of, printable
 
 SPECIALS = (
     *("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"),
@@ -141,6 +142,21 @@ def write_tokenizer(directory: Path) -> None:
     vocab = {character: id_ for id_, character in enumerate(BYTE_CHARACTERS)}
     for merge in MERGES:
         vocab[merge.replace(" ", "")] = len(vocab)
+    write_tokenizer_json(directory, vocab, MERGES)
+
+
+def write_official_tokenizer(directory: Path, official: Path) -> None:
+    """The real vocabulary as tokenizer.json, rebuilt from its ranks, with the official tokenizer_config.json."""
+    lines = (line.split() for line in (official / "tokenizer" / "glm-4.tiktoken").read_bytes().splitlines())
+    ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
+    vocab = {printable(token): rank for token, rank in ranks.items()}
+    write_tokenizer_json(directory, vocab, tuple(merges_of(ranks)))
+    config = (official / "configs" / "GLM-4-9B-0414.tokenizer_config.json").read_bytes()
+    (directory / "tokenizer_config.json").write_bytes(config)
+
+
+def write_tokenizer_json(directory: Path, vocab: Mapping[str, int], merges: Sequence[str]) -> None:
+    """tokenizer.json and tokenizer_config.json in the official form, special tokens right after the vocabulary."""
     added = [
         {
             **{"id": len(vocab) + number, "content": token, "special": True},
@@ -161,7 +177,7 @@ def write_tokenizer(directory: Path) -> None:
         },
         "post_processor": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True},
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-        "model": {"type": "BPE", "ignore_merges": True, "vocab": vocab, "merges": list(MERGES)},
+        "model": {"type": "BPE", "ignore_merges": True, "vocab": vocab, "merges": list(merges)},
     }
     (directory / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False))
     config = {

@@ -13,7 +13,7 @@ import llama_cpp
 from glm_gguf.engine.llama_log import collected_errors, route_log
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.vocabulary import Vocabulary
-from glm_gguf.errors import EngineError, GgufError
+from glm_gguf.errors import EngineError, GgufError, GlmGgufError
 from glm_gguf.gguf_file.contents import GLM4, architecture
 from glm_gguf.gguf_file.diagnosis import diagnose
 from glm_gguf.gguf_file.finding import Finding, Severity
@@ -37,12 +37,13 @@ class ModelHandle:
             LOGGER.info("%s: %s (%s)", finding.severity, finding.what, finding.why)
         route_log()
         llama_cpp.llama_backend_init()
-        self._pointer: llama_cpp.llama_model_p | None = _load(self.contents.first.path, options)
-        pointer = llama_cpp.llama_model_get_vocab(self._pointer)
-        if not pointer:
-            self.close()
-            raise EngineError("llama.cpp found no vocabulary in it", where=self.path)
-        self.vocabulary = Vocabulary(pointer, self.metadata)
+        pointer = _load(self.contents.first.path, options)
+        self._pointer: llama_cpp.llama_model_p | None = pointer
+        try:
+            self.vocabulary = _vocabulary(pointer, self.contents)
+        except GlmGgufError:
+            llama_cpp.llama_model_free(pointer)
+            raise
 
     @property
     def pointer(self) -> llama_cpp.llama_model_p:
@@ -60,6 +61,7 @@ class ModelHandle:
         """Free the weights; doing it twice does no harm."""
         pointer, self._pointer = self._pointer, None
         if pointer is not None:
+            self.vocabulary.close()
             llama_cpp.llama_model_free(pointer)
 
     def __enter__(self) -> Self:
@@ -78,6 +80,14 @@ def _require_glm4(contents: GgufParts) -> None:
     reasons = [finding for finding in diagnose(contents) if finding.severity is Severity.PROBLEM]
     what = reasons[0].what if reasons else "the file holds no GLM-4-0414 model"
     raise GgufError(what, where=contents.first.path, fix=reasons[0].mend if reasons else None)
+
+
+def _vocabulary(pointer: llama_cpp.llama_model_p, contents: GgufParts) -> Vocabulary:
+    """Return the token tables of a loaded model."""
+    tables = llama_cpp.llama_model_get_vocab(pointer)
+    if not tables:
+        raise EngineError("llama.cpp found no vocabulary in it", where=contents.first.path)
+    return Vocabulary(tables, contents.metadata)
 
 
 def _load(path: Path, options: EngineOptions) -> llama_cpp.llama_model_p:

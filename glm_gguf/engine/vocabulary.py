@@ -25,7 +25,7 @@ class Vocabulary:
     """The token tables of one model; valid as long as the model is loaded."""
 
     def __init__(self, pointer: llama_cpp.llama_vocab_p, metadata: Metadata) -> None:
-        self._pointer = pointer
+        self._open_pointer: llama_cpp.llama_vocab_p | None = pointer
         self.size: int = llama_cpp.llama_vocab_n_tokens(pointer)
         self._bytes: dict[int, bytes] = {}
         self.control_ids = {text: index for text, index, _ in _special_tokens(metadata)}
@@ -36,6 +36,16 @@ class Vocabulary:
         # llama.cpp finds tokens of this type in any text, so they must not be spelled in plain text.
         parsed_anyway = [text for text, _, kind in _special_tokens(metadata) if kind == USER_DEFINED]
         self._parsed_anyway = re.compile("|".join(map(re.escape, parsed_anyway)) or r"(?!)")
+
+    @property
+    def _pointer(self) -> llama_cpp.llama_vocab_p:
+        if self._open_pointer is None:
+            raise EngineError("the model is closed")
+        return self._open_pointer
+
+    def close(self) -> None:
+        """Forget the tables, which go with the model."""
+        self._open_pointer = None
 
     def token_ids(self, segments: Iterable[Segment]) -> list[int]:
         """Tokenise a prompt: control tokens are looked up, plain text never becomes one, nothing is added."""

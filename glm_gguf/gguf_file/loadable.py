@@ -21,7 +21,12 @@ EXPERT_KEYS: Final = ("expert_count", "expert_used_count", "expert_group_count")
 VECTORS: Final = ("norm.weight", ".bias")
 """Ends of the names of tensors that are added or multiplied element by element."""
 
-ABORTS: Final = "llama.cpp ends the whole process on such a file"
+TENSOR_ALIGNMENT: Final = 32
+"""Bytes; TENSOR_ALIGNMENT of ggml-impl.h, which a mapped file must keep to."""
+TOKENIZER: Final = "gpt2"
+"""tokenizer.ggml.model of every GLM-4-0414: byte-level BPE."""
+
+ABORTS: Final = "llama.cpp ends the whole process, or hangs, on such a file"
 
 
 def crash_findings(contents: Contents) -> tuple[Finding, ...]:
@@ -38,8 +43,11 @@ def require_loadable(contents: Contents) -> None:
 def _findings(contents: Contents) -> Iterator[Finding]:
     metadata = contents.metadata
     yield from _nested_arrays(metadata)
+    yield from _places(contents.tensors)
     yield from _vocabulary(metadata)
     if architecture(metadata) == GLM4:
+        if text(metadata, "tokenizer.ggml.model") != TOKENIZER:
+            yield _crash(f"tokenizer.ggml.model is {text(metadata, 'tokenizer.ggml.model')!r} instead of {TOKENIZER!r}")
         yield from _layer_counts(metadata)
         yield from _attention(metadata)
         yield from _rope(metadata)
@@ -68,6 +76,14 @@ def _vocabulary(metadata: Metadata) -> Iterator[Finding]:
         yield _crash(f"{repeated} tokens of the vocabulary occur twice, among them {token!r}")
 
 
+def _places(tensors: tuple[TensorInfo, ...]) -> Iterator[Finding]:
+    loose = [tensor.name for tensor in tensors if tensor.offset % TENSOR_ALIGNMENT]
+    if loose:
+        yield _crash(
+            f"the data of {len(loose)} tensors, first {loose[0]!r}, are not aligned to {TENSOR_ALIGNMENT} bytes in the file"
+        )
+
+
 def _layer_counts(metadata: Metadata) -> Iterator[Finding]:
     layers = model_integer(metadata, "block_count")
     if layers is not None and not 1 <= layers <= MAX_LAYERS:
@@ -91,8 +107,9 @@ def _attention(metadata: Metadata) -> Iterator[Finding]:
 
 def _rope(metadata: Metadata) -> Iterator[Finding]:
     rotated, length = model_integer(metadata, "rope.dimension_count"), head_dim(metadata)
-    if rotated is not None and length is not None and (rotated > length or rotated % 2):
-        yield _crash(f"glm4.rope.dimension_count is {rotated}, which must be even and at most {length}")
+    if rotated is not None and length is not None and (not 2 <= rotated <= length or rotated % 2):
+        # 0 does not abort: the first decoding never ends.
+        yield _crash(f"glm4.rope.dimension_count is {rotated}, which must be even and from 2 to {length}")
     scaling = text(metadata, "glm4.rope.scaling.type")
     if scaling is not None and scaling not in ROPE_SCALINGS:
         yield _crash(f"glm4.rope.scaling.type is {scaling!r}, but llama.cpp knows {', '.join(ROPE_SCALINGS)}")

@@ -10,7 +10,6 @@ from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, advice, problem
 from glm_gguf.gguf_file.values import Metadata, integer, numbers, text, texts, truth
 from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, GMASK, OBSERVATION, SOP, SYSTEM, USER
 
-MODEL: Final = "gpt2"
 PRE_TOKENIZERS: Final = ("glm4", "glm5")
 """llama.cpp treats both alike (llama-vocab.cpp)."""
 CONTROL: Final = 3
@@ -35,11 +34,7 @@ def vocabulary_findings(contents: Contents) -> tuple[Finding, ...]:
 
 def _splitting(metadata: Metadata) -> Iterator[Finding]:
     """Findings about how text becomes tokens."""
-    model, pre = text(metadata, "tokenizer.ggml.model"), text(metadata, "tokenizer.ggml.pre")
-    if model != MODEL:
-        yield problem(
-            f"tokenizer.ggml.model is {model!r} instead of {MODEL!r}", "the text is cut into tokens the model never saw"
-        )
+    pre = text(metadata, "tokenizer.ggml.pre")
     if pre not in PRE_TOKENIZERS:
         yield problem(
             f"tokenizer.ggml.pre is {pre!r} instead of {PRE_TOKENIZERS[0]!r}",

@@ -16,7 +16,7 @@ Declaration = dict[str, Any]
 HISTORY_CALL = re.compile(r"(<\|assistant\|>\w+) \n")
 THOUGHTS = ("This needs no tool.", "不需要工具。")
 TOOL_COUNTS = {1: 16, 2: 32, 3: 28, 4: 12, 5: 4, 6: 8}
-EXCHANGE_COUNTS = {1: 32, 2: 32, 3: 22, 4: 14}
+EXCHANGE_COUNTS = {1: 30, 2: 25, 3: 20, 4: 15, 6: 10}
 
 
 def _distractor(name: str, description: str, parameter: str) -> Declaration:

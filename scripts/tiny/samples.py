@@ -11,7 +11,7 @@ from tiny import dialogues
 from tiny.tokenizer import SPECIAL_TOKENS
 
 POOL_BATCHES = 12  # batches drawn together, so that each holds dialogues of like length
-DRILL_ROWS, DRILL_LENGTH = 56, 48
+DRILL_ROWS, DRILL_LENGTH = 48, 32
 
 
 @dataclass(frozen=True, slots=True)

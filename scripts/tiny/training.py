@@ -13,10 +13,10 @@ from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy
 from transformers import Glm4ForCausalLM
 
-from tiny import checkpoint, dialogues, evaluation, samples
+from tiny import checkpoint, dialogues, evaluation, samples, wiring
 
-MATRIX_RATE, OTHER_RATE = 2e-3, 2e-3
-WARM_UP, DRILLS_UNTIL, FEW_TOOLS_UNTIL = 0.02, 0.07, 0.10  # as parts of the time given
+MATRIX_RATE, OTHER_RATE = 4e-3, 3e-3
+WARM_UP, DRILLS_UNTIL, FEW_TOOLS_UNTIL = 0.02, 0.01, 0.10  # as parts of the time given
 BATCH_TOKENS = 6144
 DRILL_EVERY = 14  # batches, once the first drills are over
 SAVE_SECONDS, JUDGE_SECONDS, JUDGED_CASES = 120.0, 420.0, 50
@@ -50,6 +50,7 @@ class Training:
         self.plan, self.tokenizer, self.held_out = plan, tokenizer, held_out
         self.progress = Progress()
         self.model: Glm4ForCausalLM = checkpoint.new_model(tokenizer)
+        wiring.wire(self.model)
         self.forward: Any = torch.compile(self.model.model, dynamic=True)
         matrices = [weight for name, weight in self.model.named_parameters() if _is_matrix(name, weight)]
         others = [weight for name, weight in self.model.named_parameters() if not _is_matrix(name, weight)]

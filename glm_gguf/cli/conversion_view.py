@@ -1,0 +1,105 @@
+"""How a conversion looks: its plan as a table, and its progress as a bar or as lines of a log."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from glm_gguf.convert import Conversion, Plan, TensorPlan
+
+
+def megabytes(n_bytes: int) -> str:
+    """Bytes as MB of 10^6."""
+    return f"{n_bytes / 1e6:,.1f} MB"
+
+
+def print_plan(conversion: Conversion) -> None:
+    """The plan on stdout: a line a tensor, then totals."""
+    plan = conversion.plan
+    table = Table("tensor", "shape", "from", "type", box=None, pad_edge=False)
+    table.add_column("bytes", justify="right")
+    for tensor in plan.tensors:
+        shape = " × ".join(map(str, tensor.shape))
+        table.add_row(tensor.name, shape, tensor.source.stored.dtype, tensor.type.name, f"{tensor.n_bytes:,}")
+    # a table in a pipe or file is as wide as it needs to be
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    for line in summary(conversion):
+        click.echo(line)
+
+
+def print_summary(conversion: Conversion) -> None:
+    """What is about to happen, on stderr."""
+    for line in summary(conversion):
+        click.echo(line, err=True)
+
+
+def summary(conversion: Conversion) -> Iterator[str]:
+    """Variant, sizes, types and outputs, a line each."""
+    plan = conversion.plan
+    config = plan.checkpoint.config
+    yield f"variant      {plan.variant}, {config.n_layers} layers, {plan.n_params:,} weights"
+    yield f"type         {plan.file_type.name}: {_types(plan) or 'vocabulary only'}"
+    yield f"size         {megabytes(plan.n_bytes)}, {plan.bits_per_weight:.2f} bits per weight"
+    for path in conversion.paths:
+        yield f"output       {path}"
+
+
+def _types(plan: Plan) -> str:
+    counts = Counter(tensor.type.name for tensor in plan.tensors)
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common())
+
+
+class Lines:
+    """Progress as one line a tensor, for logs."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._total, self._count = len(plan.tensors), 0
+
+    def started(self, tensor: TensorPlan) -> None:
+        """Print the tensor's line."""
+        self._count += 1
+        click.echo(
+            f"[{self._count}/{self._total}] {tensor.name} {tensor.source.stored.dtype} → {tensor.type.name}, "
+            f"{megabytes(tensor.n_bytes)}",
+            err=True,
+        )
+
+    def wrote(self, n_bytes: int) -> None:
+        """Lines tell of tensors only."""
+
+
+class Bar:
+    """Progress as a bar with tensor, bytes, speed and time left."""
+
+    def __init__(self, bar: Progress, plan: Plan) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=plan.n_bytes)
+
+    def started(self, tensor: TensorPlan) -> None:
+        """Name the tensor beside the bar."""
+        self._bar.update(self._task, description=f"{tensor.name} → {tensor.type.name}")
+
+    def wrote(self, n_bytes: int) -> None:
+        """Move the bar."""
+        self._bar.advance(self._task, n_bytes)
+
+
+@contextmanager
+def watch(conversion: Conversion) -> Iterator[Lines | Bar]:
+    """A bar where stderr is a terminal, lines where it is not."""
+    if not sys.stderr.isatty():
+        yield Lines(conversion.plan)
+        return
+    columns = (
+        TextColumn("{task.description:<36}"),
+        *(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield Bar(bar, conversion.plan)

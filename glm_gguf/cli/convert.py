@@ -1,0 +1,99 @@
+"""`glm-gguf convert`: a checkpoint directory in, a quantised GGUF out."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from glm_gguf.errors import RequestError
+
+if TYPE_CHECKING:
+    from glm_gguf.convert import Conversion, ConvertOptions
+
+FILE = click.Path(path_type=Path)
+UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}  # decimal, as gguf-split counts
+
+
+def parse_size(text: str | None) -> int | None:
+    """Bytes of `4G`, `500M` or a plain number; raises RequestError."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)([KMG]?)", text.upper())
+    if not match:
+        raise RequestError(f"{text!r} is no size", where="--split-max-size", fix="write 4G or 500M, say")
+    return int(match[1]) * UNITS[match[2]]
+
+
+def parse_tensor_type(text: str) -> tuple[str, str]:
+    """Pattern and type of `PATTERN=TYPE`; raises RequestError."""
+    pattern, equals, type_ = text.rpartition("=")
+    if not equals or not pattern or not type_:
+        raise RequestError(f"{text!r} is no PATTERN=TYPE", where="--tensor-type", fix="write ffn_down=Q6_K, say")
+    return pattern, type_
+
+
+@click.command()
+@click.argument("source", type=FILE)
+@click.option("-o", "--out", type=FILE, help="File or directory to write; by default NAME-SIZE-TYPE.gguf here.")
+@click.option("--type", default="Q4_K_M", show_default=True, help="File type; an unknown one lists all, with sizes.")
+@click.option("--imatrix", type=FILE, help="Importance matrix, GGUF or .dat.")
+@click.option("--tensor-type", multiple=True, metavar="PATTERN=TYPE", help="Type of tensors whose name matches.")
+@click.option("--output-tensor-type", metavar="TYPE", help="Type of output.weight.")
+@click.option("--token-embedding-type", metavar="TYPE", help="Type of token_embd.weight.")
+@click.option("--pure", is_flag=True, help="Give every matrix the same type, no mix.")
+@click.option("--yarn", type=float, metavar="FACTOR", help="Stretch the context by YaRN; the cards advise 4.")
+@click.option("--split-max-size", metavar="SIZE", help="Split into files of at most this much data: 4G, 500M.")
+@click.option("--name", help="Name of the model, over the checkpoint's.")
+@click.option("--metadata", type=FILE, help="JSON of general.* keys, over the card's.")
+@click.option("--vocab-only", is_flag=True, help="Write vocabulary and keys without weights.")
+@click.option("--threads", type=int, help="Threads that quantise; by default one a CPU.")
+@click.option("--dry-run", is_flag=True, help="Show the plan, read no weights, write nothing.")
+@click.option("--force", is_flag=True, help="Replace an existing output.")
+def command(source: Path, out: Path | None, dry_run: bool, **asked: Any) -> None:
+    """Turn the GLM-4-0414 checkpoint in directory SOURCE into a quantised GGUF."""
+    from glm_gguf.cli.conversion_view import print_plan, print_summary, watch
+    from glm_gguf.convert import Conversion
+
+    conversion = Conversion.prepare(source, out, _options(asked))
+    if dry_run:
+        print_plan(conversion)
+        return
+    print_summary(conversion)
+    begun = time.monotonic()
+    with watch(conversion) as progress:
+        conversion.write(progress)
+    _report(conversion, time.monotonic() - begun)
+
+
+def _options(asked: dict[str, Any]) -> ConvertOptions:
+    from glm_gguf.convert.options import ConvertOptions, TypeChoices, usable_cpus
+
+    types = TypeChoices(
+        type=asked["type"],
+        imatrix=asked["imatrix"],
+        tensor_types=tuple(parse_tensor_type(text) for text in asked["tensor_type"]),
+        output_tensor=asked["output_tensor_type"],
+        token_embedding=asked["token_embedding_type"],
+        pure=asked["pure"],
+    )
+    return ConvertOptions(
+        types=types,
+        yarn=asked["yarn"],
+        split_max_bytes=parse_size(asked["split_max_size"]),
+        name=asked["name"],
+        metadata=asked["metadata"],
+        vocab_only=asked["vocab_only"],
+        threads=usable_cpus() if asked["threads"] is None else asked["threads"],
+        force=asked["force"],
+    )
+
+
+def _report(conversion: Conversion, seconds: float) -> None:
+    for path in conversion.paths:
+        click.echo(path)
+    rate = conversion.plan.n_params / seconds / 1e6
+    click.echo(f"done in {seconds:.1f} s, {rate:.0f} million weights a second", err=True)
