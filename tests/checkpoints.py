@@ -7,6 +7,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,19 @@ TEMPLATE = (
     "[gMASK]<sop>{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+
+CARD = """---
+license: mit
+language:
+- zh
+- en
+pipeline_tag: text-generation
+library_name: transformers
+base_model:
+- THUDM/GLM-4-9B-Base
+---
+# GLM
+"""
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,35 @@ def write_checkpoint(
     config = Glm4Config.read(directory / "config.json")
     tensors = random_tensors(config, dtype, seed)
     write_shards(directory, tensors, shards)
+    return directory
+
+
+def write_official_checkpoint(directory: Path, official: Path) -> Path:
+    """The official tokenizer, generation config and card with the weights of a toy."""
+    ids = {"eos_token_id": [151329, 151336, 151338], "pad_token_id": 151329}
+    write_checkpoint(directory, Shape(hidden=64, ffn=96, heads=2, kv_heads=1, vocab=151552, bias=True, extra=ids))
+    write_official_tokenizer(directory, official)
+    (directory / "README.md").write_text(CARD)
+    generation = (official / "configs" / "GLM-4-9B-0414.generation_config.json").read_bytes()
+    (directory / "generation_config.json").write_bytes(generation)
+    return directory
+
+
+def write_hollow_checkpoint(directory: Path, official: Path) -> Path:
+    """A checkpoint of true size whose weights are a hole in a sparse file: for plans, which read none."""
+    directory.mkdir(parents=True)
+    config = (official / "configs" / f"{directory.name}.config.json").read_bytes()
+    (directory / "config.json").write_bytes(config)
+    write_tokenizer(directory)
+    header, offset = {}, 0
+    for name, (_, shape) in expected_tensors(Glm4Config.read(directory / "config.json")).items():
+        end = offset + 2 * prod(shape)
+        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    with (directory / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + offset)
     return directory
 
 

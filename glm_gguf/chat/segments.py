@@ -56,13 +56,17 @@ def strings_in(value: object) -> Iterator[str]:
 
 
 class ContentMask:
-    """Placeholders for the control tokens spelled in one prompt's content."""
+    """Placeholders for the control tokens spelled in one prompt's content.
+
+    The beginning of a control token at the end of a text is hidden as well: the template might complete it.
+    """
 
     def __init__(self, control_tokens: Sequence[str], values: Sequence[object], source: str) -> None:
-        self._spelling = re.compile(_spelling_pattern(control_tokens))
         self._control = re.compile(f"({_alternatives(control_tokens)})")
+        self._beginnings = {token[:length] for token in control_tokens for length in range(1, len(token))}
+        self._longest = max(map(len, control_tokens), default=0)
         content = [text for value in values for text in strings_in(value)]
-        spelled = {found for text in content for found in self._spelling.findall(text)}
+        spelled = {piece for text in content for piece in self._spelled(text)}
         unused = _unused_characters("\n".join([source, *content])) if spelled else iter(())
         self._placeholders = {piece: next(unused) for piece in sorted(spelled)}
         self._pieces = {mark: piece for piece, mark in self._placeholders.items()}
@@ -73,12 +77,31 @@ class ContentMask:
         if not self._placeholders:
             return value
         if isinstance(value, str):
-            return self._spelling.sub(lambda found: self._placeholders[found.group()], value)
+            return self._hide_text(value)
         if isinstance(value, Mapping):
             return {self.hide(key): self.hide(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.hide(item) for item in value]
         return value
+
+    def _hide_text(self, text: str) -> str:
+        beginning = self._beginning(text)
+        text = text.removesuffix(beginning)
+        hidden = self._control.sub(lambda found: self._placeholders[found.group()], text)
+        return hidden + self._placeholders.get(beginning, "")
+
+    def _spelled(self, text: str) -> set[str]:
+        """Find what must be hidden of a text."""
+        beginning = self._beginning(text)
+        found = set(self._control.findall(text.removesuffix(beginning)))
+        return found | {beginning} if beginning else found
+
+    def _beginning(self, text: str) -> str:
+        """Return the longest end of a text that is the beginning of a control token."""
+        for length in range(min(self._longest, len(text)), 0, -1):
+            if text[-length:] in self._beginnings:
+                return text[-length:]
+        return ""
 
     def split(self, rendering: str) -> tuple[Segment, ...]:
         """Split a rendering of hidden values at the control tokens it spells, and show the content again."""
@@ -98,12 +121,6 @@ class ContentMask:
 def _alternatives(texts: Iterable[str]) -> str:
     """Return a pattern of the texts, longest first as tokenizers match them; never matching where there are none."""
     return "|".join(map(re.escape, sorted(texts, key=lambda text: (-len(text), text)))) or r"(?!)"
-
-
-def _spelling_pattern(control_tokens: Sequence[str]) -> str:
-    """Match control tokens, and at the end of a text the beginning of one, which the template might complete."""
-    beginnings = {token[:length] for token in control_tokens for length in range(1, len(token))}
-    return rf"{_alternatives(control_tokens)}|(?:{_alternatives(beginnings)})\Z"
 
 
 def _unused_characters(text: str) -> Iterator[str]:

@@ -72,7 +72,9 @@ def _read_line() -> str | None:
         import readline  # noqa: F401 - gives input() a history and editing keys
 
         return input("> ")
-    except (EOFError, KeyboardInterrupt):
+    except KeyboardInterrupt:  # meant for an answer that had just ended
+        return ""
+    except EOFError:
         return None
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -20,16 +17,12 @@ from glm_gguf.cli.dialogue import Dialogue
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.sampling import SamplingParams
 
-if TYPE_CHECKING:
-    from glm_gguf.convert import Plan
-
 QUESTIONS = (
     "北京和上海的空气质量怎么样？",
     "What is the weather in Paris?",
     "What is 37 plus 58?",
 )
 LABEL_WIDTH = 12
-LAYER = re.compile(r"blk\.\d+\.")
 
 
 @click.command(name="demo")
@@ -49,28 +42,17 @@ def command() -> None:
 
 
 def _convert(checkpoint: Path, out: Path) -> None:
-    """Plan and write the GGUF, and say so."""
-    from glm_gguf.convert import ConvertOptions, convert, make_plan
+    """Show the plan and write the GGUF."""
+    from glm_gguf.cli.conversion_view import megabytes, print_plan
+    from glm_gguf.convert import Conversion, ConvertOptions
+    from glm_gguf.convert.write import Silent
 
-    options = ConvertOptions()
-    for line in _plan_lines(make_plan(checkpoint, options)):
-        click.echo(line)
+    conversion = Conversion.prepare(checkpoint, out, ConvertOptions())
+    print_plan(conversion)
     start = time.perf_counter()
-    convert(checkpoint, out, options)
+    conversion.write(Silent())
     seconds = time.perf_counter() - start
-    click.secho(f"wrote {out.name}: {out.stat().st_size / 1e6:.1f} MB in {seconds:.1f} s\n", bold=True)
-
-
-def _plan_lines(plan: Plan) -> Iterator[str]:
-    """Describe a plan: one line for the same tensor of several layers."""
-    yield (
-        f"plan: {len(plan.tensors)} tensors, {plan.n_params / 1e6:.1f} million weights as {plan.file_type.name}, "
-        f"{plan.bits_per_weight:.2f} bits a weight"
-    )
-    rows = Counter((LAYER.sub("blk.*.", plan_.name), plan_.shape, plan_.type.name) for plan_ in plan.tensors)
-    for (name, shape, type_name), count in sorted(rows.items()):
-        size = " × ".join(map(str, shape))
-        yield f"  {name:36} {size:>12}  {type_name}" + (f"  ({count} layers)" if count > 1 else "")
+    click.secho(f"wrote        {megabytes(out.stat().st_size)} in {seconds:.1f} s\n", bold=True)
 
 
 def _talk(path: Path) -> None:

@@ -80,7 +80,7 @@ def _places(tensors: tuple[TensorInfo, ...]) -> Iterator[Finding]:
     loose = [tensor.name for tensor in tensors if tensor.offset % TENSOR_ALIGNMENT]
     if loose:
         yield _crash(
-            f"the data of {len(loose)} tensors, first {loose[0]!r}, are not aligned to {TENSOR_ALIGNMENT} bytes in the file"
+            f"data of {len(loose)} tensors, first {loose[0]!r}, do not start at a multiple of {TENSOR_ALIGNMENT} bytes"
         )
 
 

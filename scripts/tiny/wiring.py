@@ -7,6 +7,7 @@ the previous one, and proposes what stood there. Everything else starts as small
 
 import torch
 from transformers import Glm4ForCausalLM
+from transformers.models.glm4.modeling_glm4 import Glm4Attention
 
 # Post-norm weights [layer]: the circuit's layers speak up, the rest starts near the identity.
 ATTENTION_GAINS, MLP_GAIN = (0.8, 1.0, 0.3, 0.3), 0.2
@@ -36,7 +37,7 @@ def wire(model: Glm4ForCausalLM) -> None:
         _wire_match(model.model.layers[1].self_attn, group, (match @ read, match @ carried.T), (said, spoken @ said.T))
 
 
-def _wire_previous(attention: torch.nn.Module, read: torch.Tensor, carried: torch.Tensor) -> None:
+def _wire_previous(attention: Glm4Attention, read: torch.Tensor, carried: torch.Tensor) -> None:
     """Make head 0 attend one position back and carry `read` [64, 256] of that token to `carried` [256, 64]."""
     head = read.shape[0]
     pairs = torch.arange(PREVIOUS_PAIRS)
@@ -51,7 +52,7 @@ def _wire_previous(attention: torch.nn.Module, read: torch.Tensor, carried: torc
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
-def _wire_match(attention: torch.nn.Module, group: int, compared: Pair, told: Pair) -> None:
+def _wire_match(attention: Glm4Attention, group: int, compared: Pair, told: Pair) -> None:
     """Make the first head of a key group look for `compared` (query, key) and tell (value, output)."""
     head = told[0].shape[0]
     query, key = 2 * group * head, group * head
@@ -63,4 +64,5 @@ def _wire_match(attention: torch.nn.Module, group: int, compared: Pair, told: Pa
 
 def _orthogonal(size: int) -> torch.Tensor:
     """Return a random orthogonal matrix [size, size]."""
-    return torch.linalg.qr(torch.randn(size, size))[0]
+    orthogonal: torch.Tensor = torch.linalg.qr(torch.randn(size, size))[0]
+    return orthogonal

@@ -59,7 +59,10 @@ ACCEPTED: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
         [{"role": "assistant", "content": "a", "tool_calls": []}],
         [{"role": "assistant", "content": "a"}],
     ),
-    "the template's own form stays": ([USER, RENDERED_CALLS[0], OBSERVATIONS[0]], [USER, RENDERED_CALLS[0], OBSERVATIONS[0]]),
+    "the template's own form stays": (
+        [USER, RENDERED_CALLS[0], OBSERVATIONS[0]],
+        [USER, RENDERED_CALLS[0], OBSERVATIONS[0]],
+    ),
     "calls that wait for their results": ([TWO_CALLS], RENDERED_CALLS),
 }  # fmt: skip
 
@@ -77,12 +80,15 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     "an unknown role": ([USER, {"role": "function", "content": "x"}], "messages[1].role"),
     "a role that is no text": ([{"role": ["user"], "content": "x"}], "messages[0].role"),
     "a number as content": ([{"role": "user", "content": 3}], "messages[0].content"),
-    "an image": ([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}], "messages[0].content[0].type"),
+    "an image": ([{"role": "user", "content": [{"type": "image_url"}]}], "messages[0].content[0].type"),
     "a part without text": ([{"role": "user", "content": [{"type": "text"}]}], "messages[0].content[0].text"),
     "a part that is no object": ([{"role": "user", "content": [3]}], "messages[0].content[0]"),
     "calls that are no list": ([{"role": "assistant", "tool_calls": {"a": 1}}], "messages[0].tool_calls"),
     "a call without function": ([{"role": "assistant", "tool_calls": [{}]}], "messages[0].tool_calls[0].function"),
-    "a call without name": ([{"role": "assistant", "tool_calls": [call("")]}], "messages[0].tool_calls[0].function.name"),
+    "a call without name": (
+        [{"role": "assistant", "tool_calls": [call("")]}],
+        "messages[0].tool_calls[0].function.name",
+    ),
     "a name of two lines": ([{"role": "assistant", "metadata": "a\nb"}], "messages[0].metadata"),
     "arguments in an array": (
         [{"role": "assistant", "tool_calls": [call("f", [1])]}],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glm_gguf.chat.events import ChatResult, Event, Finish, ToolCall, coalesce, collect
+from glm_gguf.chat.events import ChatResult, Event, Finish, FinishReason, ToolCall, coalesce, collect
 from glm_gguf.chat.output_parser import OutputParser, parse_reply
 from glm_gguf.chat.reply_parser import ReplyForm, RoleMark, role_pieces
 
@@ -182,7 +182,7 @@ def test_an_output_is_read_as_meant(
     form: ReplyForm, text: str, content: str, reasoning: str, calls: list[ToolCall], cut: int
 ) -> None:
     result = collect(feed_in_pieces(text, form, repeat(cut)))
-    reason = "tool_calls" if calls else "stop"
+    reason: FinishReason = "tool_calls" if calls else "stop"
     assert result == ChatResult(content, reasoning, tuple(calls), reason)
 
 

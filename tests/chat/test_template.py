@@ -149,7 +149,10 @@ def test_the_tokens_are_those_of_the_whole_text() -> None:
         pytest.skip("the official vocabulary is not here")
     ranks = {base64.b64decode(token): int(rank) for token, rank in map(str.split, path.read_text().splitlines())}
     special = {token: 151329 + index for index, token in enumerate(CONTROL_TOKENS)}
-    words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    words = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
     encoding = tiktoken.Encoding("glm4", pat_str=words, mergeable_ranks=ranks, special_tokens=special)
 
     def token_ids(segments: tuple[Segment, ...]) -> list[int]:

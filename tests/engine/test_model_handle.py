@@ -65,7 +65,7 @@ def test_a_file_that_llama_cpp_refuses_is_an_error_with_its_reason(
 ) -> None:
     path = tmp_path / "renamed.gguf"
     path.write_bytes(tiny_gguf("Q8_0").read_bytes().replace(b"output_norm.weight", b"output_worm.weight"))
-    with pytest.raises(EngineError, match="could not load the model: .*output_norm"):
+    with pytest.raises(EngineError, match=r"could not load the model: .*output_norm"):
         ModelHandle(path, OPTIONS)
 
 

@@ -53,7 +53,10 @@ def raw_entry(key: str | bytes, kind: int, raw: bytes) -> bytes:
 def tensor(name: str | bytes, shape: Sequence[int] = (4,), kind: int = 0, offset: int = 0) -> bytes:
     """An entry of the tensor list."""
     return (
-        text(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape) + struct.pack("<I", kind) + struct.pack("<Q", offset)
+        text(name)
+        + struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
+        + struct.pack("<I", kind)
+        + struct.pack("<Q", offset)
     )
 
 
@@ -149,3 +152,26 @@ def layer_tensors(bias: bool) -> dict[str, tuple[tuple[int, ...], int]]:
         "ffn_down.weight": ((12, 8), 30),
         "post_ffw_norm.weight": ((8,), 0),
     }
+
+
+EVERY_KIND = {
+    "u8": (U8, 200),
+    "i8": (I8, -100),
+    "u16": (U16, 60000),
+    "i16": (I16, -30000),
+    "u32": (U32, 4_000_000_000),
+    "i32": (I32, -2_000_000_000),
+    "f32": (F32, 0.5),
+    "bool": (BOOL, True),
+    "str": (STR, "早上好 \n"),
+    "u64": (U64, 2**64 - 1),
+    "i64": (I64, -(2**63)),
+    "f64": (F64, 0.1),
+    "empty": (STR, ""),
+    "numbers": (ARR, (I32, [1, -2, 3])),
+    "truths": (ARR, (BOOL, [True, False])),
+    "decimals": (ARR, (F32, [0.5, float("inf")])),
+    "texts": (ARR, (STR, ["a", "", "Ġé"])),
+    "none": (ARR, (STR, [])),
+    "nested": (ARR, (ARR, [(I32, [1, 2]), (STR, ["x"])])),
+}

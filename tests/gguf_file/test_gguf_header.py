@@ -1,21 +1,14 @@
-"""Good GGUF files read by us as the gguf package reads them, and never worse than an error when corrupted."""
+"""Good GGUF files are read by us as the gguf package and ggml read them."""
 
-import ctypes
-import importlib.util
-import random
 import time
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from glm_gguf.errors import GgufError
 from glm_gguf.gguf_file.ggml_types import REMOVED, TYPE_COUNT, TYPES
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.values import (
@@ -35,43 +28,11 @@ from glm_gguf.gguf_file.values import (
     type_label,
 )
 from tests.gguf_file import builder
-from tests.gguf_file.builder import ARR, BOOL, F32, F64, I8, I16, I32, I64, STR, U8, U16, U32, U64, build, entry, glm4
+from tests.gguf_file.builder import ARR, EVERY_KIND, I32, STR, U8, build, entry, glm4
+from tests.gguf_file.ggml_library import ggml
 
 SECONDS_TO_READ = 2.0
 """For a vocabulary of official size, on a busy machine."""
-
-
-@cache
-def ggml() -> ctypes.CDLL:
-    """The ggml library inside the installed llama-cpp-python, silenced."""
-    spec = importlib.util.find_spec("llama_cpp")
-    assert spec is not None
-    assert spec.origin is not None
-    library = ctypes.CDLL(str(Path(spec.origin).parent / "lib" / "libggml-base.so"))
-    # int64_t ggml_blck_size(enum ggml_type); size_t ggml_type_size(...); const char * ggml_type_name(...)
-    library.ggml_blck_size.restype = ctypes.c_int64
-    library.ggml_type_size.restype = ctypes.c_size_t
-    library.ggml_type_name.restype = ctypes.c_char_p
-    # struct gguf_context * gguf_init_from_file(const char * fname, struct { bool no_alloc; struct ggml_context ** ctx; })
-    library.gguf_init_from_file.restype = ctypes.c_void_p
-    library.gguf_init_from_file.argtypes = [ctypes.c_char_p, InitParams]
-    library.gguf_get_data_offset.restype = ctypes.c_size_t
-    library.gguf_get_data_offset.argtypes = [ctypes.c_void_p]
-    library.gguf_get_n_tensors.restype = ctypes.c_int64
-    library.gguf_get_n_tensors.argtypes = [ctypes.c_void_p]
-    library.gguf_free.argtypes = [ctypes.c_void_p]
-    library.ggml_log_set.argtypes = [LOG_CALLBACK, ctypes.c_void_p]
-    library.ggml_log_set(SILENT, None)
-    return library
-
-
-class InitParams(ctypes.Structure):
-    _fields_ = (("no_alloc", ctypes.c_bool), ("ctx", ctypes.c_void_p))
-
-
-# typedef void (*ggml_log_callback)(enum ggml_log_level level, const char * text, void * user_data);
-LOG_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-SILENT = LOG_CALLBACK(lambda level, message, data: None)
 
 
 def test_the_table_of_types_is_ggmls_own() -> None:
@@ -88,29 +49,6 @@ def test_the_table_of_types_is_ggmls_own() -> None:
 
 def test_the_table_of_types_covers_the_gguf_package() -> None:
     assert {int(kind) for kind in gguf.GGMLQuantizationType} <= set(TYPES)
-
-
-EVERY_KIND = {
-    "u8": (U8, 200),
-    "i8": (I8, -100),
-    "u16": (U16, 60000),
-    "i16": (I16, -30000),
-    "u32": (U32, 4_000_000_000),
-    "i32": (I32, -2_000_000_000),
-    "f32": (F32, 0.5),
-    "bool": (BOOL, True),
-    "str": (STR, "早上好 \n"),
-    "u64": (U64, 2**64 - 1),
-    "i64": (I64, -(2**63)),
-    "f64": (F64, 0.1),
-    "empty": (STR, ""),
-    "numbers": (ARR, (I32, [1, -2, 3])),
-    "truths": (ARR, (BOOL, [True, False])),
-    "decimals": (ARR, (F32, [0.5, float("inf")])),
-    "texts": (ARR, (STR, ["a", "", "Ġé"])),
-    "none": (ARR, (STR, [])),
-    "nested": (ARR, (ARR, [(I32, [1, 2]), (STR, ["x"])])),
-}
 
 
 def everything(path: Path) -> GgufHeader:
@@ -250,88 +188,6 @@ def test_a_vocabulary_of_official_size_is_read_in_a_moment(tmp_path: Path) -> No
     header = GgufHeader.read(path)
     assert time.process_time() - started < SECONDS_TO_READ
     assert (texts(header.metadata, "tokenizer.ggml.merges") or ())[-1] == "Ġa318087 b"
-
-
-def check(path: Path, raw: bytes) -> None:
-    """Whatever the bytes: a GgufError, or a header that ggml itself accepts too, in little time."""
-    path.write_bytes(raw)
-    started = time.process_time()
-    try:
-        header = GgufHeader.read(path)
-    except GgufError:
-        return
-    finally:
-        assert time.process_time() - started < 1.0
-    assert header.data_end <= header.file_size == len(raw)
-    if any(isinstance(value, NestedArray) for value in header.metadata.values()):
-        return
-    context = ggml().gguf_init_from_file(str(path).encode(), InitParams(True, None))
-    assert context is not None
-    assert ggml().gguf_get_data_offset(context) == header.data_offset
-    assert ggml().gguf_get_n_tensors(context) == len(header.tensors)
-    ggml().gguf_free(context)
-
-
-GOOD = glm4().encode()
-SMALL = build(
-    [entry(key, *value) for key, value in EVERY_KIND.items()],
-    [builder.tensor("a", (3,)), builder.tensor("b", (32, 2), 8, 32)],
-    b"\0" * 128,
-)
-BYTES = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6)
-QUICK = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.mark.parametrize("good", [GOOD, SMALL], ids=["model", "every-kind"])
-@QUICK
-@given(changes=BYTES)
-def test_corrupted_bytes_give_an_error_or_a_file_that_ggml_accepts(
-    good: bytes, changes: list[tuple[float, int]], tmp_path: Path
-) -> None:
-    raw = bytearray(good)
-    for place, byte in changes:
-        raw[int(place * len(raw))] = byte
-    check(tmp_path / "corrupted.gguf", bytes(raw))
-
-
-@QUICK
-@given(place=st.floats(0, 1, exclude_max=True), value=st.sampled_from([0, 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1]))
-def test_absurd_numbers_anywhere_give_an_error_or_a_file_that_ggml_accepts(
-    place: float, value: int, tmp_path: Path
-) -> None:
-    raw, at = bytearray(SMALL), int(place * len(SMALL))
-    raw[at : at + 8] = value.to_bytes(8, "little")
-    check(tmp_path / "absurd.gguf", bytes(raw))
-
-
-@QUICK
-@given(cut=st.floats(0, 1), tail=st.binary(max_size=64))
-def test_truncated_and_overwritten_ends_give_an_error_or_a_file_that_ggml_accepts(
-    cut: float, tail: bytes, tmp_path: Path
-) -> None:
-    check(tmp_path / "cut.gguf", GOOD[: int(cut * len(GOOD))] + tail)
-
-
-@QUICK
-@given(raw=st.binary(max_size=200), prefix=st.sampled_from([b"", b"GGUF", b"GGUF\3\0\0\0"]))
-def test_arbitrary_bytes_give_an_error_or_a_file_that_ggml_accepts(raw: bytes, prefix: bytes, tmp_path: Path) -> None:
-    check(tmp_path / "noise.gguf", prefix + raw)
-
-
-def test_the_good_files_are_good(tmp_path: Path) -> None:
-    for raw in (GOOD, SMALL):
-        check(tmp_path / "good.gguf", raw)
-        assert GgufHeader.read(tmp_path / "good.gguf").tensors
-
-
-def test_bytes_exchanged_between_places_give_an_error_or_a_file_that_ggml_accepts(tmp_path: Path) -> None:
-    dice = random.Random(7)
-    for _ in range(200):
-        raw = bytearray(SMALL)
-        start, other = dice.randrange(len(raw)), dice.randrange(len(raw))
-        size = dice.randint(1, 24)
-        raw[start : start + size] = SMALL[other : other + size]
-        check(tmp_path / "spliced.gguf", bytes(raw))
 
 
 OPENERS: list[Callable[[Path], object]] = [GgufHeader.read, lambda path: GgufHeader.read(str(path))]

@@ -76,19 +76,29 @@ METADATA = [
     Case("bool-in-array-is-255", build([raw_entry("a", ARR, array(BOOL, 3, b"\0\1\xff"))]), "stored as 255"),
     Case("array-longer-than-file", build([raw_entry("a", ARR, array(I32, 100, b"\0" * 8))]), "claims 100 items"),
     Case("array-of-absurd-length", build([raw_entry("a", ARR, array(U8, HUGE))]), f"claims {HUGE} items"),
-    Case("array-whose-size-wraps-64-bits", build([raw_entry("a", ARR, array(U32, 2**62 + 1, ONE))]), "items of at least 4"),
+    Case(
+        "array-whose-size-wraps-64-bits",
+        build([raw_entry("a", ARR, array(U32, 2**62 + 1, ONE))]),
+        "items of at least 4",
+    ),
     Case("strings-of-absurd-number", build([raw_entry("a", ARR, array(STR, 2**40))]), "claims 1099511627776 items"),
     Case("strings-cut", build([raw_entry("a", ARR, array(STR, 3, text("abc") * 3)[:-1])]), "claims 3 bytes"),
     Case("array-item-type-99", build([raw_entry("a", ARR, array(99, 1, ONE))]), "has type 99"),
     Case("array-header-cut", build([raw_entry("a", ARR, struct.pack("<II", U8, 0))]), "8 bytes should follow"),
     Case("arrays-nested-5-deep", build([raw_entry("a", ARR, nested(5))]), "nested deeper than 4"),
     Case("arrays-nested-5000-deep", build([raw_entry("a", ARR, nested(5000))]), "nested deeper than 4"),
-    Case("more-items-than-any-model", build([raw_entry("a", ARR, array(U8, 2**22 + 1, bytes(2**22 + 1)))]), "no known model"),
+    Case(
+        "more-items-than-any-model",
+        build([raw_entry("a", ARR, array(U8, 2**22 + 1, bytes(2**22 + 1)))]),
+        "no known model",
+    ),
     Case("alignment-0", build([entry("general.alignment", U32, 0)]), "not a power of two"),
     Case("alignment-24", build([entry("general.alignment", U32, 24)]), "alignment 24"),
     Case("alignment-u64", build([entry("general.alignment", U64, 32)]), "must be a u32"),
     Case("alignment-text", build([entry("general.alignment", STR, "32")]), "must be a u32"),
-    Case("alignment-beyond-file", build([entry("general.alignment", U32, 2**31)], [tensor("t")], ONE), "beyond the file"),
+    Case(
+        "alignment-beyond-file", build([entry("general.alignment", U32, 2**31)], [tensor("t")], ONE), "beyond the file"
+    ),
 ]
 
 PROLOGUE = [

@@ -1,0 +1,193 @@
+"""Compare a GGUF with the checkpoint it was made from: every tensor dequantised, every key and token."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from gguf import GGMLQuantizationType, GGUFValueType
+from gguf.gguf_writer import GGUFValue
+
+from glm_gguf.convert.checkpoint import Checkpoint, map_tensor
+from glm_gguf.convert.kernels import ggml
+from glm_gguf.convert.metadata import KeyValues
+from glm_gguf.convert.options import ConvertOptions, TypeChoices, usable_cpus
+from glm_gguf.convert.plan import Plan, make_plan
+from glm_gguf.convert.rows import CHUNK_WEIGHTS, to_float32
+from glm_gguf.convert.safetensors_file import StoredTensor
+from glm_gguf.convert.tensors import source_tensors
+from glm_gguf.gguf_file.header import GgufHeader
+from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
+from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.values import NestedArray, Scalar, Text, Value, decimal
+
+SHOWN = 5  # differing tokens or merges that are named
+
+TOLERATED = ((8.0, 0.05), (5.5, 0.15), (4.0, 0.3), (3.0, 0.5), (0.0, 0.95))
+"""(bits per weight from, relative error up to): several times what each size loses on Gaussian weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorError:
+    """How far a dequantised tensor is from its source; errors in the weights' own unit."""
+
+    name: str
+    type: str
+    largest: float
+    """Largest absolute difference."""
+    rms: float
+    """Root of the mean squared difference."""
+    relative: float
+    """rms over the root mean square of the source."""
+    plausible: bool
+    """The relative error is one that this type can give; equal bits where the type keeps them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that is not in the file as the source has it."""
+
+    what: str
+    in_file: str
+    expected: str
+    serious: bool = True
+    """False for names and cards, which a conversion may be told to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All tensors' errors, and every difference of tensor list, keys and vocabulary."""
+
+    tensors: tuple[TensorError, ...]
+    differences: tuple[Difference, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Nothing serious differs, and every error is one its type can give."""
+        return all(tensor.plausible for tensor in self.tensors) and not any(d.serious for d in self.differences)
+
+
+def verify(
+    file: Path, source: Path, threads: int | None = None, done: Callable[[TensorError], None] = lambda _: None
+) -> Verification:
+    """Re-read `file` (or all parts of a split) and the checkpoint `source`; raises GgufError, SourceError.
+
+    `done` is told of each tensor as it is finished, in the file's order.
+    """
+    parts = open_all_parts(file)
+    plan = _plan_for(parts, source)
+    stored = {tensor.gguf_name: tensor.stored for tensor in source_tensors(plan.checkpoint)}
+    located = {tensor.name: (header, tensor) for header in parts.files for tensor in header.tensors}
+    differences = [*_list_differences(located, stored), *_key_differences(parts, plan.metadata)]
+    comparable = [
+        (header, tensor, stored[name])
+        for name, (header, tensor) in located.items()
+        if name in stored and tensor.shape == stored[name].shape[::-1]
+    ]
+    errors = []
+    with ThreadPoolExecutor(threads or usable_cpus()) as pool:
+        for error in pool.map(lambda each: _tensor_error(*each), comparable):
+            done(error)
+            errors.append(error)
+    return Verification(tuple(errors), tuple(differences))
+
+
+def _plan_for(parts: GgufParts, source: Path) -> Plan:
+    """What a conversion of `source` writes; stretched by YaRN where the file is and the source is not."""
+    factor = decimal(parts.metadata, "glm4.rope.scaling.factor")
+    native = Checkpoint.open(source, weights=False).config.rope_scaling is not None
+    yarn = None if native or factor is None else factor
+    return make_plan(source, ConvertOptions(types=TypeChoices(type="BF16"), yarn=yarn))
+
+
+def _list_differences(
+    located: Mapping[str, tuple[GgufHeader, TensorInfo]], stored: Mapping[str, StoredTensor]
+) -> Iterator[Difference]:
+    for name in stored:
+        if name not in located:
+            yield Difference(f"tensor {name}", "missing", str(list(stored[name].shape)))
+    for name, (_, tensor) in located.items():
+        shape = list(tensor.shape[::-1])
+        if name not in stored:
+            yield Difference(f"tensor {name}", str(shape), "no such tensor")
+        elif shape != list(stored[name].shape):
+            yield Difference(f"tensor {name}", str(shape), str(list(stored[name].shape)))
+
+
+def _tensor_error(header: GgufHeader, tensor: TensorInfo, stored: StoredTensor) -> TensorError:
+    type_ = GGMLQuantizationType(tensor.type.id)
+    source = map_tensor(stored)
+    source = source.reshape(-1, source.shape[-1])
+    shape = (len(source), tensor.n_bytes // len(source))
+    data: npt.NDArray[np.uint8] = np.memmap(header.path, np.uint8, "r", tensor.offset, shape)
+    step = max(1, CHUNK_WEIGHTS // source.shape[1])
+    largest = squares = power = 0.0
+    for start in range(0, len(source), step):
+        expected = to_float32(source[start : start + step]).astype(np.float64)
+        difference = ggml.dequantise(type_, np.ascontiguousarray(data[start : start + step])) - expected
+        largest = max(largest, float(np.abs(difference).max()))
+        squares += float(np.square(difference).sum())
+        power += float(np.square(expected).sum())
+    rms, scale = sqrt(squares / source.size), sqrt(power / source.size)
+    relative = rms / scale if scale else float(rms > 0)
+    exact = tensor.type.name == "f32" or tensor.type.name.upper() == stored.dtype
+    bound = 0.0 if exact else next(bound for bits, bound in TOLERATED if tensor.type.bits_per_weight >= bits)
+    # written so that NaN is not plausible
+    return TensorError(tensor.name, tensor.type.name, largest, rms, relative, plausible=relative <= bound)
+
+
+def _key_differences(parts: GgufParts, expected: KeyValues) -> Iterator[Difference]:
+    chosen = ("general.file_type", "general.quantization_version", "quantize.", "split.")
+    keys = dict.fromkeys([*expected, *parts.metadata])
+    for key in keys:
+        if key.startswith(chosen):
+            continue
+        found, wanted = _plain(parts.metadata.get(key)), _planned(expected.get(key))
+        if isinstance(found, tuple) and isinstance(wanted, tuple) and found != wanted:
+            yield from _item_differences(key, found, wanted)
+        elif found != wanted:
+            yield Difference(key, _shown(found), _shown(wanted), serious=not key.startswith("general."))
+
+
+def _item_differences(key: str, found: tuple[object, ...], wanted: tuple[object, ...]) -> Iterator[Difference]:
+    if len(found) != len(wanted):
+        yield Difference(key, f"{len(found)} items", f"{len(wanted)} items")
+    differing = [n for n, (ours, theirs) in enumerate(zip(found, wanted, strict=False)) if ours != theirs]
+    for number in differing[:SHOWN]:
+        yield Difference(f"{key}[{number}]", repr(found[number]), repr(wanted[number]))
+    if len(differing) > SHOWN:
+        yield Difference(key, f"{len(differing)} items differ", "all equal")
+
+
+def _plain(value: Value | None) -> object:
+    match value:
+        case None:
+            return None
+        case Scalar() | Text():
+            return value.value
+        case NestedArray(items=arrays):
+            return tuple(_plain(array) for array in arrays)
+        case _:
+            return tuple(value.items)
+
+
+def _planned(value: GGUFValue | None) -> object:
+    """A key's value as it reads back from a file: floats in single precision, lists as tuples."""
+    if value is None:
+        return None
+    if value.type == GGUFValueType.FLOAT32:
+        return struct.unpack("<f", struct.pack("<f", value.value))[0]
+    plain = (
+        tuple(value.value) if isinstance(value.value, Iterable) and not isinstance(value.value, str) else value.value
+    )
+    return int(plain) if isinstance(plain, int) and not isinstance(plain, bool) else plain
+
+
+def _shown(value: object) -> str:
+    return "missing" if value is None else repr(value)[:80]

@@ -1,0 +1,57 @@
+"""`glm-gguf verify`: hold a GGUF against the checkpoint it was made from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from glm_gguf.convert.verify import TensorError, Verification
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--against", "source", type=FILE, required=True, help="The checkpoint directory.")
+@click.option("--threads", type=int, help="Threads that compare; by default one a CPU.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(file: Path, source: Path, threads: int | None, as_json: bool) -> None:
+    """Compare FILE with its checkpoint: errors of every tensor, vocabulary and keys.
+
+    Exits with 1 where something differs that a conversion cannot change.
+    """
+    from glm_gguf.convert.verify import verify
+
+    if as_json:
+        result = verify(file, source, threads)
+        click.echo(json.dumps({"passed": result.passed, **asdict(result)}, ensure_ascii=False, indent=2))
+    else:
+        click.echo(f"{'tensor':36} {'type':8} {'max':>10} {'rms':>10} {'relative':>9}")
+        result = verify(file, source, threads, _print_tensor)
+        _print_result(result)
+    if not result.passed:
+        sys.exit(1)
+
+
+def _print_tensor(error: TensorError) -> None:
+    mark = "" if error.plausible else "  ← not what this type loses"
+    numbers = f"{error.largest:10.3g} {error.rms:10.3g} {error.relative:9.2%}"
+    click.echo(f"{error.name:36} {error.type:8} {numbers}{mark}")
+
+
+def _print_result(result: Verification) -> None:
+    for difference in result.differences:
+        mark = "differs" if difference.serious else "changed"
+        click.echo(f"{mark}: {difference.what}: {difference.in_file} in the file, {difference.expected} in the source")
+    wrong = sum(not tensor.plausible for tensor in result.tensors)
+    if result.passed:
+        click.echo(f"{len(result.tensors)} tensors, vocabulary and keys agree with the source")
+    else:
+        serious = sum(difference.serious for difference in result.differences)
+        click.echo(f"{wrong} tensors and {serious} other things do not agree with the source")

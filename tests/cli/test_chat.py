@@ -1,0 +1,145 @@
+"""`chat` talks line by line; a turn that is stopped leaves no trace."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from glm_gguf import GLM, EngineOptions, SamplingParams
+from glm_gguf.chat.events import (
+    ChatResult,
+    Event,
+    Finish,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from glm_gguf.chat.tools import Toolbox
+from glm_gguf.cli.console import show_answer
+from glm_gguf.cli.dialogue import Dialogue
+from glm_gguf.cli.main import cli
+from glm_gguf.errors import RequestError
+
+FAST = ["--threads", "1", "--temperature", "0", "--max-tokens", "5"]
+TOOLS = '''
+import json
+from pathlib import Path
+
+def get_weather(city: str) -> str:
+    """Weather of a city."""
+    return "sunny"
+
+def _hidden() -> None:
+    pass
+'''
+
+
+@pytest.fixture
+def chat(tiny_gguf: Callable[[str], Path]) -> Callable[..., Result]:
+    def invoke(lines: str, *arguments: str) -> Result:
+        return CliRunner().invoke(cli, ["chat", str(tiny_gguf("Q8_0")), *FAST, *arguments], input=lines)
+
+    return invoke
+
+
+@pytest.mark.parametrize("lines", ["Hello\n", "Hello", "Hello\n/exit\nnot read\n", "\n  \nHello\n"], ids=ascii)
+def test_every_line_is_answered_until_the_end(chat: Callable[..., Result], lines: str) -> None:
+    result = chat(lines)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("chat model, ")
+    assert result.stdout == chat("Hello\n").stdout
+
+
+def test_a_reset_begins_anew(chat: Callable[..., Result]) -> None:
+    once = chat("Hello\n").stdout
+    assert chat("Hello\n/reset\nHello\n").stdout == once * 2
+
+
+def test_an_error_ends_the_turn_and_not_the_program(chat: Callable[..., Result]) -> None:
+    result = chat("word " * 9000 + "\nHello\n", "--n-ctx", "512")
+    assert "error: prompt" in result.stderr
+    assert result.exit_code == 0
+    assert result.stdout == chat("Hello\n").stdout
+
+
+def test_the_functions_of_a_file_are_declared(chat: Callable[..., Result], tmp_path: Path) -> None:
+    path = tmp_path / "tools.py"
+    path.write_text(TOOLS)
+    assert chat("Hello\n", "--tools", str(path)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [("x = 1", "no public function"), ("1 / 0", "ZeroDivisionError"), ("def f(", "SyntaxError"), (None, "no Python")],
+    ids=["nothing in it", "fails", "no Python", "no file"],
+)
+def test_a_file_without_functions_is_refused(
+    chat: Callable[..., Result], tmp_path: Path, source: str | None, reason: str
+) -> None:
+    path = tmp_path / "tools.py"
+    if source is not None:
+        path.write_text(source)
+    result = chat("Hello\n", "--tools", str(path))
+    assert isinstance(result.exception, RequestError)
+    assert reason in str(result.exception)
+
+
+class Impatient:
+    """Someone who presses Ctrl-C at the first word."""
+
+    def answer(self, events: Iterable[Event]) -> ChatResult:
+        next(iter(events))
+        raise KeyboardInterrupt
+
+    def observation(self, call: ToolCall, text: str) -> None:
+        raise AssertionError
+
+
+class Patient:
+    """Someone who listens to the end."""
+
+    def answer(self, events: Iterable[Event]) -> ChatResult:
+        return show_answer(events)
+
+    def observation(self, call: ToolCall, text: str) -> None:
+        pass
+
+
+@pytest.fixture
+def dialogue(tiny_gguf: Callable[[str], Path]) -> Iterator[Dialogue]:
+    with GLM(tiny_gguf("Q8_0"), options=EngineOptions(threads=1)) as glm:
+        yield Dialogue(glm, Toolbox.of([]), SamplingParams(temperature=0, max_tokens=30), "Be brief.")
+
+
+def test_a_turn_that_is_stopped_is_forgotten(dialogue: Dialogue) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        dialogue.ask("Hello", Impatient())
+    assert dialogue.messages == [{"role": "system", "content": "Be brief."}]
+    dialogue.ask("Hello", Patient())
+    assert [message["role"] for message in dialogue.messages] == ["system", "user", "assistant"]
+
+
+STREAMS: dict[str, tuple[list[Event], str, str]] = {
+    "an answer": ([TextDelta("a"), TextDelta("b"), Finish("stop")], "ab\n", ""),
+    "an answer that ends its line": ([TextDelta("a\n"), Finish("stop")], "a\n", ""),
+    "a thought before it": ([ReasoningDelta("Hm"), TextDelta("a"), Finish("stop")], "a\n", "Hm\n"),
+    "a call": (
+        [TextDelta("a"), ToolCallStart(0, "f"), ToolCallDelta(0, "{}"), Finish("tool_calls")],
+        "a\n",
+        "→ f {}\n",
+    ),
+    "an answer cut": ([TextDelta("a"), Finish("length", Usage(1, 0, 5))], "a\n", "(cut after 5 tokens)\n"),
+}
+
+
+@pytest.mark.parametrize(("events", "stdout", "stderr"), STREAMS.values(), ids=STREAMS.keys())
+def test_only_the_answer_goes_to_stdout(
+    events: list[Event], stdout: str, stderr: str, capsys: pytest.CaptureFixture[Any]
+) -> None:
+    show_answer(events)
+    assert capsys.readouterr() == (stdout, stderr)

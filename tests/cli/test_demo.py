@@ -1,0 +1,37 @@
+"""The demo converts the bundled model, shows the plan, and holds a dialogue with calls."""
+
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from glm_gguf.cli.demo import QUESTIONS
+from glm_gguf.cli.main import cli
+
+
+@pytest.fixture(scope="module")
+def output() -> str:
+    result = CliRunner().invoke(cli, ["demo"], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_the_plan_is_shown(output: str) -> None:
+    assert "Q4_K_M" in output
+    # 416 columns do not divide into the blocks of Q4_K and Q6_K.
+    assert set(re.findall(r"blk\.\d\.ffn_down\.weight .* (Q\w+)", output)) == {"Q5_0", "Q8_0"}
+
+
+def test_every_question_is_asked(output: str) -> None:
+    assert [question for question in QUESTIONS if question in output] == [*QUESTIONS]
+
+
+def test_the_model_calls_functions_and_answers_from_their_results(output: str) -> None:
+    assert 'realtime_aqi({"city": "北京"})' in output
+    assert 'realtime_aqi({"city": "上海"})' in output
+    observed = re.findall(r"observation  (.+)", output)
+    assert '{"city": "北京", "aqi": 10, "level": "优"}' in observed
+    answers = re.findall(r"^ +model  (.+)", output, re.MULTILINE)
+    assert len(answers) == len(QUESTIONS)
+    assert all(fact in answers[0] for fact in ("10", "72"))
+    assert "95" in answers[2]

@@ -1,0 +1,62 @@
+"""`run` answers one prompt: from the command line, from a pipe, as text or as JSON."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from glm_gguf.cli.main import cli
+from glm_gguf.errors import GgufError, RequestError
+
+FAST = ["--threads", "1", "--temperature", "0", "--max-tokens", "5"]
+
+
+@pytest.fixture
+def run(tiny_gguf: Callable[[str], Path]) -> Callable[..., Result]:
+    def invoke(*arguments: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(cli, ["run", str(tiny_gguf("Q8_0")), *FAST, *arguments], input=stdin)
+
+    return invoke
+
+
+def test_every_way_to_give_the_prompt_gives_the_same_answer(run: Callable[..., Result]) -> None:
+    given = json.loads(run("Hello", "--json").stdout)
+    assert given == json.loads(run("-", "--json", stdin="Hello").stdout)
+    assert given == json.loads(run("--json", stdin="Hello").stdout)
+    assert set(given) == {"content", "reasoning", "tool_calls", "finish_reason", "usage"}
+    assert given["usage"]["completion_tokens"] <= 5
+
+
+def test_the_answer_is_all_that_goes_to_stdout(run: Callable[..., Result]) -> None:
+    result = run("Hello")
+    assert result.exit_code == 0
+    assert result.stdout.rstrip("\n") == json.loads(run("Hello", "--json").stdout)["content"].rstrip("\n")
+
+
+def test_a_system_message_lengthens_the_prompt(run: Callable[..., Result]) -> None:
+    plain, told = (json.loads(run("Hello", "--json", *more).stdout) for more in ([], ["--system", "Be brief."]))
+    assert told["usage"]["prompt_tokens"] > plain["usage"]["prompt_tokens"]
+
+
+@pytest.mark.parametrize("option", ["--temperature=-1", "--max-tokens=0", "--n-ctx=0", "--threads=0", "--seed=-1"])
+def test_an_option_out_of_range_is_named(run: Callable[..., Result], option: str) -> None:
+    result = run("Hello", option)
+    assert isinstance(result.exception, RequestError)
+    assert result.exception.where is not None
+    assert result.exception.where.replace("_", "-") in option
+
+
+def test_a_file_that_is_no_model_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_text("hello")
+    result = CliRunner().invoke(cli, ["run", str(tmp_path / "x.gguf"), "Hello"])
+    assert isinstance(result.exception, GgufError)
+
+
+def test_pipes_work_from_end_to_end(tiny_gguf: Callable[[str], Path]) -> None:
+    command = [sys.executable, "-m", "glm_gguf", "run", str(tiny_gguf("Q8_0")), *FAST]
+    done = subprocess.run(command, input="你好", capture_output=True, text=True, encoding="utf-8", check=True)
+    assert "Error" not in done.stderr
