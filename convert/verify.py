@@ -17,11 +17,12 @@ from gguf.gguf_writer import GGUFValue
 from glm_gguf.convert.checkpoint import Checkpoint, map_tensor
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.metadata import KeyValues
-from glm_gguf.convert.options import ConvertOptions, TypeChoices, usable_cpus
+from glm_gguf.convert.options import ConvertOptions, TypeChoices
 from glm_gguf.convert.plan import Plan, make_plan
 from glm_gguf.convert.rows import CHUNK_WEIGHTS, to_float32
 from glm_gguf.convert.safetensors_file import StoredTensor
 from glm_gguf.convert.tensors import source_tensors
+from glm_gguf.cpus import usable_cpus
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.gguf_file.tensors import TensorInfo

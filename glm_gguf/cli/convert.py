@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def command(source: Path, out: Path | None, dry_run: bool, **asked: Any) -> None
 
 
 def _options(asked: dict[str, Any]) -> ConvertOptions:
-    from glm_gguf.convert.options import ConvertOptions, TypeChoices, usable_cpus
+    from glm_gguf.convert.options import ConvertOptions, TypeChoices
 
     types = TypeChoices(
         type=asked["type"],

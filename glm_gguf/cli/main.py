@@ -48,11 +48,12 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's error is one line on stderr and exit code 1."""
+    """Run the command line; a user's error is one line on stderr and exit code 1.
+
+    Without standalone mode click returns the code of `ctx.exit`, and None where there was none.
+    """
     try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

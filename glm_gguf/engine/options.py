@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
+from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import RequestError
 
 DEFAULT_CONTEXT = 8192  # tokens; at most 2 GB of KV cache on the largest of the models (Rumination, f16)
 MOST_BATCH = 8192
-
-
-def usable_cpus() -> int:
-    """Count the CPUs this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,123 @@
+"""The house keeps its layers: imports point down only, heavy imports stay where they belong."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from glm_gguf import errors
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LEAVES = ("errors", "special_tokens", "variant", "cpus")
+MAY_IMPORT = {
+    **dict.fromkeys(LEAVES, ()),
+    "demo": (),
+    "gguf_file": LEAVES,
+    "chat": LEAVES,
+    "engine": ("chat", "gguf_file", *LEAVES),
+    "convert": ("gguf_file", *LEAVES),
+    "model": ("engine", "chat", "gguf_file", *LEAVES),
+    "cli": ("model", "convert", "engine", "chat", "gguf_file", "demo", *LEAVES),
+    "__main__": ("cli",),
+    "__init__": ("model", "engine", "chat", *LEAVES),
+}
+"""Room → the rooms it may import. A room is a folder or a module right below glm_gguf/."""
+
+ONLY_IN = {
+    "llama_cpp": {"engine"},
+    "jinja2": {"chat"},
+    "gguf": {"convert"},
+    "click": {"cli"},
+    "rich": {"cli"},
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Room and path of every module of the package; convert/ lies beside it and belongs to it."""
+    for path in sorted((REPOSITORY / "glm_gguf").rglob("*.py")):
+        relative = path.relative_to(REPOSITORY / "glm_gguf")
+        if relative.parts[0] != "convert":
+            yield relative.parts[0].removesuffix(".py"), path
+    for path in sorted((REPOSITORY / "convert").rglob("*.py")):
+        yield "convert", path
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "glm_gguf":
+                yield from (f"glm_gguf.{alias.name}" for alias in node.names)
+            else:
+                yield node.module or ""
+
+
+MODULES = [pytest.param(room, path, id=str(path.relative_to(REPOSITORY))) for room, path in modules()]
+
+
+@pytest.mark.parametrize(("room", "path"), MODULES)
+def test_imports_point_down_only(room: str, path: Path) -> None:
+    for name in imported(path):
+        package, _, rest = name.partition(".")
+        target = rest.partition(".")[0]
+        if package == "glm_gguf" and target and target != room:
+            assert target in MAY_IMPORT[room], f"{room} may not import {name}"
+        if package in ONLY_IN:
+            assert room in ONLY_IN[package], f"only {ONLY_IN[package]} may import {package}"
+
+
+def test_ctypes_stays_with_the_two_rooms_that_call_c() -> None:
+    users = {path.name for room, path in modules() if "ctypes" in imported(path) and room != "engine"}
+    assert users <= {"ggml.py"}
+
+
+def test_the_package_list_is_the_tree() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    folders = {path.parent.relative_to(REPOSITORY) for path in REPOSITORY.glob("glm_gguf/**/__init__.py")}
+    folders = {folder for folder in folders if "convert" not in folder.parts}
+    folders |= {
+        Path("glm_gguf") / path.parent.relative_to(REPOSITORY) for path in REPOSITORY.glob("convert/**/__init__.py")
+    }
+    assert {str(folder).replace("/", ".") for folder in folders} == set(project["tool"]["setuptools"]["packages"])
+
+
+def test_the_symlink_serves_an_uninstalled_checkout() -> None:
+    link = REPOSITORY / "glm_gguf" / "convert"
+    assert link.is_symlink()
+    assert link.readlink() == Path("../convert")
+
+
+HEAVY = ("numpy", "llama_cpp", "gguf", "jinja2", "rich")
+
+
+@pytest.mark.parametrize("statement", ["import glm_gguf", "import glm_gguf.cli.main"])
+def test_starting_up_loads_nothing_heavy(statement: str) -> None:
+    script = f"{statement}; import sys; print(*(m for m in {HEAVY} if m in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == []
+
+
+def test_the_help_names_every_command() -> None:
+    from glm_gguf.cli.main import COMMANDS
+
+    output = subprocess.run([sys.executable, "-m", "glm_gguf", "--help"], capture_output=True, text=True, check=True)
+    for name in COMMANDS:
+        command = [sys.executable, "-m", "glm_gguf", name, "--help"]
+        assert "Usage" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert name in output.stdout
+
+
+def test_the_error_tree_in_the_docstring_is_the_tree() -> None:
+    drawn = {word for line in (errors.__doc__ or "").splitlines() for word in line.split() if word.endswith("Error")}
+    defined = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    assert drawn == defined
+    for name in defined - {"GlmGgufError"}:
+        assert issubclass(getattr(errors, name), errors.GlmGgufError)
