@@ -84,6 +84,23 @@ class Training:
                 self.judge(JUDGED_CASES)
         self.save()
         self.judge(evaluation.REQUESTS)
+        self.finish()
+
+    def finish(self) -> None:
+        """Judge the best checkpoint on both splits and write its card."""
+        model = checkpoint.load(self.plan.out)
+        splits = {
+            "held out": evaluation.draw_cases(evaluation.REQUESTS),
+            "held out, with cities and names that training never saw": evaluation.draw_cases(
+                evaluation.UNSEEN_REQUESTS, unseen=True
+            ),
+        }
+        rows = []
+        for name, cases in splits.items():
+            score = evaluation.judge(model, self.tokenizer, cases)
+            rows.append(f"| {score.cases} {name} | {score.calls} | {score.answers} |")
+            print("\n".join([rows[-1], *(f"    {failure}" for failure in score.failures)]), flush=True)
+        checkpoint.write_card(self.plan.out, rows)
 
     def _pool(self) -> Iterator[samples.Batch]:
         """Yield the next pool of batches; early on, dialogues with few tools and a copying drill between them."""
