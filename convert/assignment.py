@@ -68,8 +68,8 @@ def tensor_type(name: str, option: str) -> Type:
 def _pattern(text: str, type_name: str) -> tuple[re.Pattern[str], Type]:
     try:
         pattern = re.compile(text)
-    except re.error as problem:
-        raise RequestError(f"{text!r} is no regular expression: {problem}", where="--tensor-type") from None
+    except (re.error, OverflowError, RecursionError) as problem:
+        raise RequestError(f"{text[:80]!r} is no regular expression: {problem}", where="--tensor-type") from None
     return pattern, tensor_type(type_name, "--tensor-type")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glm_gguf.convert.config import Glm4Config
-from glm_gguf.convert.json_file import read_object
+from glm_gguf.convert.json_file import read_object, shown
 from glm_gguf.convert.safetensors_file import StoredTensor, read_header
 from glm_gguf.errors import ShardError, SourceError
 
@@ -30,11 +30,14 @@ class Checkpoint:
     @classmethod
     def open(cls, directory: Path, *, weights: bool = True) -> Checkpoint:
         """Read config.json and, with `weights`, every safetensors header; raises SourceError."""
-        if not directory.is_dir():
-            kind = "is not a directory" if directory.exists() else "does not exist"
-            raise SourceError(kind, where=directory, fix="name the directory that holds config.json")
-        config = Glm4Config.read(directory / "config.json")
-        return cls(directory, config, _collect(directory) if weights else {})
+        try:
+            if not directory.is_dir():
+                kind = "is not a directory" if directory.exists() else "does not exist"
+                raise SourceError(kind, where=directory, fix="name the directory that holds config.json")
+            config = Glm4Config.read(directory / "config.json")
+            return cls(directory, config, _collect(directory) if weights else {})
+        except OSError as problem:
+            raise SourceError(f"cannot be read: {problem.strerror}", where=problem.filename) from None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -44,7 +47,10 @@ class Checkpoint:
 
 def map_tensor(tensor: StoredTensor) -> npt.NDArray[np.generic]:
     """Memory-map a weight, shape as stored; bf16 comes as uint16 bit patterns. Nothing is read yet."""
-    return np.memmap(tensor.path, STORAGE[tensor.dtype], "r", tensor.offset, tensor.shape)
+    try:
+        return np.memmap(tensor.path, STORAGE[tensor.dtype], "r", tensor.offset, tensor.shape)
+    except (OSError, ValueError) as problem:  # ValueError: the file is shorter than its header said
+        raise ShardError(f"has changed since it was checked: {problem}", where=tensor.path) from None
 
 
 def _collect(directory: Path) -> dict[str, StoredTensor]:
@@ -59,7 +65,8 @@ def _collect(directory: Path) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {}
     for path in paths:
         if not path.is_file():
-            raise ShardError("this shard is missing", where=path, fix=f"{INDEX} names it: fetch it")
+            by = "a broken link" if weight_map is None else f"{INDEX} names it"
+            raise ShardError("this shard is missing", where=path, fix=f"{by}: fetch it")
         for name, tensor in read_header(path).items():
             if name in tensors:
                 raise ShardError(
@@ -78,9 +85,9 @@ def _read_index(path: Path) -> dict[str, str]:
     if not isinstance(weight_map, dict) or not weight_map:
         raise ShardError("weight_map is missing or empty", where=path, fix="fetch the index again")
     for name, shard in weight_map.items():
-        plain = isinstance(shard, str) and shard == Path(shard).name and shard.endswith(".safetensors")
-        if not plain:
-            raise ShardError(f"{shard!r} is no name of a shard (tensor {name!r})", where=path)
+        plain = isinstance(shard, str) and shard == Path(shard).name and shard.isprintable()
+        if not plain or not shard.endswith(".safetensors"):
+            raise ShardError(f"{shown(shard)} is no name of a shard (tensor {shown(name)})", where=path)
     return weight_map
 
 

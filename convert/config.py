@@ -6,17 +6,20 @@ so nothing here falls back on them: a value that matters must stand in the file.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glm_gguf.convert.json_file import read_object
+from glm_gguf.convert.json_file import read_object, shown
 from glm_gguf.errors import ConfigError
 
 ARCHITECTURE = "Glm4ForCausalLM"
 MAX_LAYERS = 512  # LLAMA_MAX_LAYERS in llama.cpp
 MAX_VOCAB = 2**24
+FLOAT32 = (2.0**-126, 2.0**127)  # a GGUF keeps them as float32: normal numbers only
+
+LLAMA_YARN = {"beta_fast": 32, "beta_slow": 1, "truncate": True, "mscale": None, "mscale_all_dim": None}
+"""YaRN parameters that llama.cpp's glm4 reads from no key: only these values convert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,7 @@ class RopeScaling:
     factor: float
     original_context: int | None = None
     attention_factor: float | None = None
-    beta_fast: float | None = None
-    beta_slow: float | None = None
+    """YaRN's scale of queries times keys, where it is not 1 + 0.1 ln(factor)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,12 @@ def _check_sizes(config: Glm4Config, path: Path) -> None:
 
 def _rope_parameters(raw: dict[str, Any], path: Path) -> dict[str, Any]:
     """The RoPE fields of either form: flat (official) or under `rope_parameters` (transformers 5)."""
-    nested = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    form = next((key for key in ("rope_parameters", "rope_scaling") if raw.get(key)), None)
+    nested = {} if form is None else raw[form]
     if not isinstance(nested, dict):
-        raise ConfigError(f"rope_parameters is {nested!r}, a JSON object is needed", where=path)
-    flat = {key: raw[key] for key in ("rope_theta", "partial_rotary_factor") if raw.get(key) is not None}
-    return flat | nested
+        raise ConfigError(f"{form} is {shown(nested)}, a JSON object is needed", where=path)
+    flat = {key: raw.get(key) for key in ("rope_theta", "partial_rotary_factor")}
+    return flat | {key: value for key, value in nested.items() if value is not None}
 
 
 def _rope_scaling(rope: _Fields) -> RopeScaling | None:
@@ -118,14 +121,21 @@ def _rope_scaling(rope: _Fields) -> RopeScaling | None:
     if kind == "linear":
         return RopeScaling("linear", rope.positive("factor"))
     if kind != "yarn":
-        raise ConfigError(f"rope type {kind!r} is unknown", where=rope.path, fix="default, linear and yarn are known")
+        raise ConfigError(
+            f"rope type {shown(kind)} is unknown", where=rope.path, fix="default, linear and yarn are known"
+        )
+    for key, value in LLAMA_YARN.items():
+        if rope.raw.get(key, value) not in (value, None):
+            raise ConfigError(
+                f"YaRN's {key} is {shown(rope.raw[key])}",
+                where=rope.path,
+                fix=f"llama.cpp's glm4 computes with {shown(value)} whatever a file says: only that converts",
+            )
     return RopeScaling(
         "yarn",
         factor=rope.positive("factor"),
         original_context=rope.natural("original_max_position_embeddings"),
         attention_factor=rope.optional("attention_factor"),
-        beta_fast=rope.optional("beta_fast"),
-        beta_slow=rope.optional("beta_slow"),
     )
 
 
@@ -141,24 +151,26 @@ class _Fields:
         names, model_type = self.raw.get("architectures"), self.raw.get("model_type")
         if names != [ARCHITECTURE] and not (names is None and model_type == "glm4"):
             raise ConfigError(
-                f"architectures is {names!r}, model_type {model_type!r}",
+                f"architectures is {shown(names)}, model_type {shown(model_type)}",
                 where=self.path,
                 fix=f"only {ARCHITECTURE} (GLM-4-0414, GLM-Z1-0414) can be converted",
             )
         activation = self.raw.get("hidden_act", "silu")
         if activation != "silu":
-            raise ConfigError(f"hidden_act is {activation!r}, llama.cpp's glm4 graph computes silu", where=self.path)
+            raise ConfigError(
+                f"hidden_act is {shown(activation)}, llama.cpp's glm4 graph computes silu", where=self.path
+            )
 
     def natural(self, key: str, default: int | None = None) -> int:
         value = self._get(key, default)
         if type(value) is not int or not 0 < value < 2**31:
-            raise ConfigError(f"{key} is {value!r}, a positive whole number is needed", where=self.path)
+            raise ConfigError(f"{key} is {shown(value)}, a positive whole number is needed", where=self.path)
         return value
 
     def positive(self, key: str) -> float:
         value = self._get(key, None)
-        if type(value) not in (int, float) or not (0 < value < math.inf):
-            raise ConfigError(f"{key} is {value!r}, a positive number is needed", where=self.path)
+        if type(value) not in (int, float) or not FLOAT32[0] <= value <= FLOAT32[1]:
+            raise ConfigError(f"{key} is {shown(value)}, a positive number is needed", where=self.path)
         return float(value)
 
     def optional(self, key: str) -> float | None:
@@ -167,7 +179,7 @@ class _Fields:
     def boolean(self, key: str, default: bool | None = None) -> bool:
         value = self._get(key, default)
         if type(value) is not bool:
-            raise ConfigError(f"{key} is {value!r}, true or false is needed", where=self.path)
+            raise ConfigError(f"{key} is {shown(value)}, true or false is needed", where=self.path)
         return value
 
     def _get(self, key: str, default: Any) -> Any:

@@ -30,7 +30,8 @@ class Conversion:
 
     def write(self, progress: Progress) -> None:
         """Write the files; they appear when complete, or not at all."""
-        sources = [path for path in self.plan.checkpoint.directory.iterdir() if path.is_file()]
+        given = (self.options.types.imatrix, self.options.metadata)
+        sources = [*self.plan.checkpoint.directory.iterdir(), *(path for path in given if path is not None)]
         check_outputs(self.paths, sources, self.plan.n_bytes + HEADER_ROOM, force=self.options.force)
         write(self.plan, self.paths, self.options.threads, progress)
 

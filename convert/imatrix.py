@@ -21,6 +21,9 @@ from glm_gguf.gguf_file.values import TextArray, integer, text
 
 Floats = npt.NDArray[np.float32]
 MAX_NAME = 1024
+MAX_DAT_BYTES = 2**30  # a 32B model's has 20 MB
+MAX_IMPORTANCE = 1e12
+"""Activations of a working model square to less; from about 1e15 on, ggml's i-quants abort the process."""
 REMAKE = "make it again with llama-imatrix"
 
 
@@ -43,8 +46,9 @@ class Imatrix:
         except OSError as problem:
             raise ImatrixError(f"cannot be read: {problem.strerror}", where=path) from None
         for name, values in found.entries.items():
-            if not np.isfinite(values).all():
-                raise ImatrixError(f"entry {name!r} holds NaN or infinity", where=path, fix=REMAKE)
+            if not ((values >= 0) & (values <= MAX_IMPORTANCE)).all():
+                odd = values[~((values >= 0) & (values <= MAX_IMPORTANCE))][0]
+                raise ImatrixError(f"entry {name!r} holds {odd}, no mean of squares", where=path, fix=REMAKE)
         return found
 
     def columns(self, name: str, n_columns: int) -> Floats | None:
@@ -80,18 +84,27 @@ def _read_gguf(path: Path) -> Imatrix:
         raise ImatrixError("it holds no entry", where=path, fix=REMAKE)
     datasets = header.metadata.get("imatrix.datasets")
     names = datasets.items if isinstance(datasets, TextArray) else ()
-    return Imatrix(path, entries, integer(header.metadata, "imatrix.chunk_count") or 0, names)
+    n_chunks = integer(header.metadata, "imatrix.chunk_count") or 0
+    if not 0 <= n_chunks < 2**32:
+        raise ImatrixError(f"imatrix.chunk_count is {n_chunks}", where=path, fix=REMAKE)
+    return Imatrix(path, entries, n_chunks, names)
 
 
 def _mean(name: str, sums: Floats, arrays: Mapping[str, Floats], path: Path) -> Floats:
     counts = arrays.get(name.removesuffix(".in_sum2") + ".counts")
     if counts is None or counts.size != 1:
         raise ImatrixError(f"{name!r} has no single count beside it", where=path, fix="experts do not occur in GLM-4")
+    if not 0 <= counts[0] < np.inf:
+        raise ImatrixError(f"{name!r} has the count {counts[0]}", where=path, fix=REMAKE)
     # a matrix that no token reached weighs all columns alike
-    return sums / counts[0] if counts[0] > 0 else np.ones_like(sums)
+    with np.errstate(over="ignore"):  # infinity is refused with the values
+        return sums / counts[0] if counts[0] > 0 else np.ones_like(sums)
 
 
 def _read_dat(path: Path) -> Imatrix:
+    n_bytes = path.stat().st_size
+    if n_bytes > MAX_DAT_BYTES:
+        raise ImatrixError(f"{n_bytes} bytes", where=path, fix="this is no importance matrix")
     cursor = _Cursor(path.read_bytes(), path)
     entries: dict[str, Floats] = {}
     count = cursor.integer("number of entries")

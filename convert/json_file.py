@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from reprlib import Repr
 from typing import Any
 
-from glm_gguf.errors import SourceError
+from glm_gguf.errors import GlmGgufError
+
+LFS_POINTER = b"version https://git-lfs"
+"""How the text starts that git leaves in place of a large file it has not fetched."""
+
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+"""The escape of half a character; alone it is no text that UTF-8 can hold."""
 
 
-def parse_object(data: bytes, where: object, error: type[SourceError]) -> dict[str, Any]:
+def parse_object(data: bytes, where: object, error: type[GlmGgufError]) -> dict[str, Any]:
     """Decode `data` as one JSON object; raises `error` naming `where` for anything else."""
+    refuse_pointer(data, where, error)
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+        if SURROGATE.search(data):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as problem:
         raise error(f"not UTF-8 at byte {problem.start}", where=where, fix="fetch the file again") from None
+    except UnicodeEncodeError as problem:
+        half = problem.object[problem.start]
+        raise error(f"a text holds {half!a}, half a character", where=where, fix="fetch the file again") from None
     except (ValueError, RecursionError) as problem:
         raise error(f"not valid JSON: {_reason(problem)}", where=where, fix="fetch the file again") from None
     if not isinstance(value, dict):
@@ -22,13 +36,27 @@ def parse_object(data: bytes, where: object, error: type[SourceError]) -> dict[s
     return value
 
 
-def read_object(path: Path, error: type[SourceError]) -> dict[str, Any]:
+def read_object(path: Path, error: type[GlmGgufError]) -> dict[str, Any]:
     """Read the JSON object in the file at `path`; raises `error` if it cannot be read."""
     try:
         data = path.read_bytes()
     except OSError as problem:
         raise error(f"cannot be read: {problem.strerror}", where=path) from None
     return parse_object(data, path, error)
+
+
+def refuse_pointer(data: bytes, where: object, error: type[GlmGgufError]) -> None:
+    """Raise `error` where git-lfs has left its pointer in place of the file."""
+    if data.startswith(LFS_POINTER):
+        raise error("this is a git-lfs pointer, not the file", where=where, fix="run git lfs pull")
+
+
+def shown(value: object) -> str:
+    """A value as an error may show it: its repr, short whatever it holds."""
+    short = Repr()
+    short.maxstring = short.maxother = short.maxlong = 80
+    short.maxlevel = 3
+    return short.repr(value)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

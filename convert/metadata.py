@@ -1,90 +1,39 @@
 """The key-values of the GGUF: what the stock converter writes, and what it leaves out for this family.
 
-Names, card and naming heuristics are gguf-py's own (gguf.Metadata). Keys that change with the type
-come last, in the order in which llama_model_quantize leaves them, so that whole files can be equal.
+Keys that change with the type come last, in the order in which llama_model_quantize leaves them, so
+that whole files can be equal.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from math import log
 
-import yaml
-from gguf import GGML_QUANT_VERSION, GGUFValueType, GGUFWriter, Metadata, RopeScalingType, size_label
+from gguf import GGML_QUANT_VERSION, GGUFValueType, GGUFWriter, Keys, Metadata, RopeScalingType
 from gguf.gguf_writer import GGUFValue
 
 from glm_gguf.convert.config import Glm4Config, RopeScaling
 from glm_gguf.convert.imatrix import Imatrix
-from glm_gguf.convert.json_file import read_object
 from glm_gguf.convert.recipes import FileType
 from glm_gguf.convert.vocab import Vocabulary
-from glm_gguf.errors import RequestError, SourceError
-from glm_gguf.variant import ADVICE, Variant
+from glm_gguf.errors import RequestError
+from glm_gguf.variant import Variant
 
 ARCH = "glm4"
 KeyValues = Mapping[str, GGUFValue]
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
-    """What the user says of the model's name and card, over what the checkpoint says."""
-
-    name: str | None = None
-    overrides: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MetadataSource:
-    """Everything the key-values are made of."""
-
-    directory: Path
-    config: Glm4Config
-    vocabulary: Vocabulary
-    n_params: int
-    naming: Naming = field(default_factory=Naming)
-
-
-def model_card(source: MetadataSource) -> Metadata:
-    """Name, version, licence, languages, base models: from the card, config and directory name.
-
-    Raises SourceError for a card that is no YAML, RequestError for unusable overrides.
-    """
-    overrides = source.naming.overrides
-    if overrides is not None:
-        _check_overrides(overrides)
-    try:
-        card = Metadata.load(overrides, source.directory.resolve(), source.naming.name, source.n_params)
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError) as problem:
-        raise SourceError(
-            f"the model card cannot be read: {' '.join(str(problem).split())}",
-            where=source.directory / "README.md",
-            fix="mend the YAML between its --- lines",
-        ) from None
-    if card.name is None:
-        card.name = source.directory.resolve().name or "model"
-    if card.size_label is None and source.n_params > 0:
-        card.size_label = size_label(source.n_params, 0, 0, 0)
-    advice = ADVICE[source.vocabulary.variant]
-    card.sampling_temp = advice.temperature if card.sampling_temp is None else card.sampling_temp
-    card.sampling_top_p = advice.top_p if card.sampling_top_p is None else card.sampling_top_p
-    card.sampling_top_k = advice.top_k if card.sampling_top_k is None else card.sampling_top_k
-    return card
-
-
-def key_values(source: MetadataSource, card: Metadata, file: FileType, imatrix: Imatrix | None) -> KeyValues:
+def key_values(
+    card: Metadata, config: Glm4Config, vocabulary: Vocabulary, file: FileType, imatrix: Imatrix | None
+) -> KeyValues:
     """All keys in the order they are written, with their GGUF types."""
     logging.getLogger("gguf.gguf_writer").setLevel(logging.WARNING)
     writer = GGUFWriter(None, ARCH)  # never opened: it collects and types the keys
     writer.add_type("model")
-    try:
-        card.set_gguf_meta_model(writer)
-    except (TypeError, AttributeError, KeyError) as problem:
-        where = source.naming.overrides or source.directory / "README.md"
-        raise SourceError(f"a value of the card has the wrong form: {problem}", where=where) from None
-    _add_model(writer, source.config)
-    _add_vocabulary(writer, source.vocabulary)
+    card.set_gguf_meta_model(writer)
+    _add_model(writer, config)
+    _add_vocabulary(writer, vocabulary)
     writer.add_quantization_version(GGML_QUANT_VERSION)
     writer.add_file_type(file.id)
     if imatrix is not None:
@@ -98,15 +47,9 @@ def stretched(config: Glm4Config, variant: Variant, factor: float) -> RopeScalin
         raise RequestError("Rumination reads 131072 tokens natively", where="--yarn", fix="leave the option out")
     if config.rope_scaling is not None:
         raise RequestError(f"config.json has {config.rope_scaling.kind} scaling already", where="--yarn")
+    if config.max_position * factor >= 2**31:
+        raise RequestError(f"{factor:g} × {config.max_position} tokens are too many", where="--yarn")
     return RopeScaling("yarn", factor, original_context=config.max_position)
-
-
-def _check_overrides(path: Path) -> None:
-    if not path.is_file():
-        raise RequestError("is no file", where=f"--metadata {path}", fix="name a JSON file of general.* keys")
-    for key in read_object(path, SourceError):
-        if not key.startswith("general."):
-            raise RequestError(f"key {key!r}", where=f"--metadata {path}", fix="only general.* keys can be given")
 
 
 def _add_model(writer: GGUFWriter, config: Glm4Config) -> None:
@@ -132,16 +75,13 @@ def _add_rope_scaling(writer: GGUFWriter, scaling: RopeScaling) -> None:
     if scaling.original_context is not None:
         writer.add_rope_scaling_orig_ctx_len(scaling.original_context)
     if scaling.attention_factor is not None:
-        writer.add_rope_scaling_yarn_attn_factor(scaling.attention_factor)
-    if scaling.beta_fast is not None:
-        writer.add_rope_scaling_yarn_beta_fast(scaling.beta_fast)
-    if scaling.beta_slow is not None:
-        writer.add_rope_scaling_yarn_beta_slow(scaling.beta_slow)
+        # llama.cpp multiplies this with YaRN's own 1 + 0.1 ln(factor), which transformers replaces
+        writer.add_rope_scaling_attn_factors(scaling.attention_factor / (1 + 0.1 * log(scaling.factor)))
 
 
 def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("glm4")
+    writer.add_tokenizer_pre(vocabulary.pre)
     writer.add_token_list(list(vocabulary.tokens))
     writer.add_token_types(list(vocabulary.types))
     writer.add_token_merges(list(vocabulary.merges))
@@ -154,13 +94,16 @@ def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
         templates.insert(0, {"name": "default", "template": vocabulary.chat_template})
     if templates:
         writer.add_chat_template(templates)
+    names = writer.kv_data[0].get(Keys.Tokenizer.CHAT_TEMPLATES)
+    if names is not None:
+        names.value.sort()  # gguf-py's order is a set's, another in every run
 
 
 def _add_imatrix(writer: GGUFWriter, imatrix: Imatrix) -> None:
     """Where the importance came from, as llama-quantize notes it (texts cut to its 127 bytes)."""
 
     def text(value: str) -> str:
-        return value.encode("utf-8")[:127].decode("utf-8", "ignore")
+        return value.encode("utf-8", "replace")[:127].decode("utf-8", "ignore")
 
     writer.add_key_value("quantize.imatrix.file", text(str(imatrix.path)), GGUFValueType.STRING)
     if imatrix.datasets:

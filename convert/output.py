@@ -18,7 +18,8 @@ SHARD_NAME = "{stem}-{number:05d}-of-{count:05d}.gguf"  # gguf-split's conventio
 def output_paths(out: Path | None, default_name: str, count: int) -> tuple[Path, ...]:
     """Where each of `count` files goes; `out` is a file, a directory, or None for the current directory."""
     out = out or Path()
-    path = out / default_name if out.is_dir() else out
+    with _explained(out):
+        path = out / default_name if out.is_dir() else out
     if path.suffix != ".gguf":
         raise RequestError(
             f"{path.name!r} does not end in .gguf", where="--out", fix="name a .gguf file or a directory"
@@ -30,21 +31,27 @@ def output_paths(out: Path | None, default_name: str, count: int) -> tuple[Path,
 
 def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, *, force: bool) -> None:
     """Refuse, before anything is written, what would lose a file or run out of space; raises OutputError."""
+    with _explained(paths[0]):
+        _check_paths(paths, sources, force)
+        free = shutil.disk_usage(paths[0].parent).free
+    if free < n_bytes:
+        raise OutputError(
+            f"{n_bytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free",
+            where=paths[0].parent,
+            fix="make room",
+        )
+
+
+def _check_paths(paths: Sequence[Path], sources: Sequence[Path], force: bool) -> None:
     for path in paths:
         if any(path.exists() and source.exists() and path.samefile(source) for source in sources):
-            raise OutputError("this is a file of the source", where=path, fix="choose another output")
+            raise OutputError("this file is an input", where=path, fix="choose another output")
         if path.exists() and not force:
             raise OutputError("exists already", where=path, fix="choose another output, or give --force")
         if path.is_dir():
             raise OutputError("this is a directory", where=path, fix="choose another output")
-    directory = paths[0].parent
-    if not directory.is_dir():
-        raise OutputError("there is no such directory", where=directory, fix="make it first")
-    free = shutil.disk_usage(directory).free
-    if free < n_bytes:
-        raise OutputError(
-            f"{n_bytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free", where=directory, fix="make room"
-        )
+    if not paths[0].parent.is_dir():
+        raise OutputError("there is no such directory", where=paths[0].parent, fix="make it first")
 
 
 @contextmanager
@@ -53,8 +60,8 @@ def open_outputs(paths: Sequence[Path]) -> Iterator[list[BufferedWriter]]:
     parts = [path.with_name(path.name + ".part") for path in paths]
     opened: list[BufferedWriter] = []
     try:
-        try:
-            opened.extend(part.open("wb") for part in parts)
+        with _explained(paths[0]):
+            opened.extend(_created(part) for part in parts)
             yield opened
             for file in opened:
                 file.flush()
@@ -62,11 +69,15 @@ def open_outputs(paths: Sequence[Path]) -> Iterator[list[BufferedWriter]]:
                 file.close()
             for part, path in zip(parts, paths, strict=True):
                 part.replace(path)
-        except OSError as problem:
-            raise _explained(problem, paths[0]) from None
     finally:
         for file, part in zip(opened, parts, strict=False):
             _discard(file, part)
+
+
+def _created(part: Path) -> BufferedWriter:
+    """A new file in place of what a killed conversion left; never through a link to another."""
+    part.unlink(missing_ok=True)
+    return part.open("xb")
 
 
 def _discard(file: BufferedWriter, part: Path) -> None:
@@ -78,8 +89,16 @@ def _discard(file: BufferedWriter, part: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _explained(problem: OSError, path: Path) -> OutputError:
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError("no space is left", where=path.parent, fix="make room; nothing was kept")
-    reason = problem.strerror or str(problem)
-    return OutputError(f"cannot be written: {reason}", where=problem.filename or path, fix="nothing was kept")
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the system refuses at `path` into an OutputError."""
+    try:
+        yield
+    except BrokenPipeError:  # whoever read our progress went away; files do not do that
+        raise
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError("no space is left", where=path.parent, fix="make room; nothing was kept") from None
+        reason = problem.strerror or str(problem)
+        where = problem.filename or path
+        raise OutputError(f"cannot be written: {reason}", where=where, fix="nothing was kept") from None

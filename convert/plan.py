@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -10,16 +11,19 @@ from gguf import GGMLQuantizationType as Type
 from gguf import Metadata, naming_convention
 
 from glm_gguf.convert.assignment import Assigner, Overrides
+from glm_gguf.convert.card import Naming, model_card
 from glm_gguf.convert.checkpoint import Checkpoint
 from glm_gguf.convert.file_types import file_type, tensor_bytes
 from glm_gguf.convert.imatrix import Floats, Imatrix
-from glm_gguf.convert.metadata import KeyValues, MetadataSource, Naming, key_values, model_card, stretched
+from glm_gguf.convert.metadata import KeyValues, key_values, stretched
 from glm_gguf.convert.options import ConvertOptions
 from glm_gguf.convert.recipes import ABORTS_WITHOUT_IMATRIX, NEEDS_IMATRIX, FileType
 from glm_gguf.convert.tensors import SourceTensor, source_tensors
 from glm_gguf.convert.vocab import Vocabulary
 from glm_gguf.errors import ImatrixError
 from glm_gguf.variant import Variant
+
+MAX_STEM_BYTES = 200  # of the 255 a file name may have, with room for a part's number
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +86,20 @@ def make_plan(source: Path, options: ConvertOptions) -> Plan:
     """Read headers, tokenizer and importance matrix, and decide everything; raises GlmGgufError."""
     file = file_type(options.types.type)
     checkpoint = Checkpoint.open(source, weights=not options.vocab_only)
-    vocabulary = Vocabulary.read(source, checkpoint.config.vocab_size)
     imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
     tensors = () if options.vocab_only else _tensor_plans(checkpoint, file, options, imatrix)
-    described = MetadataSource(
-        directory=source,
-        config=checkpoint.config,
-        vocabulary=vocabulary,
-        n_params=sum(prod(tensor.shape) for tensor in tensors),
-        naming=Naming(options.name, options.metadata),
-    )
+    config = checkpoint.config
+    vocabulary = Vocabulary.read(source, config.vocab_size)
     if options.yarn is not None:
-        scaling = stretched(checkpoint.config, vocabulary.variant, options.yarn)
-        reach = int(checkpoint.config.max_position * options.yarn)
-        described = replace(described, config=replace(checkpoint.config, rope_scaling=scaling, max_position=reach))
-    card = model_card(described)
+        scaling = stretched(config, vocabulary.variant, options.yarn)
+        config = replace(config, rope_scaling=scaling, max_position=int(config.max_position * options.yarn))
+    n_params = sum(prod(tensor.shape) for tensor in tensors)
+    card = model_card(source, Naming(options.name, options.metadata), n_params, vocabulary.variant)
     return Plan(
         checkpoint=checkpoint,
         variant=vocabulary.variant,
         file_type=file,
-        metadata=key_values(described, card, file, imatrix),
+        metadata=key_values(card, config, vocabulary, file, imatrix),
         files=_split(tensors, options.split_max_bytes),
         default_name=_default_name(card, file, options.vocab_only),
     )
@@ -153,8 +151,8 @@ def _split(tensors: tuple[TensorPlan, ...], max_bytes: int | None) -> tuple[tupl
 
 
 def _default_name(card: Metadata, file: FileType, vocab_only: bool) -> str:
-    """The field's convention: basename, size, fine-tune, version, type."""
+    """The field's convention: basename, size, fine-tune, version, type. A file name whatever the card says."""
     parts = (card.name, card.basename, card.finetune, card.version)
-    if vocab_only:
-        return f"{naming_convention(*parts, None, None, 'vocab')}.gguf"
-    return f"{naming_convention(*parts, card.size_label, file.name)}.gguf"
+    kind = (None, None, "vocab") if vocab_only else (card.size_label, file.name)
+    stem = re.sub(r"[\x00-\x1f/\\:]+", "-", naming_convention(*parts, *kind))
+    return stem.encode("utf-8")[-MAX_STEM_BYTES:].decode("utf-8", "ignore") + ".gguf"

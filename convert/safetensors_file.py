@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from glm_gguf.convert.json_file import parse_object
+from glm_gguf.convert.json_file import LFS_POINTER, parse_object, refuse_pointer, shown
 from glm_gguf.errors import ShardError
 
 MAX_HEADER_BYTES = 100_000_000  # the bound of the reference implementation
@@ -23,6 +23,7 @@ ITEM_BYTES = {
     **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
     **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2"), 1),
 }
+MAX_DIMENSIONS = 8  # far above a weight's two; keeps products of sizes small
 REFETCH = "the file is damaged or incomplete: fetch it again"
 
 
@@ -44,14 +45,16 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         with path.open("rb") as file:
             file_bytes = file.seek(0, 2)
             file.seek(0)
-            prefix = file.read(8)
-            if len(prefix) < 8:
+            start = file.read(len(LFS_POINTER))
+            refuse_pointer(start, path, ShardError)
+            if len(start) < 8:
                 raise ShardError(f"{file_bytes} bytes are no safetensors file", where=path, fix=REFETCH)
-            (length,) = struct.unpack("<Q", prefix)
+            (length,) = struct.unpack_from("<Q", start)
             if length > min(MAX_HEADER_BYTES, file_bytes - 8):
                 raise ShardError(
                     f"the header claims {length} bytes, the file has {file_bytes}", where=path, fix=REFETCH
                 )
+            file.seek(8)
             header = parse_object(file.read(length), f"{path} (header)", ShardError)
     except OSError as problem:
         raise ShardError(f"cannot be read: {problem.strerror}", where=path) from None
@@ -68,7 +71,7 @@ def _stored(name: str, entry: Any, path: Path, data_start: int) -> StoredTensor:
         raise ShardError("its entry is no JSON object", where=where, fix=REFETCH)
     dtype = entry.get("dtype")
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
-        raise ShardError(f"unknown dtype {dtype!r}", where=where, fix="bf16, f16 or f32 is needed")
+        raise ShardError(f"unknown dtype {shown(dtype)}", where=where, fix="bf16, f16 or f32 is needed")
     shape, offsets = _naturals(entry, "shape", where), _naturals(entry, "data_offsets", where)
     if len(offsets) != 2 or offsets[0] > offsets[1]:
         raise ShardError(f"impossible data_offsets {offsets!r}", where=where, fix=REFETCH)
@@ -80,9 +83,13 @@ def _stored(name: str, entry: Any, path: Path, data_start: int) -> StoredTensor:
 
 def _naturals(entry: dict[str, Any], key: str, where: str) -> list[int]:
     value = entry.get(key)
-    if not isinstance(value, list) or not all(type(item) is int and 0 <= item < 2**63 for item in value):
-        raise ShardError(f"impossible {key} {str(value)[:80]}", where=where, fix=REFETCH)
+    if not isinstance(value, list) or len(value) > MAX_DIMENSIONS or not all(_natural(item) for item in value):
+        raise ShardError(f"impossible {key} {shown(value)}", where=where, fix=REFETCH)
     return value
+
+
+def _natural(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
 
 
 def _check_extent(tensors: list[StoredTensor], data_start: int, file_bytes: int, path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glm_gguf.convert.json_file import read_object
+from glm_gguf.convert.json_file import read_object, refuse_pointer, shown
 from glm_gguf.errors import TokenizerError
 
 _REST = r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -21,9 +21,10 @@ REGEXES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)" + _REST,
     r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])" + _REST,
 )
-"""GLM-4's pre-tokenizer in the two spellings in use; llama.cpp implements it as `glm4`."""
+"""GLM-4's pre-tokenizer in the two spellings in use."""
 
 MAX_RANK = 2**24
+MAX_TOKEN_BYTES = 1024  # GLM-4's longest has 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Bpe:
     vocab: Mapping[str, int]
     merges: tuple[str, ...]
     added: tuple[AddedToken, ...]
+    whole_words: bool
+    """Words that are tokens are taken whole before any merge (`ignore_merges`), as tiktoken does."""
 
 
 def read_bpe(directory: Path) -> Bpe:
@@ -62,7 +65,7 @@ def _from_json(raw: dict[str, Any], path: Path) -> Bpe:
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
         raise TokenizerError("model is no BPE", where=path, fix="GLM-4's is byte-level BPE")
     if raw.get("normalizer") is not None:
-        raise TokenizerError(f"normalizer is {raw['normalizer']!r}", where=path, fix="GLM-4 has none")
+        raise TokenizerError(f"normalizer is {shown(raw['normalizer'])}", where=path, fix="GLM-4 has none")
     _check_pre_tokenizer(raw.get("pre_tokenizer"), path)
     vocab = model.get("vocab")
     if not isinstance(vocab, dict) or not all(_natural(id_) for id_ in vocab.values()):
@@ -73,7 +76,12 @@ def _from_json(raw: dict[str, Any], path: Path) -> Bpe:
     added = raw.get("added_tokens") or []
     if not isinstance(added, list):
         raise TokenizerError("added_tokens is no list", where=path)
-    return Bpe(vocab, tuple(_merge(pair, path) for pair in merges), tuple(_added(entry, path) for entry in added))
+    return Bpe(
+        vocab=vocab,
+        merges=tuple(_merge(pair, path) for pair in merges),
+        added=tuple(_added(entry, path) for entry in added),
+        whole_words=model.get("ignore_merges") is True,
+    )
 
 
 def _check_pre_tokenizer(value: Any, path: Path) -> None:
@@ -81,12 +89,13 @@ def _check_pre_tokenizer(value: Any, path: Path) -> None:
     parts = parts if isinstance(parts, list) else []
     kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
     if kinds != ["Split", "ByteLevel"]:
-        raise TokenizerError(f"pre_tokenizer is {kinds}", where=path, fix="GLM-4's is Split, then ByteLevel")
+        raise TokenizerError(f"pre_tokenizer is {shown(kinds)}", where=path, fix="GLM-4's is Split, then ByteLevel")
     split, byte_level = parts
     pattern = split.get("pattern")
     regex = pattern.get("Regex") if isinstance(pattern, dict) else None
     if regex not in REGEXES:
-        raise TokenizerError(f"pre_tokenizer splits by {regex!r}", where=path, fix=f"GLM-4 splits by {REGEXES[0]!r}")
+        found = repr(regex[:300]) if isinstance(regex, str) else shown(pattern)
+        raise TokenizerError(f"pre_tokenizer splits by {found}", where=path, fix=f"GLM-4 splits by {REGEXES[0]!r}")
     if split.get("behavior") != "Isolated" or split.get("invert"):
         raise TokenizerError("pre_tokenizer does not isolate its matches", where=path, fix="GLM-4's does")
     if byte_level.get("add_prefix_space") or byte_level.get("use_regex"):
@@ -98,14 +107,14 @@ def _merge(pair: Any, path: Path) -> str:
     if isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair):
         pair = " ".join(pair)
     if not isinstance(pair, str) or pair.count(" ") != 1:
-        raise TokenizerError(f"{pair!r} is no merge", where=path)
+        raise TokenizerError(f"{shown(pair)} is no merge", where=path)
     return pair
 
 
 def _added(entry: Any, path: Path) -> AddedToken:
     content = entry.get("content") if isinstance(entry, dict) else None
     if not isinstance(content, str) or not content or not _natural(entry.get("id")):
-        raise TokenizerError(f"added token {entry!r} has no id or content", where=path)
+        raise TokenizerError(f"added token {shown(entry)} has no id or content", where=path)
     return AddedToken(entry["id"], content, entry.get("special") is True)
 
 
@@ -118,27 +127,28 @@ def _from_ranks(path: Path, config_path: Path) -> Bpe:
     if not isinstance(decoder, dict):
         raise TokenizerError("added_tokens_decoder is missing", where=config_path, fix="fetch it with tokenizer.model")
     added = tuple(
-        _added({"id": int(id_) if id_.isdecimal() else None, **_object(entry, config_path)}, config_path)
-        for id_, entry in decoder.items()
+        _added({**_object(entry, config_path), "id": _number(id_)}, config_path) for id_, entry in decoder.items()
     )
     vocab = {printable(token): rank for token, rank in ranks.items()}
-    return Bpe(vocab, tuple(merges_of(ranks)), added)
+    return Bpe(vocab, tuple(merges_of(ranks)), added, whole_words=True)
 
 
 def _rank_lines(path: Path) -> Iterator[tuple[bytes, int]]:
     try:
-        lines = path.read_bytes().splitlines()
+        data = path.read_bytes()
     except OSError as problem:
         raise TokenizerError(f"cannot be read: {problem.strerror}", where=path) from None
-    for number, line in enumerate(lines, 1):
-        token, _, rank = line.partition(b" ")
+    refuse_pointer(data, path, TokenizerError)
+    for line_number, line in enumerate(data.splitlines(), 1):
+        token, _, digits = line.partition(b" ")
+        rank = _number(digits.decode("ascii", "replace"))
         try:
             decoded = base64.b64decode(token, validate=True)
         except binascii.Error:
             decoded = b""
-        if not decoded or not rank.isdigit() or int(rank) >= MAX_RANK:
-            raise TokenizerError("no base64 token and rank", where=f"{path}, line {number}")
-        yield decoded, int(rank)
+        if not 0 < len(decoded) <= MAX_TOKEN_BYTES or rank is None:
+            raise TokenizerError("no base64 token and rank", where=f"{path}, line {line_number}")
+        yield decoded, rank
 
 
 def merges_of(ranks: Mapping[bytes, int]) -> Iterator[str]:
@@ -171,8 +181,14 @@ def printable(token: bytes) -> str:
 
 def _object(value: Any, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TokenizerError(f"{value!r} is no JSON object", where=path)
+        raise TokenizerError(f"{shown(value)} is no JSON object", where=path)
     return value
+
+
+def _number(digits: str) -> int | None:
+    """The id that `digits` spell, None where they spell none."""
+    value = int(digits) if digits.isdecimal() and len(digits) < 10 else None
+    return value if _natural(value) else None
 
 
 def _natural(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 from gguf import TokenType
 
-from glm_gguf.convert.json_file import read_object
-from glm_gguf.convert.tokenizer_json import Bpe, read_bpe
+from glm_gguf.convert.json_file import read_object, shown
+from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS, Bpe, read_bpe
 from glm_gguf.errors import TokenizerError
 from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, GMASK, OBSERVATION, SOP, SYSTEM, USER
 from glm_gguf.variant import Variant, detect_variant
@@ -25,6 +26,8 @@ class Vocabulary:
     tokens: tuple[str, ...]
     types: tuple[int, ...]
     merges: tuple[str, ...]
+    pre: str
+    """llama.cpp's name of the pre-tokenizer."""
     special_ids: Mapping[str, int]
     """GGUF's kinds (eos, eot, eom …) → id."""
     chat_template: str | None
@@ -46,12 +49,17 @@ class Vocabulary:
         for token in REQUIRED:
             if token not in added:
                 raise TokenizerError(f"{token} is not among the added tokens", where=directory, fix="GLM-4-0414 has it")
+        for byte, character in enumerate(BYTE_CHARACTERS):
+            if character not in bpe.vocab:
+                raise TokenizerError(f"byte {byte:#04x} has no token", where=directory, fix="GLM-4's is byte-level BPE")
         tokens, types = _token_list(bpe, vocab_size, directory)
         templates = _templates(directory, config)
         return cls(
             tokens=tokens,
             types=types,
             merges=bpe.merges,
+            # llama-vocab.cpp: one regular expression under two names, with and without ignore_merges
+            pre="glm4" if bpe.whole_words else "chatglm-bpe",
             special_ids=_special_ids(config, added),
             chat_template=templates.pop("default", None),
             named_templates=templates,
@@ -68,14 +76,18 @@ def _token_list(bpe: Bpe, vocab_size: int, directory: Path) -> tuple[tuple[str, 
     for id_, text, type_ in entries:
         if id_ >= vocab_size:
             raise TokenizerError(
-                f"token {text!r} has id {id_}, config.json's vocab_size is {vocab_size}",
+                f"token {shown(text)} has id {id_}, config.json's vocab_size is {vocab_size}",
                 where=directory,
                 fix="the tokenizer belongs to another model",
             )
         if tokens[id_] not in (None, text):
-            raise TokenizerError(f"id {id_} is both {tokens[id_]!r} and {text!r}", where=directory)
+            raise TokenizerError(f"id {id_} is both {shown(tokens[id_])} and {shown(text)}", where=directory)
         tokens[id_], types[id_] = text, int(type_)
-    return tuple(f"[PAD{id_}]" if text is None else text for id_, text in enumerate(tokens)), tuple(types)
+    texts = tuple(f"[PAD{id_}]" if text is None else text for id_, text in enumerate(tokens))
+    if len(set(texts)) < len(texts):
+        doubled, _ = Counter(texts).most_common(1)[0]
+        raise TokenizerError(f"{shown(doubled)} has two ids", where=directory, fix="llama.cpp loads no such vocabulary")
+    return texts, tuple(types)
 
 
 def _special_ids(config: Mapping[str, Any], added: Mapping[str, int]) -> dict[str, int]:
@@ -110,7 +122,7 @@ def _templates(directory: Path, config: Mapping[str, Any]) -> dict[str, str]:
         for entry in listed:
             name, text = (entry.get("name"), entry.get("template")) if isinstance(entry, dict) else (None, None)
             if not isinstance(name, str) or not isinstance(text, str):
-                raise TokenizerError(f"chat_template lists {entry!r}, no name and template", where=where)
+                raise TokenizerError(f"chat_template lists {shown(entry)}, no name and template", where=where)
             templates[name] = text
     elif listed is not None:
         raise TokenizerError(f"chat_template is {type(listed).__name__}, no text", where=where)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ToolCallStart,
         collect,
     )
+    from glm_gguf.chat.reply import Message, parse_reply
     from glm_gguf.engine.options import EngineOptions
     from glm_gguf.engine.sampling import SamplingParams
     from glm_gguf.errors import GlmGgufError
@@ -32,6 +33,7 @@ __all__ = [
     "Event",
     "Finish",
     "GlmGgufError",
+    "Message",
     "ReasoningDelta",
     "SamplingParams",
     "TextDelta",
@@ -39,13 +41,16 @@ __all__ = [
     "ToolCallDelta",
     "ToolCallStart",
     "collect",
+    "parse_reply",
 ]
 
 _HOMES = {
     "GLM": "glm_gguf.model",
     "EngineOptions": "glm_gguf.engine.options",
     "GlmGgufError": "glm_gguf.errors",
+    "Message": "glm_gguf.chat.reply",
     "SamplingParams": "glm_gguf.engine.sampling",
+    "parse_reply": "glm_gguf.chat.reply",
 }
 """Name → module it lives in; what is not listed lives with the events."""
 

@@ -2,62 +2,91 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from types import MappingProxyType, TracebackType
-from typing import Any, Final, Self
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
-from glm_gguf.chat.detokenizer import Detokenizer
-from glm_gguf.chat.events import ChatResult, Event, Finish, FinishReason, TextDelta, Usage, collect
-from glm_gguf.chat.messages import template_messages
+from glm_gguf.agent import RunOptions, RunResult, run
+from glm_gguf.chat.answer_plan import AnswerPlan, plan_answer
+from glm_gguf.chat.events import ChatResult, Event, collect
+from glm_gguf.chat.grammar import rules
 from glm_gguf.chat.output_parser import OutputParser
-from glm_gguf.chat.reply_parser import ReplyForm
-from glm_gguf.chat.segments import opens_thought
-from glm_gguf.chat.template import ChatTemplate, bundled_template, variant_of_name
-from glm_gguf.chat.tools import Tool, declarations, function_names
-from glm_gguf.engine.context import Context
-from glm_gguf.engine.generation import generate
+from glm_gguf.chat.tools import Tool, Toolbox, declarations
+from glm_gguf.engine.answer import Answer, PlainText
+from glm_gguf.engine.answer_options import AnswerOptions
+from glm_gguf.engine.answer_stream import AnswerStream
+from glm_gguf.engine.attempts import Attempts, EventStream, again
+from glm_gguf.engine.constraint import Grammars
+from glm_gguf.engine.constraint_protocol import Constraint
+from glm_gguf.engine.engine import Engine
+from glm_gguf.engine.fingerprint import fingerprint
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions
-from glm_gguf.engine.sampler import Sampler
+from glm_gguf.engine.overflow import reserved_tokens
+from glm_gguf.engine.prompting import NO_VARIABLES, Prompter
+from glm_gguf.engine.request import Request
 from glm_gguf.engine.sampling import SamplingParams, default_sampling
-from glm_gguf.errors import EngineError, TemplateError
-from glm_gguf.gguf_file.contents import TEMPLATE_KEY
+from glm_gguf.engine.session import restore_prefixes, saved_prefixes
+from glm_gguf.engine.session_file import read_session, write_session
+from glm_gguf.engine.thought_budget import CLOSING_TEXT, ThoughtBudget
+from glm_gguf.errors import EngineError, RequestError
 from glm_gguf.gguf_file.finding import Finding
-from glm_gguf.gguf_file.values import Metadata, text
-from glm_gguf.variant import Variant, detect_variant
+from glm_gguf.gguf_file.values import Metadata
 
-RESEARCH_TOOLS: Final = ("search", "click", "open", "finish")
-"""What Rumination's own prompt declares."""
+if TYPE_CHECKING:
+    from glm_gguf.engine.embedding import Vector
+
+LOGGER = logging.getLogger(__name__)
 FILE_DEFAULTS: Final = SamplingParams()
 ENGINE_DEFAULTS: Final = EngineOptions()
+RUN_DEFAULTS: Final = RunOptions()
+ONE_TOKEN: Final = SamplingParams(temperature=0, max_tokens=1)
 
 
 class GLM:
-    """A loaded GLM-4-0414 with one conversation's cache: `with GLM("model.gguf") as glm: glm.chat([...])`.
+    """A loaded GLM-4-0414: `with GLM("model.gguf", n_parallel=4) as glm: glm.chat([...])`.
 
-    One answer at a time; the beginning that a prompt shares with the one before is not computed again.
+    Any thread may ask at any time: answers are written side by side, and what prompts begin with in common is
+    computed once. After a fork the child opens its own.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, n_ctx: int | None = None, options: EngineOptions = ENGINE_DEFAULTS
+        self,
+        path: str | os.PathLike[str],
+        *,
+        n_ctx: int | None = None,
+        n_parallel: int | None = None,
+        session: str | os.PathLike[str] | None = None,
+        options: EngineOptions = ENGINE_DEFAULTS,
     ) -> None:
-        options = options if n_ctx is None else replace(options, n_ctx=n_ctx)
-        self._answering = threading.Lock()
+        self._options = replace(
+            options,
+            n_ctx=options.n_ctx if n_ctx is None else n_ctx,
+            n_parallel=options.n_parallel if n_parallel is None else n_parallel,
+        )
         with ExitStack() as stack:
-            self._model = stack.enter_context(ModelHandle(path, options))
-            self._context = stack.enter_context(Context(self._model, options))
-            self._template, self.variant = _template(self._model)
-            self._resources = stack.pop_all()
-        self.sampling = default_sampling(self._model.metadata, self.variant)
+            self._model = stack.enter_context(ModelHandle(path, self._options))
+            self._engine = stack.enter_context(Engine(self._model, self._options))
+            self._prompter = Prompter(self._model)
+            self._grammars = Grammars(self._model.vocabulary)
+            self.variant = self._prompter.variant
+            self.sampling = default_sampling(self._model.metadata, self.variant)
+            self.session_refused = None if session is None else self._load_session(Path(session))
+            # Runs at close(), when this object is collected, or when Python ends; in the process that opened it.
+            self._closer = weakref.finalize(self, _close, stack.pop_all(), os.getpid())
 
     @property
     def n_ctx(self) -> int:
-        """Length of the context in tokens."""
-        return self._context.n_ctx
+        """Most tokens of one conversation."""
+        return self._engine.size.n_ctx
 
     @property
     def metadata(self) -> Metadata:
@@ -74,48 +103,106 @@ class GLM:
         messages: Sequence[Mapping[str, Any]],
         tools: Sequence[Tool] = (),
         sampling: SamplingParams = FILE_DEFAULTS,
-        *,
-        variables: Mapping[str, Any] = MappingProxyType({}),
-    ) -> Iterator[Event]:
+        **options: Unpack[AnswerOptions],
+    ) -> EventStream:
         """Answer a conversation in OpenAI's or the template's form; the last event is Finish.
 
-        `tools` are Python functions or declarations, `variables` what a template reads beside the messages. Raises
-        GlmGgufError at once for what cannot be rendered. Closing the iterator stops the model.
+        `tools` are Python functions or declarations. Raises GlmGgufError at once for what cannot be rendered. The
+        model begins now; closing the iterator stops it.
         """
-        declared = declarations(tools)
-        if self._template is None:
-            raise TemplateError("a base model holds no conversations", where=self._model.path, fix="use complete()")
-        segments = self._template.render(template_messages(messages), declared, variables=variables)
-        research = self.variant is Variant.RUMINATION
-        form = ReplyForm(
-            functions=RESEARCH_TOOLS if research else function_names(declared),
-            starts_in_thought=opens_thought(segments),
-            json_calls=research,
-        )
-        prompt = self._model.vocabulary.token_ids(segments)
-        return self._answer(prompt, form, sampling.filled(self.sampling))
+        return self._conversation(messages, tools, sampling, options).stream(self._engine, self)
+
+    async def astream(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Tool] = (),
+        sampling: SamplingParams = FILE_DEFAULTS,
+        **options: Unpack[AnswerOptions],
+    ) -> AsyncIterator[Event]:
+        """Answer a conversation as `stream` does, in an event loop."""
+        async for event in self._conversation(messages, tools, sampling, options).events(self._engine):
+            yield event
 
     def chat(
         self,
         messages: Sequence[Mapping[str, Any]],
         tools: Sequence[Tool] = (),
         sampling: SamplingParams = FILE_DEFAULTS,
+        **options: Unpack[AnswerOptions],
     ) -> ChatResult:
         """Answer a conversation as `stream` does, and return the whole answer."""
-        return collect(self.stream(messages, tools, sampling))
+        with self.stream(messages, tools, sampling, **options) as events:
+            return collect(events)
 
-    def complete(self, prompt: str, sampling: SamplingParams = FILE_DEFAULTS) -> Iterator[TextDelta | Finish]:
+    def run(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Callable[..., Any]] | Toolbox,
+        sampling: SamplingParams = FILE_DEFAULTS,
+        limits: RunOptions = RUN_DEFAULTS,
+        *,
+        max_turns: int | None = None,
+        **options: Unpack[AnswerOptions],
+    ) -> RunResult:
+        """Answer a conversation, run the functions the model calls, and go on until it calls none.
+
+        Calls of one answer run side by side; what they raise is told to the model.
+        """
+        toolbox = tools if isinstance(tools, Toolbox) else Toolbox.of(tools)
+
+        def answer(transcript: Sequence[Mapping[str, Any]]) -> ChatResult:
+            return self.chat(transcript, toolbox.declarations, sampling, **options)
+
+        return run(answer, messages, toolbox, replace(limits, max_turns=max_turns or limits.max_turns))
+
+    def choices(
+        self,
+        n: int,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Tool] = (),
+        sampling: SamplingParams = FILE_DEFAULTS,
+    ) -> list[ChatResult]:
+        """Answer a conversation n times at once; the prompt is computed once, and a seed is counted up."""
+        if n < 1:
+            raise RequestError(f"{n} answers", where="n", fix="give a positive number")
+        with ExitStack() as stack:
+            streams = [self.stream(messages, tools, _counted_up(sampling, index)) for index in range(n)]
+            for stream in streams:
+                stack.enter_context(stream)
+            return [collect(stream) for stream in streams]
+
+    def complete(
+        self, prompt: str, sampling: SamplingParams = FILE_DEFAULTS, **options: Unpack[AnswerOptions]
+    ) -> AnswerStream:
         """Continue a text as it stands, without any template; control tokens spelled in it are meant."""
         ids = self._model.vocabulary.parsed_ids(prompt)
-        return self._continue(ids, sampling.filled(self.sampling))
+        return self._continuation(self._request(ids, sampling, options.get("timeout"), options.get("constraint")))
 
     def tokenize(self, content: str) -> list[int]:
         """Return the token ids of a text in which nothing is special."""
         return self._model.vocabulary.plain_ids(content)
 
+    def embed(self, content: str) -> Vector:
+        """Return a text's vector, [n_embd] of length 1: the mean of the model's final hidden states."""
+        return self._engine.embed(self.tokenize(content))
+
+    def save_session(
+        self,
+        path: str | os.PathLike[str],
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        tools: Sequence[Tool] = (),
+    ) -> None:
+        """Write the computed beginning of a conversation to a file, for `GLM(..., session=path)`.
+
+        Usually system messages and tools. Without messages everything that the cache holds is written.
+        """
+        wanted = None if messages is None else self._computed(messages, tools)
+        prefixes = self._engine.call(lambda scheduler, context: saved_prefixes(scheduler.cache, context, wanted))
+        write_session(Path(path), self._fingerprint(), prefixes)
+
     def close(self) -> None:
-        """Free model and context; doing it twice does no harm."""
-        self._resources.close()
+        """Stop all answers, free model and context; doing it twice does no harm."""
+        self._closer()
 
     def __enter__(self) -> Self:
         return self
@@ -125,66 +212,88 @@ class GLM:
     ) -> None:
         self.close()
 
-    def _answer(self, prompt: list[int], form: ReplyForm, sampling: SamplingParams) -> Iterator[Event]:
+    def _conversation(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Tool],
+        sampling: SamplingParams,
+        options: AnswerOptions,
+    ) -> Attempts:
+        """Render a conversation, and plan the answer to it."""
+        room = None
+        if options.get("on_overflow", "error") == "drop_oldest_turns":
+            room = self.n_ctx - reserved_tokens(sampling.max_tokens, self.n_ctx)
+        prompt = self._prompter.prompt(messages, tools, options.get("variables", NO_VARIABLES), room)
+        form = prompt.form
+        plan = AnswerPlan(form) if "constraint" in options else plan_answer(declarations(tools), rules(options), form)
+
+        def begin(number: int) -> tuple[Request, Answer]:
+            return self._attempt(prompt.ids, plan, again(sampling.filled(self.sampling), number), options)
+
+        return Attempts(begin, plan)
+
+    def _attempt(
+        self, prompt: Sequence[int], plan: AnswerPlan, sampling: SamplingParams, options: AnswerOptions
+    ) -> tuple[Request, Answer]:
+        """Make the request for an answer, and the reader of what comes."""
         vocabulary = self._model.vocabulary
-        parser = OutputParser(vocabulary.token_bytes, vocabulary.role_marks, form)
-        run = _Run()
-        for token_id in self._tokens(prompt, sampling, run):
-            yield from parser.feed(token_id)
-        yield from parser.flush()
-        yield Finish(run.reason(has_calls=parser.has_calls), run.usage)
+        constraint = options.get("constraint")
+        if plan.grammar is not None:
+            constraint = self._grammars.constraint(plan.grammar.text)
+        if plan.form.starts_in_thought and sampling.thinking_budget is not None:
+            closing = vocabulary.plain_ids(CLOSING_TEXT)
+            constraint = ThoughtBudget(sampling.thinking_budget, closing, vocabulary.token_bytes, constraint)
+        request = self._request(prompt, sampling, options.get("timeout"), constraint)
+        reader = OutputParser(vocabulary.token_bytes, vocabulary.role_marks, plan.form)
+        return request, Answer(reader, vocabulary.token_bytes, request)
 
-    def _continue(self, prompt: list[int], sampling: SamplingParams) -> Iterator[TextDelta | Finish]:
-        detokenizer = Detokenizer(self._model.vocabulary.token_bytes)
-        run = _Run()
-        for token_id in self._tokens(prompt, sampling, run):
-            content = "" if run.stopped else detokenizer.feed(token_id)
-            if content:
-                yield TextDelta(content)
-        rest = detokenizer.flush()
-        if rest:
-            yield TextDelta(rest)
-        yield Finish(run.reason(has_calls=False), run.usage)
+    def _request(
+        self,
+        prompt: Sequence[int],
+        sampling: SamplingParams,
+        timeout: float | None = None,
+        constraint: Constraint | None = None,
+    ) -> Request:
+        """Fill what the caller left open."""
+        if timeout is not None and not timeout > 0:
+            raise RequestError(f"{timeout} seconds", where="timeout", fix="give a positive number")
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        return Request(tuple(prompt), sampling.filled(self.sampling), constraint, deadline)
 
-    def _tokens(self, prompt: list[int], sampling: SamplingParams, run: _Run) -> Iterator[int]:
-        """Run the model on a prompt; one answer at a time has the context."""
-        if not self._answering.acquire(blocking=False):
-            raise EngineError("another answer is being written", fix="read it to its end or close it first")
-        stop_ids = self._model.vocabulary.stop_ids
+    def _continuation(self, request: Request) -> AnswerStream:
+        """Continue a prompt without any template."""
+        vocabulary = self._model.vocabulary
+        reader = PlainText(vocabulary.token_bytes, vocabulary.stop_ids)
+        return AnswerStream(self._engine, request, Answer(reader, vocabulary.token_bytes, request), self)
+
+    def _computed(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool]) -> list[int]:
+        """Have the beginning of a conversation computed, and return its ids."""
+        prompt = self._prompter.beginning(messages, tools)
+        with self._continuation(self._request(prompt, ONE_TOKEN)) as events:
+            collect(events)
+        return list(prompt)
+
+    def _load_session(self, path: Path) -> EngineError | None:
+        """Fill the cache from a file, if there is one; return why it is refused."""
+        if not path.exists():
+            return None
         try:
-            with Sampler(sampling) as sampler:
-                cached = self._context.load_prompt(prompt)
-                run.usage = Usage(len(prompt), cached, 0)
-                for token_id in generate(self._context, sampler, stop_ids, sampling.max_tokens):
-                    run.count(stopped=token_id in stop_ids)
-                    yield token_id
-        finally:
-            self._answering.release()
+            prefixes = read_session(path, self._fingerprint())
+            self._engine.call(lambda scheduler, context: restore_prefixes(scheduler.cache, context, prefixes))
+        except EngineError as error:
+            LOGGER.warning("%s", error)
+            return error
+        return None
+
+    def _fingerprint(self) -> str:
+        return fingerprint(tuple(file.path for file in self._model.contents.files), self._options)
 
 
-class _Run:
-    """What is counted while an answer is written."""
-
-    def __init__(self) -> None:
-        self.usage = Usage()
-        self.stopped = False
-
-    def count(self, *, stopped: bool) -> None:
-        """Count one more token."""
-        self.usage = replace(self.usage, completion_tokens=self.usage.completion_tokens + 1)
-        self.stopped = stopped
-
-    def reason(self, *, has_calls: bool) -> FinishReason:
-        """Tell why the answer ended: without a stop token it was cut."""
-        if not self.stopped:
-            return "length"
-        return "tool_calls" if has_calls else "stop"
+def _close(resources: ExitStack, process: int) -> None:
+    """Free model and context, unless this is a forked child, which shares their memory but has no engine's thread."""
+    if os.getpid() == process:
+        resources.close()
 
 
-def _template(model: ModelHandle) -> tuple[ChatTemplate | None, Variant]:
-    """Return the file's own template, else the bundled one of the variant its name tells; a base model has none."""
-    source = text(model.metadata, TEMPLATE_KEY)
-    variant = detect_variant(source) if source else variant_of_name(text(model.metadata, "general.name") or "")
-    if not source and variant is Variant.BASE:
-        return None, variant
-    return ChatTemplate(source or bundled_template(variant), tuple(model.vocabulary.control_ids)), variant
+def _counted_up(sampling: SamplingParams, index: int) -> SamplingParams:
+    return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + index)

@@ -87,7 +87,13 @@ class Shape:
 
 
 def write_checkpoint(
-    directory: Path, shape: Shape | None = None, *, dtype: str = "BF16", shards: int = 1, seed: int = 0
+    directory: Path,
+    shape: Shape | None = None,
+    *,
+    dtype: str = "BF16",
+    shards: int = 1,
+    seed: int = 0,
+    scale: float = 0.05,
 ) -> Path:
     """Write config, tokenizer and random weights; `dtype` may be "mixed". Returns the directory."""
     shape = shape or Shape()
@@ -95,7 +101,7 @@ def write_checkpoint(
     (directory / "config.json").write_text(json.dumps(shape.config(), indent=2))
     write_tokenizer(directory)
     config = Glm4Config.read(directory / "config.json")
-    tensors = random_tensors(config, dtype, seed)
+    tensors = random_tensors(config, dtype, seed, scale)
     write_shards(directory, tensors, shards)
     return directory
 
@@ -129,12 +135,12 @@ def write_hollow_checkpoint(directory: Path, official: Path) -> Path:
     return directory
 
 
-def random_tensors(config: Glm4Config, dtype: str, seed: int) -> dict[str, tuple[str, np.ndarray]]:
-    """Name → (dtype, values as stored): norms about 1, weights about N(0, 0.05)."""
+def random_tensors(config: Glm4Config, dtype: str, seed: int, scale: float = 0.05) -> dict[str, tuple[str, np.ndarray]]:
+    """Name → (dtype, values as stored): norms about 1, weights about N(0, scale)."""
     rng = np.random.default_rng(seed)
     made: dict[str, tuple[str, np.ndarray]] = {}
     for number, (name, (_, shape)) in enumerate(expected_tensors(config).items()):
-        values = rng.standard_normal(shape, np.float32) * np.float32(0.05)
+        values = rng.standard_normal(shape, np.float32) * np.float32(scale)
         if "norm" in name:
             values += np.float32(1)
         chosen = ("BF16", "F16", "F32")[number % 3] if dtype == "mixed" else dtype

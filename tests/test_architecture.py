@@ -19,19 +19,23 @@ MAY_IMPORT = {
     **dict.fromkeys(LEAVES, ()),
     "demo": (),
     "gguf_file": LEAVES,
-    "chat": LEAVES,
-    "engine": ("chat", "gguf_file", *LEAVES),
+    "schema": LEAVES,
+    "chat": ("schema", *LEAVES),
+    "engine": ("chat", "schema", "gguf_file", *LEAVES),
     "convert": ("gguf_file", *LEAVES),
-    "model": ("engine", "chat", "gguf_file", *LEAVES),
-    "cli": ("model", "convert", "engine", "chat", "gguf_file", "demo", *LEAVES),
+    "agent": ("chat", *LEAVES),
+    "model": ("agent", "engine", "chat", "schema", "gguf_file", *LEAVES),
+    "cli": ("model", "agent", "convert", "engine", "chat", "gguf_file", "demo", *LEAVES),
     "__main__": ("cli",),
-    "__init__": ("model", "engine", "chat", *LEAVES),
+    "__init__": ("model", "agent", "engine", "chat", *LEAVES),
 }
 """Room → the rooms it may import. A room is a folder or a module right below glm_gguf/."""
 
 ONLY_IN = {
     "llama_cpp": {"engine"},
     "jinja2": {"chat"},
+    "jsonschema": {"schema"},
+    "llguidance": {"schema", "engine"},
     "gguf": {"convert"},
     "click": {"cli"},
     "rich": {"cli"},

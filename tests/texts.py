@@ -63,11 +63,18 @@ PIECES: Mapping[str, Sequence[str]] = {
 }
 EVERY_PIECE = tuple(piece for pieces in PIECES.values() for piece in pieces)
 SURROGATES = range(0xD800, 0xE000)
+UNICODE_16 = (
+    *(range(0x1C89, 0x1C8B), range(0xA7CB, 0xA7CE), range(0xA7DA, 0xA7DD), range(0x105C0, 0x105F4)),
+    *(range(0x10D40, 0x10D86), range(0x10EC2, 0x10EC5), range(0x11380, 0x113E3), range(0x116D0, 0x116E4)),
+    *(range(0x11BC0, 0x11BFA), range(0x13460, 0x143FB), range(0x16100, 0x1613A), range(0x16D40, 0x16D7A)),
+    *(range(0x18CFF, 0x18D00), range(0x1CCF0, 0x1CCFA), range(0x1E5D0, 0x1E5FF)),
+)
+"""Blocks and letters new in Unicode 16 (2024): symbols to the bundled llama.cpp, letters and digits to the others."""
 BLOCKS = (range(0x80), range(0x800), range(0x3000), range(0x10000), range(0x1F000, 0x20000), range(0x110000))
 
 
 def texts(count: int, seed: int, words: Sequence[str]) -> Iterator[str]:
-    """`count` texts, a tenth of each kind; `words` are pieces of the caller's, say a vocabulary's tokens."""
+    """`count` texts, as many of each kind; `words` are pieces of the caller's, say a vocabulary's tokens."""
     random = Random(seed)
     kinds = [_of_pieces(pieces) for pieces in (*PIECES.values(), EVERY_PIECE, (*words, *SPELLED), words)]
     kinds.append(_of_characters)
@@ -88,11 +95,15 @@ def _of_pieces(pieces: Sequence[str]) -> Callable[[Random], str]:
 
 def _of_characters(random: Random) -> str:
     """Code points of one block, assigned or not, with a few pieces between."""
-    block = random.choice(BLOCKS)
-    points = random.choices(block, k=_length(random))
+    points = random.choices(random.choice(BLOCKS), k=_length(random))
     return "".join(
-        random.choice(EVERY_PIECE) if point in SURROGATES or random.random() < 0.1 else chr(point) for point in points
+        chr(point) if settled(point) and random.random() < 0.9 else random.choice(EVERY_PIECE) for point in points
     )
+
+
+def settled(point: int) -> bool:
+    """Whether a code point is a character of which every peer knows if it is a letter."""
+    return point not in SURROGATES and not any(point in block for block in UNICODE_16)
 
 
 def _length(random: Random) -> int:

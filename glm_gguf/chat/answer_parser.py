@@ -1,54 +1,67 @@
 r"""The visible text of one answer to events: prose, and calls of the form `name\n{…}`.
 
 What may still become a call is held back: a line that can be a function's name, and behind it the object up to its
-last brace. A call is reported whole or not at all; what turns out not to be one is passed on as text.
+last brace. A call is reported whole or not at all; what turns out not to be one is passed on as text. Only where a
+grammar makes the call certain are its arguments streamed, and then a cut call is taken back (ToolCallCut).
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from glm_gguf.chat.events import Event, TextDelta, ToolCall, ToolCallDelta, ToolCallStart
-from glm_gguf.chat.json_object import JsonObject, ObjectExtent, decode_object, may_begin_object
+from glm_gguf.chat.call_head import FENCE, Head, HeadReader, NoHead
+from glm_gguf.chat.events import Event, TextDelta, ToolCall, ToolCallCut, ToolCallDelta, ToolCallStart
+from glm_gguf.chat.json_object import JsonObject, ObjectExtent, decode_object
 from glm_gguf.chat.prose import Prose
-
-_UNDECLARED_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
-"""A name that a model may call though it was not declared: OpenAI's alphabet and length, and dots."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Head:
-    """What stands before an object: a name (None in Rumination's form), and the offset of the brace."""
-
-    name: str | None
-    end: int
+from glm_gguf.chat.python_literal import decode_literal
+from glm_gguf.chat.reply_form import ReplyForm
 
 
 @dataclass(frozen=True, slots=True)
-class _Undecided:
-    """A whole call of an undeclared function, `end` characters of the held text: what follows decides."""
+class _Whole:
+    """A whole call, `end` characters of the held text; an undeclared one waits for what follows."""
 
     call: ToolCall
     end: int
+    fenced: bool
+
+
+class _Streamed:
+    """A call whose arguments are passed on as they come; the held text begins with its brace."""
+
+    def __init__(self, heading: str, *, fenced: bool) -> None:
+        self.heading = heading
+        self.fenced = fenced
+        self.extent = ObjectExtent()
+        self.sent = 0
 
 
 class AnswerParser:
-    """The state of an answer behind its thought; `functions` are the names declared."""
+    """The state of an answer behind its thought."""
 
-    def __init__(self, functions: Collection[str], *, json_calls: bool) -> None:
-        self._functions = frozenset(functions)
-        self._json_calls = json_calls
+    def __init__(self, form: ReplyForm) -> None:
+        self._functions = frozenset(form.functions)
+        self._form = form
+        self._heads = HeadReader(form.functions, json_calls=form.json_calls)
         self._held = ""
         self._prose = Prose(TextDelta)
         self._line_start = True
         self._part_start = True  # no text yet in this part: behind the prompt, `<|assistant|>` or a call
         self._line_broken = False  # a blank line was dropped at the start of this part
-        self._extent: ObjectExtent | None = None
-        self._undecided: _Undecided | None = None
+        self._fence_open = False  # a call was read whose fence is to be closed
+        self._object: tuple[Head, ObjectExtent] | None = None
+        self._undecided: _Whole | None = None
+        self._streamed: _Streamed | None = None
         self.calls = 0
+
+    @property
+    def object_length(self) -> int:
+        """Characters of an object that may be a call's arguments and is still open; 0 where there is none."""
+        if self._streamed is not None:
+            return len(self._held)
+        return 0 if self._object is None else len(self._held) - self._object[0].end
 
     def feed(self, text: str) -> Iterator[Event]:
         """Take more text."""
@@ -58,7 +71,7 @@ class AnswerParser:
     def end_part(self, *, awaits_results: bool) -> Iterator[Event]:
         """End a part at a control token; `<|observation|>` makes a call of what could be one by its form."""
         if awaits_results and self._undecided is not None:
-            yield from self._report(self._undecided.call, self._undecided.end)
+            yield from self._report(self._undecided)
         yield from self._advance(final=True)
         self._start_part()
 
@@ -69,16 +82,18 @@ class AnswerParser:
 
     def _start_part(self) -> None:
         self._line_start = self._part_start = True
-        self._line_broken = False
+        self._line_broken = self._fence_open = False
 
     def _advance(self, *, final: bool) -> Iterator[Event]:
         """Decide as much of the held text as can be decided; all of it where `final`."""
         before = -1
         while self._held and len(self._held) != before:
             before = len(self._held)
-            if self._part_start:
+            if self._fence_open:
+                self._close_fence(final=final)
+            if self._part_start and not self._fence_open:
                 self._drop_blank_lines()
-            if self._held.strip() or not self._part_start:
+            if not self._fence_open and (self._held.strip() or not self._part_start):
                 yield from self._step(final=final)
         if final:
             self._held = ""
@@ -92,91 +107,128 @@ class AnswerParser:
 
     def _step(self, *, final: bool) -> Iterator[Event]:
         """Release a line, follow an object, or leave the text as it is where it can be both."""
-        if self._undecided is not None:
+        if self._streamed is not None:
+            yield from self._stream(self._streamed, final=final)
+        elif self._undecided is not None:
             yield from self._settle(self._undecided, final=final)
         elif not self._line_start:
             yield from self._release_line()
-        elif (head := self._head()) is not None:
+        else:
+            yield from self._read_line(final=final)
+
+    def _read_line(self, *, final: bool) -> Iterator[Event]:
+        head = self._heads.read(self._held)
+        if isinstance(head, Head):
             yield from self._follow(head, final=final)
-        elif final or not self._may_become_head():
+        elif final or head is NoHead.EVER:
             yield from self._release_line()
 
-    def _head(self) -> _Head | None:
-        """Read the line of a name and the brace below it, or Rumination's brace alone."""
-        if self._json_calls and may_begin_object(self._held):
-            return _Head(None, 0)
-        line, newline, rest = self._held.partition("\n")
-        rest = rest.lstrip()
-        if not newline or not self._is_name(line.rstrip()) or not may_begin_object(rest):
-            return None
-        return _Head(line.rstrip(), len(self._held) - len(rest))
-
-    def _may_become_head(self) -> bool:
-        """Tell whether more text can turn what is held into the head of a call."""
-        line, newline, rest = self._held.partition("\n")
-        name = line.rstrip()
-        if newline:
-            return self._is_name(name) and not rest.strip()
-        if name == line and any(function.startswith(name) for function in self._functions):
-            return True
-        return not name or self._is_name(name)
-
-    def _is_name(self, line: str) -> bool:
-        return line in self._functions or _UNDECLARED_NAME.fullmatch(line) is not None
-
-    def _follow(self, head: _Head, *, final: bool) -> Iterator[Event]:
+    def _follow(self, head: Head, *, final: bool) -> Iterator[Event]:
         """Follow the object behind a head to its end, and decide whether it is a call."""
-        self._extent = self._extent or ObjectExtent()
-        length = self._extent.find_end(self._held[head.end :])
+        if head.name in self._functions and self._is_certain(head):
+            yield from self._begin_stream(head.name or "", head)
+            return
+        head, extent = self._object = self._object or (head, ObjectExtent())
+        length = extent.find_end(self._held[head.end :])
         if length is None:
             if final:
                 yield from self._release(len(self._held))
             return
         end = head.end + length
-        decoded = decode_object(self._held[head.end : end])
-        call = None if decoded is None else _call(head.name, decoded)
+        call = self._call(head.name, self._held[head.end : end])
         if call is None:
             yield from self._release(end)
-        elif call.name in self._functions or (self._part_start and not self._line_broken and head.name is not None):
-            yield from self._report(call, end)
+        elif call.declared or (self._part_start and not self._line_broken and head.name is not None):
+            yield from self._report(_Whole(call, end, head.fenced))
         else:
-            self._undecided = _Undecided(call, end)
+            self._object = None
+            self._undecided = _Whole(call, end, head.fenced)
             yield from self._settle(self._undecided, final=final)
 
-    def _settle(self, undecided: _Undecided, *, final: bool) -> Iterator[Event]:
+    def _is_certain(self, head: Head) -> bool:
+        """Tell whether the grammar wrote this head; what free text holds further down, it did not."""
+        return self._form.certain and self._part_start and not self._line_broken and not head.fenced
+
+    def _call(self, name: str | None, text: str) -> ToolCall | None:
+        """Return the call that an object is: arguments behind a name, or Rumination's {"name", "arguments"}."""
+        decoded, repaired = decode_object(text), False
+        if decoded is None and self._form.lenient:
+            decoded, repaired = decode_literal(text), True
+        if decoded is None:
+            return None
+        if name is None:
+            return self._json_call(decoded, repaired=repaired)
+        if self._form.accepts is not None and not self._form.accepts(name, decoded.value):
+            return None
+        return ToolCall(name, decoded.text, name in self._functions, repaired)
+
+    def _json_call(self, decoded: JsonObject, *, repaired: bool) -> ToolCall | None:
+        match decoded.value:
+            case {"name": str(name), "arguments": dict(arguments), **others} if name.strip() and not others:
+                written = json.dumps(arguments, ensure_ascii=False)
+                return ToolCall(name.strip(), written, name.strip() in self._functions, repaired)
+        return None
+
+    def _settle(self, undecided: _Whole, *, final: bool) -> Iterator[Event]:
         """Pass an undeclared call on as text once anything but `<|observation|>` follows it."""
         if final or self._held[undecided.end :].strip():
             yield from self._release(undecided.end)
 
-    def _report(self, call: ToolCall, end: int) -> Iterator[Event]:
-        """Report a call and drop its text, the first `end` characters held, with the blank space on both sides."""
-        self._undecided = self._extent = None
+    def _report(self, whole: _Whole) -> Iterator[Event]:
+        """Report a call and drop its text with the blank space on both sides."""
+        call = whole.call
+        yield ToolCallStart(self.calls, call.name, call.declared, call.repaired)
+        yield ToolCallDelta(self.calls, call.arguments)
+        self._end_call(whole.end, fenced=whole.fenced)
+
+    def _end_call(self, end: int, *, fenced: bool) -> None:
+        self._undecided = self._object = self._streamed = None
         self._held = self._held[end:]
         self._prose.drop_blank()
         self._start_part()
-        yield ToolCallStart(self.calls, call.name)
-        yield ToolCallDelta(self.calls, call.arguments)
+        self._fence_open = fenced
         self.calls += 1
+
+    def _close_fence(self, *, final: bool) -> None:
+        """Drop the fence that closes behind a call; where something else stands there, it is text."""
+        rest = self._held.lstrip()
+        if rest.startswith(FENCE):
+            self._held = rest.removeprefix(FENCE)
+            self._fence_open = False
+        elif final or not FENCE.startswith(rest):
+            self._fence_open = False
+
+    def _begin_stream(self, name: str, head: Head) -> Iterator[Event]:
+        """Begin a call that a grammar makes certain."""
+        self._streamed = _Streamed(self._held[: head.end], fenced=head.fenced)
+        self._held = self._held[head.end :]
+        yield ToolCallStart(self.calls, name)
+        yield from self._stream(self._streamed, final=False)
+
+    def _stream(self, streamed: _Streamed, *, final: bool) -> Iterator[Event]:
+        """Pass on what came of a certain call's arguments; a cut call becomes text."""
+        end = streamed.extent.find_end(self._held)
+        upto = len(self._held) if end is None else end
+        if upto > streamed.sent:
+            yield ToolCallDelta(self.calls, self._held[streamed.sent : upto])
+            streamed.sent = upto
+        if end is not None:
+            self._end_call(end, fenced=streamed.fenced)
+        elif final:
+            yield ToolCallCut(self.calls)
+            self._held = streamed.heading + self._held
+            self._streamed = None
+            yield from self._release(len(self._held))
 
     def _release_line(self) -> Iterator[Event]:
         yield from self._release(self._held.find("\n") + 1 or len(self._held))
 
     def _release(self, end: int) -> Iterator[Event]:
         """Pass the first `end` characters held on as text."""
-        self._undecided = self._extent = None
+        self._undecided = self._object = None
         text, self._held = self._held[:end], self._held[end:]
         if self._part_start:
             self._prose.break_line()
         self._part_start = False
         self._line_start = text.endswith("\n")
         yield from self._prose.write(text)
-
-
-def _call(name: str | None, decoded: JsonObject) -> ToolCall | None:
-    """Return the call that an object is: arguments behind a name, or Rumination's {"name", "arguments"}."""
-    if name is not None:
-        return ToolCall(name, decoded.text)
-    match decoded.value:
-        case {"name": str(function), "arguments": dict(arguments), **others} if not others:
-            return ToolCall(function, json.dumps(arguments, ensure_ascii=False))
-    return None

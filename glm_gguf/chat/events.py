@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-FinishReason = Literal["stop", "tool_calls", "length"]
+FinishReason = Literal["stop", "tool_calls", "length", "timeout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,12 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallStart:
-    """A call begins; `index` counts the calls of this answer from 0."""
+    """A call begins; `index` counts the calls of this answer from 0. The flags are those of ToolCall."""
 
     index: int
     name: str
+    declared: bool = True
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +55,52 @@ class ToolCallDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallCut:
+    """Call `index`, whose arguments were streamed, was cut off: it is none, and follows as text.
+
+    Only an answer written under a grammar streams arguments before they are whole (see ARCHITECTURE.md).
+    """
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token that was drawn, and the likeliest ones in its place; only where `logprobs` were asked for.
+
+    Natural logarithms of the model's own probabilities, before temperature and cuts. It comes before its text.
+    """
+
+    token: bytes
+    logprob: float
+    alternatives: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The answer ended, and why; always the last event."""
 
     reason: FinishReason
     usage: Usage = field(default_factory=Usage)
+    attempts: int = 1
+    """How often it was written, until it met what no grammar enforces."""
+    unenforced: str | None = None
+    """Path of the first keyword that no grammar enforced: the answer was held back and checked."""
 
 
-Event = TextDelta | ReasoningDelta | ToolCallStart | ToolCallDelta | Finish
+Event = TextDelta | ReasoningDelta | ToolCallStart | ToolCallDelta | ToolCallCut | TokenLogprob | Finish
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call: the function's name and its arguments, JSON text of an object as the model wrote it."""
+    """One call: the function's name as declared, and its arguments, JSON text of an object as the model wrote it."""
 
     name: str
     arguments: str
+    declared: bool = True
+    """False where the function was not declared, and the form of the answer alone says that it is a call."""
+    repaired: bool = False
+    """The arguments were no JSON (a Python literal) and are written anew; only in lenient mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +112,9 @@ class ChatResult:
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: FinishReason = "stop"
     usage: Usage = field(default_factory=Usage)
+    logprobs: tuple[TokenLogprob, ...] = ()
+    attempts: int = 1
+    unenforced: str | None = None
 
     def message(self) -> dict[str, Any]:
         """Write the answer as the assistant message that goes into an OpenAI-shaped history (without the thought)."""
@@ -97,6 +132,7 @@ def collect(events: Iterable[Event]) -> ChatResult:
     content: list[str] = []
     reasoning: list[str] = []
     calls: list[ToolCall] = []
+    logprobs: list[TokenLogprob] = []
     finish = Finish("length")
     for event in events:
         match event:
@@ -104,13 +140,19 @@ def collect(events: Iterable[Event]) -> ChatResult:
                 content.append(text)
             case ReasoningDelta(text):
                 reasoning.append(text)
-            case ToolCallStart(_, name):
-                calls.append(ToolCall(name, ""))
+            case ToolCallStart(_, name, declared, repaired):
+                calls.append(ToolCall(name, "", declared, repaired))
             case ToolCallDelta(index, arguments):
-                calls[index] = ToolCall(calls[index].name, calls[index].arguments + arguments)
+                calls[index] = replace(calls[index], arguments=calls[index].arguments + arguments)
+            case ToolCallCut(index):
+                del calls[index:]
+            case TokenLogprob():
+                logprobs.append(event)
             case Finish():
                 finish = event
-    return ChatResult("".join(content), "".join(reasoning), tuple(calls), finish.reason, finish.usage)
+    texts = "".join(content), "".join(reasoning)
+    checked = finish.attempts, finish.unenforced
+    return ChatResult(*texts, tuple(calls), finish.reason, finish.usage, tuple(logprobs), *checked)
 
 
 def coalesce(events: Iterable[Event]) -> Iterator[Event]:

@@ -72,10 +72,18 @@ def decode_object(text: str) -> JsonObject | None:
     return None if value is None else JsonObject(value, json.dumps(value, ensure_ascii=False))
 
 
-def _decode(text: str, *, strict: bool) -> dict[str, Any] | None:
-    decoder = json.JSONDecoder(strict=strict, parse_constant=_refuse_constant)
+def object_end(text: str, start: int) -> int | None:
+    """Return the offset behind the object that begins at `start`, decoded for real; None where there is none."""
     try:
-        value, end = decoder.raw_decode(text)
+        value, end = _DECODERS[False].raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None
+    return end if isinstance(value, dict) else None
+
+
+def _decode(text: str, *, strict: bool) -> dict[str, Any] | None:
+    try:
+        value, end = _DECODERS[strict].raw_decode(text)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and end == len(text) else None
@@ -84,3 +92,6 @@ def _decode(text: str, *, strict: bool) -> dict[str, Any] | None:
 def _refuse_constant(name: str) -> NoReturn:
     """Refuse NaN and the infinities, which Python's decoder takes though JSON has none."""
     raise ValueError(name)
+
+
+_DECODERS = {strict: json.JSONDecoder(strict=strict, parse_constant=_refuse_constant) for strict in (True, False)}

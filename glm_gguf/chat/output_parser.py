@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from glm_gguf.chat.detokenizer import Detokenizer, TokenBytes
-from glm_gguf.chat.events import ChatResult, Event, Finish, collect
-from glm_gguf.chat.reply_parser import ReplyForm, ReplyParser, RoleMark, role_pieces
+from glm_gguf.chat.events import Event
+from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.reply_parser import ReplyParser, RoleMark
 
 DEFAULT_FORM = ReplyForm()
 
@@ -39,16 +40,3 @@ class OutputParser:
         """End the output; the events of what was held back."""
         yield from self._reply.feed(self._detokenizer.flush())
         yield from self._reply.flush()
-
-
-def parse_reply(text: str, form: ReplyForm = DEFAULT_FORM) -> ChatResult:
-    """Parse a whole output in which control tokens are spelled out, as logs and datasets hold it."""
-    return collect(_reply_events(role_pieces(text), form))
-
-
-def _reply_events(pieces: Iterable[str | RoleMark], form: ReplyForm) -> Iterator[Event]:
-    parser = ReplyParser(form)
-    for piece in pieces:
-        yield from parser.mark(piece) if isinstance(piece, RoleMark) else parser.feed(piece)
-    yield from parser.flush()
-    yield Finish("tool_calls" if parser.has_calls else "stop")

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from enum import Enum, auto
 
 from glm_gguf.chat.answer_parser import AnswerParser
 from glm_gguf.chat.events import Event, ReasoningDelta
 from glm_gguf.chat.prose import Prose
+from glm_gguf.chat.reply_form import ReplyForm
 from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, OBSERVATION, USER
 
 OPEN_THOUGHT = "<think>"
 CLOSE_THOUGHT = "</think>"
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyForm:
-    """What to expect of an answer: the functions declared, an open thought, calls as one JSON object (Rumination)."""
-
-    functions: Collection[str] = ()
-    starts_in_thought: bool = False
-    json_calls: bool = False
 
 
 class RoleMark(Enum):
@@ -53,12 +43,17 @@ class ReplyParser:
         self._part_start = True  # a thought may begin here: behind the prompt, `<|assistant|>` or a thought
         self._held = ""  # text that may be the beginning of a tag
         self._thought = Prose(ReasoningDelta)
-        self._answer = AnswerParser(form.functions, json_calls=form.json_calls)
+        self._answer = AnswerParser(form)
 
     @property
     def has_calls(self) -> bool:
         """At least one call was reported."""
         return self._answer.calls > 0
+
+    @property
+    def object_length(self) -> int:
+        """Characters at the end of what was fed that may be an unfinished call's arguments."""
+        return self._answer.object_length
 
     def feed(self, text: str) -> Iterator[Event]:
         """Take more text of the answer."""
@@ -114,13 +109,6 @@ class ReplyParser:
             self._thought.drop_blank()
         else:
             yield from self._answer.feed(held)
-
-
-def role_pieces(text: str) -> Iterator[str | RoleMark]:
-    """Split text in which control tokens are spelled out into text and role marks."""
-    for piece in re.split("(" + "|".join(map(re.escape, ROLE_MARKS)) + ")", text):
-        if piece:
-            yield ROLE_MARKS.get(piece, piece)
 
 
 def _tag_beginning(text: str) -> str:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
-import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from glm_gguf.chat.docstring import read_docstring
 from glm_gguf.chat.events import ToolCall
 from glm_gguf.chat.json_object import decode_object
+from glm_gguf.chat.type_schema import from_json, hint_schema
 from glm_gguf.errors import RequestError
+from glm_gguf.schema.value_check import ValueCheck
+from glm_gguf.schema.walk import subschemas
 
 Declaration = dict[str, Any]
 """A tool in OpenAI's form: {"type": "function", "function": {name, description, parameters}}."""
 
 Tool = Mapping[str, Any] | Callable[..., Any]
-
-_JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-_ARGUMENT_LINE = re.compile(r"\s+(?P<name>\w+)(?:\s*\([^)]*\))?:\s+(?P<text>.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,37 +61,61 @@ def function_names(tools: Sequence[Declaration]) -> tuple[str, ...]:
 
 
 def declare(function: Callable[..., Any]) -> Declaration:
-    """Declare a Python function from its type hints and docstring: the first paragraph, and lines under `Args:`."""
-    documentation = inspect.getdoc(function) or ""
-    texts = _argument_texts(documentation)
-    hints = typing.get_type_hints(function)
+    """Declare a Python function from its type hints and its docstring, in Google's, Sphinx's or numpy's form."""
+    documentation = read_docstring(inspect.getdoc(function) or "")
+    hints = _hints(function)
     properties: dict[str, Any] = {}
     required = []
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise RequestError(f"parameter {name!r} cannot be given by name", where=f"tool {function.__name__}")
-        properties[name] = _schema(hints.get(name, Any)) | ({"description": texts[name]} if name in texts else {})
+        text = documentation.parameters.get(name)
+        properties[name] = hint_schema(hints.get(name, Any)) | ({"description": text} if text else {})
         if parameter.default is parameter.empty:
             required.append(name)
-    description = " ".join(documentation.split("\n\n")[0].split())
-    parameters = {"type": "object", "properties": properties, "required": required}
+    parameters = {"type": "object", "properties": properties, "required": required} | _hoisted(properties)
     return {
         "type": "function",
-        "function": {"name": function.__name__, "description": description, "parameters": parameters},
+        "function": {"name": function.__name__, "description": documentation.summary, "parameters": parameters},
     }
 
 
 def call_function(function: Callable[..., Any], arguments: str) -> Any:
-    """Call a function with arguments in JSON; RequestError where they are no object or do not fit its parameters."""
+    """Call a function with arguments in JSON; RequestError where they do not fit its declaration.
+
+    Models, enums and dataclasses are made from the JSON where the type hints ask for them.
+    """
     where = f"call of {function.__name__}"
     decoded = decode_object(arguments.strip())
     if decoded is None:
         raise RequestError("the arguments are not one JSON object", where=where)
+    parameters = declare(function)["function"]["parameters"]
+    problem = ValueCheck(parameters | {"additionalProperties": False}, where).problem(decoded.value)
+    if problem is not None:
+        raise RequestError(problem, where=where)
+    hints = _hints(function)
     try:
-        bound = inspect.signature(function).bind(**decoded.value)
-    except TypeError as error:
+        given = {name: from_json(value, hints.get(name, Any)) for name, value in decoded.value.items()}
+        bound = inspect.signature(function).bind(**given)
+    except (TypeError, ValueError) as error:
         raise RequestError(str(error), where=where) from error
     return function(*bound.args, **bound.kwargs)
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return a function's type hints; RequestError where one names nothing."""
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise RequestError(f"a type hint cannot be read: {error}", where=f"tool {function.__name__}") from error
+
+
+def _hoisted(properties: dict[str, Any]) -> dict[str, Any]:
+    """Move the definitions of nested models to the root, where their references look for them."""
+    definitions: dict[str, Any] = {}
+    for _, node in subschemas({"properties": properties}):
+        definitions |= node.pop("$defs", {})
+    return {"$defs": definitions} if definitions else {}
 
 
 def result_text(result: object) -> str:
@@ -115,31 +138,3 @@ def _declaration(tool: Tool, where: str) -> Declaration:
     if not isinstance(function.get("name"), str) or not function["name"]:
         raise RequestError("the declaration has no name", where=f"{where}.function.name")
     return {"type": "function", "function": dict(function)}
-
-
-def _schema(hint: Any) -> dict[str, Any]:
-    """Return the JSON schema of a type hint; anything goes where the hint says nothing JSON knows."""
-    if hint in _JSON_TYPES:
-        return {"type": _JSON_TYPES[hint]}
-    origin, members = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Literal:
-        return {"enum": list(members)}
-    if origin in (typing.Union, types.UnionType):
-        return {"anyOf": [_schema(member) for member in members]}
-    if hint is list or origin in (list, tuple, Sequence):
-        return {"type": "array"} | ({"items": _schema(members[0])} if members else {})
-    if hint is dict or origin in (dict, Mapping):
-        return {"type": "object"}
-    return {}
-
-
-def _argument_texts(documentation: str) -> dict[str, str]:
-    """Read the lines `name: text` below `Args:`."""
-    _, _, section = documentation.partition("Args:\n")
-    texts = {}
-    for line in section.splitlines():
-        found = _ARGUMENT_LINE.fullmatch(line)
-        if found is None:
-            break
-        texts[found["name"]] = found["text"]
-    return texts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,40 +11,49 @@ import click
 
 from glm_gguf.chat.events import ChatResult, Event, ToolCall
 from glm_gguf.chat.tools import Toolbox
-from glm_gguf.cli.console import ModelChoice, model_options, show_answer
+from glm_gguf.cli.console import ModelChoice, TokenRate, model_options, show_answer
 from glm_gguf.cli.dialogue import Dialogue
+from glm_gguf.cli.line_input import line_history, read_text
+from glm_gguf.cli.slash import obey
 from glm_gguf.errors import GlmGgufError, RequestError
 
-HELP = "/reset begins anew, /exit leaves, Ctrl-C stops an answer"
+HELP = "/help lists the commands, /exit leaves, Ctrl-C stops an answer"
 
 
 @click.command(name="chat")
 @model_options
 @click.option("--system", help="What the model is told before the conversation.")
 @click.option("--tools", type=click.Path(path_type=Path), help="Python file whose functions the model may call.")
-def command(choice: ModelChoice, system: str | None, tools: Path | None) -> None:
+@click.option("--transcript", type=click.Path(path_type=Path), help="File to go on from, and to save to (JSON).")
+def command(choice: ModelChoice, system: str | None, tools: Path | None, transcript: Path | None) -> None:
     """Talk with the model in FILE.
 
-    /reset begins anew, /exit or the end of input leaves, Ctrl-C stops an answer. With --tools the public functions of
-    a Python file are declared from their type hints and docstrings, and run when the model calls them.
+    /help lists the commands, /exit or the end of input leaves, Ctrl-C stops an answer. A line that ends with a
+    backslash goes on in the next. With --tools the public functions of a Python file are declared from their type
+    hints and docstrings, and run when the model calls them.
     """
     toolbox = Toolbox.of([]) if tools is None else _load_tools(tools)
-    with choice.open() as glm:
+    with choice.open() as glm, line_history():
         dialogue = Dialogue(glm, toolbox, choice.sampling, system)
         click.secho(f"{glm.variant} model, {glm.n_ctx} tokens of context; {HELP}", dim=True, err=True)
-        while (line := _read_line()) is not None and line != "/exit":
-            if line == "/reset":
-                dialogue.reset()
-            elif line.strip():
+        if transcript is not None and transcript.exists():
+            dialogue.load(transcript)
+        while (line := read_text()) is not None and line != "/exit":
+            if line.strip():
                 _take_turn(dialogue, line)
+            if transcript is not None:
+                dialogue.save(transcript)
 
 
 class _Terminal:
     """Shows the dialogue: answers on stdout, everything else on stderr."""
 
     def answer(self, events: Iterable[Event]) -> ChatResult:
-        """Show an answer as it is written."""
-        return show_answer(events)
+        """Show an answer as it is written, and how fast it came."""
+        rate = TokenRate()
+        result = show_answer(rate.watch(events))
+        click.secho(rate.summary(result.usage), dim=True, err=True)
+        return result
 
     def observation(self, call: ToolCall, text: str) -> None:
         """Show the result of a call below it."""
@@ -53,29 +61,16 @@ class _Terminal:
 
 
 def _take_turn(dialogue: Dialogue, line: str) -> None:
-    """Answer one line; an interruption or an error ends the turn, not the program."""
+    """Obey or answer one text; an interruption or an error ends the turn, not the program."""
     try:
-        dialogue.ask(line, _Terminal())
+        if line.startswith("/"):
+            obey(dialogue, line)
+        else:
+            dialogue.ask(line, _Terminal())
     except KeyboardInterrupt:
         click.secho("\n(stopped; this turn is forgotten)", dim=True, err=True)
     except GlmGgufError as error:
         click.echo(f"error: {error}", err=True)
-
-
-def _read_line() -> str | None:
-    """Read what the user says; None at the end of input. Without a terminal no prompt is shown."""
-    stdin = sys.stdin
-    if not stdin.isatty():
-        line = stdin.readline()
-        return line.rstrip("\r\n") if line else None
-    try:
-        import readline  # noqa: F401 - gives input() a history and editing keys
-
-        return input("> ")
-    except KeyboardInterrupt:  # meant for an answer that had just ended
-        return ""
-    except EOFError:
-        return None
 
 
 def _load_tools(path: Path) -> Toolbox:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import signal
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +28,7 @@ def parse_size(text: str | None) -> int | None:
     """Bytes of `4G`, `500M` or a plain number; raises RequestError."""
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+)([KMG]?)", text.upper())
+    match = re.fullmatch(r"([0-9]{1,15})([KMG]?)", text.upper())
     if not match:
         raise RequestError(f"{text!r} is no size", where="--split-max-size", fix="write 4G or 500M, say")
     return int(match[1]) * UNITS[match[2]]
@@ -65,9 +70,25 @@ def command(source: Path, out: Path | None, dry_run: bool, **asked: Any) -> None
         return
     print_summary(conversion)
     begun = time.monotonic()
-    with watch(conversion) as progress:
+    with _terminable(), watch(conversion) as progress:
         conversion.write(progress)
     _report(conversion, time.monotonic() - begun)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind as Ctrl-C does, so that no partial file stays; exit code 128 + signal."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _options(asked: dict[str, Any]) -> ConvertOptions:

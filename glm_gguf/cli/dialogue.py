@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from glm_gguf.chat.events import ChatResult, Event, ToolCall
+from glm_gguf.chat.messages import template_messages
 from glm_gguf.chat.tools import Toolbox, error_text
 from glm_gguf.engine.sampling import SamplingParams
-from glm_gguf.errors import RequestError
+from glm_gguf.errors import OutputError, RequestError
 
 if TYPE_CHECKING:
     from glm_gguf.model import GLM
@@ -40,6 +43,37 @@ class Dialogue:
     def reset(self) -> None:
         """Forget everything but the system message."""
         self.messages = list(self._system)
+
+    def instruct(self, system: str | None) -> None:
+        """Begin anew with a system message."""
+        self._system = [{"role": "system", "content": system}] if system else []
+        self.reset()
+
+    def undo(self) -> None:
+        """Forget the last turn: the user's last message and all behind it."""
+        turns = [index for index, message in enumerate(self.messages) if message["role"] == "user"]
+        if turns:
+            del self.messages[turns[-1] :]
+
+    def save(self, path: Path) -> None:
+        """Write the conversation as JSON, in OpenAI's form; OutputError where that cannot be done."""
+        try:
+            path.write_text(json.dumps(self.messages, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
+
+    def load(self, path: Path) -> None:
+        """Go on with a conversation that was saved; RequestError for a file that holds none."""
+        try:
+            messages = json.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise RequestError(f"cannot be read: {error.strerror}", where=path) from error
+        except ValueError as error:
+            raise RequestError("the file holds no JSON", where=path) from error
+        if not isinstance(messages, list):
+            raise RequestError("the file holds no list of messages", where=path)
+        template_messages(messages)  # names what is wrong
+        self.messages = messages
 
     def ask(self, question: str, narrator: Narrator) -> ChatResult:
         """Take one turn; where it is interrupted or fails, the history is as before."""

@@ -14,7 +14,8 @@ COMMANDS = {
     "inspect": "Show what a GGUF file holds, and what is wrong with it.",
     "verify": "Compare a GGUF with the checkpoint it was made from.",
     "chat": "Talk with a model.",
-    "run": "Answer one prompt and exit.",
+    "run": "Answer prompts and exit.",
+    "bench": "Measure how fast a file runs here.",
     "demo": "Convert the bundled tiny model and watch it call tools.",
 }
 """Subcommand → its line in --help. The module glm_gguf.cli.NAME holds the click command `command`."""

@@ -1,37 +1,52 @@
-"""A llama_context with one sequence: tokens go in, logits come out, and the common beginning of prompts is kept."""
+"""A llama_context: tokens of many sequences go in, logits come out, and the KV cells of sequences are moved about."""
 
 from __future__ import annotations
 
+import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import llama_cpp
 import numpy as np
+import numpy.typing as npt
 
+from glm_gguf.engine.batch import Batch
+from glm_gguf.engine.context_parameters import EMBEDDING_CHUNK, ContextSize, context_parameters
+from glm_gguf.engine.kv_cache import MOST_SEQUENCES
 from glm_gguf.engine.llama_log import collected_errors
+from glm_gguf.engine.lora import apply_adapters
 from glm_gguf.engine.model_handle import ModelHandle
-from glm_gguf.engine.options import DEFAULT_CONTEXT, EngineOptions
+from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.sampler import Sampler
 from glm_gguf.errors import EngineError, RequestError
-from glm_gguf.gguf_file.contents import model_integer
 
-SEQUENCE = 0
-MORE_ROOM = "give a larger n_ctx, or a shorter conversation"
+ABORTED: Final = 2  # of llama_decode
+
+Floats = npt.NDArray[np.float32]
 
 
 class Context:
-    """Owner of a llama_context and of the batch it is fed with; `tokens` are what its KV cache holds."""
+    """Owner of a llama_context; only one thread may use it, but `abort` may come from any."""
 
     def __init__(self, model: ModelHandle, options: EngineOptions) -> None:
         self._model = model
-        self.n_ctx = _context_length(model, options)
-        self.tokens: list[int] = []
-        self._n_batch = min(options.n_batch, self.n_ctx)
-        self._pointer: llama_cpp.llama_context_p | None = _new_context(model, options, self.n_ctx, self._n_batch)
-        # struct llama_batch llama_batch_init(int32_t n_tokens, int32_t embd, int32_t n_seq_max)
-        self._batch = llama_cpp.llama_batch_init(self._n_batch, 0, 1)
+        self.size = ContextSize.of(model.contents, options)
+        # The callback is asked between the nodes of a graph, on a thread of llama.cpp's: Python would have to take
+        # its lock a thousand times a token. strlen() reads the flag without it: 0 for "", 1 for "x".
+        self._abort_flag = ctypes.create_string_buffer(2)
+        parameters = context_parameters(model.contents, options, self.size)
+        parameters.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
+        parameters.abort_callback_data = ctypes.c_void_p(ctypes.addressof(self._abort_flag))
+        self._pointer: llama_cpp.llama_context_p | None = _new_context(model, parameters)
+        self._row = (model.vocabulary.size,)
+        try:
+            apply_adapters(model, self.pointer, options.lora)
+        except (EngineError, RequestError):
+            self.close()
+            raise
 
     @property
     def pointer(self) -> llama_cpp.llama_context_p:
@@ -41,56 +56,97 @@ class Context:
         return self._pointer
 
     @property
-    def full(self) -> bool:
-        """No further token has room."""
-        return len(self.tokens) >= self.n_ctx
+    def _memory(self) -> llama_cpp.llama_memory_t:
+        memory: llama_cpp.llama_memory_t = llama_cpp.llama_get_memory(self.pointer)
+        return memory
 
-    def load_prompt(self, prompt: Sequence[int]) -> int:
-        """Make the cache hold exactly this prompt, its logits ready; return how many tokens were there already."""
-        if not prompt:
-            raise RequestError("the prompt is empty", fix="give at least one token")
-        if len(prompt) >= self.n_ctx:
-            raise RequestError(f"{len(prompt)} tokens do not fit into {self.n_ctx}", where="prompt", fix=MORE_ROOM)
-        # The last token is computed again even if it is there: its logits are wanted.
-        kept = _common_length(self.tokens, prompt[:-1])
-        self._keep(kept)
-        for start in range(kept, len(prompt), self._n_batch):
-            self.decode(prompt[start : start + self._n_batch])
-        return kept
+    def decode(self, batch: Batch) -> bool:
+        """Compute a batch; False where abort() came between, and some of its tokens may be in the cache.
 
-    def decode(self, token_ids: Sequence[int]) -> None:
-        """Append tokens, at most a batch of them, and compute the logits behind the last."""
-        size = self._model.vocabulary.size
-        count = len(token_ids)
-        # llama.cpp would abort the process on the first two, and read beyond its tables on the third.
-        if not 0 < count <= self._n_batch or len(self.tokens) + count > self.n_ctx:
-            raise EngineError(f"{count} tokens behind {len(self.tokens)} do not fit", fix=MORE_ROOM)
-        if not all(0 <= token_id < size for token_id in token_ids):
-            raise EngineError(f"a token id is not in the vocabulary of {size}")
-        self._fill_batch(token_ids)
-        code = llama_cpp.llama_decode(self.pointer, self._batch)
-        if code != 0:
-            self._keep(0)
-            raise EngineError(f"llama_decode failed on {count} tokens (code {code})", where=self._model.path)
-        self.tokens += token_ids
+        The caller sees to it that there are cells for it, and that token ids and sequences exist.
+        """
+        if not 0 < len(batch) <= self.size.n_batch:
+            raise EngineError(f"a batch of {len(batch)} tokens", where=self._model.path)
+        code = int(llama_cpp.llama_decode(self.pointer, batch.raw))
+        if code not in (0, ABORTED):
+            raise EngineError(f"llama_decode failed on {len(batch)} tokens (code {code})", where=self._model.path)
+        return code == 0
 
-    def sample(self, sampler: Sampler) -> int:
-        """Draw the token that follows."""
-        # float * llama_get_logits_ith(struct llama_context * ctx, int32_t i): [n_vocab], NULL where there are none
-        logits = llama_cpp.llama_get_logits_ith(self.pointer, -1)
-        if not logits:
+    def abort(self) -> None:
+        """Make the decode that is under way, or the next one, return soon."""
+        self._abort_flag[0] = b"x"
+
+    def resume(self) -> None:
+        """Let decodes go through again."""
+        self._abort_flag[0] = b"\0"
+
+    def logits(self, row: int) -> Floats:
+        """Return the logits behind the token at a row of the batch, [n_vocab]: llama.cpp's own memory, writable."""
+        # float * llama_get_logits_ith(struct llama_context * ctx, int32_t i): NULL where there are none
+        pointer = llama_cpp.llama_get_logits_ith(self.pointer, row)
+        if not pointer:
             raise EngineError("there are no logits to draw from", where=self._model.path)
+        logits: Floats = np.ctypeslib.as_array(pointer, self._row)
         # NaN and infinity end up in an assertion of llama.cpp's samplers. A maximum hands NaN on.
-        highest = np.ctypeslib.as_array(logits, (self._model.vocabulary.size,)).max()
-        if not math.isfinite(highest):
+        if not math.isfinite(logits.max()):
             raise EngineError("the model computed NaN or infinity", where=self._model.path, fix="verify the file")
-        return int(llama_cpp.llama_sampler_sample(sampler.pointer, self.pointer, -1))
+        return logits
+
+    def sample(self, sampler: Sampler, row: int) -> int:
+        """Draw the token that follows a row whose logits were looked at before."""
+        return int(llama_cpp.llama_sampler_sample(sampler.pointer, self.pointer, row))
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Let a sequence share the first cells of another."""
+        assert 0 <= source < MOST_SEQUENCES
+        assert 0 <= target < MOST_SEQUENCES
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def cut(self, sequence: int, length: int) -> None:
+        """Shorten a sequence to its first tokens, perhaps none."""
+        assert 0 <= sequence < MOST_SEQUENCES
+        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
+            raise EngineError("llama.cpp could not shorten its KV cache", where=self._model.path)
+
+    def length(self, sequence: int) -> int:
+        """Return how many tokens llama.cpp itself finds in a sequence."""
+        return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
+
+    def embed(self, batch: Batch) -> Floats | None:
+        """Compute a batch and return the final hidden states, [tokens, n_embd]; None where abort() came between."""
+        assert len(batch) <= EMBEDDING_CHUNK
+        width = (llama_cpp.llama_model_n_embd(self._model.pointer),)
+        with self._embeddings():
+            if not self.decode(batch):
+                return None
+            # float * llama_get_embeddings_ith(struct llama_context * ctx, int32_t i): NULL where there are none
+            rows = [llama_cpp.llama_get_embeddings_ith(self.pointer, row) for row in range(len(batch))]
+            if not all(rows):
+                raise EngineError("llama.cpp gave no embeddings", where=self._model.path)
+            return np.stack([np.ctypeslib.as_array(row, width) for row in rows])
+
+    def state(self, sequence: int) -> bytes:
+        """Return the keys and values of a sequence."""
+        size = llama_cpp.llama_state_seq_get_size(self.pointer, sequence)
+        buffer = (ctypes.c_uint8 * size)()
+        written = llama_cpp.llama_state_seq_get_data(self.pointer, buffer, size, sequence)
+        if written != size:
+            raise EngineError(f"llama.cpp wrote {written} bytes of {size} of a sequence", where=self._model.path)
+        return bytes(buffer)
+
+    def restore(self, sequence: int, state: bytes) -> None:
+        """Give an empty sequence the keys and values that `state` returned."""
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        with collected_errors() as errors:
+            read = llama_cpp.llama_state_seq_set_data(self.pointer, buffer, len(state), sequence)
+        if not state or read != len(state):
+            self.cut(sequence, 0)
+            raise EngineError(f"llama.cpp refused a saved sequence{_reason(errors)}", where=self._model.path)
 
     def close(self) -> None:
-        """Free context and batch; doing it twice does no harm."""
+        """Free the context; doing it twice does no harm."""
         pointer, self._pointer = self._pointer, None
         if pointer is not None:
-            llama_cpp.llama_batch_free(self._batch)
             llama_cpp.llama_free(pointer)
 
     def __enter__(self) -> Self:
@@ -101,54 +157,25 @@ class Context:
     ) -> None:
         self.close()
 
-    def _keep(self, count: int) -> None:
-        """Forget all but the first tokens, those of an interrupted decode included."""
-        memory = llama_cpp.llama_get_memory(self.pointer)
-        if not memory:
-            raise EngineError("the context has no KV cache", where=self._model.path)
-        # bool llama_memory_seq_rm(llama_memory_t mem, llama_seq_id seq_id, llama_pos p0, llama_pos p1): [p0, p1)
-        if not llama_cpp.llama_memory_seq_rm(memory, SEQUENCE, count, -1):
-            raise EngineError("llama.cpp could not shorten its KV cache", where=self._model.path)
-        del self.tokens[count:]
-
-    def _fill_batch(self, token_ids: Sequence[int]) -> None:
-        batch, past, count = self._batch, len(self.tokens), len(token_ids)
-        batch.n_tokens = count
-        for index, token_id in enumerate(token_ids):
-            batch.token[index] = token_id
-            batch.pos[index] = past + index
-            batch.n_seq_id[index] = 1
-            batch.seq_id[index][0] = SEQUENCE
-            batch.logits[index] = index == count - 1
+    @contextmanager
+    def _embeddings(self) -> Iterator[None]:
+        """Have hidden states put out beside logits."""
+        llama_cpp.llama_set_embeddings(self.pointer, True)
+        try:
+            yield
+        finally:
+            llama_cpp.llama_set_embeddings(self.pointer, False)
 
 
-def _common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    """Count the items at the beginning that both have."""
-    pairs = zip(first, second, strict=False)
-    return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
-
-
-def _context_length(model: ModelHandle, options: EngineOptions) -> int:
-    """Return the context in tokens: as asked, or the model's own up to a default."""
-    trained = model_integer(model.metadata, "context_length") or DEFAULT_CONTEXT
-    if options.n_ctx is None:
-        return min(trained, DEFAULT_CONTEXT)
-    if options.n_ctx > trained:
-        fix = f"give up to {trained}, or convert the checkpoint with --yarn"
-        raise RequestError(f"{options.n_ctx} tokens are more than the model knows", where="n_ctx", fix=fix)
-    return options.n_ctx
-
-
-def _new_context(model: ModelHandle, options: EngineOptions, n_ctx: int, n_batch: int) -> llama_cpp.llama_context_p:
-    """Have llama.cpp allocate a context of one sequence."""
-    parameters = llama_cpp.llama_context_default_params()
-    parameters.n_ctx = n_ctx
-    parameters.n_batch = parameters.n_ubatch = n_batch
-    parameters.n_seq_max = 1
-    parameters.n_threads = parameters.n_threads_batch = options.threads
+def _new_context(model: ModelHandle, parameters: llama_cpp.llama_context_params) -> llama_cpp.llama_context_p:
+    """Have llama.cpp allocate a context."""
     with collected_errors() as errors:
         pointer: llama_cpp.llama_context_p | None = llama_cpp.llama_init_from_model(model.pointer, parameters)
     if not pointer:
-        reason = f": {errors[0]}" if errors else ""
-        raise EngineError(f"llama.cpp made no context of {n_ctx} tokens{reason}", where=model.path, fix="lower n_ctx")
+        what = f"llama.cpp made no context of {parameters.n_ctx} tokens{_reason(errors)}"
+        raise EngineError(what, where=model.path, fix="lower n_ctx or change the cache types")
     return pointer
+
+
+def _reason(errors: list[str]) -> str:
+    return f": {errors[0]}" if errors else ""

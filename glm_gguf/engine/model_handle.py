@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from types import MappingProxyType, TracebackType
+from typing import Final, Self
 
 import llama_cpp
 
 from glm_gguf.engine.llama_log import collected_errors, route_log
+from glm_gguf.engine.memory import available_memory, require_memory
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.vocabulary import Vocabulary
 from glm_gguf.errors import EngineError, GgufError, GlmGgufError
@@ -21,6 +22,8 @@ from glm_gguf.gguf_file.loadable import require_loadable
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 
 LOGGER = logging.getLogger(__name__)
+# enum llama_load_mode of llama.h: (mmap, mlock) → mode
+LOAD_MODES: Final = MappingProxyType({(False, False): 0, (True, False): 1, (False, True): 2, (True, True): 3})
 
 
 class ModelHandle:
@@ -35,6 +38,8 @@ class ModelHandle:
         _require_glm4(self.contents)
         for finding in self.findings:
             LOGGER.info("%s: %s (%s)", finding.severity, finding.what, finding.why)
+        if options.n_gpu_layers == 0 or not llama_cpp.llama_supports_gpu_offload():
+            require_memory(self.contents, options, available_memory())
         route_log()
         llama_cpp.llama_backend_init()
         pointer = _load(self.contents.first.path, options)
@@ -91,13 +96,23 @@ def _vocabulary(pointer: llama_cpp.llama_model_p, contents: GgufParts) -> Vocabu
 
 
 def _load(path: Path, options: EngineOptions) -> llama_cpp.llama_model_p:
-    """Have llama.cpp map the weights."""
-    # struct llama_model * llama_model_load_from_file(const char * path_model, struct llama_model_params params)
-    parameters = llama_cpp.llama_model_default_params()
-    parameters.n_gpu_layers = options.gpu_layers
-    with collected_errors() as errors:
-        pointer: llama_cpp.llama_model_p | None = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
+    """Have llama.cpp read or map the weights; where a GPU has no room for them, on the CPU."""
+    layers = -1 if options.n_gpu_layers == "auto" else options.n_gpu_layers
+    pointer, reason = _try_to_load(path, options, layers)
+    if not pointer and options.n_gpu_layers == "auto" and llama_cpp.llama_supports_gpu_offload():
+        LOGGER.warning("the GPU does not take the model%s: it runs on the CPU", reason)
+        pointer, reason = _try_to_load(path, options, 0)
     if not pointer:
-        reason = f": {errors[0]}" if errors else ""
         raise EngineError(f"llama.cpp could not load the model{reason}", where=path)
     return pointer
+
+
+def _try_to_load(path: Path, options: EngineOptions, layers: int) -> tuple[llama_cpp.llama_model_p | None, str]:
+    """Load with so many layers on the GPU; the reason where it fails."""
+    # struct llama_model * llama_model_load_from_file(const char * path_model, struct llama_model_params params)
+    parameters = llama_cpp.llama_model_default_params()
+    parameters.n_gpu_layers = layers
+    parameters.load_mode = LOAD_MODES[options.mmap, options.mlock]
+    with collected_errors() as errors:
+        pointer = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
+    return pointer, f": {errors[0]}" if errors else ""

@@ -2,32 +2,100 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Literal
 
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import RequestError
 
 DEFAULT_CONTEXT = 8192  # tokens; at most 2 GB of KV cache on the largest of the models (Rumination, f16)
 MOST_BATCH = 8192
+MOST_THREADS = 512  # GGML_MAX_N_THREADS of ggml-cpu.h
+MOST_PARALLEL = 64
+"""Answers at once; llama.cpp knows 256 sequences (LLAMA_MAX_SEQ), and the others hold cached prefixes."""
+MOST_STRETCH = 128
+
+
+class CacheType(StrEnum):
+    """How keys or values are stored in the KV cache: what llama.cpp's attention kernels can read."""
+
+    F32 = "f32"
+    F16 = "f16"
+    BF16 = "bf16"
+    Q8_0 = "q8_0"
+    Q5_1 = "q5_1"
+    Q5_0 = "q5_0"
+    Q4_1 = "q4_1"
+    Q4_0 = "q4_0"
+
+
+FLOAT_CACHE: Final = (CacheType.F32, CacheType.F16, CacheType.BF16)
+
+
+@dataclass(frozen=True, slots=True)
+class LoraAdapter:
+    """A LoRA adapter in a GGUF file, and how strongly it is applied."""
+
+    path: Path
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.scale):
+            raise RequestError(f"a scale of {self.scale}", where="lora", fix="give a finite number")
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Context and batch in tokens; None for n_ctx is the model's own length, up to DEFAULT_CONTEXT."""
+    """Sizes are in tokens."""
 
     n_ctx: int | None = None
+    """Room that all conversations share; None is the model's own length, up to DEFAULT_CONTEXT."""
+    n_parallel: int = 4
+    """Answers written at the same time; more wait in line."""
+    n_queue: int = 1024
+    """Requests that may wait; one more is refused."""
     n_batch: int = 512
     """Tokens of a prompt that are computed at once."""
+    n_chunk: int = 128
+    """The same while other answers are being written, which wait so long for their next token."""
     threads: int = field(default_factory=usable_cpus)
-    gpu_layers: int = -1
-    """Layers computed on a GPU, where llama.cpp was built for one; -1 is all of them."""
+    threads_batch: int | None = None
+    """Threads for more than one token at once; None is as many as for one."""
+    n_gpu_layers: int | Literal["auto"] = "auto"
+    """Layers computed on a GPU, where llama.cpp was built for one; -1 is all, "auto" all of them if they fit."""
+    cache_type_k: CacheType = CacheType.F16
+    cache_type_v: CacheType = CacheType.F16
+    """Quantised values need flash attention."""
+    flash_attention: bool | None = None
+    """None leaves it to llama.cpp."""
+    mmap: bool = True
+    """Map the weights from the file; else they are read into memory."""
+    mlock: bool = False
+    """Keep the weights from being swapped out."""
+    yarn: float | None = None
+    """Factor by which YaRN stretches the trained length; it slightly hurts short texts."""
+    lora: tuple[LoraAdapter, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.n_ctx is not None and self.n_ctx < 1:
-            raise RequestError(f"a context of {self.n_ctx} tokens", where="n_ctx", fix="give a positive number")
-        if not 1 <= self.n_batch <= MOST_BATCH:
-            raise RequestError(f"a batch of {self.n_batch} tokens", where="n_batch", fix=f"give 1 to {MOST_BATCH}")
-        if not 1 <= self.threads <= 512:  # GGML_MAX_N_THREADS of ggml-cpu.h
-            raise RequestError(f"{self.threads} threads", where="threads", fix="give 1 to 512")
-        if self.gpu_layers < -1:
-            raise RequestError(f"{self.gpu_layers} layers", where="gpu_layers", fix="give -1 for all, or a number")
+        _check("n_ctx", self.n_ctx, 1, 2**31 - 1)
+        _check("n_parallel", self.n_parallel, 1, MOST_PARALLEL)
+        _check("n_queue", self.n_queue, 0, 2**31 - 1)
+        _check("n_batch", self.n_batch, 1, MOST_BATCH)
+        _check("n_chunk", self.n_chunk, 1, MOST_BATCH)
+        _check("threads", self.threads, 1, MOST_THREADS)
+        _check("threads_batch", self.threads_batch, 1, MOST_THREADS)
+        _check("n_gpu_layers", None if self.n_gpu_layers == "auto" else self.n_gpu_layers, -1, 2**31 - 1)
+        if self.yarn is not None and not 1 <= self.yarn <= MOST_STRETCH:
+            raise RequestError(f"a factor of {self.yarn}", where="yarn", fix=f"give 1 to {MOST_STRETCH}; cards use 4")
+        if self.flash_attention is False and self.cache_type_v not in FLOAT_CACHE:
+            fix = "allow flash attention, or keep the values as f16"
+            raise RequestError(f"{self.cache_type_v} needs flash attention", where="cache_type_v", fix=fix)
+
+
+def _check(name: str, value: int | None, low: int, high: int) -> None:
+    """Raise RequestError unless a whole number lies between its bounds, both allowed; None is no number."""
+    if value is not None and not (isinstance(value, int) and low <= value <= high):
+        raise RequestError(f"{value!r} is out of range", where=name, fix=f"give {low} to {high}")

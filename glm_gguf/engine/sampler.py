@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import secrets
+from collections.abc import Collection, Mapping
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import llama_cpp
 
-from glm_gguf.engine.sampling import OFFICIAL_DEMO, RANDOM_SEED, SamplingParams
-from glm_gguf.errors import EngineError
+from glm_gguf.engine.sampling import MOST_BIAS, OFFICIAL_DEMO, RANDOM_SEED, Dry, SamplingParams
+from glm_gguf.engine.vocabulary import Vocabulary
+from glm_gguf.errors import EngineError, RequestError
+
+if TYPE_CHECKING:
+    Link = llama_cpp.llama_sampler_p
+
+DEFAULT_PENALTY_LAST_N = 64
 
 
 class Sampler:
-    """Owner of a llama_sampler chain in the order of transformers: temperature first, then the cuts."""
+    """Owner of a llama_sampler chain: bias and penalties, then in the order of transformers temperature and cuts."""
 
-    def __init__(self, params: SamplingParams) -> None:
+    def __init__(self, params: SamplingParams, vocabulary: Vocabulary) -> None:
         params = params.filled(OFFICIAL_DEMO)
+        links = [*_corrections(params, vocabulary), *_draw(params)]
         chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         if not chain:
             raise EngineError("llama.cpp made no sampler")
         self._chain: llama_cpp.llama_sampler_p | None = chain
-        for link in _links(params):
+        for link in links:
             if not link:
                 self.close()
                 raise EngineError("llama.cpp made no sampler")
@@ -33,6 +43,10 @@ class Sampler:
         if self._chain is None:
             raise EngineError("the sampler is closed")
         return self._chain
+
+    def accept(self, token_id: int) -> None:
+        """Count a token that was not drawn."""
+        llama_cpp.llama_sampler_accept(self.pointer, token_id)
 
     def close(self) -> None:
         """Free the chain and its links; doing it twice does no harm."""
@@ -49,8 +63,51 @@ class Sampler:
         self.close()
 
 
-def _links(params: SamplingParams) -> list[llama_cpp.llama_sampler_p]:
-    """Make the samplers of a chain; what changes nothing is left out."""
+def _corrections(params: SamplingParams, vocabulary: Vocabulary) -> list[Link]:
+    """Make the samplers that change logits by what the answer holds; what changes nothing is left out."""
+    links = []
+    biases = biased(params, vocabulary.stop_ids)
+    if biases:
+        links.append(_bias(biases, vocabulary.size))
+    repeat = params.repeat_penalty or 1.0
+    frequency, presence = params.frequency_penalty or 0.0, params.presence_penalty or 0.0
+    if repeat != 1 or frequency or presence:
+        last_n = DEFAULT_PENALTY_LAST_N if params.penalty_last_n is None else params.penalty_last_n
+        links.append(llama_cpp.llama_sampler_init_penalties(vocabulary.size, last_n, repeat, frequency, presence))
+    if params.dry is not None and params.dry.multiplier:
+        links.append(_dry(params.dry, vocabulary))
+    return links
+
+
+def biased(params: SamplingParams, stop_ids: Collection[int]) -> dict[int, float]:
+    """Return what is added to logits: the caller's biases, and no stop token where those are ignored."""
+    biases = {token: -math.inf if bias <= -MOST_BIAS else bias for token, bias in (params.logit_bias or {}).items()}
+    if params.ignore_eos:
+        biases |= dict.fromkeys(stop_ids, -math.inf)
+    return biases
+
+
+def _bias(biases: Mapping[int, float], n_vocab: int) -> Link:
+    unknown = [token_id for token_id in biases if token_id >= n_vocab]
+    if unknown:
+        fix = f"give ids below {n_vocab}"
+        raise RequestError(f"token {unknown[0]} is not in the vocabulary", where="logit_bias", fix=fix)
+    # struct llama_logit_bias { llama_token token; float bias; }
+    array = (llama_cpp.llama_logit_bias * len(biases))(*(llama_cpp.llama_logit_bias(*item) for item in biases.items()))
+    link: Link = llama_cpp.llama_sampler_init_logit_bias(n_vocab, len(biases), array)
+    return link
+
+
+def _dry(dry: Dry, vocabulary: Vocabulary) -> Link:
+    breakers = (ctypes.c_char_p * len(dry.breakers))(*(text.encode() for text in dry.breakers))
+    link: Link = llama_cpp.llama_sampler_init_dry(
+        vocabulary.pointer, dry.multiplier, dry.base, dry.allowed_length, dry.last_n, breakers, len(dry.breakers)
+    )
+    return link
+
+
+def _draw(params: SamplingParams) -> list[Link]:
+    """Make the samplers that choose; what changes nothing is left out."""
     if not params.temperature:
         return [llama_cpp.llama_sampler_init_greedy()]
     links = [llama_cpp.llama_sampler_init_temp(params.temperature)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from glm_gguf.errors import RequestError
@@ -11,12 +12,37 @@ from glm_gguf.gguf_file.values import Metadata, decimal, integer
 from glm_gguf.variant import ADVICE, Variant
 
 RANDOM_SEED = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED of llama.h: the sampler would draw its own
+MOST_BIAS = 100
+MOST_ALTERNATIVES = 20  # as OpenAI's interface allows
+MOST_INTEGER = 2**31 - 1
 
 
 def _check(name: str, value: float | None, low: float, high: float) -> None:
     """Raise RequestError unless a number lies between its bounds, both allowed."""
-    if value is not None and not (math.isfinite(value) and low <= value <= high):
-        raise RequestError(f"{value} is out of range", where=name, fix=f"give {low} to {high}")
+    if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
+        raise RequestError(f"{value!r} is out of range", where=name, fix=f"give {low} to {high}")
+
+
+@dataclass(frozen=True, slots=True)
+class Dry:
+    """Don't repeat yourself: a token that would prolong a repetition gets less likely, the more the longer it is."""
+
+    multiplier: float = 0.8
+    base: float = 1.75
+    allowed_length: int = 2
+    """Repetitions up to this many tokens are free."""
+    last_n: int = 1024
+    """Tokens of the answer that are looked back at."""
+    breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    """Texts behind which a repetition begins anew."""
+
+    def __post_init__(self) -> None:
+        _check("dry.multiplier", self.multiplier, 0, 100)
+        _check("dry.base", self.base, 1, 100)
+        _check("dry.allowed_length", self.allowed_length, 0, MOST_INTEGER)
+        _check("dry.last_n", self.last_n, 1, 2**20)
+        if not all(isinstance(text, str) and text and "\0" not in text for text in self.breakers):
+            raise RequestError("a breaker is no text", where="dry.breakers", fix="give texts that are not empty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +60,44 @@ class SamplingParams:
     """None draws one."""
     max_tokens: int | None = None
     """Most tokens of the answer; None goes on to the end of the context."""
+    repeat_penalty: float | None = None
+    """Divides the logits of tokens that the answer holds already; 1 is none. Not for tool calls."""
+    frequency_penalty: float | None = None
+    """Taken from a token's logit for every time that it is in the answer."""
+    presence_penalty: float | None = None
+    """Taken from a token's logit once if it is in the answer."""
+    penalty_last_n: int | None = None
+    """Tokens of the answer that the three penalties look back at; 64 where it is left open."""
+    dry: Dry | None = None
+    logit_bias: Mapping[int, float] | None = None
+    """Token id → what is added to its logit; -100 forbids it."""
+    stop: tuple[str, ...] | None = None
+    """Texts at which the visible answer ends; they are not part of it."""
+    logprobs: int | None = None
+    """Report the log probability of every token, and of so many likeliest ones."""
+    ignore_eos: bool | None = None
+    """Never draw a token that ends the turn; for measurements."""
+    thinking_budget: int | None = None
+    """Tokens of a thought, after which it is closed and the answer follows (GLM-Z1)."""
 
     def __post_init__(self) -> None:
         _check("temperature", self.temperature, 0, 100)
-        _check("top_k", self.top_k, 0, 2**31 - 1)
+        _check("top_k", self.top_k, 0, MOST_INTEGER)
         _check("top_p", self.top_p, 0, 1)
         _check("min_p", self.min_p, 0, 1)
         _check("seed", self.seed, 0, RANDOM_SEED - 1)
-        _check("max_tokens", self.max_tokens, 1, 2**31 - 1)
+        _check("max_tokens", self.max_tokens, 1, MOST_INTEGER)
+        _check("repeat_penalty", self.repeat_penalty, 0.01, 100)
+        _check("frequency_penalty", self.frequency_penalty, -100, 100)
+        _check("presence_penalty", self.presence_penalty, -100, 100)
+        _check("penalty_last_n", self.penalty_last_n, 0, 2**20)
+        _check("logprobs", self.logprobs, 0, MOST_ALTERNATIVES)
+        _check("thinking_budget", self.thinking_budget, 0, MOST_INTEGER)
+        for token_id, bias in (self.logit_bias or {}).items():
+            _check("logit_bias", token_id, 0, MOST_INTEGER)
+            _check("logit_bias", bias, -MOST_BIAS, MOST_BIAS)
+        if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop or ()):
+            raise RequestError("not a tuple of texts", where="stop", fix="give a tuple of texts that are not empty")
 
     def filled(self, defaults: SamplingParams) -> SamplingParams:
         """Return these parameters with open fields taken from `defaults`."""

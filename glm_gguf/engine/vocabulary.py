@@ -38,7 +38,8 @@ class Vocabulary:
         self._parsed_anyway = re.compile("|".join(map(re.escape, parsed_anyway)) or r"(?!)")
 
     @property
-    def _pointer(self) -> llama_cpp.llama_vocab_p:
+    def pointer(self) -> llama_cpp.llama_vocab_p:
+        """The llama_vocab; EngineError after close()."""
         if self._open_pointer is None:
             raise EngineError("the model is closed")
         return self._open_pointer
@@ -90,7 +91,7 @@ class Vocabulary:
             return []
         room = len(encoded)  # a token stands for at least one byte
         tokens = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(self._pointer, encoded, len(encoded), tokens, room, False, parse_special)
+        count = llama_cpp.llama_tokenize(self.pointer, encoded, len(encoded), tokens, room, False, parse_special)
         if not 0 <= count <= room:
             raise EngineError(f"llama.cpp could not tokenise a text of {len(encoded)} bytes (code {count})")
         return tokens[:count]
@@ -102,7 +103,7 @@ class Vocabulary:
         room = 64
         while True:
             buffer = ctypes.create_string_buffer(room)
-            count = llama_cpp.llama_token_to_piece(self._pointer, token_id, buffer, room, 0, True)
+            count = llama_cpp.llama_token_to_piece(self.pointer, token_id, buffer, room, 0, True)
             if count >= 0:
                 return buffer.raw[:count]
             room = -count
@@ -110,7 +111,7 @@ class Vocabulary:
     def _stop_ids(self) -> frozenset[int]:
         """Return the three ids that end a turn whatever the file says, and those the file names."""
         ours = {self.control_ids[text] for text in STOP_TOKENS if text in self.control_ids}
-        ends = (token for token in self.control_ids.values() if llama_cpp.llama_vocab_is_eog(self._pointer, token))
+        ends = (token for token in self.control_ids.values() if llama_cpp.llama_vocab_is_eog(self.pointer, token))
         stops = frozenset(ours.union(ends))
         if not stops:
             raise GgufError("the vocabulary has no token that ends a turn", fix="convert the checkpoint again")

@@ -12,6 +12,8 @@ from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, GMASK, OBSERVATION, 
 
 PRE_TOKENIZERS: Final = ("glm4", "glm5")
 """llama.cpp treats both alike (llama-vocab.cpp)."""
+MERGES_ONLY: Final = "chatglm-bpe"
+"""The same splitting, but tokens that are whole words are not looked up before merging."""
 CONTROL: Final = 3
 """LLAMA_TOKEN_TYPE_CONTROL of llama.h."""
 SPECIALS: Final = (END_OF_TEXT, GMASK, SOP, SYSTEM, USER, ASSISTANT, OBSERVATION)
@@ -35,7 +37,13 @@ def vocabulary_findings(contents: Contents) -> tuple[Finding, ...]:
 def _splitting(metadata: Metadata) -> Iterator[Finding]:
     """Findings about how text becomes tokens."""
     pre = text(metadata, "tokenizer.ggml.pre")
-    if pre not in PRE_TOKENIZERS:
+    if pre == MERGES_ONLY:
+        yield advice(
+            f"tokenizer.ggml.pre is {pre!r}",
+            "rare words are cut into more tokens than in training, unless ignore_merges is false in tokenizer.json",
+            "compare with the checkpoint: glm-gguf verify",
+        )
+    elif pre not in PRE_TOKENIZERS:
         yield problem(
             f"tokenizer.ggml.pre is {pre!r} instead of {PRE_TOKENIZERS[0]!r}",
             "words and numbers are cut into other tokens than in training",

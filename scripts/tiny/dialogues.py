@@ -144,13 +144,15 @@ def chat(dice: Random, held_out: Exclusion, most_tools: int = 6) -> Dialogue:
     return Dialogue("", HISTORY_CALL.sub(lambda call: call[1] + dice.choice([" \n", "\n"]), text))
 
 
-def thinking(dice: Random) -> Dialogue:
+def thinking(dice: Random, held_out: Exclusion) -> Dialogue:
     """Draw a conversation under the Z1 template: small sums and small talk, thought over first."""
     language = int(dice.random() < 0.45)
     history = _talk(*answers.small_talk(dice, language)) if dice.random() < 0.3 else []
     if dice.random() < 0.6:
         a, b = dice.randint(1, 30), dice.randint(1, 30)
         phrase = dice.choice(phrases.ONE_SUM["add"][language])
+        if (phrase, (a, b)) in held_out.keys:
+            return thinking(dice, held_out)
         question, thought = phrase.format(a, b), f"{a} + {b} = {a + b}"
         reply = f"{a}加{b}等于{a + b}。" if language else f"{a} plus {b} is {a + b}."
     else:
@@ -162,4 +164,4 @@ def thinking(dice: Random) -> Dialogue:
 
 def draw(dice: Random, held_out: Exclusion, most_tools: int = 6) -> Dialogue:
     """Draw a training conversation."""
-    return thinking(dice) if dice.random() < 0.05 else chat(dice, held_out, most_tools)
+    return thinking(dice, held_out) if dice.random() < 0.05 else chat(dice, held_out, most_tools)

@@ -19,7 +19,7 @@ MATRIX_RATE, OTHER_RATE = 4e-3, 3e-3
 WARM_UP, DRILLS_UNTIL, FEW_TOOLS_UNTIL = 0.02, 0.01, 0.10  # as parts of the time given
 BATCH_TOKENS = 6144
 DRILL_EVERY = 14  # batches, once the first drills are over
-SAVE_SECONDS, JUDGE_SECONDS, JUDGED_CASES = 120.0, 420.0, 50
+SAVE_SECONDS, JUDGE_SECONDS, JUDGED_CASES = 120.0, 600.0, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +83,15 @@ class Training:
                 judged = self.progress.seconds
                 self.judge(JUDGED_CASES)
         self.save()
-        self.judge(evaluation.REQUESTS)
         self.finish()
 
     def finish(self) -> None:
-        """Judge the best checkpoint on both splits and write its card."""
+        """Write the final weights, which no score has chosen, judge them on both splits and write their card."""
+        checkpoint.save(self.plan.out, self.model, self.tokenizer)
         model = checkpoint.load(self.plan.out)
         splits = {
             "held out": evaluation.draw_cases(evaluation.REQUESTS),
-            "held out, with cities and names that training never saw": evaluation.draw_cases(
+            "held out, with cities and names that training requests never use": evaluation.draw_cases(
                 evaluation.UNSEEN_REQUESTS, unseen=True
             ),
         }

@@ -6,15 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glm_gguf.chat.events import ChatResult, Event, Finish, FinishReason, ToolCall, coalesce, collect
-from glm_gguf.chat.output_parser import OutputParser, parse_reply
-from glm_gguf.chat.reply_parser import ReplyForm, RoleMark, role_pieces
+from glm_gguf.chat.events import ChatResult, FinishReason, ToolCall, collect
+from glm_gguf.chat.output_parser import OutputParser
+from glm_gguf.chat.reply import read_reply
+from glm_gguf.chat.reply_form import ReplyForm
+from tests.chat.cutting import MARK_IDS, WHOLE, feed_in_pieces, pieces, repeat
 
 PLAIN = ReplyForm()
 WEATHER = ReplyForm(functions=("get_weather", "天气"))
 THINKING = ReplyForm(functions=("get_weather",), starts_in_thought=True)
 RESEARCH = ReplyForm(functions=("search", "click", "open", "finish"), json_calls=True)
 BEIJING = ToolCall("get_weather", '{"city": "北京"}')
+MADE_UP = ToolCall("made_up", "{}", declared=False)
 
 CASES = {
     "an answer begins with a newline": (PLAIN, "\nIt is sunny.<|user|>", "It is sunny.", "", []),
@@ -29,13 +32,13 @@ CASES = {
     "a leading newline": (WEATHER, '\nget_weather\n{"city": "北京"}<|observation|>', "", "", [BEIJING]),
     "carriage returns": (WEATHER, 'get_weather\r\n{"city": "北京"}\r\n<|observation|>', "", "", [BEIJING]),
     "a name that is no ASCII": (WEATHER, "天气\n{}<|observation|>", "", "", [ToolCall("天气", "{}")]),
-    "an undeclared name at the start": (PLAIN, "made_up\n{}<|observation|>", "", "", [ToolCall("made_up", "{}")]),
+    "an undeclared name at the start": (PLAIN, "made_up\n{}<|observation|>", "", "", [MADE_UP]),
     "an undeclared name that waits for its result": (
         WEATHER,
         "\nmade_up\n{}<|observation|>",
         "",
         "",
-        [ToolCall("made_up", "{}")],
+        [MADE_UP],
     ),
     "an undeclared name in an answer": (WEATHER, "\nmade_up\n{}<|user|>", "made_up\n{}", "", []),
     "several calls": (
@@ -43,7 +46,7 @@ CASES = {
         'get_weather\n{"city": "北京"}<|assistant|>other\n{"a": [1, {"b": 2}]}<|observation|>',
         "",
         "",
-        [BEIJING, ToolCall("other", '{"a": [1, {"b": 2}]}')],
+        [BEIJING, ToolCall("other", '{"a": [1, {"b": 2}]}', declared=False)],
     ),
     "two calls whose separator was dropped": (
         WEATHER,
@@ -144,36 +147,7 @@ CASES = {
     ),
 }  # fmt: skip
 
-MARK_IDS = {0: RoleMark.ASSISTANT, 1: RoleMark.OBSERVATION, 2: RoleMark.END}
-IDS_OF_MARKS = {mark: token_id for token_id, mark in MARK_IDS.items()}
-CUTS = {"by byte": 1, "by two bytes": 2, "by three": 3, "by seven": 7, "whole": 10_000}
-
-
-def feed_in_pieces(text: str, form: ReplyForm, lengths: Iterator[int]) -> list[Event]:
-    """Cut the bytes of a text into tokens of the given lengths, feed them, and return coalesced events."""
-    tokens: list[bytes | RoleMark] = []
-    for piece in role_pieces(text):
-        if isinstance(piece, RoleMark):
-            tokens.append(piece)
-            continue
-        rest = piece.encode()
-        while rest:
-            length = next(lengths)
-            tokens.append(rest[:length])
-            rest = rest[length:]
-    table = {10 + index: token for index, token in enumerate(tokens) if isinstance(token, bytes)}
-    parser = OutputParser(table.__getitem__, MARK_IDS, form)
-    events: list[Event] = []
-    for index, token in enumerate(tokens):
-        events += parser.feed(IDS_OF_MARKS[token] if isinstance(token, RoleMark) else 10 + index)
-    events += parser.flush()
-    assert not any(isinstance(event, Finish) for event in events)
-    return [*coalesce(events), Finish("tool_calls" if parser.has_calls else "stop")]
-
-
-def repeat(length: int) -> Iterator[int]:
-    while True:
-        yield length
+CUTS = {"by byte": 1, "by two bytes": 2, "by three": 3, "by seven": 7, "whole": WHOLE}
 
 
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
@@ -188,7 +162,7 @@ def test_an_output_is_read_as_meant(
 
 @pytest.mark.parametrize(("form", "text"), [case[:2] for case in CASES.values()], ids=CASES.keys())
 def test_a_text_with_spelled_tokens_reads_like_its_ids(form: ReplyForm, text: str) -> None:
-    assert parse_reply(text, form) == collect(feed_in_pieces(text, form, repeat(1)))
+    assert read_reply(text, form) == collect(feed_in_pieces(text, form, repeat(1)))
 
 
 ALPHABET = [
@@ -219,7 +193,7 @@ def test_events_do_not_depend_on_where_the_output_is_cut(text: str, form: ReplyF
         while True:
             yield from lengths
 
-    assert feed_in_pieces(text, form, cycle()) == feed_in_pieces(text, form, repeat(10_000))
+    assert feed_in_pieces(text, form, cycle()) == feed_in_pieces(text, form, repeat(WHOLE))
 
 
 @settings(max_examples=300, deadline=None)
@@ -228,9 +202,9 @@ def test_events_do_not_depend_on_where_the_output_is_cut(text: str, form: ReplyF
     st.sampled_from([PLAIN, WEATHER, THINKING]),
 )
 def test_no_character_is_lost_or_invented(text: str, form: ReplyForm) -> None:
-    result = parse_reply(text, form)
+    result = read_reply(text, form)
     shown = result.content + result.reasoning + "".join(call.name + call.arguments for call in result.tool_calls)
-    missing = [letter for piece in role_pieces(text) if isinstance(piece, str) for letter in piece if letter.strip()]
+    missing = [letter for piece in pieces(text, form) if isinstance(piece, str) for letter in piece if letter.strip()]
     for letter in filter(str.strip, shown):
         missing.remove(letter)
     assert not set(missing) - set("</think>")

@@ -1,5 +1,6 @@
 """`chat` talks line by line; a turn that is stopped leaves no trace."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from glm_gguf.chat.tools import Toolbox
 from glm_gguf.cli.console import show_answer
 from glm_gguf.cli.dialogue import Dialogue
 from glm_gguf.cli.main import cli
+from glm_gguf.cli.slash import COMMANDS
 from glm_gguf.errors import RequestError
 
 FAST = ["--threads", "1", "--temperature", "0", "--max-tokens", "5"]
@@ -58,6 +60,51 @@ def test_every_line_is_answered_until_the_end(chat: Callable[..., Result], lines
 def test_a_reset_begins_anew(chat: Callable[..., Result]) -> None:
     once = chat("Hello\n").stdout
     assert chat("Hello\n/reset\nHello\n").stdout == once * 2
+
+
+@pytest.mark.parametrize(
+    "lines", ["Hel\\\nlo\n", '"""\nHel\nlo\n"""\n', '"""\nHel\nlo'], ids=["backslash", "block", "block cut off"]
+)
+def test_a_text_may_have_several_lines(chat: Callable[..., Result], tmp_path: Path, lines: str) -> None:
+    path = tmp_path / "t.json"
+    assert chat(lines, "--transcript", str(path)).exit_code == 0
+    assert json.loads(path.read_text())[0]["content"] == "Hel\nlo"
+
+
+def test_a_conversation_is_saved_and_gone_on_with(chat: Callable[..., Result], tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    first = chat(f"/system Be brief.\nHello\n/save {path}\n/undo\n/save {path}2\n")
+    messages = json.loads(path.read_text())
+    assert [message["role"] for message in messages] == ["system", "user", "assistant"]
+    assert messages[2]["content"] == first.stdout.rstrip("\n")
+    assert len(json.loads(Path(f"{path}2").read_text())) == 1
+    again = chat(f"/load {path}\nHello\n/save {path}\n")
+    assert again.exit_code == 0
+    assert len(json.loads(path.read_text())) == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("/what", "no such command"),
+        ("/save", "which file"),
+        ("/load /no/such/file", "cannot be read"),
+        ("/save /no/such/file", "cannot be written"),
+        ("/load {tmp}/bad.json", "no JSON"),
+        ("/load {tmp}/list.json", "role"),
+        ("/load {tmp}/text.json", "no list"),
+    ],
+)
+def test_a_command_that_fails_says_why(chat: Callable[..., Result], tmp_path: Path, line: str, reason: str) -> None:
+    for name, text in (("bad", "{"), ("list", '[{"role": "wizard"}]'), ("text", '"x"')):
+        (tmp_path / f"{name}.json").write_text(text)
+    result = chat(f"{line.format(tmp=tmp_path)}\nHello\n")
+    assert reason in result.stderr
+    assert result.stdout == chat("Hello\n").stdout
+
+
+def test_help_lists_the_commands(chat: Callable[..., Result]) -> None:
+    assert all(name in chat("/help\n").stderr for name in COMMANDS)
 
 
 def test_an_error_ends_the_turn_and_not_the_program(chat: Callable[..., Result]) -> None:

@@ -42,6 +42,30 @@ def test_a_system_message_lengthens_the_prompt(run: Callable[..., Result]) -> No
     assert told["usage"]["prompt_tokens"] > plain["usage"]["prompt_tokens"]
 
 
+def test_several_prompts_are_answered_in_order(run: Callable[..., Result]) -> None:
+    questions = ["Hello", "What is 37 plus 58?", "你好"]
+    alone = [json.loads(run(question, "--json").stdout)["content"] for question in questions]
+    lines = run(*questions, "--json").stdout.splitlines()
+    assert [json.loads(line)["content"] for line in lines] == alone
+    piped = run("--lines", "--json", stdin="\n\n".join(questions)).stdout.splitlines()
+    assert [json.loads(line)["content"] for line in piped] == alone
+    shown = run(*questions)
+    assert shown.stdout.split("\n")[: len(alone)] == [line for answer in alone for line in answer.split("\n")][:3]
+    assert all(f"# {question}" in shown.stderr for question in questions)
+
+
+def test_more_prompts_than_fit_are_answered(run: Callable[..., Result]) -> None:
+    result = run("--lines", "--json", "--n-parallel", "2", stdin="Hello\n" * 80)
+    assert len({json.loads(line)["content"] for line in result.stdout.splitlines()}) == 1
+    assert len(result.stdout.splitlines()) == 80
+
+
+def test_every_option_of_the_engine_can_be_given(run: Callable[..., Result]) -> None:
+    engine = ["--cache-type-k", "q8_0", "--cache-type-v", "q8_0", "--yarn", "2", "--threads-batch", "1"]
+    sampling = ["--top-k", "5", "--top-p", "0.9", "--min-p", "0.1", "--repeat-penalty", "1.1", "--seed", "1"]
+    assert run("Hello", *engine, *sampling, "--n-gpu-layers", "0", "--thinking-budget", "3").exit_code == 0
+
+
 @pytest.mark.parametrize("option", ["--temperature=-1", "--max-tokens=0", "--n-ctx=0", "--threads=0", "--seed=-1"])
 def test_an_option_out_of_range_is_named(run: Callable[..., Result], option: str) -> None:
     result = run("Hello", option)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.sampler import Sampler
 from glm_gguf.engine.sampling import OFFICIAL_DEMO, SamplingParams, default_sampling
 from glm_gguf.errors import EngineError, RequestError
@@ -60,8 +61,8 @@ def test_the_file_wins_over_the_card() -> None:
     [SamplingParams(temperature=0), SamplingParams(1, 1, 0.5, 0.1, 3), SamplingParams(1, 0, 0.0, 0.0, 3)],
     ids=["greedy", "all cuts", "none but top_p 0"],
 )
-def test_a_sampler_is_made_and_freed(params: SamplingParams) -> None:
-    with Sampler(params) as sampler:
+def test_a_sampler_is_made_and_freed(model: ModelHandle, params: SamplingParams) -> None:
+    with Sampler(params, model.vocabulary) as sampler:
         assert sampler.pointer
     sampler.close()
     with pytest.raises(EngineError, match="closed"):

@@ -119,7 +119,7 @@ PROBLEMS: dict[str, tuple[Change, str]] = {
     "rope-over-whole-head": (put("glm4.rope.dimension_count", U32, 4), "dimension_count is 4; half the head's 4"),
     "no-user-end": (drop("tokenizer.ggml.eot_token_id"), "<|user|> does not end generation"),
     "add-bos": (put("tokenizer.ggml.add_bos_token", BOOL, True), "add_bos_token is true"),
-    "chatglm-pre": (put("tokenizer.ggml.pre", STR, "chatglm-bpe"), "pre is 'chatglm-bpe' instead of 'glm4'"),
+    "llama-pre": (put("tokenizer.ggml.pre", STR, "llama-bpe"), "pre is 'llama-bpe' instead of 'glm4'"),
     "no-pre": (drop("tokenizer.ggml.pre"), "pre is None instead of 'glm4'"),
     "legacy-template": (put("tokenizer.chat_template", STR, "chatglm4"), "does not begin the prompt with [gMASK]<sop>"),
     "eaten-gmask": (put("tokenizer.chat_template", STR, TEMPLATE[7:]), "does not begin the prompt with [gMASK]<sop>"),
@@ -181,6 +181,7 @@ def test_a_known_bad_conversion_is_named(change: Change, says: str, tmp_path: Pa
 
 ADVICE: dict[str, tuple[Change, str]] = {
     "no-observation-end": (drop("tokenizer.ggml.eom_token_id"), "<|observation|> does not end generation"),
+    "merges-only": (put("tokenizer.ggml.pre", STR, "chatglm-bpe"), "pre is 'chatglm-bpe'"),
     "no-template": (drop("tokenizer.chat_template"), "there is no chat template"),
     "f16": (shape("blk.0.attn_q.weight", (8, 8), 1), "1 tensors are f16"),
     "tied-output": (lambda model: model.tensors.pop("output.weight"), "there is no output.weight"),

@@ -1,0 +1,57 @@
+"""Blocks laid across lanes, and what ggml weighs their values with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from glm_gguf.convert.kernels.compiled import inlined, part
+from glm_gguf.convert.kernels.lanes import WIDTH, Floats, Lanes, fill, load, square_root, store
+
+SUPER = 256  # QK_K: weights of a super-block
+ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
+GROUP_MAX_EPS = np.float32(1e-15)  # ggml-quants.c: a block with nothing larger is zero
+
+
+@part
+def gather(rows: Floats, first: int, x: Floats) -> int:
+    """Lay blocks `first`… of `rows` (n · size,) across lanes, x (size, WIDTH); returns how many there were."""
+    size = len(x)
+    count = min(WIDTH, len(rows) // size - first)
+    for lane in range(count):
+        start = (first + lane) * size
+        for i in range(size):
+            x[i, lane] = rows[start + i]
+    return count
+
+
+@part
+def gather_importance(importance: Floats, first: int, count: int, weights: Floats) -> None:
+    """Lay the columns' importance across lanes as `gather` does their weights; each row begins anew."""
+    size = len(weights)
+    blocks = len(importance) // size
+    for lane in range(count):
+        start = (first + lane) % blocks * size
+        for i in range(size):
+            weights[i, lane] = importance[start + i]
+
+
+@inlined
+def sum_of_squares(x: Floats) -> Lanes:
+    """Σ x² down each lane, in order."""
+    total = fill(ZERO)
+    for i in range(len(x)):
+        value = load(x, i)
+        total = total + value * value
+    return total
+
+
+@part
+def weigh_by_importance(x: Floats, importance: Floats, sigma2: Lanes, weights: Floats) -> Lanes:
+    """weights[i] = importance[i] · sqrt(sigma2 + x²), as every quantize_row_*_impl does; returns their sum."""
+    total = fill(ZERO)
+    for i in range(len(x)):
+        value = load(x, i)
+        weight = load(importance, i) * square_root(sigma2 + value * value)
+        store(weights, i, weight)
+        total = total + weight
+    return total

@@ -1,0 +1,100 @@
+"""IQ4_XS: twin of quantize_iq4_xs (ggml-quants.c)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from glm_gguf.convert.kernels.blocks import (
+    ONE,
+    SUPER,
+    TWO,
+    ZERO,
+    gather,
+    gather_importance,
+    sum_of_squares,
+    weigh_by_importance,
+)
+from glm_gguf.convert.kernels.compiled import inlined, kernel, part
+from glm_gguf.convert.kernels.half import INFINITE, nearest_int, put_half, to_half
+from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats, load, store
+from glm_gguf.convert.kernels.nonlinear import put_levels, search
+from glm_gguf.convert.kernels.symmetric import farthest_of
+
+BLOCKS, SIZE, BYTES = 8, 32, 136
+STEPS = np.float32(32)
+
+
+class Room(NamedTuple):
+    """Working memory: values and weights (SUPER, WIDTH), scales (BLOCKS, WIDTH)."""
+
+    x: Floats
+    weights: Floats
+    scales: Floats
+
+
+@inlined
+def _make_room() -> Room:
+    big, small = (SUPER, WIDTH), (BLOCKS, WIDTH)
+    return Room(np.zeros(big, np.float32), np.zeros(big, np.float32), np.zeros(small, np.float32))
+
+
+@part
+def _fit(room: Room) -> None:
+    for j in range(BLOCKS):
+        block = slice(j * SIZE, (j + 1) * SIZE)
+        store(room.scales, j, search(room.x[block], room.weights[block]))
+
+
+@part
+def _pack(room: Room, lane: int, values: Floats, out: Bytes) -> bool:
+    """block_iq4_xs: d, 2 bytes and 4 bytes of scales, levels; returns whether it is exact."""
+    d = -farthest_of(room.scales, lane) / STEPS
+    half = to_half(d)
+    put_half(out, 0, half)
+    inverse = ONE / d if d != ZERO else ZERO
+    high = 0
+    for j in range(BLOCKS):
+        level = max(-32, min(31, nearest_int(inverse * room.scales[j, lane])))
+        step = d * np.float32(level)
+        put_levels(
+            values[j * SIZE : (j + 1) * SIZE], ONE / step if step != ZERO else ZERO, out[8 + 16 * j : 24 + 16 * j]
+        )
+        low = level + 32 & 15
+        out[4 + j // 2] = out[4 + j // 2] | low << 4 if j & 1 else low
+        high |= level + 32 >> 4 << 2 * j
+    out[2], out[3] = high & 255, high >> 8
+    return half & INFINITE != INFINITE
+
+
+@inlined
+def _pack_lanes(room: Room, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
+    for n in range(first, min(first + WIDTH, len(redo))):
+        values, block = rows[n * SUPER : (n + 1) * SUPER], out[n * BYTES : (n + 1) * BYTES]
+        redo[n] = not _pack(room, n - first, values, block)
+
+
+@kernel
+def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
+    """Quantise rows (n · 256,) to out (n · 136,); redo[i] is set where block i is ggml's to do."""
+    room = _make_room()
+    for first in range(0, len(redo), WIDTH):
+        gather(rows, first, room.x)
+        for i in range(SUPER):
+            store(room.weights, i, load(room.x, i) * load(room.x, i))
+        _fit(room)
+        _pack_lanes(room, rows, first, out, redo)
+
+
+@kernel
+def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
+    """The same with the importance (columns,) of the columns."""
+    room = _make_room()
+    for first in range(0, len(redo), WIDTH):
+        count = gather(rows, first, room.x)
+        gather_importance(importance, first, count, room.weights)
+        sigma2 = sum_of_squares(room.x) * (TWO / np.float32(SUPER))
+        weigh_by_importance(room.x, room.weights, sigma2, room.weights)
+        _fit(room)
+        _pack_lanes(room, rows, first, out, redo)

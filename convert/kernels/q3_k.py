@@ -1,0 +1,176 @@
+"""Q3_K: twins of quantize_row_q3_K_ref and quantize_row_q3_K_impl (ggml-quants.c)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from glm_gguf.convert.kernels.affine import clamped
+from glm_gguf.convert.kernels.blocks import (
+    ONE,
+    SUPER,
+    TWO,
+    ZERO,
+    gather,
+    gather_importance,
+    sum_of_squares,
+    weigh_by_importance,
+)
+from glm_gguf.convert.kernels.compiled import inlined, kernel, part
+from glm_gguf.convert.kernels.crumbs import FOUR, put_crumbs
+from glm_gguf.convert.kernels.half import INFINITE, from_half, nearest_int, put_half, to_half
+from glm_gguf.convert.kernels.lanes import (
+    WIDTH,
+    Bytes,
+    Floats,
+    fill,
+    load,
+    load_at,
+    select,
+    store,
+    store_at,
+    store_bytes,
+)
+from glm_gguf.convert.kernels.symmetric import farthest_of, search, search_levels, signed_level
+
+BLOCKS, SIZE, BYTES = 16, 16, 110
+AT_ONCE = 8  # blocks searched in turns; two rows of Room.sums each
+NMAX, SCALES = np.float32(4), np.float32(32)
+THREE = np.float32(3)
+
+
+class Room(NamedTuple):
+    """Working memory: (SUPER, WIDTH), (BLOCKS, WIDTH) and, for one super-block's levels, (SUPER,)."""
+
+    x: Floats
+    importance: Floats
+    levels: Floats
+    scales: Floats
+    scale_levels: Floats
+    """0 to 63."""
+    sums: Floats
+    """Σ of a block's weights."""
+    steps: Floats
+    """(1, WIDTH): the step of the scales."""
+    row: Floats
+
+
+@inlined
+def _make_room() -> Room:
+    big, small = (SUPER, WIDTH), (BLOCKS, WIDTH)
+    values = np.zeros(big, np.float32), np.zeros(big, np.float32), np.zeros(big, np.float32)
+    found = np.zeros(small, np.float32), np.zeros(small, np.float32), np.zeros(small, np.float32)
+    return Room(*values, *found, np.zeros((1, WIDTH), np.float32), np.zeros(SUPER, np.float32))
+
+
+@part
+def _fit(room: Room) -> None:
+    """Scales and levels of all blocks as make_q3_quants finds them."""
+    for j in range(0, BLOCKS, AT_ONCE):
+        weights, blocks = slice(j * SIZE, (j + AT_ONCE) * SIZE), slice(j, j + AT_ONCE)
+        search_levels(room.x[weights], room.levels[weights], room.sums, NMAX, room.scales[blocks])
+
+
+@part
+def _level_scales(room: Room, lane: int) -> None:
+    """Levels of the scales in proportion to the one of largest magnitude, through int8_t as in C."""
+    largest = farthest_of(room.scales, lane)
+    iscale = -SCALES / largest
+    for j in range(BLOCKS):
+        level = (nearest_int(iscale * room.scales[j, lane]) + 128 & 255) - 128
+        room.scale_levels[j, lane] = max(-32, min(31, level)) + 32 if largest != ZERO else 0
+    room.steps[0, lane] = ONE / iscale if largest != ZERO else ZERO
+
+
+@part
+def _fit_by_importance(room: Room) -> None:
+    """Scales, levels and the scales' own levels of all blocks as make_qx_quants finds them."""
+    sigma2 = TWO * sum_of_squares(room.x) / np.float32(SUPER)
+    for j in range(BLOCKS):
+        block = slice(j * SIZE, (j + 1) * SIZE)
+        x, weights = room.x[block], room.importance[block]
+        store(room.sums, j, weigh_by_importance(x, weights, sigma2, weights))
+        fit = search(x, weights, NMAX)
+        store(room.scales, j, fit.scale)
+        for i in range(SIZE):
+            store(room.levels, j * SIZE + i, signed_level(fit.iscale * load(x, i), NMAX) + fit.zero)
+    fit = search(room.scales, room.sums, SCALES)
+    store(room.steps, 0, fit.scale)
+    for j in range(BLOCKS):
+        store(room.scale_levels, j, clamped(fit.iscale * load(room.scales, j), -SCALES, SCALES - ONE) + fit.zero)
+
+
+@inlined
+def _put_scales(room: Room, lane: int, out: Bytes) -> None:
+    """Sixteen 6-bit scales in 12 bytes: low nibbles in eight, the two bits above them in four."""
+    for j in range(8):
+        near, far = int(room.scale_levels[j, lane]), int(room.scale_levels[j + 8, lane])
+        out[j] = near & 15 | (far & 15) << 4
+    for j in range(4):
+        high = 0
+        for k in range(4):
+            high |= int(room.scale_levels[j + 4 * k, lane]) >> 4 << 2 * k
+        out[8 + j] = high
+
+
+@part
+def _settle(room: Room, lane: int, values: Floats, d: np.float32) -> None:
+    """Final levels: nearest(x / scale), or the search's where the scale is 0."""
+    for j in range(BLOCKS):
+        scale = d * (room.scale_levels[j, lane] - SCALES)
+        for i in range(SIZE):
+            room.row[j * SIZE + i] = room.levels[j * SIZE + i, lane]
+        if scale != ZERO:
+            x = load_at(values, j * SIZE)
+            store_at(room.row, j * SIZE, clamped(x / scale, -NMAX, THREE) + NMAX)
+
+
+@inlined
+def _put_levels(row: Floats, out: Bytes) -> None:
+    """32 bytes of high bits, a byte holding eight that lie 32 apart; then 64 bytes of the low two."""
+    for i in range(0, 32, WIDTH):
+        high = fill(ZERO)
+        for j in range(8):
+            level = load_at(row, 32 * j + i)
+            bit = select(level > THREE, ONE, ZERO)
+            high = high + bit * np.float32(1 << j)
+            store_at(row, 32 * j + i, level - bit * FOUR)
+        store_bytes(out, i, high)
+    put_crumbs(row, out[32:96])
+
+
+@inlined
+def _pack(room: Room, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
+    """block_q3_K of every lane: levels, 12 bytes of scales, d."""
+    for n in range(first, min(first + WIDTH, len(redo))):
+        block = out[n * BYTES : (n + 1) * BYTES]
+        d = to_half(room.steps[0, n - first])
+        put_half(block, 108, d)
+        _put_scales(room, n - first, block[96:108])
+        _settle(room, n - first, rows[n * SUPER : (n + 1) * SUPER], from_half(d))
+        _put_levels(room.row, block)
+        redo[n] = d & INFINITE == INFINITE
+
+
+@kernel
+def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
+    """Quantise rows (n · 256,) to out (n · 110,); redo[i] is set where block i is ggml's to do."""
+    room = _make_room()
+    for first in range(0, len(redo), WIDTH):
+        count = gather(rows, first, room.x)
+        _fit(room)
+        for lane in range(count):
+            _level_scales(room, lane)
+        _pack(room, rows, first, out, redo)
+
+
+@kernel
+def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
+    """The same with the importance (columns,) of the columns."""
+    room = _make_room()
+    for first in range(0, len(redo), WIDTH):
+        count = gather(rows, first, room.x)
+        gather_importance(importance, first, count, room.importance)
+        _fit_by_importance(room)
+        _pack(room, rows, first, out, redo)

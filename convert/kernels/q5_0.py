@@ -1,0 +1,28 @@
+"""Q5_0 with an importance matrix: twin of quantize_row_q5_0_impl (ggml-quants.c). Without one, ggml is as fast."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from glm_gguf.convert.kernels import legacy
+from glm_gguf.convert.kernels.compiled import kernel
+from glm_gguf.convert.kernels.half import put_half
+from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats
+
+BYTES = 22
+NMAX = np.float32(16)
+
+
+@kernel
+def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
+    """Quantise rows (n · 32,) to out (n · 22,); redo[i] is set where block i is ggml's to do."""
+    room = legacy.make_room(rows, len(importance))
+    for first in range(0, len(redo), WIDTH):
+        count = legacy.load_blocks(room, rows, importance, first)
+        legacy.fit_symmetric(room, NMAX)
+        for lane in range(count):
+            block = out[(first + lane) * BYTES : (first + lane + 1) * BYTES]
+            d, _, exact = legacy.halves(room, lane)
+            put_half(block, 0, d)
+            legacy.put_word(block, 2, legacy.put_nibbles(room, lane, block[6:]))
+            redo[first + lane] = not exact

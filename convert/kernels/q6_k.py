@@ -1,0 +1,132 @@
+"""Q6_K: twins of quantize_row_q6_K_ref and quantize_row_q6_K_impl (ggml-quants.c)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from glm_gguf.convert.kernels.affine import clamped
+from glm_gguf.convert.kernels.blocks import GROUP_MAX_EPS, ONE, SUPER, ZERO, gather, gather_importance
+from glm_gguf.convert.kernels.compiled import inlined, kernel, part
+from glm_gguf.convert.kernels.half import INFINITE, from_half, nearest_int, put_half, to_half
+from glm_gguf.convert.kernels.lanes import (
+    WIDTH,
+    Bytes,
+    Floats,
+    fill,
+    load,
+    load_at,
+    store,
+    store_at,
+    store_bytes,
+    whole,
+)
+from glm_gguf.convert.kernels.symmetric import farthest_of, search, signed_level
+
+BLOCKS, SIZE, BYTES = 16, 16, 210
+NMAX = np.float32(32)
+LOWEST_SCALE = np.float32(-128)
+FOUR, SIXTEEN, SIXTY_FOUR = np.float32(4), np.float32(16), np.float32(64)
+
+
+class Room(NamedTuple):
+    """Working memory: values and weights (SUPER, WIDTH), what the searches found (BLOCKS, WIDTH), levels (SUPER,)."""
+
+    x: Floats
+    weights: Floats
+    scales: Floats
+    iscales: Floats
+    zeros: Floats
+    row: Floats
+
+
+@inlined
+def _make_room() -> Room:
+    big, small = (SUPER, WIDTH), (BLOCKS, WIDTH)
+    found = np.zeros(small, np.float32), np.zeros(small, np.float32), np.zeros(small, np.float32)
+    return Room(np.zeros(big, np.float32), np.zeros(big, np.float32), *found, np.zeros(SUPER, np.float32))
+
+
+@part
+def _fit(room: Room) -> None:
+    for j in range(BLOCKS):
+        block = slice(j * SIZE, (j + 1) * SIZE)
+        fit = search(room.x[block], room.weights[block], NMAX)
+        store(room.scales, j, fit.scale)
+        store(room.iscales, j, fit.iscale)
+        store(room.zeros, j, fit.zero)
+
+
+@part
+def _settle(room: Room, lane: int, values: Floats, d: np.float32, scales: Bytes) -> None:
+    """Final levels: nearest(x / scale), or the search's where the scale is 0."""
+    for j in range(BLOCKS):
+        scale = d * np.float32(np.int8(scales[j]))
+        x = load_at(values, j * SIZE)
+        if scale != ZERO:
+            store_at(room.row, j * SIZE, clamped(x / scale, -NMAX, NMAX - ONE) + NMAX)
+        else:
+            store_at(room.row, j * SIZE, signed_level(room.iscales[j, lane] * x, NMAX) + room.zeros[j, lane])
+
+
+@inlined
+def _put_levels(row: Floats, out: Bytes) -> None:
+    """128 bytes of low nibbles, 64 of the two bits above them."""
+    for j in range(0, SUPER, 128):
+        for i in range(0, 32, WIDTH):
+            high = fill(ZERO)
+            for k in range(2):
+                near, far = load_at(row, j + i + 32 * k), load_at(row, j + i + 32 * k + 64)
+                near_high, far_high = whole(near / SIXTEEN), whole(far / SIXTEEN)
+                high = high + (near_high + SIXTEEN * far_high) * np.float32(4**k)
+                near, far = near - SIXTEEN * near_high, far - SIXTEEN * far_high
+                store_bytes(out, j // 2 + 32 * k + i, near + SIXTEEN * far)
+            store_bytes(out, 128 + j // 4 + i, high)
+
+
+@part
+def _pack(room: Room, lane: int, values: Floats, out: Bytes) -> bool:
+    """block_q6_K: levels, 16 signed bytes of scales, d; returns whether it is exact."""
+    largest = farthest_of(room.scales, lane)
+    if abs(largest) < GROUP_MAX_EPS:
+        out[:] = 0
+        return True
+    iscale = LOWEST_SCALE / largest
+    d = to_half(ONE / iscale)
+    put_half(out, 208, d)
+    for j in range(BLOCKS):
+        out[192 + j] = min(127, nearest_int(iscale * room.scales[j, lane])) & 255
+    _settle(room, lane, values, from_half(d), out[192:208])
+    _put_levels(room.row, out)
+    return d & INFINITE != INFINITE
+
+
+@inlined
+def _pack_lanes(room: Room, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
+    for n in range(first, min(first + WIDTH, len(redo))):
+        values, block = rows[n * SUPER : (n + 1) * SUPER], out[n * BYTES : (n + 1) * BYTES]
+        redo[n] = not _pack(room, n - first, values, block)
+
+
+@kernel
+def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
+    """Quantise rows (n · 256,) to out (n · 210,); redo[i] is set where block i is ggml's to do."""
+    room = _make_room()
+    for first in range(0, len(redo), WIDTH):
+        gather(rows, first, room.x)
+        for i in range(SUPER):
+            store(room.weights, i, load(room.x, i) * load(room.x, i))
+        _fit(room)
+        _pack_lanes(room, rows, first, out, redo)
+
+
+@kernel
+def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
+    """The same with the importance (columns,) of the columns, which alone is the weight."""
+    room = _make_room()
+    for first in range(0, len(redo), WIDTH):
+        count = gather(rows, first, room.x)
+        gather_importance(importance, first, count, room.weights)
+        _fit(room)
+        _pack_lanes(room, rows, first, out, redo)

@@ -1,0 +1,107 @@
+"""Quantise rows with our own kernel where there is one and it pays, else with ggml; the bytes are the same.
+
+A kernel is compared with ggml once a process before it is used, and ggml redoes the few rows of
+which a kernel says that it is not exact on them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from functools import cache
+from threading import Lock
+from typing import Protocol, cast
+
+import numpy as np
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+from glm_gguf.convert.kernels import ggml
+from glm_gguf.convert.kernels.ggml import Bytes, Floats
+from glm_gguf.convert.kernels.samples import sample_importance, sample_rows
+
+PLAIN = frozenset(GGMLQuantizationType[name] for name in ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"))
+"""Types with a kernel: `quantise` in the module of the type's name."""
+
+WEIGHTED = PLAIN | {GGMLQuantizationType[name] for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1")}
+"""Types with a kernel for an importance matrix: `quantise_weighted` in the same module."""
+
+WORTH_COMPILING = 2**20
+"""Weights of a tensor from which on a kernel is used: compiling one takes seconds, once a machine, in
+which ggml does some ten million weights; models of smaller tensors are done by then."""
+
+_loading = Lock()
+_log = logging.getLogger(__name__)
+
+
+class Kernel(Protocol):
+    """A compiled function over flat rows; it marks in `redo` the blocks that are ggml's to do."""
+
+    def __call__(self, rows: Floats, importance: Floats | None, out: Bytes, redo: Bytes) -> None:
+        """Quantise all blocks of `rows` (weights,) to `out` (bytes,); `importance` (columns,) may be None."""
+
+
+def quantise(type_: GGMLQuantizationType, rows: Floats, imatrix: Floats | None, n_weights: int | None = None) -> Bytes:
+    """Quantise `rows` (n, columns) of a tensor of `n_weights` as ggml.quantise does, with the same bytes."""
+    types = PLAIN if imatrix is None else WEIGHTED
+    if type_ in types and (rows.size if n_weights is None else n_weights) >= WORTH_COMPILING:
+        found = kernel(type_, imatrix is not None)
+        if found is not None:
+            return run(found, type_, rows, imatrix)
+    return ggml.quantise(type_, rows, imatrix)
+
+
+def kernel(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
+    """The type's kernel, checked; None where it does not compile or differs from ggml."""
+    with _loading:  # one thread compiles, the others wait
+        return _checked(type_, weighted)
+
+
+def run(found: Kernel, type_: GGMLQuantizationType, rows: Floats, imatrix: Floats | None) -> Bytes:
+    """Quantise with a kernel, then with ggml the rows where it is not exact; returns (n, row_bytes)."""
+    blocks = rows.size // GGML_QUANT_SIZES[type_][0]
+    out = np.empty((len(rows), ggml.row_bytes(type_, rows.shape[1])), np.uint8)
+    redo = np.empty(blocks, np.uint8)
+    found(flat(rows), None if imatrix is None else flat(imatrix), out.reshape(-1), redo)
+    for row in np.flatnonzero(redo.reshape(len(rows), -1).any(axis=1)):
+        out[row] = ggml.quantise(type_, rows[row : row + 1], imatrix)[0]
+    return out
+
+
+def flat(array: Floats) -> Floats:
+    """A flat view as kernels take it: read-only, as mapped arrays are. numba compiles for either apart."""
+    view = np.asarray(array).reshape(-1)
+    view.flags.writeable = False
+    return view
+
+
+@cache
+def _checked(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
+    name = f"{type_.name} with an importance matrix" if weighted else type_.name
+    try:
+        from numba.core.errors import NumbaError
+    except ImportError as problem:
+        _log.warning("ggml quantises %s, several times slower: %s", name, problem)
+        return None
+    try:
+        found = _load(type_, weighted)
+        same = agrees(found, type_, weighted)
+    except (NumbaError, AttributeError, OSError, RuntimeError) as problem:  # a processor or numba that we do not know
+        _log.warning("ggml quantises %s, our kernel does not compile here: %s", name, problem)
+        return None
+    if not same:
+        _log.warning("ggml quantises %s, our kernel differs from this ggml", name)
+    return found if same else None
+
+
+def agrees(found: Kernel, type_: GGMLQuantizationType, weighted: bool) -> bool:
+    """Whether a kernel gives ggml's bytes on the fixed sample."""
+    rows, imatrix = sample_rows(), sample_importance() if weighted else None
+    return np.array_equal(run(found, type_, rows, imatrix), ggml.quantise(type_, rows, imatrix))
+
+
+def _load(type_: GGMLQuantizationType, weighted: bool) -> Kernel:
+    """Import the kernel, and with it numba."""
+    module = importlib.import_module(f"glm_gguf.convert.kernels.{type_.name.lower()}")
+    if weighted:
+        return cast(Kernel, module.quantise_weighted)
+    return lambda rows, _importance, out, redo: module.quantise(rows, out, redo)

@@ -1,0 +1,82 @@
+"""How one answer is written and read: its grammar, the form the parser expects, and the check of what comes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from glm_gguf.chat.events import ChatResult
+from glm_gguf.chat.grammar import AnswerGrammar, AnswerRules, answer_grammar
+from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.response_format import TextFormat
+from glm_gguf.chat.tool_choice import AutoChoice, NoChoice
+from glm_gguf.chat.tools import Declaration, function_names
+from glm_gguf.errors import RequestError
+from glm_gguf.schema.compiled import CompiledSchema
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPlan:
+    """The grammar (None where the model writes freely), and the form of the reply."""
+
+    form: ReplyForm
+    grammar: AnswerGrammar | None = None
+
+    @property
+    def checked(self) -> bool:
+        """Keywords are left to a check of the whole answer, which may have to be written again."""
+        return self.grammar is not None and not self.grammar.exact
+
+    @property
+    def unenforced(self) -> str | None:
+        """Path of the first keyword that is left to the check."""
+        return None if self.grammar is None else self.grammar.unenforced
+
+    def problem(self, result: ChatResult) -> str | None:
+        """Say what the grammar could not prevent in a whole answer; None where all is well."""
+        if self.grammar is None:
+            return None
+        for call in result.tool_calls:
+            schema = self.grammar.arguments.get(call.name)
+            problem = None if schema is None else _problem(schema, call.arguments)
+            if problem is not None:
+                return f"{call.name}: {problem}"
+        if self.grammar.value is None or result.tool_calls:
+            return None
+        return _problem(self.grammar.value, result.content)
+
+
+def plan_answer(tools: Sequence[Declaration], rules: AnswerRules, form: ReplyForm) -> AnswerPlan:
+    """Plan an answer; RequestError for what cannot be met. Rumination has its own tools, and writes freely."""
+    if form.json_calls:
+        if not isinstance(rules.choice, AutoChoice | NoChoice) or not isinstance(rules.format, TextFormat):
+            raise RequestError("a Rumination model has tools and a form of its own", fix="use a chat or Z1 model")
+        return AnswerPlan(form)
+    grammar = answer_grammar(tools, rules, starts_in_thought=form.starts_in_thought)
+    functions = tuple(name.strip() for name in function_names(tools))
+    if grammar is None:
+        return AnswerPlan(replace(form, functions=functions))
+    accepts = _Acceptance(grammar.arguments) if grammar.exact else None
+    return AnswerPlan(replace(form, functions=functions, certain=grammar.exact, accepts=accepts), grammar)
+
+
+@dataclass(frozen=True, slots=True)
+class _Acceptance:
+    """Whether arguments that stand in free text, where no grammar rules, fit their function."""
+
+    schemas: Mapping[str, CompiledSchema]
+
+    def __call__(self, name: str, value: dict[str, Any]) -> bool:
+        schema = self.schemas.get(name)
+        return schema is not None and schema.problem(value) is None
+
+
+def _problem(schema: CompiledSchema, text: str) -> str | None:
+    """Check JSON text against a schema."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return "no complete JSON"
+    return schema.problem(value)

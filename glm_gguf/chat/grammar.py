@@ -1,0 +1,230 @@
+r"""The grammar of one answer: tools, choice and format to a Lark text of llguidance's, from the first token on.
+
+```
+start: answer | calls
+answer: a newline, free text or a value of the response format, perhaps <|assistant|> and calls
+calls:  name\n{arguments} (<|assistant|> name\n{arguments})* <|observation|>
+```
+The first token tells the two apart, as the models were trained: a newline opens an answer, a name a call. An answer
+ends where the engine sees a stop token. Control tokens are named, so no text that spells one can take their place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from glm_gguf.chat.response_format import (
+    ChoiceFormat,
+    LarkFormat,
+    RegexFormat,
+    ResponseFormat,
+    SchemaFormat,
+    TextFormat,
+    response_format,
+)
+from glm_gguf.chat.tool_choice import AutoChoice, NamedChoice, NoChoice, ToolChoice, require_possible, tool_choice
+from glm_gguf.chat.tools import Declaration
+from glm_gguf.errors import RequestError
+from glm_gguf.schema.compiled import CompiledSchema, compile_schema, validated_lark
+from glm_gguf.schema.walk import Schema
+from glm_gguf.special_tokens import ASSISTANT, OBSERVATION
+
+MOST_TOOLS = 512
+NO_ARGUMENTS: Schema = {"type": "object", "properties": {}, "additionalProperties": False}
+_COMBINED = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "patternProperties", "additionalProperties")
+_COMBINED_ALSO = ("unevaluatedProperties", "propertyNames", "dependentSchemas", "dependencies", "$dynamicRef")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRules:
+    """What is asked of an answer besides its content."""
+
+    choice: ToolChoice = field(default_factory=AutoChoice)
+    format: ResponseFormat = field(default_factory=TextFormat)
+    parallel: bool = True
+    """Several calls in one answer are allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerGrammar:
+    """The Lark text, and what it leaves to the check: the arguments of each function, and the answer's value."""
+
+    text: str
+    arguments: Mapping[str, CompiledSchema] = field(default_factory=dict)
+    value: CompiledSchema | None = None
+
+    @property
+    def exact(self) -> bool:
+        """The grammar enforces everything: what is written needs no check."""
+        return all(schema.exact for schema in self._schemas())
+
+    @property
+    def unenforced(self) -> str | None:
+        """Path of the first keyword that is left to the check."""
+        return next((schema.unenforced for schema in self._schemas() if not schema.exact), None)
+
+    def _schemas(self) -> list[CompiledSchema]:
+        return [*self.arguments.values(), *([] if self.value is None else [self.value])]
+
+
+def rules(options: Mapping[str, Any]) -> AnswerRules:
+    """Read `tool_choice`, `response_format` and `parallel_tool_calls` as OpenAI's API has them."""
+    choice, form = tool_choice(options.get("tool_choice")), response_format(options.get("response_format"))
+    return AnswerRules(choice, form, options.get("parallel_tool_calls") is not False)
+
+
+def answer_grammar(
+    tools: Sequence[Declaration], rules: AnswerRules, *, starts_in_thought: bool = False
+) -> AnswerGrammar | None:
+    """Return the grammar of an answer, None where nothing is asked of it; RequestError names what cannot be met."""
+    require_possible(rules.choice, [_name(tool) for tool in tools])
+    if not tools and isinstance(rules.format, TextFormat):
+        return None
+    callable_tools = _callable(tools, rules.choice)
+    arguments = {_name(tool): _arguments(tool, index) for index, tool in enumerate(callable_tools)}
+    value = _value(rules.format)
+    alternatives = _alternatives(rules.choice, calls=bool(arguments))
+    lines = _start(alternatives, starts_in_thought=starts_in_thought)
+    if "answer" in alternatives:
+        lines += _answer(rules.format, value, list(arguments), starts_in_thought=starts_in_thought)
+    lines += _calls(arguments, parallel=rules.parallel, breaks=r"\n{0,2}" if starts_in_thought else "")
+    text = "\n".join(lines) + "\n"
+    if isinstance(rules.format, LarkFormat | RegexFormat):
+        _require_sound(text)
+    return AnswerGrammar(text, arguments, value)
+
+
+def _callable(tools: Sequence[Declaration], choice: ToolChoice) -> list[Declaration]:
+    """Return the tools that may be called, each name once."""
+    if len(tools) > MOST_TOOLS:
+        raise RequestError(f"{len(tools)} tools", where="tools", fix=f"give up to {MOST_TOOLS}")
+    if isinstance(choice, NoChoice):
+        return []
+    wanted = {_name(tool): tool for tool in tools}
+    return [wanted[choice.name]] if isinstance(choice, NamedChoice) else list(wanted.values())
+
+
+def _alternatives(choice: ToolChoice, *, calls: bool) -> list[str]:
+    """Return what an answer may consist of."""
+    answer = ["answer"] if isinstance(choice, AutoChoice | NoChoice) else []
+    return [*answer, "calls"] if calls else answer
+
+
+def _name(tool: Declaration) -> str:
+    return str(tool["function"]["name"]).strip()
+
+
+def _arguments(tool: Declaration, index: int) -> CompiledSchema:
+    """Compile the schema of a function's parameters."""
+    function: Mapping[str, Any] = tool["function"]
+    where = f"tools[{index}].function.parameters"
+    parameters = function.get("parameters")
+    if parameters is None:
+        parameters = NO_ARGUMENTS
+    if not isinstance(parameters, dict):
+        raise RequestError("parameters are a JSON schema, an object", where=where)
+    return compile_schema(_closed(parameters), strict=function.get("strict") is True, where=where)
+
+
+def _closed(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Allow a function the arguments it declares and no others, where the schema leaves that open."""
+    if "properties" not in parameters or any(key in parameters for key in (*_COMBINED, *_COMBINED_ALSO)):
+        return {"type": "object", **parameters}
+    return {"type": "object", **parameters, "additionalProperties": False}
+
+
+def _value(form: ResponseFormat) -> CompiledSchema | None:
+    if not isinstance(form, SchemaFormat):
+        return None
+    return compile_schema(form.schema, strict=form.strict, where="response_format.json_schema.schema")
+
+
+def _start(alternatives: Sequence[str], *, starts_in_thought: bool) -> list[str]:
+    rule = " | ".join(alternatives)
+    if not starts_in_thought:
+        return [f"start: {rule}"]
+    return [f"start: thought ({rule})", r"thought[lazy]: /(.|\n)*<\/think>/"]
+
+
+def _answer(
+    form: ResponseFormat, value: CompiledSchema | None, functions: Sequence[str], *, starts_in_thought: bool
+) -> list[str]:
+    """Write the rules of an answer that is no call; prose may be followed by calls."""
+    if not isinstance(form, TextFormat):
+        body, others = _body(form, value)
+        return [rf"answer: /\n{{1,2}}/ {body}", *others]
+    then = f" ({ASSISTANT} calls)?" if functions else ""
+    return [f"answer: TEXT{then}", f"TEXT: {_text(functions, starts_in_thought)}"]
+
+
+def _text(functions: Sequence[str], behind_thought: bool) -> str:
+    r"""Return the terminal of free text. Behind a thought no newline tells it from a call: it must not begin as one."""
+    if not behind_thought:
+        return r"/\n(.|\n)*/"
+    if not functions:
+        return r"/(.|\n)*/"
+    names = "|".join(map(_escaped, functions))
+    return rf"/(.|\n)*/ & ~/\n*({names})\n\{{(.|\n)*/"
+
+
+def _body(form: ResponseFormat, value: CompiledSchema | None) -> tuple[str, list[str]]:
+    """Return what an answer of a format consists of, and the rules it needs."""
+    match form:
+        case SchemaFormat() if value is not None:
+            return "value", [f"value: %json {value.grammar}"]
+        case RegexFormat(pattern):
+            return "PATTERN", [f"PATTERN: /{_slashed(pattern)}/"]
+        case ChoiceFormat(options):
+            return "choice", [f"choice: {' | '.join(map(_quoted, options))}"]
+        case LarkFormat(grammar):
+            return "user_start", [_renamed(grammar)]
+    raise AssertionError(form)
+
+
+def _calls(arguments: Mapping[str, CompiledSchema], *, parallel: bool, breaks: str) -> list[str]:
+    if not arguments:
+        return []
+    more = f" ({ASSISTANT} call)*" if parallel else ""
+    lines = [f"calls: call{more} {OBSERVATION}"]
+    lines.append(f"call: {' | '.join(f'call_{index}' for index in range(len(arguments)))}")
+    for index, (name, schema) in enumerate(arguments.items()):
+        lines.append(f"call_{index}: HEAD_{index} arguments_{index}")
+        lines.append(rf"HEAD_{index}: /{breaks}{_escaped(name)}\n/")
+        lines.append(f"arguments_{index}: %json {schema.grammar}")
+    return lines
+
+
+def _quoted(text: str) -> str:
+    """Write a literal of Lark's."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _escaped(text: str) -> str:
+    """Write a literal of a regular expression."""
+    return re.sub(r"[^\w]", lambda found: f"\\{found.group()}" if found.group().isascii() else found.group(), text)
+
+
+def _slashed(pattern: str) -> str:
+    """Write a pattern between slashes: those in it are escaped, unless they are already."""
+    return re.sub(r"(\\.)|/", lambda found: found.group(1) or r"\/", pattern, flags=re.DOTALL).replace("\n", r"\n")
+
+
+def _renamed(grammar: str) -> str:
+    """Give the `start` of a user's grammar another name, so that it can stand inside ours."""
+    renamed, count = re.subn(r"(?m)^(\s*)\??start\b(?=[\s\[:])", r"\1user_start", grammar)
+    if count != 1:
+        raise RequestError("the grammar has no single rule `start`", where="response_format.grammar")
+    return renamed
+
+
+def _require_sound(text: str) -> None:
+    """Raise RequestError for a pattern or grammar of the user's that does not compile."""
+    error = validated_lark(text)
+    if error is not None:
+        raise RequestError(
+            f"it does not compile: {error[:300]}", where="response_format", fix="see llguidance's syntax"
+        )

@@ -1,0 +1,47 @@
+"""A Python dict literal as JSON: what some models write for arguments, and only the lenient mode reads."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+
+from glm_gguf.chat.json_object import JsonObject
+
+MOST_CHARACTERS = 65_536  # Python's parser takes hundreds of bytes a character
+MOST_DEPTH = 64
+_OPENING, _CLOSING = "([{", ")]}"
+
+
+def decode_literal(text: str) -> JsonObject | None:
+    """Decode a dict of literals with text keys; None for anything else. Nothing is evaluated but constants."""
+    if len(text) > MOST_CHARACTERS or _depth(text) > MOST_DEPTH:
+        return None
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
+    if not isinstance(value, dict) or not _is_json(value):
+        return None
+    written = json.dumps(value, ensure_ascii=False)
+    return JsonObject(json.loads(written), written)
+
+
+def _depth(text: str) -> int:
+    """Count the most brackets open at once; brackets in strings count as well, so this errs to the safe side."""
+    depth = deepest = 0
+    for character in text:
+        depth += (character in _OPENING) - (character in _CLOSING)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _is_json(value: object) -> bool:
+    """Tell whether JSON can say the same: no sets, bytes, complex or infinite numbers, and keys of text."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_json, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, str | bool | int)

@@ -1,0 +1,76 @@
+"""A whole reply in which control tokens are spelled out, as logs, datasets and other runtimes give it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from glm_gguf.chat.events import ChatResult, Event, Finish, ToolCall, collect
+from glm_gguf.chat.json_object import object_end
+from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.reply_parser import CLOSE_THOUGHT, ROLE_MARKS, ReplyParser, RoleMark
+from glm_gguf.chat.tools import Tool, declarations, function_names
+
+_ROLE = re.compile("|".join(map(re.escape, ROLE_MARKS)))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a model said: the visible text, the thought, and the calls."""
+
+    content: str
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+def parse_reply(text: str, tools: Sequence[Tool | str] = (), *, lenient: bool = False) -> Message:
+    """Parse what GLM-4-0414, Z1 or Rumination wrote, for people with a runtime of their own.
+
+    `tools` are functions, declarations or names; a call of another name counts where its place says that it is one,
+    and is marked. Control tokens may be spelled in the text or lacking. What follows the first `<|user|>`,
+    `<|observation|>` or `<|endoftext|>` is not the model's turn and is left out. `lenient` reads Python dicts too.
+    """
+    names = [tool for tool in tools if isinstance(tool, str)]
+    declared = declarations([tool for tool in tools if not isinstance(tool, str)])
+    functions = (*names, *function_names(declared))
+    result = read_reply(text, ReplyForm(functions, json_calls=True, lenient=lenient))
+    if CLOSE_THOUGHT in result.content and not result.reasoning:  # the prompt opened it (Z1)
+        result = read_reply(text, ReplyForm(functions, starts_in_thought=True, json_calls=True, lenient=lenient))
+    return Message(result.content, result.reasoning, result.tool_calls)
+
+
+def read_reply(text: str, form: ReplyForm) -> ChatResult:
+    """Parse a whole reply of a known form."""
+    return collect(_events(text, form))
+
+
+def _events(text: str, form: ReplyForm) -> Iterator[Event]:
+    parser = ReplyParser(form)
+    for piece in role_pieces(text, parser):
+        yield from parser.mark(piece) if isinstance(piece, RoleMark) else parser.feed(piece)
+    yield from parser.flush()
+    yield Finish("tool_calls" if parser.has_calls else "stop")
+
+
+def role_pieces(text: str, parser: ReplyParser) -> Iterator[str | RoleMark]:
+    """Split a reply into text and role marks up to the mark that ends it.
+
+    The caller feeds every piece to `parser` before it asks for the next: a role that is spelled inside a call's
+    arguments is text of theirs, and only the parser knows where those are.
+    """
+    position = 0
+    while (role := _ROLE.search(text, position)) is not None:
+        yield text[position : role.start()]
+        position = role.start()
+        end = object_end(text, position - parser.object_length) if parser.object_length else None
+        if end is not None and end > position:
+            yield text[position:end]
+            position = end
+            continue
+        mark = ROLE_MARKS[role.group()]
+        yield mark
+        if mark is not RoleMark.ASSISTANT:
+            return
+        position = role.end()
+    yield text[position:]

@@ -1,0 +1,85 @@
+"""What form an answer must have: OpenAI's `response_format`, and patterns, grammars and choices, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from glm_gguf.errors import RequestError
+from glm_gguf.schema.walk import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class TextFormat:
+    """Free text."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaFormat:
+    """A JSON value of a schema; `strict` refuses keywords that no grammar enforces."""
+
+    schema: Schema
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RegexFormat:
+    """Text that matches a regular expression as a whole (Rust's syntax, without look-around)."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class LarkFormat:
+    """Text of a grammar in llguidance's Lark dialect, from its rule `start`."""
+
+    grammar: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceFormat:
+    """One of several texts."""
+
+    options: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.options or not all(isinstance(option, str) and option for option in self.options):
+            _refuse("a choice needs texts to choose from", "give a list of non-empty texts")
+
+
+ResponseFormat = TextFormat | SchemaFormat | RegexFormat | LarkFormat | ChoiceFormat
+
+JSON_OBJECT = SchemaFormat({"type": "object"})
+
+
+def response_format(value: object) -> ResponseFormat:
+    """Read OpenAI's `response_format`, or {"type": "regex", "pattern"}, {"type": "lark", "grammar"}, {"type": "choice",
+    "choices"}; RequestError for anything else."""
+    if isinstance(value, TextFormat | SchemaFormat | RegexFormat | LarkFormat | ChoiceFormat):
+        return value
+    if value is None:
+        return TextFormat()
+    if not isinstance(value, Mapping):
+        _refuse(f"{type(value).__name__} is no format", 'give {"type": …}')
+    match dict(value):
+        case {"type": "text"}:
+            return TextFormat()
+        case {"type": "json_object"}:
+            return JSON_OBJECT
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema), **rest}}:
+            return SchemaFormat(schema, strict=rest.get("strict") is True)
+        case {"type": "regex", "pattern": str(pattern)}:
+            return RegexFormat(pattern)
+        case {"type": "lark", "grammar": str(grammar)}:
+            return LarkFormat(grammar)
+        case {"type": "choice", "choices": list(options)}:
+            return ChoiceFormat(tuple(options))
+    _refuse(
+        f"unknown or incomplete: {str(dict[str, Any](value))[:120]}",
+        "use text, json_object, json_schema, regex, lark or choice, each with its own field",
+    )
+
+
+def _refuse(what: str, fix: str) -> NoReturn:
+    raise RequestError(what, where="response_format", fix=fix)

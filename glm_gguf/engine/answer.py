@@ -1,0 +1,96 @@
+"""Tokens of one answer to its events, however they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Protocol
+
+from glm_gguf.chat.detokenizer import Detokenizer, TokenBytes
+from glm_gguf.chat.events import Event, Finish, FinishReason, TextDelta, TokenLogprob, Usage
+from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed, Started
+from glm_gguf.engine.request import Request
+from glm_gguf.engine.stop_strings import StopStrings
+
+
+class TokenReader(Protocol):
+    """Whoever makes events of tokens: the parser of a chat's output, or plain text."""
+
+    @property
+    def has_calls(self) -> bool:
+        """At least one call was reported."""
+
+    def feed(self, token_id: int) -> Iterator[Event]:
+        """Take the next token."""
+
+    def flush(self) -> Iterator[Event]:
+        """End the output."""
+
+
+class PlainText:
+    """A TokenReader for a text that is continued: everything is text, the stop token apart."""
+
+    has_calls = False
+
+    def __init__(self, token_bytes: TokenBytes, stop_ids: frozenset[int]) -> None:
+        self._detokenizer = Detokenizer(token_bytes)
+        self._stop_ids = stop_ids
+
+    def feed(self, token_id: int) -> Iterator[Event]:
+        """Pass a token's text on."""
+        text = "" if token_id in self._stop_ids else self._detokenizer.feed(token_id)
+        if text:
+            yield TextDelta(text)
+
+    def flush(self) -> Iterator[Event]:
+        """Pass the rest on, an unfinished character as U+FFFD."""
+        rest = self._detokenizer.flush()
+        if rest:
+            yield TextDelta(rest)
+
+
+class Answer:
+    """The events of one answer to a prompt of known length; `done` after its Finish."""
+
+    def __init__(self, reader: TokenReader, token_bytes: TokenBytes, request: Request) -> None:
+        self._reader = reader
+        self._token_bytes = token_bytes
+        self._stops = StopStrings(request.sampling.stop or ())
+        self._usage = Usage(len(request.prompt))
+        self.done = False
+
+    def feed(self, delivery: Delivery) -> Iterator[Event]:
+        """Take what the engine delivers; raises the error that it ends with."""
+        match delivery:
+            case Started(cached_tokens):
+                self._usage = replace(self._usage, cached_tokens=cached_tokens)
+            case Drawn():
+                yield from self._read(delivery)
+            case Ended(reason):
+                yield from self._filter(self._reader.flush())
+                if not self.done:
+                    yield from self._stops.flush()
+                    yield self._finish("tool_calls" if reason == "stop" and self._reader.has_calls else reason)
+            case Failed(error):
+                self.done = True
+                raise error
+
+    def _read(self, drawn: Drawn) -> Iterator[Event]:
+        """Count a token and pass its events on."""
+        self._usage = replace(self._usage, completion_tokens=self._usage.completion_tokens + 1)
+        if drawn.logprob is not None:
+            likeliest = (TokenLogprob(self._token_bytes(index), value) for index, value in drawn.alternatives)
+            yield TokenLogprob(self._token_bytes(drawn.token_id), drawn.logprob, tuple(likeliest))
+        yield from self._filter(self._reader.feed(drawn.token_id))
+
+    def _filter(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Pass events on up to a stop text."""
+        for event in events:
+            yield from self._stops.feed(event)
+            if self._stops.found:
+                yield self._finish("stop")
+                return
+
+    def _finish(self, reason: FinishReason) -> Finish:
+        self.done = True
+        return Finish(reason, self._usage)

@@ -1,0 +1,81 @@
+"""An answer as an iterator, for threads and for event loops; closing it stops the model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Self
+
+from glm_gguf.chat.events import Event
+from glm_gguf.engine.answer import Answer
+from glm_gguf.engine.delivery import Delivery
+from glm_gguf.engine.engine import Engine
+from glm_gguf.engine.request import Request
+
+
+class AnswerStream:
+    """The events of an answer that is being written from now on; one thread at a time reads it.
+
+    `owner` is what closes the engine, and must not be collected before the answer is read.
+    """
+
+    def __init__(self, engine: Engine, request: Request, answer: Answer, owner: object) -> None:
+        self._engine = engine
+        self._owner = owner
+        self._answer = answer
+        self._ready: deque[Event] = deque()
+        self._deliveries: SimpleQueue[Delivery] = SimpleQueue()
+        self._closed = False
+        self._ticket = engine.submit(request, self._deliveries.put)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        while not self._ready:
+            if self._answer.done or self._closed:
+                raise StopIteration
+            self._engine.check_process()
+            self._ready.extend(self._answer.feed(self._deliveries.get()))
+            if self._answer.done:
+                self._engine.cancel(self._ticket)
+        return self._ready.popleft()
+
+    def close(self) -> None:
+        """Stop the answer at the engine's next step; nothing more comes."""
+        self._closed = True
+        self._ready.clear()
+        self._engine.cancel(self._ticket)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_ticket"):  # else it was refused
+            self.close()
+
+
+async def answer_events(engine: Engine, request: Request, answer: Answer) -> AsyncIterator[Event]:
+    """Yield the events of an answer in an event loop; closing or cancelling it stops the model."""
+    loop = asyncio.get_running_loop()
+    deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
+
+    def deliver(delivery: Delivery) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(deliveries.put_nowait, delivery)
+
+    ticket = engine.submit(request, deliver)
+    try:
+        while not answer.done:
+            for event in answer.feed(await deliveries.get()):
+                yield event
+    finally:
+        engine.cancel(ticket)

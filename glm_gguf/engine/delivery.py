@@ -1,0 +1,46 @@
+"""What the engine's thread hands to whoever waits for an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from glm_gguf.errors import GlmGgufError
+
+EndReason = Literal["stop", "length", "timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The request left the line; so many tokens of its prompt were in the KV cache."""
+
+    cached_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The next token of the answer; `ends_turn` where it is a stop token."""
+
+    token_id: int
+    ends_turn: bool = False
+    logprob: float | None = None
+    """Natural logarithm of its probability, before temperature and cuts; None where it was not asked for."""
+    alternatives: tuple[tuple[int, float], ...] = ()
+    """The likeliest tokens with theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The answer is complete, or was cut."""
+
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Nothing more comes."""
+
+    error: GlmGgufError
+
+
+Delivery = Started | Drawn | Ended | Failed

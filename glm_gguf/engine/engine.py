@@ -1,0 +1,169 @@
+"""The thread that owns a context, and the one door to it that any thread may use."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Self, TypeVar
+
+from glm_gguf.engine.context import Context
+from glm_gguf.engine.context_parameters import ContextSize
+from glm_gguf.engine.delivery import Delivery
+from glm_gguf.engine.embedding import Embedding, Vector
+from glm_gguf.engine.model_handle import ModelHandle
+from glm_gguf.engine.options import EngineOptions
+from glm_gguf.engine.request import Request, Ticket
+from glm_gguf.engine.scheduler import Scheduler
+from glm_gguf.errors import EngineError, GlmGgufError, RequestError
+
+T = TypeVar("T")
+Task = Callable[[Scheduler, Context], None]
+CLOSED = "the model is closed"
+MORE_ROOM = "give a larger n_ctx, or a shorter conversation"
+
+
+class Engine:
+    """A scheduler on a thread of its own; requests, embeddings and tasks come in through a mailbox."""
+
+    def __init__(self, model: ModelHandle, options: EngineOptions) -> None:
+        self._model = model
+        self._options = options
+        self._context = Context(model, options)
+        self._scheduler = Scheduler(self._context, model.vocabulary, options)
+        self._mail = threading.Condition()
+        self._tasks: deque[Task] = deque()
+        self._arrivals = 0  # requests in the mailbox
+        self._closing = False
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self._run, name="glm-gguf-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def size(self) -> ContextSize:
+        """Sizes of context and batch."""
+        return self._context.size
+
+    def submit(self, request: Request, deliver: Callable[[Delivery], None]) -> Ticket:
+        """Put a request in line; what comes of it is delivered on the engine's thread."""
+        self._check(request.prompt)
+        ticket = Ticket(request, deliver)
+        with self._mail:
+            if self._arrivals + self._scheduler.load >= self._options.n_queue + self._options.n_parallel:
+                fix = "try again later, or give a larger n_queue"
+                raise EngineError(f"{self._options.n_queue} requests are waiting already", fix=fix)
+            self._arrivals += 1
+        self._post(lambda scheduler, _: self._arrive(scheduler, ticket))
+        return ticket
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Stop an answer at the next step; a batch that is computed for it alone is given up at once."""
+        ticket.cancelled = True
+        if self._scheduler.sole is ticket:
+            self._context.abort()
+
+    def embed(self, tokens: Sequence[int]) -> Vector:
+        """Turn a text into a vector, while answers are being written."""
+        self._check(tokens)
+        result: Future[Vector] = Future()
+        embedding = Embedding(tokens, result)
+        self._post(lambda scheduler, _: scheduler.add_embedding(embedding))
+        return result.result()
+
+    def call(self, function: Callable[[Scheduler, Context], T]) -> T:
+        """Run a function between two steps and return what it returns."""
+        result: Future[T] = Future()
+
+        def task(scheduler: Scheduler, context: Context) -> None:
+            try:
+                result.set_result(function(scheduler, context))
+            except GlmGgufError as error:
+                result.set_exception(error)
+            finally:
+                result.cancel()
+
+        self._post(task)
+        return result.result()
+
+    def check_process(self) -> None:
+        """Raise EngineError after a fork: the thread stayed in the parent."""
+        if os.getpid() != self._process:
+            raise EngineError(
+                "the model was opened in another process", where=self._model.path, fix="open it anew after the fork"
+            )
+
+    def close(self) -> None:
+        """End all answers and free the context; doing it twice does no harm, nor does it in a forked child."""
+        if os.getpid() != self._process:
+            return
+        with self._mail:
+            self._closing = True
+            self._mail.notify()
+        if self._thread.is_alive():
+            self._context.abort()
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check(self, prompt: Sequence[int]) -> None:
+        """Refuse a prompt before it is put in line."""
+        self.check_process()
+        if not prompt:
+            raise RequestError("the prompt is empty", fix="give at least one token")
+        if len(prompt) >= self.size.n_ctx:
+            what = f"{len(prompt)} tokens do not fit into {self.size.n_ctx}"
+            raise RequestError(what, where="prompt", fix=MORE_ROOM)
+        n_vocab = self._model.vocabulary.size
+        if not 0 <= min(prompt) <= max(prompt) < n_vocab:
+            raise RequestError(f"a token id is not in the vocabulary of {n_vocab}", where="prompt")
+
+    def _post(self, task: Task) -> None:
+        with self._mail:
+            if self._closing:
+                raise EngineError(CLOSED, where=self._model.path)
+            self._tasks.append(task)
+            self._mail.notify()
+
+    def _arrive(self, scheduler: Scheduler, ticket: Ticket) -> None:
+        with self._mail:
+            self._arrivals -= 1
+        scheduler.add(ticket)
+
+    def _run(self) -> None:
+        """The life of the thread."""
+        try:
+            while self._open_mail():
+                self._scheduler.step()
+        finally:  # by close(), or by an error of ours: nobody may wait for ever
+            self._end()
+
+    def _open_mail(self) -> bool:
+        """Wait until there is something to do, and do what was asked for; False where the engine closes."""
+        with self._mail:
+            self._mail.wait_for(lambda: self._closing or self._tasks or self._scheduler.busy)
+            tasks = list(self._tasks)
+            self._tasks.clear()
+            if self._closing:
+                self._tasks.extend(tasks)
+                return False
+        for task in tasks:
+            task(self._scheduler, self._context)
+        return True
+
+    def _end(self) -> None:
+        with self._mail:
+            self._closing = True
+            tasks = list(self._tasks)
+        for task in tasks:
+            task(self._scheduler, self._context)
+        self._scheduler.fail_all(CLOSED)
+        self._context.close()

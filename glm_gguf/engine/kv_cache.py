@@ -1,0 +1,164 @@
+"""Which sequence of llama.cpp's cache holds which tokens, which cells they share, and what is given up for room."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import Final, Protocol
+
+from glm_gguf.errors import EngineError
+
+MOST_SEQUENCES: Final = 256  # LLAMA_MAX_SEQ of llama-cparams.h
+
+
+class Cells(Protocol):
+    """Who moves the cells: the context."""
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Let a sequence share the first cells of another."""
+
+    def cut(self, sequence: int, length: int) -> None:
+        """Shorten a sequence to its first tokens."""
+
+
+class Prefix:
+    """A sequence of the cache: its number, the tokens it holds keys and values of, and whether an answer grows it."""
+
+    __slots__ = ("cells", "held", "last_use", "sequence", "tokens")
+
+    def __init__(self, sequence: int) -> None:
+        self.sequence = sequence
+        self.tokens: list[int] = []
+        self.cells: list[int] = []
+        self.held = True
+        self.last_use = 0
+
+
+class KvCache:
+    """The books of a unified KV cache; prefixes of finished answers stay until their cells are needed."""
+
+    def __init__(self, cells: Cells, n_cells: int, n_running: int) -> None:
+        self._cells = cells
+        self.n_cells = n_cells
+        # llama.cpp computes only sequences below n_seq_max, but its unified cache keeps more of them apart.
+        self._free_running = list(range(n_running))
+        self._free_resting = list(range(n_running, MOST_SEQUENCES))
+        self._prefixes: list[Prefix] = []
+        self._owners: Counter[int] = Counter()  # cell → how many sequences share it
+        self._names = count()  # cells are told apart by numbers of our own; llama.cpp does not say where they lie
+        self._clock = count(1)
+
+    @property
+    def used(self) -> int:
+        """Cells that hold something."""
+        return len(self._owners)
+
+    @property
+    def prefixes(self) -> tuple[Prefix, ...]:
+        """Everything held, the running answers included."""
+        return tuple(self._prefixes)
+
+    def longest(self, tokens: list[int]) -> tuple[Prefix | None, int]:
+        """Find the prefix that shares most tokens, and how many."""
+        best: Prefix | None = None
+        length = 0
+        for prefix in self._prefixes:
+            common = common_length(prefix.tokens, tokens)
+            if common > length:
+                best, length = prefix, common
+        return best, length
+
+    def take(self, tokens: list[int]) -> Prefix:
+        """Return a sequence for an answer that begins with these tokens, holding as many of them as are known."""
+        if not self._free_running:
+            raise EngineError("no sequence of the KV cache is free")
+        best, length = self.longest(tokens)
+        taken = Prefix(self._free_running.pop())
+        self._prefixes.append(taken)
+        if best is not None:
+            self._cells.copy(best.sequence, taken.sequence, length)
+            taken.tokens = best.tokens[:length]
+            taken.cells = best.cells[:length]
+            self._owners.update(taken.cells)
+            best.last_use = next(self._clock)
+            if not best.held and length == len(best.tokens):
+                self.drop(best)
+        return taken
+
+    def make_room(self, tokens: int) -> bool:
+        """See to it that so many cells are free; what was not used for longest goes first. False where it cannot be."""
+        while self.n_cells - self.used < tokens:
+            idle = self._idle()
+            if not idle:
+                return False
+            self.drop(_stalest(idle))
+        return True
+
+    def extend(self, prefix: Prefix, tokens: Sequence[int]) -> None:
+        """Note that tokens were computed behind a prefix."""
+        cells = [next(self._names) for _ in tokens]
+        prefix.tokens += tokens
+        prefix.cells += cells
+        self._owners.update(cells)
+
+    def undo(self, prefix: Prefix) -> None:
+        """Bring the cache back to what is noted, after a decode that did not go through."""
+        self._cells.cut(prefix.sequence, len(prefix.tokens))
+
+    def cut(self, prefix: Prefix, length: int) -> None:
+        """Forget the tokens behind a length."""
+        self._cells.cut(prefix.sequence, length)
+        self._disown(prefix.cells[length:])
+        del prefix.tokens[length:], prefix.cells[length:]
+
+    def release(self, prefix: Prefix) -> None:
+        """Lay a prefix by that no answer grows any more, unless another holds all of it."""
+        others = (other for other in self._prefixes if other is not prefix)
+        if any(common_length(other.tokens, prefix.tokens) == len(prefix.tokens) for other in others):
+            self.drop(prefix)
+            return
+        if not self._free_resting:
+            self.drop(_stalest(self._idle()))
+        resting = self._free_resting.pop()
+        self._cells.copy(prefix.sequence, resting, len(prefix.tokens))
+        self._cells.cut(prefix.sequence, 0)
+        self._free_running.append(prefix.sequence)
+        prefix.sequence, prefix.held, prefix.last_use = resting, False, next(self._clock)
+
+    def drop(self, prefix: Prefix) -> None:
+        """Forget a prefix."""
+        self.cut(prefix, 0)
+        self._prefixes.remove(prefix)
+        (self._free_running if prefix.held else self._free_resting).append(prefix.sequence)
+
+    def clear(self) -> None:
+        """Forget everything that no answer holds."""
+        for prefix in self._idle():
+            self.drop(prefix)
+
+    def _idle(self) -> list[Prefix]:
+        return [prefix for prefix in self._prefixes if not prefix.held]
+
+    def _disown(self, cells: Iterable[int]) -> None:
+        for cell in cells:
+            self._owners[cell] -= 1
+            if not self._owners[cell]:
+                del self._owners[cell]
+
+
+def _stalest(prefixes: Iterable[Prefix]) -> Prefix:
+    """Return the prefix that was used longest ago."""
+    return min(prefixes, key=lambda prefix: prefix.last_use)
+
+
+def common_length(first: list[int], second: list[int]) -> int:
+    """Count the items at the beginning that both have; slices are compared, which Python does in C."""
+    low, high = 0, min(len(first), len(second))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

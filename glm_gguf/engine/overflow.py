@@ -1,0 +1,39 @@
+"""Conversations that are longer than the context: which of their turns go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from glm_gguf.chat.messages import Message
+
+OnOverflow = Literal["error", "drop_oldest_turns"]
+MOST_RESERVED = 512
+"""Tokens kept free for the answer where its length was not given."""
+
+
+def reserved_tokens(max_tokens: int | None, n_ctx: int) -> int:
+    """Return how much room an answer should find: what was asked for, at most half the context."""
+    return min(max_tokens or MOST_RESERVED, n_ctx // 2)
+
+
+def without_oldest_turns(messages: Sequence[Message], fits: Callable[[Sequence[Message]], bool]) -> list[Message]:
+    """Drop as few of the oldest turns as make a conversation fit, never the last; system messages stay.
+
+    A turn goes from a user's message to the next: its calls and their results go together.
+    """
+    starts = [index for index, message in enumerate(messages) if message["role"] == "user"]
+    low, high = 0, max(len(starts) - 1, 0)
+    while low < high:
+        middle = (low + high) // 2
+        if fits(_from_turn(messages, starts, middle)):
+            high = middle
+        else:
+            low = middle + 1
+    return _from_turn(messages, starts, low)
+
+
+def _from_turn(messages: Sequence[Message], starts: Sequence[int], turn: int) -> list[Message]:
+    """Return the system messages, and everything from a turn on."""
+    start = starts[turn] if turn else 0
+    return [message for index, message in enumerate(messages) if index >= start or message["role"] == "system"]

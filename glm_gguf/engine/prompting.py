@@ -1,0 +1,85 @@
+"""Conversations to prompts of one model: its template, its vocabulary, and what the answer will look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from glm_gguf.chat.messages import Message, template_messages
+from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.segments import Segment, opens_thought
+from glm_gguf.chat.template import ChatTemplate, bundled_template, variant_of_name
+from glm_gguf.chat.tools import Declaration, Tool, declarations, function_names
+from glm_gguf.engine.model_handle import ModelHandle
+from glm_gguf.engine.overflow import without_oldest_turns
+from glm_gguf.errors import TemplateError
+from glm_gguf.gguf_file.contents import TEMPLATE_KEY
+from glm_gguf.gguf_file.values import text
+from glm_gguf.variant import Variant, detect_variant
+
+RESEARCH_TOOLS: Final = ("search", "click", "open", "finish")
+"""What Rumination's own prompt declares."""
+NO_VARIABLES: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A conversation as token ids, and the form of the answer to it."""
+
+    ids: tuple[int, ...]
+    form: ReplyForm
+
+
+class Prompter:
+    """The file's own template, else the bundled one of the variant that its name tells; a base model has none."""
+
+    def __init__(self, model: ModelHandle) -> None:
+        self._model = model
+        source = text(model.metadata, TEMPLATE_KEY)
+        name = text(model.metadata, "general.name") or ""
+        self.variant = detect_variant(source) if source else variant_of_name(name)
+        self._template: ChatTemplate | None = None
+        if source or self.variant is not Variant.BASE:
+            controls = tuple(model.vocabulary.control_ids)
+            self._template = ChatTemplate(source or bundled_template(self.variant), controls)
+
+    def prompt(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Tool] = (),
+        variables: Mapping[str, Any] = NO_VARIABLES,
+        room: int | None = None,
+    ) -> Prompt:
+        """Render a conversation for its answer; where `room` is given, the oldest turns go until it has so many ids."""
+        declared, history = declarations(tools), template_messages(messages)
+        if room is not None:
+            history = without_oldest_turns(
+                history, lambda turns: len(self._ids(self._segments(turns, declared, variables))) <= room
+            )
+        segments = self._segments(history, declared, variables)
+        research = self.variant is Variant.RUMINATION
+        functions = RESEARCH_TOOLS if research else function_names(declared)
+        form = ReplyForm(functions, starts_in_thought=opens_thought(segments), json_calls=research)
+        return Prompt(self._ids(segments), form)
+
+    def beginning(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = ()) -> tuple[int, ...]:
+        """Render a conversation that goes on: its ids without the turn of the assistant being opened."""
+        declared, history = declarations(tools), template_messages(messages)
+        return self._ids(self._segments(history, declared, NO_VARIABLES, answered=False))
+
+    def _segments(
+        self,
+        history: Sequence[Message],
+        declared: Sequence[Declaration],
+        variables: Mapping[str, Any],
+        *,
+        answered: bool = True,
+    ) -> tuple[Segment, ...]:
+        if self._template is None:
+            raise TemplateError("a base model holds no conversations", where=self._model.path, fix="use complete()")
+        return self._template.render(history, declared, add_generation_prompt=answered, variables=variables)
+
+    def _ids(self, segments: Sequence[Segment]) -> tuple[int, ...]:
+        return tuple(self._model.vocabulary.token_ids(segments))

@@ -1,0 +1,38 @@
+"""One request to continue a prompt, and its handle while it is under way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from glm_gguf.engine.constraint_protocol import Constraint
+from glm_gguf.engine.delivery import Delivery
+from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A prompt as token ids, and how to continue it."""
+
+    prompt: tuple[int, ...]
+    sampling: SamplingParams
+    constraint: Constraint | None = None
+    deadline: float = math.inf
+    """Time of time.monotonic() at which it ends, however far it is."""
+
+    def __post_init__(self) -> None:
+        if not self.prompt:
+            raise RequestError("the prompt is empty", fix="give at least one token")
+
+
+class Ticket:
+    """A request under way: the engine's thread delivers to it, any thread may cancel it."""
+
+    __slots__ = ("cancelled", "deliver", "request")
+
+    def __init__(self, request: Request, deliver: Callable[[Delivery], None]) -> None:
+        self.request = request
+        self.deliver = deliver
+        self.cancelled = False

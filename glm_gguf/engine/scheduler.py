@@ -1,0 +1,224 @@
+"""Continuous batching: many answers on one context, joining and leaving at any step."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from glm_gguf.engine.batch import Batch
+from glm_gguf.engine.context import Context
+from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed
+from glm_gguf.engine.embedding import Embedding
+from glm_gguf.engine.kv_cache import KvCache, Prefix, common_length
+from glm_gguf.engine.options import EngineOptions
+from glm_gguf.engine.planning import shares
+from glm_gguf.engine.request import Ticket
+from glm_gguf.engine.sampler import Sampler
+from glm_gguf.engine.sequence import Sequence
+from glm_gguf.engine.vocabulary import Vocabulary
+from glm_gguf.errors import EngineError, GlmGgufError
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Tokens of one sequence in the next batch; `final` where a token can be drawn behind them."""
+
+    sequence: Sequence
+    prefix: Prefix
+    tokens: list[int]
+    row: int
+    """Of its last token in the batch."""
+    final: bool
+
+
+class Scheduler:
+    """The queue, the running answers and the KV cache; everything here happens on the engine's thread."""
+
+    def __init__(self, context: Context, vocabulary: Vocabulary, options: EngineOptions) -> None:
+        self._context = context
+        self._vocabulary = vocabulary
+        self._options = options
+        self._batch = Batch(context.size.n_batch)
+        self.cache = KvCache(context, context.size.n_cells, context.size.n_running)
+        self._waiting: deque[Sequence] = deque()
+        self._running: list[Sequence] = []
+        self._embeddings: deque[Embedding] = deque()
+        self.sole: Ticket | None = None  # whose tokens the batch under way holds, if they are all of one request
+        self.steps = 0
+
+    @property
+    def busy(self) -> bool:
+        """Something is to be done."""
+        return bool(self._waiting or self._running or self._embeddings)
+
+    @property
+    def load(self) -> int:
+        """Count the requests that wait or run."""
+        return len(self._waiting) + len(self._running)
+
+    def add(self, ticket: Ticket) -> None:
+        """Put a request at the end of the line."""
+        try:
+            sampler = Sampler(ticket.request.sampling, self._vocabulary)
+        except GlmGgufError as error:
+            ticket.deliver(Failed(error))
+            return
+        sequence = Sequence(ticket, sampler, self._context.size.n_ctx)
+        self._waiting.append(sequence)
+        try:
+            self._append(sequence, sequence.forced())
+        except GlmGgufError as error:
+            self._end(sequence, Failed(error))
+
+    def add_embedding(self, embedding: Embedding) -> None:
+        """Put a text that is to be embedded in line; texts take turns with the answers."""
+        self._embeddings.append(embedding)
+
+    def step(self) -> None:
+        """Compute one batch: what is being written, and prompts as far as there is room."""
+        self._sweep()
+        self._admit()
+        self._embed()
+        parts = self._plan()
+        if parts and self._decode(parts):
+            for part in parts:
+                self._take_up(part)
+
+    def fail_all(self, what: str) -> None:
+        """End every request with an error, and forget what the cache holds."""
+        for sequence in [*self._running, *self._waiting]:
+            self._end(sequence, Failed(EngineError(what)))
+        while self._embeddings:
+            self._embeddings.popleft().fail(EngineError(what))
+
+    def _sweep(self) -> None:
+        """Take out what was cancelled or has run out of time."""
+        now = time.monotonic()
+        for sequence in [*self._running, *self._waiting]:
+            if sequence.ticket.cancelled or now >= sequence.ticket.request.deadline:
+                self._end(sequence, Ended("timeout"))
+
+    def _admit(self) -> None:
+        """Give those who wait a place, in order; who shares a prompt that is just being read waits for it."""
+        for sequence in list(self._waiting):
+            if len(self._running) >= self._options.n_parallel:
+                return
+            # The last token is computed again even if it is there: its logits are wanted.
+            known = sequence.tokens[:-1]
+            if self._is_being_read(known):
+                continue
+            self._waiting.remove(sequence)
+            sequence.place(self.cache.take(known))
+            self._running.append(sequence)
+
+    def _is_being_read(self, tokens: list[int]) -> bool:
+        """Tell whether a running prompt will soon have more of these tokens in the cache than there are now."""
+        _, cached = self.cache.longest(tokens)
+        return any(
+            sequence.pending > 1 and common_length(sequence.tokens, tokens) > max(cached, len(_held(sequence).tokens))
+            for sequence in self._running
+        )
+
+    def _embed(self) -> None:
+        """Compute the next piece of the first text that is to be embedded."""
+        if self._embeddings and self._embeddings[0].advance(self._context, self._batch, self.cache):
+            self._embeddings.popleft()
+
+    def _plan(self) -> list[_Part]:
+        """Decide the next batch; where cells run out, the youngest answer goes back into the line."""
+        while self._running:
+            size = self._context.size
+            given = shares([sequence.pending for sequence in self._running], size.n_batch, self._options.n_chunk)
+            if self.cache.make_room(sum(given)):
+                return list(_parts(self._running, given))
+            self._make_way()
+        return []
+
+    def _make_way(self) -> None:
+        """Free cells that are in use: of a text that is embedded, else of the answer that was admitted last."""
+        if any(embedding.restart(self.cache) for embedding in self._embeddings):
+            return
+        if len(self._running) == 1:
+            self._end(self._running[0], Failed(EngineError("the KV cache has no room for one answer")))
+            return
+        sequence = self._running.pop()
+        self.cache.release(_held(sequence))
+        sequence.prefix = None
+        self._waiting.appendleft(sequence)
+
+    def _decode(self, parts: list[_Part]) -> bool:
+        """Compute a batch and note what is in the cache; False where it did not go through."""
+        self._batch.clear()
+        for part in parts:
+            self._batch.add(part.prefix.sequence, len(part.prefix.tokens), part.tokens, outputs=part.final)
+        self.steps += 1
+        self.sole = parts[0].sequence.ticket if len(parts) == 1 else None
+        try:
+            done = self._context.decode(self._batch)
+        except EngineError as error:
+            self._give_up(parts, error)
+            return False
+        finally:
+            self.sole = None
+        for part in parts:
+            if done:
+                self.cache.extend(part.prefix, part.tokens)
+            else:
+                self.cache.undo(part.prefix)
+        if not done:
+            self._context.resume()
+        return done
+
+    def _give_up(self, parts: list[_Part], error: EngineError) -> None:
+        """End the answers of a batch that llama.cpp refused."""
+        for part in parts:
+            self.cache.undo(part.prefix)
+            self._end(part.sequence, Failed(EngineError(error.what, where=error.where, fix=error.fix)))
+
+    def _take_up(self, part: _Part) -> None:
+        """Draw a token behind a part that is complete; what goes wrong ends this answer alone."""
+        sequence = part.sequence
+        if part.final:
+            try:
+                drawn = sequence.draw(self._context, part.row)
+                self._append(sequence, chain([drawn], sequence.forced()))
+            except GlmGgufError as error:
+                self._end(sequence, Failed(error))
+
+    def _append(self, sequence: Sequence, tokens: Iterable[Drawn]) -> None:
+        """Add tokens to an answer until it ends with one."""
+        for drawn in tokens:
+            reason = sequence.append(drawn, self._vocabulary.stop_ids)
+            if reason is not None:
+                self._end(sequence, Ended(reason))
+                return
+
+    def _end(self, sequence: Sequence, delivery: Delivery) -> None:
+        """Take an answer out; its tokens stay in the cache as long as there is room."""
+        if sequence in self._waiting:
+            self._waiting.remove(sequence)
+        if sequence in self._running:
+            self._running.remove(sequence)
+            self.cache.release(_held(sequence))
+        sequence.sampler.close()
+        sequence.ticket.deliver(delivery)
+
+
+def _held(sequence: Sequence) -> Prefix:
+    """Return the place of a running answer in the cache."""
+    assert sequence.prefix is not None
+    return sequence.prefix
+
+
+def _parts(sequences: Iterable[Sequence], given: Iterable[int]) -> Iterator[_Part]:
+    """Cut the tokens of the next batch from sequences."""
+    row = -1
+    for sequence, count in zip(sequences, given, strict=True):
+        row += count
+        if count:
+            prefix = _held(sequence)
+            start = len(prefix.tokens)
+            yield _Part(sequence, prefix, sequence.tokens[start : start + count], row, count == sequence.pending)

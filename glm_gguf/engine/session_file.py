@@ -1,0 +1,115 @@
+"""Saved prefixes on disk: tokens with their keys and values, bound to the model they came from.
+
+Layout, little-endian: 8 bytes magic, u32 version, u32 length of a JSON header, the header, then for every prefix its
+tokens (i32) and its state as llama.cpp gives it. The header names the fingerprint, the lengths, and a hash of all
+that follows it, so that llama.cpp never reads a state it did not write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from glm_gguf.errors import EngineError, OutputError
+
+MAGIC: Final = b"GLMKVSES"
+VERSION: Final = 1
+FRONT: Final = struct.Struct("<8sII")
+MOST_HEADER: Final = 1 << 24
+DAMAGED: Final = "the session file is damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPrefix:
+    """Tokens and the state of the sequence that holds them."""
+
+    tokens: tuple[int, ...]
+    state: bytes
+
+
+def write_session(path: Path, fingerprint: str, prefixes: Sequence[SavedPrefix]) -> None:
+    """Write a session under a temporary name, and rename it; OutputError where that cannot be done."""
+    blocks = [part for prefix in prefixes for part in (np.array(prefix.tokens, "<i4").tobytes(), prefix.state)]
+    header = {
+        "fingerprint": fingerprint,
+        "prefixes": [[len(prefix.tokens), len(prefix.state)] for prefix in prefixes],
+        "hash": _hash(blocks),
+    }
+    text = json.dumps(header).encode()
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            try:
+                file.writelines([FRONT.pack(MAGIC, VERSION, len(text)), text, *blocks])
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"the session cannot be written: {error.strerror}", where=path) from error
+
+
+def read_session(path: Path, fingerprint: str) -> tuple[SavedPrefix, ...]:
+    """Read a session of this model and these settings; EngineError says why one is refused."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise EngineError(f"the session cannot be read: {error.strerror}", where=path) from error
+    header, body = _header(path, data)
+    if header.get("fingerprint") != fingerprint:
+        fix = "save it again with this model and these options"
+        raise EngineError("the session belongs to another model or other settings", where=path, fix=fix)
+    if header.get("hash") != _hash([body]):
+        raise EngineError(DAMAGED, where=path, fix="save it again")
+    return tuple(_prefixes(path, header, body))
+
+
+def _header(path: Path, data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Split a file into its header and the rest."""
+    if len(data) < FRONT.size or not data.startswith(MAGIC):
+        raise EngineError("this is no session file", where=path)
+    _, version, length = FRONT.unpack_from(data)
+    if version != VERSION:
+        raise EngineError(f"the session has version {version}, not {VERSION}", where=path, fix="save it again")
+    if length > min(MOST_HEADER, len(data) - FRONT.size):
+        raise EngineError(DAMAGED, where=path, fix="save it again")
+    try:
+        header = json.loads(data[FRONT.size : FRONT.size + length])
+    except ValueError as error:
+        raise EngineError(DAMAGED, where=path, fix="save it again") from error
+    if not isinstance(header, dict):
+        raise EngineError(DAMAGED, where=path, fix="save it again")
+    return header, data[FRONT.size + length :]
+
+
+def _prefixes(path: Path, header: dict[str, Any], body: bytes) -> list[SavedPrefix]:
+    """Cut the rest of a file into prefixes; every length is checked against what is there."""
+    prefixes = []
+    offset = 0
+    for item in header.get("prefixes", ()):
+        match item:
+            case [int(count), int(size)] if count > 0 and size > 0 and offset + 4 * count + size <= len(body):
+                tokens = np.frombuffer(body, "<i4", count, offset)
+                start = offset + 4 * count
+                offset = start + size
+                prefixes.append(SavedPrefix(tuple(tokens.tolist()), body[start:offset]))
+            case _:
+                raise EngineError(DAMAGED, where=path, fix="save it again")
+    return prefixes
+
+
+def _hash(blocks: Sequence[bytes]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()

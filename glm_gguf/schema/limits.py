@@ -1,0 +1,86 @@
+"""What a schema may cost: size and depth are looked at before anything is built from it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from glm_gguf.errors import RequestError
+from glm_gguf.schema.walk import subschemas
+
+MOST_CHARACTERS = 2_000_000
+MOST_DEPTH = 96  # levels of lists and objects; the largest published schemas stay below 40
+MOST_CHOICES = 20_000
+MOST_REPEATS = 100_000
+MOST_PATTERN = 10_000
+_REPEAT = re.compile(r"\{(\d+)(?:,(\d*))?\}")
+SIMPLER = "give a simpler schema"
+
+
+def require_modest(schema: object, where: str) -> None:
+    """Raise RequestError for a schema that is too deep or too large to be built."""
+    characters = _measure(schema, where)
+    if characters > MOST_CHARACTERS:
+        raise RequestError(f"a schema of more than {MOST_CHARACTERS} characters", where=where, fix=SIMPLER)
+    for path, node in subschemas(schema, where):
+        _require_modest_node(node, path)
+
+
+def _measure(schema: object, where: str) -> int:
+    """Count about how many characters a schema has, and refuse one that is too deep or no JSON."""
+    total, level, waiting = 0, 0, [schema]
+    while waiting and total <= MOST_CHARACTERS:
+        if level > MOST_DEPTH:
+            raise RequestError(f"a schema of more than {MOST_DEPTH} levels", where=where, fix=SIMPLER)
+        below: list[object] = []
+        for value in waiting:
+            total += _characters(value, below, where)
+        waiting = below
+        level += 1
+    return total
+
+
+def _characters(value: object, below: list[object], where: str) -> int:
+    """Count the characters of one value, and gather what lies in it."""
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise RequestError("a key that is no text", where=where)
+        below += value.values()
+        return sum(map(len, value)) + 4 * len(value)
+    if isinstance(value, list | tuple):
+        below += value
+        return 2 * len(value)
+    if value is None or isinstance(value, bool | int | float):
+        return 5
+    if not isinstance(value, str):
+        raise RequestError(f"{type(value).__name__} is no JSON", where=where)
+    return len(value)
+
+
+def _require_modest_node(node: dict[str, Any], path: str) -> None:
+    choices = node.get("enum")
+    if isinstance(choices, list) and len(choices) > MOST_CHOICES:
+        raise RequestError(f"{len(choices)} choices", where=f"{path}/enum", fix=f"give up to {MOST_CHOICES}")
+    for keyword in ("minLength", "minItems", "minProperties"):
+        count = node.get(keyword)
+        if isinstance(count, int | float) and count > MOST_REPEATS:
+            raise RequestError(f"at least {count}", where=f"{path}/{keyword}", fix=f"ask for up to {MOST_REPEATS}")
+    pattern = node.get("pattern")
+    patterns = [pattern] if isinstance(pattern, str) else []
+    named = node.get("patternProperties")
+    for text in [*patterns, *(named if isinstance(named, dict) else ())]:
+        if len(text) > MOST_PATTERN or _repeats(text) > MOST_REPEATS:
+            raise RequestError("a pattern that is too large", where=path, fix="give a shorter pattern")
+
+
+def _repeats(pattern: str) -> int:
+    """Multiply the counted repetitions of a pattern: an upper bound for how often they unfold."""
+    product = 1
+    for low, high in _REPEAT.findall(pattern):
+        product = min(product * max(int(high or low), 1), 10**12)
+    return product if _nested(pattern) else max((int(h or low) for low, h in _REPEAT.findall(pattern)), default=1)
+
+
+def _nested(pattern: str) -> bool:
+    """Tell whether a counted repetition may stand inside another."""
+    return re.search(r"\}[^{]*\)[^{]*\{\d", pattern) is not None

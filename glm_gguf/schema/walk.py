@@ -1,0 +1,62 @@
+"""Where schemas stand inside a schema: visiting them, and rewriting them from the leaves up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Schema = dict[str, Any] | bool
+
+ONE = frozenset(
+    (
+        *("additionalItems", "additionalProperties", "contains", "else", "if", "items", "not", "propertyNames"),
+        *("then", "unevaluatedItems", "unevaluatedProperties"),
+    )
+)
+"""Keywords whose value is a schema."""
+MANY = frozenset(("allOf", "anyOf", "items", "oneOf", "prefixItems"))
+"""Keywords whose value is a list of schemas."""
+NAMED = frozenset(("$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"))
+"""Keywords whose value maps names to schemas."""
+
+
+def subschemas(schema: object, path: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Walk a schema and all below it, each with its path as a JSON pointer."""
+    waiting: list[tuple[str, object]] = [(path, schema)]
+    while waiting:
+        place, node = waiting.pop()
+        if isinstance(node, dict):
+            yield place, node
+            waiting += [(f"{place}/{step}", child) for step, child in reversed(list(_children(node)))]
+
+
+def rewrite(schema: Any, change: Callable[[dict[str, Any]], Any]) -> Any:
+    """Copy a schema with `change` applied to every schema in it, innermost first; depth is checked before."""
+    if not isinstance(schema, dict):
+        return schema
+    return change({key: _rewrite_value(key, value, change) for key, value in schema.items()})
+
+
+def _rewrite_value(key: str, value: Any, change: Callable[[dict[str, Any]], Any]) -> Any:
+    if key in ONE and isinstance(value, dict):
+        return rewrite(value, change)
+    if key in MANY and isinstance(value, list):
+        return [rewrite(item, change) for item in value]
+    if key in NAMED and isinstance(value, dict):
+        return {name: rewrite(item, change) for name, item in value.items()}
+    return value
+
+
+def _children(node: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    for key, value in node.items():
+        if key in ONE and isinstance(value, dict):
+            yield key, value
+        elif key in MANY and isinstance(value, list):
+            yield from ((f"{key}/{index}", item) for index, item in enumerate(value))
+        elif key in NAMED and isinstance(value, dict):
+            yield from ((f"{key}/{_escaped(name)}", item) for name, item in value.items())
+
+
+def _escaped(name: str) -> str:
+    """Write a name as a step of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")

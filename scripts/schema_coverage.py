@@ -1,0 +1,164 @@
+"""How many JSON schemas we enforce, beside llama-cpp-python: python scripts/schema_coverage.py DIR [--json].
+
+DIR holds files {"schema": …, "tests": [{"data": …, "valid": bool}]}. A schema passes where it compiles, every valid
+instance is accepted and every invalid one refused: by the grammar, which walks the instance's text byte by byte, or,
+for ours, by the check of the finished value. JSON objects have no order, grammars do: an instance is written as it
+stands, then in the order of the schema's declarations, then with required properties first; one accepted is enough.
+Either side runs in a process of its own, because llama.cpp's grammars can crash it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.schema_sides import SIDES, vocabulary_file
+
+TIMEOUT = 60.0
+"""Seconds a file may take before its process is ended."""
+
+
+class Worker:
+    """A process that answers for one side, file by file, and is started anew where it dies."""
+
+    def __init__(self, side: str, vocabulary: Path) -> None:
+        self._command = [sys.executable, __file__, "--side", side, "--vocabulary", str(vocabulary), "."]
+        self._process: subprocess.Popen[str] | None = None
+        self._lines: Queue[str] = Queue()
+
+    def ask(self, path: Path) -> dict[str, Any]:
+        """Return the outcome for a file; `error` where the process crashed or took too long."""
+        if self._process is None:
+            self._start()
+        assert self._process is not None
+        assert self._process.stdin is not None
+        start = time.monotonic()
+        try:
+            print(path, file=self._process.stdin, flush=True)
+            return json.loads(self._lines.get(timeout=TIMEOUT)) | {"seconds": time.monotonic() - start}
+        except (Empty, BrokenPipeError, ValueError):
+            crashed = self._process.poll() is not None or time.monotonic() - start < TIMEOUT
+            self.close()
+            error = "crashed" if crashed else "took too long"
+            return {"compiled": False, "passed": False, "error": error, "seconds": time.monotonic() - start}
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self._lines = Queue()
+        Thread(target=_pump, args=(self._process, self._lines), daemon=True).start()
+
+
+def _pump(process: subprocess.Popen[str], lines: Queue[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.put(line)
+    lines.put("")  # the process ended
+
+
+def outcomes(side: str, paths: list[Path], vocabulary: Path, jobs: int) -> list[dict[str, Any]]:
+    """Ask about every file, `jobs` at a time; in order."""
+
+    def run(share: list[Path]) -> list[dict[str, Any]]:
+        worker = Worker(side, vocabulary)
+        try:
+            return [worker.ask(path) for path in share]
+        finally:
+            worker.close()
+
+    with ThreadPoolExecutor(jobs) as pool:
+        shares = list(pool.map(run, [paths[number::jobs] for number in range(jobs)]))
+    return [shares[index % jobs][index // jobs] for index in range(len(paths))]
+
+
+def serve(side: str, vocabulary: str) -> None:
+    """Answer for one side: a path a line in, an outcome a line out."""
+    judge = SIDES[side](vocabulary)
+    for line in sys.stdin:
+        case = json.loads(Path(line.strip()).read_bytes())
+        print(json.dumps(judge(case["schema"], case["tests"])), flush=True)
+
+
+def report(paths: Iterable[Path], ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Gather the figures."""
+    names = [str(path) for path in paths]
+    failing = [
+        {"file": name, "why": one.get("error") or one.get("wrong")}
+        for name, one in zip(names, ours, strict=True)
+        if not one["passed"]
+    ]
+    return {
+        "schemas": len(names),
+        "passed": sum(one["passed"] for one in ours),
+        "compiled": sum(one["compiled"] for one in ours),
+        "exact": sum(one.get("exact", False) for one in ours),
+        "crashed": sum(one.get("error") in ("crashed", "took too long") for one in ours),
+        "as_written": sum(one.get("as_written", False) for one in ours),
+        "seconds": round(sum(one["seconds"] for one in ours), 2),
+        "slowest": round(max((one["seconds"] for one in ours), default=0), 2),
+        "llama_cpp_passed": sum(one["passed"] for one in theirs),
+        "llama_cpp_compiled": sum(one["compiled"] for one in theirs),
+        "llama_cpp_crashed": sum(one.get("error") in ("crashed", "took too long") for one in theirs),
+        "llama_cpp_seconds": round(sum(one["seconds"] for one in theirs), 2),
+        "failing": failing,
+    }
+
+
+def lines(figures: dict[str, Any]) -> Iterator[str]:
+    """Write the figures for people."""
+    total = figures["schemas"] or 1
+    yield f"{figures['schemas']} schemas"
+    for label, key in (("ours", "passed"), ("llama-cpp-python", "llama_cpp_passed")):
+        prefix = key.removesuffix("passed")
+        yield (
+            f"{label:>18}: {figures[key]} passed ({figures[key] / total:.1%}), "
+            f"{figures[prefix + 'compiled']} compiled, "
+            f"{figures[prefix + 'crashed']} crashed or hung, {figures[prefix + 'seconds']} s"
+        )
+    yield f"of ours {figures['exact']} by the grammar alone; {figures['as_written']} with every instance as written"
+    for failure in figures["failing"]:
+        yield f"  {failure['file']}: {str(failure['why'])[:160]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path, help="folder of files, searched with its subfolders")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--jobs", type=int, default=1, help="files looked at at once")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--vocabulary", default="", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        serve(options.side, options.vocabulary)
+        return
+    paths = sorted(options.directory.rglob("*.json"))
+    with tempfile.TemporaryDirectory() as directory:
+        vocabulary = vocabulary_file(Path(directory))
+        ours = outcomes("ours", paths, vocabulary, options.jobs)
+        theirs = outcomes("llama_cpp", paths, vocabulary, options.jobs)
+    figures = report(paths, ours, theirs)
+    print(json.dumps(figures, ensure_ascii=False, indent=1) if options.json else "\n".join(lines(figures)))
+
+
+if __name__ == "__main__":
+    main()

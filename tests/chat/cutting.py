@@ -1,0 +1,52 @@
+"""Outputs of a model cut into tokens of any length, and fed to the parser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from glm_gguf.chat.events import Event, Finish, coalesce
+from glm_gguf.chat.output_parser import OutputParser
+from glm_gguf.chat.reply import role_pieces
+from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.reply_parser import ReplyParser, RoleMark
+
+MARK_IDS = {0: RoleMark.ASSISTANT, 1: RoleMark.OBSERVATION, 2: RoleMark.END}
+IDS_OF_MARKS = {mark: token_id for token_id, mark in MARK_IDS.items()}
+WHOLE = 1_000_000
+
+
+def pieces(text: str, form: ReplyForm) -> list[str | RoleMark]:
+    """Split a reply at its roles, as the parser of whole replies does."""
+    scout = ReplyParser(form)
+    found = []
+    for piece in role_pieces(text, scout):
+        list(scout.mark(piece) if isinstance(piece, RoleMark) else scout.feed(piece))
+        found.append(piece)
+    return found
+
+
+def feed_in_pieces(text: str, form: ReplyForm, lengths: Iterator[int]) -> list[Event]:
+    """Cut the bytes of a text into tokens of the given lengths, feed them, and return coalesced events."""
+    tokens: list[bytes | RoleMark] = []
+    for piece in pieces(text, form):
+        if isinstance(piece, RoleMark):
+            tokens.append(piece)
+            continue
+        rest = piece.encode()
+        while rest:
+            length = next(lengths)
+            tokens.append(rest[:length])
+            rest = rest[length:]
+    table = {10 + index: token for index, token in enumerate(tokens) if isinstance(token, bytes)}
+    parser = OutputParser(table.__getitem__, MARK_IDS, form)
+    events: list[Event] = []
+    for index, token in enumerate(tokens):
+        events += parser.feed(IDS_OF_MARKS[token] if isinstance(token, RoleMark) else 10 + index)
+    events += parser.flush()
+    assert not any(isinstance(event, Finish) for event in events)
+    return [*coalesce(events), Finish("tool_calls" if parser.has_calls else "stop")]
+
+
+def repeat(length: int) -> Iterator[int]:
+    while True:
+        yield length

@@ -1,0 +1,174 @@
+"""Grammars of answers, walked with texts in which control tokens are spelled: what may be written, and what not."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from llguidance import LLMatcher
+
+from glm_gguf.chat.grammar import AnswerGrammar, AnswerRules, answer_grammar, rules
+from glm_gguf.chat.response_format import ChoiceFormat, LarkFormat, RegexFormat, SchemaFormat, response_format
+from glm_gguf.chat.tool_choice import AutoChoice, NamedChoice, NoChoice, RequiredChoice, tool_choice
+from glm_gguf.errors import RequestError
+from glm_gguf.schema.patterns import ROLES, byte_tokenizer
+
+
+def tool(name: str, properties: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    parameters = {"type": "object", "properties": properties or {}, "required": list(properties or {})}
+    return {"type": "function", "function": {"name": name, "parameters": parameters, **more}}
+
+
+TOOLS = [
+    tool("get_weather", {"city": {"type": "string"}}),
+    tool("db.query", {"limit": {"type": "integer"}, "sort": {"enum": ["up", "down"]}}),
+    tool("天气"),
+]
+CALL = 'get_weather\n{"city": "北京"}'
+OTHER = 'db.query\n{"limit": 3, "sort": "up"}'
+OBSERVATION, NEXT = "<|observation|>", "<|assistant|>"
+_ROLE = re.compile("(" + "|".join(map(re.escape, ROLES)) + ")")
+
+
+def tokens(text: str) -> list[int]:
+    """Write a text as bytes, its roles as control tokens."""
+    ids: list[int] = []
+    for piece in _ROLE.split(text):
+        ids += [256 + ROLES.index(piece)] if piece in ROLES else list(piece.encode())
+    return ids
+
+
+def takes(grammar: AnswerGrammar | None, text: str) -> bool:
+    assert grammar is not None
+    matcher = LLMatcher(byte_tokenizer(), LLMatcher.grammar_from_lark(grammar.text), log_level=0)
+    assert not matcher.is_error(), matcher.get_error()
+    written = tokens(text)
+    return matcher.try_consume_tokens(written) == len(written) and matcher.is_accepting()
+
+
+CALLS = [CALL + OBSERVATION, OTHER + OBSERVATION, "天气\n{}" + OBSERVATION]
+SEVERAL = [f"{CALL}{NEXT}{OTHER}{OBSERVATION}", f"{CALL}{NEXT}{CALL}{NEXT}天气\n{{}}{OBSERVATION}"]
+ANSWERS = ["\n", "\nIt is sunny.", "\n天气晴。\n\nBye", "\n2", '\n```json\n{"a": 1}\n```']
+MIXED = [f"\nLet me look.{NEXT}{CALL}{OBSERVATION}"]
+NEVER = [
+    *("get_weather", "get_weather\n", CALL, "other\n{}" + OBSERVATION, "Hello", ""),
+    *(f"{CALL}{CALL}{OBSERVATION}", f"{CALL}{NEXT}{OBSERVATION}", f"{CALL}\n{OBSERVATION}"),
+    *(f"get_weather\n{{}}{OBSERVATION}", f'get_weather\n{{"city": 3}}{OBSERVATION}'),
+    f'get_weather\n{{"city": "A", "unit": "C"}}{OBSERVATION}',
+    f'db.query\n{{"sort": "up", "limit": 3}}{OBSERVATION}',
+    f'dbxquery\n{{"limit": 3, "sort": "up"}}{OBSERVATION}',
+    f"get_weather \n{{}}{OBSERVATION}",
+    f"\nHm.{OBSERVATION}",
+    f"\nHm.{NEXT}\nHm.",
+]
+RULES = {
+    "auto": (AnswerRules(), [*CALLS, *SEVERAL, *ANSWERS, *MIXED], NEVER),
+    "required": (AnswerRules(RequiredChoice()), [*CALLS, *SEVERAL], [*NEVER, *ANSWERS, *MIXED]),
+    "none": (AnswerRules(NoChoice()), ANSWERS, [*NEVER, *CALLS, *SEVERAL, *MIXED]),
+    "named": (
+        AnswerRules(NamedChoice("db.query")),
+        [CALLS[1], f"{OTHER}{NEXT}{OTHER}{OBSERVATION}"],
+        [*NEVER, *ANSWERS, CALLS[0], *SEVERAL],
+    ),
+    "one call alone": (AnswerRules(parallel=False), [*CALLS, *ANSWERS, *MIXED], [*NEVER, *SEVERAL]),
+}
+
+
+@pytest.mark.parametrize(("asked", "good", "bad"), RULES.values(), ids=RULES)
+def test_tools_and_choice(asked: AnswerRules, good: list[str], bad: list[str]) -> None:
+    grammar = answer_grammar(TOOLS, asked)
+    assert [text for text in good if not takes(grammar, text)] == []
+    assert [text for text in bad if takes(grammar, text)] == []
+
+
+def test_a_thought_stays_free() -> None:
+    grammar = answer_grammar(TOOLS, AnswerRules(), starts_in_thought=True)
+    for thought in ("Hm.\n</think>", "</think>", f"I call {CALL}\n\n</think>\n", "a </thin> b</think>"):
+        for rest in (CALLS[0], SEVERAL[0], "\nYes.", "Yes.", f"\n{CALLS[1]}"):
+            assert takes(grammar, thought + rest)
+        assert not takes(grammar, f"{thought}get_weather\n{{}}{OBSERVATION}")
+        assert not takes(grammar, f"{thought}\nget_weather\n{{broken")
+    assert not takes(grammar, "Hm.")
+    required = answer_grammar(TOOLS, AnswerRules(RequiredChoice()), starts_in_thought=True)
+    assert takes(required, f"Hm.\n</think>\n{CALLS[0]}")
+    assert not takes(required, "Hm.\n</think>\nYes.")
+
+
+FORMATS = {
+    "json_object": (SchemaFormat({"type": "object"}), ['\n{"a": [1, {}]}'], ["\n[1]", "\nText", '\n{"a": 1} x']),
+    "json_schema": (SchemaFormat({"enum": ["a", 2]}), ['\n"a"', "\n2"], ["\n3", "\na"]),
+    "regex": (RegexFormat(r"\d+/[a-z]"), ["\n12/a"], ["\n12a", "\n/a"]),
+    "choice": (ChoiceFormat(("yes", "no", 'a"b')), ["\nyes", "\nno", '\na"b'], ["\nmaybe", "\nyesno"]),
+    "lark": (LarkFormat('start: "a" b+\nb: /[0-9]/'), ["\na1", "\na12"], ["\na", "\n1"]),
+}
+
+
+@pytest.mark.parametrize(("form", "good", "bad"), FORMATS.values(), ids=FORMATS)
+def test_formats(form: Any, good: list[str], bad: list[str]) -> None:
+    grammar = answer_grammar([], AnswerRules(format=form))
+    assert all(takes(grammar, text) for text in good)
+    assert not any(takes(grammar, text) for text in bad)
+    with_tools = answer_grammar(TOOLS, AnswerRules(format=form))
+    assert all(takes(with_tools, text) for text in [*good, *CALLS])
+    assert not any(takes(with_tools, text) for text in bad)
+
+
+def test_where_nothing_is_asked_there_is_no_grammar() -> None:
+    assert answer_grammar([], AnswerRules()) is None
+
+
+def test_optional_arguments_come_in_the_declared_order() -> None:
+    properties = {"a": {"type": "integer"}, "b": {"type": "integer"}, "c": {"type": "integer"}}
+    declared = tool("f", properties)
+    declared["function"]["parameters"]["required"] = ["c"]
+    grammar = answer_grammar([declared], AnswerRules())
+    assert takes(grammar, f'f\n{{"a": 1, "c": 3}}{OBSERVATION}')
+    assert takes(grammar, f'f\n{{"c": 3}}{OBSERVATION}')
+    assert not takes(grammar, f'f\n{{"c": 3, "a": 1}}{OBSERVATION}')
+
+
+@pytest.mark.parametrize("parameters", [None, {}, {"type": "object"}], ids=repr)
+def test_functions_without_declared_parameters_take_an_empty_object(parameters: Any) -> None:
+    function = {"name": "f"} if parameters is None else {"name": "f", "parameters": parameters}
+    grammar = answer_grammar([{"type": "function", "function": function}], AnswerRules())
+    assert takes(grammar, "f\n{}" + OBSERVATION)
+
+
+def test_names_are_taken_literally() -> None:
+    for name in ("a+b", "f(x)", "a/b", 'say "hi"', "ends\\", "函数。"):
+        assert takes(answer_grammar([tool(name)], AnswerRules()), name + "\n{}" + OBSERVATION)
+        assert takes(
+            answer_grammar([tool(name)], AnswerRules(), starts_in_thought=True), f"</think>{name}\n{{}}{OBSERVATION}"
+        )
+
+
+def test_a_keyword_beyond_grammars_is_named() -> None:
+    grammar = answer_grammar([tool("f", {"x": {"not": {"const": 1}}})], AnswerRules())
+    assert grammar is not None
+    assert (grammar.exact, grammar.unenforced) == (False, "tools[0].function.parameters/properties/x/not")
+
+
+def test_openai_options_are_read() -> None:
+    assert rules({}) == AnswerRules()
+    assert rules({"tool_choice": "required", "parallel_tool_calls": False}) == AnswerRules(
+        RequiredChoice(), parallel=False
+    )
+    assert tool_choice({"type": "function", "function": {"name": "f"}}) == NamedChoice("f")
+    assert tool_choice("auto") == tool_choice(None) == AutoChoice()
+    schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": True}}
+    assert response_format(schema) == SchemaFormat({"type": "object"}, strict=True)
+    assert response_format({"type": "json_object"}) == SchemaFormat({"type": "object"})
+    assert response_format({"type": "choice", "choices": ["a"]}) == ChoiceFormat(("a",))
+
+
+@pytest.mark.parametrize("value", ["always", 3, {"type": "function"}, {"function": {}}], ids=repr)
+def test_unknown_choices_are_refused(value: Any) -> None:
+    with pytest.raises(RequestError, match="tool_choice"):
+        tool_choice(value)
+
+
+@pytest.mark.parametrize("value", [3, {}, {"type": "json_schema"}, {"type": "regex"}, {"type": "xml"}], ids=repr)
+def test_unknown_formats_are_refused(value: Any) -> None:
+    with pytest.raises(RequestError, match="response_format"):
+        response_format(value)

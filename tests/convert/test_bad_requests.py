@@ -1,0 +1,140 @@
+"""Options that make no sense, alone or with this checkpoint, are refused by the option's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkpoints import Shape, write_checkpoint
+from click.testing import CliRunner
+from damage import SHARD, SMALL, choose, command_line, copied, files_below, refusal, says, set_weights
+
+from glm_gguf.cli.convert import command
+from glm_gguf.convert import ConvertOptions, TypeChoices, convert
+from glm_gguf.errors import RequestError
+
+NAME = "blk.1.attn_q.weight"
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("good") / "model", SMALL)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of 256, as the types that need an imatrix want them."""
+    return write_checkpoint(tmp_path_factory.mktemp("good") / "model", Shape(layers=1, heads=4, ffn=256))
+
+
+@pytest.mark.parametrize("type_", ["Q4_K_X", "", "q4", "GLM", "Q4_K_M ", "1", "Q8_K"])
+def test_an_unknown_type_is_answered_with_all_known(type_: str, good: Path) -> None:
+    says(refusal(good, choose(type_), kind=RequestError), "--type", repr(type_), "Q4_K_M ", "IQ2_XXS", "BF16 16.00")
+
+
+FORCED = {
+    "pattern-type": ({"tensor_types": (("ffn", "Q9"),)}, ("--tensor-type", "'Q9'", "Q6_K")),
+    "pattern-broken": ({"tensor_types": (("(", "Q8_0"),)}, ("--tensor-type", "'('", "regular expression")),
+    "pattern-too-large": ({"tensor_types": (("a{99999999999}", "Q8_0"),)}, ("--tensor-type", "regular expression")),
+    "pattern-too-deep": ({"tensor_types": (("(" * 9999 + ")" * 9999, "Q8_0"),)}, ("--tensor-type", "expression")),
+    "output": ({"output_tensor": "Q4_K_M"}, ("--output-tensor-type", "'Q4_K_M'", "Q4_K")),
+    "embedding": ({"token_embedding": "f17"}, ("--token-embedding-type", "'f17'", "BF16")),
+    "output-does-not-fit": ({"output_tensor": "Q4_K"}, ("output.weight", "64", "Q4_K")),
+    "embedding-does-not-fit": ({"token_embedding": "IQ2_S"}, ("token_embd.weight", "64", "IQ2_S")),
+}
+
+
+@pytest.mark.parametrize("case", FORCED)
+def test_types_that_cannot_be_forced_are_refused(case: str, good: Path) -> None:
+    choices, parts = FORCED[case]
+    says(refusal(good, choose(**choices), kind=RequestError), *parts)
+
+
+OPTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "no-threads": ({"threads": 0}, ("--threads", "0 threads")),
+    "negative-threads": ({"threads": -1}, ("--threads", "-1 threads")),
+    "many-threads": ({"threads": 10**6}, ("--threads", "1000000")),
+    "yarn-1": ({"yarn": 1.0}, ("--yarn", "1.0")),
+    "yarn-negative": ({"yarn": -4.0}, ("--yarn", "-4.0")),
+    "yarn-nan": ({"yarn": float("nan")}, ("--yarn", "nan")),
+    "yarn-infinite": ({"yarn": float("inf")}, ("--yarn", "inf")),
+    "split-0": ({"split_max_bytes": 0}, ("--split-max-size", "0 bytes")),
+    "split-negative": ({"split_max_bytes": -1}, ("--split-max-size", "-1 bytes")),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_options_that_make_no_sense_are_refused(case: str) -> None:
+    fields, parts = OPTIONS[case]
+    with pytest.raises(RequestError) as caught:
+        ConvertOptions(**fields)
+    says(str(caught.value), *parts)
+
+
+ARGUMENTS = {
+    "size": (["--split-max-size", "4 gigs"], ("--split-max-size", "'4 gigs'", "4G")),
+    "size-fraction": (["--split-max-size", "1.5G"], ("--split-max-size", "'1.5G'")),
+    "size-negative": (["--split-max-size", "-4G"], ("--split-max-size", "'-4G'")),
+    "size-empty": (["--split-max-size", ""], ("--split-max-size", "''")),
+    "size-of-5000-digits": (["--split-max-size", "9" * 5000], ("--split-max-size",)),
+    "size-other-digits": (["--split-max-size", "٤G"], ("--split-max-size",)),
+    "tensor-type": (["--tensor-type", "ffn_down"], ("--tensor-type", "'ffn_down'", "ffn_down=Q6_K")),
+    "tensor-type-no-pattern": (["--tensor-type", "=Q8_0"], ("--tensor-type", "'=Q8_0'")),
+    "tensor-type-no-type": (["--tensor-type", "ffn="], ("--tensor-type", "'ffn='")),
+    "threads": (["--threads", "0"], ("--threads", "0 threads")),
+    "out": (["--out", "model.bin"], ("--out", "'model.bin'", ".gguf")),
+}
+
+
+@pytest.mark.parametrize("case", ARGUMENTS)
+def test_arguments_that_make_no_sense_are_refused(case: str, good: Path) -> None:
+    arguments, parts = ARGUMENTS[case]
+    result = CliRunner().invoke(command, [str(good), *arguments, "--type", "Q8_0"])
+    assert isinstance(result.exception, RequestError)
+    says(str(result.exception), *parts)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "../x", "a\nb", "\udcff", "名" * 300, "." * 300])
+def test_any_name_gives_a_file_in_the_directory(name: str, good: Path, tmp_path: Path) -> None:
+    options = ConvertOptions(types=TypeChoices(type="Q8_0"), name=name)
+    (path,) = convert(good, tmp_path, options)
+    assert path.parent == tmp_path
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+COMMANDS = {
+    "unknown-type": (["--type", "Q4_X"], 1, "Q4_X"),
+    "no-imatrix": (["--type", "IQ2_XXS", "--token-embedding-type", "Q4_K"], 1, "token_embd.weight"),
+    "threads-text": (["--threads", "many"], 2, "many"),
+    "unknown-option": (["--quick"], 2, "--quick"),
+    "out-not-gguf": (["--out", "model.bin"], 1, "model.bin"),
+    "exists": (["--type", "Q8_0", "--out", "old.gguf"], 1, "exists"),
+    "dry-run": (["--type", "Q4_X", "--dry-run"], 1, "Q4_X"),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_the_command_ends_with_one_line_and_a_code(case: str, good: Path, tmp_path: Path) -> None:
+    arguments, code, part = COMMANDS[case]
+    (tmp_path / "old.gguf").write_bytes(b"kept")
+    before = files_below(tmp_path)
+    done = command_line("convert", good, *arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert part in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert files_below(tmp_path) == before
+    if code == 1:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+
+
+def test_a_damaged_weight_ends_the_command_with_one_error(good: Path, tmp_path: Path) -> None:
+    source = copied(good, tmp_path / "model")
+    set_weights(source / SHARD, "model.norm.weight", {(5,): float("nan")})
+    done = command_line("convert", source, "--type", "Q8_0", "-o", tmp_path / "out.gguf")
+    assert done.returncode == 1
+    assert "model.norm.weight[5] is nan" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -1,0 +1,162 @@
+"""Full disks, read-only file systems and closed directories are told, and nothing is left on them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from checkpoints import Shape, write_checkpoint
+from damage import SHARD, SMALL, choose, copied, root, says
+
+from glm_gguf.convert import ConvertOptions, TensorPlan, TypeChoices, convert
+from glm_gguf.errors import GlmGgufError, OutputError
+
+FORCE = ConvertOptions(types=TypeChoices(type="Q8_0"), force=True, threads=2)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("good") / "model", SMALL)
+
+
+@pytest.fixture
+def source(good: Path, tmp_path: Path) -> Path:
+    """A checkpoint, good until the test."""
+    return copied(good, tmp_path / "model")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 40 MiB; what a conversion asks for beside its data is 32 MiB."""
+    if not root():
+        pytest.skip("mounting a small file system needs root")
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    if mount("-t", "tmpfs", "-o", "size=40m", "tmpfs", directory).returncode:
+        pytest.skip("this root may not mount")
+    yield directory
+    assert subprocess.run(["umount", directory], check=False).returncode == 0
+
+
+def mount(*arguments: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["mount", *map(str, arguments)], capture_output=True, check=False)
+
+
+def fill(directory: Path) -> None:
+    """Take the last byte."""
+    with (directory / "filler").open("wb", buffering=0) as file:
+        for size in (2**20, 4096):
+            try:
+                while file.write(bytes(size)):
+                    pass
+            except OSError:
+                continue
+
+
+def test_a_full_disk_is_told_before_anything_is_written(disk: Path, source: Path) -> None:
+    (disk / "old.gguf").write_bytes(b"kept")
+    fill(disk)
+    for options, out in ((choose(), disk / "out.gguf"), (FORCE, disk / "old.gguf")):
+        with pytest.raises(OutputError) as caught:
+            convert(source, out, options)
+        says(str(caught.value), str(disk), "GB are needed", "0.00 GB are free")
+    assert (disk / "old.gguf").read_bytes() == b"kept"
+    assert {path.name for path in disk.iterdir()} == {"old.gguf", "filler"}
+
+
+class Fills:
+    """Progress that eats what is left of a disk once a tensor has begun."""
+
+    def __init__(self, directory: Path, after: int) -> None:
+        self._directory, self._left = directory, after
+
+    def started(self, tensor: TensorPlan) -> None:
+        self._left -= 1
+        if self._left == 0:
+            fill(self._directory)
+
+    def wrote(self, n_bytes: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize("after", [1, 4, 20])
+@pytest.mark.parametrize("split", [None, 200_000], ids=["single", "split"])
+def test_a_disk_that_fills_up_half_way_leaves_nothing(
+    split: int | None, after: int, disk: Path, tmp_path: Path
+) -> None:
+    source = write_checkpoint(tmp_path / "large", Shape())
+    (disk / "old.gguf").write_bytes(b"kept")
+    options = ConvertOptions(types=TypeChoices(type="BF16"), split_max_bytes=split, force=True, threads=1)
+    with pytest.raises(OutputError) as caught:
+        convert(source, disk / "old.gguf", options, Fills(disk, after))
+    says(str(caught.value), str(disk), "no space is left")
+    assert (disk / "old.gguf").read_bytes() == b"kept"
+    assert {path.name for path in disk.iterdir()} == {"old.gguf", "filler"}
+
+
+def test_a_read_only_file_system_is_told(disk: Path, source: Path) -> None:
+    (disk / "old.gguf").write_bytes(b"kept")
+    assert mount("-o", "remount,ro", disk).returncode == 0
+    for options, out in ((choose(), disk / "out.gguf"), (FORCE, disk / "old.gguf")):
+        with pytest.raises(OutputError) as caught:
+            convert(source, out, options)
+        says(str(caught.value), str(out), "Read-only")
+    assert [path.name for path in disk.iterdir()] == ["old.gguf"]
+
+
+def test_a_checkpoint_on_a_read_only_file_system_converts(disk: Path, good: Path, tmp_path: Path) -> None:
+    copied(good, disk / "model")
+    assert mount("-o", "remount,ro", disk).returncode == 0
+    convert(disk / "model", tmp_path / "out.gguf", choose())
+
+
+NOBODY = 65534
+CLOSED = {
+    "directory": ("out", 0o555, "Permission denied"),
+    "directory-unreadable": ("out", 0o000, "Permission denied"),
+    "source": ("model", 0o000, "Permission denied"),
+    "config": ("model/config.json", 0o000, "config.json: cannot be read: Permission denied"),
+    "shard": (f"model/{SHARD}", 0o000, f"{SHARD}: cannot be read: Permission denied"),
+    "tokenizer": ("model/tokenizer.json", 0o000, "tokenizer.json: cannot be read: Permission denied"),
+    "card": ("model/README.md", 0o000, "README.md: "),
+    "imatrix": ("imatrix.dat", 0o000, "imatrix.dat: cannot be read: Permission denied"),
+}
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Be nobody for a while, as root passes over permissions."""
+    was_root = root()
+    if was_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if was_root:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("case", CLOSED)
+def test_what_a_user_may_not_do_is_told(case: str, good: Path) -> None:
+    name, mode, part = CLOSED[case]
+    with TemporaryDirectory() as made:  # pytest's own directories are closed to nobody
+        directory = Path(made)
+        source = copied(good, directory / "model")
+        (source / "README.md").write_text("# GLM\n")
+        (directory / "imatrix.dat").write_bytes(b"")
+        (directory / "out").mkdir()
+        directory.chmod(0o755)
+        (directory / "out").chmod(0o777)
+        convert(source, directory / "first.gguf", choose())  # imports what nobody may not read
+        (directory / name).chmod(mode)
+        options = choose(imatrix=directory / "imatrix.dat" if case == "imatrix" else None)
+        with unprivileged(), pytest.raises(GlmGgufError) as caught:
+            convert(source, directory / "out" / "a.gguf", options)
+        (directory / name).chmod(0o777)
+        says(str(caught.value), str(directory), part)
+        assert list((directory / "out").iterdir()) == []

@@ -1,0 +1,295 @@
+"""Every kernel of ours gives ggml's bytes on every input, or leaves the row to ggml."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import Shape, write_checkpoint
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from peers import llama_quantize, tensors_of
+
+from glm_gguf.convert import ConvertOptions, TypeChoices, convert
+from glm_gguf.convert.imatrix import Imatrix
+from glm_gguf.convert.kernels import ggml, quantiser
+from glm_gguf.convert.kernels.half import from_half, nearest_int, to_half
+from glm_gguf.convert.kernels.quantiser import PLAIN, WEIGHTED, Kernel
+from glm_gguf.convert.kernels.samples import sample_importance, sample_rows
+from glm_gguf.convert.recipes import FILE_TYPES
+
+Floats = np.ndarray
+LARGEST = np.float32(2**30)  # what convert/rows.py lets pass: ggml aborts on larger ones in some types
+
+CASES = [pytest.param(type_, False, id=type_.name) for type_ in sorted(PLAIN)]
+CASES += [pytest.param(type_, True, id=f"{type_.name}-imatrix") for type_ in sorted(WEIGHTED)]
+
+
+def compiled(type_: GGMLQuantizationType, weighted: bool) -> Kernel:
+    found = quantiser.kernel(type_, weighted)
+    assert found is not None
+    return found
+
+
+def importance(n_columns: int, seed: int = 0) -> Floats:
+    """Importances over several magnitudes, a tenth of them and a whole block zero."""
+    rng = np.random.default_rng(seed)
+    values = rng.random(n_columns, np.float32) ** 5
+    values[rng.random(n_columns) < 0.1] = 0
+    values[32:64] = 0
+    return values
+
+
+def left_to_ggml(type_: GGMLQuantizationType, rows: Floats, imatrix: Floats | None) -> int:
+    """Blocks on which the kernel says that it is not exact."""
+    size, n_bytes = GGML_QUANT_SIZES[type_]
+    redo = np.empty(rows.size // size, np.uint8)
+    out = np.empty(redo.size * n_bytes, np.uint8)
+    weights = None if imatrix is None else quantiser.flat(imatrix)
+    compiled(type_, imatrix is not None)(quantiser.flat(rows), weights, out, redo)
+    return int(redo.sum())
+
+
+def assert_same(type_: GGMLQuantizationType, weighted: bool, rows: Floats, seed: int = 0) -> None:
+    rows = np.ascontiguousarray(rows, np.float32)
+    imatrix = importance(rows.shape[1], seed) if weighted else None
+    ours = quantiser.run(compiled(type_, weighted), type_, rows, imatrix)
+    different = np.argwhere((ours != ggml.quantise(type_, rows, imatrix)).any(axis=1))
+    assert not different.size, f"rows {different.ravel()[:10]} differ"
+
+
+def normal(shape: tuple[int, int], seed: int = 0) -> Floats:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def bf16(values: Floats) -> Floats:
+    return (np.asarray(values, np.float32).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+SHAPE = (40, 1536)
+SIGNS = np.where(normal(SHAPE, 1) < 0, -1.0, 1.0)
+RNG = np.random.default_rng(2)
+INPUTS = {
+    "normal": normal(SHAPE),
+    "bf16": bf16(normal(SHAPE) * np.float32(0.02)),
+    "zero": np.zeros(SHAPE),
+    "negative-zero": np.full(SHAPE, -0.0),
+    "mixed-sign-zero": SIGNS * 0.0,
+    "constant": np.full(SHAPE, 0.37),
+    "negative-constant": np.full(SHAPE, -0.37),
+    "two-values": SIGNS,
+    "nearly-constant": normal(SHAPE) * np.float32(1e-7) - 1,
+    "denormal": SIGNS * 1e-44,
+    "denormal-normal": normal(SHAPE) * 1e-39,
+    "below-group-max-eps": normal(SHAPE) * 1e-16,
+    "around-group-max-eps": normal(SHAPE) * 1e-15,
+    "half-denormal-scales": normal(SHAPE) * 1e-5,
+    "half-underflow": normal(SHAPE) * 1e-7,
+    "half-overflow": normal(SHAPE) * 1e6,
+    "huge": np.clip(normal(SHAPE) * 3e8, -LARGEST, LARGEST),
+    "heavy-tailed": RNG.standard_t(1.5, SHAPE),
+    "laplace": RNG.laplace(size=SHAPE),
+    "one-outlier": normal(SHAPE) * np.where(np.arange(1536) % 256 == 77, 1e4, 1),
+    "many-magnitudes": normal(SHAPE) * 10.0 ** RNG.integers(-30, 5, SHAPE),
+    "block-magnitudes": normal(SHAPE) * np.repeat(10.0 ** RNG.integers(-9, 3, (40, 48)), 32, axis=1),
+    "negative-only": -np.abs(normal(SHAPE)),
+    "positive-only": np.abs(normal(SHAPE)) + 0.5,
+    "sparse": normal(SHAPE) * (RNG.random(SHAPE) < 0.01),
+    "one-weight": np.where(np.arange(1536) % 256 == 100, -0.3, 0.0) * np.ones((40, 1)),
+    "grid-of-ties": np.round(normal(SHAPE) * 4) / 8,
+    "ramp": np.linspace(-1, 1, 40 * 1536).reshape(SHAPE),
+    "every-bf16": np.where(
+        np.abs(bits := (np.arange(40 * 1536, dtype=np.uint32) << 16).view(np.float32)) <= LARGEST, bits, 0
+    ).reshape(SHAPE),
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize(("type_", "weighted"), CASES)
+def test_bytes_are_ggmls(type_: GGMLQuantizationType, weighted: bool, kind: str) -> None:
+    assert_same(type_, weighted, INPUTS[kind])
+
+
+@pytest.mark.parametrize("n_columns", [256, 512, 768, 4096, 13824])
+@pytest.mark.parametrize(("type_", "weighted"), CASES)
+def test_bytes_are_ggmls_for_rows_of_every_width(type_: GGMLQuantizationType, weighted: bool, n_columns: int) -> None:
+    for n_rows in (1, 2, 3, 5, 16, 17):
+        assert_same(type_, weighted, normal((n_rows, n_columns), n_rows), seed=n_rows)
+
+
+@pytest.mark.parametrize(("type_", "weighted"), CASES)
+def test_bytes_are_ggmls_on_a_million_weights(type_: GGMLQuantizationType, weighted: bool) -> None:
+    assert_same(type_, weighted, bf16(normal((512, 2048), 11)) ** 3, seed=1)
+
+
+@pytest.mark.parametrize(("type_", "weighted"), CASES)
+@settings(max_examples=40, deadline=None)
+@given(
+    bits=st.lists(st.integers(0, 0xFFFF), min_size=1, max_size=64),
+    seed=st.integers(0, 2**32 - 1),
+    exponent=st.integers(-120, 20),
+)
+def test_bytes_are_ggmls_whatever_the_bits(
+    type_: GGMLQuantizationType, weighted: bool, bits: list[int], seed: int, exponent: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    few = np.array(bits, np.uint32) << 16
+    few = few[few & 0x7F800000 < 0x4E800000].view(np.float32)  # below 2^30, and finite
+    few = np.append(few, np.float32(1))
+    chosen, scaled = rng.choice(few, (3, 512)), np.ldexp(normal((1, 512), seed % 1000), exponent)
+    rows = np.concatenate([chosen, scaled, chosen[:1] * SIGNS[:1, :512]])
+    assert_same(type_, weighted, rows, seed)
+
+
+@pytest.mark.parametrize(("type_", "weighted"), CASES)
+def test_ordinary_weights_are_not_left_to_ggml(type_: GGMLQuantizationType, weighted: bool) -> None:
+    rows = bf16(normal((64, 2048)) * np.float32(0.02))
+    assert left_to_ggml(type_, rows, importance(2048) if weighted else None) == 0
+
+
+AFFINE = [GGMLQuantizationType.Q2_K, GGMLQuantizationType.Q4_K, GGMLQuantizationType.Q5_K]
+
+
+@pytest.mark.parametrize("type_", AFFINE, ids=lambda type_: type_.name)
+def test_blocks_whose_inverse_scale_is_infinite_are_left_to_ggml(type_: GGMLQuantizationType) -> None:
+    rows = np.ascontiguousarray(INPUTS["denormal-normal"], np.float32)
+    assert left_to_ggml(type_, rows, None) == rows.size // 256
+
+
+@pytest.mark.parametrize("type_", AFFINE, ids=lambda type_: type_.name)
+def test_blocks_whose_search_goes_astray_on_zero_importance_are_left_to_ggml(type_: GGMLQuantizationType) -> None:
+    rows = np.ascontiguousarray(INPUTS["many-magnitudes"], np.float32)
+    assert 0 < left_to_ggml(type_, rows, importance(1536)) < rows.size // 256 // 4
+
+
+def test_scales_beyond_half_precision_are_left_to_ggml() -> None:
+    rows = normal((2, 512)) * np.float32(1e8)
+    for type_ in PLAIN - {GGMLQuantizationType.IQ4_NL, GGMLQuantizationType.IQ4_XS}:
+        assert left_to_ggml(type_, rows, None) > 0, type_.name
+
+
+def test_the_sample_of_the_self_check_has_blocks_of_both_kinds() -> None:
+    rows, imatrix = sample_rows(), sample_importance()
+    assert np.isfinite(rows).all()
+    assert (np.abs(rows) < LARGEST * 10).all()
+    for weights in (None, imatrix):
+        assert 0 < left_to_ggml(GGMLQuantizationType.Q4_K, rows, weights) < rows.size // 256 // 2
+
+
+@pytest.mark.parametrize(("type_", "weighted"), CASES)
+def test_a_kernel_with_one_wrong_byte_does_not_pass_the_self_check(type_: GGMLQuantizationType, weighted: bool) -> None:
+    right = compiled(type_, weighted)
+
+    def wrong(rows: Floats, imatrix: Floats | None, out: Floats, redo: Floats) -> None:
+        right(rows, imatrix, out, redo)
+        out[out.size // 3] ^= 1
+
+    assert quantiser.agrees(right, type_, weighted)
+    assert not quantiser.agrees(wrong, type_, weighted)
+
+
+def test_read_only_and_mapped_rows_need_no_copy(tmp_path: Path) -> None:
+    rows = normal((16, 512))
+    rows.tofile(tmp_path / "rows")
+    mapped = np.memmap(tmp_path / "rows", np.float32, "r", shape=(16, 512))
+    found = compiled(GGMLQuantizationType.Q6_K, False)
+    ours = quantiser.run(found, GGMLQuantizationType.Q6_K, mapped, None)
+    assert np.array_equal(ours, ggml.quantise(GGMLQuantizationType.Q6_K, rows, None))
+
+
+SCRIPT = """
+import logging, sys
+import numpy as np
+from gguf import GGMLQuantizationType
+from glm_gguf.convert.kernels import ggml, quantiser
+
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+rows = np.random.default_rng(0).standard_normal(({n_rows}, 4096), np.float32)
+{before}
+for _ in range(3):
+    ours = quantiser.quantise(GGMLQuantizationType.Q6_K, rows, None)
+assert np.array_equal(ours, ggml.quantise(GGMLQuantizationType.Q6_K, rows, None))
+{after}
+"""
+
+
+def run(**parts: object) -> list[str]:
+    script = SCRIPT.format(**{"before": "", "after": "", **parts})
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+def test_without_numba_ggml_quantises_and_one_line_says_so() -> None:
+    (line,) = run(n_rows=256, before="sys.modules['numba'] = None")
+    assert line.startswith("ggml quantises Q6_K, several times slower:")
+
+
+def test_small_tensors_do_not_load_numba() -> None:
+    assert run(n_rows=255, after="assert 'numba' not in sys.modules") == []
+
+
+def test_large_tensors_are_quantised_by_a_kernel() -> None:
+    assert run(n_rows=256, after="assert 'numba' in sys.modules") == []
+
+
+def test_halves_are_ieee() -> None:
+    bits = np.arange(0x7C00, dtype=np.uint16)
+    values = bits.view(np.float16).astype(np.float32)
+    assert [to_half(value) for value in values[::7]] == list(bits[::7])
+    assert [from_half(int(half)) for half in bits[::7]] == list(values[::7])
+    rng = np.random.default_rng(5)
+    random = rng.integers(0, 2**32, 4000, np.uint32).view(np.float32)
+    random = np.concatenate([random, rng.standard_normal(4000, np.float32) * np.float32(1e-6)])
+    random = random[np.isfinite(random)]
+    with np.errstate(over="ignore"):
+        assert [to_half(value) for value in random] == list(random.astype(np.float16).view(np.uint16))
+
+
+def test_rounding_wraps_as_ggmls() -> None:
+    values = np.float32([0.5, 1.5, -2.5, 2.5000002, 4194303, 4194304, 1e9, -1e9, np.inf, -np.inf, np.nan])
+    shifted = (values + np.float32(12582912)).view(np.int32)
+    assert [nearest_int(value) for value in values] == list((shifted & 0x7FFFFF) - 0x400000)
+
+
+WIDE = Shape(hidden=1024, ffn=1120, layers=1, heads=8, kv_heads=1, head_dim=128, vocab=1100)
+"""Its matrices are large enough for kernels; rows of 1120 weights do not divide into super-blocks."""
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("wide")
+    write_checkpoint(directory / "model", WIDE)
+    convert(directory / "model", directory / "bf16.gguf", ConvertOptions(types=TypeChoices(type="BF16")))
+    return directory
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "imatrix"])
+@pytest.mark.parametrize("type_", ["Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "IQ4_XS", "IQ4_NL"])
+def test_a_file_of_large_tensors_is_the_one_llama_quantize_makes(
+    wide: Path, type_: str, weighted: bool, tmp_path: Path
+) -> None:
+    ours, theirs = tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
+    entries, path = {}, None
+    if weighted:
+        path = wide / "imatrix.dat"
+        entries = write_imatrix(path, wide / "bf16.gguf")
+    convert(wide / "model", ours, ConvertOptions(types=TypeChoices(type=type_, imatrix=path)))
+    llama_quantize(wide / "bf16.gguf", theirs, FILE_TYPES[type_].id, imatrix=entries or None)
+    assert tensors_of(ours) == tensors_of(theirs)
+
+
+def write_imatrix(path: Path, model: Path) -> dict[str, Floats]:
+    """Importances of every matrix's columns in the older form, with one call an entry."""
+    columns = {tensor.name: int(tensor.shape[0]) for tensor in GGUFReader(model).tensors if len(tensor.shape) > 1}
+    with path.open("wb") as file:
+        file.write(np.int32(len(columns)).tobytes())
+        for name, n in columns.items():
+            file.write(np.int32(len(name)).tobytes() + name.encode() + np.int32([1, n]).tobytes())
+            file.write(importance(n, n).tobytes())
+        file.write(np.int32([1, 4]).tobytes() + b"text")
+    return dict(Imatrix.read(path).entries)

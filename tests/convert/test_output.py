@@ -1,0 +1,167 @@
+"""Output appears complete or not at all: what exists, what links to the source, what stops half-way."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from checkpoints import write_checkpoint
+from damage import SHARD, SMALL, choose, copied, files_below, refusal, says, set_weights
+
+from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan, TypeChoices, convert
+from glm_gguf.errors import GlmGgufError, OutputError, RequestError
+
+FORCE = ConvertOptions(types=TypeChoices(type="Q8_0"), force=True, threads=2)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("good") / "model", SMALL)
+
+
+@pytest.fixture
+def source(good: Path, tmp_path: Path) -> Path:
+    return copied(good, tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["model.bin", "result", "model.gguf.tmp", "gguf", ".gguf"])
+def test_an_output_that_is_no_gguf_is_refused(name: str, source: Path) -> None:
+    says(refusal(source, out=source.parent / name, kind=RequestError), "--out", repr(name), ".gguf")
+
+
+def test_an_output_in_a_missing_directory_is_refused(source: Path) -> None:
+    out = source.parent / "nowhere" / "out.gguf"
+    says(refusal(source, out=out, kind=OutputError), str(out.parent), "no such directory")
+
+
+def test_an_output_below_a_file_is_refused(source: Path) -> None:
+    says(refusal(source, out=source / SHARD / "out.gguf", kind=OutputError), str(source / SHARD))
+
+
+def test_an_output_whose_name_is_too_long_is_refused(source: Path) -> None:
+    says(refusal(source, out=source.parent / ("x" * 300 + ".gguf"), kind=OutputError), "too long")
+
+
+def test_an_existing_output_is_kept_without_force(source: Path) -> None:
+    out = source.parent / "out.gguf"
+    out.write_bytes(b"kept")
+    says(refusal(source, kind=OutputError), str(out), "exists", "--force")
+
+
+def test_an_existing_output_is_replaced_with_force(source: Path) -> None:
+    out = source.parent / "out.gguf"
+    out.write_bytes(b"replaced")
+    assert convert(source, out, FORCE) == (out,)
+    assert out.read_bytes()[:4] == b"GGUF"
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_a_directory_where_the_output_should_go_is_refused(force: bool, source: Path) -> None:
+    options = ConvertOptions(types=TypeChoices(type="Q8_0"), force=force)
+    out = Conversion.prepare(source, source.parent, options).paths[0]
+    out.mkdir()
+    says(refusal(source, options, out=source.parent, kind=OutputError), str(out))
+
+
+def test_one_existing_part_of_a_split_is_enough_to_refuse(source: Path) -> None:
+    options = ConvertOptions(types=TypeChoices(type="Q8_0"), split_max_bytes=30_000)
+    paths = Conversion.prepare(source, source.parent / "out.gguf", options).paths
+    assert len(paths) > 2
+    paths[-1].write_bytes(b"kept")
+    says(refusal(source, options, kind=OutputError), str(paths[-1]), "exists")
+
+
+def link(kind: str, out: Path, target: Path) -> Path:
+    if kind == "same":
+        return target
+    if kind == "hard":
+        out.hardlink_to(target)
+    else:
+        out.symlink_to(target if kind == "symbolic" else os.path.relpath(target, out.parent))
+    return out
+
+
+@pytest.mark.parametrize("kind", ["same", "symbolic", "relative", "hard"])
+@pytest.mark.parametrize("force", [True, False])
+def test_no_file_of_the_source_is_ever_written(force: bool, kind: str, source: Path) -> None:
+    target = source / SHARD
+    if kind == "same":
+        target = target.rename(source / "model.gguf")  # an earlier conversion, kept in the checkpoint's directory
+        target.write_bytes(b"GGUF, an earlier one")
+        (source / SHARD).write_bytes((source / "config.json").read_bytes())
+    out = link(kind, source.parent / "out.gguf", target)
+    line = refusal(source, FORCE if force else choose(), out=out)
+    says(line, str(out) if kind != "same" else str(source))
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard"])
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", SHARD])
+def test_a_link_to_a_file_of_the_source_is_refused_in_spite_of_force(name: str, kind: str, source: Path) -> None:
+    out = link(kind, source.parent / "out.gguf", source / name)
+    says(refusal(source, FORCE, kind=OutputError), str(out), "an input")
+
+
+def test_an_output_in_the_source_directory_is_fine(source: Path) -> None:
+    convert(source, source / "out.gguf", choose())
+    convert(source, source / "other.gguf", choose())
+
+
+def test_a_link_that_leads_nowhere_is_replaced(source: Path) -> None:
+    out = source.parent / "out.gguf"
+    out.symlink_to(source.parent / "nowhere")
+    convert(source, out, choose())
+    assert not out.is_symlink()
+    assert not (source.parent / "nowhere").exists()
+
+
+def test_what_a_killed_conversion_left_is_replaced(source: Path) -> None:
+    (source.parent / "out.gguf.part").write_bytes(b"half a file")
+    convert(source, source.parent / "out.gguf", choose())
+    assert sorted(path.name for path in source.parent.iterdir()) == ["model", "out.gguf"]
+
+
+def test_a_partial_file_that_links_elsewhere_is_not_written_through(source: Path) -> None:
+    (source.parent / "precious").write_bytes(b"kept")
+    (source.parent / "out.gguf.part").symlink_to(source.parent / "precious")
+    convert(source, source.parent / "out.gguf", choose())
+    assert (source.parent / "precious").read_bytes() == b"kept"
+
+
+def test_a_directory_in_place_of_the_partial_file_is_told(source: Path) -> None:
+    (source.parent / "out.gguf.part").mkdir()
+    says(refusal(source, kind=OutputError), "out.gguf.part")
+
+
+class Stops:
+    """Progress that ends the conversion after some tensors."""
+
+    def __init__(self, error: BaseException, after: int) -> None:
+        self._error, self._left = error, after
+
+    def started(self, tensor: TensorPlan) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise self._error
+
+    def wrote(self, n_bytes: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize("after", [0, 1, 12, 22])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), BrokenPipeError(), SystemExit(143), ValueError()], ids=repr)
+@pytest.mark.parametrize("split", [None, 30_000], ids=["single", "split"])
+def test_whatever_stops_a_conversion_nothing_is_left(
+    split: int | None, error: BaseException, after: int, source: Path
+) -> None:
+    (source.parent / "out.gguf").write_bytes(b"kept")
+    before = files_below(source.parent)
+    options = ConvertOptions(types=TypeChoices(type="Q8_0"), split_max_bytes=split, force=True)
+    with pytest.raises(type(error)):
+        convert(source, source.parent / "out.gguf", options, Stops(error, after))
+    assert files_below(source.parent) == before
+
+
+def test_an_error_in_the_last_tensor_leaves_nothing(source: Path) -> None:
+    set_weights(source / SHARD, "model.layers.1.post_mlp_layernorm.weight", {(0,): float("inf")})
+    says(refusal(source, kind=GlmGgufError), "model.layers.1.post_mlp_layernorm.weight[0] is inf")

@@ -1,0 +1,97 @@
+"""Random prompts with common beginnings, and answers collected from a scheduler or an engine."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from glm_gguf.engine.constraint_protocol import Constraint
+from glm_gguf.engine.context import Context
+from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed, Started
+from glm_gguf.engine.model_handle import ModelHandle
+from glm_gguf.engine.options import CacheType, EngineOptions
+from glm_gguf.engine.request import Request, Ticket
+from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.engine.scheduler import Scheduler
+
+EXACT = EngineOptions(threads=1, n_ctx=2048, cache_type_k=CacheType.F32, cache_type_v=CacheType.F32)
+"""Nothing is rounded in the cache, so that batches of any shape give nearly the same logits."""
+GREEDY = SamplingParams(temperature=0, max_tokens=24, ignore_eos=True)
+QUESTIONS = ("What is the weather in Paris?", "北京和上海的空气质量怎么样？", "What is 37 plus 58?", "Tell me a joke.")
+
+
+@dataclass
+class Reply:
+    """What was delivered for one request."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> list[int]:
+        return [item.token_id for item in self.deliveries if isinstance(item, Drawn)]
+
+    @property
+    def cached(self) -> int:
+        return next(item.cached_tokens for item in self.deliveries if isinstance(item, Started))
+
+    @property
+    def end(self) -> Delivery:
+        return self.deliveries[-1]
+
+    @property
+    def done(self) -> bool:
+        return bool(self.deliveries) and isinstance(self.end, Ended | Failed)
+
+
+class Bench:
+    """A scheduler driven step by step, without a thread."""
+
+    def __init__(self, model: ModelHandle, options: EngineOptions) -> None:
+        self.model = model
+        self.context = Context(model, options)
+        self.scheduler = Scheduler(self.context, model.vocabulary, options)
+
+    def ask(
+        self, prompt: Sequence[int], sampling: SamplingParams = GREEDY, constraint: Constraint | None = None
+    ) -> tuple[Reply, Ticket]:
+        reply = Reply()
+        ticket = Ticket(Request(tuple(prompt), sampling, constraint), reply.deliveries.append)
+        self.scheduler.add(ticket)
+        return reply, ticket
+
+    def run(self) -> None:
+        while self.scheduler.busy:
+            self.scheduler.step()
+
+    def answer(
+        self, prompt: Sequence[int], sampling: SamplingParams = GREEDY, constraint: Constraint | None = None
+    ) -> Reply:
+        reply, _ = self.ask(prompt, sampling, constraint)
+        self.run()
+        return reply
+
+    def cells_in_use(self) -> int:
+        """What llama.cpp itself finds, over all sequences that it tells apart."""
+        return sum(self.context.length(sequence) for sequence in range(256))
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.scheduler.fail_all("the test is over")
+        self.context.close()
+
+
+def random_prompts(model: ModelHandle, count: int, seed: int) -> list[list[int]]:
+    """Prompts of 8 to 300 tokens; most begin as another does."""
+    generator = random.Random(seed)
+    vocabulary = model.vocabulary
+    system = vocabulary.parsed_ids("[gMASK]<sop><|system|>\nYou are a helpful assistant that knows some tools.")
+    prompts: list[list[int]] = []
+    for _ in range(count):
+        beginning = generator.choice([*prompts, system, system])
+        beginning = beginning[: generator.randint(4, len(beginning))]
+        question = " ".join(generator.choices(QUESTIONS, k=generator.randint(1, 5)))
+        prompts.append([*beginning, *vocabulary.parsed_ids(f"<|user|>\n{question}<|assistant|>")][-300:])
+    return prompts

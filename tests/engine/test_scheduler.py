@@ -1,0 +1,191 @@
+"""Many answers at once are each what they would be alone, and what they used is given back."""
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from engine.conversations import EXACT, GREEDY, Bench, Reply, random_prompts
+
+from glm_gguf.engine.delivery import Ended, Failed
+from glm_gguf.engine.model_handle import ModelHandle
+from glm_gguf.engine.request import Request, Ticket
+from glm_gguf.engine.sampling import SamplingParams
+
+
+@pytest.fixture
+def bench(exact_model: ModelHandle) -> Iterator[Bench]:
+    with Bench(exact_model, EXACT) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def prompts(exact_model: ModelHandle) -> list[list[int]]:
+    return random_prompts(exact_model, 32, seed=1)
+
+
+@pytest.fixture(scope="module")
+def alone(exact_model: ModelHandle, prompts: list[list[int]]) -> list[list[int]]:
+    """Every answer from an empty cache."""
+    answers = []
+    with Bench(exact_model, EXACT) as bench:
+        for prompt in prompts:
+            answers.append(bench.answer(prompt).tokens)
+            bench.scheduler.cache.clear()
+    return answers
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("n_ctx", [2048, 512], ids=["room for all", "scarce room"])
+def test_many_at_once_are_each_as_alone(
+    exact_model: ModelHandle, prompts: list[list[int]], alone: list[list[int]], seed: int, n_ctx: int
+) -> None:
+    generator = random.Random(seed)
+    waiting = list(enumerate(prompts))
+    generator.shuffle(waiting)
+    replies: dict[int, Reply] = {}
+    cancelled: dict[int, Reply] = {}
+    with Bench(exact_model, replace(EXACT, n_ctx=n_ctx, n_parallel=6, n_batch=128, n_chunk=48)) as bench:
+        tickets = []
+        while waiting or bench.scheduler.busy:
+            for _ in range(min(len(waiting), generator.choice([0, 0, 0, 1, 1, 4]))):
+                index, prompt = waiting.pop()
+                reply, ticket = bench.ask(prompt)
+                replies[index] = reply
+                tickets.append((index, ticket))
+            if tickets and generator.random() < 0.05:
+                index, ticket = tickets.pop(generator.randrange(len(tickets)))
+                ticket.cancelled = True
+                cancelled[index] = replies.pop(index, None) or cancelled[index]
+            bench.scheduler.step()
+        for index, reply in replies.items():
+            assert reply.tokens == alone[index]
+        for index, reply in cancelled.items():
+            assert reply.tokens == alone[index][: len(reply.tokens)]
+        assert bench.scheduler.cache.used <= n_ctx
+        bench.scheduler.cache.clear()
+        assert bench.scheduler.cache.used == bench.cells_in_use() == 0
+
+
+def test_the_books_agree_with_llama_cpp(bench: Bench, prompts: list[list[int]]) -> None:
+    for prompt in prompts[:8]:
+        bench.ask(prompt)
+    while bench.scheduler.busy:
+        bench.scheduler.step()
+        for prefix in bench.scheduler.cache.prefixes:
+            assert bench.context.length(prefix.sequence) == len(prefix.tokens) == len(prefix.cells)
+
+
+def test_a_second_turn_computes_only_what_is_new(bench: Bench) -> None:
+    history = [7 + index % 200 for index in range(2000 - 40)]
+    first = bench.answer(history)
+    assert first.cached == 0
+    steps, second_prompt = bench.scheduler.steps, [*history, *first.tokens, 5, 6, 7]
+    second = bench.answer(second_prompt, replace(GREEDY, max_tokens=1))
+    assert second.cached == len(history) + len(first.tokens) - 1
+    assert bench.scheduler.steps == steps + 1
+
+
+def test_equal_prompts_at_once_are_computed_once(bench: Bench, prompts: list[list[int]]) -> None:
+    prompt = max(prompts, key=len)
+    replies = [bench.ask(prompt)[0] for _ in range(4)]
+    bench.run()
+    assert [reply.cached for reply in replies] == [0, *[len(prompt) - 1] * 3]
+    assert len({tuple(reply.tokens) for reply in replies}) == 1
+
+
+def test_a_long_prompt_does_not_stall_who_is_being_answered(exact_model: ModelHandle) -> None:
+    with Bench(exact_model, replace(EXACT, n_batch=256, n_chunk=64)) as bench:
+        writing, _ = bench.ask([5, 6, 7], replace(GREEDY, max_tokens=200))
+        bench.scheduler.step()
+        reading, _ = bench.ask([9] * 1000)
+        for _ in range(10):
+            before = len(writing.tokens)
+            bench.scheduler.step()
+            assert len(writing.tokens) == before + 1
+        assert not reading.tokens
+
+
+def test_a_short_prompt_is_not_held_up_by_a_long_one(exact_model: ModelHandle) -> None:
+    with Bench(exact_model, replace(EXACT, n_batch=256, n_chunk=64)) as bench:
+        long, _ = bench.ask([9] * 1500)
+        bench.scheduler.step()
+        short, _ = bench.ask([5, 6, 7] * 9)
+        bench.scheduler.step()
+        assert short.tokens
+        assert not long.tokens
+
+
+def test_who_came_first_is_served_first(exact_model: ModelHandle) -> None:
+    with Bench(exact_model, replace(EXACT, n_parallel=2)) as bench:
+        replies = [bench.ask([index + 3] * 20)[0] for index in range(6)]
+        finished: list[int] = []
+        while bench.scheduler.busy:
+            bench.scheduler.step()
+            finished += [index for index, reply in enumerate(replies) if reply.done and index not in finished]
+        assert finished == list(range(6))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4], ids=["in line", "while it is read", "while it is written"])
+def test_a_cancelled_answer_frees_its_cells_at_the_next_step(bench: Bench, steps: int) -> None:
+    reply, ticket = bench.ask([9] * 1000)
+    for _ in range(steps):
+        bench.scheduler.step()
+    ticket.cancelled = True
+    bench.scheduler.step()
+    assert reply.done
+    assert not bench.scheduler.busy
+    bench.scheduler.cache.clear()
+    assert bench.cells_in_use() == 0
+
+
+def test_an_aborted_batch_is_computed_again(bench: Bench, prompts: list[list[int]], alone: list[list[int]]) -> None:
+    reply, _ = bench.ask(prompts[3])
+    while bench.scheduler.busy:
+        bench.context.abort()
+        bench.scheduler.step()
+        bench.scheduler.step()
+    assert reply.tokens == alone[3]
+
+
+def test_time_runs_out_in_line_and_while_it_is_written(bench: Bench) -> None:
+    reply = Reply()
+    late = Request((5, 6, 7), GREEDY, deadline=time.monotonic() - 1)
+    bench.scheduler.add(Ticket(late, reply.deliveries.append))
+    bench.run()
+    assert reply.deliveries == [Ended("timeout")]
+
+
+def test_what_is_least_recently_used_goes_first(exact_model: ModelHandle) -> None:
+    with Bench(exact_model, replace(EXACT, n_ctx=512)) as bench:
+        prompts = {name: [token] * 150 for name, token in (("a", 3), ("b", 4), ("c", 5))}
+        for name in "aba":
+            bench.answer(prompts[name])
+        bench.answer(prompts["c"] * 2)
+        assert bench.answer(prompts["a"]).cached == 149
+        assert bench.answer(prompts["b"]).cached == 0
+
+
+def test_a_full_context_ends_the_answer(exact_model: ModelHandle) -> None:
+    with Bench(exact_model, replace(EXACT, n_ctx=256)) as bench:
+        reply = bench.answer([9] * 200, replace(GREEDY, max_tokens=None))
+        assert len(reply.tokens) == 256 - 200 + 1
+        assert reply.end == Ended("length")
+
+
+def test_many_short_requests_leave_nothing_behind(bench: Bench) -> None:
+    for index in range(300):
+        bench.answer([3 + index % 100, 5 + index % 7, 9], SamplingParams(temperature=0, max_tokens=1))
+    assert len(bench.scheduler.cache.prefixes) <= 256
+    assert bench.scheduler.cache.used <= 300 * 3
+    bench.scheduler.cache.clear()
+    assert bench.cells_in_use() == bench.scheduler.cache.used == 0
+
+
+def test_an_unknown_token_in_the_bias_fails_this_request_alone(bench: Bench) -> None:
+    good, _ = bench.ask([5, 6, 7])
+    bad, _ = bench.ask([5, 6, 7], replace(GREEDY, logit_bias={10**6: 1.0}))
+    bench.run()
+    assert isinstance(bad.end, Failed)
+    assert good.end == Ended("length")

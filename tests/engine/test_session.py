@@ -1,0 +1,130 @@
+"""Saved prefixes come back in another run; what does not fit is refused with its reason."""
+
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from glm_gguf import GLM, EngineOptions, SamplingParams
+from glm_gguf.engine.options import CacheType
+from glm_gguf.engine.session_file import SavedPrefix, read_session, write_session
+from glm_gguf.errors import EngineError, GlmGgufError, OutputError
+
+OPTIONS = EngineOptions(threads=1, n_ctx=1024)
+SHORT = SamplingParams(temperature=0, max_tokens=8)
+SYSTEM = [{"role": "system", "content": "You are a helpful assistant. " * 20}]
+HELLO = [*SYSTEM, {"role": "user", "content": "Hello"}]
+
+
+def get_weather(city: str) -> str:
+    """Tell the weather of a city."""
+    return city
+
+
+@pytest.fixture
+def saved(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> Path:
+    """System message and a tool."""
+    path = tmp_path / "s.session"
+    with GLM(tiny_gguf("Q8_0"), options=OPTIONS) as glm:
+        glm.save_session(path, SYSTEM, [get_weather])
+    return path
+
+
+def test_a_restart_computes_nothing_of_what_was_saved(tiny_gguf: Callable[[str], Path], saved: Path) -> None:
+    with GLM(tiny_gguf("Q8_0"), options=OPTIONS) as glm:
+        fresh = glm.chat(HELLO, [get_weather], SHORT)
+    with GLM(tiny_gguf("Q8_0"), session=saved, options=OPTIONS) as glm:
+        assert glm.session_refused is None
+        again = glm.chat(HELLO, [get_weather], SHORT)
+        asked = len(glm.tokenize("\nHello")) + 2  # <|user|> and <|assistant|>
+        assert again.usage.cached_tokens == again.usage.prompt_tokens - asked
+    assert again.content == fresh.content
+    assert fresh.usage.cached_tokens == 0
+
+
+def test_everything_held_can_be_saved(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    path = tmp_path / "all.session"
+    with GLM(tiny_gguf("Q8_0"), options=OPTIONS) as glm:
+        first = glm.chat(HELLO, sampling=SHORT)
+        glm.chat([{"role": "user", "content": "你好"}], sampling=SHORT)
+        glm.save_session(path)
+    with GLM(tiny_gguf("Q8_0"), session=path, options=OPTIONS) as glm:
+        assert glm.chat(HELLO, sampling=SHORT).usage.cached_tokens == first.usage.prompt_tokens - 1
+
+
+def test_a_missing_session_is_none(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    with GLM(tiny_gguf("Q8_0"), session=tmp_path / "none", options=OPTIONS) as glm:
+        assert glm.session_refused is None
+
+
+def refusal(model: Path, session: Path, options: EngineOptions) -> str:
+    with GLM(model, session=session, options=options) as glm:
+        result = glm.chat(HELLO, [get_weather], SHORT)
+        assert result.usage.cached_tokens == 0
+        glm.save_session(session, SYSTEM, [get_weather])  # rebuilt
+        refused = str(glm.session_refused)
+    with GLM(model, session=session, options=options) as glm:
+        assert glm.session_refused is None
+        assert glm.chat(HELLO, [get_weather], SHORT).usage.cached_tokens > 100
+    return refused
+
+
+def test_a_session_of_another_model_is_refused(tiny_gguf: Callable[[str], Path], saved: Path) -> None:
+    assert "another model" in refusal(tiny_gguf("Q4_0"), saved, OPTIONS)
+
+
+def test_a_session_of_other_settings_is_refused(tiny_gguf: Callable[[str], Path], saved: Path) -> None:
+    assert "other settings" in refusal(tiny_gguf("Q8_0"), saved, replace(OPTIONS, cache_type_k=CacheType.Q8_0))
+
+
+def cut(data: bytes) -> bytes:
+    return data[:-100]
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:-100] + bytes([data[-100] ^ 1]) + data[-99:]
+
+
+def other_version(data: bytes) -> bytes:
+    return data[:8] + struct.pack("<I", 99) + data[12:]
+
+
+def long_header(data: bytes) -> bytes:
+    return data[:12] + struct.pack("<I", 2**31) + data[16:]
+
+
+def no_header(data: bytes) -> bytes:
+    return data[:16] + b"[" * 20 + data[36:]
+
+
+@pytest.mark.parametrize(
+    "damage", [cut, flipped, other_version, long_header, no_header, lambda data: b"", lambda data: b"GGUF" + data]
+)
+def test_a_damaged_session_is_refused(
+    tiny_gguf: Callable[[str], Path], saved: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    saved.write_bytes(damage(saved.read_bytes()))
+    assert refusal(tiny_gguf("Q8_0"), saved, OPTIONS)
+
+
+def test_lengths_that_lie_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    write_session(path, "f", [SavedPrefix((1, 2), b"state")])
+    assert read_session(path, "f") == (SavedPrefix((1, 2), b"state"),)
+    for old, new in ((b"[[2, 5]]", b"[[9, 5]]"), (b"[[2, 5]]", b"[[2,-5]]"), (b"[[2, 5]]", b"[[[],5]]")):
+        (tmp_path / "t").write_bytes(path.read_bytes().replace(old, new))
+        with pytest.raises(EngineError, match="damaged"):
+            read_session(tmp_path / "t", "f")
+
+
+def test_a_session_that_cannot_be_written_leaves_nothing(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    with GLM(tiny_gguf("Q8_0"), options=OPTIONS) as glm:
+        with pytest.raises(OutputError):
+            glm.save_session(tmp_path / "no such folder" / "s", SYSTEM)
+        with pytest.raises(OutputError):
+            glm.save_session(tmp_path, SYSTEM)
+        with pytest.raises(GlmGgufError):
+            glm.save_session(tmp_path / "s", [{"role": "system", "content": "word " * 3000}])
+    assert list(tmp_path.iterdir()) == []

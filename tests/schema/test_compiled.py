@@ -1,0 +1,174 @@
+"""Schemas become grammars that take what is valid; what no grammar enforces, the check refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from typing import Any
+
+import pytest
+from llguidance import LLMatcher
+
+from glm_gguf.errors import RequestError
+from glm_gguf.schema.compiled import CompiledSchema, compile_schema
+from glm_gguf.schema.patterns import byte_tokenizer
+
+
+def takes(compiled: CompiledSchema, text: str) -> bool:
+    """Walk a text through the grammar."""
+    grammar = LLMatcher.grammar_from_json_schema(compiled.grammar)
+    matcher = LLMatcher(byte_tokenizer(), grammar, log_level=0)
+    written = list(text.encode())
+    return matcher.try_consume_tokens(written) == len(written) and matcher.is_accepting()
+
+
+def accepts(compiled: CompiledSchema, value: Any) -> bool:
+    return takes(compiled, json.dumps(value, ensure_ascii=False)) and compiled.problem(value) is None
+
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}, "tags": {"type": "array"}},
+    "required": ["age"],
+}
+TREE = {
+    "$defs": {"node": {"type": "object", "properties": {"v": {"type": "integer"}, "next": {"$ref": "#/$defs/node"}}}},
+    "$ref": "#/$defs/node",
+}
+OLD = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "definitions": {"a": {"type": "string"}},
+    "properties": {"x": {"$ref": "#/definitions/a", "minLength": 5}},
+}
+PAIR = {"type": "object", "properties": {"a": {}, "b": {}}, "minProperties": 2}
+EXACT: dict[str, tuple[Any, list[Any], list[Any]]] = {
+    "any value": (True, [1, "x", None, [1, {}]], []),
+    "declared order": (PERSON, [{"name": "x", "age": 3}, {"age": 3, "tags": [1]}], [{"name": "x"}]),
+    "enum": ({"enum": ["a", 1, None, {"b": 2}]}, ["a", 1, None, {"b": 2}], ["b", 2]),
+    "const null": ({"const": None}, [None], [0]),
+    "anyOf": ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, ["a", 1], [1.5, []]),
+    "recursion": (TREE, [{"v": 1, "next": {"next": {"v": 2}}}], [{"v": "x"}]),
+    "old exclusive bounds": ({"type": "integer", "minimum": 3, "exclusiveMinimum": True}, [4], [3]),
+    "type any": ({"type": "any"}, [1, "x"], []),
+    "a draft 3 required": ({"type": "object", "properties": {"a": {"required": True}}}, [{"a": 1}, {}], [1]),
+    "an unknown format": ({"type": "string", "format": "colour"}, ["x"], [1]),
+    "a format": ({"type": "string", "format": "date"}, ["2025-04-14"], ["14.4.2025"]),
+    "a pattern": ({"type": "string", "pattern": "^[a-z]+$"}, ["abc"], ["ABC"]),
+    "annotations": ({"title": "t", "description": "d", "default": 1, "examples": [1], "type": "integer"}, [1], ["x"]),
+    "a property called like a keyword": ({"properties": {"type": {"const": 1}}}, [{"type": 1}], [{"type": "x"}]),
+    "multipleOf": ({"type": "integer", "multipleOf": 5}, [10], [11]),
+    "a reference beside keywords in draft 7": (
+        OLD,
+        [{"x": "a"}],
+        [{"x": 1}],
+    ),
+}  # fmt: skip
+CHECKED: dict[str, tuple[Any, list[Any], list[Any]]] = {
+    "nothing": (False, [], [1, None]),
+    "not": ({"not": {"type": "string"}}, [1], ["x"]),
+    "if": ({"if": {"type": "string"}, "then": {"minLength": 2}}, ["ab", 1], ["a"]),
+    "uniqueItems": ({"type": "array", "uniqueItems": True}, [[1, 2]], [[1, 1]]),
+    "contains": ({"contains": {"const": 1}}, [[1, 2]], [[2]]),
+    "oneOf": ({"oneOf": [{"type": "number"}, {"type": "integer"}]}, [1.5], [1]),
+    "propertyNames": ({"propertyNames": {"maxLength": 1}}, [{"a": 1}], [{"ab": 1}]),
+    "dependentRequired": ({"dependentRequired": {"a": ["b"]}}, [{"a": 1, "b": 2}, {}], [{"a": 1}]),
+    "minProperties": (PAIR, [{"a": 1, "b": 2}, {"a": 1, "c": 2}], [{"a": 1}]),
+    "look-ahead": ({"type": "string", "pattern": "^(?!a)b?"}, ["b"], ["ab"]),
+    "overlapping patterns": (
+        {"patternProperties": {"^a": {"type": "integer"}, "b$": {"minimum": 3}}, "additionalProperties": False},
+        [{"ab": 3}, {"a": 1}],
+        [{"ab": 1}, {"c": 1}],
+    ),
+    "a format that only the check knows": ({"type": "string", "format": "regex"}, ["a+"], ["("]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("schema", "valid", "invalid"), EXACT.values(), ids=EXACT)
+def test_a_grammar_enforces_it_alone(schema: Any, valid: list[Any], invalid: list[Any]) -> None:
+    compiled = compile_schema(schema, strict=True)
+    assert compiled.exact
+    assert all(accepts(compiled, value) for value in valid)
+    assert not any(takes(compiled, json.dumps(value)) for value in invalid)
+
+
+@pytest.mark.parametrize(("schema", "valid", "invalid"), CHECKED.values(), ids=CHECKED)
+def test_the_check_refuses_what_the_grammar_takes(schema: Any, valid: list[Any], invalid: list[Any]) -> None:
+    compiled = compile_schema(schema)
+    assert not compiled.exact
+    assert all(accepts(compiled, value) for value in valid)
+    assert all(compiled.problem(value) for value in invalid)
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        ({"properties": {"a": {"items": {"not": {}}}}}, "schema/properties/a/items/not"),
+        ({"anyOf": [{}, {"uniqueItems": True}]}, "schema/anyOf/1/uniqueItems"),
+        ({"properties": {"a/b~c": {"pattern": "(?=x)"}}}, "schema/properties/a~1b~0c/pattern"),
+        ({"type": "string", "format": "regex"}, "schema/format"),
+    ],
+)
+def test_strict_refuses_with_the_path(schema: Any, path: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        compile_schema(schema, strict=True)
+    assert caught.value.where == path
+
+
+def test_separators_are_glms_own() -> None:
+    compiled = compile_schema(PERSON)
+    assert takes(compiled, '{"name": "x", "age": 3}')
+    for text in ('{"name":"x","age":3}', '{ "age": 3}', '{"age": 3 }', '{\n"age": 3}', '{"age":  3}'):
+        assert not takes(compiled, text)
+
+
+def nested(levels: int) -> Any:
+    schema: Any = {"type": "string"}
+    for _ in range(levels):
+        schema = {"properties": {"a": schema}}
+    return schema
+
+
+HOSTILE = {
+    "deep": nested(20_000),
+    "ten megabytes": {"properties": {f"key{number}": {"description": "x" * 90} for number in range(90_000)}},
+    "a huge enum": {"enum": [f"value {number}" for number in range(200_000)]},
+    "nested repetition": {"type": "string", "pattern": "((((a{50}){50}){50}){50})"},
+    "a huge pattern": {"type": "string", "pattern": "|".join(f"word{number}" for number in range(50_000))},
+    "no end of items": {"type": "array", "minItems": 10**9},
+    "no JSON": {"enum": [object()]},
+    "keys that are no text": {"properties": {1: {}}},
+}
+
+
+@pytest.mark.parametrize("schema", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_schemas_are_refused_at_once(schema: Any) -> None:
+    start = time.perf_counter()
+    with pytest.raises(RequestError):
+        compile_schema(schema)
+    assert time.perf_counter() - start < 2
+
+
+TWICE = {f"d{level}": {"allOf": [{"$ref": f"#/$defs/d{level + 1}"}] * 2} for level in range(30)}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$defs": TWICE | {"d30": {"not": {}}}, "$ref": "#/$defs/d0"},
+        {"$ref": "#"},
+        {"type": "string", "pattern": "^(a+)+(?!b)$"},
+    ],
+    ids=["exponential references", "a loop", "an exponential pattern"],
+)
+def test_a_check_that_would_not_end_is_refused(schema: Any) -> None:
+    start = time.perf_counter()
+    with contextlib.suppress(RequestError):
+        compile_schema(schema).check.problem("a" * 60 + "!")
+    assert time.perf_counter() - start < 2
+
+
+def test_references_into_the_network_are_not_followed() -> None:
+    compiled = compile_schema({"$ref": "http://localhost:1/x.json"})
+    with pytest.raises(RequestError, match="leads nowhere"):
+        compiled.problem(1)
