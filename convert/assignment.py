@@ -84,7 +84,8 @@ class Assigner:
     imatrix: bool
 
     def assign(self, shapes: Shapes) -> dict[str, Type]:
-        """The type of every tensor; vectors keep F32. Raises RequestError where a forced type does not fit."""
+        """The type of every tensor; vectors keep F32. Raises RequestError for a choice that fits or changes nothing."""
+        self._check_patterns(shapes)
         n_layers = sum(category(name) is Category.ATTN_V for name in shapes)
         tied = "output.weight" not in shapes
         seen: Counter[Category] = Counter()
@@ -92,6 +93,22 @@ class Assigner:
         for name, shape in shapes.items():
             types[name] = self._matrix_type(name, shape[-1], n_layers, tied, seen) if len(shape) > 1 else Type.F32
         return types
+
+    def _check_patterns(self, shapes: Shapes) -> None:
+        """A pattern without effect is a slip; llama.cpp passes over it in silence."""
+        if self.overrides.patterns and self.file.base in UNQUANTISED:
+            raise RequestError(
+                f"{self.file.name} files have no mix to depart from",
+                where="--tensor-type",
+                fix="name a quantised --type and give the rest by pattern",
+            )
+        for pattern, _ in self.overrides.patterns:
+            if not any(pattern.search(name) for name, shape in shapes.items() if len(shape) > 1):
+                raise RequestError(
+                    f"{pattern.pattern!r} is found in the name of no matrix",
+                    where="--tensor-type",
+                    fix="--dry-run lists the names",
+                )
 
     def _matrix_type(self, name: str, n_columns: int, n_layers: int, tied: bool, seen: Counter[Category]) -> Type:
         kind = category(name)

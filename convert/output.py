@@ -7,10 +7,17 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BufferedWriter
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
+from types import ModuleType
 
 from glm_gguf.errors import OutputError, RequestError
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows, which does not let an open file be replaced
+    fcntl = None
 
 SHARD_NAME = "{stem}-{number:05d}-of-{count:05d}.gguf"  # gguf-split's convention
 
@@ -76,8 +83,23 @@ def open_outputs(paths: Sequence[Path]) -> Iterator[list[BufferedWriter]]:
 
 def _created(part: Path) -> BufferedWriter:
     """A new file in place of what a killed conversion left; never through a link to another."""
+    if part.is_file() and not part.is_symlink():
+        with part.open("rb") as left:
+            _lock(left, part)
     part.unlink(missing_ok=True)
-    return part.open("xb")
+    created = part.open("xb")
+    _lock(created, part)
+    return created
+
+
+def _lock(file: BufferedReader | BufferedWriter, part: Path) -> None:
+    """Hold the file for this process as long as it is open; raises OutputError where another one holds it."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError("another conversion is writing this file", where=part, fix="wait for it") from None
 
 
 def _discard(file: BufferedWriter, part: Path) -> None:

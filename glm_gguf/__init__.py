@@ -9,47 +9,66 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from glm_gguf.agent import RunOptions, RunResult
     from glm_gguf.chat.events import (
         ChatResult,
         Event,
         Finish,
         ReasoningDelta,
         TextDelta,
+        TokenLogprob,
         ToolCall,
+        ToolCallCut,
         ToolCallDelta,
         ToolCallStart,
+        Usage,
         collect,
     )
     from glm_gguf.chat.reply import Message, parse_reply
-    from glm_gguf.engine.options import EngineOptions
-    from glm_gguf.engine.sampling import SamplingParams
+    from glm_gguf.engine.options import CacheType, EngineOptions, LoraAdapter
+    from glm_gguf.engine.sampling import Dry, SamplingParams
     from glm_gguf.errors import GlmGgufError
     from glm_gguf.model import GLM
 
 __all__ = [
     "GLM",
+    "CacheType",
     "ChatResult",
+    "Dry",
     "EngineOptions",
     "Event",
     "Finish",
     "GlmGgufError",
+    "LoraAdapter",
     "Message",
     "ReasoningDelta",
+    "RunOptions",
+    "RunResult",
     "SamplingParams",
     "TextDelta",
+    "TokenLogprob",
     "ToolCall",
+    "ToolCallCut",
     "ToolCallDelta",
     "ToolCallStart",
+    "Toolbox",
+    "Usage",
     "collect",
     "parse_reply",
 ]
 
 _HOMES = {
     "GLM": "glm_gguf.model",
+    "CacheType": "glm_gguf.engine.options",
+    "Dry": "glm_gguf.engine.sampling",
     "EngineOptions": "glm_gguf.engine.options",
     "GlmGgufError": "glm_gguf.errors",
+    "LoraAdapter": "glm_gguf.engine.options",
     "Message": "glm_gguf.chat.reply",
+    "RunOptions": "glm_gguf.agent",
+    "RunResult": "glm_gguf.agent",
     "SamplingParams": "glm_gguf.engine.sampling",
+    "Toolbox": "glm_gguf.chat.tools",
     "parse_reply": "glm_gguf.chat.reply",
 }
 """Name → module it lives in; what is not listed lives with the events."""

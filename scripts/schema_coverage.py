@@ -2,8 +2,8 @@
 
 DIR holds files {"schema": …, "tests": [{"data": …, "valid": bool}]}. A schema passes where it compiles, every valid
 instance is accepted and every invalid one refused: by the grammar, which walks the instance's text byte by byte, or,
-for ours, by the check of the finished value. JSON objects have no order, grammars do: an instance is written as it
-stands, then in the order of the schema's declarations, then with required properties first; one accepted is enough.
+for ours, by the check of the finished value. JSON objects have no order, grammars do: an instance
+counts as accepted where the grammar takes it in some order of its keys, found by asking the grammar.
 Either side runs in a process of its own, because llama.cpp's grammars can crash it.
 """
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-from collections.abc import Callable, Iterator
-from itertools import permutations
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scripts.schema_walk import Search, Walker, declared_ranks, written
+
 Judge = Callable[[Any, list[dict[str, Any]]], dict[str, Any]]
-Accepts = Callable[[str], bool]
 
 CHECKPOINT = Path(__file__).resolve().parent.parent / "glm_gguf" / "demo" / "checkpoint"
 
@@ -25,18 +25,94 @@ def vocabulary_file(directory: Path) -> Path:
     return path
 
 
-def judged(accepts: Accepts, schema: Any, tests: list[dict[str, Any]], check: Callable[[Any], bool]) -> dict[str, Any]:
+def judged(walker: Walker, schema: Any, tests: list[dict[str, Any]], check: Callable[[Any], bool]) -> dict[str, Any]:
     """Hold every instance against a grammar and, behind it, a check."""
     wrong, as_written = [], True
+    ranks = declared_ranks(schema)
+    start = walker.mark()
     for number, test in enumerate(tests):
-        texts = writings(test["data"], schema)
-        first = next(texts)
-        at_once = accepts(first)
+        walker.back(start)
+        at_once = walker.take(written(test["data"])) and walker.complete()
         as_written = as_written and (at_once or not test["valid"])
-        accepted = (at_once or any(map(accepts, texts))) and check(test["data"])
+        walker.back(start)
+        accepted = (at_once or Search(walker, ranks).takes(test["data"])) and check(test["data"])
         if accepted != test["valid"]:
-            wrong.append(f"test {number}: {'refused' if test['valid'] else 'accepted'} {first[:100]}")
+            wrong.append(f"test {number}: {'refused' if test['valid'] else 'accepted'} {written(test['data'])[:100]}")
     return {"compiled": True, "passed": not wrong, "as_written": as_written and not wrong, "wrong": wrong}
+
+
+class OurWalker:
+    """A matcher of llguidance's over bytes."""
+
+    def __init__(self, matcher: Any) -> None:
+        self._matcher = matcher
+        self._count = 0
+
+    def take(self, text: str) -> bool:
+        written = list(text.encode("utf-8", "replace"))
+        taken = self._matcher.try_consume_tokens(written)
+        self._count += taken
+        if taken < len(written):
+            self.back(self._count - taken)
+        return taken == len(written)
+
+    def mark(self) -> int:
+        return self._count
+
+    def back(self, mark: int) -> None:
+        if mark < self._count and not self._matcher.rollback(self._count - mark):
+            raise RuntimeError(self._matcher.get_error())
+        self._count = mark
+
+    def complete(self) -> bool:
+        return bool(self._matcher.is_accepting())
+
+
+class TheirWalker:
+    """A grammar sampler of llama.cpp's; a place is a copy of it."""
+
+    def __init__(self, lib: Any, vocab: Any, sampler: Any) -> None:
+        self._lib = lib
+        self._vocab = vocab
+        self._sampler = sampler
+        self._end = lib.llama_vocab_eos(vocab)
+        self._copies = [sampler]
+
+    def take(self, text: str) -> bool:
+        for token in self._tokens(text):
+            if not self._allowed(token):
+                return False
+            self._lib.llama_sampler_accept(self._sampler, token)
+        return True
+
+    def mark(self) -> Any:
+        return self._copy(self._sampler)
+
+    def back(self, mark: Any) -> None:
+        self._sampler = self._copy(mark)
+
+    def close(self) -> None:
+        for copy in self._copies:
+            self._lib.llama_sampler_free(copy)
+
+    def _copy(self, sampler: Any) -> Any:
+        self._copies.append(self._lib.llama_sampler_clone(sampler))
+        return self._copies[-1]
+
+    def complete(self) -> bool:
+        return self._allowed(self._end)
+
+    def _allowed(self, token: int) -> bool:
+        entry = (self._lib.llama_token_data * 1)(self._lib.llama_token_data(token, 0.0, 0.0))
+        candidates = self._lib.llama_token_data_array(entry, 1, -1, False)
+        self._lib.llama_sampler_apply(self._sampler, ctypes.byref(candidates))
+        return bool(entry[0].logit > float("-inf"))
+
+    def _tokens(self, text: str) -> list[int]:
+        encoded = text.encode("utf-8", "replace")
+        room = (self._lib.llama_token * (len(encoded) + 1))()
+        count = self._lib.llama_tokenize(self._vocab, encoded, len(encoded), room, len(room), False, False)
+        return list(room[:count])
 
 
 def ours(_: str) -> Judge:
@@ -53,15 +129,10 @@ def ours(_: str) -> Judge:
             grammar = LLMatcher.grammar_from_json_schema(compiled.grammar)
             matcher = LLMatcher(byte_tokenizer(), grammar, log_level=0)
 
-            def accepts(text: str) -> bool:
-                matcher.reset()
-                written = list(text.encode("utf-8", "replace"))
-                return matcher.try_consume_tokens(written) == len(written) and matcher.is_accepting()
-
             def check(value: Any) -> bool:
                 return compiled.problem(value) is None
 
-            return judged(accepts, schema, tests, check) | {"exact": compiled.exact}
+            return judged(OurWalker(matcher), schema, tests, check) | {"exact": compiled.exact}
         except GlmGgufError as error:
             return {"compiled": False, "passed": False, "error": str(error)}
 
@@ -78,19 +149,6 @@ def llama_cpp(vocabulary: str) -> Judge:
     parameters.vocab_only = True
     model = lib.llama_model_load_from_file(os.fsencode(vocabulary), parameters)
     vocab = lib.llama_model_get_vocab(model)
-    end = lib.llama_vocab_eos(vocab)
-
-    def allowed(sampler: Any, token: int) -> bool:
-        entry = (lib.llama_token_data * 1)(lib.llama_token_data(token, 0.0, 0.0))
-        candidates = lib.llama_token_data_array(entry, 1, -1, False)
-        lib.llama_sampler_apply(sampler, ctypes.byref(candidates))
-        return bool(entry[0].logit > float("-inf"))
-
-    def tokens(text: str) -> list[int]:
-        encoded = text.encode("utf-8", "replace")
-        room = (lib.llama_token * (len(encoded) + 1))()
-        count = lib.llama_tokenize(vocab, encoded, len(encoded), room, len(room), False, False)
-        return list(room[:count])
 
     def judge(schema: Any, tests: list[dict[str, Any]]) -> dict[str, Any]:
         try:
@@ -101,70 +159,13 @@ def llama_cpp(vocabulary: str) -> Judge:
         if not sampler:
             return {"compiled": False, "passed": False, "error": "llama.cpp refused the grammar"}
 
-        def accepts(instance: str) -> bool:
-            lib.llama_sampler_reset(sampler)
-            for token in tokens(instance):
-                if not allowed(sampler, token):
-                    return False
-                lib.llama_sampler_accept(sampler, token)
-            return allowed(sampler, end)
-
-        outcome = judged(accepts, schema, tests, lambda _: True)
-        lib.llama_sampler_free(sampler)
-        return outcome
+        walker = TheirWalker(lib, vocab, sampler)
+        try:
+            return judged(walker, schema, tests, lambda _: True)
+        finally:
+            walker.close()
 
     return judge
 
 
 SIDES: dict[str, Callable[[str], Judge]] = {"ours": ours, "llama_cpp": llama_cpp}
-
-
-def writings(value: Any, schema: Any) -> Iterator[str]:
-    """Write an instance as it stands, in the order of the declarations, and with required properties first."""
-    yield dumped(value)
-    declared = list(dict.fromkeys(names(schema, required=False)))
-    required = list(dict.fromkeys([*names(schema, required=True), *declared]))
-    for order in (declared, required):
-        ranks = {name: rank for rank, name in enumerate(order)}
-        yield dumped(ordered(value, ranks))
-    if isinstance(value, dict) and len(value) <= 5:
-        yield from (dumped(dict(items)) for items in permutations(value.items()))
-
-
-def dumped(value: Any) -> str:
-    """Write JSON as the grammars have it: 1.0 is 1, and DEL is escaped."""
-    return json.dumps(integral(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def integral(value: Any) -> Any:
-    """Write whole numbers without a fraction: they are the same number."""
-    if isinstance(value, dict):
-        return {key: integral(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [integral(item) for item in value]
-    return int(value) if isinstance(value, float) and value == value // 1 and abs(value) < 1e21 else value
-
-
-def ordered(value: Any, ranks: dict[str, int]) -> Any:
-    """Sort the keys of every object by rank; unknown ones stay behind, as they were."""
-    if isinstance(value, dict):
-        keys = sorted(value, key=lambda key: ranks.get(key, len(ranks)))
-        return {key: ordered(value[key], ranks) for key in keys}
-    return [ordered(item, ranks) for item in value] if isinstance(value, list) else value
-
-
-def names(schema: Any, *, required: bool) -> Iterator[str]:
-    """Walk the names of properties in the order in which a schema declares them."""
-    if isinstance(schema, list):
-        for item in schema:
-            yield from names(item, required=required)
-    if not isinstance(schema, dict):
-        return
-    for key, value in schema.items():
-        if key == "properties" and isinstance(value, dict) and not required:
-            yield from value
-        if key == "required" and isinstance(value, list):
-            yield from (name for name in value if isinstance(name, str) and required)
-        yield from names(value, required=required)
-    if not required and isinstance(schema.get("required"), list):
-        yield from (name for name in schema["required"] if isinstance(name, str))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,11 @@ from glm_gguf.agent import RunOptions, run, run_calls
 from glm_gguf.chat.events import ChatResult, ToolCall
 from glm_gguf.chat.messages import template_messages
 from glm_gguf.chat.tools import Toolbox
+from glm_gguf.demo.tools import DECLARATIONS, FUNCTIONS
+from glm_gguf.engine.options import EngineOptions
+from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
+from glm_gguf.model import GLM
 
 QUESTION = [{"role": "user", "content": "北京和上海的空气质量如何？"}]
 
@@ -115,3 +120,15 @@ def test_a_model_that_calls_for_ever_is_stopped() -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(RequestError):
         RunOptions(**options)
+
+
+def test_the_tiny_model_answers_for_two_cities(tiny_gguf: Callable[[str], Path]) -> None:
+    question = [{"role": "user", "content": "北京和上海的空气质量怎么样？"}]
+    sampling = SamplingParams(temperature=0, max_tokens=200)
+    with GLM(tiny_gguf("Q8_0"), options=EngineOptions(threads=1, n_ctx=2048)) as glm:
+        result = glm.run(question, Toolbox(FUNCTIONS, DECLARATIONS), sampling, max_turns=3)
+    called = [call["function"] for call in result.messages[1]["tool_calls"]]
+    assert called == [{"name": "realtime_aqi", "arguments": f'{{"city": "{city}"}}'} for city in ("北京", "上海")]
+    assert result.complete
+    assert "10" in result.content
+    assert "72" in result.content

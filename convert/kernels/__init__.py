@@ -1,1 +1,1 @@
-"""Quantisers: ggml's own, reached through ctypes."""
+"""Quantisers: our own kernels, compiled by numba, and ggml's through ctypes; both give the same bytes."""

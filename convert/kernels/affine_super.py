@@ -31,10 +31,10 @@ from glm_gguf.convert.kernels.lanes import (
 )
 from glm_gguf.convert.kernels.positive import fitted_levels, proportional_levels
 
-EXACT = 2  # row of Space.steps
+EXACT = 2  # row of Room.steps
 
 
-class Space(NamedTuple):
+class Room(NamedTuple):
     """Working memory for WIDTH super-blocks: (values or blocks, WIDTH) each."""
 
     x: Floats
@@ -56,29 +56,20 @@ class Space(NamedTuple):
 
 
 @inlined
-def make_space(blocks: int) -> Space:
+def make_room(blocks: int) -> Room:
     """Memory for super-blocks of `blocks` blocks."""
     big, small = (SUPER, WIDTH), (blocks, WIDTH)
     block = (SUPER // blocks, WIDTH)
-    return Space(
-        np.zeros(big, np.float32),
-        np.zeros(big, np.float32),
-        np.zeros(block, np.float32),
-        np.zeros(block, np.float32),
-        np.zeros(small, np.float32),
-        np.zeros(small, np.float32),
-        np.zeros(small, np.float32),
-        np.zeros(small, np.float32),
-        np.zeros(small, np.float32),
-        np.zeros(small, np.float32),
-        np.zeros(small, np.float32),
-        np.zeros((3, WIDTH), np.float32),
-        np.zeros(SUPER, np.float32),
-    )
+    values = np.zeros(big, np.float32), np.zeros(big, np.float32)
+    search_memory = np.zeros(block, np.float32), np.zeros(block, np.float32)
+    found = np.zeros(small, np.float32), np.zeros(small, np.float32), np.zeros(small, np.float32)
+    more = np.zeros(small, np.float32), np.zeros(small, np.float32), np.zeros(small, np.float32)
+    last = np.zeros(small, np.float32), np.zeros((3, WIDTH), np.float32), np.zeros(SUPER, np.float32)
+    return Room(*values, *search_memory, *found, *more, *last)
 
 
 @inlined
-def _keep(room: Space, j: int, fit: Fit) -> None:
+def _keep(room: Room, j: int, fit: Fit) -> None:
     store(room.scales, j, fit.scale)
     store(room.mins, j, fit.minus_min)
     store(room.iscales, j, fit.iscale)
@@ -87,7 +78,7 @@ def _keep(room: Space, j: int, fit: Fit) -> None:
 
 
 @part
-def fit_by_size(room: Space, highest: np.float32, numerators: Floats, mad: bool) -> None:
+def fit_by_size(room: Room, highest: np.float32, numerators: Floats, mad: bool) -> None:
     """Search every block, weighed by |x| (`mad`), or by sqrt(mean x²) + |x| as in quantize_row_q4_K_ref."""
     size = len(room.weights)
     store(room.steps, EXACT, fill(ONE))
@@ -102,7 +93,7 @@ def fit_by_size(room: Space, highest: np.float32, numerators: Floats, mad: bool)
 
 
 @part
-def fit_by_importance(room: Space, highest: np.float32, numerators: Floats, sigma2: Lanes) -> None:
+def fit_by_importance(room: Room, highest: np.float32, numerators: Floats, sigma2: Lanes) -> None:
     """Search every block, weighed by importance · sqrt(sigma2 + x²); keeps the sums of these weights."""
     size = len(room.weights)
     store(room.steps, EXACT, fill(ONE))
@@ -113,21 +104,21 @@ def fit_by_importance(room: Space, highest: np.float32, numerators: Floats, sigm
 
 
 @part
-def level_plainly(room: Space, highest: np.float32, cap: np.float32) -> None:
+def level_plainly(room: Room, highest: np.float32, cap: np.float32) -> None:
     """Quantise scales and minimums in proportion to their largest."""
     store(room.steps, 0, proportional_levels(room.scales, room.scale_levels, highest, cap))
     store(room.steps, 1, proportional_levels(room.mins, room.min_levels, highest, cap))
 
 
 @part
-def level_by_importance(room: Space, highest: np.float32) -> None:
+def level_by_importance(room: Room, highest: np.float32) -> None:
     """Quantise scales and minimums with least error under the sums of the weights."""
     store(room.steps, 0, fitted_levels(room.scales, room.sums, room.scale_levels, highest))
     store(room.steps, 1, fitted_levels(room.mins, room.sums, room.min_levels, highest))
 
 
 @inlined
-def halves(room: Space, lane: int) -> tuple[int, int, bool]:
+def halves(room: Room, lane: int) -> tuple[int, int, bool]:
     """A super-block's two steps in half precision, and whether the kernel was exact on it."""
     d, dmin = to_half(room.steps[0, lane]), to_half(room.steps[1, lane])
     return d, dmin, room.steps[EXACT, lane] > ZERO and d & INFINITE != INFINITE and dmin & INFINITE != INFINITE
@@ -135,7 +126,7 @@ def halves(room: Space, lane: int) -> tuple[int, int, bool]:
 
 @inlined
 def settle(
-    room: Space, at: tuple[int, int], values: Floats, step: tuple[np.float32, np.float32], highest: np.float32
+    room: Room, at: tuple[int, int], values: Floats, step: tuple[np.float32, np.float32], highest: np.float32
 ) -> None:
     """Final levels of a block, `at` = (lane, j): nearest((x + minimum) / scale), or the search's where scale is 0."""
     lane, j = at

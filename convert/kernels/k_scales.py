@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from glm_gguf.convert.kernels.affine_super import Space
+from glm_gguf.convert.kernels.affine_super import Room
 from glm_gguf.convert.kernels.compiled import inlined
 from glm_gguf.convert.kernels.lanes import Bytes
 
 
 @inlined
-def put_scales(room: Space, lane: int, out: Bytes) -> None:
+def put_scales(room: Room, lane: int, out: Bytes) -> None:
     """Pack the levels of scales and minimums of a lane as quantize_row_q4_K_ref does; a level may fill its byte."""
     for j in range(4):
         out[j] = int(room.scale_levels[j, lane])

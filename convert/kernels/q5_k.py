@@ -7,11 +7,12 @@ import numpy as np
 from glm_gguf.convert.kernels import affine_super as affine
 from glm_gguf.convert.kernels.affine import factors
 from glm_gguf.convert.kernels.blocks import SUPER, TWO, ZERO, gather, gather_importance, sum_of_squares
-from glm_gguf.convert.kernels.compiled import kernel, part
+from glm_gguf.convert.kernels.compiled import inlined, kernel, part
 from glm_gguf.convert.kernels.half import from_half, put_half
 from glm_gguf.convert.kernels.k_scales import put_scales, scale_and_minimum
 from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats, fill, load_at, store_bytes, whole
 
+BYTES = 176
 HIGHEST = np.float32(31)
 SCALES = np.float32(63)
 NIBBLE = np.float32(16)
@@ -20,7 +21,7 @@ WEIGHTED = factors(31, -0.9, 0.05, 36)
 
 
 @part
-def _pack(room: affine.Space, lane: int, values: Floats, out: Bytes) -> bool:
+def _pack(room: affine.Room, lane: int, values: Floats, out: Bytes) -> bool:
     """block_q5_K: d, dmin, 12 bytes of scales, 32 of high bits, 128 of low levels; returns whether it is exact."""
     d, dmin, exact = affine.halves(room, lane)
     put_half(out, 0, d)
@@ -43,31 +44,32 @@ def _pack(room: affine.Space, lane: int, values: Floats, out: Bytes) -> bool:
     return exact
 
 
+@inlined
+def _pack_lanes(room: affine.Room, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
+    for n in range(first, min(first + WIDTH, len(redo))):
+        values, block = rows[n * SUPER : (n + 1) * SUPER], out[n * BYTES : (n + 1) * BYTES]
+        redo[n] = not _pack(room, n - first, values, block)
+
+
 @kernel
 def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
     """Quantise rows (n · 256,) to out (n · 176,); redo[i] is set where block i is ggml's to do."""
-    room = affine.make_space(8)
+    room = affine.make_room(8)
     for first in range(0, len(redo), WIDTH):
-        count = gather(rows, first, room.x)
+        gather(rows, first, room.x)
         affine.fit_by_size(room, HIGHEST, PLAIN, False)
         affine.level_plainly(room, SCALES, SCALES)
-        for lane in range(count):
-            n = first + lane
-            exact = _pack(room, lane, rows[n * SUPER : (n + 1) * SUPER], out[n * 176 : (n + 1) * 176])
-            redo[n] = not exact
+        _pack_lanes(room, rows, first, out, redo)
 
 
 @kernel
 def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
     """The same with the importance (columns,) of the columns."""
-    room = affine.make_space(8)
+    room = affine.make_room(8)
     for first in range(0, len(redo), WIDTH):
         count = gather(rows, first, room.x)
         gather_importance(importance, first, count, room.importance)
         sigma2 = TWO * sum_of_squares(room.x) / np.float32(SUPER)
         affine.fit_by_importance(room, HIGHEST, WEIGHTED, sigma2)
         affine.level_by_importance(room, SCALES)
-        for lane in range(count):
-            n = first + lane
-            exact = _pack(room, lane, rows[n * SUPER : (n + 1) * SUPER], out[n * 176 : (n + 1) * 176])
-            redo[n] = not exact
+        _pack_lanes(room, rows, first, out, redo)

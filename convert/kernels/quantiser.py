@@ -1,7 +1,7 @@
 """Quantise rows with our own kernel where there is one and it pays, else with ggml; the bytes are the same.
 
-A kernel is compared with ggml once a process before it is used, and ggml redoes the few rows of
-which a kernel says that it is not exact on them.
+A kernel is compared with ggml once a process before it is used. Where it tells that it is not exact,
+on denormal or infinite scales, ggml does the row again.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ class AnswerParser:
         self._line_start = True
         self._part_start = True  # no text yet in this part: behind the prompt, `<|assistant|>` or a call
         self._line_broken = False  # a blank line was dropped at the start of this part
-        self._fence_open = False  # a call was read whose fence is to be closed
+        self._fence_open = False  # a call was read whose fence may be closed now
+        self._fence_left = False  # it was not closed yet: another call may follow in it
         self._object: tuple[Head, ObjectExtent] | None = None
         self._undecided: _Whole | None = None
         self._streamed: _Streamed | None = None
@@ -186,7 +187,7 @@ class AnswerParser:
         self._held = self._held[end:]
         self._prose.drop_blank()
         self._start_part()
-        self._fence_open = fenced
+        self._fence_open, self._fence_left = fenced or self._fence_left, False
         self.calls += 1
 
     def _close_fence(self, *, final: bool) -> None:
@@ -196,7 +197,7 @@ class AnswerParser:
             self._held = rest.removeprefix(FENCE)
             self._fence_open = False
         elif final or not FENCE.startswith(rest):
-            self._fence_open = False
+            self._fence_open, self._fence_left = False, True
 
     def _begin_stream(self, name: str, head: Head) -> Iterator[Event]:
         """Begin a call that a grammar makes certain."""
@@ -225,6 +226,7 @@ class AnswerParser:
 
     def _release(self, end: int) -> Iterator[Event]:
         """Pass the first `end` characters held on as text."""
+        self._fence_left = False
         self._undecided = self._object = None
         text, self._held = self._held[:end], self._held[end:]
         if self._part_start:

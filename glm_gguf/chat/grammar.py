@@ -85,7 +85,7 @@ def answer_grammar(
     if not tools and isinstance(rules.format, TextFormat):
         return None
     callable_tools = _callable(tools, rules.choice)
-    arguments = {_name(tool): _arguments(tool, index) for index, tool in enumerate(callable_tools)}
+    arguments = {name: _arguments(tools[index], index) for name, index in callable_tools.items()}
     value = _value(rules.format)
     alternatives = _alternatives(rules.choice, calls=bool(arguments))
     lines = _start(alternatives, starts_in_thought=starts_in_thought)
@@ -98,14 +98,14 @@ def answer_grammar(
     return AnswerGrammar(text, arguments, value)
 
 
-def _callable(tools: Sequence[Declaration], choice: ToolChoice) -> list[Declaration]:
-    """Return the tools that may be called, each name once."""
+def _callable(tools: Sequence[Declaration], choice: ToolChoice) -> dict[str, int]:
+    """Return the names that may be called, and where the tool of each stands; the last of a name counts."""
     if len(tools) > MOST_TOOLS:
         raise RequestError(f"{len(tools)} tools", where="tools", fix=f"give up to {MOST_TOOLS}")
     if isinstance(choice, NoChoice):
-        return []
-    wanted = {_name(tool): tool for tool in tools}
-    return [wanted[choice.name]] if isinstance(choice, NamedChoice) else list(wanted.values())
+        return {}
+    places = {_name(tool): index for index, tool in enumerate(tools)}
+    return {choice.name: places[choice.name]} if isinstance(choice, NamedChoice) else places
 
 
 def _alternatives(choice: ToolChoice, *, calls: bool) -> list[str]:

@@ -12,10 +12,11 @@ WORD_BITS = 32
 
 
 class Constraint(Protocol):
-    """The rules of one answer. The engine's thread asks for the next token and tells what it became, in this order:
+    """The rules of one answer. The engine asks for the next token and tells what it became, one call at a time:
 
     forced() once; where it names tokens they are appended without sampling, each with accept(), and forced() is asked
-    again; then allowed(), the draw, accept(token). A GlmGgufError raised here ends this answer alone.
+    again; then allowed(), on another thread while the model computes, the draw, accept(token). A GlmGgufError raised
+    here ends this answer alone.
     """
 
     @property

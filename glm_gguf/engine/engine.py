@@ -165,5 +165,5 @@ class Engine:
             tasks = list(self._tasks)
         for task in tasks:
             task(self._scheduler, self._context)
-        self._scheduler.fail_all(CLOSED)
+        self._scheduler.close(CLOSED)
         self._context.close()

@@ -69,6 +69,12 @@ class KvCache:
                 best, length = prefix, common
         return best, length
 
+    def has_room(self, tokens: list[int]) -> bool:
+        """Tell whether an answer that begins with these tokens fits beside the running ones."""
+        held = [prefix for prefix in self._prefixes if prefix.held]
+        shared = max((common_length(prefix.tokens, tokens) for prefix in held), default=0)
+        return self.n_cells - len({cell for prefix in held for cell in prefix.cells}) >= len(tokens) - shared
+
     def take(self, tokens: list[int]) -> Prefix:
         """Return a sequence for an answer that begins with these tokens, holding as many of them as are known."""
         if not self._free_running:

@@ -1,4 +1,4 @@
-"""Bit masks over the vocabulary, applied to logits."""
+"""Bit masks over the vocabulary and biases of single tokens, applied to logits."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import numpy as np
 import numpy.typing as npt
 
 from glm_gguf.engine.constraint_protocol import mask_words
-from glm_gguf.errors import EngineError
+from glm_gguf.engine.sampling import MOST_BIAS, SamplingParams
+from glm_gguf.engine.vocabulary import Vocabulary
+from glm_gguf.errors import EngineError, RequestError
+
+Mask = npt.NDArray[np.uint32]
+"""One bit a token, the lowest of the first word first; 1 where it may come."""
 
 
-def forbid(logits: npt.NDArray[np.float32], mask: npt.NDArray[np.uint32]) -> None:
+def forbid(logits: npt.NDArray[np.float32], mask: Mask) -> None:
     """Set the logits of tokens whose bit is 0 to minus infinity, in place; EngineError for a mask that cannot be."""
     if mask.dtype != np.uint32 or mask.shape != (mask_words(len(logits)),):
         raise EngineError(f"a mask of {mask.shape} {mask.dtype} for a vocabulary of {len(logits)}")
@@ -17,3 +22,27 @@ def forbid(logits: npt.NDArray[np.float32], mask: npt.NDArray[np.uint32]) -> Non
     if not bits.any():
         raise EngineError("the constraint allows no token at all")
     logits[bits == 0] = -np.inf
+
+
+class Bias:
+    """What a caller adds to the logits of tokens; minus infinity for those that must not come."""
+
+    __slots__ = ("_ids", "_values")
+
+    def __init__(self, params: SamplingParams, vocabulary: Vocabulary) -> None:
+        values = {token: -np.inf if bias <= -MOST_BIAS else bias for token, bias in (params.logit_bias or {}).items()}
+        unknown = [token for token in values if token >= vocabulary.size]
+        if unknown:
+            fix = f"give ids below {vocabulary.size}"
+            raise RequestError(f"token {unknown[0]} is not in the vocabulary", where="logit_bias", fix=fix)
+        if params.ignore_eos:
+            values |= dict.fromkeys(vocabulary.stop_ids, -np.inf)
+        self._ids = np.array(list(values), np.int64)
+        self._values = np.array(list(values.values()), np.float32)
+
+    def apply(self, logits: npt.NDArray[np.float32]) -> None:
+        """Add to logits, in place; EngineError where then nothing is left that may come."""
+        if self._ids.size:
+            logits[self._ids] += self._values
+            if not np.isfinite(logits.max()):
+                raise EngineError("biases forbid every token that may come here", fix="change logit_bias or ignore_eos")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import secrets
-from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import llama_cpp
 
-from glm_gguf.engine.sampling import MOST_BIAS, OFFICIAL_DEMO, RANDOM_SEED, Dry, SamplingParams
+from glm_gguf.engine.sampling import OFFICIAL_DEMO, RANDOM_SEED, Dry, SamplingParams
 from glm_gguf.engine.vocabulary import Vocabulary
-from glm_gguf.errors import EngineError, RequestError
+from glm_gguf.errors import EngineError
 
 if TYPE_CHECKING:
     Link = llama_cpp.llama_sampler_p
@@ -22,7 +20,7 @@ DEFAULT_PENALTY_LAST_N = 64
 
 
 class Sampler:
-    """Owner of a llama_sampler chain: bias and penalties, then in the order of transformers temperature and cuts."""
+    """Owner of a llama_sampler chain: penalties, then in the order of transformers temperature and cuts."""
 
     def __init__(self, params: SamplingParams, vocabulary: Vocabulary) -> None:
         params = params.filled(OFFICIAL_DEMO)
@@ -66,9 +64,6 @@ class Sampler:
 def _corrections(params: SamplingParams, vocabulary: Vocabulary) -> list[Link]:
     """Make the samplers that change logits by what the answer holds; what changes nothing is left out."""
     links = []
-    biases = biased(params, vocabulary.stop_ids)
-    if biases:
-        links.append(_bias(biases, vocabulary.size))
     repeat = params.repeat_penalty or 1.0
     frequency, presence = params.frequency_penalty or 0.0, params.presence_penalty or 0.0
     if repeat != 1 or frequency or presence:
@@ -77,25 +72,6 @@ def _corrections(params: SamplingParams, vocabulary: Vocabulary) -> list[Link]:
     if params.dry is not None and params.dry.multiplier:
         links.append(_dry(params.dry, vocabulary))
     return links
-
-
-def biased(params: SamplingParams, stop_ids: Collection[int]) -> dict[int, float]:
-    """Return what is added to logits: the caller's biases, and no stop token where those are ignored."""
-    biases = {token: -math.inf if bias <= -MOST_BIAS else bias for token, bias in (params.logit_bias or {}).items()}
-    if params.ignore_eos:
-        biases |= dict.fromkeys(stop_ids, -math.inf)
-    return biases
-
-
-def _bias(biases: Mapping[int, float], n_vocab: int) -> Link:
-    unknown = [token_id for token_id in biases if token_id >= n_vocab]
-    if unknown:
-        fix = f"give ids below {n_vocab}"
-        raise RequestError(f"token {unknown[0]} is not in the vocabulary", where="logit_bias", fix=fix)
-    # struct llama_logit_bias { llama_token token; float bias; }
-    array = (llama_cpp.llama_logit_bias * len(biases))(*(llama_cpp.llama_logit_bias(*item) for item in biases.items()))
-    link: Link = llama_cpp.llama_sampler_init_logit_bias(n_vocab, len(biases), array)
-    return link
 
 
 def _dry(dry: Dry, vocabulary: Vocabulary) -> Link:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 
@@ -13,6 +14,7 @@ from glm_gguf.engine.context import Context
 from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed
 from glm_gguf.engine.embedding import Embedding
 from glm_gguf.engine.kv_cache import KvCache, Prefix, common_length
+from glm_gguf.engine.masking import Bias, Mask
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.planning import shares
 from glm_gguf.engine.request import Ticket
@@ -20,6 +22,10 @@ from glm_gguf.engine.sampler import Sampler
 from glm_gguf.engine.sequence import Sequence
 from glm_gguf.engine.vocabulary import Vocabulary
 from glm_gguf.errors import EngineError, GlmGgufError
+
+
+_Masks = Mapping[int, Future[Mask | None]]
+"""Row of the batch → the mask for the token behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Scheduler:
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
         self._embeddings: deque[Embedding] = deque()
+        self._masking = ThreadPoolExecutor(1, "glm-gguf-masks")
         self.sole: Ticket | None = None  # whose tokens the batch under way holds, if they are all of one request
         self.steps = 0
 
@@ -62,11 +69,12 @@ class Scheduler:
     def add(self, ticket: Ticket) -> None:
         """Put a request at the end of the line."""
         try:
+            bias = Bias(ticket.request.sampling, self._vocabulary)
             sampler = Sampler(ticket.request.sampling, self._vocabulary)
         except GlmGgufError as error:
             ticket.deliver(Failed(error))
             return
-        sequence = Sequence(ticket, sampler, self._context.size.n_ctx)
+        sequence = Sequence(ticket, sampler, bias, self._context.size.n_ctx)
         self._waiting.append(sequence)
         try:
             self._append(sequence, sequence.forced())
@@ -83,16 +91,18 @@ class Scheduler:
         self._admit()
         self._embed()
         parts = self._plan()
+        masks = self._start_masks(parts)
         if parts and self._decode(parts):
             for part in parts:
-                self._take_up(part)
+                self._take_up(part, masks)
 
-    def fail_all(self, what: str) -> None:
-        """End every request with an error, and forget what the cache holds."""
+    def close(self, what: str) -> None:
+        """End every request with an error."""
         for sequence in [*self._running, *self._waiting]:
             self._end(sequence, Failed(EngineError(what)))
         while self._embeddings:
             self._embeddings.popleft().fail(EngineError(what))
+        self._masking.shutdown()
 
     def _sweep(self) -> None:
         """Take out what was cancelled or has run out of time."""
@@ -102,7 +112,7 @@ class Scheduler:
                 self._end(sequence, Ended("timeout"))
 
     def _admit(self) -> None:
-        """Give those who wait a place, in order; who shares a prompt that is just being read waits for it."""
+        """Give those who wait a place, in order, where there is room; who shares a prompt being read waits for it."""
         for sequence in list(self._waiting):
             if len(self._running) >= self._options.n_parallel:
                 return
@@ -110,6 +120,8 @@ class Scheduler:
             known = sequence.tokens[:-1]
             if self._is_being_read(known):
                 continue
+            if self._running and not self.cache.has_room(sequence.tokens):
+                return
             self._waiting.remove(sequence)
             sequence.place(self.cache.take(known))
             self._running.append(sequence)
@@ -178,12 +190,21 @@ class Scheduler:
             self.cache.undo(part.prefix)
             self._end(part.sequence, Failed(EngineError(error.what, where=error.where, fix=error.fix)))
 
-    def _take_up(self, part: _Part) -> None:
+    def _start_masks(self, parts: list[_Part]) -> _Masks:
+        """Have masks made while the model computes; they depend on the tokens before only."""
+        return {
+            part.row: self._masking.submit(part.sequence.mask)
+            for part in parts
+            if part.final and part.sequence.ticket.request.constraint is not None
+        }
+
+    def _take_up(self, part: _Part, masks: _Masks) -> None:
         """Draw a token behind a part that is complete; what goes wrong ends this answer alone."""
         sequence = part.sequence
         if part.final:
             try:
-                drawn = sequence.draw(self._context, part.row)
+                mask = masks[part.row].result() if part.row in masks else None
+                drawn = sequence.draw(self._context, part.row, mask)
                 self._append(sequence, chain([drawn], sequence.forced()))
             except GlmGgufError as error:
                 self._end(sequence, Failed(error))

@@ -8,7 +8,7 @@ from glm_gguf.engine.context import Context
 from glm_gguf.engine.delivery import Drawn, EndReason, Started
 from glm_gguf.engine.kv_cache import Prefix
 from glm_gguf.engine.logprobs import log_probabilities
-from glm_gguf.engine.masking import forbid
+from glm_gguf.engine.masking import Bias, Mask, forbid
 from glm_gguf.engine.request import Ticket
 from glm_gguf.engine.sampler import Sampler
 
@@ -16,11 +16,12 @@ from glm_gguf.engine.sampler import Sampler
 class Sequence:
     """Prompt and answer so far; `prefix` are those tokens of it that are in the KV cache, None while it waits."""
 
-    def __init__(self, ticket: Ticket, sampler: Sampler, n_ctx: int) -> None:
+    def __init__(self, ticket: Ticket, sampler: Sampler, bias: Bias, n_ctx: int) -> None:
         self.ticket = ticket
         self.tokens = list(ticket.request.prompt)
         self.prefix: Prefix | None = None
         self.sampler = sampler
+        self._bias = bias
         self._started = False
         self._n_ctx = n_ctx
 
@@ -36,15 +37,19 @@ class Sequence:
             self.ticket.deliver(Started(min(len(prefix.tokens), len(self.ticket.request.prompt))))
         self.prefix = prefix
 
-    def draw(self, context: Context, row: int) -> Drawn:
-        """Draw the token that follows, masked by the constraint."""
-        request = self.ticket.request
+    def mask(self) -> Mask | None:
+        """Ask the constraint what may come next."""
+        constraint = self.ticket.request.constraint
+        return None if constraint is None else constraint.allowed()
+
+    def draw(self, context: Context, row: int, mask: Mask | None) -> Drawn:
+        """Draw the token that follows, one that the mask allows."""
         logits = context.logits(row)
-        alternatives = request.sampling.logprobs
+        alternatives = self.ticket.request.sampling.logprobs
         original = logits if alternatives is None else logits.copy()
-        mask = None if request.constraint is None else request.constraint.allowed()
         if mask is not None:
             forbid(logits, mask)
+        self._bias.apply(logits)
         token_id = context.sample(self.sampler, row)
         if alternatives is None:
             return Drawn(token_id)

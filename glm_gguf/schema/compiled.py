@@ -55,7 +55,7 @@ def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema
     return _compile(json.dumps(schema, ensure_ascii=False), strict, where)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _compile(text: str, strict: bool, where: str) -> CompiledSchema:
     schema: Schema = json.loads(text)
     check = ValueCheck(well_formed(schema), where)

@@ -26,9 +26,8 @@ from damage import (
 from glm_gguf.convert import convert
 from glm_gguf.errors import ShardError, SourceError
 
-NORM, HEAD, UP = "model.norm.weight", "lm_head.weight", "model.layers.1.mlp.gate_up_proj.weight"
+NORM = "model.norm.weight"
 FIRST, SECOND = "model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors"
-Header = dict[str, Any]
 
 
 @pytest.fixture(scope="module")

@@ -6,26 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import Shape, write_checkpoint
+from checkpoints import write_checkpoint
 from click.testing import CliRunner
 from damage import SHARD, SMALL, choose, command_line, copied, files_below, refusal, says, set_weights
 
 from glm_gguf.cli.convert import command
-from glm_gguf.convert import ConvertOptions, TypeChoices, convert
+from glm_gguf.convert import ConvertOptions, TypeChoices, convert, make_plan
 from glm_gguf.errors import RequestError
-
-NAME = "blk.1.attn_q.weight"
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("good") / "model", SMALL)
-
-
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows of 256, as the types that need an imatrix want them."""
-    return write_checkpoint(tmp_path_factory.mktemp("good") / "model", Shape(layers=1, heads=4, ffn=256))
 
 
 @pytest.mark.parametrize("type_", ["Q4_K_X", "", "q4", "GLM", "Q4_K_M ", "1", "Q8_K"])
@@ -138,3 +130,11 @@ def test_a_damaged_weight_ends_the_command_with_one_error(good: Path, tmp_path: 
     assert "model.norm.weight[5] is nan" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(("type_", "pattern"), [("Q4_K_M", "ffn_dwon"), ("Q4_K_M", "attn_norm"), ("BF16", "ffn_down")])
+def test_a_pattern_without_effect_is_refused(type_: str, pattern: str, tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "model")
+    types = TypeChoices(type=type_, tensor_types=((pattern, "Q8_0"),))
+    with pytest.raises(RequestError, match="--tensor-type"):
+        make_plan(source, ConvertOptions(types=types))

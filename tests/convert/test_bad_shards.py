@@ -32,7 +32,6 @@ from glm_gguf.convert.write import Silent
 from glm_gguf.errors import ShardError, SourceError
 
 NORM, HEAD, UP = "model.norm.weight", "lm_head.weight", "model.layers.1.mlp.gate_up_proj.weight"
-FIRST, SECOND = "model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors"
 Header = dict[str, Any]
 
 

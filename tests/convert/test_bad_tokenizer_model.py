@@ -5,21 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from checkpoints import MERGES, write_checkpoint
+from checkpoints import write_checkpoint
 from damage import LFS, SMALL, change_json, choose, copied, refusal, says
 
 from glm_gguf.convert import convert
-from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS, REGEXES
+from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS
 from glm_gguf.errors import TokenizerError
-
-N_BASE = 256 + len(MERGES)
-LLAMA = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+"
-GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-QWEN = REGEXES[0].replace(r"\p{N}{1,3}", r"\p{N}")
-Tokenizer = dict[str, Any]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from glm_gguf.convert import ConvertOptions, TypeChoices, convert
 from glm_gguf.convert.imatrix import Imatrix
 from glm_gguf.convert.kernels import ggml, quantiser
 from glm_gguf.convert.kernels.half import from_half, nearest_int, to_half
+from glm_gguf.convert.kernels.nonlinear import BORDERS, FLOAT_VALUES
 from glm_gguf.convert.kernels.quantiser import PLAIN, WEIGHTED, Kernel
 from glm_gguf.convert.kernels.samples import sample_importance, sample_rows
 from glm_gguf.convert.recipes import FILE_TYPES
@@ -254,6 +255,20 @@ def test_rounding_wraps_as_ggmls() -> None:
     values = np.float32([0.5, 1.5, -2.5, 2.5000002, 4194303, 4194304, 1e9, -1e9, np.inf, -np.inf, np.nan])
     shifted = (values + np.float32(12582912)).view(np.int32)
     assert [nearest_int(value) for value in values] == list((shifted & 0x7FFFFF) - 0x400000)
+
+
+def best_index(x: np.float32) -> int:
+    """best_index_int8 (ggml-quants.c): which of the neighbours of x is nearer, by two differences."""
+    above = int(np.searchsorted(FLOAT_VALUES, x, side="right"))
+    if above in (0, 16):
+        return min(above, 15)
+    return above - 1 if x - FLOAT_VALUES[above - 1] < FLOAT_VALUES[above] - x else above
+
+
+def test_borders_between_the_values_of_iq4_are_where_ggmls_comparison_turns() -> None:
+    bits = BORDERS.view(np.int32)[:, None] + np.arange(-40, 41, dtype=np.int32)
+    around = np.append(bits.view(np.float32).ravel(), FLOAT_VALUES)
+    assert [best_index(x) for x in around] == [int((x >= BORDERS).sum()) for x in around]
 
 
 WIDE = Shape(hidden=1024, ffn=1120, layers=1, heads=8, kv_heads=1, head_dim=128, vocab=1100)

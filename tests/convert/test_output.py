@@ -10,6 +10,7 @@ from checkpoints import write_checkpoint
 from damage import SHARD, SMALL, choose, copied, files_below, refusal, says, set_weights
 
 from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan, TypeChoices, convert
+from glm_gguf.convert.output import open_outputs
 from glm_gguf.errors import GlmGgufError, OutputError, RequestError
 
 FORCE = ConvertOptions(types=TypeChoices(type="Q8_0"), force=True, threads=2)
@@ -165,3 +166,13 @@ def test_whatever_stops_a_conversion_nothing_is_left(
 def test_an_error_in_the_last_tensor_leaves_nothing(source: Path) -> None:
     set_weights(source / SHARD, "model.layers.1.post_mlp_layernorm.weight", {(0,): float("inf")})
     says(refusal(source, kind=GlmGgufError), "model.layers.1.post_mlp_layernorm.weight[0] is inf")
+
+
+def test_a_second_conversion_to_the_same_file_is_refused_and_the_first_one_completes(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    with open_outputs([path]) as (first,):
+        first.write(b"first")
+        with pytest.raises(OutputError, match="another conversion"), open_outputs([path]):
+            raise AssertionError("the second one got the file")
+        assert list(tmp_path.iterdir()) == [tmp_path / "model.gguf.part"]
+    assert path.read_bytes() == b"first"

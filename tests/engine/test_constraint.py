@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from glm_gguf.chat.events import ToolCallDelta, ToolCallStart
+from glm_gguf.chat.events import Event, ToolCallDelta, ToolCallStart, collect
 from glm_gguf.engine.constraint import Grammars
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions
@@ -59,6 +60,17 @@ def test_what_no_grammar_enforces_is_written_again(random_glm: GLM, schema: dict
             seen.append(result.attempts)
     assert seen
     assert max(seen) <= 4
+
+
+def test_an_event_loop_is_served_alike(random_glm: GLM) -> None:
+    async def gathered(schema: dict[str, Any]) -> list[Event]:
+        stream = random_glm.astream(QUESTION, [tool(schema)], HOT, tool_choice="required", parallel_tool_calls=False)
+        return [event async for event in stream]
+
+    for schema in ({"type": "boolean"}, UNENFORCED[1]):
+        result = collect(asyncio.run(gathered(schema)))
+        assert [call.name for call in result.tool_calls] == ["f"]
+        assert (result.unenforced is None) == (schema == {"type": "boolean"})
 
 
 def test_strict_refuses_before_anything_is_written(random_glm: GLM) -> None:

@@ -179,6 +179,13 @@ def test_a_bias_forbids_and_favours(bench: Bench) -> None:
     assert bench.answer(PROMPT, replace(GREEDY, logit_bias={77: 100})).tokens == [77] * 24
 
 
+def test_biases_that_leave_nothing_end_the_answer(bench: Bench) -> None:
+    script = Script(bench.model.vocabulary.size, [{77}])
+    end = bench.answer(PROMPT, replace(GREEDY, logit_bias={77: -100}), script).end
+    assert isinstance(end, Failed)
+    assert "biases forbid" in str(end.error)
+
+
 def test_a_seed_repeats_the_draws(bench: Bench) -> None:
     drawn = [
         bench.answer(PROMPT, SamplingParams(temperature=2, top_p=1, seed=seed, max_tokens=12)).tokens

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Hold the rates of GLM.stream against llama-bench on the same file with the same threads.
+
+    scripts/bench_decode.py MODEL.gguf --llama-bench BINARY [--threads N] [--prompt 512] [--tokens 64] [--rounds 3]
+
+Both are measured in turn in every round, so that a busy machine slows both down. Ours counts everything between the
+call and the last event: template, tokens, sampling, parser, and the hand-over between threads. Prints tokens a second
+of prompts and answers as medians over the rounds, with the median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from glm_gguf import GLM, ChatResult, EngineOptions, SamplingParams, collect
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Tokens a second."""
+
+    prompt: float
+    answer: float
+
+
+def timed(glm: GLM, text: str, tokens: int) -> tuple[float, ChatResult]:
+    sampling = SamplingParams(temperature=0, max_tokens=tokens, ignore_eos=True)
+    start = time.perf_counter()
+    result = collect(glm.stream([{"role": "user", "content": text}], sampling=sampling))
+    return time.perf_counter() - start, result
+
+
+def ours(glm: GLM, number: int, prompt: int, tokens: int) -> Rates:
+    """Read a new prompt for one token; then, with the prompt in the cache, write one token and many."""
+    unit = len(glm.tokenize(" and so on" * 8)) / 8
+    text = f"{number * 7919}" + " and so on" * max(1, round(prompt / unit))
+    reading, result = timed(glm, text, 1)
+    read = result.usage.prompt_tokens - result.usage.cached_tokens
+    one, _ = timed(glm, text, 1)
+    many, _ = timed(glm, text, tokens + 1)
+    return Rates(read / reading, tokens / (many - one))
+
+
+def peer(binary: Path, model: Path, threads: int, prompt: int, tokens: int) -> Rates:
+    command = [binary, "-m", model, "-p", prompt, "-n", tokens, "-t", threads, "-r", 1, "-ngl", 0, "-o", "json"]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+    rates = {bool(run["n_gen"]): float(run["avg_ts"]) for run in json.loads(done.stdout)}
+    return Rates(rates[False], rates[True])
+
+
+def report(name: str, mine: Sequence[float], theirs: Sequence[float]) -> None:
+    ratio = statistics.median(a / b for a, b in zip(mine, theirs, strict=True))
+    print(f"{name:8} ours {statistics.median(mine):9.2f}  llama-bench {statistics.median(theirs):9.2f}  {ratio:.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--llama-bench", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    sizes = arguments.prompt, arguments.tokens
+    options = EngineOptions(threads=arguments.threads, n_gpu_layers=0)
+    n_ctx = arguments.prompt * 2 + arguments.tokens + 256
+    with GLM(arguments.model, n_ctx=n_ctx, options=options) as glm:
+        ours(glm, 0, *sizes)  # pages and threads
+        mine, theirs = [], []
+        for number in range(1, arguments.rounds + 1):
+            mine.append(ours(glm, number, *sizes))
+            theirs.append(peer(arguments.llama_bench, arguments.model, arguments.threads, *sizes))
+    report("prompts", [rates.prompt for rates in mine], [rates.prompt for rates in theirs])
+    report("answers", [rates.answer for rates in mine], [rates.answer for rates in theirs])
+
+
+if __name__ == "__main__":
+    main()
