@@ -30,7 +30,7 @@ from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.fingerprint import fingerprint
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions
-from glm_gguf.engine.overflow import reserved_tokens
+from glm_gguf.engine.overflow import drops_turns, reserved_tokens
 from glm_gguf.engine.prompting import NO_VARIABLES, Prompter
 from glm_gguf.engine.request import Request
 from glm_gguf.engine.sampling import SamplingParams, default_sampling
@@ -220,9 +220,8 @@ class GLM:
         options: AnswerOptions,
     ) -> Attempts:
         """Render a conversation, and plan the answer to it."""
-        room = None
-        if options.get("on_overflow", "error") == "drop_oldest_turns":
-            room = self.n_ctx - reserved_tokens(sampling.max_tokens, self.n_ctx)
+        reserved = reserved_tokens(sampling.max_tokens, self.n_ctx)
+        room = self.n_ctx - reserved if drops_turns(options.get("on_overflow", "error")) else None
         prompt = self._prompter.prompt(messages, tools, options.get("variables", NO_VARIABLES), room)
         form = prompt.form
         plan = AnswerPlan(form) if "constraint" in options else plan_answer(declarations(tools), rules(options), form)

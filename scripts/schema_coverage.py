@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.schema_sides import SIDES, vocabulary_file
 
-TIMEOUT = 60.0
+TIMEOUT = 20.0
 """Seconds a file may take before its process is ended."""
 
 
@@ -144,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path, help="folder of files, searched with its subfolders")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--jobs", type=int, default=1, help="files looked at at once")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="files looked at at once")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--vocabulary", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -44,6 +44,8 @@ def judged(walker: Walker, schema: Any, tests: list[dict[str, Any]], check: Call
 class OurWalker:
     """A matcher of llguidance's over bytes."""
 
+    patience = 20_000
+
     def __init__(self, matcher: Any) -> None:
         self._matcher = matcher
         self._count = 0
@@ -69,7 +71,9 @@ class OurWalker:
 
 
 class TheirWalker:
-    """A grammar sampler of llama.cpp's; a place is a copy of it."""
+    """A grammar sampler of llama.cpp's; a place is a copy of it, which takes its time."""
+
+    patience = 2_000
 
     def __init__(self, lib: Any, vocab: Any, sampler: Any) -> None:
         self._lib = lib

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-MOST_STEPS = 20_000
-"""Pieces of text offered to a grammar for one value."""
 sys.setrecursionlimit(50_000)
 
 
 class Walker(Protocol):
     """A grammar on its way through a text."""
+
+    patience: int
+    """Pieces of text it is offered for one value at most."""
 
     def take(self, text: str) -> bool:
         """Go on by a text; False, and no step, where it is not allowed."""
@@ -43,7 +44,7 @@ class Search:
     def _offer(self, text: str, then: Callable[[], bool]) -> bool:
         """Take a text and go on; undone where that leads nowhere."""
         self._steps += 1
-        if self._steps > MOST_STEPS:
+        if self._steps > self._walker.patience:
             return False
         mark = self._walker.mark()
         if self._walker.take(text) and then():

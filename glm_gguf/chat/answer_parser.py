@@ -139,16 +139,20 @@ class AnswerParser:
         call = self._call(head.name, self._held[head.end : end])
         if call is None:
             yield from self._release(end)
-        elif call.declared or (self._part_start and not self._line_broken and head.name is not None):
+        elif call.declared or self._stands_alone(head):
             yield from self._report(_Whole(call, end, head.fenced))
         else:
             self._object = None
             self._undecided = _Whole(call, end, head.fenced)
             yield from self._settle(self._undecided, final=final)
 
+    def _stands_alone(self, head: Head) -> bool:
+        """Tell whether a head stands where only calls do: at the start of the output or behind `<|assistant|>`."""
+        return self._part_start and not self._line_broken and not head.fenced and head.name is not None
+
     def _is_certain(self, head: Head) -> bool:
         """Tell whether the grammar wrote this head; what free text holds further down, it did not."""
-        return self._form.certain and self._part_start and not self._line_broken and not head.fenced
+        return self._form.certain and self._stands_alone(head)
 
     def _call(self, name: str | None, text: str) -> ToolCall | None:
         """Return the call that an object is: arguments behind a name, or Rumination's {"name", "arguments"}."""
@@ -171,8 +175,11 @@ class AnswerParser:
         return None
 
     def _settle(self, undecided: _Whole, *, final: bool) -> Iterator[Event]:
-        """Pass an undeclared call on as text once anything but `<|observation|>` follows it."""
-        if final or self._held[undecided.end :].strip():
+        """Pass an undeclared call on as text once anything but its fence and `<|observation|>` follows it."""
+        rest = self._held[undecided.end :].strip()
+        if undecided.fenced:
+            rest = "" if FENCE.startswith(rest) else rest.removeprefix(FENCE).strip()
+        if final or rest:
             yield from self._release(undecided.end)
 
     def _report(self, whole: _Whole) -> Iterator[Event]:

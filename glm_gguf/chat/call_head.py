@@ -48,7 +48,7 @@ class _Line:
 
 
 class HeadReader:
-    """Reads heads at the beginning of a line; in a fence only declared names count."""
+    """Reads heads at the beginning of a line."""
 
     def __init__(self, functions: Collection[str], *, json_calls: bool) -> None:
         self._functions = frozenset(functions)
@@ -79,8 +79,8 @@ class HeadReader:
         """Read the line of the name."""
         line = _line(text, start)
         if not line.complete:
-            return NoHead.YET if self._may_begin(line.text, fenced=fenced) else NoHead.EVER
-        if not self._is_name(line.text, fenced=fenced):
+            return NoHead.YET if self._may_begin(line.text) else NoHead.EVER
+        if not self._is_name(line.text):
             return NoHead.EVER
         return self._read_brace(text, line.text, line.end, fenced=fenced)
 
@@ -98,9 +98,9 @@ class HeadReader:
             return NoHead.YET
         return Head(name, offset, fenced) if may_begin_object(text[offset : offset + 65]) else NoHead.EVER
 
-    def _may_begin(self, line: str, *, fenced: bool) -> bool:
+    def _may_begin(self, line: str) -> bool:
         """Tell whether an unfinished line can become that of a name."""
-        return not line or self._begins_name(line) or (not fenced and self._is_name(line, fenced=False))
+        return not line or self._begins_name(line) or self._is_name(line)
 
     def _may_name(self, fence: str) -> bool:
         """Tell whether an unfinished fence line can go on as a declared name."""
@@ -109,8 +109,8 @@ class HeadReader:
     def _begins_name(self, text: str) -> bool:
         return any(function.startswith(text) for function in self._functions)
 
-    def _is_name(self, line: str, *, fenced: bool) -> bool:
-        return line in self._functions or (not fenced and _UNDECLARED_NAME.fullmatch(line) is not None)
+    def _is_name(self, line: str) -> bool:
+        return line in self._functions or _UNDECLARED_NAME.fullmatch(line) is not None
 
 
 def _line(text: str, start: int) -> _Line:

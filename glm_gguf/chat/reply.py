@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from glm_gguf.chat.events import ChatResult, Event, Finish, ToolCall, collect
 from glm_gguf.chat.json_object import object_end
@@ -34,10 +34,21 @@ def parse_reply(text: str, tools: Sequence[Tool | str] = (), *, lenient: bool = 
     names = [tool for tool in tools if isinstance(tool, str)]
     declared = declarations([tool for tool in tools if not isinstance(tool, str)])
     functions = (*names, *function_names(declared))
-    result = read_reply(text, ReplyForm(functions, json_calls=True, lenient=lenient))
+    form = ReplyForm(functions, json_calls=True, lenient=lenient)
+    result = read_reply(text, form)
     if CLOSE_THOUGHT in result.content and not result.reasoning:  # the prompt opened it (Z1)
-        result = read_reply(text, ReplyForm(functions, starts_in_thought=True, json_calls=True, lenient=lenient))
+        form = replace(form, starts_in_thought=True)
+        result = read_reply(text, form)
+    if not result.tool_calls and (parted := _parted(text, functions)) != text:
+        result = read_reply(parted, form)
     return Message(result.content, result.reasoning, result.tool_calls)
+
+
+def _parted(text: str, functions: Collection[str]) -> str:
+    """Part prose from a call where a runtime dropped the token between: `Let me look.get_weather`, a brace below."""
+    names = "|".join(map(re.escape, sorted(functions, key=len, reverse=True)))
+    glued = re.compile(rf"(?<=[.!?:…。！？：])({names})(?=[ \t]*\r?\n\s*\{{)")
+    return glued.sub(r"\n\1", text) if names else text
 
 
 def read_reply(text: str, form: ReplyForm) -> ChatResult:

@@ -62,6 +62,10 @@ class Dialogue:
         except OSError as error:
             raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
 
+    def save_session(self, path: Path) -> None:
+        """Write the computed beginning of every conversation to a file: system message and tools."""
+        self._glm.save_session(path, self._system, self._toolbox.declarations)
+
     def load(self, path: Path) -> None:
         """Go on with a conversation that was saved; RequestError for a file that holds none."""
         try:

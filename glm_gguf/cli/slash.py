@@ -55,6 +55,11 @@ def _load(dialogue: Dialogue, name: str) -> None:
     click.secho(f"{len(dialogue.messages)} messages", dim=True, err=True)
 
 
+def _session(dialogue: Dialogue, name: str) -> None:
+    """write what is computed of system message and tools to a file, for --session"""
+    dialogue.save_session(_path(name))
+
+
 def _exit(_: Dialogue, __: str) -> None:
     """leave"""
 
@@ -73,6 +78,7 @@ COMMANDS: Mapping[str, Callable[[Dialogue, str], None]] = MappingProxyType(
         "/system": _system,
         "/save": _save,
         "/load": _load,
+        "/session": _session,
         "/exit": _exit,
     }
 )

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 import llama_cpp
 
+from glm_gguf.engine.devices import uses_gpu
 from glm_gguf.engine.llama_log import collected_errors, route_log
 from glm_gguf.engine.memory import available_memory, require_memory
 from glm_gguf.engine.options import EngineOptions
@@ -38,7 +39,7 @@ class ModelHandle:
         _require_glm4(self.contents)
         for finding in self.findings:
             LOGGER.info("%s: %s (%s)", finding.severity, finding.what, finding.why)
-        if options.n_gpu_layers == 0 or not llama_cpp.llama_supports_gpu_offload():
+        if not uses_gpu(options):
             require_memory(self.contents, options, available_memory())
         route_log()
         llama_cpp.llama_backend_init()
@@ -99,7 +100,7 @@ def _load(path: Path, options: EngineOptions) -> llama_cpp.llama_model_p:
     """Have llama.cpp read or map the weights; where a GPU has no room for them, on the CPU."""
     layers = -1 if options.n_gpu_layers == "auto" else options.n_gpu_layers
     pointer, reason = _try_to_load(path, options, layers)
-    if not pointer and options.n_gpu_layers == "auto" and llama_cpp.llama_supports_gpu_offload():
+    if not pointer and options.n_gpu_layers == "auto" and uses_gpu(options):
         LOGGER.warning("the GPU does not take the model%s: it runs on the CPU", reason)
         pointer, reason = _try_to_load(path, options, 0)
     if not pointer:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from glm_gguf.chat.messages import Message
+from glm_gguf.errors import RequestError
 
 OnOverflow = Literal["error", "drop_oldest_turns"]
 MOST_RESERVED = 512
 """Tokens kept free for the answer where its length was not given."""
+
+
+def drops_turns(on_overflow: str) -> bool:
+    """Tell whether a conversation that is too long is shortened; RequestError for a word that is not known."""
+    if on_overflow not in get_args(OnOverflow):
+        fix = f"give one of {', '.join(get_args(OnOverflow))}"
+        raise RequestError(f"{on_overflow!r} is unknown", where="on_overflow", fix=fix)
+    return on_overflow == "drop_oldest_turns"
 
 
 def reserved_tokens(max_tokens: int | None, n_ctx: int) -> int:

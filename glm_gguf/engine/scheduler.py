@@ -23,7 +23,6 @@ from glm_gguf.engine.sequence import Sequence
 from glm_gguf.engine.vocabulary import Vocabulary
 from glm_gguf.errors import EngineError, GlmGgufError
 
-
 _Masks = Mapping[int, Future[Mask | None]]
 """Row of the batch → the mask for the token behind it."""
 

@@ -209,6 +209,9 @@ FENCES = {
     "a fence with CRLF": Case(f"```\r\nget_weather\r\n{CITY}\r\n```\r\n{END}", calls=ONE),
     "a cut call in a fence": same('```\nget_weather\n{"city'),
     "a fence cut": same("\n``"),
+    "an undeclared call in a fence": Case(f"```\nother\n{{}}\n```{END}", calls=(undeclared("other"),)),
+    "an undeclared call in a fence of an answer": same("\n```\nother\n{}\n```"),
+    "a language is no name": Case(f"```json\n{CITY}\n```{END}", f"```json\n{CITY}\n```"),
     "inline code": same("\n`get_weather` is a function"),
 }
 BROKEN = {

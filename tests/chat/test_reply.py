@@ -117,6 +117,15 @@ def test_a_python_literal_is_read_in_lenient_mode_alone() -> None:
     assert parse_reply(text, ["get"], lenient=True).tool_calls == (ToolCall("get", '{"a": true}', repaired=True),)
 
 
+def test_prose_and_call_whose_token_was_dropped_are_parted() -> None:
+    reply = parse_reply('\nLet me look.get_weather\n{"city": "A"}', ["get_weather"])
+    assert reply == Message("Let me look.", "", (ToolCall("get_weather", '{"city": "A"}'),))
+    reply = parse_reply("\n让我看看。天气\n{}", ["天气"])
+    assert reply == Message("让我看看。", "", (ToolCall("天气", "{}"),))
+    for text in ("I use get_weather\n{}", "See api.get_weather\nfor more", "See x.get_weather\n{broken"):
+        assert parse_reply(text, ["get_weather"]).tool_calls == ()
+
+
 def test_hostile_literals_are_text() -> None:
     for text in ("get\n{'a': " + "[" * 5000 + "]" * 5000 + "}", "get\n{'a': '" + "x" * 100_000 + "'}"):
         assert parse_reply(text, ["get"], lenient=True).tool_calls == ()

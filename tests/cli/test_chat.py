@@ -103,6 +103,15 @@ def test_a_command_that_fails_says_why(chat: Callable[..., Result], tmp_path: Pa
     assert result.stdout == chat("Hello\n").stdout
 
 
+def test_a_session_is_saved_and_begun_with(chat: Callable[..., Result], tmp_path: Path) -> None:
+    path = tmp_path / "s.session"
+    assert chat(f"/system Be brief.\n/session {path}\n").exit_code == 0
+    result = chat("Hello\n", "--system", "Be brief.", "--session", str(path))
+    assert "0 of them cached" not in result.stderr
+    path.write_bytes(b"garbage")
+    assert "no session file" in chat("Hello\n", "--session", str(path)).stderr
+
+
 def test_help_lists_the_commands(chat: Callable[..., Result]) -> None:
     assert all(name in chat("/help\n").stderr for name in COMMANDS)
 

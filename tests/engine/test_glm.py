@@ -147,6 +147,8 @@ def test_a_conversation_that_is_too_long_can_lose_its_oldest_turns(glm: GLM) -> 
     long = [{"role": "system", "content": "Be brief."}, *turn * 10, *HELLO]
     with pytest.raises(RequestError, match=r"\d+ tokens do not fit into 1024"):
         glm.stream(long, sampling=SHORT)
+    with pytest.raises(RequestError, match="on_overflow"):
+        glm.stream(HELLO, on_overflow="forget")  # type: ignore[typeddict-item]
     result = glm.chat(long, sampling=SHORT, on_overflow="drop_oldest_turns")
     assert 600 < result.usage.prompt_tokens <= 1024 - 6
     short = [{"role": "system", "content": "Be brief."}, *HELLO]
