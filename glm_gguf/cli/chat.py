@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ import click
 from glm_gguf.chat.events import ChatResult, Event, ToolCall
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.cli.console import ModelChoice, TokenRate, model_options, show_answer
-from glm_gguf.cli.dialogue import Dialogue
+from glm_gguf.cli.dialogue import RUN_DEFAULTS, Dialogue
 from glm_gguf.cli.line_input import line_history, read_text
 from glm_gguf.cli.slash import obey
 from glm_gguf.errors import GlmGgufError, RequestError
@@ -24,8 +25,11 @@ HELP = "/help lists the commands, /exit leaves, Ctrl-C stops an answer"
 @model_options
 @click.option("--system", help="What the model is told before the conversation.")
 @click.option("--tools", type=click.Path(path_type=Path), help="Python file whose functions the model may call.")
+@click.option("--approve", is_flag=True, help="Ask before every call.")
 @click.option("--transcript", type=click.Path(path_type=Path), help="File to go on from, and to save to (JSON).")
-def command(choice: ModelChoice, system: str | None, tools: Path | None, transcript: Path | None) -> None:
+def command(
+    choice: ModelChoice, system: str | None, tools: Path | None, approve: bool, transcript: Path | None
+) -> None:
     """Talk with the model in FILE.
 
     /help lists the commands, /exit or the end of input leaves, Ctrl-C stops an answer. A line that ends with a
@@ -34,7 +38,8 @@ def command(choice: ModelChoice, system: str | None, tools: Path | None, transcr
     """
     toolbox = Toolbox.of([]) if tools is None else _load_tools(tools)
     with choice.open() as glm, line_history():
-        dialogue = Dialogue(glm, toolbox, choice.sampling, system)
+        options = replace(RUN_DEFAULTS, approve=_approved) if approve else RUN_DEFAULTS
+        dialogue = Dialogue(glm, toolbox, choice.sampling, system, options)
         click.secho(f"{glm.variant} model, {glm.n_ctx} tokens of context; {HELP}", dim=True, err=True)
         if transcript is not None and transcript.exists():
             dialogue.load(transcript)
@@ -58,6 +63,14 @@ class _Terminal:
     def observation(self, call: ToolCall, text: str) -> None:
         """Show the result of a call below it."""
         click.secho(f"← {text}", fg="green", err=True)
+
+
+def _approved(call: ToolCall) -> bool:
+    """Ask whether a call may run; Ctrl-C or the end of input stops the turn."""
+    try:
+        return click.confirm(f"run {call.name}({call.arguments})?", default=False, err=True)
+    except click.Abort:
+        raise KeyboardInterrupt from None
 
 
 def _take_turn(dialogue: Dialogue, line: str) -> None:

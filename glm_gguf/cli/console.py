@@ -18,6 +18,7 @@ from glm_gguf.chat.events import (
     Finish,
     ReasoningDelta,
     TextDelta,
+    ToolCallCut,
     ToolCallDelta,
     ToolCallStart,
     Usage,
@@ -122,6 +123,8 @@ def _printed(events: Iterable[Event]) -> Iterator[Event]:
     for event in events:
         if isinstance(last, ReasoningDelta) and not isinstance(event, ReasoningDelta):
             click.echo(err=True)
+        if isinstance(last, ToolCallStart | ToolCallDelta) and not isinstance(event, ToolCallDelta):
+            click.echo(err=True)
         if isinstance(last, TextDelta) and not isinstance(event, TextDelta) and not last.text.endswith("\n"):
             click.echo()
         _print(event)
@@ -138,7 +141,9 @@ def _print(event: Event) -> None:
         case ToolCallStart(_, name):
             click.secho(f"→ {name} ", fg="cyan", err=True, nl=False)
         case ToolCallDelta(_, arguments):
-            click.secho(arguments, fg="cyan", err=True)
+            click.secho(arguments, fg="cyan", err=True, nl=False)
+        case ToolCallCut():
+            click.secho("(that call was cut off: it is none)", dim=True, err=True)
         case Finish("length" | "timeout", usage):
             click.secho(f"(cut after {usage.completion_tokens} tokens)", dim=True, err=True)
         case _:

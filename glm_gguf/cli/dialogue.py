@@ -7,17 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from glm_gguf.agent import RunOptions, run_calls
 from glm_gguf.chat.events import ChatResult, Event, ToolCall
 from glm_gguf.chat.messages import template_messages
-from glm_gguf.chat.tools import Toolbox, error_text
+from glm_gguf.chat.tools import Toolbox
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import OutputError, RequestError
 
 if TYPE_CHECKING:
     from glm_gguf.model import GLM
 
-MOST_ROUNDS = 16
-"""Answers with calls in one turn, before the model is taken to turn in circles."""
+RUN_DEFAULTS = RunOptions(max_turns=16)
+"""After so many answers with calls in one turn the model is taken to turn in circles."""
 
 
 class Narrator(Protocol):
@@ -33,10 +34,18 @@ class Narrator(Protocol):
 class Dialogue:
     """The history of one conversation with a model."""
 
-    def __init__(self, glm: GLM, toolbox: Toolbox, sampling: SamplingParams, system: str | None = None) -> None:
+    def __init__(
+        self,
+        glm: GLM,
+        toolbox: Toolbox,
+        sampling: SamplingParams,
+        system: str | None = None,
+        options: RunOptions = RUN_DEFAULTS,
+    ) -> None:
         self._glm = glm
         self._toolbox = toolbox
         self._sampling = sampling
+        self._options = options
         self._system = [{"role": "system", "content": system}] if system else []
         self.messages: list[dict[str, Any]] = list(self._system)
 
@@ -93,21 +102,16 @@ class Dialogue:
                 del self.messages[before:]
 
     def _answer(self, narrator: Narrator) -> ChatResult:
-        for _ in range(MOST_ROUNDS):
+        for _ in range(self._options.max_turns):
             events = self._glm.stream(self.messages, self._toolbox.declarations, self._sampling)
             result = narrator.answer(events)
             self.messages.append(result.message())
             if not result.tool_calls:
                 return result
-            for call in result.tool_calls:
-                observation = self._run(call)
+            observations = run_calls(result.tool_calls, self._toolbox, self._options)
+            for call, observation in zip(result.tool_calls, observations, strict=True):
                 narrator.observation(call, observation)
                 self.messages.append({"role": "tool", "content": observation})
-        raise RequestError(f"the model still calls functions after {MOST_ROUNDS} rounds", fix="ask in another way")
-
-    def _run(self, call: ToolCall) -> str:
-        """Run a user's function, which may raise anything: the model is told, and goes on."""
-        try:
-            return self._toolbox.answer(call)
-        except Exception as error:
-            return error_text(f"{type(error).__name__}: {error}")
+        raise RequestError(
+            f"the model still calls functions after {self._options.max_turns} rounds", fix="ask in another way"
+        )

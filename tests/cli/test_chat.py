@@ -1,6 +1,8 @@
 """`chat` talks line by line; a turn that is stopped leaves no trace."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from glm_gguf.chat.events import (
     ReasoningDelta,
     TextDelta,
     ToolCall,
+    ToolCallCut,
     ToolCallDelta,
     ToolCallStart,
     Usage,
@@ -189,6 +192,16 @@ STREAMS: dict[str, tuple[list[Event], str, str]] = {
         "a\n",
         "→ f {}\n",
     ),
+    "a call in pieces": (
+        [ToolCallStart(0, "f"), ToolCallDelta(0, "{"), ToolCallDelta(0, "}"), ToolCallStart(1, "g")],
+        "",
+        "→ f {}\n→ g ",
+    ),
+    "a call taken back": (
+        [ToolCallStart(0, "f"), ToolCallDelta(0, "{"), ToolCallCut(0), TextDelta("f\n{"), Finish("length")],
+        "f\n{\n",
+        "→ f {\n(that call was cut off: it is none)\n(cut after 0 tokens)\n",
+    ),
     "an answer cut": ([TextDelta("a"), Finish("length", Usage(1, 0, 5))], "a\n", "(cut after 5 tokens)\n"),
 }
 
@@ -199,3 +212,27 @@ def test_only_the_answer_goes_to_stdout(
 ) -> None:
     show_answer(events)
     assert capsys.readouterr() == (stdout, stderr)
+
+
+def approving(gguf: Path, directory: Path, lines: str) -> subprocess.CompletedProcess[str]:
+    """A chat in a process of its own, whose standard input is shared by lines and questions."""
+    (directory / "tools.py").write_text(TOOLS)
+    options = [*FAST[:-1], "60", "--approve", "--tools", str(directory / "tools.py")]
+    command = [sys.executable, "-m", "glm_gguf", "chat", str(gguf), *options]
+    return subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
+
+
+@pytest.mark.parametrize(("answer", "observed"), [("y", "← sunny"), ("n", "was not approved")])
+def test_a_call_runs_only_when_it_is_approved(
+    tiny_gguf: Callable[[str], Path], tmp_path: Path, answer: str, observed: str
+) -> None:
+    result = approving(tiny_gguf("Q8_0"), tmp_path, "What is the weather in Paris?\n" + f"{answer}\n" * 8)
+    assert '→ get_weather {"city": "Paris"}\n' in result.stderr
+    assert 'run get_weather({"city": "Paris"})?' in result.stderr
+    assert observed in result.stderr
+
+
+def test_a_question_left_unanswered_stops_the_turn(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    result = approving(tiny_gguf("Q8_0"), tmp_path, "What is the weather in Paris?\n")
+    assert "this turn is forgotten" in result.stderr
+    assert "←" not in result.stderr
