@@ -84,7 +84,7 @@ class Bar:
 
     def started(self, tensor: TensorPlan) -> None:
         """Name the tensor beside the bar."""
-        self._bar.update(self._task, description=f"{tensor.name} → {tensor.type.name}")
+        self._bar.update(self._task, description=f"{tensor.name.removesuffix('.weight')} {tensor.type.name}")
 
     def wrote(self, n_bytes: int) -> None:
         """Move the bar."""
@@ -98,8 +98,8 @@ def watch(conversion: Conversion) -> Iterator[Lines | Bar]:
         yield Lines(conversion.plan)
         return
     columns = (
-        TextColumn("{task.description:<36}"),
-        *(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
+        TextColumn("{task.description:<31}"),  # the longest name and its type; all of it fits 80 columns
+        *(BarColumn(10), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield Bar(bar, conversion.plan)
