@@ -17,3 +17,21 @@ OBSERVATION: Final = "<|observation|>"
 
 STOP_TOKENS: Final = (END_OF_TEXT, USER, OBSERVATION)
 """The three tokens that end a turn of the assistant (eos_token_id of every official config.json)."""
+
+CONTROL_TOKENS: Final = (
+    END_OF_TEXT,
+    "[MASK]",
+    GMASK,
+    "[sMASK]",
+    SOP,
+    "<eop>",
+    SYSTEM,
+    USER,
+    ASSISTANT,
+    OBSERVATION,
+    "<|begin_of_image|>",
+    "<|end_of_image|>",
+    "<|begin_of_video|>",
+    "<|end_of_video|>",
+)
+"""All of them, in the order of the official vocabulary's ids 151329 to 151342."""

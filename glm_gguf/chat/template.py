@@ -17,25 +17,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from glm_gguf.chat.segments import ContentMask, Segment
 from glm_gguf.errors import TemplateError
+from glm_gguf.special_tokens import CONTROL_TOKENS
 from glm_gguf.variant import Variant
-
-CONTROL_TOKENS = (
-    "<|endoftext|>",
-    "[MASK]",
-    "[gMASK]",
-    "[sMASK]",
-    "<sop>",
-    "<eop>",
-    "<|system|>",
-    "<|user|>",
-    "<|assistant|>",
-    "<|observation|>",
-    "<|begin_of_image|>",
-    "<|end_of_image|>",
-    "<|begin_of_video|>",
-    "<|end_of_video|>",
-)
-"""The control tokens of the official vocabulary, ids 151329 to 151342."""
 
 BUNDLED: Mapping[Variant, str] = MappingProxyType(
     {

@@ -10,10 +10,9 @@ import llama_cpp
 
 from glm_gguf.chat.reply_parser import ROLE_MARKS, RoleMark
 from glm_gguf.chat.segments import ControlText, Segment
-from glm_gguf.chat.template import CONTROL_TOKENS
 from glm_gguf.errors import EngineError, GgufError, RequestError
 from glm_gguf.gguf_file.values import Metadata, numbers, texts
-from glm_gguf.special_tokens import STOP_TOKENS
+from glm_gguf.special_tokens import CONTROL_TOKENS, STOP_TOKENS
 
 # enum llama_token_type of llama.h
 CONTROL = 3

@@ -57,10 +57,6 @@ class Cursor:
             )
         self._fill(end)
 
-    def skip(self, count: int) -> None:
-        """Move on without reading."""
-        self.position += count
-
     def take(self, count: int) -> bytes:
         """The next `count` bytes."""
         self.require(count)

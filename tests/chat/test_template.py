@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from glm_gguf.chat.segments import ControlText, PlainText, Segment, joined_text, opens_thought
-from glm_gguf.chat.template import BUNDLED, CONTROL_TOKENS, ChatTemplate, bundled_template, variant_of_name
+from glm_gguf.chat.template import BUNDLED, ChatTemplate, bundled_template, variant_of_name
 from glm_gguf.errors import TemplateError
+from glm_gguf.special_tokens import CONTROL_TOKENS
 from glm_gguf.variant import Variant
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "glm"

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from glm_gguf.chat.reply_parser import RoleMark
 from glm_gguf.chat.segments import ControlText, PlainText, joined_text
-from glm_gguf.chat.template import CONTROL_TOKENS, ChatTemplate, bundled_template
+from glm_gguf.chat.template import ChatTemplate, bundled_template
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.vocabulary import USER_DEFINED
 from glm_gguf.errors import EngineError, RequestError
-from glm_gguf.special_tokens import OBSERVATION, STOP_TOKENS
+from glm_gguf.special_tokens import CONTROL_TOKENS, OBSERVATION, STOP_TOKENS
 from glm_gguf.variant import Variant
 
 TEMPLATE = ChatTemplate(bundled_template(Variant.CHAT))
