@@ -13,10 +13,8 @@ from gguf import TokenType
 from glm_gguf.convert.json_file import read_object, shown
 from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS, Bpe, read_bpe
 from glm_gguf.errors import TokenizerError
-from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, GMASK, OBSERVATION, SOP, SYSTEM, USER
+from glm_gguf.special_tokens import END_OF_TEXT, FORMAT_TOKENS, OBSERVATION, USER
 from glm_gguf.variant import Variant, detect_variant
-
-REQUIRED = (END_OF_TEXT, GMASK, SOP, SYSTEM, USER, ASSISTANT, OBSERVATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Vocabulary:
         config_path = directory / "tokenizer_config.json"
         config = read_object(config_path, TokenizerError) if config_path.exists() else {}
         added = {token.content: token.id for token in bpe.added}
-        for token in REQUIRED:
+        for token in FORMAT_TOKENS:
             if token not in added:
                 raise TokenizerError(f"{token} is not among the added tokens", where=directory, fix="GLM-4-0414 has it")
         for byte, character in enumerate(BYTE_CHARACTERS):

@@ -18,6 +18,9 @@ OBSERVATION: Final = "<|observation|>"
 STOP_TOKENS: Final = (END_OF_TEXT, USER, OBSERVATION)
 """The three tokens that end a turn of the assistant (eos_token_id of every official config.json)."""
 
+FORMAT_TOKENS: Final = (END_OF_TEXT, GMASK, SOP, SYSTEM, USER, ASSISTANT, OBSERVATION)
+"""Those without which no prompt can be written and no reply be read."""
+
 CONTROL_TOKENS: Final = (
     END_OF_TEXT,
     "[MASK]",

@@ -8,7 +8,7 @@ from typing import Final
 from glm_gguf.gguf_file.contents import Contents
 from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, advice, problem
 from glm_gguf.gguf_file.values import Metadata, integer, numbers, text, texts, truth
-from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, GMASK, OBSERVATION, SOP, SYSTEM, USER
+from glm_gguf.special_tokens import END_OF_TEXT, FORMAT_TOKENS, OBSERVATION, USER
 
 PRE_TOKENIZERS: Final = ("glm4", "glm5")
 """llama.cpp treats both alike (llama-vocab.cpp)."""
@@ -16,7 +16,6 @@ MERGES_ONLY: Final = "chatglm-bpe"
 """The same splitting, but tokens that are whole words are not looked up before merging."""
 CONTROL: Final = 3
 """LLAMA_TOKEN_TYPE_CONTROL of llama.h."""
-SPECIALS: Final = (END_OF_TEXT, GMASK, SOP, SYSTEM, USER, ASSISTANT, OBSERVATION)
 END_KEYS: Final = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
 """Keys tokenizer.ggml.X_token_id whose token llama.cpp takes as the end of generation (llama-vocab.cpp)."""
 
@@ -79,17 +78,17 @@ def _lengths(contents: Contents, n_tokens: int) -> Iterator[Finding]:
 def _specials(metadata: Metadata, tokens: Sequence[str]) -> Iterator[Finding]:
     """Findings about the tokens that the prompt is built of."""
     ids = _ids(tokens)
-    missing = [name for name in SPECIALS if name not in ids]
+    missing = [name for name in FORMAT_TOKENS if name not in ids]
     if missing:
         yield problem(
             f"special tokens are missing from the vocabulary: {' '.join(missing)}",
             "a prompt cannot be written as in training",
         )
     types = numbers(metadata, "tokenizer.ggml.token_type") or ()
-    plain = [name for name in SPECIALS if name in ids and ids[name] < len(types) and types[ids[name]] != CONTROL]
+    plain = [name for name in FORMAT_TOKENS if name in ids and ids[name] < len(types) and types[ids[name]] != CONTROL]
     if plain or not types:
         yield problem(
-            f"special tokens are not marked as control tokens: {' '.join(plain or SPECIALS)}",
+            f"special tokens are not marked as control tokens: {' '.join(plain or FORMAT_TOKENS)}",
             "they are taken apart as plain text, or a user's text passes for markup",
         )
 
@@ -115,5 +114,5 @@ def _ends(metadata: Metadata, tokens: Sequence[str]) -> Iterator[Finding]:
 
 def _ids(tokens: Sequence[str]) -> dict[str, int]:
     """Special token → id, for those in the vocabulary."""
-    wanted = frozenset(SPECIALS)
+    wanted = frozenset(FORMAT_TOKENS)
     return {token: index for index, token in enumerate(tokens) if token in wanted}
