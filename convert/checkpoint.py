@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from glm_gguf.convert.config import Glm4Config
 from glm_gguf.convert.json_file import read_object, shown
+from glm_gguf.convert.local_shards import LocalShards
 from glm_gguf.convert.safetensors_file import StoredTensor, read_header
+from glm_gguf.convert.shards import ShardSource
 from glm_gguf.errors import ShardError, SourceError
 
 INDEX = "model.safetensors.index.json"
@@ -26,16 +28,21 @@ class Checkpoint:
     directory: Path
     config: Glm4Config
     tensors: Mapping[str, StoredTensor]
+    shards: ShardSource
 
     @classmethod
-    def open(cls, directory: Path, *, weights: bool = True) -> Checkpoint:
-        """Read config.json and, with `weights`, every safetensors header; raises SourceError."""
+    def open(cls, directory: Path, shards: ShardSource | None = None, *, weights: bool = True) -> Checkpoint:
+        """Read config.json and, with `weights`, every safetensors header; raises SourceError.
+
+        `shards` is where the weights come from, by default the directory itself.
+        """
+        shards = shards or LocalShards(directory)
         try:
             if not directory.is_dir():
                 kind = "is not a directory" if directory.exists() else "does not exist"
                 raise SourceError(kind, where=directory, fix="name the directory that holds config.json")
             config = Glm4Config.read(directory / "config.json")
-            return cls(directory, config, _collect(directory) if weights else {})
+            return cls(directory, config, _collect(directory, shards) if weights else {}, shards)
         except OSError as problem:
             raise SourceError(f"cannot be read: {problem.strerror}", where=problem.filename) from None
 
@@ -53,21 +60,22 @@ def map_tensor(tensor: StoredTensor) -> npt.NDArray[np.generic]:
         raise ShardError(f"has changed since it was checked: {problem}", where=tensor.path) from None
 
 
-def _collect(directory: Path) -> dict[str, StoredTensor]:
+def _collect(directory: Path, shards: ShardSource) -> dict[str, StoredTensor]:
     index = directory / INDEX
     weight_map = _read_index(index) if index.exists() else None
     if weight_map is None:
-        paths = sorted(directory.glob("*.safetensors"))
+        paths = [directory / name for name in shards.names()]
         if not paths:
             raise SourceError("holds no *.safetensors file", where=directory, fix="fetch the weights")
     else:
         paths = [directory / name for name in sorted(set(weight_map.values()))]
     tensors: dict[str, StoredTensor] = {}
     for path in paths:
-        if not path.is_file():
+        file_bytes = shards.size(path.name)
+        if file_bytes is None:
             by = "a broken link" if weight_map is None else f"{INDEX} names it"
             raise ShardError("this shard is missing", where=path, fix=f"{by}: fetch it")
-        for name, tensor in read_header(path).items():
+        for name, tensor in read_header(shards, path, file_bytes).items():
             if name in tensors:
                 raise ShardError(
                     f"tensor {name!r} stands in {tensors[name].path.name} too",

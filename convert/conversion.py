@@ -9,6 +9,7 @@ from pathlib import Path
 from glm_gguf.convert.options import ConvertOptions
 from glm_gguf.convert.output import check_outputs, output_paths
 from glm_gguf.convert.plan import Plan, make_plan
+from glm_gguf.convert.shards import ShardSource
 from glm_gguf.convert.write import Progress, Silent, write
 
 HEADER_ROOM = 32 * 2**20  # bytes left free for keys and vocabulary, which take about 6 MB
@@ -23,9 +24,14 @@ class Conversion:
     options: ConvertOptions
 
     @classmethod
-    def prepare(cls, source: Path, out: Path | None, options: ConvertOptions) -> Conversion:
-        """Plan and check everything that can be checked without reading a weight; raises GlmGgufError."""
-        plan = make_plan(source, options)
+    def prepare(
+        cls, source: Path, out: Path | None, options: ConvertOptions, shards: ShardSource | None = None
+    ) -> Conversion:
+        """Plan and check everything that can be checked without reading a weight; raises GlmGgufError.
+
+        `source` holds everything but the weights, which come from `shards`, by default from there too.
+        """
+        plan = make_plan(source, options, shards)
         return cls(plan, output_paths(out, plan.default_name, len(plan.files)), options)
 
     def write(self, progress: Progress) -> None:

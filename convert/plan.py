@@ -18,6 +18,7 @@ from glm_gguf.convert.imatrix import Floats, Imatrix
 from glm_gguf.convert.metadata import KeyValues, key_values, stretched
 from glm_gguf.convert.options import ConvertOptions
 from glm_gguf.convert.recipes import ABORTS_WITHOUT_IMATRIX, NEEDS_IMATRIX, FileType
+from glm_gguf.convert.shards import ShardSource
 from glm_gguf.convert.tensors import SourceTensor, source_tensors
 from glm_gguf.convert.vocab import Vocabulary
 from glm_gguf.errors import ImatrixError
@@ -82,10 +83,13 @@ class Plan:
         return 8 * self.n_bytes / self.n_params if self.n_params else 0.0
 
 
-def make_plan(source: Path, options: ConvertOptions) -> Plan:
-    """Read headers, tokenizer and importance matrix, and decide everything; raises GlmGgufError."""
+def make_plan(source: Path, options: ConvertOptions, shards: ShardSource | None = None) -> Plan:
+    """Read headers, tokenizer and importance matrix, and decide everything; raises GlmGgufError.
+
+    `source` holds everything but the weights, which come from `shards`, by default from there too.
+    """
     file = file_type(options.types.type)
-    checkpoint = Checkpoint.open(source, weights=not options.vocab_only)
+    checkpoint = Checkpoint.open(source, shards, weights=not options.vocab_only)
     imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
     tensors = () if options.vocab_only else _tensor_plans(checkpoint, file, options, imatrix)
     config = checkpoint.config

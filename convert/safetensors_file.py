@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from glm_gguf.convert.json_file import LFS_POINTER, parse_object, refuse_pointer, shown
+from glm_gguf.convert.shards import ShardSource
 from glm_gguf.errors import ShardError
 
 MAX_HEADER_BYTES = 100_000_000  # the bound of the reference implementation
@@ -39,25 +40,16 @@ class StoredTensor:
     n_bytes: int
 
 
-def read_header(path: Path) -> dict[str, StoredTensor]:
-    """Read and check the header of the safetensors file at `path`; raises ShardError."""
-    try:
-        with path.open("rb") as file:
-            file_bytes = file.seek(0, 2)
-            file.seek(0)
-            start = file.read(len(LFS_POINTER))
-            refuse_pointer(start, path, ShardError)
-            if len(start) < 8:
-                raise ShardError(f"{file_bytes} bytes are no safetensors file", where=path, fix=REFETCH)
-            (length,) = struct.unpack_from("<Q", start)
-            if length > min(MAX_HEADER_BYTES, file_bytes - 8):
-                raise ShardError(
-                    f"the header claims {length} bytes, the file has {file_bytes}", where=path, fix=REFETCH
-                )
-            file.seek(8)
-            header = parse_object(file.read(length), f"{path} (header)", ShardError)
-    except OSError as problem:
-        raise ShardError(f"cannot be read: {problem.strerror}", where=path) from None
+def read_header(shards: ShardSource, path: Path, file_bytes: int) -> dict[str, StoredTensor]:
+    """Read and check the header of the file that `shards` knows by `path`'s name; raises ShardError."""
+    start = shards.peek(path.name, 0, len(LFS_POINTER))
+    refuse_pointer(start, path, ShardError)
+    if len(start) < 8:
+        raise ShardError(f"{file_bytes} bytes are no safetensors file", where=path, fix=REFETCH)
+    (length,) = struct.unpack_from("<Q", start)
+    if length > min(MAX_HEADER_BYTES, file_bytes - 8):
+        raise ShardError(f"the header claims {length} bytes, the file has {file_bytes}", where=path, fix=REFETCH)
+    header = parse_object(shards.peek(path.name, 8, length), f"{path} (header)", ShardError)
     header.pop("__metadata__", None)
     data_start = 8 + length
     tensors = {name: _stored(name, entry, path, data_start) for name, entry in header.items()}

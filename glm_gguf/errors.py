@@ -4,6 +4,7 @@ GlmGgufError
 ├── SourceError        a checkpoint directory or a file in it cannot be used
 │   ├── ShardError       safetensors: header, offsets, index, missing or doubled tensors
 │   ├── ConfigError      config.json: other architecture, missing or impossible values
+│   ├── TransferError    a hub broke off or sent wrong bytes: the next run goes on from what is complete
 │   ├── TokenizerError   tokenizer files: missing, unreadable, foreign pre-tokenizer
 │   └── WeightError      a weight is NaN or infinite, or leaves the range of the target type
 ├── RequestError       an option or an argument makes no sense, alone or with this input
@@ -44,6 +45,10 @@ class ShardError(SourceError):
 
 class ConfigError(SourceError):
     """config.json describes another architecture, or values that cannot be."""
+
+
+class TransferError(SourceError):
+    """A transfer from a hub broke off for good or brought wrong bytes; the next run goes on from what is complete."""
 
 
 class TokenizerError(SourceError):

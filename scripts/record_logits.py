@@ -28,8 +28,8 @@ sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from checkpoints import Shape, write_checkpoint  # noqa: E402
 
+from glm_gguf.convert.checkpoint import Checkpoint  # noqa: E402
 from glm_gguf.convert.config import Glm4Config  # noqa: E402
-from glm_gguf.convert.safetensors_file import read_header  # noqa: E402
 from glm_gguf.convert.tensors import expected_tensors  # noqa: E402
 
 GOLDEN = REPOSITORY / "tests" / "golden" / "logits"
@@ -170,7 +170,7 @@ def check_saved(model: Any, source: Path, directory: Path) -> None:
     if config != asked:
         raise SystemExit(f"transformers saved {config}, not {asked}")
     expected = {name: shape for name, (_, shape) in expected_tensors(config).items()}
-    saved = {name: tensor.shape for name, tensor in read_header(directory / "model.safetensors").items()}
+    saved = {name: tensor.shape for name, tensor in Checkpoint.open(directory).tensors.items()}
     if saved != expected:
         raise SystemExit(f"transformers saved {sorted(saved.items() ^ expected.items())}")
 
