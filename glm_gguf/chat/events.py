@@ -16,10 +16,12 @@ class Usage:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Those of the answer's that were its thought."""
 
     def __post_init__(self) -> None:
         assert 0 <= self.cached_tokens <= self.prompt_tokens
-        assert self.completion_tokens >= 0
+        assert 0 <= self.reasoning_tokens <= self.completion_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Finish:
     """How often it was written, until it met what no grammar enforces."""
     unenforced: str | None = None
     """Path of the first keyword that no grammar enforced: the answer was held back and checked."""
+    stop_text: str | None = None
+    """The stop text that ended it, where one did."""
 
 
 Event = TextDelta | ReasoningDelta | ToolCallStart | ToolCallDelta | ToolCallCut | TokenLogprob | Finish
@@ -115,6 +119,7 @@ class ChatResult:
     logprobs: tuple[TokenLogprob, ...] = ()
     attempts: int = 1
     unenforced: str | None = None
+    stop_text: str | None = None
 
     def message(self) -> dict[str, Any]:
         """Write the answer as the assistant message that goes into an OpenAI-shaped history (without the thought)."""
@@ -150,9 +155,17 @@ def collect(events: Iterable[Event]) -> ChatResult:
                 logprobs.append(event)
             case Finish():
                 finish = event
-    texts = "".join(content), "".join(reasoning)
-    checked = finish.attempts, finish.unenforced
-    return ChatResult(*texts, tuple(calls), finish.reason, finish.usage, tuple(logprobs), *checked)
+    return ChatResult(
+        "".join(content),
+        "".join(reasoning),
+        tuple(calls),
+        finish.reason,
+        finish.usage,
+        tuple(logprobs),
+        attempts=finish.attempts,
+        unenforced=finish.unenforced,
+        stop_text=finish.stop_text,
+    )
 
 
 def coalesce(events: Iterable[Event]) -> Iterator[Event]:

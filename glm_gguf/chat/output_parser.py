@@ -27,6 +27,11 @@ class OutputParser:
         """At least one call was reported."""
         return self._reply.has_calls
 
+    @property
+    def in_thought(self) -> bool:
+        """The next token belongs to the thought."""
+        return self._reply.in_thought
+
     def feed(self, token_id: int) -> Iterator[Event]:
         """Take the next token."""
         mark = self._role_marks.get(token_id)

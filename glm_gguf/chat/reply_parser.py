@@ -51,6 +51,11 @@ class ReplyParser:
         return self._answer.calls > 0
 
     @property
+    def in_thought(self) -> bool:
+        """What comes next belongs to the thought."""
+        return self._in_thought
+
+    @property
     def object_length(self) -> int:
         """Characters at the end of what was fed that may be an unfinished call's arguments."""
         return self._answer.object_length

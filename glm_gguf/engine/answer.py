@@ -20,6 +20,10 @@ class TokenReader(Protocol):
     def has_calls(self) -> bool:
         """At least one call was reported."""
 
+    @property
+    def in_thought(self) -> bool:
+        """The next token belongs to the thought."""
+
     def feed(self, token_id: int) -> Iterator[Event]:
         """Take the next token."""
 
@@ -31,6 +35,7 @@ class PlainText:
     """A TokenReader for a text that is continued: everything is text, the stop token apart."""
 
     has_calls = False
+    in_thought = False
 
     def __init__(self, token_bytes: TokenBytes, stop_ids: frozenset[int]) -> None:
         self._detokenizer = Detokenizer(token_bytes)
@@ -77,7 +82,9 @@ class Answer:
 
     def _read(self, drawn: Drawn) -> Iterator[Event]:
         """Count a token and pass its events on."""
-        self._usage = replace(self._usage, completion_tokens=self._usage.completion_tokens + 1)
+        usage = self._usage
+        reasoning = usage.reasoning_tokens + self._reader.in_thought
+        self._usage = replace(usage, completion_tokens=usage.completion_tokens + 1, reasoning_tokens=reasoning)
         if drawn.logprob is not None:
             likeliest = (TokenLogprob(self._token_bytes(index), value) for index, value in drawn.alternatives)
             yield TokenLogprob(self._token_bytes(drawn.token_id), drawn.logprob, tuple(likeliest))
@@ -87,10 +94,10 @@ class Answer:
         """Pass events on up to a stop text."""
         for event in events:
             yield from self._stops.feed(event)
-            if self._stops.found:
+            if self._stops.found is not None:
                 yield self._finish("stop")
                 return
 
     def _finish(self, reason: FinishReason) -> Finish:
         self.done = True
-        return Finish(reason, self._usage)
+        return Finish(reason, self._usage, stop_text=self._stops.found)

@@ -8,25 +8,24 @@ from glm_gguf.chat.events import Event, TextDelta
 
 
 class StopStrings:
-    """A filter over the events of one answer; `found` once a stop text came, which ends the answer before it."""
+    """A filter over the events of one answer; `found` is the stop text that came, which ends the answer before it."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
         self._held = ""
-        self.found = False
+        self.found: str | None = None
 
     def feed(self, event: Event) -> Iterator[Event]:
         """Pass an event on, text only as far as no stop text can begin in it."""
-        if self.found:
+        if self.found is not None:
             return
         if not isinstance(event, TextDelta):
             yield from self.flush()
             yield event
             return
         text, self._held = self._held + event.text, ""
-        end = min((at for stop in self._stops if (at := text.find(stop)) >= 0), default=-1)
-        self.found = end >= 0
-        if not self.found:
+        end, self.found = min(((at, stop) for stop in self._stops if (at := text.find(stop)) >= 0), default=(-1, None))
+        if self.found is None:
             end = len(text) - self._beginning(text)
             self._held = text[end:]
         if end:
@@ -35,7 +34,7 @@ class StopStrings:
     def flush(self) -> Iterator[Event]:
         """Pass on what was held and became no stop text."""
         held, self._held = self._held, ""
-        if held and not self.found:
+        if held and self.found is None:
             yield TextDelta(held)
 
     def _beginning(self, text: str) -> int:

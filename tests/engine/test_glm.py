@@ -128,7 +128,7 @@ def test_a_stop_text_ends_the_answer_before_it(glm: GLM) -> None:
     stop = whole[5:8]
     stopped = collect(glm.complete("Hello", replace(ENDLESS_BUT_SHORT, stop=(stop,))))
     assert stopped.content == whole[: whole.index(stop)]
-    assert stopped.finish_reason == "stop"
+    assert (stopped.finish_reason, stopped.stop_text) == ("stop", stop)
     assert stopped.usage.completion_tokens < 30
 
 

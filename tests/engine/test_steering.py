@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 from engine.conversations import EXACT, GREEDY, Bench, Reply
 
-from glm_gguf.chat.events import Event, ReasoningDelta, TextDelta
+from glm_gguf.chat.events import Event, ReasoningDelta, TextDelta, Usage, collect
+from glm_gguf.chat.output_parser import OutputParser
+from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.engine.answer import Answer
 from glm_gguf.engine.constraint_protocol import mask_words
-from glm_gguf.engine.delivery import Ended, Failed
+from glm_gguf.engine.delivery import Drawn, Ended, Failed
 from glm_gguf.engine.logprobs import log_probabilities
 from glm_gguf.engine.model_handle import ModelHandle
+from glm_gguf.engine.request import Request
 from glm_gguf.engine.sampling import Dry, SamplingParams
 from glm_gguf.engine.stop_strings import StopStrings
 from glm_gguf.engine.thought_budget import CLOSING_TEXT, ThoughtBudget
@@ -139,7 +143,21 @@ def test_stop_texts(pieces: list[str], stops: tuple[str, ...], expected: str) ->
     events: list[Event] = [event for piece in pieces for event in filter_.feed(TextDelta(piece))]
     events += filter_.flush()
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == expected
-    assert filter_.found == (expected != "".join(pieces))
+    written = "".join(pieces)
+    assert filter_.found == (
+        None if expected == written else next(s for s in stops if written.startswith(expected + s))
+    )
+
+
+def test_the_tokens_of_a_thought_are_counted(exact_model: ModelHandle) -> None:
+    vocabulary = exact_model.vocabulary
+    thought, answer = vocabulary.plain_ids("So it is.</think>"), vocabulary.plain_ids("Yes, it is.")
+    reader = OutputParser(vocabulary.token_bytes, vocabulary.role_marks, ReplyForm(starts_in_thought=True))
+    written = Answer(reader, vocabulary.token_bytes, Request((1,), SamplingParams()))
+    deliveries = [*(Drawn(token) for token in thought + answer), Ended("stop")]
+    result = collect(event for delivery in deliveries for event in written.feed(delivery))
+    assert (result.reasoning, result.content) == ("So it is.", "Yes, it is.")
+    assert result.usage == Usage(1, 0, len(thought) + len(answer), len(thought))
 
 
 def test_a_thought_may_hold_a_stop_text() -> None:
