@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import time
@@ -27,24 +26,22 @@ from glm_gguf.engine.attempts import Attempts, EventStream, again
 from glm_gguf.engine.constraint import Grammars
 from glm_gguf.engine.constraint_protocol import Constraint
 from glm_gguf.engine.engine import Engine
-from glm_gguf.engine.fingerprint import fingerprint
+from glm_gguf.engine.fingerprint import fingerprint, vocabulary_hash
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.overflow import drops_turns, reserved_tokens
 from glm_gguf.engine.prompting import NO_VARIABLES, Prompter
 from glm_gguf.engine.request import Request
 from glm_gguf.engine.sampling import SamplingParams, default_sampling
-from glm_gguf.engine.session import restore_prefixes, saved_prefixes
-from glm_gguf.engine.session_file import read_session, write_session
+from glm_gguf.engine.session import Sessions
 from glm_gguf.engine.thought_budget import CLOSING_TEXT, ThoughtBudget
-from glm_gguf.errors import EngineError, RequestError
+from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.finding import Finding
 from glm_gguf.gguf_file.values import Metadata
 
 if TYPE_CHECKING:
     from glm_gguf.engine.embedding import Vector
 
-LOGGER = logging.getLogger(__name__)
 FILE_DEFAULTS: Final = SamplingParams()
 ENGINE_DEFAULTS: Final = EngineOptions()
 RUN_DEFAULTS: Final = RunOptions()
@@ -79,7 +76,7 @@ class GLM:
             self._grammars = Grammars(self._model.vocabulary)
             self.variant = self._prompter.variant
             self.sampling = default_sampling(self._model.metadata, self.variant)
-            self.session_refused = None if session is None else self._load_session(Path(session))
+            self.session_refused = None if session is None else self._sessions().load(Path(session))
             # Runs at close(), when this object is collected, or when Python ends; in the process that opened it.
             self._closer = weakref.finalize(self, _close, stack.pop_all(), os.getpid())
 
@@ -176,7 +173,7 @@ class GLM:
     ) -> AnswerStream:
         """Continue a text as it stands, without any template; control tokens spelled in it are meant."""
         ids = self._model.vocabulary.parsed_ids(prompt)
-        return self._continuation(self._request(ids, sampling, options.get("timeout"), options.get("constraint")))
+        return self._continuation(self._request(ids, sampling, options, options.get("constraint")))
 
     def tokenize(self, content: str) -> list[int]:
         """Return the token ids of a text in which nothing is special."""
@@ -196,9 +193,8 @@ class GLM:
 
         Usually system messages and tools. Without messages everything that the cache holds is written.
         """
-        wanted = None if messages is None else self._computed(messages, tools)
-        prefixes = self._engine.call(lambda scheduler, context: saved_prefixes(scheduler.cache, context, wanted))
-        write_session(Path(path), self._fingerprint(), prefixes)
+        wanted = None if messages is None else [self._prompter.beginning(messages, tools)]
+        self._sessions().save(Path(path), wanted)
 
     def close(self) -> None:
         """Stop all answers, free model and context; doing it twice does no harm."""
@@ -242,7 +238,7 @@ class GLM:
         if plan.form.starts_in_thought and sampling.thinking_budget is not None:
             closing = vocabulary.plain_ids(CLOSING_TEXT)
             constraint = ThoughtBudget(sampling.thinking_budget, closing, vocabulary.token_bytes, constraint)
-        request = self._request(prompt, sampling, options.get("timeout"), constraint)
+        request = self._request(prompt, sampling, options, constraint)
         reader = OutputParser(vocabulary.token_bytes, vocabulary.role_marks, plan.form)
         return request, Answer(reader, vocabulary.token_bytes, request)
 
@@ -250,14 +246,16 @@ class GLM:
         self,
         prompt: Sequence[int],
         sampling: SamplingParams,
-        timeout: float | None = None,
+        options: AnswerOptions,
         constraint: Constraint | None = None,
     ) -> Request:
         """Fill what the caller left open."""
+        timeout = options.get("timeout")
         if timeout is not None and not timeout > 0:
             raise RequestError(f"{timeout} seconds", where="timeout", fix="give a positive number")
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        return Request(tuple(prompt), sampling.filled(self.sampling), constraint, deadline)
+        scales = self._options.scales_of(options["lora"]) if "lora" in options else self._options.scales
+        return Request(tuple(prompt), sampling.filled(self.sampling), constraint, deadline, scales)
 
     def _continuation(self, request: Request) -> AnswerStream:
         """Continue a prompt without any template."""
@@ -265,27 +263,16 @@ class GLM:
         reader = PlainText(vocabulary.token_bytes, vocabulary.stop_ids)
         return AnswerStream(self._engine, request, Answer(reader, vocabulary.token_bytes, request), self)
 
-    def _computed(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool]) -> list[int]:
-        """Have the beginning of a conversation computed, and return its ids."""
-        prompt = self._prompter.beginning(messages, tools)
-        with self._continuation(self._request(prompt, ONE_TOKEN)) as events:
+    def _sessions(self) -> Sessions:
+        """Saved prefixes as they belong to this model."""
+        files = tuple(file.path for file in self._model.contents.files)
+        identity = fingerprint(files, self._options), vocabulary_hash(self._model.metadata)
+        return Sessions(self._engine, *identity, self._options.scales, self._compute)
+
+    def _compute(self, tokens: Sequence[int]) -> None:
+        """Have tokens computed into the cache."""
+        with self._continuation(self._request(tokens, ONE_TOKEN, {})) as events:
             collect(events)
-        return list(prompt)
-
-    def _load_session(self, path: Path) -> EngineError | None:
-        """Fill the cache from a file, if there is one; return why it is refused."""
-        if not path.exists():
-            return None
-        try:
-            prefixes = read_session(path, self._fingerprint())
-            self._engine.call(lambda scheduler, context: restore_prefixes(scheduler.cache, context, prefixes))
-        except EngineError as error:
-            LOGGER.warning("%s", error)
-            return error
-        return None
-
-    def _fingerprint(self) -> str:
-        return fingerprint(tuple(file.path for file in self._model.contents.files), self._options)
 
 
 def _close(resources: ExitStack, process: int) -> None:

@@ -35,7 +35,7 @@ CACHE_TYPES = click.Choice([type_.value for type_ in CacheType])
 ENGINE_OPTIONS = (
     ("n_ctx", int, "Tokens that all conversations share; by default the model's own length, up to 8192."),
     ("n_parallel", int, "Answers written at the same time; 4 by default."),
-    ("threads", int, "CPU threads; by default all."),
+    ("threads", int, "CPU threads; by default one a physical core."),
     ("threads_batch", int, "CPU threads for prompts; by default as many."),
     ("n_gpu_layers", int, "Layers on a GPU; by default all that there is one for."),
     ("cache_type_k", CACHE_TYPES, "How keys are kept; f16 by default."),
@@ -80,8 +80,8 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the argument FILE and the options of running it; the command gets them as one ModelChoice, `choice`."""
 
     @wraps(command)
-    def with_choice(file: Path, session: Path | None, lora: tuple[Path, ...], **given: Any) -> None:
-        engine = _given(given, ENGINE_OPTIONS) | {"lora": tuple(LoraAdapter(path) for path in lora)}
+    def with_choice(file: Path, session: Path | None, lora: tuple[str, ...], **given: Any) -> None:
+        engine = _given(given, ENGINE_OPTIONS) | {"lora": tuple(map(parse_adapter, lora))}
         for name in ("cache_type_k", "cache_type_v"):
             if name in engine:
                 engine[name] = CacheType(engine[name])
@@ -92,7 +92,9 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     decorators: list[Decorator] = [
         click.argument("file", type=path),
         *(_option(name, type_, help_) for name, type_, help_ in ENGINE_OPTIONS),
-        click.option("--lora", type=path, multiple=True, help="LoRA adapter (GGUF); may be given several times."),
+        click.option(
+            "--lora", metavar="FILE[=SCALE]", multiple=True, help="LoRA adapter (GGUF); may be given several times."
+        ),
         click.option("--session", type=path, help="Saved beginnings of conversations, to begin with."),
         *(_option(name, type_, help_) for name, type_, help_ in SAMPLING_OPTIONS),
     ]
@@ -100,6 +102,15 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     for decorate in reversed(decorators):
         decorated = decorate(decorated)
     return decorated
+
+
+def parse_adapter(text: str) -> LoraAdapter:
+    """Read `adapter.gguf` or `adapter.gguf=0.5`."""
+    path, equals, scale = text.rpartition("=")
+    try:
+        return LoraAdapter(Path(path), float(scale)) if equals else LoraAdapter(Path(text))
+    except ValueError:
+        return LoraAdapter(Path(text))
 
 
 def _option(name: str, type_: Any, help_: str) -> Decorator:

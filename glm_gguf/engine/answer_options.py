@@ -26,5 +26,7 @@ class AnswerOptions(TypedDict, total=False):
     """Whether functions may be called, as in OpenAI's API: "auto", "required", "none" or one by name."""
     response_format: ResponseFormat | Mapping[str, Any]
     """The form of the answer's text, as in OpenAI's API; also a regex, a Lark grammar or a choice."""
+    lora: Mapping[str, float]
+    """Name of a LoRA adapter loaded with the model → its scale; adapters that are not named are off."""
     parallel_tool_calls: bool
     """Several calls in one answer; allowed by default."""

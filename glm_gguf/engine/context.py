@@ -17,11 +17,11 @@ from glm_gguf.engine.batch import Batch
 from glm_gguf.engine.context_parameters import EMBEDDING_CHUNK, ContextSize, context_parameters
 from glm_gguf.engine.kv_cache import MOST_SEQUENCES
 from glm_gguf.engine.llama_log import collected_errors
-from glm_gguf.engine.lora import apply_adapters
+from glm_gguf.engine.lora import Adapters
 from glm_gguf.engine.model_handle import ModelHandle
-from glm_gguf.engine.options import EngineOptions
+from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.sampler import Sampler
-from glm_gguf.errors import EngineError, RequestError
+from glm_gguf.errors import EngineError, GlmGgufError
 
 ABORTED: Final = 2  # of llama_decode
 
@@ -43,8 +43,9 @@ class Context:
         self._pointer: llama_cpp.llama_context_p | None = _new_context(model, parameters)
         self._row = (model.vocabulary.size,)
         try:
-            apply_adapters(model, self.pointer, options.lora)
-        except (EngineError, RequestError):
+            self._adapters = Adapters(model, self.pointer, options.lora)
+            self.use_adapters(options.scales)
+        except GlmGgufError:
             self.close()
             raise
 
@@ -71,6 +72,10 @@ class Context:
         if code not in (0, ABORTED):
             raise EngineError(f"llama_decode failed on {len(batch)} tokens (code {code})", where=self._model.path)
         return code == 0
+
+    def use_adapters(self, scales: Scales) -> None:
+        """Compute with the LoRA adapters at these scales from now on."""
+        self._adapters.use(scales)
 
     def abort(self) -> None:
         """Make the decode that is under way, or the next one, return soon."""

@@ -12,6 +12,7 @@ from glm_gguf.engine.batch import Batch
 from glm_gguf.engine.context import Context
 from glm_gguf.engine.context_parameters import EMBEDDING_CHUNK
 from glm_gguf.engine.kv_cache import KvCache, Prefix
+from glm_gguf.engine.options import Scales
 from glm_gguf.errors import EngineError, GlmGgufError
 
 Vector = npt.NDArray[np.float32]
@@ -20,8 +21,9 @@ Vector = npt.NDArray[np.float32]
 class Embedding:
     """The tokens of a text, how far they are computed, and the sum of their states so far."""
 
-    def __init__(self, tokens: Sequence[int], result: Future[Vector]) -> None:
+    def __init__(self, tokens: Sequence[int], scales: Scales, result: Future[Vector]) -> None:
         self._tokens = tokens
+        self._scales = scales
         self._result = result
         self._prefix: Prefix | None = None
         self._sum: npt.NDArray[np.float64] | None = None
@@ -47,7 +49,7 @@ class Embedding:
         return prefix is not None
 
     def _advance(self, context: Context, batch: Batch, cache: KvCache) -> bool:
-        prefix = self._prefix = self._prefix or cache.take([])
+        prefix = self._prefix = self._prefix or cache.take([], self._scales)
         start = len(prefix.tokens)
         piece = self._tokens[start : start + min(EMBEDDING_CHUNK, batch.capacity)]
         if not cache.make_room(len(piece)):
@@ -55,6 +57,7 @@ class Embedding:
             return False
         batch.clear()
         batch.add(prefix.sequence, start, piece, outputs=len(piece))
+        context.use_adapters(self._scales)
         states = context.embed(batch)
         if states is None:
             cache.undo(prefix)

@@ -69,7 +69,7 @@ class Engine:
         """Turn a text into a vector, while answers are being written."""
         self._check(tokens)
         result: Future[Vector] = Future()
-        embedding = Embedding(tokens, result)
+        embedding = Embedding(tokens, self._options.scales, result)
         self._post(lambda scheduler, _: scheduler.add_embedding(embedding))
         return result.result()
 

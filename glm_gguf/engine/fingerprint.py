@@ -12,6 +12,7 @@ import llama_cpp
 
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.errors import EngineError
+from glm_gguf.gguf_file.values import Metadata, texts
 
 HEAD: Final = 1 << 20
 SAMPLES: Final = 64
@@ -35,6 +36,14 @@ def fingerprint(files: tuple[Path, ...], options: EngineOptions) -> str:
         "llama_cpp": llama_cpp.__version__,
     }
     digest.update(json.dumps(settings).encode())
+    return digest.hexdigest()
+
+
+def vocabulary_hash(metadata: Metadata) -> str:
+    """Hash the tokens of a vocabulary, in the order of their ids."""
+    digest = hashlib.blake2b(digest_size=16)
+    for token in texts(metadata, "tokenizer.ggml.tokens") or ():
+        digest.update(token.encode("utf-8", "surrogatepass") + b"\0")
     return digest.hexdigest()
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Final, Protocol
 
+from glm_gguf.engine.options import Scales
 from glm_gguf.errors import EngineError
 
 MOST_SEQUENCES: Final = 256  # LLAMA_MAX_SEQ of llama-cparams.h
@@ -23,12 +24,16 @@ class Cells(Protocol):
 
 
 class Prefix:
-    """A sequence of the cache: its number, the tokens it holds keys and values of, and whether an answer grows it."""
+    """A sequence of the cache: its number, the tokens it holds keys and values of, and whether an answer grows it.
 
-    __slots__ = ("cells", "held", "last_use", "sequence", "tokens")
+    Keys and values differ with the adapters they were computed with, at these scales.
+    """
 
-    def __init__(self, sequence: int) -> None:
+    __slots__ = ("cells", "held", "last_use", "scales", "sequence", "tokens")
+
+    def __init__(self, sequence: int, scales: Scales) -> None:
         self.sequence = sequence
+        self.scales = scales
         self.tokens: list[int] = []
         self.cells: list[int] = []
         self.held = True
@@ -59,28 +64,29 @@ class KvCache:
         """Everything held, the running answers included."""
         return tuple(self._prefixes)
 
-    def longest(self, tokens: list[int]) -> tuple[Prefix | None, int]:
+    def longest(self, tokens: list[int], scales: Scales) -> tuple[Prefix | None, int]:
         """Find the prefix that shares most tokens, and how many."""
         best: Prefix | None = None
         length = 0
-        for prefix in self._prefixes:
+        for prefix in self._alike(scales):
             common = common_length(prefix.tokens, tokens)
             if common > length:
                 best, length = prefix, common
         return best, length
 
-    def has_room(self, tokens: list[int]) -> bool:
+    def has_room(self, tokens: list[int], scales: Scales) -> bool:
         """Tell whether an answer that begins with these tokens fits beside the running ones."""
         held = [prefix for prefix in self._prefixes if prefix.held]
-        shared = max((common_length(prefix.tokens, tokens) for prefix in held), default=0)
+        alike = (prefix for prefix in self._alike(scales) if prefix.held)
+        shared = max((common_length(prefix.tokens, tokens) for prefix in alike), default=0)
         return self.n_cells - len({cell for prefix in held for cell in prefix.cells}) >= len(tokens) - shared
 
-    def take(self, tokens: list[int]) -> Prefix:
+    def take(self, tokens: list[int], scales: Scales) -> Prefix:
         """Return a sequence for an answer that begins with these tokens, holding as many of them as are known."""
         if not self._free_running:
             raise EngineError("no sequence of the KV cache is free")
-        best, length = self.longest(tokens)
-        taken = Prefix(self._free_running.pop())
+        best, length = self.longest(tokens, scales)
+        taken = Prefix(self._free_running.pop(), scales)
         self._prefixes.append(taken)
         if best is not None:
             self._cells.copy(best.sequence, taken.sequence, length)
@@ -120,7 +126,7 @@ class KvCache:
 
     def release(self, prefix: Prefix) -> None:
         """Lay a prefix by that no answer grows any more, unless another holds all of it."""
-        others = (other for other in self._prefixes if other is not prefix)
+        others = (other for other in self._alike(prefix.scales) if other is not prefix)
         if any(common_length(other.tokens, prefix.tokens) == len(prefix.tokens) for other in others):
             self.drop(prefix)
             return
@@ -142,6 +148,10 @@ class KvCache:
         """Forget everything that no answer holds."""
         for prefix in self._idle():
             self.drop(prefix)
+
+    def _alike(self, scales: Scales) -> Iterator[Prefix]:
+        """What was computed with the same adapters."""
+        return (prefix for prefix in self._prefixes if prefix.scales == scales)
 
     def _idle(self) -> list[Prefix]:
         return [prefix for prefix in self._prefixes if not prefix.held]

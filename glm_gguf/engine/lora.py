@@ -1,4 +1,4 @@
-"""LoRA adapters: loaded with a model, applied to a context."""
+"""LoRA adapters: loaded with a model, mixed into what a context computes."""
 
 from __future__ import annotations
 
@@ -11,26 +11,43 @@ import llama_cpp
 
 from glm_gguf.engine.llama_log import collected_errors
 from glm_gguf.engine.model_handle import ModelHandle
-from glm_gguf.engine.options import LoraAdapter
-from glm_gguf.errors import EngineError, RequestError
+from glm_gguf.engine.options import LoraAdapter, Scales
+from glm_gguf.errors import EngineError, GgufError, RequestError
+from glm_gguf.gguf_file.contents import GLM4, architecture
+from glm_gguf.gguf_file.parts import open_all_parts
+from glm_gguf.gguf_file.values import text
 
 
-def apply_adapters(model: ModelHandle, context: llama_cpp.llama_context_p, adapters: Sequence[LoraAdapter]) -> None:
-    """Load adapters, which the model frees, and have a context compute with them."""
-    if not adapters:
-        return
-    pointers = [_load(model, adapter) for adapter in adapters]
-    # int32_t llama_set_adapters_lora(ctx, struct llama_adapter_lora ** adapters, size_t n_adapters, float * scales)
-    array = (llama_cpp.llama_adapter_lora_p_ctypes * len(pointers))(*pointers)
-    scales = (ctypes.c_float * len(pointers))(*(adapter.scale for adapter in adapters))
-    if llama_cpp.llama_set_adapters_lora(context, array, len(pointers), scales) != 0:
-        raise EngineError("llama.cpp did not apply the LoRA adapters", where=model.path)
+class Adapters:
+    """The adapters of a context, which the model frees, and the scales it computes with now."""
+
+    def __init__(self, model: ModelHandle, context: llama_cpp.llama_context_p, adapters: Sequence[LoraAdapter]) -> None:
+        self._model = model
+        self._context = context
+        self._pointers: list[Any] = [_load(model, adapter) for adapter in adapters]
+        self._scales: Scales = (0.0,) * len(adapters)
+
+    def use(self, scales: Scales) -> None:
+        """Have the context compute with the adapters at these scales from now on."""
+        if scales == self._scales:
+            return
+        used = [(pointer, scale) for pointer, scale in zip(self._pointers, scales, strict=True) if scale]
+        # int32_t llama_set_adapters_lora(ctx, struct llama_adapter_lora ** adapters, size_t n_adapters, float * scales)
+        pointers = (llama_cpp.llama_adapter_lora_p_ctypes * len(used))(*[pointer for pointer, _ in used])
+        factors = (ctypes.c_float * len(used))(*[scale for _, scale in used])
+        if llama_cpp.llama_set_adapters_lora(self._context, pointers, len(used), factors) != 0:
+            raise EngineError("llama.cpp did not apply the LoRA adapters", where=self._model.path)
+        self._scales = scales
 
 
 def _load(model: ModelHandle, adapter: LoraAdapter) -> Any:
-    """Read one adapter; it is freed with the model."""
+    """Read one adapter, checked before llama.cpp sees it; it is freed with the model."""
     if not adapter.path.is_file():
         raise RequestError("no such file", where=adapter.path, fix="give the path of a LoRA adapter as GGUF")
+    metadata = open_all_parts(adapter.path).metadata
+    if text(metadata, "adapter.type") != "lora" or architecture(metadata) != GLM4:
+        fix = "make it from the fine-tune by llama.cpp's convert_lora_to_gguf.py"
+        raise GgufError("this is no LoRA adapter for GLM-4-0414", where=adapter.path, fix=fix)
     with collected_errors() as errors:
         pointer = llama_cpp.llama_adapter_lora_init(model.pointer, os.fsencode(adapter.path))
     if not pointer:

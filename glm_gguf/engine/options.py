@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal
 
-from glm_gguf.cpus import usable_cpus
+from glm_gguf.cpus import usable_cores
 from glm_gguf.errors import RequestError
 
 DEFAULT_CONTEXT = 8192  # tokens; at most 2 GB of KV cache on the largest of the models (Rumination, f16)
@@ -17,6 +18,8 @@ MOST_THREADS = 512  # GGML_MAX_N_THREADS of ggml-cpu.h
 MOST_PARALLEL = 64
 """Answers at once; llama.cpp knows 256 sequences (LLAMA_MAX_SEQ), and the others hold cached prefixes."""
 MOST_STRETCH = 128
+Scales = tuple[float, ...]
+"""How strongly each adapter of EngineOptions.lora is applied, in their order; 0 is not at all."""
 
 
 class CacheType(StrEnum):
@@ -37,14 +40,18 @@ FLOAT_CACHE: Final = (CacheType.F32, CacheType.F16, CacheType.BF16)
 
 @dataclass(frozen=True, slots=True)
 class LoraAdapter:
-    """A LoRA adapter in a GGUF file, and how strongly it is applied."""
+    """A LoRA adapter in a GGUF file, and how strongly it is applied where a request does not say."""
 
     path: Path
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.scale):
-            raise RequestError(f"a scale of {self.scale}", where="lora", fix="give a finite number")
+        _check_scale(self.scale)
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending, by which requests name it."""
+        return self.path.stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ class EngineOptions:
     computes, and 128 on a CPU, which gains nothing by more."""
     n_chunk: int = 128
     """The same while other answers are being written, which wait so long for their next token."""
-    threads: int = field(default_factory=usable_cpus)
+    threads: int = field(default_factory=usable_cores)
     threads_batch: int | None = None
     """Threads for more than one token at once; None is as many as for one."""
     n_gpu_layers: int | Literal["auto"] = "auto"
@@ -91,9 +98,32 @@ class EngineOptions:
         _check("n_gpu_layers", None if self.n_gpu_layers == "auto" else self.n_gpu_layers, -1, 2**31 - 1)
         if self.yarn is not None and not 1 <= self.yarn <= MOST_STRETCH:
             raise RequestError(f"a factor of {self.yarn}", where="yarn", fix=f"give 1 to {MOST_STRETCH}; cards use 4")
+        names = [adapter.name for adapter in self.lora]
+        if len(set(names)) < len(names):
+            raise RequestError(f"two adapters have one name: {names}", where="lora", fix="rename one of the files")
         if self.flash_attention is False and self.cache_type_v not in FLOAT_CACHE:
             fix = "allow flash attention, or keep the values as f16"
             raise RequestError(f"{self.cache_type_v} needs flash attention", where="cache_type_v", fix=fix)
+
+    @property
+    def scales(self) -> Scales:
+        """Scales of the adapters where a request does not say."""
+        return tuple(adapter.scale for adapter in self.lora)
+
+    def scales_of(self, wanted: Mapping[str, float]) -> Scales:
+        """Scales of the adapters that a request names; the others are off. Raises RequestError for an unknown one."""
+        names = [adapter.name for adapter in self.lora]
+        for name, scale in wanted.items():
+            if name not in names:
+                known = ", ".join(names) or "none"
+                raise RequestError(f"no adapter {name!r} is loaded", where="lora", fix=f"there are: {known}")
+            _check_scale(scale)
+        return tuple(float(wanted.get(name, 0.0)) for name in names)
+
+
+def _check_scale(scale: float) -> None:
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale):
+        raise RequestError(f"a scale of {scale!r}", where="lora", fix="give a finite number")
 
 
 def _check(name: str, value: int | None, low: int, high: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from glm_gguf.engine.constraint_protocol import Constraint
 from glm_gguf.engine.delivery import Delivery
+from glm_gguf.engine.options import Scales
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
 
@@ -21,6 +22,8 @@ class Request:
     constraint: Constraint | None = None
     deadline: float = math.inf
     """Time of time.monotonic() at which it ends, however far it is."""
+    scales: Scales = ()
+    """Of the model's LoRA adapters, one each."""
 
     def __post_init__(self) -> None:
         if not self.prompt:

@@ -15,7 +15,7 @@ from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed
 from glm_gguf.engine.embedding import Embedding
 from glm_gguf.engine.kv_cache import KvCache, Prefix, common_length
 from glm_gguf.engine.masking import Bias, Mask
-from glm_gguf.engine.options import EngineOptions
+from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.planning import shares
 from glm_gguf.engine.request import Ticket
 from glm_gguf.engine.sampler import Sampler
@@ -54,6 +54,7 @@ class Scheduler:
         self._masking = ThreadPoolExecutor(1, "glm-gguf-masks")
         self.sole: Ticket | None = None  # whose tokens the batch under way holds, if they are all of one request
         self.steps = 0
+        self._turn: Scales | None = None  # of the adapters that the last batch was computed with
 
     @property
     def busy(self) -> bool:
@@ -117,20 +118,21 @@ class Scheduler:
                 return
             # The last token is computed again even if it is there: its logits are wanted.
             known = sequence.tokens[:-1]
-            if self._is_being_read(known):
+            if self._is_being_read(known, sequence.scales):
                 continue
-            if self._running and not self.cache.has_room(sequence.tokens):
+            if self._running and not self.cache.has_room(sequence.tokens, sequence.scales):
                 return
             self._waiting.remove(sequence)
-            sequence.place(self.cache.take(known))
+            sequence.place(self.cache.take(known, sequence.scales))
             self._running.append(sequence)
 
-    def _is_being_read(self, tokens: list[int]) -> bool:
+    def _is_being_read(self, tokens: list[int], scales: Scales) -> bool:
         """Tell whether a running prompt will soon have more of these tokens in the cache than there are now."""
-        _, cached = self.cache.longest(tokens)
+        _, cached = self.cache.longest(tokens, scales)
         return any(
             sequence.pending > 1 and common_length(sequence.tokens, tokens) > max(cached, len(_held(sequence).tokens))
             for sequence in self._running
+            if sequence.scales == scales
         )
 
     def _embed(self) -> None:
@@ -141,12 +143,20 @@ class Scheduler:
     def _plan(self) -> list[_Part]:
         """Decide the next batch; where cells run out, the youngest answer goes back into the line."""
         while self._running:
+            together = self._next_in_turn()
             size = self._context.size
-            given = shares([sequence.pending for sequence in self._running], size.n_batch, self._options.n_chunk)
+            given = shares([sequence.pending for sequence in together], size.n_batch, self._options.n_chunk)
             if self.cache.make_room(sum(given)):
-                return list(_parts(self._running, given))
+                return list(_parts(together, given))
             self._make_way()
         return []
+
+    def _next_in_turn(self) -> list[Sequence]:
+        """Choose who is computed together: llama.cpp has one mix of adapters a batch, so the mixes take turns."""
+        mixes = list(dict.fromkeys(sequence.scales for sequence in self._running))
+        place = mixes.index(self._turn) + 1 if self._turn in mixes else 0
+        self._turn = mixes[place % len(mixes)]
+        return [sequence for sequence in self._running if sequence.scales == self._turn]
 
     def _make_way(self) -> None:
         """Free cells that are in use: of a text that is embedded, else of the answer that was admitted last."""
@@ -168,6 +178,7 @@ class Scheduler:
         self.steps += 1
         self.sole = parts[0].sequence.ticket if len(parts) == 1 else None
         try:
+            self._context.use_adapters(parts[0].prefix.scales)
             done = self._context.decode(self._batch)
         except EngineError as error:
             self._give_up(parts, error)

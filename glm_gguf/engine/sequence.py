@@ -9,6 +9,7 @@ from glm_gguf.engine.delivery import Drawn, EndReason, Started
 from glm_gguf.engine.kv_cache import Prefix
 from glm_gguf.engine.logprobs import log_probabilities
 from glm_gguf.engine.masking import Bias, Mask, forbid
+from glm_gguf.engine.options import Scales
 from glm_gguf.engine.request import Ticket
 from glm_gguf.engine.sampler import Sampler
 
@@ -29,6 +30,11 @@ class Sequence:
     def pending(self) -> int:
         """Tokens still to be computed before the next can be drawn."""
         return len(self.tokens) - (0 if self.prefix is None else len(self.prefix.tokens))
+
+    @property
+    def scales(self) -> Scales:
+        """Scales of the adapters it is computed with."""
+        return self.ticket.request.scales
 
     def place(self, prefix: Prefix) -> None:
         """Take a place in the cache; the first time, tell how much of the prompt it holds already."""

@@ -1,44 +1,98 @@
-"""Prefixes of the KV cache to saved states and back, on the engine's thread."""
+"""Saved prefixes and the KV cache: filled from a file, computed anew where the file fits no more, written to it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from glm_gguf.engine.context import Context
+from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.kv_cache import KvCache
-from glm_gguf.engine.session_file import SavedPrefix
-from glm_gguf.errors import EngineError
+from glm_gguf.engine.options import Scales
+from glm_gguf.engine.session_file import SavedPrefix, Session, read_session, write_session
+from glm_gguf.errors import EngineError, GlmGgufError
+
+LOGGER = logging.getLogger(__name__)
+Tokens = Sequence[int]
 
 
-def saved_prefixes(cache: KvCache, context: Context, wanted: list[int] | None) -> list[SavedPrefix]:
-    """Return the states of everything held, or of the tokens that are wanted, which the cache must hold."""
-    if wanted is None:
-        held = [list(prefix.tokens) for prefix in cache.prefixes if prefix.tokens and not prefix.held]
-        return [_saved(cache, context, tokens) for tokens in held]
-    _, length = cache.longest(wanted)
-    if length < len(wanted):
-        raise EngineError(f"only {length} of {len(wanted)} tokens are in the cache", fix="give a larger n_ctx")
-    return [_saved(cache, context, wanted)]
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """An engine and what binds a session to it; `compute` has the engine compute tokens into its cache."""
 
+    engine: Engine
+    fingerprint: str
+    vocabulary: str
+    scales: Scales
+    """Of the adapters that the saved states were computed with: the model's own."""
+    compute: Callable[[Tokens], None]
 
-def restore_prefixes(cache: KvCache, context: Context, prefixes: Sequence[SavedPrefix]) -> None:
-    """Fill the cache with saved states, the first ones first, as far as there is room."""
-    for saved in prefixes:
-        _, known = cache.longest(list(saved.tokens))
-        if known < len(saved.tokens) < context.size.n_ctx and cache.make_room(len(saved.tokens)):
-            prefix = cache.take([])
-            context.restore(prefix.sequence, saved.state)
-            if context.length(prefix.sequence) != len(saved.tokens):
-                cache.drop(prefix)
-                raise EngineError("a saved sequence is not as long as its tokens", fix="save it again")
-            cache.extend(prefix, saved.tokens)
+    def load(self, path: Path) -> EngineError | None:
+        """Fill the cache from a file, if there is one; return why it is refused.
+
+        A session of another model or of other settings is computed anew and written again, if its tokens mean the
+        same here.
+        """
+        if not path.exists():
+            return None
+        try:
+            session = read_session(path)
+            if session.fingerprint == self.fingerprint:
+                self.engine.call(lambda scheduler, context: self._restore(scheduler.cache, context, session.prefixes))
+                return None
+            refused = EngineError("the session belongs to another model or other settings", where=path)
+        except EngineError as error:
+            LOGGER.warning("%s", error)
+            return error
+        return self._rebuilt(path, session, refused)
+
+    def save(self, path: Path, tokens: Sequence[Tokens] | None) -> None:
+        """Write the states of token lists, computed where they are not yet; of everything held where None is given."""
+        for wanted in tokens or ():
+            self.compute(wanted)
+        prefixes = self.engine.call(lambda scheduler, context: self._saved(scheduler.cache, context, tokens))
+        write_session(path, Session(self.fingerprint, self.vocabulary, tuple(prefixes)))
+
+    def _rebuilt(self, path: Path, session: Session, refused: EngineError) -> EngineError:
+        """Compute a session anew where that can be done, and tell what became of it."""
+        if session.vocabulary != self.vocabulary:
+            return EngineError(refused.what, where=path, fix="its vocabulary is another one: save it again")
+        LOGGER.warning("%s; it is computed anew", refused)
+        try:
+            self.save(path, [prefix.tokens for prefix in session.prefixes])
+        except GlmGgufError as error:
+            return EngineError(f"{refused.what}, and could not be made anew: {error}", where=path)
+        return EngineError(refused.what, where=path, fix="it was computed anew and written again")
+
+    def _saved(self, cache: KvCache, context: Context, wanted: Sequence[Tokens] | None) -> list[SavedPrefix]:
+        """Return the states of token lists, which the cache must hold."""
+        if wanted is None:
+            resting = [prefix for prefix in cache.prefixes if not prefix.held and prefix.scales == self.scales]
+            wanted = [list(prefix.tokens) for prefix in resting if prefix.tokens]
+        return [self._state(cache, context, list(tokens)) for tokens in wanted]
+
+    def _state(self, cache: KvCache, context: Context, tokens: list[int]) -> SavedPrefix:
+        """Return the state of tokens in the cache; llama.cpp writes it only of a sequence that can run."""
+        _, length = cache.longest(tokens, self.scales)
+        if length < len(tokens):
+            raise EngineError(f"only {length} of {len(tokens)} tokens are in the cache", fix="give a larger n_ctx")
+        prefix = cache.take(tokens, self.scales)
+        try:
+            return SavedPrefix(tuple(tokens), context.state(prefix.sequence))
+        finally:
             cache.release(prefix)
 
-
-def _saved(cache: KvCache, context: Context, tokens: list[int]) -> SavedPrefix:
-    """Return the state of tokens that are in the cache; llama.cpp writes it only of a sequence that can run."""
-    prefix = cache.take(tokens)
-    try:
-        return SavedPrefix(tuple(tokens), context.state(prefix.sequence))
-    finally:
-        cache.release(prefix)
+    def _restore(self, cache: KvCache, context: Context, prefixes: Sequence[SavedPrefix]) -> None:
+        """Fill the cache with saved states, the first ones first, as far as there is room."""
+        for saved in prefixes:
+            _, known = cache.longest(list(saved.tokens), self.scales)
+            if known < len(saved.tokens) < context.size.n_ctx and cache.make_room(len(saved.tokens)):
+                prefix = cache.take([], self.scales)
+                context.restore(prefix.sequence, saved.state)
+                if context.length(prefix.sequence) != len(saved.tokens):
+                    cache.drop(prefix)
+                    raise EngineError("a saved sequence is not as long as its tokens", fix="save it again")
+                cache.extend(prefix, saved.tokens)
+                cache.release(prefix)

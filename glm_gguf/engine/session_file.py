@@ -1,8 +1,8 @@
 """Saved prefixes on disk: tokens with their keys and values, bound to the model they came from.
 
 Layout, little-endian: 8 bytes magic, u32 version, u32 length of a JSON header, the header, then for every prefix its
-tokens (i32) and its state as llama.cpp gives it. The header names the fingerprint, the lengths, and a hash of all
-that follows it, so that llama.cpp never reads a state it did not write.
+tokens (i32) and its state as llama.cpp gives it. The header names what the states belong to, the lengths, and a hash
+of all that follows it, so that llama.cpp never reads a state it did not write.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from glm_gguf.errors import EngineError, OutputError
 
 MAGIC: Final = b"GLMKVSES"
-VERSION: Final = 1
+VERSION: Final = 2
 FRONT: Final = struct.Struct("<8sII")
 MOST_HEADER: Final = 1 << 24
 DAMAGED: Final = "the session file is damaged"
@@ -36,11 +36,24 @@ class SavedPrefix:
     state: bytes
 
 
-def write_session(path: Path, fingerprint: str, prefixes: Sequence[SavedPrefix]) -> None:
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Saved prefixes, and the hashes they are bound to."""
+
+    fingerprint: str
+    """Of the model and the settings that change a state."""
+    vocabulary: str
+    """Of the vocabulary alone: with it the tokens still mean the same where the states are of no use."""
+    prefixes: tuple[SavedPrefix, ...]
+
+
+def write_session(path: Path, session: Session) -> None:
     """Write a session under a temporary name, and rename it; OutputError where that cannot be done."""
+    prefixes = session.prefixes
     blocks = [part for prefix in prefixes for part in (np.array(prefix.tokens, "<i4").tobytes(), prefix.state)]
     header = {
-        "fingerprint": fingerprint,
+        "fingerprint": session.fingerprint,
+        "vocabulary": session.vocabulary,
         "prefixes": [[len(prefix.tokens), len(prefix.state)] for prefix in prefixes],
         "hash": _hash(blocks),
     }
@@ -59,19 +72,16 @@ def write_session(path: Path, fingerprint: str, prefixes: Sequence[SavedPrefix])
         raise OutputError(f"the session cannot be written: {error.strerror}", where=path) from error
 
 
-def read_session(path: Path, fingerprint: str) -> tuple[SavedPrefix, ...]:
-    """Read a session of this model and these settings; EngineError says why one is refused."""
+def read_session(path: Path) -> Session:
+    """Read a session, whomever it belongs to; EngineError says why one is refused."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise EngineError(f"the session cannot be read: {error.strerror}", where=path) from error
     header, body = _header(path, data)
-    if header.get("fingerprint") != fingerprint:
-        fix = "save it again with this model and these options"
-        raise EngineError("the session belongs to another model or other settings", where=path, fix=fix)
     if header.get("hash") != _hash([body]):
         raise EngineError(DAMAGED, where=path, fix="save it again")
-    return tuple(_prefixes(path, header, body))
+    return Session(str(header.get("fingerprint")), str(header.get("vocabulary")), tuple(_prefixes(path, header, body)))
 
 
 def _header(path: Path, data: bytes) -> tuple[dict[str, Any], bytes]:

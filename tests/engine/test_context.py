@@ -14,7 +14,7 @@ from glm_gguf.engine.context import Context
 from glm_gguf.engine.delivery import Failed
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import CacheType, EngineOptions
-from glm_gguf.errors import EngineError, RequestError
+from glm_gguf.errors import EngineError
 from glm_gguf.gguf_file.header import GgufHeader
 
 PROMPT = list(range(40, 80))
@@ -122,13 +122,3 @@ def test_yarn_stretches_the_longest_conversation(model: ModelHandle) -> None:
     known = Context(model, EngineOptions(threads=1)).size.n_ctx
     with Context(model, EngineOptions(threads=1, yarn=4, n_ctx=3 * known)) as context:
         assert context.size.n_ctx == 3 * known
-
-
-def test_a_lora_adapter_that_is_none_is_refused(model: ModelHandle, tmp_path: Path) -> None:
-    from glm_gguf.engine.options import LoraAdapter
-
-    (tmp_path / "lora.gguf").write_bytes(b"no adapter")
-    with pytest.raises(RequestError, match="no such file"):
-        Context(model, EngineOptions(lora=(LoraAdapter(tmp_path / "missing.gguf"),)))
-    with pytest.raises(EngineError, match="could not load the adapter"):
-        Context(model, EngineOptions(lora=(LoraAdapter(tmp_path / "lora.gguf"),)))

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from engine.random_model import write_random_model
 
 from glm_gguf import GLM, EngineOptions, SamplingParams
 from glm_gguf.engine.options import CacheType
-from glm_gguf.engine.session_file import SavedPrefix, read_session, write_session
+from glm_gguf.engine.session_file import SavedPrefix, Session, read_session, write_session
 from glm_gguf.errors import EngineError, GlmGgufError, OutputError
 
 OPTIONS = EngineOptions(threads=1, n_ctx=1024)
@@ -59,24 +60,50 @@ def test_a_missing_session_is_none(tiny_gguf: Callable[[str], Path], tmp_path: P
         assert glm.session_refused is None
 
 
-def refusal(model: Path, session: Path, options: EngineOptions) -> str:
+def refusal(model: Path, session: Path, options: EngineOptions = OPTIONS) -> str:
+    """Nothing of the file is used; saved again it serves."""
     with GLM(model, session=session, options=options) as glm:
         result = glm.chat(HELLO, [get_weather], SHORT)
         assert result.usage.cached_tokens == 0
-        glm.save_session(session, SYSTEM, [get_weather])  # rebuilt
+        glm.save_session(session, SYSTEM, [get_weather])
         refused = str(glm.session_refused)
-    with GLM(model, session=session, options=options) as glm:
-        assert glm.session_refused is None
-        assert glm.chat(HELLO, [get_weather], SHORT).usage.cached_tokens > 100
+    serves(model, session, options)
     return refused
 
 
-def test_a_session_of_another_model_is_refused(tiny_gguf: Callable[[str], Path], saved: Path) -> None:
-    assert "another model" in refusal(tiny_gguf("Q4_0"), saved, OPTIONS)
+def serves(model: Path, session: Path, options: EngineOptions) -> None:
+    with GLM(model, session=session, options=options) as glm:
+        assert glm.session_refused is None
+        assert glm.chat(HELLO, [get_weather], SHORT).usage.cached_tokens > 100
 
 
-def test_a_session_of_other_settings_is_refused(tiny_gguf: Callable[[str], Path], saved: Path) -> None:
-    assert "other settings" in refusal(tiny_gguf("Q8_0"), saved, replace(OPTIONS, cache_type_k=CacheType.Q8_0))
+@pytest.mark.parametrize(
+    ("type_", "options"),
+    [("Q4_0", OPTIONS), ("Q8_0", replace(OPTIONS, cache_type_k=CacheType.Q8_0))],
+    ids=["another model", "other settings"],
+)
+def test_a_session_that_fits_no_more_is_refused_and_made_anew(
+    tiny_gguf: Callable[[str], Path], saved: Path, type_: str, options: EngineOptions
+) -> None:
+    with GLM(tiny_gguf(type_), options=options) as glm:
+        fresh = glm.chat(HELLO, [get_weather], SHORT)
+    with GLM(tiny_gguf(type_), session=saved, options=options) as glm:
+        assert "another model or other settings; it was computed anew" in str(glm.session_refused)
+        answer = glm.chat(HELLO, [get_weather], SHORT)
+    assert answer.content == fresh.content
+    assert answer.usage.cached_tokens > 100
+    serves(tiny_gguf(type_), saved, options)
+
+
+def test_a_session_too_long_for_the_context_is_refused_and_kept(tiny_gguf: Callable[[str], Path], saved: Path) -> None:
+    before = saved.read_bytes()
+    with GLM(tiny_gguf("Q4_0"), session=saved, options=replace(OPTIONS, n_ctx=64)) as glm:
+        assert "could not be made anew: prompt: " in str(glm.session_refused)
+    assert saved.read_bytes() == before
+
+
+def test_a_session_of_another_vocabulary_is_refused(saved: Path, tmp_path: Path) -> None:
+    assert "its vocabulary is another one" in refusal(write_random_model(tmp_path), saved)
 
 
 def cut(data: bytes) -> bytes:
@@ -106,17 +133,18 @@ def test_a_damaged_session_is_refused(
     tiny_gguf: Callable[[str], Path], saved: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     saved.write_bytes(damage(saved.read_bytes()))
-    assert refusal(tiny_gguf("Q8_0"), saved, OPTIONS)
+    assert refusal(tiny_gguf("Q8_0"), saved)
 
 
 def test_lengths_that_lie_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    write_session(path, "f", [SavedPrefix((1, 2), b"state")])
-    assert read_session(path, "f") == (SavedPrefix((1, 2), b"state"),)
+    session = Session("f", "v", (SavedPrefix((1, 2), b"state"),))
+    write_session(path, session)
+    assert read_session(path) == session
     for old, new in ((b"[[2, 5]]", b"[[9, 5]]"), (b"[[2, 5]]", b"[[2,-5]]"), (b"[[2, 5]]", b"[[[],5]]")):
         (tmp_path / "t").write_bytes(path.read_bytes().replace(old, new))
         with pytest.raises(EngineError, match="damaged"):
-            read_session(tmp_path / "t", "f")
+            read_session(tmp_path / "t")
 
 
 def test_a_session_that_cannot_be_written_leaves_nothing(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
