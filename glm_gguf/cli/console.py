@@ -81,7 +81,8 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_choice(file: Path, session: Path | None, lora: tuple[str, ...], **given: Any) -> None:
-        engine = _given(given, ENGINE_OPTIONS) | {"lora": tuple(map(parse_adapter, lora))}
+        lists = {"lora": tuple(map(parse_adapter, lora)), "devices": given.pop("device")}
+        engine = _given(given, ENGINE_OPTIONS) | lists
         for name in ("cache_type_k", "cache_type_v"):
             if name in engine:
                 engine[name] = CacheType(engine[name])
@@ -92,6 +93,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     decorators: list[Decorator] = [
         click.argument("file", type=path),
         *(_option(name, type_, help_) for name, type_, help_ in ENGINE_OPTIONS),
+        click.option("--device", metavar="NAME", multiple=True, help="GPU to compute on; by default all there are."),
         click.option(
             "--lora", metavar="FILE[=SCALE]", multiple=True, help="LoRA adapter (GGUF); may be given several times."
         ),

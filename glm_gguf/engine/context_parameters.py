@@ -8,7 +8,7 @@ from typing import Final
 
 import llama_cpp
 
-from glm_gguf.engine.devices import uses_gpu
+from glm_gguf.engine.devices import chosen_gpus
 from glm_gguf.engine.options import DEFAULT_CONTEXT, CacheType, EngineOptions
 from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.contents import Contents, model_integer
@@ -57,7 +57,7 @@ class ContextSize:
             fix = f"give up to {known * options.n_parallel} ({most}), or stretch it with yarn"
             raise RequestError(f"{n_cells} tokens are more than the model knows", where="n_ctx", fix=fix)
         n_running = options.n_parallel + 2  # one for a text that is embedded, one for saving a session
-        n_batch = options.n_batch or (GPU_BATCH if uses_gpu(options) else CPU_BATCH)
+        n_batch = options.n_batch or (GPU_BATCH if chosen_gpus(options) else CPU_BATCH)
         return cls(n_cells, min(n_cells, known), max(min(n_batch, n_cells), n_running), n_running)
 
 

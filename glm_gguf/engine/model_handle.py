@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Final, Self
 
 import llama_cpp
 
-from glm_gguf.engine.devices import uses_gpu
+from glm_gguf.engine.devices import chosen_gpus
 from glm_gguf.engine.llama_log import collected_errors, route_log
 from glm_gguf.engine.memory import available_memory, require_memory
 from glm_gguf.engine.options import EngineOptions
@@ -39,7 +40,7 @@ class ModelHandle:
         _require_glm4(self.contents)
         for finding in self.findings:
             LOGGER.info("%s: %s (%s)", finding.severity, finding.what, finding.why)
-        if not uses_gpu(options):
+        if not chosen_gpus(options):
             require_memory(self.contents, options, available_memory())
         route_log()
         llama_cpp.llama_backend_init()
@@ -100,7 +101,7 @@ def _load(path: Path, options: EngineOptions) -> llama_cpp.llama_model_p:
     """Have llama.cpp read or map the weights; where a GPU has no room for them, on the CPU."""
     layers = -1 if options.n_gpu_layers == "auto" else options.n_gpu_layers
     pointer, reason = _try_to_load(path, options, layers)
-    if not pointer and options.n_gpu_layers == "auto" and uses_gpu(options):
+    if not pointer and options.n_gpu_layers == "auto" and chosen_gpus(options):
         LOGGER.warning("the GPU does not take the model%s: it runs on the CPU", reason)
         pointer, reason = _try_to_load(path, options, 0)
     if not pointer:
@@ -113,6 +114,11 @@ def _try_to_load(path: Path, options: EngineOptions, layers: int) -> tuple[llama
     # struct llama_model * llama_model_load_from_file(const char * path_model, struct llama_model_params params)
     parameters = llama_cpp.llama_model_default_params()
     parameters.n_gpu_layers = layers
+    if options.devices:
+        # ggml_backend_dev_t * devices: NULL-terminated
+        pointers = [device.pointer for device in chosen_gpus(options)]
+        devices = (ctypes.c_void_p * (len(pointers) + 1))(*pointers)
+        parameters.devices = ctypes.cast(devices, ctypes.c_void_p)
     parameters.load_mode = LOAD_MODES[options.mmap, options.mlock]
     with collected_errors() as errors:
         pointer = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)

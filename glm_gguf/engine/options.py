@@ -74,6 +74,8 @@ class EngineOptions:
     """Threads for more than one token at once; None is as many as for one."""
     n_gpu_layers: int | Literal["auto"] = "auto"
     """Layers computed on a GPU, where llama.cpp was built for one; -1 is all, "auto" all of them if they fit."""
+    devices: tuple[str, ...] = ()
+    """GPUs to compute on, by llama.cpp's names (CUDA0, Metal, Vulkan1); none named are all there are."""
     cache_type_k: CacheType = CacheType.F16
     cache_type_v: CacheType = CacheType.F16
     """Quantised values need flash attention."""
