@@ -8,11 +8,14 @@ GlmGgufError
 │   ├── TokenizerError   tokenizer files: missing, unreadable, foreign pre-tokenizer
 │   └── WeightError      a weight is NaN or infinite, or leaves the range of the target type
 ├── RequestError       an option or an argument makes no sense, alone or with this input
-│   └── ImatrixError     the importance matrix is missing, malformed or of another width
+│   ├── ImatrixError     the importance matrix is missing, malformed or of another width
+│   └── ContextLengthError   a prompt is longer than the context
 ├── GgufError          a GGUF file is malformed, truncated, foreign or a known-bad conversion
 ├── OutputError        the result cannot be written: exists, no space, no permission
 ├── TemplateError      a chat template or the messages given to it cannot be rendered
 └── EngineError        llama.cpp refused to load, decode or allocate
+    ├── QueueFullError     as many requests as allowed are waiting
+    └── UnmetFormatError   the answer does not meet its schema, however often it was written
 
 Each carries what was wrong, where (file, tensor, field, option), and what to do about it.
 """
@@ -67,6 +70,10 @@ class ImatrixError(RequestError):
     """The importance matrix is missing, malformed or does not fit the tensors."""
 
 
+class ContextLengthError(RequestError):
+    """A prompt is longer than the context."""
+
+
 class GgufError(GlmGgufError):
     """A GGUF file is malformed, truncated, foreign or a known-bad conversion."""
 
@@ -81,3 +88,11 @@ class TemplateError(GlmGgufError):
 
 class EngineError(GlmGgufError):
     """llama.cpp refused to load, allocate or decode."""
+
+
+class QueueFullError(EngineError):
+    """As many requests as allowed are waiting already: ask again later."""
+
+
+class UnmetFormatError(EngineError):
+    """The answer does not meet its schema, however often it was written."""

@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import math
+import asyncio
 import os
-import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from glm_gguf.agent import RunOptions, RunResult, run
-from glm_gguf.chat.answer_plan import AnswerPlan, plan_answer
 from glm_gguf.chat.events import ChatResult, Event, collect
-from glm_gguf.chat.grammar import rules
-from glm_gguf.chat.output_parser import OutputParser
-from glm_gguf.chat.tools import Tool, Toolbox, declarations
-from glm_gguf.engine.answer import Answer, PlainText
+from glm_gguf.chat.tools import Tool, Toolbox
 from glm_gguf.engine.answer_options import AnswerOptions
-from glm_gguf.engine.answer_stream import AnswerStream
-from glm_gguf.engine.attempts import Attempts, EventStream, again
-from glm_gguf.engine.constraint import Grammars
-from glm_gguf.engine.constraint_protocol import Constraint
+from glm_gguf.engine.attempts import Attempts, EventStream
 from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.fingerprint import fingerprint, vocabulary_hash
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions
-from glm_gguf.engine.overflow import drops_turns, reserved_tokens
-from glm_gguf.engine.prompting import NO_VARIABLES, Prompter
-from glm_gguf.engine.request import Request
-from glm_gguf.engine.sampling import SamplingParams, default_sampling
+from glm_gguf.engine.preparer import Preparer
+from glm_gguf.engine.prompting import NO_VARIABLES
+from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.engine.session import Sessions
-from glm_gguf.engine.thought_budget import CLOSING_TEXT, ThoughtBudget
+from glm_gguf.engine.status import EngineStatus
 from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.finding import Finding
 from glm_gguf.gguf_file.values import Metadata
@@ -72,10 +63,9 @@ class GLM:
         with ExitStack() as stack:
             self._model = stack.enter_context(ModelHandle(path, self._options))
             self._engine = stack.enter_context(Engine(self._model, self._options))
-            self._prompter = Prompter(self._model)
-            self._grammars = Grammars(self._model.vocabulary)
-            self.variant = self._prompter.variant
-            self.sampling = default_sampling(self._model.metadata, self.variant)
+            self._preparer = Preparer(self._model, self._engine, self._options)
+            self.variant = self._preparer.prompter.variant
+            self.sampling = self._preparer.sampling
             self.session_refused = None if session is None else self._sessions().load(Path(session))
             # Runs at close(), when this object is collected, or when Python ends; in the process that opened it.
             self._closer = weakref.finalize(self, _close, stack.pop_all(), os.getpid())
@@ -86,6 +76,11 @@ class GLM:
         return self._engine.size.n_ctx
 
     @property
+    def status(self) -> EngineStatus:
+        """What the engine is busy with."""
+        return self._engine.status
+
+    @property
     def metadata(self) -> Metadata:
         """Keys of the file."""
         return self._model.metadata
@@ -94,6 +89,19 @@ class GLM:
     def problems(self) -> tuple[Finding, ...]:
         """What is wrong with the file, though it can be loaded."""
         return self._model.problems
+
+    def prepare(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Tool] = (),
+        sampling: SamplingParams = FILE_DEFAULTS,
+        **options: Unpack[AnswerOptions],
+    ) -> Attempts:
+        """Render a conversation and compile what its answer must meet, without beginning it.
+
+        Raises GlmGgufError for what cannot be answered.
+        """
+        return self._preparer.conversation(messages, tools, sampling, options)
 
     def stream(
         self,
@@ -107,7 +115,7 @@ class GLM:
         `tools` are Python functions or declarations. Raises GlmGgufError at once for what cannot be rendered. The
         model begins now; closing the iterator stops it.
         """
-        return self._conversation(messages, tools, sampling, options).stream(self._engine, self)
+        return self.prepare(messages, tools, sampling, **options).stream(self)
 
     async def astream(
         self,
@@ -116,9 +124,14 @@ class GLM:
         sampling: SamplingParams = FILE_DEFAULTS,
         **options: Unpack[AnswerOptions],
     ) -> AsyncIterator[Event]:
-        """Answer a conversation as `stream` does, in an event loop."""
-        async for event in self._conversation(messages, tools, sampling, options).events(self._engine):
-            yield event
+        """Answer a conversation as `stream` does, in an event loop, which templates and grammars do not hold up."""
+        loop = asyncio.get_running_loop()
+        events = await asyncio.to_thread(
+            lambda: self.prepare(messages, tools, sampling, **options).events(loop)  # a thread, for grammars take long
+        )
+        with closing(events):
+            async for event in events:
+                yield event
 
     def chat(
         self,
@@ -162,26 +175,45 @@ class GLM:
         """Answer a conversation n times at once; the prompt is computed once, and a seed is counted up."""
         if n < 1:
             raise RequestError(f"{n} answers", where="n", fix="give a positive number")
+        prepared = self.prepare(messages, tools, sampling)
         with ExitStack() as stack:
-            streams = [self.stream(messages, tools, _counted_up(sampling, index)) for index in range(n)]
-            for stream in streams:
-                stack.enter_context(stream)
+            streams = [stack.enter_context(prepared.choice(index).stream(self)) for index in range(n)]
             return [collect(stream) for stream in streams]
 
+    def continuation(
+        self, prompt: str | Sequence[int], sampling: SamplingParams = FILE_DEFAULTS, **options: Unpack[AnswerOptions]
+    ) -> Attempts:
+        """Make a text or tokens ready to be continued as they stand, without beginning it."""
+        ids = self._model.vocabulary.parsed_ids(prompt) if isinstance(prompt, str) else prompt
+        return self._preparer.continuation(ids, sampling, options)
+
     def complete(
-        self, prompt: str, sampling: SamplingParams = FILE_DEFAULTS, **options: Unpack[AnswerOptions]
-    ) -> AnswerStream:
+        self, prompt: str | Sequence[int], sampling: SamplingParams = FILE_DEFAULTS, **options: Unpack[AnswerOptions]
+    ) -> EventStream:
         """Continue a text as it stands, without any template; control tokens spelled in it are meant."""
-        ids = self._model.vocabulary.parsed_ids(prompt)
-        return self._continuation(self._request(ids, sampling, options, options.get("constraint")))
+        return self.continuation(prompt, sampling, **options).stream(self)
 
     def tokenize(self, content: str) -> list[int]:
         """Return the token ids of a text in which nothing is special."""
         return self._model.vocabulary.plain_ids(content)
 
-    def embed(self, content: str) -> Vector:
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, control tokens spelled; what is no UTF-8 as U+FFFD."""
+        return b"".join(map(self._model.vocabulary.token_bytes, ids)).decode(errors="replace")
+
+    def apply_template(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = (), **options: Unpack[AnswerOptions]
+    ) -> str:
+        """Return the prompt of a conversation, as text."""
+        return self._preparer.prompter.text(messages, tools, options.get("variables", NO_VARIABLES))
+
+    def embed(self, content: str | Sequence[int]) -> Vector:
         """Return a text's vector, [n_embd] of length 1: the mean of the model's final hidden states."""
-        return self._engine.embed(self.tokenize(content))
+        return self._engine.embed(self.tokenize(content) if isinstance(content, str) else content)
+
+    async def aembed(self, content: str | Sequence[int]) -> Vector:
+        """Return a text's vector in an event loop; cancelling it frees its cells."""
+        return await self._engine.aembed(self.tokenize(content) if isinstance(content, str) else content)
 
     def save_session(
         self,
@@ -193,8 +225,12 @@ class GLM:
 
         Usually system messages and tools. Without messages everything that the cache holds is written.
         """
-        wanted = None if messages is None else [self._prompter.beginning(messages, tools)]
+        wanted = None if messages is None else [self._preparer.prompter.beginning(messages, tools)]
         self._sessions().save(Path(path), wanted)
+
+    def fingerprint(self) -> str:
+        """Return a hash that tells this file and these settings from others."""
+        return fingerprint(tuple(file.path for file in self._model.contents.files), self._options)
 
     def close(self) -> None:
         """Stop all answers, free model and context; doing it twice does no harm."""
@@ -208,70 +244,14 @@ class GLM:
     ) -> None:
         self.close()
 
-    def _conversation(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Tool],
-        sampling: SamplingParams,
-        options: AnswerOptions,
-    ) -> Attempts:
-        """Render a conversation, and plan the answer to it."""
-        reserved = reserved_tokens(sampling.max_tokens, self.n_ctx)
-        room = self.n_ctx - reserved if drops_turns(options.get("on_overflow", "error")) else None
-        prompt = self._prompter.prompt(messages, tools, options.get("variables", NO_VARIABLES), room)
-        form = prompt.form
-        plan = AnswerPlan(form) if "constraint" in options else plan_answer(declarations(tools), rules(options), form)
-
-        def begin(number: int) -> tuple[Request, Answer]:
-            return self._attempt(prompt.ids, plan, again(sampling.filled(self.sampling), number), options)
-
-        return Attempts(begin, plan)
-
-    def _attempt(
-        self, prompt: Sequence[int], plan: AnswerPlan, sampling: SamplingParams, options: AnswerOptions
-    ) -> tuple[Request, Answer]:
-        """Make the request for an answer, and the reader of what comes."""
-        vocabulary = self._model.vocabulary
-        constraint = options.get("constraint")
-        if plan.grammar is not None:
-            constraint = self._grammars.constraint(plan.grammar.text)
-        if plan.form.starts_in_thought and sampling.thinking_budget is not None:
-            closing = vocabulary.plain_ids(CLOSING_TEXT)
-            constraint = ThoughtBudget(sampling.thinking_budget, closing, vocabulary.token_bytes, constraint)
-        request = self._request(prompt, sampling, options, constraint)
-        reader = OutputParser(vocabulary.token_bytes, vocabulary.role_marks, plan.form)
-        return request, Answer(reader, vocabulary.token_bytes, request)
-
-    def _request(
-        self,
-        prompt: Sequence[int],
-        sampling: SamplingParams,
-        options: AnswerOptions,
-        constraint: Constraint | None = None,
-    ) -> Request:
-        """Fill what the caller left open."""
-        timeout = options.get("timeout")
-        if timeout is not None and not timeout > 0:
-            raise RequestError(f"{timeout} seconds", where="timeout", fix="give a positive number")
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
-        scales = self._options.scales_of(options["lora"]) if "lora" in options else self._options.scales
-        return Request(tuple(prompt), sampling.filled(self.sampling), constraint, deadline, scales)
-
-    def _continuation(self, request: Request) -> AnswerStream:
-        """Continue a prompt without any template."""
-        vocabulary = self._model.vocabulary
-        reader = PlainText(vocabulary.token_bytes, vocabulary.stop_ids)
-        return AnswerStream(self._engine, request, Answer(reader, vocabulary.token_bytes, request), self)
-
     def _sessions(self) -> Sessions:
         """Saved prefixes as they belong to this model."""
-        files = tuple(file.path for file in self._model.contents.files)
-        identity = fingerprint(files, self._options), vocabulary_hash(self._model.metadata)
+        identity = self.fingerprint(), vocabulary_hash(self._model.metadata)
         return Sessions(self._engine, *identity, self._options.scales, self._compute)
 
     def _compute(self, tokens: Sequence[int]) -> None:
         """Have tokens computed into the cache."""
-        with self._continuation(self._request(tokens, ONE_TOKEN, {})) as events:
+        with self.complete(tokens, ONE_TOKEN) as events:
             collect(events)
 
 
@@ -279,7 +259,3 @@ def _close(resources: ExitStack, process: int) -> None:
     """Free model and context, unless this is a forked child, which shares their memory but has no engine's thread."""
     if os.getpid() == process:
         resources.close()
-
-
-def _counted_up(sampling: SamplingParams, index: int) -> SamplingParams:
-    return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + index)

@@ -101,7 +101,7 @@ def write_call(glm: GLM, number: int, *, jump: bool) -> tuple[Scripted, float]:
     grammar = answer_grammar(tools, AnswerRules())
     assert grammar is not None
     target = glm._model.vocabulary.parsed_ids(text)
-    script = Scripted(glm._grammars.constraint(grammar.text), target, glm._model.vocabulary.size, jump=jump)
+    script = Scripted(glm._preparer.grammars.constraint(grammar.text), target, glm._model.vocabulary.size, jump=jump)
     messages = [{"role": "user", "content": "Go on."}]
     with glm.stream(messages, sampling=SamplingParams(temperature=0), constraint=script) as events:
         first = time.perf_counter()

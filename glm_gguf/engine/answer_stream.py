@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -63,19 +64,45 @@ class AnswerStream:
             self.close()
 
 
-async def answer_events(engine: Engine, request: Request, answer: Answer) -> AsyncIterator[Event]:
-    """Yield the events of an answer in an event loop; closing or cancelling it stops the model."""
-    loop = asyncio.get_running_loop()
-    deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
+class AsyncAnswer:
+    """The same for an event loop, which reads it; any thread may begin it."""
+
+    def __init__(self, engine: Engine, request: Request, answer: Answer, loop: asyncio.AbstractEventLoop) -> None:
+        self._engine = engine
+        self._answer = answer
+        self._ready: deque[Event] = deque()
+        self._deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._closed = False
+        self._ticket = engine.submit(request, _into(self._deliveries, loop))
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._ready:
+            if self._answer.done or self._closed:
+                raise StopAsyncIteration
+            self._ready.extend(self._answer.feed(await self._deliveries.get()))
+            if self._answer.done:
+                self._engine.cancel(self._ticket)
+        return self._ready.popleft()
+
+    def close(self) -> None:
+        """Stop the answer at the engine's next step; nothing more comes."""
+        self._closed = True
+        self._ready.clear()
+        self._engine.cancel(self._ticket)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_ticket"):  # else it was refused
+            self.close()
+
+
+def _into(deliveries: asyncio.Queue[Delivery], loop: asyncio.AbstractEventLoop) -> Callable[[Delivery], None]:
+    """Return what the engine's thread calls; it must not hold the answer, which stops where nobody holds it."""
 
     def deliver(delivery: Delivery) -> None:
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(deliveries.put_nowait, delivery)
 
-    ticket = engine.submit(request, deliver)
-    try:
-        while not answer.done:
-            for event in answer.feed(await deliveries.get()):
-                yield event
-    finally:
-        engine.cancel(ticket)
+    return deliver

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
@@ -10,13 +11,15 @@ from typing import Protocol, Self
 from glm_gguf.chat.answer_plan import AnswerPlan
 from glm_gguf.chat.events import Event, Finish, collect
 from glm_gguf.engine.answer import Answer
-from glm_gguf.engine.answer_stream import AnswerStream, answer_events
+from glm_gguf.engine.answer_stream import AnswerStream, AsyncAnswer
 from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.request import Request
 from glm_gguf.engine.sampling import OFFICIAL_DEMO, RANDOM_SEED, SamplingParams
-from glm_gguf.errors import EngineError
+from glm_gguf.errors import UnmetFormatError
 
 MOST_ATTEMPTS = 4
+Begin = Callable[[SamplingParams], tuple[Request, Answer]]
+"""Makes the request for one attempt, and the reader of what comes."""
 
 
 def again(sampling: SamplingParams, number: int) -> SamplingParams:
@@ -44,36 +47,53 @@ class EventStream(Protocol):
     ) -> None: ...
 
 
+class AsyncEvents(Protocol):
+    """The same in an event loop."""
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> Event: ...
+
+    def close(self) -> None:
+        """Stop the answer; nothing more comes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """How to begin an answer, for the n-th time, and what it must meet."""
+    """An answer that can be begun: how, for the n-th time, and what it must meet. Nothing is in line yet."""
 
-    begin: Callable[[int], tuple[Request, Answer]]
+    engine: Engine
+    begin: Begin
+    sampling: SamplingParams
     plan: AnswerPlan
 
-    def stream(self, engine: Engine, owner: object) -> EventStream:
+    def choice(self, index: int) -> Attempts:
+        """Return another answer to the same prompt: a seed is counted up."""
+        seed = self.sampling.seed
+        return (
+            self if seed is None else replace(self, sampling=replace(self.sampling, seed=(seed + index) % RANDOM_SEED))
+        )
+
+    def stream(self, owner: object) -> EventStream:
         """Write the answer; where it must be checked, its events are held back until it is."""
         if not self.plan.checked:
-            return AnswerStream(engine, *self.begin(0), owner)
-        return _CheckedStream(self, engine, owner)
+            return AnswerStream(self.engine, *self.attempt(0), owner)
+        return _CheckedStream(self, owner)
 
-    async def events(self, engine: Engine) -> AsyncIterator[Event]:
-        """Write the answer in an event loop."""
+    def events(self, loop: asyncio.AbstractEventLoop) -> AsyncEvents:
+        """Write the answer for an event loop; any thread may call this."""
         if not self.plan.checked:
-            async for event in answer_events(engine, *self.begin(0)):
-                yield event
-            return
-        for number in range(MOST_ATTEMPTS):
-            written = [event async for event in answer_events(engine, *self.begin(number))]
-            if (judged := self.judged(written, number)) is not None:
-                for event in judged:
-                    yield event
-                return
+            return AsyncAnswer(self.engine, *self.attempt(0), loop)
+        return _CheckedEvents(self, loop)
+
+    def attempt(self, number: int) -> tuple[Request, Answer]:
+        """Make the request for an answer, and the reader of what comes."""
+        return self.begin(again(self.sampling, number))
 
     def judged(self, written: Sequence[Event], number: int) -> list[Event] | None:
         """Return the events of an answer that is as it must be; None where it is to be written again.
 
-        What was cut before it was whole is returned as it is. EngineError behind the last attempt.
+        What was cut before it was whole is returned as it is. UnmetFormatError behind the last attempt.
         """
         result = collect(written)
         cut = result.finish_reason in ("length", "timeout") and not result.tool_calls
@@ -81,7 +101,7 @@ class Attempts:
         if problem is None:
             return [self._told(event, number) for event in written]
         if number + 1 == MOST_ATTEMPTS:
-            raise EngineError(
+            raise UnmetFormatError(
                 f"after {MOST_ATTEMPTS} attempts the answer does not fit: {problem}",
                 where=self.plan.unenforced,
                 fix="ask in another way, or leave the keyword out",
@@ -97,11 +117,10 @@ class Attempts:
 class _CheckedStream:
     """The events of the first attempt that is as it must be."""
 
-    def __init__(self, attempts: Attempts, engine: Engine, owner: object) -> None:
+    def __init__(self, attempts: Attempts, owner: object) -> None:
         self._attempts = attempts
-        self._engine = engine
         self._owner = owner
-        self._current: AnswerStream | None = AnswerStream(engine, *attempts.begin(0), owner)
+        self._current: AnswerStream | None = self._begun(0)
         self._events: Iterator[Event] | None = None
 
     def __iter__(self) -> Iterator[Event]:
@@ -120,8 +139,11 @@ class _CheckedStream:
             if judged is not None:
                 return judged
             number += 1
-            self._current = AnswerStream(self._engine, *self._attempts.begin(number), self._owner)
+            self._current = self._begun(number)
         return []
+
+    def _begun(self, number: int) -> AnswerStream:
+        return AnswerStream(self._attempts.engine, *self._attempts.attempt(number), self._owner)
 
     def close(self) -> None:
         """Stop the answer; nothing more comes."""
@@ -137,3 +159,46 @@ class _CheckedStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _CheckedEvents:
+    """The same in an event loop."""
+
+    def __init__(self, attempts: Attempts, loop: asyncio.AbstractEventLoop) -> None:
+        self._attempts = attempts
+        self._loop = loop
+        self._current: AsyncAnswer | None = self._begun(0)
+        self._events: Iterator[Event] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._events is None:
+            self._events = iter(await self._written())
+        event = next(self._events, None)
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    async def _written(self) -> list[Event]:
+        """Write until an attempt is as it must be."""
+        number = 0
+        while self._current is not None:
+            written = [event async for event in self._current]
+            judged = await asyncio.to_thread(self._attempts.judged, written, number)
+            if judged is not None:
+                return judged
+            number += 1
+            self._current = await asyncio.to_thread(self._begun, number)
+        return []
+
+    def _begun(self, number: int) -> AsyncAnswer:
+        return AsyncAnswer(self._attempts.engine, *self._attempts.attempt(number), self._loop)
+
+    def close(self) -> None:
+        """Stop the answer; nothing more comes."""
+        current, self._current = self._current, None
+        self._events = iter(())
+        if current is not None:
+            current.close()

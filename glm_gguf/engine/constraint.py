@@ -49,19 +49,21 @@ class Grammars:
     def constraint(self, lark: str) -> GrammarConstraint:
         """Return a fresh constraint by a Lark text; RequestError for one that does not compile."""
         with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = _tokenizer(self._vocabulary, self._ends)
             matcher = self._compiled.get(lark)
-            if matcher is None:
-                matcher = self._compiled[lark] = self._compile(lark)
-                if len(self._compiled) > MOST_CACHED:
-                    self._compiled.popitem(last=False)
+        # A costly grammar is compiled beside the others, at worst twice.
+        compiled = self._compile(lark, self._tokenizer) if matcher is None else matcher
+        with self._lock:
+            self._compiled[lark] = compiled
             self._compiled.move_to_end(lark)
-            return GrammarConstraint(matcher.deep_copy(), self._vocabulary.size)
+            if len(self._compiled) > MOST_CACHED:
+                self._compiled.popitem(last=False)
+            return GrammarConstraint(compiled.deep_copy(), self._vocabulary.size)
 
-    def _compile(self, lark: str) -> LLMatcher:
-        if self._tokenizer is None:
-            self._tokenizer = _tokenizer(self._vocabulary, self._ends)
+    def _compile(self, lark: str, tokenizer: LLTokenizer) -> LLMatcher:
         grammar = LLMatcher.grammar_from_lark(lark)
-        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=LIMITS)
+        matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=LIMITS)
         if matcher.is_error():
             raise RequestError(f"no grammar can be made: {matcher.get_error()[:300]}", where="grammar")
         if matcher.is_stopped() and not matcher.is_accepting():
@@ -86,7 +88,8 @@ class GrammarConstraint:
         self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
         self._require_sound()
         if not self._mask.any():
-            raise EngineError("the grammar leads to a place where nothing may follow", fix="look for contradictions")
+            what = "the grammar leads to a place where nothing may follow"
+            raise RequestError(what, where="grammar", fix="look for contradictions")
         return self._mask
 
     def forced(self) -> list[int]:
@@ -104,6 +107,5 @@ class GrammarConstraint:
 
     def _require_sound(self) -> None:
         if self._matcher.is_error():
-            raise EngineError(
-                f"the grammar is too costly here: {self._matcher.get_error()[:200]}", fix="give a simpler schema"
-            )
+            what = f"too costly here: {self._matcher.get_error()[:200]}"
+            raise RequestError(what, where="grammar", fix="give a simpler schema")

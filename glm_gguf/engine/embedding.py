@@ -21,15 +21,20 @@ Vector = npt.NDArray[np.float32]
 class Embedding:
     """The tokens of a text, how far they are computed, and the sum of their states so far."""
 
-    def __init__(self, tokens: Sequence[int], scales: Scales, result: Future[Vector]) -> None:
+    def __init__(self, tokens: Sequence[int], scales: Scales) -> None:
         self._tokens = tokens
         self._scales = scales
-        self._result = result
+        self.result: Future[Vector] = Future()
+        self.result.set_running_or_notify_cancel()  # from here on only the engine's thread ends it
+        self.cancelled = False
         self._prefix: Prefix | None = None
         self._sum: npt.NDArray[np.float64] | None = None
 
     def advance(self, context: Context, batch: Batch, cache: KvCache) -> bool:
-        """Compute one more piece; True where the text is done."""
+        """Compute one more piece; True where the text is done, or nobody waits for it any more."""
+        if self.cancelled:
+            self.restart(cache)
+            return True
         try:
             return self._advance(context, batch, cache)
         except GlmGgufError as error:
@@ -39,7 +44,7 @@ class Embedding:
 
     def fail(self, error: GlmGgufError) -> None:
         """Hand out an error instead of a vector."""
-        self._result.set_exception(error)
+        self.result.set_exception(error)
 
     def restart(self, cache: KvCache) -> bool:
         """Give back the cells held so far; False where there are none."""
@@ -68,7 +73,7 @@ class Embedding:
         self._sum = total if self._sum is None else self._sum + total
         if len(prefix.tokens) < len(self._tokens):
             return False
-        self._result.set_result(_unit(self._sum))
+        self.result.set_result(_unit(self._sum))
         self.restart(cache)
         return True
 

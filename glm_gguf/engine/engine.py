@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -18,7 +20,8 @@ from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.request import Request, Ticket
 from glm_gguf.engine.scheduler import Scheduler
-from glm_gguf.errors import EngineError, GlmGgufError, RequestError
+from glm_gguf.engine.status import EngineStatus
+from glm_gguf.errors import ContextLengthError, EngineError, GlmGgufError, QueueFullError, RequestError
 
 T = TypeVar("T")
 Task = Callable[[Scheduler, Context], None]
@@ -49,12 +52,12 @@ class Engine:
 
     def submit(self, request: Request, deliver: Callable[[Delivery], None]) -> Ticket:
         """Put a request in line; what comes of it is delivered on the engine's thread."""
-        self._check(request.prompt)
+        self.check(request.prompt)
         ticket = Ticket(request, deliver)
         with self._mail:
             if self._arrivals + self._scheduler.load >= self._options.n_queue + self._options.n_parallel:
                 fix = "try again later, or give a larger n_queue"
-                raise EngineError(f"{self._options.n_queue} requests are waiting already", fix=fix)
+                raise QueueFullError(f"{self._options.n_queue} requests are waiting already", fix=fix)
             self._arrivals += 1
         self._post(lambda scheduler, _: self._arrive(scheduler, ticket))
         return ticket
@@ -65,13 +68,29 @@ class Engine:
         if self._scheduler.sole is ticket:
             self._context.abort()
 
+    @property
+    def status(self) -> EngineStatus:
+        """What it is busy with."""
+        status = self._scheduler.status
+        return replace(status, waiting=status.waiting + self._arrivals)
+
     def embed(self, tokens: Sequence[int]) -> Vector:
         """Turn a text into a vector, while answers are being written."""
-        self._check(tokens)
-        result: Future[Vector] = Future()
-        embedding = Embedding(tokens, self._options.scales, result)
+        return self._embedding(tokens).result.result()
+
+    async def aembed(self, tokens: Sequence[int]) -> Vector:
+        """Turn a text into a vector in an event loop; cancelling it frees its cells at the next step."""
+        embedding = self._embedding(tokens)
+        try:
+            return await asyncio.wrap_future(embedding.result)
+        finally:
+            embedding.cancelled = True
+
+    def _embedding(self, tokens: Sequence[int]) -> Embedding:
+        self.check(tokens)
+        embedding = Embedding(tokens, self._options.scales)
         self._post(lambda scheduler, _: scheduler.add_embedding(embedding))
-        return result.result()
+        return embedding
 
     def call(self, function: Callable[[Scheduler, Context], T]) -> T:
         """Run a function between two steps and return what it returns."""
@@ -114,14 +133,14 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _check(self, prompt: Sequence[int]) -> None:
+    def check(self, prompt: Sequence[int]) -> None:
         """Refuse a prompt before it is put in line."""
         self.check_process()
         if not prompt:
             raise RequestError("the prompt is empty", fix="give at least one token")
         if len(prompt) >= self.size.n_ctx:
             what = f"{len(prompt)} tokens do not fit into {self.size.n_ctx}"
-            raise RequestError(what, where="prompt", fix=MORE_ROOM)
+            raise ContextLengthError(what, where="prompt", fix=MORE_ROOM)
         n_vocab = self._model.vocabulary.size
         if not 0 <= min(prompt) <= max(prompt) < n_vocab:
             raise RequestError(f"a token id is not in the vocabulary of {n_vocab}", where="prompt")

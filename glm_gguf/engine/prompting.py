@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from glm_gguf.chat.messages import Message, template_messages
 from glm_gguf.chat.reply_form import ReplyForm
-from glm_gguf.chat.segments import Segment, opens_thought
+from glm_gguf.chat.segments import Segment, joined_text, opens_thought
 from glm_gguf.chat.template import ChatTemplate, bundled_template, variant_of_name
 from glm_gguf.chat.tools import Declaration, Tool, declarations, function_names
 from glm_gguf.engine.model_handle import ModelHandle
@@ -63,6 +63,10 @@ class Prompter:
         functions = RESEARCH_TOOLS if research else function_names(declared)
         form = ReplyForm(functions, starts_in_thought=opens_thought(segments), json_calls=research)
         return Prompt(self._ids(segments), form)
+
+    def text(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool], variables: Mapping[str, Any]) -> str:
+        """Render a conversation for its answer, as text."""
+        return joined_text(self._segments(template_messages(messages), declarations(tools), variables))
 
     def beginning(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = ()) -> tuple[int, ...]:
         """Render a conversation that goes on: its ids without the turn of the assistant being opened."""

@@ -20,6 +20,7 @@ from glm_gguf.engine.planning import shares
 from glm_gguf.engine.request import Ticket
 from glm_gguf.engine.sampler import Sampler
 from glm_gguf.engine.sequence import Sequence
+from glm_gguf.engine.status import EngineStatus
 from glm_gguf.engine.vocabulary import Vocabulary
 from glm_gguf.errors import EngineError, GlmGgufError
 
@@ -65,6 +66,12 @@ class Scheduler:
     def load(self) -> int:
         """Count the requests that wait or run."""
         return len(self._waiting) + len(self._running)
+
+    @property
+    def status(self) -> EngineStatus:
+        """Counts of what there is."""
+        running, waiting, texts = len(self._running), len(self._waiting), len(self._embeddings)
+        return EngineStatus(running, waiting, texts, self.cache.used, self.cache.n_cells, self.steps)
 
     def add(self, ticket: Ticket) -> None:
         """Put a request at the end of the line."""

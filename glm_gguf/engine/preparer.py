@@ -1,0 +1,108 @@
+"""What is asked, made ready for the engine: prompts rendered, grammars compiled, readers for what comes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from glm_gguf.chat.answer_plan import AnswerPlan, plan_answer
+from glm_gguf.chat.grammar import rules
+from glm_gguf.chat.output_parser import OutputParser
+from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.tools import Tool, declarations
+from glm_gguf.engine.answer import Answer, PlainText
+from glm_gguf.engine.answer_options import AnswerOptions
+from glm_gguf.engine.attempts import Attempts, Begin
+from glm_gguf.engine.constraint import Grammars
+from glm_gguf.engine.constraint_protocol import Constraint
+from glm_gguf.engine.engine import Engine
+from glm_gguf.engine.model_handle import ModelHandle
+from glm_gguf.engine.options import EngineOptions, Scales
+from glm_gguf.engine.overflow import drops_turns, reserved_tokens
+from glm_gguf.engine.prompting import NO_VARIABLES, Prompter
+from glm_gguf.engine.request import Request
+from glm_gguf.engine.sampling import SamplingParams, default_sampling
+from glm_gguf.engine.thought_budget import CLOSING_TEXT, ThoughtBudget
+from glm_gguf.errors import RequestError
+
+FREE: Final = AnswerPlan(ReplyForm())
+
+
+class Preparer:
+    """One model's template, grammars and default sampling; any thread may use it, and nothing is in line yet."""
+
+    def __init__(self, model: ModelHandle, engine: Engine, options: EngineOptions) -> None:
+        self._options = options
+        self._vocabulary = model.vocabulary
+        self._engine = engine
+        self.prompter = Prompter(model)
+        self.grammars = Grammars(model.vocabulary)
+        self.sampling = default_sampling(model.metadata, self.prompter.variant)
+
+    def conversation(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Tool],
+        sampling: SamplingParams,
+        options: AnswerOptions,
+    ) -> Attempts:
+        """Render a conversation, and plan the answer to it."""
+        n_ctx = self._engine.size.n_ctx
+        reserved = reserved_tokens(sampling.max_tokens, n_ctx)
+        room = n_ctx - reserved if drops_turns(options.get("on_overflow", "error")) else None
+        prompt = self.prompter.prompt(messages, tools, options.get("variables", NO_VARIABLES), room)
+        form = prompt.form
+        plan = AnswerPlan(form) if "constraint" in options else plan_answer(declarations(tools), rules(options), form)
+        deadline, scales = _deadline(options), self._scales(options)
+
+        def begin(attempt: SamplingParams) -> tuple[Request, Answer]:
+            constraint = self._constraint(plan, attempt, options)
+            request = Request(prompt.ids, attempt, constraint, deadline, scales)
+            reader = OutputParser(self._vocabulary.token_bytes, self._vocabulary.role_marks, plan.form)
+            return request, Answer(reader, self._vocabulary.token_bytes, request)
+
+        return self._ready(prompt.ids, begin, sampling, plan)
+
+    def continuation(self, prompt: Sequence[int], sampling: SamplingParams, options: AnswerOptions) -> Attempts:
+        """Plan to continue a prompt without any template."""
+        ids, deadline, scales = tuple(prompt), _deadline(options), self._scales(options)
+
+        def begin(attempt: SamplingParams) -> tuple[Request, Answer]:
+            request = Request(ids, attempt, options.get("constraint"), deadline, scales)
+            reader = PlainText(self._vocabulary.token_bytes, self._vocabulary.stop_ids)
+            return request, Answer(reader, self._vocabulary.token_bytes, request)
+
+        return self._ready(ids, begin, sampling, FREE)
+
+    def _scales(self, options: AnswerOptions) -> Scales:
+        """Return how strongly each LoRA adapter counts."""
+        return self._options.scales_of(options["lora"]) if "lora" in options else self._options.scales
+
+    def _ready(self, prompt: Sequence[int], begin: Begin, sampling: SamplingParams, plan: AnswerPlan) -> Attempts:
+        """Refuse what cannot be answered, and have the grammar compiled."""
+        self._engine.check(prompt)
+        if plan.grammar is not None:
+            self.grammars.constraint(plan.grammar.text)
+        return Attempts(self._engine, begin, sampling.filled(self.sampling), plan)
+
+    def _constraint(self, plan: AnswerPlan, sampling: SamplingParams, options: AnswerOptions) -> Constraint | None:
+        """Return fresh rules for the tokens of one answer, if there are any."""
+        constraint = options.get("constraint")
+        if plan.grammar is not None:
+            constraint = self.grammars.constraint(plan.grammar.text)
+        if plan.form.starts_in_thought and sampling.thinking_budget is not None:
+            closing = self._vocabulary.plain_ids(CLOSING_TEXT)
+            return ThoughtBudget(sampling.thinking_budget, closing, self._vocabulary.token_bytes, constraint)
+        return constraint
+
+
+def _deadline(options: AnswerOptions) -> float:
+    """Return the time of time.monotonic() at which an answer ends, all its attempts together."""
+    timeout = options.get("timeout")
+    if timeout is None:
+        return math.inf
+    if not timeout > 0:
+        raise RequestError(f"{timeout} seconds", where="timeout", fix="give a positive number")
+    return time.monotonic() + timeout
