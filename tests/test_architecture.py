@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "convert": ("gguf_file", *LEAVES),
     "agent": ("chat", *LEAVES),
     "model": ("agent", "engine", "chat", "schema", "gguf_file", *LEAVES),
-    "cli": ("model", "agent", "convert", "engine", "chat", "gguf_file", "demo", *LEAVES),
+    "server": ("model", "engine", "chat", *LEAVES),
+    "cli": ("server", "model", "agent", "convert", "engine", "chat", "gguf_file", "demo", *LEAVES),
     "__main__": ("cli",),
     "__init__": ("model", "agent", "engine", "chat", *LEAVES),
 }
@@ -38,6 +39,11 @@ ONLY_IN = {
     "llguidance": {"schema", "engine"},
     "gguf": {"convert"},
     "click": {"cli"},
+    "fastapi": {"server"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
+    "pydantic": {"server"},
+    "prometheus_client": {"server"},
     "rich": {"cli"},
 }
 
@@ -99,7 +105,7 @@ def test_the_symlink_serves_an_uninstalled_checkout() -> None:
     assert link.readlink() == Path("../convert")
 
 
-HEAVY = ("numpy", "llama_cpp", "gguf", "jinja2", "rich")
+HEAVY = ("numpy", "llama_cpp", "gguf", "jinja2", "rich", "fastapi", "uvicorn", "pydantic")
 
 
 @pytest.mark.parametrize("statement", ["import glm_gguf", "import glm_gguf.cli.main"])

@@ -64,6 +64,13 @@ class ModelChoice:
     sampling: SamplingParams
     session: Path | None = None
 
+    def check(self) -> None:
+        """Raise GgufError for a file that cannot be loaded, without loading it."""
+        from glm_gguf.gguf_file.loadable import require_loadable
+        from glm_gguf.gguf_file.parts import open_all_parts
+
+        require_loadable(open_all_parts(self.path))
+
     def open(self) -> GLM:
         """Load the model and tell on stderr what is wrong with its file."""
         from glm_gguf.model import GLM

@@ -15,6 +15,7 @@ COMMANDS = {
     "verify": "Compare a GGUF with the checkpoint it was made from.",
     "chat": "Talk with a model.",
     "run": "Answer prompts and exit.",
+    "serve": "Serve a model to OpenAI's clients.",
     "bench": "Measure how fast a file runs here.",
     "demo": "Convert the bundled tiny model and watch it call tools.",
 }

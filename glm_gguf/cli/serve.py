@@ -1,0 +1,136 @@
+"""`glm-gguf serve`: an HTTP server over one model."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from glm_gguf.cli.console import ModelChoice, model_options
+from glm_gguf.errors import RequestError
+
+if TYPE_CHECKING:
+    from glm_gguf.server.settings import ServerSettings
+
+KEY_VARIABLE = "GLM_GGUF_API_KEY"
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+SERVER_OPTIONS = (
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one."),
+    click.option("--alias", help="Name of the model in /v1/models; by default the file's."),
+    click.option(
+        "--api-key", "api_keys", multiple=True, help="Key to ask for; others on this machine can see it here."
+    ),
+    click.option("--api-key-file", type=click.Path(path_type=Path), help="File with one key a line."),
+    click.option("--allow-unauthenticated", is_flag=True, help="Listen beyond this machine without a key."),
+    click.option("--cors-origin", "origins", multiple=True, help="Web origin whose pages may ask; * is all."),
+    click.option("--allowed-host", "hosts", multiple=True, help="Another name by which clients may call the server."),
+    click.option("--timeout", type=float, help="Most seconds of one answer; 3600 by default."),
+)
+
+
+def server_options(command: Any) -> Any:
+    """Add what is the server's own."""
+    for option in reversed(SERVER_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(name="serve")
+@model_options
+@server_options
+def command(choice: ModelChoice, host: str, port: int, allow_unauthenticated: bool, **given: Any) -> None:
+    """Serve the model in FILE to OpenAI's clients: /v1/chat/completions, /v1/completions, /v1/embeddings and others.
+
+    Without a key only this machine may ask. Keys come from the environment variable GLM_GGUF_API_KEY, from
+    --api-key-file or --api-key. The first Ctrl-C or SIGTERM lets running answers end, the second does not.
+    """
+    from glm_gguf.server.app import create_app
+    from glm_gguf.server.running import run_server
+
+    settings = _settings(choice, host, **given)
+    if not settings.api_keys and not _is_loopback(host) and not allow_unauthenticated:
+        fix = f"set {KEY_VARIABLE}, give --api-key-file, or --allow-unauthenticated"
+        raise RequestError("without a key everybody who reaches this address could ask", where=host, fix=fix)
+    choice.check()
+    with _listener(host, port) as listener:
+        _greet(settings, listener)
+        run_server(create_app(settings, choice.open), listener)
+
+
+def _settings(
+    choice: ModelChoice,
+    host: str,
+    *,
+    alias: str | None,
+    api_keys: tuple[str, ...],
+    api_key_file: Path | None,
+    origins: tuple[str, ...],
+    hosts: tuple[str, ...],
+    timeout: float | None,
+) -> ServerSettings:
+    from glm_gguf.server.settings import Limits, ServerSettings
+
+    keys = (*api_keys, *_keys_of(api_key_file), *os.environ.get(KEY_VARIABLE, "").split())
+    known = (*LOOPBACK_NAMES, _in_url(host).lower(), *(name.lower() for name in hosts))
+    return ServerSettings(
+        model_name=alias or choice.path.stem,
+        api_keys=keys,
+        hosts=known if _is_loopback(host) or hosts else (),
+        origins=origins,
+        sampling=choice.sampling,
+        limits=Limits() if timeout is None else Limits(seconds=timeout),
+    )
+
+
+def _keys_of(path: Path | None) -> list[str]:
+    """Read keys from a file, one a line."""
+    if path is None:
+        return []
+    try:
+        keys = path.read_text("utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"no keys can be read: {error}", where=path) from error
+    if not keys:
+        raise RequestError("there is no key in it", where=path, fix="write one key a line")
+    return keys
+
+
+def _is_loopback(host: str) -> bool:
+    """Tell whether an address can be reached from this machine only."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Take the address before the model is loaded; RequestError where it cannot be had."""
+    try:
+        family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family, backlog=512)
+    except OSError as error:
+        raise RequestError(f"cannot listen there: {error}", where=f"{_in_url(host)}:{port}") from error
+
+
+def _greet(settings: ServerSettings, listener: socket.socket) -> None:
+    """Tell on stderr where the server is, and who may ask."""
+    host, port = listener.getsockname()[:2]
+    click.echo(
+        f"{settings.model_name} at http://{_in_url(host)}:{port}/ (API at /v1, its description at /docs)", err=True
+    )
+    if settings.api_keys:
+        who = f"{len(settings.api_keys)} keys" if len(settings.api_keys) > 1 else "one key"
+        click.echo(f"requests need a key ({who})", err=True)
+    elif _is_loopback(host):
+        click.echo("no key is set: everybody on this machine may ask, nobody else", err=True)
+    else:
+        click.secho("warning: no key is set: everybody who reaches this address may ask", err=True, fg="yellow")

@@ -1,0 +1,1 @@
+"""The HTTP server: APIs of OpenAI's form over one loaded model."""

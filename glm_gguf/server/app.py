@@ -1,0 +1,107 @@
+"""The FastAPI app: its routes, its middleware, and the model that is loaded while it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from glm_gguf.errors import GlmGgufError
+from glm_gguf.model import GLM
+from glm_gguf.server.chat_completions import routes as chat_completions
+from glm_gguf.server.door import Door
+from glm_gguf.server.errors import Problem, Refused, error_response, problem_of
+from glm_gguf.server.health import routes as health
+from glm_gguf.server.json_body import BodyRefused, validation_problem
+from glm_gguf.server.models import routes as models
+from glm_gguf.server.service import Service
+from glm_gguf.server.settings import ServerSettings
+from glm_gguf.server.sse import ClientGone
+
+LOGGER = logging.getLogger(__name__)
+ROUTERS = (chat_completions.router, models.router, health.router)
+
+
+def create_app(settings: ServerSettings, open_model: Callable[[], GLM]) -> FastAPI:
+    """Make the app; `open_model` is called on a thread while the app starts, and /health tells how far it is."""
+    service = Service(settings, open_model)
+    app = FastAPI(title="glm-gguf", lifespan=_lifespan, docs_url=None, redoc_url=None)
+    app.state.service = service
+    for router in ROUTERS:
+        app.include_router(router)
+    for kind, respond in _HANDLERS.items():
+        app.add_exception_handler(kind, respond)
+    app.add_middleware(Door, service=service)
+    if settings.origins:
+        methods = ("GET", "POST", "OPTIONS")
+        app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=methods, allow_headers=("*",))
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Load the model while the app runs already, and free it behind the last response."""
+    service: Service = app.state.service
+    loading = asyncio.create_task(asyncio.to_thread(service.load))
+    try:
+        yield
+    finally:
+        await loading
+        service.close()
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GlmGgufError)
+    problem = problem_of(error)
+    if problem.status >= 500:
+        LOGGER.error("%s", error)
+    return error_response(problem, request.url.path)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused | BodyRefused)
+    return error_response(error.problem, request.url.path)
+
+
+async def _malformed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return error_response(validation_problem(error), request.url.path)
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    """Answer for a path or a method that there is not."""
+    assert isinstance(error, HTTPException)
+    if isinstance(error, BodyRefused):
+        return await _refused(request, error)
+    code = "unknown_url" if error.status_code == 404 else None
+    problem = Problem(error.status_code, f"{error.detail}: {request.method} {request.url.path}", code=code)
+    response = error_response(problem, request.url.path)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """Nobody reads this; 499 is nginx's number for it."""
+    return Response(status_code=499)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """Answer for an error of ours; starlette logs it with its traceback."""
+    return error_response(Problem(500, "An error of the server's own; see its log.", "server_error"), request.url.path)
+
+
+_HANDLERS: dict[Any, Callable[[Request, Exception], Any]] = {
+    GlmGgufError: _ours,
+    Refused: _refused,
+    RequestValidationError: _malformed,
+    HTTPException: _unrouted,
+    ClientGone: _gone,
+    Exception: _unexpected,
+}

@@ -1,0 +1,42 @@
+"""What every API's request becomes before it goes to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from glm_gguf.engine.answer_options import AnswerOptions
+from glm_gguf.engine.attempts import Attempts
+from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.model import GLM
+from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.settings import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A conversation in OpenAI's form, and how it is to be answered."""
+
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] = ()
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    options: AnswerOptions = field(default_factory=AnswerOptions)
+    n: int = 1
+    """Answers wanted."""
+
+    def require_modest(self, limits: Limits) -> None:
+        """Refuse what is too much, before anything is made of it."""
+        counts = (("messages", len(self.messages)), ("tools", len(self.tools)), ("n", self.n))
+        for (name, count), most in zip(counts, (limits.messages, limits.tools, limits.choices), strict=True):
+            if count > most:
+                raise Refused(Problem(400, f"{count} are too many; give up to {most}.", param=name))
+
+    @property
+    def costly(self) -> bool:
+        """Something must be compiled for it first, which may take long."""
+        return bool(self.tools) or bool(self.options.get("response_format"))
+
+    def prepared(self, glm: GLM) -> Attempts:
+        """Render and compile; GlmGgufError for what cannot be answered."""
+        return glm.prepare(self.messages, self.tools, self.sampling, **self.options)

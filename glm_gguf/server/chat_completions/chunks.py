@@ -1,0 +1,164 @@
+"""A chat completion as a stream: events of the answers to OpenAI's chunks.
+
+A call whose arguments were streamed and then cut by the end of room stays as it was sent: its arguments are no whole
+JSON, and the finish reason is `length`, just as with OpenAI. The text that takes its place elsewhere is not sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from glm_gguf.chat.events import (
+    Event,
+    Finish,
+    ReasoningDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCallCut,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from glm_gguf.server.chat_completions.response import ChoiceLogprobs, WireFinish, choice_logprobs, wire_finish
+from glm_gguf.server.shown_tokens import ShownTokens
+from glm_gguf.server.wire import WireResponse, WireUsage, new_id, wire_usage
+
+
+class FunctionDelta(WireResponse):
+    """More of a call."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCallChunk(WireResponse):
+    """A call that begins, or more of its arguments."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function"] | None = None
+    function: FunctionDelta
+
+
+class Delta(WireResponse):
+    """What is new in an answer."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCallChunk] | None = None
+    function_call: FunctionDelta | None = None
+
+
+class ChunkChoice(WireResponse):
+    """What is new in one of the answers."""
+
+    index: int
+    delta: Delta
+    logprobs: ChoiceLogprobs | None
+    finish_reason: WireFinish | None
+
+
+class ChatCompletionChunk(WireResponse):
+    """One event of the stream."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[ChunkChoice]
+    usage: WireUsage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamForm:
+    """How a stream is written."""
+
+    logprobs: bool = False
+    legacy: bool = False
+    usage: bool = False
+
+
+class ChunkWriter:
+    """One stream: the answers to a prompt, and the ids that its chunks share."""
+
+    def __init__(self, n: int, model: str, fingerprint: str, form: StreamForm) -> None:
+        self._head = ChatCompletionChunk(
+            id=new_id("chatcmpl-"),
+            object="chat.completion.chunk",
+            created=int(time.time()),
+            model=model,
+            system_fingerprint=fingerprint,
+            choices=[],
+        )
+        if form.usage:
+            self._head.usage = None  # set: every chunk but the last says null
+        self._choices = [_Choice(index, form) for index in range(n)]
+        self._usages = [Usage()] * n
+
+    def feed(self, index: int, event: Event) -> Iterator[ChatCompletionChunk]:
+        """Write what is new in an answer."""
+        if isinstance(event, Finish):
+            self._usages[index] = event.usage
+        for choice in self._choices[index].feed(event):
+            yield self._head.model_copy(update={"choices": [choice]})
+
+    def usage(self) -> ChatCompletionChunk:
+        """Write the last chunk, with the counts and no choice."""
+        return self._head.model_copy(update={"usage": wire_usage(self._usages)})
+
+
+class _Choice:
+    """One answer under way."""
+
+    def __init__(self, index: int, form: StreamForm) -> None:
+        self._index = index
+        self._legacy = form.legacy
+        self._shown = ShownTokens() if form.logprobs else None
+        self._begun = False
+        self._cut = False  # what follows is the text of a call that was sent already
+
+    def feed(self, event: Event) -> Iterator[ChunkChoice]:
+        """Write an event, and before the first the role."""
+        tokens = [] if self._shown is None else self._shown.feed(event)
+        self._cut = self._cut or isinstance(event, ToolCallCut)
+        if isinstance(event, TokenLogprob | ToolCallCut) or (self._cut and isinstance(event, TextDelta)):
+            return
+        if not self._begun:
+            self._begun = True
+            yield self._chunk(Delta(role="assistant", content="" if isinstance(event, TextDelta | Finish) else None))
+        if isinstance(event, Finish):
+            yield self._chunk(Delta(), finish=wire_finish(event.reason, legacy=self._legacy))
+        elif (delta := self._delta(event)) is not None:
+            yield self._chunk(delta, choice_logprobs(tokens) if tokens else None)
+
+    def _delta(self, event: Event) -> Delta | None:
+        match event:
+            case TextDelta(text):
+                return Delta(content=text)
+            case ReasoningDelta(text):
+                return Delta(reasoning_content=text)
+            case ToolCallStart(index, name):
+                return self._call(index, FunctionDelta(name=name, arguments=""), begins=True)
+            case ToolCallDelta(index, arguments):
+                return self._call(index, FunctionDelta(arguments=arguments), begins=False)
+        return None
+
+    def _call(self, index: int, function: FunctionDelta, *, begins: bool) -> Delta | None:
+        """Write a piece of a call; the old form has one call only."""
+        if self._legacy:
+            return Delta(function_call=function) if index == 0 else None
+        if begins:
+            call = ToolCallChunk(index=index, id=new_id("call_"), type="function", function=function)
+        else:
+            call = ToolCallChunk(index=index, function=function)
+        return Delta(tool_calls=[call])
+
+    def _chunk(
+        self, delta: Delta, logprobs: ChoiceLogprobs | None = None, finish: WireFinish | None = None
+    ) -> ChunkChoice:
+        return ChunkChoice(index=self._index, delta=delta, logprobs=logprobs, finish_reason=finish)

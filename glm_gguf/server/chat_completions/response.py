@@ -1,0 +1,156 @@
+"""A whole chat completion: OpenAI's schema, and how it is made of answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from glm_gguf.chat.events import ChatResult, Event, FinishReason, TokenLogprob, ToolCall, collect
+from glm_gguf.server.shown_tokens import ShownTokens
+from glm_gguf.server.wire import WireResponse, WireUsage, new_id, wire_usage
+
+WireFinish = Literal["stop", "length", "tool_calls", "function_call"]
+
+
+class FunctionCall(WireResponse):
+    """A function's name and its arguments, JSON text."""
+
+    name: str
+    arguments: str
+
+
+class MessageToolCall(WireResponse):
+    """One call."""
+
+    id: str
+    type: Literal["function"]
+    function: FunctionCall
+
+
+class AssistantMessage(WireResponse):
+    """What the model said."""
+
+    role: Literal["assistant"]
+    content: str | None
+    refusal: None
+    reasoning_content: str | None = None
+    tool_calls: list[MessageToolCall] | None = None
+    function_call: FunctionCall | None = None
+
+
+class TopLogprob(WireResponse):
+    """A token that could have been drawn."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class ContentLogprob(TopLogprob):
+    """A token of the visible text."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(WireResponse):
+    """The tokens of the visible text."""
+
+    content: list[ContentLogprob]
+    refusal: None
+
+
+class Choice(WireResponse):
+    """One answer."""
+
+    index: int
+    message: AssistantMessage
+    logprobs: ChoiceLogprobs | None
+    finish_reason: WireFinish
+
+
+class ChatCompletion(WireResponse):
+    """The response."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: WireUsage
+    system_fingerprint: str
+
+
+def chat_completion(
+    answers: Sequence[Sequence[Event]], model: str, fingerprint: str, *, logprobs: bool, legacy: bool
+) -> ChatCompletion:
+    """Write answers to one prompt as a completion."""
+    results = [collect(events) for events in answers]
+    return ChatCompletion(
+        id=new_id("chatcmpl-"),
+        object="chat.completion",
+        created=int(time.time()),
+        model=model,
+        choices=[
+            Choice(
+                index=index,
+                message=_message(result, legacy=legacy),
+                logprobs=_logprobs(answers[index]) if logprobs else None,
+                finish_reason=wire_finish(result.finish_reason, legacy=legacy),
+            )
+            for index, result in enumerate(results)
+        ],
+        usage=wire_usage([result.usage for result in results]),
+        system_fingerprint=fingerprint,
+    )
+
+
+def wire_finish(reason: FinishReason, *, legacy: bool = False) -> WireFinish:
+    """Name the end in OpenAI's words, which have none for an answer whose time is over: it was cut."""
+    if reason == "timeout":
+        return "length"
+    return "function_call" if reason == "tool_calls" and legacy else reason
+
+
+def _message(result: ChatResult, *, legacy: bool) -> AssistantMessage:
+    content = result.content if result.content or not result.tool_calls else None
+    message = AssistantMessage(role="assistant", content=content, refusal=None)
+    if result.reasoning:
+        message.reasoning_content = result.reasoning
+    if result.tool_calls and legacy:
+        message.function_call = _function(result.tool_calls[0])
+    elif result.tool_calls:
+        message.tool_calls = [
+            MessageToolCall(id=new_id("call_"), type="function", function=_function(call)) for call in result.tool_calls
+        ]
+    return message
+
+
+def _function(call: ToolCall) -> FunctionCall:
+    return FunctionCall(name=call.name, arguments=call.arguments)
+
+
+def _logprobs(events: Iterable[Event]) -> ChoiceLogprobs:
+    """Write the log probabilities of a whole answer's visible text."""
+    shown = ShownTokens()
+    return choice_logprobs(token for event in events for token in shown.feed(event))
+
+
+def choice_logprobs(tokens: Iterable[TokenLogprob]) -> ChoiceLogprobs:
+    """Write log probabilities as OpenAI does."""
+    return ChoiceLogprobs(content=[_content_logprob(token) for token in tokens], refusal=None)
+
+
+def _content_logprob(token: TokenLogprob) -> ContentLogprob:
+    likeliest = [_top_logprob(other) for other in token.alternatives]
+    one = _top_logprob(token)
+    return ContentLogprob(token=one.token, logprob=one.logprob, bytes=one.bytes, top_logprobs=likeliest)
+
+
+def _top_logprob(token: TokenLogprob) -> TopLogprob:
+    text = token.token.decode(errors="replace")
+    return TopLogprob(token=text, logprob=max(token.logprob, LOWEST), bytes=list(token.token))
+
+
+LOWEST = -9999.0
+"""What OpenAI writes for a probability of 0, whose logarithm JSON cannot hold."""

@@ -1,0 +1,51 @@
+"""POST /v1/chat/completions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+
+from fastapi import APIRouter, Request, Response
+
+from glm_gguf.engine.attempts import AsyncEvents
+from glm_gguf.errors import GlmGgufError
+from glm_gguf.server.answering import side_by_side, whole
+from glm_gguf.server.chat_completions.chunks import ChunkWriter, StreamForm
+from glm_gguf.server.chat_completions.request import ChatCompletionRequest
+from glm_gguf.server.chat_completions.response import ChatCompletion, chat_completion
+from glm_gguf.server.errors import openai_body, problem_of
+from glm_gguf.server.json_body import JsonRoute
+from glm_gguf.server.service import Service
+from glm_gguf.server.sse import DONE, data
+
+router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
+
+
+@router.post("/v1/chat/completions", response_model=ChatCompletion)
+async def create(body: ChatCompletionRequest, request: Request) -> Response:
+    """Answer a conversation, whole or as a stream of server-sent events."""
+    service: Service = request.app.state.service
+    name, fingerprint = service.settings.model_name, service.ready.fingerprint
+    asked = body.asked()
+    answers = await service.begin(asked)
+    logprobs = asked.sampling.logprobs is not None
+    if not body.stream:
+        events = await whole(request, answers)
+        return chat_completion(events, name, fingerprint, logprobs=logprobs, legacy=body.legacy).response()
+    form = StreamForm(logprobs, body.legacy, body.includes_usage)
+    writer = ChunkWriter(asked.n, name, fingerprint, form)
+    return service.event_stream(_pieces(writer, answers, usage=form.usage))
+
+
+async def _pieces(writer: ChunkWriter, answers: Sequence[AsyncEvents], *, usage: bool) -> AsyncGenerator[bytes, None]:
+    """Write a stream; an error behind its beginning is its last event."""
+    try:
+        async for index, event in side_by_side(answers):
+            for chunk in writer.feed(index, event):
+                yield data(chunk.text())
+    except GlmGgufError as error:
+        yield data(json.dumps(openai_body(problem_of(error)), ensure_ascii=False))
+        return
+    if usage:
+        yield data(writer.usage().text())
+    yield DONE

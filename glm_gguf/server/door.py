@@ -1,0 +1,100 @@
+"""Who may come in: checks on every request before anything is read of it, as ASGI middleware."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from glm_gguf.server.errors import Problem, error_response
+from glm_gguf.server.service import Service
+
+OPEN_PATHS: Final = ("/health", "/docs", "/openapi.json", "/page/", "/favicon.ico")
+"""What needs no key: it tells nothing of the model or of anybody's conversation."""
+
+
+class Door:
+    """Host, origin and key are checked, and who comes while the server ends is sent away; counts who is inside."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        problem = self._problem(scope)
+        named = _named(send)
+        if problem is not None:
+            await error_response(problem, scope["path"])(scope, receive, named)
+            return
+        self._service.inside += 1
+        try:
+            await self._app(scope, receive, named)
+        finally:
+            self._service.inside -= 1
+
+    def _problem(self, scope: Scope) -> Problem | None:
+        """Say why a request is not let in."""
+        headers, settings = Headers(scope=scope), self._service.settings
+        host = headers.get("host", "")
+        if settings.hosts and _hostname(host) not in settings.hosts:
+            return Problem(403, f"This server is not {host!r}; name it by --allowed-host.", code="host_not_allowed")
+        if _is_open(scope):
+            return None
+        if settings.api_keys and scope["method"] != "OPTIONS" and not _has_key(headers, settings.api_keys):
+            return Problem(401, _KEY_WANTED, code="invalid_api_key")
+        if not settings.api_keys and not _is_welcome(headers.get("origin"), host, settings.origins):
+            return Problem(
+                403, "Pages of this origin may not ask; name it by --cors-origin.", code="origin_not_allowed"
+            )
+        if self._service.draining:
+            return Problem(503, "The server is ending.", "server_error", code="shutting_down", retry_after=5)
+        return None
+
+
+_KEY_WANTED: Final = "Give an API key of this server: Authorization: Bearer KEY."
+
+
+def _is_open(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path == "/" or any(path == open_path or path.startswith(open_path) for open_path in OPEN_PATHS)
+
+
+def _has_key(headers: Headers, keys: tuple[str, ...]) -> bool:
+    """Compare a key with all there are, in a time that does not depend on where they differ."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+    matches = [hmac.compare_digest(given.encode(errors="replace"), key.encode()) for key in keys]
+    return any(matches)
+
+
+def _hostname(host: str) -> str:
+    """Return a Host header without its port."""
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0].lower()
+
+
+def _is_welcome(origin: str | None, host: str, origins: tuple[str, ...]) -> bool:
+    """Tell whether a page may ask: one of ours, or of an origin that was named; programs send no origin."""
+    if origin is None or "*" in origins or origin in origins:
+        return True
+    return origin.partition("://")[2] == host
+
+
+def _named(send: Send) -> Send:
+    """Give every response an id, as OpenAI does."""
+    request_id = f"req_{secrets.token_hex(12)}".encode()
+
+    async def send_named(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+        await send(message)
+
+    return send_named

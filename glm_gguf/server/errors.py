@@ -1,0 +1,103 @@
+"""Errors as HTTP has them: one value, made from ours, written in the form of the API that was asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.errors import (
+    ContextLengthError,
+    GlmGgufError,
+    QueueFullError,
+    RequestError,
+    TemplateError,
+    UnmetFormatError,
+)
+
+FIELDS: Final = frozenset({field.name for field in dataclasses.fields(SamplingParams)}) | {
+    *("messages", "tools", "tool_choice", "response_format", "parallel_tool_calls", "prompt", "input", "n", "timeout"),
+    *("variables", "on_overflow", "grammar", "top_logprobs", "chat_template_kwargs"),
+}
+"""Fields of requests that an error of ours may name; other places, like the model's path, are not told to clients."""
+RETRY_SECONDS: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a request, or with us: status and the fields of OpenAI's error object."""
+
+    status: int
+    message: str
+    type: str = "invalid_request_error"
+    param: str | None = None
+    code: str | None = None
+    retry_after: int | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers that go with it."""
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return headers
+
+
+class Refused(Exception):
+    """A request is answered with a problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def problem_of(error: GlmGgufError) -> Problem:
+    """Say what an error of ours means to who asked."""
+    param = _param(error)
+    message = _sentence(error, param)
+    match error:
+        case QueueFullError():
+            return Problem(429, message, "rate_limit_error", code="rate_limit_exceeded", retry_after=RETRY_SECONDS)
+        case ContextLengthError():
+            return Problem(400, message, param=param, code="context_length_exceeded")
+        case UnmetFormatError():
+            return Problem(400, message, param="response_format", code="format_not_met")
+        case RequestError() | TemplateError():
+            return Problem(400, message, param=param)
+    return Problem(500, message, "server_error")
+
+
+def _param(error: GlmGgufError) -> str | None:
+    """Return the field that an error is about."""
+    head = re.match(r"\w*", error.where or "")
+    return error.where if head is not None and head.group() in FIELDS else None
+
+
+def _sentence(error: GlmGgufError, param: str | None) -> str:
+    """Write an error without the place, unless that is a field of the request."""
+    text = error.what if param is None else f"{param}: {error.what}"
+    return f"{text}; {error.fix}." if error.fix else f"{text}."
+
+
+def openai_body(problem: Problem) -> dict[str, Any]:
+    """Write a problem as OpenAI does."""
+    fields = {"message": problem.message, "type": problem.type, "param": problem.param, "code": problem.code}
+    return {"error": fields}
+
+
+BODIES: Final[Mapping[str, Callable[[Problem], dict[str, Any]]]] = MappingProxyType({})
+"""Beginning of a path → how errors are written there, where it is not OpenAI's way."""
+
+
+def error_response(problem: Problem, path: str) -> Response:
+    """Write a problem in the form of the API that was asked."""
+    body = next((form for start, form in BODIES.items() if path.startswith(start)), openai_body)
+    content = json.dumps(body(problem), ensure_ascii=False).encode(errors="replace")
+    return Response(content, problem.status, problem.headers, "application/json")

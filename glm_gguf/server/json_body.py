@@ -1,0 +1,138 @@
+"""Bodies of requests: read up to a size and within a time, parsed beside the event loop, never too deep."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from glm_gguf.server.errors import Problem
+from glm_gguf.server.settings import Limits
+
+SMALL: Final = 2**16
+"""Bytes that are parsed at once, in less than a millisecond."""
+
+
+class BodyRefused(HTTPException):
+    """A body that is not read; FastAPI lets errors of this base through."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.status, problem.message)
+        self.problem = problem
+
+
+class JsonRequest(Request):
+    """A request whose body is JSON, whatever its Content-Type says."""
+
+    @property
+    def _limits(self) -> Limits:
+        limits: Limits = self.app.state.service.settings.limits
+        return limits
+
+    async def body(self) -> bytes:
+        """Read the body, once."""
+        if not hasattr(self, "_read"):
+            self._read = await self._received()
+        return self._read
+
+    async def json(self) -> Any:
+        """Parse the body."""
+        body = await self.body()
+        if len(body) <= SMALL:
+            return parsed(body, self._limits.depth)
+        return await asyncio.to_thread(parsed, body, self._limits.depth)
+
+    async def _received(self) -> bytes:
+        most, seconds = self._limits.body_bytes, self._limits.body_seconds
+        too_large = BodyRefused(Problem(413, f"The body has more than {most} bytes.", code="request_too_large"))
+        declared = self.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > most:
+            raise too_large
+        pieces, size = [], 0
+        try:
+            async with asyncio.timeout(seconds):
+                async for piece in self.stream():
+                    size += len(piece)
+                    if size > most:
+                        raise too_large
+                    pieces.append(piece)
+        except TimeoutError:
+            late = f"The body took longer than {seconds:g} seconds."
+            raise BodyRefused(Problem(408, late, code="request_timeout")) from None
+        return b"".join(pieces)
+
+
+def parsed(body: bytes, depth: int) -> Any:
+    """Parse JSON; BodyRefused for what is none, or is too deep."""
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise BodyRefused(Problem(400, f"The body is no UTF-8 text: byte {error.start} is wrong.")) from None
+    except RecursionError:
+        raise BodyRefused(_too_deep(depth)) from None
+    except ValueError as error:
+        raise BodyRefused(Problem(400, f"The body is no JSON: {error}.")) from None
+    level, levels = [value], 0
+    while level:
+        if levels > depth:
+            raise BodyRefused(_too_deep(depth))
+        level = [item for value in level for item in _items(value)]
+        levels += 1
+    return value
+
+
+def _too_deep(depth: int) -> Problem:
+    return Problem(400, f"The body has more than {depth} levels of lists and objects.")
+
+
+def _items(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which JSON has not."""
+    raise ValueError(f"{name} is no JSON")
+
+
+class JsonRoute(APIRoute):
+    """A route whose requests are read as JsonRequest."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler, given our request."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            scope = dict(request.scope)
+            others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+            scope["headers"] = [*others, (b"content-type", b"application/json")]
+            return await handler(JsonRequest(scope, request.receive))
+
+        return handle
+
+
+def validation_problem(error: RequestValidationError) -> Problem:
+    """Say which field of a body is wrong, and how."""
+    first = error.errors()[0]
+    param = _place(first["loc"][1:], error.body, missing=first["type"] == "missing")
+    message = str(first["msg"])
+    return Problem(400, f"{param}: {message}." if param else f"{message}.", param=param or None)
+
+
+def _place(location: tuple[int | str, ...], body: Any, *, missing: bool) -> str:
+    """Write where in a body a value stands; pydantic also names the alternatives of a union, which are not there."""
+    place, value = "", body
+    for key in location:
+        there = isinstance(key, int) if isinstance(value, list) else isinstance(value, dict) and key in value
+        if not there and not (missing and key == location[-1]):
+            break
+        place += f"[{key}]" if isinstance(key, int) else f".{key}" if place else str(key)
+        value = value[key] if there else None
+    return place

@@ -1,0 +1,52 @@
+"""GET /v1/models and /v1/models/{id}."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+
+from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.service import Service
+from glm_gguf.server.wire import WireResponse
+
+router = APIRouter(tags=["OpenAI"])
+
+
+class Model(WireResponse):
+    """The model that this server runs."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    context_length: int
+    """Most tokens of one conversation; not OpenAI's, but many clients look for it."""
+
+
+class ModelList(WireResponse):
+    """All models: one."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+@router.get("/v1/models", response_model=ModelList)
+async def list_models(request: Request) -> Response:
+    """List the model."""
+    return ModelList(object="list", data=[_model(request.app.state.service)]).response()
+
+
+@router.get("/v1/models/{model_id:path}", response_model=Model)
+async def retrieve_model(model_id: str, request: Request) -> Response:
+    """Tell about the model."""
+    model = _model(request.app.state.service)
+    if model_id != model.id:
+        raise Refused(Problem(404, f"There is no model {model_id[:100]!r}, only {model.id!r}.", code="model_not_found"))
+    return model.response()
+
+
+def _model(service: Service) -> Model:
+    ready = service.ready
+    name, n_ctx = service.settings.model_name, ready.glm.n_ctx
+    return Model(id=name, object="model", created=ready.since, owned_by="glm-gguf", context_length=n_ctx)

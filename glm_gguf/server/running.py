@@ -1,0 +1,55 @@
+"""uvicorn, which on the first signal lets running answers end, and on the second does not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from glm_gguf.server.service import Service
+
+LOGGER = logging.getLogger(__name__)
+
+
+class DrainingServer(uvicorn.Server):
+    """Goes on listening while it ends, so that whoever comes is told."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take no more requests; the second signal ends those that run."""
+        if self._service.draining:
+            self.should_exit = self.force_exit = True
+        else:
+            LOGGER.info("%d requests are being answered; a second signal ends them", self._service.inside)
+            self._service.draining = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """End where there is nothing left to do."""
+        ended = self._service.draining and not self._service.inside
+        return await super().on_tick(counter) or ended
+
+
+def run_server(app: FastAPI, listener: socket.socket) -> None:
+    """Serve on a socket until a signal comes; returns when everything is freed."""
+    service: Service = app.state.service
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,  # behind the answers, for connections that are only held open
+    )
+    server = DrainingServer(config, service)
+    try:
+        asyncio.run(server.serve([listener]))
+    finally:
+        service.close()

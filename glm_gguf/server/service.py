@@ -1,0 +1,136 @@
+"""The model behind the server: loading, ready or failed; answers begun in it, and counted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from glm_gguf.engine.answer_options import AnswerOptions
+from glm_gguf.engine.attempts import AsyncEvents, Attempts
+from glm_gguf.errors import GlmGgufError
+from glm_gguf.model import GLM
+from glm_gguf.server.asked import Asked
+from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.settings import ServerSettings
+from glm_gguf.server.sse import KEEP_ALIVE, EventStream
+
+LOGGER = logging.getLogger(__name__)
+THREADS = 8
+"""For rendering prompts; as many again for compiling schemas, so that costly ones hold up nobody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The model is being read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model answers."""
+
+    glm: GLM
+    fingerprint: str
+    since: int
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The model could not be loaded."""
+
+    error: GlmGgufError
+
+
+class Service:
+    """What the app's handlers share; it lives on `app.state.service`, and closes what it opened."""
+
+    def __init__(self, settings: ServerSettings, open_model: Callable[[], GLM]) -> None:
+        self.settings = settings
+        self.state: Loading | Ready | Failed = Loading()
+        self.draining = False
+        """No request is let in any more; those inside go on."""
+        self.inside = 0
+        """Requests that are being answered."""
+        self._open_model = open_model
+        self._rendering = ThreadPoolExecutor(THREADS, "glm-gguf-rendering")
+        self._compiling = ThreadPoolExecutor(THREADS, "glm-gguf-compiling")
+
+    @property
+    def ready(self) -> Ready:
+        """The loaded model; Refused with 503 where there is none."""
+        match self.state:
+            case Loading():
+                raise Refused(Problem(503, "The model is being loaded.", "server_error", None, "model_loading", 5))
+            case Failed():
+                what = "The model could not be loaded; the server's log says why."
+                raise Refused(Problem(503, what, "server_error", None, "model_failed"))
+        return self.state
+
+    @property
+    def glm(self) -> GLM:
+        """The loaded model; Refused with 503 where there is none."""
+        return self.ready.glm
+
+    def load(self) -> None:
+        """Open the model; an error becomes the state."""
+        try:
+            glm = self._open_model()
+            self.state = Ready(glm, f"fp_{glm.fingerprint()[:12]}", int(time.time()))
+        except GlmGgufError as error:
+            LOGGER.error("%s", error)
+            self.state = Failed(error)
+
+    def close(self) -> None:
+        """Stop all answers and free the model; doing it twice does no harm."""
+        if isinstance(self.state, Ready):
+            self.state.glm.close()
+        for pool in (self._rendering, self._compiling):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def begin(self, asked: Asked) -> list[AsyncEvents]:
+        """Have a conversation answered n times; everything that can be refused is refused here."""
+        asked.require_modest(self.settings.limits)
+        sampling = asked.sampling.filled(self.settings.sampling)
+        filled = replace(asked, sampling=sampling, options=self.bounded(asked.options))
+        return await self.begin_prepared(filled.prepared, asked.n, costly=asked.costly)
+
+    async def begin_prepared(
+        self, prepare: Callable[[GLM], Attempts], n: int = 1, *, costly: bool = False
+    ) -> list[AsyncEvents]:
+        """Begin n answers to what a thread prepares; none is left behind where one is refused."""
+        glm, loop = self.glm, asyncio.get_running_loop()
+
+        def begun() -> list[AsyncEvents]:
+            prepared = prepare(glm)
+            answers: list[AsyncEvents] = []
+            try:
+                for index in range(n):
+                    answers.append(prepared.choice(index).events(loop))
+            except GlmGgufError:
+                close_all(answers)
+                raise
+            return answers
+
+        return await loop.run_in_executor(self._compiling if costly else self._rendering, begun)
+
+    def event_stream(self, pieces: AsyncGenerator[bytes, None], ping: bytes = KEEP_ALIVE) -> EventStream:
+        """Return a response that is written piece by piece."""
+        stall = self.settings.limits.stall_seconds
+        return EventStream(pieces, keep_alive=self.settings.keep_alive, stall_seconds=stall, ping=ping)
+
+    def bounded(self, options: AnswerOptions) -> AnswerOptions:
+        """Give an answer no more time than the server gives any."""
+        most = self.settings.limits.seconds
+        bounded = options.copy()
+        bounded["timeout"] = min(options.get("timeout", most), most)
+        return bounded
+
+
+def close_all(answers: Sequence[AsyncEvents]) -> None:
+    """Stop answers."""
+    for answer in answers:
+        answer.close()

@@ -1,0 +1,59 @@
+"""How a server is set up, and what a request may cost: two values, one default a field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may ask for; more is refused with a 4xx."""
+
+    body_bytes: int = 16 * 2**20
+    body_seconds: float = 60.0
+    """How long a client may take to send its body."""
+    depth: int = 128
+    """Levels of lists and objects; schemas may have 96, and stand some levels deep in a body."""
+    messages: int = 10_000
+    tools: int = 512
+    choices: int = 128
+    inputs: int = 2048
+    """Texts of one request for embeddings, prompts of one for completions; OpenAI's own number."""
+    seconds: float = 3600.0
+    """How long an answer may take, its time in the line included; then it ends as it is."""
+    stall_seconds: float = 60.0
+    """How long a client may let what was sent lie; then it counts as gone."""
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if not getattr(self, name) > 0:
+                raise RequestError(f"{getattr(self, name)}", where=name, fix="give a positive number")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What a server shows, and to whom."""
+
+    model_name: str
+    """What /v1/models lists; requests may name any model."""
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Keys of which a request must bring one; without any, everybody who reaches the port may ask."""
+    hosts: tuple[str, ...] = ()
+    """Names that a request's Host header may have, against DNS rebinding; none means any."""
+    origins: tuple[str, ...] = ()
+    """Web origins whose pages may ask (CORS); "*" is all."""
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    """What requests leave open."""
+    keep_alive: float = 15.0
+    """Seconds of silence after which a stream sends a comment."""
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        for key in self.api_keys:
+            if not key or not key.isascii() or not key.isprintable() or key != key.strip():
+                raise RequestError("a key that no header can hold", where="api-key", fix="use printable ASCII")
+        if not self.keep_alive > 0:
+            raise RequestError(f"{self.keep_alive} seconds", where="keep-alive", fix="give a positive number")

@@ -1,0 +1,72 @@
+"""What wire schemas have in common: strict types, unknown fields passed over, JSON without what was not set."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+from fastapi import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from glm_gguf.chat.events import Usage
+from glm_gguf.engine.sampling import MOST_INTEGER
+
+Count = Annotated[int, Field(ge=1, le=MOST_INTEGER)]
+
+
+class WireRequest(BaseModel):
+    """A body: of wrong types it is refused, unknown fields are passed over, null is as if it were not there."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class WireResponse(BaseModel):
+    """A body, or a piece of a stream; what was not set is left out."""
+
+    def text(self) -> str:
+        """Write it as JSON."""
+        return self.model_dump_json(exclude_unset=True)
+
+    def response(self) -> Response:
+        """Write it as a response."""
+        return Response(self.text(), media_type="application/json")
+
+
+class CachedTokens(WireResponse):
+    """Of the prompt."""
+
+    cached_tokens: int
+
+
+class ReasoningTokens(WireResponse):
+    """Of the answer."""
+
+    reasoning_tokens: int
+
+
+class WireUsage(WireResponse):
+    """OpenAI's counts: the prompt once, all answers together."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: CachedTokens
+    completion_tokens_details: ReasoningTokens
+
+
+def wire_usage(usages: list[Usage]) -> WireUsage:
+    """Add up the answers to one prompt; what the first found cached is what was saved."""
+    first = usages[0]
+    completion = sum(usage.completion_tokens for usage in usages)
+    return WireUsage(
+        prompt_tokens=first.prompt_tokens,
+        completion_tokens=completion,
+        total_tokens=first.prompt_tokens + completion,
+        prompt_tokens_details=CachedTokens(cached_tokens=first.cached_tokens),
+        completion_tokens_details=ReasoningTokens(reasoning_tokens=sum(usage.reasoning_tokens for usage in usages)),
+    )
+
+
+def new_id(prefix: str) -> str:
+    """Draw an id of OpenAI's form."""
+    return f"{prefix}{secrets.token_hex(12)}"
