@@ -14,9 +14,9 @@ import pytest
 from glm_gguf import errors
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LEAVES = ("errors", "special_tokens", "variant", "cpus")
+LEAVES = ("errors", "special_tokens", "variant", "cpus", "whole_file")
 MAY_IMPORT = {
-    **dict.fromkeys(LEAVES, ()),
+    **dict.fromkeys(LEAVES, ("errors",)),
     "demo": (),
     "gguf_file": LEAVES,
     "schema": LEAVES,

@@ -34,7 +34,8 @@ def command(
 
     /help lists the commands, /exit or the end of input leaves, Ctrl-C stops an answer. A line that ends with a
     backslash goes on in the next. With --tools the public functions of a Python file are declared from their type
-    hints and docstrings, and run when the model calls them.
+    hints and docstrings, and run when the model calls them. With --session what is computed of system message and
+    tools is kept in a file, which the first run writes.
     """
     toolbox = Toolbox.of([]) if tools is None else _load_tools(tools)
     with choice.open() as glm, line_history():
@@ -43,6 +44,8 @@ def command(
         click.secho(f"{glm.variant} model, {glm.n_ctx} tokens of context; {HELP}", dim=True, err=True)
         if transcript is not None and transcript.exists():
             dialogue.load(transcript)
+        if choice.session is not None and not choice.session.exists():
+            dialogue.save_session(choice.session)
         while (line := read_text()) is not None and line != "/exit":
             if line.strip():
                 _take_turn(dialogue, line)

@@ -12,7 +12,8 @@ from glm_gguf.chat.events import ChatResult, Event, ToolCall
 from glm_gguf.chat.messages import template_messages
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.engine.sampling import SamplingParams
-from glm_gguf.errors import OutputError, RequestError
+from glm_gguf.errors import RequestError
+from glm_gguf.whole_file import write_whole
 
 if TYPE_CHECKING:
     from glm_gguf.model import GLM
@@ -66,10 +67,7 @@ class Dialogue:
 
     def save(self, path: Path) -> None:
         """Write the conversation as JSON, in OpenAI's form; OutputError where that cannot be done."""
-        try:
-            path.write_text(json.dumps(self.messages, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
+        write_whole(path, [json.dumps(self.messages, ensure_ascii=False, indent=2).encode(), b"\n"])
 
     def save_session(self, path: Path) -> None:
         """Write the computed beginning of every conversation to a file: system message and tools."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from glm_gguf.errors import EngineError, OutputError
+from glm_gguf.errors import EngineError
+from glm_gguf.whole_file import write_whole
 
 MAGIC: Final = b"GLMKVSES"
 VERSION: Final = 2
@@ -58,18 +57,7 @@ def write_session(path: Path, session: Session) -> None:
         "hash": _hash(blocks),
     }
     text = json.dumps(header).encode()
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                file.writelines([FRONT.pack(MAGIC, VERSION, len(text)), text, *blocks])
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"the session cannot be written: {error.strerror}", where=path) from error
+    write_whole(path, [FRONT.pack(MAGIC, VERSION, len(text)), text, *blocks])
 
 
 def read_session(path: Path) -> Session:

@@ -106,6 +106,14 @@ def test_a_command_that_fails_says_why(chat: Callable[..., Result], tmp_path: Pa
     assert result.stdout == chat("Hello\n").stdout
 
 
+def test_a_session_that_is_not_there_is_made(chat: Callable[..., Result], tmp_path: Path) -> None:
+    options = ("--system", "Be brief.", "--session", str(tmp_path / "s.session"))
+    first, second = chat("Hello\n", *options), chat("Hello\n", *options)
+    assert first.stdout == second.stdout
+    assert "warning" not in second.stderr
+    assert "0 of them cached" not in second.stderr
+
+
 def test_a_session_is_saved_and_begun_with(chat: Callable[..., Result], tmp_path: Path) -> None:
     path = tmp_path / "s.session"
     assert chat(f"/system Be brief.\n/session {path}\n").exit_code == 0
