@@ -187,11 +187,18 @@ class GLM:
         ids = self._model.vocabulary.parsed_ids(prompt) if isinstance(prompt, str) else prompt
         return self._preparer.continuation(ids, sampling, options)
 
-    def complete(
+    def stream_completion(
         self, prompt: str | Sequence[int], sampling: SamplingParams = FILE_DEFAULTS, **options: Unpack[AnswerOptions]
     ) -> EventStream:
         """Continue a text as it stands, without any template; control tokens spelled in it are meant."""
         return self.continuation(prompt, sampling, **options).stream(self)
+
+    def complete(
+        self, prompt: str | Sequence[int], sampling: SamplingParams = FILE_DEFAULTS, **options: Unpack[AnswerOptions]
+    ) -> str:
+        """Continue a text as `stream_completion` does, and return what was written."""
+        with self.stream_completion(prompt, sampling, **options) as events:
+            return collect(events).content
 
     def tokenize(self, content: str) -> list[int]:
         """Return the token ids of a text in which nothing is special."""
@@ -251,8 +258,7 @@ class GLM:
 
     def _compute(self, tokens: Sequence[int]) -> None:
         """Have tokens computed into the cache."""
-        with self.complete(tokens, ONE_TOKEN) as events:
-            collect(events)
+        self.complete(tokens, ONE_TOKEN)
 
 
 def _close(resources: ExitStack, process: int) -> None:

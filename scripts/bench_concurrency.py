@@ -6,7 +6,7 @@
 For every number of clients, ours and theirs in turn: tokens a second of all together, and seconds to the first token
 (median and 95th percentile). Then the same short requests while a long prompt is being read. llama-server gets as
 many slots as there are clients, one cache for all of them, and raw prompts through /completion; ours gets the same
-prompts through GLM.complete. No two prompts begin alike.
+prompts through GLM.stream_completion. No two prompts begin alike.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def our_side(model: Path, threads: int, clients: int, n_ctx: int) -> Iterator[As
         def ask(prompt: str, tokens: int) -> Timing:
             sampling = SamplingParams(temperature=0, max_tokens=tokens, ignore_eos=True)
             start, first, count = time.perf_counter(), 0.0, 0
-            for event in glm.complete(prompt, sampling):
+            for event in glm.stream_completion(prompt, sampling):
                 first = first or time.perf_counter() - start
                 count = event.usage.completion_tokens if isinstance(event, Finish) else 0
             return Timing(count, first, time.perf_counter() - start)

@@ -98,7 +98,7 @@ def _asker(glm: GLM, choice: ModelChoice, prompt_tokens: int, tokens: int) -> Ca
     def ask(number: int) -> Timing:
         start = time.perf_counter()
         first = 0.0
-        for event in glm.complete(f"{number * 7919}{filler}", sampling):
+        for event in glm.stream_completion(f"{number * 7919}{filler}", sampling):
             first = first or time.perf_counter() - start
             if isinstance(event, Finish):
                 total = time.perf_counter() - start

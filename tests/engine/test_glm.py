@@ -124,9 +124,9 @@ def test_several_choices_are_drawn_from_one_prompt(glm: GLM) -> None:
 
 
 def test_a_stop_text_ends_the_answer_before_it(glm: GLM) -> None:
-    whole = collect(glm.complete("Hello", ENDLESS_BUT_SHORT)).content
+    whole = glm.complete("Hello", ENDLESS_BUT_SHORT)
     stop = whole[5:8]
-    stopped = collect(glm.complete("Hello", replace(ENDLESS_BUT_SHORT, stop=(stop,))))
+    stopped = collect(glm.stream_completion("Hello", replace(ENDLESS_BUT_SHORT, stop=(stop,))))
     assert stopped.content == whole[: whole.index(stop)]
     assert (stopped.finish_reason, stopped.stop_text) == ("stop", stop)
     assert stopped.usage.completion_tokens < 30
@@ -185,7 +185,7 @@ def test_a_long_conversation_is_refused_with_its_length(glm: GLM) -> None:
 
 
 def test_a_text_is_continued_as_it_stands(glm: GLM) -> None:
-    events = list(glm.complete("[gMASK]<sop><|user|>\nHello<|assistant|>", SHORT))
+    events = list(glm.stream_completion("[gMASK]<sop><|user|>\nHello<|assistant|>", SHORT))
     assert all(isinstance(event, TextDelta) for event in events[:-1])
     finish = events[-1]
     assert isinstance(finish, Finish)

@@ -100,11 +100,13 @@ def test_every_request_at_once_gets_the_mix_it_asked_for(
     alone = {}
     for scales in mixes:
         with GLM(merged(base, tmp_path, scales), options=EXACT) as glm:
-            alone[scales] = list(glm.complete("The weather", GREEDY))
+            alone[scales] = list(glm.stream_completion("The weather", GREEDY))
     generator = random.Random(3)
     with GLM(base, options=replace(EXACT, lora=adapters, n_parallel=6)) as glm:
         asked = [generator.choice(mixes) for _ in range(12)]
-        streams = [glm.complete("The weather", GREEDY, lora=dict(zip("ab", scales, strict=True))) for scales in asked]
+        streams = [
+            glm.stream_completion("The weather", GREEDY, lora=dict(zip("ab", scales, strict=True))) for scales in asked
+        ]
         answers = [list(stream) for stream in streams]
     for scales, answer in zip(asked, answers, strict=True):
         assert answer[:-1] == alone[scales][:-1]  # all but Finish, which counts cached tokens
