@@ -214,13 +214,19 @@ class GLM:
         """Return the prompt of a conversation, as text."""
         return self._preparer.prompter.text(messages, tools, options.get("variables", NO_VARIABLES))
 
+    def prompt_ids(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = (), **options: Unpack[AnswerOptions]
+    ) -> list[int]:
+        """Return the prompt of a conversation, as token ids."""
+        return list(self._preparer.prompter.prompt(messages, tools, options.get("variables", NO_VARIABLES)).ids)
+
     def embed(self, content: str | Sequence[int]) -> Vector:
         """Return a text's vector, [n_embd] of length 1: the mean of the model's final hidden states."""
         return self._engine.embed(self.tokenize(content) if isinstance(content, str) else content)
 
-    async def aembed(self, content: str | Sequence[int]) -> Vector:
-        """Return a text's vector in an event loop; cancelling it frees its cells."""
-        return await self._engine.aembed(self.tokenize(content) if isinstance(content, str) else content)
+    async def aembed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
+        """Return the vector of tokens in an event loop; cancelling it frees its cells. `where` names it in errors."""
+        return await self._engine.aembed(tokens, where)
 
     def save_session(
         self,

@@ -26,6 +26,7 @@ from glm_gguf.errors import ContextLengthError, EngineError, GlmGgufError, Queue
 T = TypeVar("T")
 Task = Callable[[Scheduler, Context], None]
 CLOSED = "the model is closed"
+LATER = "try again later, or give a larger n_queue"
 MORE_ROOM = "give a larger n_ctx, or a shorter conversation"
 
 
@@ -56,8 +57,7 @@ class Engine:
         ticket = Ticket(request, deliver)
         with self._mail:
             if self._arrivals + self._scheduler.load >= self._options.n_queue + self._options.n_parallel:
-                fix = "try again later, or give a larger n_queue"
-                raise QueueFullError(f"{self._options.n_queue} requests are waiting already", fix=fix)
+                raise QueueFullError(f"{self._options.n_queue} requests are waiting already", fix=LATER)
             self._arrivals += 1
         self._post(lambda scheduler, _: self._arrive(scheduler, ticket))
         return ticket
@@ -78,16 +78,19 @@ class Engine:
         """Turn a text into a vector, while answers are being written."""
         return self._embedding(tokens).result.result()
 
-    async def aembed(self, tokens: Sequence[int]) -> Vector:
+    async def aembed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
         """Turn a text into a vector in an event loop; cancelling it frees its cells at the next step."""
-        embedding = self._embedding(tokens)
+        embedding = self._embedding(tokens, where)
         try:
             return await asyncio.wrap_future(embedding.result)
         finally:
             embedding.cancelled = True
 
-    def _embedding(self, tokens: Sequence[int]) -> Embedding:
-        self.check(tokens)
+    def _embedding(self, tokens: Sequence[int], where: str = "prompt") -> Embedding:
+        """Put a text in line."""
+        self.check(tokens, where)
+        if self._scheduler.status.embeddings > self._options.n_queue:
+            raise QueueFullError(f"{self._options.n_queue} texts are waiting already", fix=LATER)
         embedding = Embedding(tokens, self._options.scales)
         self._post(lambda scheduler, _: scheduler.add_embedding(embedding))
         return embedding
@@ -133,17 +136,17 @@ class Engine:
     ) -> None:
         self.close()
 
-    def check(self, prompt: Sequence[int]) -> None:
+    def check(self, prompt: Sequence[int], where: str = "prompt") -> None:
         """Refuse a prompt before it is put in line."""
         self.check_process()
         if not prompt:
-            raise RequestError("the prompt is empty", fix="give at least one token")
+            raise RequestError("empty", where=where, fix="give at least one token")
         if len(prompt) >= self.size.n_ctx:
-            what = f"{len(prompt)} tokens do not fit into {self.size.n_ctx}"
-            raise ContextLengthError(what, where="prompt", fix=MORE_ROOM)
+            what = f"{len(prompt)} tokens do not fit into {self.size.n_ctx}, the model's maximum context length"
+            raise ContextLengthError(what, where=where, fix=MORE_ROOM)
         n_vocab = self._model.vocabulary.size
         if not 0 <= min(prompt) <= max(prompt) < n_vocab:
-            raise RequestError(f"a token id is not in the vocabulary of {n_vocab}", where="prompt")
+            raise RequestError(f"a token id is not in the vocabulary of {n_vocab}", where=where)
 
     def _post(self, task: Task) -> None:
         with self._mail:

@@ -18,6 +18,7 @@ from glm_gguf.engine.attempts import Attempts, Begin
 from glm_gguf.engine.constraint import Grammars
 from glm_gguf.engine.constraint_protocol import Constraint
 from glm_gguf.engine.engine import Engine
+from glm_gguf.engine.masking import Bias
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.overflow import drops_turns, reserved_tokens
@@ -63,7 +64,8 @@ class Preparer:
             reader = OutputParser(self._vocabulary.token_bytes, self._vocabulary.role_marks, plan.form)
             return request, Answer(reader, self._vocabulary.token_bytes, request)
 
-        return self._ready(prompt.ids, begin, sampling, plan)
+        self._engine.check(prompt.ids, "messages")
+        return self._ready(begin, sampling, plan)
 
     def continuation(self, prompt: Sequence[int], sampling: SamplingParams, options: AnswerOptions) -> Attempts:
         """Plan to continue a prompt without any template."""
@@ -74,18 +76,20 @@ class Preparer:
             reader = PlainText(self._vocabulary.token_bytes, self._vocabulary.stop_ids)
             return request, Answer(reader, self._vocabulary.token_bytes, request)
 
-        return self._ready(ids, begin, sampling, FREE)
+        self._engine.check(ids)
+        return self._ready(begin, sampling, FREE)
 
     def _scales(self, options: AnswerOptions) -> Scales:
         """Return how strongly each LoRA adapter counts."""
         return self._options.scales_of(options["lora"]) if "lora" in options else self._options.scales
 
-    def _ready(self, prompt: Sequence[int], begin: Begin, sampling: SamplingParams, plan: AnswerPlan) -> Attempts:
+    def _ready(self, begin: Begin, sampling: SamplingParams, plan: AnswerPlan) -> Attempts:
         """Refuse what cannot be answered, and have the grammar compiled."""
-        self._engine.check(prompt)
+        filled = sampling.filled(self.sampling)
+        Bias(filled, self._vocabulary)  # refuses ids that there are not
         if plan.grammar is not None:
             self.grammars.constraint(plan.grammar.text)
-        return Attempts(self._engine, begin, sampling.filled(self.sampling), plan)
+        return Attempts(self._engine, begin, filled, plan)
 
     def _constraint(self, plan: AnswerPlan, sampling: SamplingParams, options: AnswerOptions) -> Constraint | None:
         """Return fresh rules for the tokens of one answer, if there are any."""

@@ -16,7 +16,10 @@ from starlette.middleware.cors import CORSMiddleware
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.model import GLM
 from glm_gguf.server.chat_completions import routes as chat_completions
+from glm_gguf.server.completions import routes as completions
+from glm_gguf.server.docs import routes as docs
 from glm_gguf.server.door import Door
+from glm_gguf.server.embeddings import routes as embeddings
 from glm_gguf.server.errors import Problem, Refused, error_response, problem_of
 from glm_gguf.server.health import routes as health
 from glm_gguf.server.json_body import BodyRefused, validation_problem
@@ -24,9 +27,18 @@ from glm_gguf.server.models import routes as models
 from glm_gguf.server.service import Service
 from glm_gguf.server.settings import ServerSettings
 from glm_gguf.server.sse import ClientGone
+from glm_gguf.server.tokens import routes as tokens
 
 LOGGER = logging.getLogger(__name__)
-ROUTERS = (chat_completions.router, models.router, health.router)
+ROUTERS = (
+    chat_completions.router,
+    completions.router,
+    embeddings.router,
+    models.router,
+    tokens.router,
+    health.router,
+    docs.router,
+)
 
 
 def create_app(settings: ServerSettings, open_model: Callable[[], GLM]) -> FastAPI:

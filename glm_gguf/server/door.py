@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import time
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -29,15 +30,17 @@ class Door:
             await self._app(scope, receive, send)
             return
         problem = self._problem(scope)
-        named = _named(send)
+        named = _NamedSend(send)
         if problem is not None:
             await error_response(problem, scope["path"])(scope, receive, named)
             return
         self._service.inside += 1
+        start = time.monotonic()
         try:
             await self._app(scope, receive, named)
         finally:
             self._service.inside -= 1
+            self._service.metrics.count_request(_route(scope), named.status, time.monotonic() - start)
 
     def _problem(self, scope: Scope) -> Problem | None:
         """Say why a request is not let in."""
@@ -88,13 +91,22 @@ def _is_welcome(origin: str | None, host: str, origins: tuple[str, ...]) -> bool
     return origin.partition("://")[2] == host
 
 
-def _named(send: Send) -> Send:
-    """Give every response an id, as OpenAI does."""
-    request_id = f"req_{secrets.token_hex(12)}".encode()
+def _route(scope: Scope) -> str:
+    """Return the path of the route that answered, without what a client filled in."""
+    return getattr(scope.get("route"), "path", "none")
 
-    async def send_named(message: Message) -> None:
+
+class _NamedSend:
+    """Gives a response an id, as OpenAI does, and keeps its status."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        """Send."""
         if message["type"] == "http.response.start":
+            self.status = message["status"]
+            request_id = f"req_{secrets.token_hex(12)}".encode()
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
-        await send(message)
-
-    return send_named
+        await self._send(message)

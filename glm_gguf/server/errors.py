@@ -23,7 +23,18 @@ from glm_gguf.errors import (
 )
 
 FIELDS: Final = frozenset({field.name for field in dataclasses.fields(SamplingParams)}) | {
-    *("messages", "tools", "tool_choice", "response_format", "parallel_tool_calls", "prompt", "input", "n", "timeout"),
+    *(
+        "messages",
+        "tools",
+        "tool_choice",
+        "response_format",
+        "parallel_tool_calls",
+        "prompt",
+        "input",
+        "n",
+        "timeout",
+        "tokens",
+    ),
     *("variables", "on_overflow", "grammar", "top_logprobs", "chat_template_kwargs"),
 }
 """Fields of requests that an error of ours may name; other places, like the model's path, are not told to clients."""

@@ -15,6 +15,7 @@ from glm_gguf.errors import GlmGgufError
 from glm_gguf.model import GLM
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.metrics import MeasuredEvents, Metrics
 from glm_gguf.server.settings import ServerSettings
 from glm_gguf.server.sse import KEEP_ALIVE, EventStream
 
@@ -55,6 +56,7 @@ class Service:
         """No request is let in any more; those inside go on."""
         self.inside = 0
         """Requests that are being answered."""
+        self.metrics = Metrics(lambda: self.state.glm.status if isinstance(self.state, Ready) else None)
         self._open_model = open_model
         self._rendering = ThreadPoolExecutor(THREADS, "glm-gguf-rendering")
         self._compiling = ThreadPoolExecutor(THREADS, "glm-gguf-compiling")
@@ -96,20 +98,21 @@ class Service:
         asked.require_modest(self.settings.limits)
         sampling = asked.sampling.filled(self.settings.sampling)
         filled = replace(asked, sampling=sampling, options=self.bounded(asked.options))
-        return await self.begin_prepared(filled.prepared, asked.n, costly=asked.costly)
+        return await self.begin_prepared([filled.prepared], asked.n, costly=asked.costly)
 
     async def begin_prepared(
-        self, prepare: Callable[[GLM], Attempts], n: int = 1, *, costly: bool = False
+        self, prompts: Sequence[Callable[[GLM], Attempts]], n: int, *, costly: bool = False
     ) -> list[AsyncEvents]:
-        """Begin n answers to what a thread prepares; none is left behind where one is refused."""
+        """Begin n answers to each of what a thread prepares; none is left behind where one is refused."""
         glm, loop = self.glm, asyncio.get_running_loop()
 
         def begun() -> list[AsyncEvents]:
-            prepared = prepare(glm)
+            ready = [prepare(glm) for prepare in prompts]
             answers: list[AsyncEvents] = []
             try:
-                for index in range(n):
-                    answers.append(prepared.choice(index).events(loop))
+                for prepared in ready:
+                    for index in range(n):
+                        answers.append(MeasuredEvents(prepared.choice(index).events(loop), self.metrics))
             except GlmGgufError:
                 close_all(answers)
                 raise

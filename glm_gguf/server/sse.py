@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, Final, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from glm_gguf.errors import GlmGgufError
+from glm_gguf.server.errors import openai_body, problem_of
 
 T = TypeVar("T")
 KEEP_ALIVE: Final = b": keep-alive\n\n"
@@ -21,6 +25,11 @@ class ClientGone(Exception):
 def data(json_text: str) -> bytes:
     """Write one event without a name."""
     return f"data: {json_text}\n\n".encode()
+
+
+def error_data(error: GlmGgufError) -> bytes:
+    """Write an error behind the beginning of a stream, in OpenAI's form."""
+    return data(json.dumps(openai_body(problem_of(error)), ensure_ascii=False))
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

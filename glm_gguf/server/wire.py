@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Response
@@ -23,13 +24,19 @@ class WireRequest(BaseModel):
 class WireResponse(BaseModel):
     """A body, or a piece of a stream; what was not set is left out."""
 
-    def text(self) -> str:
+    def as_json(self) -> str:
         """Write it as JSON."""
         return self.model_dump_json(exclude_unset=True)
 
     def response(self) -> Response:
         """Write it as a response."""
-        return Response(self.text(), media_type="application/json")
+        return Response(self.as_json(), media_type="application/json")
+
+
+class StreamOptions(WireRequest):
+    """How to stream."""
+
+    include_usage: bool | None = None
 
 
 class CachedTokens(WireResponse):
@@ -54,16 +61,17 @@ class WireUsage(WireResponse):
     completion_tokens_details: ReasoningTokens
 
 
-def wire_usage(usages: list[Usage]) -> WireUsage:
-    """Add up the answers to one prompt; what the first found cached is what was saved."""
-    first = usages[0]
-    completion = sum(usage.completion_tokens for usage in usages)
+def wire_usage(prompts: Sequence[Sequence[Usage]]) -> WireUsage:
+    """Add up the answers to prompts; what the first answer to each found cached is what was saved."""
+    prompt = sum(usages[0].prompt_tokens for usages in prompts)
+    answers = [usage for usages in prompts for usage in usages]
+    completion = sum(usage.completion_tokens for usage in answers)
     return WireUsage(
-        prompt_tokens=first.prompt_tokens,
+        prompt_tokens=prompt,
         completion_tokens=completion,
-        total_tokens=first.prompt_tokens + completion,
-        prompt_tokens_details=CachedTokens(cached_tokens=first.cached_tokens),
-        completion_tokens_details=ReasoningTokens(reasoning_tokens=sum(usage.reasoning_tokens for usage in usages)),
+        total_tokens=prompt + completion,
+        prompt_tokens_details=CachedTokens(cached_tokens=sum(usages[0].cached_tokens for usages in prompts)),
+        completion_tokens_details=ReasoningTokens(reasoning_tokens=sum(usage.reasoning_tokens for usage in answers)),
     )
 
 

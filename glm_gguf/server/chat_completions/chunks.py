@@ -109,7 +109,7 @@ class ChunkWriter:
 
     def usage(self) -> ChatCompletionChunk:
         """Write the last chunk, with the counts and no choice."""
-        return self._head.model_copy(update={"usage": wire_usage(self._usages)})
+        return self._head.model_copy(update={"usage": wire_usage([self._usages])})
 
 
 class _Choice:

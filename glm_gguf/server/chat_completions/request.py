@@ -13,13 +13,7 @@ from glm_gguf.server.asked import Asked
 from glm_gguf.server.chat_completions.legacy import modern_choice, modern_messages, modern_tools
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.sampling_fields import SamplingFields
-from glm_gguf.server.wire import Count, WireRequest
-
-
-class StreamOptions(WireRequest):
-    """How to stream."""
-
-    include_usage: bool | None = None
+from glm_gguf.server.wire import Count, StreamOptions
 
 
 class ChatCompletionRequest(SamplingFields):

@@ -100,7 +100,7 @@ def chat_completion(
             )
             for index, result in enumerate(results)
         ],
-        usage=wire_usage([result.usage for result in results]),
+        usage=wire_usage([[result.usage for result in results]]),
         system_fingerprint=fingerprint,
     )
 

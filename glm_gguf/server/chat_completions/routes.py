@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Sequence
 
 from fastapi import APIRouter, Request, Response
@@ -13,10 +12,9 @@ from glm_gguf.server.answering import side_by_side, whole
 from glm_gguf.server.chat_completions.chunks import ChunkWriter, StreamForm
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.chat_completions.response import ChatCompletion, chat_completion
-from glm_gguf.server.errors import openai_body, problem_of
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.service import Service
-from glm_gguf.server.sse import DONE, data
+from glm_gguf.server.sse import DONE, data, error_data
 
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 
@@ -42,10 +40,10 @@ async def _pieces(writer: ChunkWriter, answers: Sequence[AsyncEvents], *, usage:
     try:
         async for index, event in side_by_side(answers):
             for chunk in writer.feed(index, event):
-                yield data(chunk.text())
+                yield data(chunk.as_json())
     except GlmGgufError as error:
-        yield data(json.dumps(openai_body(problem_of(error)), ensure_ascii=False))
+        yield error_data(error)
         return
     if usage:
-        yield data(writer.usage().text())
+        yield data(writer.usage().as_json())
     yield DONE

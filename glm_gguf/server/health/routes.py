@@ -1,9 +1,10 @@
-"""GET /health: whether the model answers."""
+"""GET /health, whether the model answers, and GET /metrics, what it did."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from glm_gguf.server.metrics import CONTENT_TYPE
 from glm_gguf.server.service import Failed, Loading, Service
 from glm_gguf.server.wire import WireResponse
 
@@ -33,3 +34,10 @@ def _status(service: Service) -> str:
         case Failed():
             return "failed"
     return "ending" if service.draining else "ready"
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request) -> Response:
+    """Tell counts and times in Prometheus' text form."""
+    service: Service = request.app.state.service
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE)

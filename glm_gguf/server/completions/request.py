@@ -1,0 +1,74 @@
+"""A request for a completion of texts: OpenAI's schema, and what it asks of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
+
+from pydantic import Field
+
+from glm_gguf.engine.answer_options import AnswerOptions
+from glm_gguf.engine.attempts import Attempts
+from glm_gguf.engine.sampling import MOST_ALTERNATIVES, SamplingParams
+from glm_gguf.model import GLM
+from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.sampling_fields import SamplingFields
+from glm_gguf.server.settings import Limits
+from glm_gguf.server.wire import StreamOptions
+
+Prompt = str | list[int]
+DEFAULT_TOKENS = 16  # OpenAI's
+
+
+class CompletionRequest(SamplingFields):
+    """The fields of OpenAI's that mean something here, and some of ours."""
+
+    prompt: str | list[str] | list[int] | list[list[int]]
+    """Texts in which control tokens that are spelled are meant, or token ids."""
+    model: str | None = None
+    echo: bool | None = None
+    logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    best_of: int | None = None
+    suffix: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """Every prompt by itself."""
+        if isinstance(self.prompt, str):
+            return [self.prompt]
+        if self.prompt and isinstance(self.prompt[0], int):
+            return [[token for token in self.prompt if isinstance(token, int)]]
+        return [one for one in self.prompt if not isinstance(one, int)]
+
+    def require_possible(self, limits: Limits) -> None:
+        """Refuse what the model cannot do, and what is too much."""
+        choices = self.n or 1
+        wanted = len(self.prompts) * choices
+        wrong = {
+            "prompt": "at least one is wanted" if not self.prompts else None,
+            "n": f"{wanted} answers are too many; ask for up to {limits.inputs}" if wanted > limits.inputs else None,
+            "suffix": "GLM-4-0414 cannot write text between two others" if self.suffix else None,
+            "best_of": "only as many as `n`" if self.best_of not in (None, choices) else None,
+            "echo": "the log probabilities of a prompt are not computed"
+            if self.echo and self.logprobs is not None
+            else None,
+        }
+        for param, what in wrong.items():
+            if what is not None:
+                raise Refused(Problem(400, f"{param}: {what}.", param=param))
+
+    def drawn(self) -> SamplingParams:
+        """Say how tokens are drawn."""
+        return self.sampling(max_tokens=self.max_tokens or DEFAULT_TOKENS, logprobs=self.logprobs)
+
+
+def preparation(prompt: Prompt, sampling: SamplingParams, options: AnswerOptions) -> Callable[[GLM], Attempts]:
+    """Return what prepares the continuation of one prompt."""
+    return partial(_continuation, prompt=prompt, sampling=sampling, options=options)
+
+
+def _continuation(glm: GLM, prompt: Prompt, sampling: SamplingParams, options: AnswerOptions) -> Attempts:
+    return glm.continuation(prompt, sampling, **options)

@@ -1,0 +1,64 @@
+"""A completion, whole or as a piece of a stream: OpenAI's schema."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from glm_gguf.chat.events import TokenLogprob
+from glm_gguf.server.chat_completions.response import LOWEST
+from glm_gguf.server.wire import WireResponse, WireUsage
+
+CompletionFinish = Literal["stop", "length"]
+
+
+class Logprobs(WireResponse):
+    """The tokens of a text; offsets count characters."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]] | None
+    text_offset: list[int]
+
+
+class CompletionChoice(WireResponse):
+    """One continuation, or what is new in it."""
+
+    text: str
+    index: int
+    logprobs: Logprobs | None
+    finish_reason: CompletionFinish | None
+
+
+class Completion(WireResponse):
+    """The response, and every event of a stream."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: WireUsage | None = None
+    system_fingerprint: str
+
+
+def token_text(token: TokenLogprob) -> str:
+    r"""Write a token's text, as OpenAI does where it is no UTF-8: `bytes:\xe4\xbd`."""
+    try:
+        return token.token.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.token)
+
+
+def wire_logprobs(tokens: list[TokenLogprob], offset: int) -> Logprobs:
+    """Write tokens whose text begins at a character of the whole."""
+    offsets = []
+    for token in tokens:
+        offsets.append(offset)
+        offset += len(token.token.decode(errors="ignore"))
+    top = [{token_text(other): max(other.logprob, LOWEST) for other in token.alternatives} for token in tokens]
+    return Logprobs(
+        tokens=[token_text(token) for token in tokens],
+        token_logprobs=[max(token.logprob, LOWEST) for token in tokens],
+        top_logprobs=top if any(top) else None,
+        text_offset=offsets,
+    )

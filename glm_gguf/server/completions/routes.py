@@ -1,0 +1,68 @@
+"""POST /v1/completions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+from fastapi import APIRouter, Request, Response
+
+from glm_gguf.engine.answer_options import AnswerOptions
+from glm_gguf.engine.attempts import AsyncEvents
+from glm_gguf.errors import GlmGgufError
+from glm_gguf.model import GLM
+from glm_gguf.server.answering import side_by_side, whole
+from glm_gguf.server.completions.request import CompletionRequest, preparation
+from glm_gguf.server.completions.response import Completion
+from glm_gguf.server.completions.texts import Texts
+from glm_gguf.server.json_body import JsonRoute
+from glm_gguf.server.service import Service
+from glm_gguf.server.sse import DONE, data, error_data
+
+router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
+
+
+@router.post("/v1/completions", response_model=Completion)
+async def create(body: CompletionRequest, request: Request) -> Response:
+    """Continue texts as they stand, without any template."""
+    service: Service = request.app.state.service
+    body.require_possible(service.settings.limits)
+    ready, n = service.ready, body.n or 1
+    answers = await _begun(service, body)
+    starts = [start for start in _starts(ready.glm, body) for _ in range(n)]
+    texts = Texts(service.settings.model_name, ready.fingerprint, starts, n, logprobs=body.logprobs is not None)
+    if body.stream:
+        usage = body.stream_options is not None and body.stream_options.include_usage is True
+        return service.event_stream(_pieces(texts.nulled() if usage else texts, answers, usage=usage))
+    for index, events in enumerate(await whole(request, answers)):
+        for event in events:
+            list(texts.feed(index, event))
+    return texts.whole().response()
+
+
+async def _begun(service: Service, body: CompletionRequest) -> list[AsyncEvents]:
+    timeout: AnswerOptions = {} if body.timeout is None else {"timeout": body.timeout}
+    sampling, options = body.drawn().filled(service.settings.sampling), service.bounded(timeout)
+    return await service.begin_prepared(
+        [preparation(prompt, sampling, options) for prompt in body.prompts], body.n or 1
+    )
+
+
+def _starts(glm: GLM, body: CompletionRequest) -> list[str]:
+    """Return what each prompt's continuations begin with."""
+    if not body.echo:
+        return [""] * len(body.prompts)
+    return [prompt if isinstance(prompt, str) else glm.detokenize(prompt) for prompt in body.prompts]
+
+
+async def _pieces(texts: Texts, answers: Sequence[AsyncEvents], *, usage: bool) -> AsyncGenerator[bytes, None]:
+    """Write a stream; an error behind its beginning is its last event."""
+    try:
+        async for index, event in side_by_side(answers):
+            for piece in texts.feed(index, event):
+                yield data(piece.as_json())
+    except GlmGgufError as error:
+        yield error_data(error)
+        return
+    if usage:
+        yield data(texts.usage().as_json())
+    yield DONE

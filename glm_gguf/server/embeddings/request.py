@@ -1,0 +1,32 @@
+"""A request for embeddings: OpenAI's schema."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.settings import Limits
+from glm_gguf.server.wire import WireRequest
+
+
+class EmbeddingRequest(WireRequest):
+    """The fields of OpenAI's that mean something here."""
+
+    input: str | list[str] | list[int] | list[list[int]]
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = None
+
+    def inputs(self, limits: Limits) -> list[str | list[int]]:
+        """Return every text by itself; Refused where there are none, or too many."""
+        inputs = self._inputs()
+        if not 1 <= len(inputs) <= limits.inputs:
+            raise Refused(Problem(400, f"input: {len(inputs)} texts; give 1 to {limits.inputs}.", param="input"))
+        return inputs
+
+    def _inputs(self) -> list[str | list[int]]:
+        if isinstance(self.input, str):
+            return [self.input]
+        if self.input and isinstance(self.input[0], int):
+            return [[token for token in self.input if isinstance(token, int)]]
+        return [one for one in self.input if not isinstance(one, int)]

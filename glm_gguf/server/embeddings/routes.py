@@ -1,0 +1,42 @@
+"""POST /v1/embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+
+from glm_gguf.engine.embedding import Vector
+from glm_gguf.model import GLM
+from glm_gguf.server.embeddings.request import EmbeddingRequest
+from glm_gguf.server.embeddings.response import EmbeddingList, embedding_list
+from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.json_body import JsonRoute
+from glm_gguf.server.service import Service
+from glm_gguf.server.sse import unless_gone
+
+router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
+
+
+@router.post("/v1/embeddings", response_model=EmbeddingList)
+async def create(body: EmbeddingRequest, request: Request) -> Response:
+    """Turn texts into vectors of length 1: the mean of the model's final hidden states."""
+    service: Service = request.app.state.service
+    inputs, glm = body.inputs(service.settings.limits), service.glm
+    tokens = await asyncio.to_thread(_tokens, glm, inputs)
+    vectors = await unless_gone(request.receive, _embedded(glm, tokens))
+    if body.dimensions not in (None, len(vectors[0])):
+        what = f"dimensions: the model's vectors have {len(vectors[0])}, and cannot be cut."
+        raise Refused(Problem(400, what, param="dimensions"))
+    count = sum(map(len, tokens))
+    wanted = body.encoding_format == "base64"
+    return embedding_list(vectors, service.settings.model_name, count, base64_wanted=wanted).response()
+
+
+def _tokens(glm: GLM, inputs: list[str | list[int]]) -> list[list[int]]:
+    return [glm.tokenize(text) if isinstance(text, str) else text for text in inputs]
+
+
+async def _embedded(glm: GLM, tokens: list[list[int]]) -> list[Vector]:
+    """One after another: several requests take turns."""
+    return [await glm.aembed(ids, where="input") for ids in tokens]

@@ -1,0 +1,122 @@
+"""What the server did and does, for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, Self
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from glm_gguf.chat.events import Event, Finish
+from glm_gguf.engine.attempts import AsyncEvents
+from glm_gguf.engine.status import EngineStatus
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+GAUGES: Final = {
+    "running": "Answers that are being written",
+    "waiting": "Requests that wait in line",
+    "embeddings": "Texts that are being turned into vectors, or wait for it",
+    "cells_used": "Cells of the KV cache that hold a token, those of cached prefixes included",
+    "n_cells": "Cells of the KV cache",
+}
+"""Field of EngineStatus → what it is."""
+
+
+class Metrics:
+    """Counters of one server; the engine is asked when they are read."""
+
+    def __init__(self, status: Callable[[], EngineStatus | None]) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        self._requests = Counter("glm_gguf_requests", "Requests", ["path", "status"], registry=registry)
+        self._request_seconds = Histogram(
+            "glm_gguf_request_seconds",
+            "From a request to the end of its response",
+            ["path"],
+            registry=registry,
+            buckets=SECONDS,
+        )
+        self._answers = Counter("glm_gguf_answers", "Answers that ended, by why", ["reason"], registry=registry)
+        self._tokens = Counter(
+            "glm_gguf_tokens",
+            "Tokens of prompts, those of them that were cached, and of answers",
+            ["kind"],
+            registry=registry,
+        )
+        self._first = Histogram(
+            "glm_gguf_first_event_seconds",
+            "From a request to the first that is heard of its answer",
+            registry=registry,
+            buckets=SECONDS,
+        )
+        self._answer_seconds = Histogram(
+            "glm_gguf_answer_seconds", "From a request to the end of its answer", registry=registry, buckets=SECONDS
+        )
+        registry.register(_EngineGauges(status))
+
+    def text(self) -> bytes:
+        """Write everything in Prometheus' text form."""
+        return generate_latest(self._registry)
+
+    def count_request(self, path: str, status: int, seconds: float) -> None:
+        """Count a request that was answered; status 0 where the client left before."""
+        self._requests.labels(path, str(status)).inc()
+        self._request_seconds.labels(path).observe(seconds)
+
+    def count_first(self, seconds: float) -> None:
+        """Count the first event of an answer."""
+        self._first.observe(seconds)
+
+    def count_answer(self, finish: Finish, seconds: float) -> None:
+        """Count an answer that ended."""
+        self._answers.labels(finish.reason).inc()
+        self._answer_seconds.observe(seconds)
+        usage = finish.usage
+        self._tokens.labels("prompt").inc(usage.prompt_tokens)
+        self._tokens.labels("cached").inc(usage.cached_tokens)
+        self._tokens.labels("answer").inc(usage.completion_tokens)
+
+
+class _EngineGauges(Collector):
+    """What the engine is busy with."""
+
+    def __init__(self, status: Callable[[], EngineStatus | None]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        """Ask the engine, if there is one."""
+        status = self._status()
+        if status is not None:
+            for name, meaning in GAUGES.items():
+                yield GaugeMetricFamily(f"glm_gguf_{name}", meaning, value=getattr(status, name))
+
+
+class MeasuredEvents:
+    """The events of an answer, whose times and tokens are counted as they pass."""
+
+    def __init__(self, events: AsyncEvents, metrics: Metrics) -> None:
+        self._events = events
+        self._metrics = metrics
+        self._start = time.monotonic()
+        self._first = True
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        event = await self._events.__anext__()
+        if self._first:
+            self._first = False
+            self._metrics.count_first(time.monotonic() - self._start)
+        if isinstance(event, Finish):
+            self._metrics.count_answer(event, time.monotonic() - self._start)
+        return event
+
+    def close(self) -> None:
+        """Stop the answer; nothing more comes."""
+        self._events.close()

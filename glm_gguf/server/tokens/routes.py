@@ -1,0 +1,60 @@
+"""POST /tokenize, /detokenize and /apply-template."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+
+from glm_gguf.model import GLM
+from glm_gguf.server.asked import Asked
+from glm_gguf.server.chat_completions.legacy import modern_messages
+from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.json_body import JsonRoute
+from glm_gguf.server.service import Service
+from glm_gguf.server.tokens.schemas import DetokenizeRequest, Prompt, TemplateRequest, Text, TokenizeRequest, Tokens
+
+router = APIRouter(route_class=JsonRoute, tags=["tokens"])
+
+
+@router.post("/tokenize", response_model=Tokens)
+async def tokenize(body: TokenizeRequest, request: Request) -> Response:
+    """Turn a text, or the prompt of a conversation, into token ids."""
+    service: Service = request.app.state.service
+    text = body.content if body.content is not None else body.prompt
+    if (text is None) == (body.messages is None):
+        raise Refused(Problem(400, "Give either `content` or `messages`.", param="content"))
+    if text is not None:
+        ids = await asyncio.to_thread(service.glm.tokenize, text)
+    else:
+        asked = _asked(service, body)
+        ids = await asyncio.to_thread(_prompt_ids, service.glm, asked)
+    return Tokens(tokens=ids, count=len(ids), max_model_len=service.glm.n_ctx).response()
+
+
+@router.post("/detokenize", response_model=Text)
+async def detokenize(body: DetokenizeRequest, request: Request) -> Response:
+    """Turn token ids into their text."""
+    service: Service = request.app.state.service
+    text = await asyncio.to_thread(service.glm.detokenize, body.tokens)
+    return Text(content=text, prompt=text).response()
+
+
+@router.post("/apply-template", response_model=Prompt)
+async def apply_template(body: TemplateRequest, request: Request) -> Response:
+    """Render a conversation as the model reads it."""
+    service: Service = request.app.state.service
+    asked = _asked(service, body)
+    text = await asyncio.to_thread(service.glm.apply_template, asked.messages, asked.tools, **asked.options)
+    return Prompt(prompt=text).response()
+
+
+def _asked(service: Service, body: TokenizeRequest | TemplateRequest) -> Asked:
+    variables = body.chat_template_kwargs or {}
+    asked = Asked(modern_messages(body.messages or []), body.tools or [], options={"variables": variables})
+    asked.require_modest(service.settings.limits)
+    return asked
+
+
+def _prompt_ids(glm: GLM, asked: Asked) -> list[int]:
+    return glm.prompt_ids(asked.messages, asked.tools, **asked.options)

@@ -1,0 +1,55 @@
+"""Texts and tokens: llama.cpp's schemas, and vLLM's names beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from glm_gguf.server.wire import WireRequest, WireResponse
+
+
+class TokenizeRequest(WireRequest):
+    """A text in which nothing is special, or a conversation, whose prompt is meant."""
+
+    content: str | None = None
+    prompt: str | None = None
+    """The same as `content`."""
+    messages: list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+class Tokens(WireResponse):
+    """Token ids."""
+
+    tokens: list[int]
+    count: int
+    max_model_len: int
+    """Most tokens of one conversation."""
+
+
+class DetokenizeRequest(WireRequest):
+    """Token ids."""
+
+    tokens: list[int]
+
+
+class Text(WireResponse):
+    """The text of tokens, control tokens spelled; U+FFFD for what is no UTF-8."""
+
+    content: str
+    prompt: str
+    """The same as `content`."""
+
+
+class TemplateRequest(WireRequest):
+    """A conversation."""
+
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+class Prompt(WireResponse):
+    """What the model reads."""
+
+    prompt: str
