@@ -6,7 +6,8 @@ GlmGgufError
 │   ├── ConfigError      config.json: other architecture, missing or impossible values
 │   ├── TransferError    a hub broke off or sent wrong bytes: the next run goes on from what is complete
 │   ├── TokenizerError   tokenizer files: missing, unreadable, foreign pre-tokenizer
-│   └── WeightError      a weight is NaN or infinite, or leaves the range of the target type
+│   ├── WeightError      a weight is NaN or infinite, or leaves the range of the target type
+│   └── HubError         a repository on a hub is missing, closed to us, or not as a hub must describe it
 ├── RequestError       an option or an argument makes no sense, alone or with this input
 │   ├── ImatrixError     the importance matrix is missing, malformed or of another width
 │   └── ContextLengthError   a prompt is longer than the context
@@ -60,6 +61,10 @@ class TokenizerError(SourceError):
 
 class WeightError(SourceError):
     """A weight is NaN or infinite, or leaves the range of the type it is turned to."""
+
+
+class HubError(SourceError):
+    """A repository on a hub is missing, closed to us, or not described as a hub must."""
 
 
 class RequestError(GlmGgufError):

@@ -38,6 +38,7 @@ ONLY_IN = {
     "jsonschema": {"schema"},
     "llguidance": {"schema", "engine"},
     "gguf": {"convert"},
+    "huggingface_hub": {"convert"},
     "click": {"cli"},
     "fastapi": {"server"},
     "starlette": {"server"},
@@ -105,7 +106,7 @@ def test_the_symlink_serves_an_uninstalled_checkout() -> None:
     assert link.readlink() == Path("../convert")
 
 
-HEAVY = ("numpy", "llama_cpp", "gguf", "jinja2", "rich", "fastapi", "uvicorn", "pydantic")
+HEAVY = ("numpy", "llama_cpp", "gguf", "jinja2", "rich", "fastapi", "uvicorn", "pydantic", "huggingface_hub", "httpx2")
 
 
 @pytest.mark.parametrize("statement", ["import glm_gguf", "import glm_gguf.cli.main"])

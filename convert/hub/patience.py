@@ -1,0 +1,73 @@
+"""How often and how long to try again what a network refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+from glm_gguf.errors import TransferError
+
+T = TypeVar("T")
+
+PROGRESS = 2**20
+"""Bytes after which a request counts as one that went well, though it was cut: what follows is a new trouble."""
+
+
+class Fault(Exception):
+    """A request that failed: `what` happened, the seconds its server asks for, and whether trying again is in vain."""
+
+    def __init__(self, what: str, *, wait: float | None = None, final: bool = False, fix: str | None = None) -> None:
+        super().__init__(what)
+        self.what, self.wait, self.final, self.fix = what, wait, final, fix
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Six tries, the waits between them doubling; a server may ask for up to five minutes."""
+
+    sleep: Callable[[float], bool] = field(repr=False)
+    """Waits the seconds, and returns True where it was told to end instead: an Event's `wait`."""
+    tries: int = 6
+    first: float = 1.0
+    longest: float = 30.0
+    longest_asked: float = 330.0  # the hubs count requests in windows of five minutes
+
+    def after(self, failures: int, fault: Fault, where: str) -> None:
+        """Wait before the next try, or raise TransferError where there is none."""
+        if fault.final:
+            raise TransferError(fault.what, where=where, fix=fault.fix)
+        if failures >= self.tries:
+            raise TransferError(f"{fault.what}, after {failures} tries", where=where, fix="try again later")
+        seconds = min(self.longest, self.first * 2 ** (failures - 1)) if fault.wait is None else fault.wait
+        if seconds > self.longest_asked:
+            raise TransferError(f"{fault.what}, and asks to wait {seconds:.0f} s", where=where, fix="try again then")
+        if self.sleep(seconds):
+            raise TransferError("was not fetched: the conversion ended", where=where)
+
+
+def try_patiently(attempt: Callable[[], T], patience: Patience, where: str) -> T:
+    """What `attempt` returns once it raises no Fault; raises TransferError when patience ends."""
+    failures = 0
+    while True:
+        try:
+            return attempt()
+        except Fault as fault:
+            failures += 1
+            patience.after(failures, fault, where)
+
+
+def asked_wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a refusal asks for: Retry-After in both its forms, or the hub's own RateLimit ("…;r=0;t=55")."""
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,6}", value):
+        return float(value)
+    try:
+        now: datetime = parsedate_to_datetime(headers.get("date", ""))
+        return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
+    except (ValueError, TypeError):
+        limit = re.search(r"\br=0\s*;\s*t=(\d{1,6})\b", headers.get("ratelimit", ""))
+        return float(limit[1]) + 1 if limit else None

@@ -1,0 +1,43 @@
+"""A hub on this machine, with a checkpoint on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkpoints import CARD, write_checkpoint
+from damage import SMALL
+from hub_server import REPOSITORY, HubServer, Waits, files_of, serving
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint of three shards, in a directory that bears the repository's name."""
+    directory = write_checkpoint(tmp_path_factory.mktemp("source") / "GLM-4-9B-0414", SMALL, shards=3)
+    (directory / "README.md").write_text(CARD)
+    return directory
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A hub that both schemes lead to, without repositories."""
+    with serving() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.hub_url)
+        monkeypatch.setenv("MODELSCOPE_ENDPOINT", server.hub_url)
+        for name in ("HF_TOKEN", "MODELSCOPE_API_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        yield server
+
+
+@pytest.fixture
+def full_hub(hub: HubServer, checkpoint: Path) -> HubServer:
+    """The hub with the checkpoint on it."""
+    hub.push(REPOSITORY, files_of(checkpoint))
+    return hub
+
+
+@pytest.fixture
+def waits() -> Waits:
+    """The clock of a conversion: nobody waits, everything is written down."""
+    return Waits()
