@@ -75,6 +75,11 @@ class AsyncAnswer:
         self._closed = False
         self._ticket = engine.submit(request, _into(self._deliveries, loop))
 
+    @property
+    def prompt_tokens(self) -> int:
+        """How long the prompt is."""
+        return self._answer.prompt_tokens
+
     def __aiter__(self) -> Self:
         return self
 

@@ -50,6 +50,10 @@ class EventStream(Protocol):
 class AsyncEvents(Protocol):
     """The same in an event loop."""
 
+    @property
+    def prompt_tokens(self) -> int:
+        """How long the prompt is."""
+
     def __aiter__(self) -> Self: ...
 
     async def __anext__(self) -> Event: ...
@@ -168,6 +172,7 @@ class _CheckedEvents:
         self._attempts = attempts
         self._loop = loop
         self._current: AsyncAnswer | None = self._begun(0)
+        self.prompt_tokens = self._current.prompt_tokens
         self._events: Iterator[Event] | None = None
 
     def __aiter__(self) -> Self:

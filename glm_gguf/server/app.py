@@ -15,15 +15,18 @@ from starlette.middleware.cors import CORSMiddleware
 
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.model import GLM
+from glm_gguf.server.anthropic_messages import routes as anthropic_messages
 from glm_gguf.server.chat_completions import routes as chat_completions
 from glm_gguf.server.completions import routes as completions
 from glm_gguf.server.docs import routes as docs
 from glm_gguf.server.door import Door
 from glm_gguf.server.embeddings import routes as embeddings
-from glm_gguf.server.errors import Problem, Refused, error_response, problem_of
+from glm_gguf.server.error_forms import error_response
+from glm_gguf.server.errors import Problem, Refused, problem_of
 from glm_gguf.server.health import routes as health
 from glm_gguf.server.json_body import BodyRefused, validation_problem
 from glm_gguf.server.models import routes as models
+from glm_gguf.server.responses import routes as responses
 from glm_gguf.server.service import Service
 from glm_gguf.server.settings import ServerSettings
 from glm_gguf.server.sse import ClientGone
@@ -33,6 +36,8 @@ LOGGER = logging.getLogger(__name__)
 ROUTERS = (
     chat_completions.router,
     completions.router,
+    responses.router,
+    anthropic_messages.router,
     embeddings.router,
     models.router,
     tokens.router,

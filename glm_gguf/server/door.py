@@ -10,7 +10,8 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from glm_gguf.server.errors import Problem, error_response
+from glm_gguf.server.error_forms import error_response
+from glm_gguf.server.errors import Problem
 from glm_gguf.server.service import Service
 
 OPEN_PATHS: Final = ("/health", "/docs", "/openapi.json", "/page/", "/favicon.ico")
@@ -61,7 +62,7 @@ class Door:
         return None
 
 
-_KEY_WANTED: Final = "Give an API key of this server: Authorization: Bearer KEY."
+_KEY_WANTED: Final = "Give an API key of this server: Authorization: Bearer KEY, or X-Api-Key: KEY."
 
 
 def _is_open(scope: Scope) -> bool:
@@ -97,7 +98,7 @@ def _route(scope: Scope) -> str:
 
 
 class _NamedSend:
-    """Gives a response an id, as OpenAI does, and keeps its status."""
+    """Gives a response an id, under OpenAI's and Anthropic's name for it, and keeps its status."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -108,5 +109,6 @@ class _NamedSend:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             request_id = f"req_{secrets.token_hex(12)}".encode()
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            ids = ((b"x-request-id", request_id), (b"request-id", request_id))
+            message["headers"] = [*message.get("headers", ()), *ids]
         await self._send(message)

@@ -1,16 +1,11 @@
-"""Errors as HTTP has them: one value, made from ours, written in the form of the API that was asked."""
+"""Errors as HTTP has them: one value, made from ours; error_forms.py writes it."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Final
-
-from starlette.responses import Response
+from typing import Final
 
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import (
@@ -36,6 +31,7 @@ FIELDS: Final = frozenset({field.name for field in dataclasses.fields(SamplingPa
         "tokens",
     ),
     *("variables", "on_overflow", "grammar", "top_logprobs", "chat_template_kwargs"),
+    *("instructions", "system", "text", "background", "previous_response_id", "conversation"),
 }
 """Fields of requests that an error of ours may name; other places, like the model's path, are not told to clients."""
 RETRY_SECONDS: Final = 1
@@ -95,20 +91,3 @@ def _sentence(error: GlmGgufError, param: str | None) -> str:
     """Write an error without the place, unless that is a field of the request."""
     text = error.what if param is None else f"{param}: {error.what}"
     return f"{text}; {error.fix}." if error.fix else f"{text}."
-
-
-def openai_body(problem: Problem) -> dict[str, Any]:
-    """Write a problem as OpenAI does."""
-    fields = {"message": problem.message, "type": problem.type, "param": problem.param, "code": problem.code}
-    return {"error": fields}
-
-
-BODIES: Final[Mapping[str, Callable[[Problem], dict[str, Any]]]] = MappingProxyType({})
-"""Beginning of a path → how errors are written there, where it is not OpenAI's way."""
-
-
-def error_response(problem: Problem, path: str) -> Response:
-    """Write a problem in the form of the API that was asked."""
-    body = next((form for start, form in BODIES.items() if path.startswith(start)), openai_body)
-    content = json.dumps(body(problem), ensure_ascii=False).encode(errors="replace")
-    return Response(content, problem.status, problem.headers, "application/json")

@@ -101,6 +101,7 @@ class MeasuredEvents:
 
     def __init__(self, events: AsyncEvents, metrics: Metrics) -> None:
         self._events = events
+        self.prompt_tokens = events.prompt_tokens
         self._metrics = metrics
         self._start = time.monotonic()
         self._first = True

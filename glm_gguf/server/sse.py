@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -11,7 +10,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from glm_gguf.errors import GlmGgufError
-from glm_gguf.server.errors import openai_body, problem_of
+from glm_gguf.server.error_forms import OPENAI
+from glm_gguf.server.errors import problem_of
 
 T = TypeVar("T")
 KEEP_ALIVE: Final = b": keep-alive\n\n"
@@ -27,9 +27,14 @@ def data(json_text: str) -> bytes:
     return f"data: {json_text}\n\n".encode()
 
 
+def named(name: str, json_text: str) -> bytes:
+    """Write one event with its name."""
+    return f"event: {name}\ndata: {json_text}\n\n".encode()
+
+
 def error_data(error: GlmGgufError) -> bytes:
     """Write an error behind the beginning of a stream, in OpenAI's form."""
-    return data(json.dumps(openai_body(problem_of(error)), ensure_ascii=False))
+    return data(OPENAI.text(problem_of(error)))
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

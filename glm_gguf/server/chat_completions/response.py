@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from glm_gguf.chat.events import ChatResult, Event, FinishReason, TokenLogprob, ToolCall, collect
+from glm_gguf.server.logprobs import ContentLogprob, content_logprob
 from glm_gguf.server.shown_tokens import ShownTokens
 from glm_gguf.server.wire import WireResponse, WireUsage, new_id, wire_usage
 
@@ -37,20 +38,6 @@ class AssistantMessage(WireResponse):
     reasoning_content: str | None = None
     tool_calls: list[MessageToolCall] | None = None
     function_call: FunctionCall | None = None
-
-
-class TopLogprob(WireResponse):
-    """A token that could have been drawn."""
-
-    token: str
-    logprob: float
-    bytes: list[int]
-
-
-class ContentLogprob(TopLogprob):
-    """A token of the visible text."""
-
-    top_logprobs: list[TopLogprob]
 
 
 class ChoiceLogprobs(WireResponse):
@@ -138,19 +125,4 @@ def _logprobs(events: Iterable[Event]) -> ChoiceLogprobs:
 
 def choice_logprobs(tokens: Iterable[TokenLogprob]) -> ChoiceLogprobs:
     """Write log probabilities as OpenAI does."""
-    return ChoiceLogprobs(content=[_content_logprob(token) for token in tokens], refusal=None)
-
-
-def _content_logprob(token: TokenLogprob) -> ContentLogprob:
-    likeliest = [_top_logprob(other) for other in token.alternatives]
-    one = _top_logprob(token)
-    return ContentLogprob(token=one.token, logprob=one.logprob, bytes=one.bytes, top_logprobs=likeliest)
-
-
-def _top_logprob(token: TokenLogprob) -> TopLogprob:
-    text = token.token.decode(errors="replace")
-    return TopLogprob(token=text, logprob=max(token.logprob, LOWEST), bytes=list(token.token))
-
-
-LOWEST = -9999.0
-"""What OpenAI writes for a probability of 0, whose logarithm JSON cannot hold."""
+    return ChoiceLogprobs(content=[content_logprob(token) for token in tokens], refusal=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from glm_gguf.chat.events import TokenLogprob
-from glm_gguf.server.chat_completions.response import LOWEST
+from glm_gguf.server.logprobs import LOWEST
 from glm_gguf.server.wire import WireResponse, WireUsage
 
 CompletionFinish = Literal["stop", "length"]

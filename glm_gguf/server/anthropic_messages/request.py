@@ -1,0 +1,174 @@
+"""Requests of Anthropic's Messages API, and what they become."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from glm_gguf.engine.answer_options import AnswerOptions
+from glm_gguf.engine.sampling import MOST_INTEGER, SamplingParams
+from glm_gguf.errors import RequestError
+from glm_gguf.server.anthropic_messages.blocks import Block, TextBlock
+from glm_gguf.server.anthropic_messages.events import Thoughts
+from glm_gguf.server.anthropic_messages.history import message_turns
+from glm_gguf.server.asked import Asked
+from glm_gguf.server.turns import Turn, checked_messages
+from glm_gguf.server.wire import Count, WireRequest
+
+
+class Message(WireRequest):
+    """One message of the conversation."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | list[Block]
+
+
+class Tool(WireRequest):
+    """A function the model may call; Anthropic's own tools are not here."""
+
+    type: str | None = None
+    name: Annotated[str, Field(min_length=1)]
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolChoice(WireRequest):
+    """Whether functions may, must or must not be called."""
+
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class Thinking(WireRequest):
+    """Whether thoughts are shown, and how long they may be. GLM-Z1 always thinks, unless this is disabled."""
+
+    type: Literal["enabled", "adaptive", "between_tools", "disabled"]
+    budget_tokens: Annotated[int, Field(ge=0, le=MOST_INTEGER)] | None = None
+    display: Literal["summarized", "omitted"] | None = None
+
+
+class OutputFormat(WireRequest):
+    """The form of the answer's text."""
+
+    type: Literal["json_schema"]
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+
+
+class OutputConfig(WireRequest):
+    """What is asked of the output."""
+
+    format: OutputFormat | None = None
+
+
+class CountRequest(WireRequest):
+    """A conversation whose tokens are to be counted."""
+
+    model: str
+    messages: Annotated[list[Message], Field(min_length=1)]
+    system: str | list[TextBlock] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+
+    def asked(self) -> Asked:
+        """Say it in the model's own values; RequestError names what makes no sense."""
+        return Asked(_messages(self), _tools(self.tools or ()), self._sampling(), _options(self))
+
+    def _sampling(self) -> SamplingParams:
+        return SamplingParams()
+
+
+class MessageRequest(CountRequest):
+    """A conversation that is to be answered."""
+
+    max_tokens: Count
+    stream: bool | None = None
+    stop_sequences: list[Annotated[str, Field(min_length=1)]] | None = None
+    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0, le=MOST_INTEGER)] | None = None
+
+    @property
+    def thoughts(self) -> Thoughts:
+        """Whether thoughts are sent: clients that did not ask for them do not expect their blocks."""
+        if self.thinking is None or self.thinking.type == "disabled":
+            return "hidden"
+        return "omitted" if self.thinking.display == "omitted" else "shown"
+
+    def _sampling(self) -> SamplingParams:
+        return SamplingParams(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            max_tokens=self.max_tokens,
+            stop=tuple(self.stop_sequences or ()) or None,
+            thinking_budget=_budget(self.thinking),
+        )
+
+
+def _budget(thinking: Thinking | None) -> int | None:
+    if thinking is None:
+        return None
+    return 0 if thinking.type == "disabled" else thinking.budget_tokens
+
+
+def _messages(request: CountRequest) -> list[dict[str, Any]]:
+    """Return the conversation in OpenAI's form."""
+    turns = [Turn({"role": "system", "content": _system(request.system)}, "system")] if request.system else []
+    for index, message in enumerate(request.messages):
+        turns += message_turns(message.role, message.content, f"messages[{index}]")
+    if request.messages[-1].role == "assistant":
+        raise RequestError(
+            "an answer cannot be begun for the model",
+            where=f"messages[{len(request.messages) - 1}]",
+            fix="end the conversation with a message of the user",
+        )
+    return checked_messages(turns)
+
+
+def _system(system: str | list[TextBlock] | None) -> str | list[dict[str, str]]:
+    if isinstance(system, list):
+        return [{"type": "text", "text": block.text} for block in system]
+    return system or ""
+
+
+def _tools(tools: Sequence[Tool]) -> list[dict[str, Any]]:
+    """Return the declarations in OpenAI's form."""
+    declared = []
+    for index, tool in enumerate(tools):
+        if tool.type not in (None, "custom"):
+            raise RequestError(
+                f"the tool {tool.type!r} is Anthropic's own, and not here",
+                where=f"tools[{index}].type",
+                fix="declare a function with `name` and `input_schema`",
+            )
+        function = tool.model_dump(include={"name", "description", "strict"}, exclude_none=True)
+        if tool.input_schema is not None:
+            function["parameters"] = tool.input_schema
+        declared.append({"type": "function", "function": function})
+    return declared
+
+
+def _options(request: CountRequest) -> AnswerOptions:
+    options = AnswerOptions()
+    choice = request.tool_choice
+    if choice is not None:
+        options["tool_choice"] = _choice(choice)
+        options["parallel_tool_calls"] = not choice.disable_parallel_tool_use
+    config = request.output_config
+    if config is not None and config.format is not None:
+        options["response_format"] = {"type": "json_schema", "json_schema": {"schema": config.format.schema_}}
+    return options
+
+
+def _choice(choice: ToolChoice) -> str | dict[str, Any]:
+    if choice.type != "tool":
+        return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
+    if not choice.name:
+        raise RequestError("the choice names no function", where="tool_choice.name", fix="name one of `tools`")
+    return {"type": "function", "function": {"name": choice.name}}

@@ -1,0 +1,43 @@
+"""POST /v1/messages and /v1/messages/count_tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from glm_gguf.server.anthropic_messages.events import MessageEvents, MessageFrame
+from glm_gguf.server.anthropic_messages.request import CountRequest, MessageRequest
+from glm_gguf.server.anthropic_messages.response import TokenCount, WholeMessage
+from glm_gguf.server.json_body import JsonRoute
+from glm_gguf.server.service import Service
+from glm_gguf.server.sse import named
+from glm_gguf.server.wire import new_id
+from glm_gguf.server.wire_stream import read_to_end, wire_stream
+
+PING: Final = named("ping", '{"type": "ping"}')
+router = APIRouter(route_class=JsonRoute, tags=["Anthropic"])
+
+
+@router.post("/v1/messages", response_model=WholeMessage)
+async def create(body: MessageRequest, request: Request) -> Response:
+    """Answer a conversation, whole or as a stream of server-sent events."""
+    service: Service = request.app.state.service
+    answer = await service.begin(body.asked())
+    frame = MessageFrame(new_id("msg_"), service.settings.model_name, body.thoughts, answer[0].prompt_tokens)
+    fold = MessageEvents(frame, new_id)
+    if body.stream:
+        return service.event_stream(wire_stream(fold, answer), PING)
+    await read_to_end(request, fold, answer)
+    return WholeMessage.model_validate(fold.message).response()
+
+
+@router.post("/v1/messages/count_tokens", response_model=TokenCount)
+async def count_tokens(body: CountRequest, request: Request) -> Response:
+    """Count the tokens of a conversation's prompt."""
+    service: Service = request.app.state.service
+    glm, asked = service.glm, body.asked()
+    asked.require_modest(service.settings.limits)
+    ids = await asyncio.to_thread(glm.prompt_ids, asked.messages, asked.tools)
+    return TokenCount(input_tokens=len(ids)).response()

@@ -1,0 +1,155 @@
+"""Events of an answer to the stream events of a response, and to the whole response they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import Any
+
+from glm_gguf.chat.events import (
+    Event,
+    Finish,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallCut,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from glm_gguf.server.errors import Problem
+from glm_gguf.server.logprobs import content_logprob
+from glm_gguf.server.responses.items import CallItem, Item, MessageItem, Status, ThoughtItem
+from glm_gguf.server.shown_tokens import ShownTokens
+from glm_gguf.server.wire_stream import WireEvent
+
+
+class ResponseEvents:
+    """The state of one response: `begin`, `feed` it the answer's events, `flush`; `response` is the whole of it.
+
+    `frame` holds what a response says of its request. An item that was announced cannot be taken back: a call that is
+    cut off stays, incomplete, and its text is left out.
+    """
+
+    def __init__(self, frame: dict[str, Any], new_id: Callable[[str], str], *, summary: bool = False) -> None:
+        self._response = {**frame, "status": "in_progress", "output": [], "usage": None}
+        self._new_id = new_id
+        self._summary = summary
+        self._open: Item | None = None
+        self._shown = ShownTokens()
+        self._cut = False
+        self._sequence_number = 0
+
+    @property
+    def response(self) -> dict[str, Any]:
+        """The response as far as it is written."""
+        return deepcopy(self._response)
+
+    @property
+    def _output(self) -> list[dict[str, Any]]:
+        output: list[dict[str, Any]] = self._response["output"]
+        return output
+
+    def begin(self) -> Iterator[WireEvent]:
+        """Announce the response."""
+        yield self._numbered({"type": "response.created", "response": self.response})
+        yield self._numbered({"type": "response.in_progress", "response": self.response})
+
+    def feed(self, event: Event) -> Iterator[WireEvent]:
+        """Take the next event of the answer."""
+        for wire_event in self._events(event):
+            yield self._numbered(wire_event)
+
+    def flush(self) -> Iterator[WireEvent]:
+        """End the answer; one that broke off counts as cut."""
+        if self._response["status"] == "in_progress":
+            yield from self.feed(Finish("length"))
+
+    def fail(self, problem: Problem) -> Iterator[WireEvent]:
+        """End an answer that failed."""
+        for wire_event in self._close("incomplete"):
+            yield self._numbered(wire_event)
+        self._response |= {"status": "failed", "error": {"code": "server_error", "message": problem.message}}
+        yield self._numbered({"type": "response.failed", "response": self.response})
+
+    def _numbered(self, event: WireEvent) -> WireEvent:
+        numbered = {**event, "sequence_number": self._sequence_number}
+        self._sequence_number += 1
+        return numbered
+
+    def _events(self, event: Event) -> Iterator[WireEvent]:
+        tokens = self._shown.feed(event)
+        match event:
+            case TextDelta(text) if not self._cut:
+                yield from self._write_text(text, [content_logprob(token).model_dump() for token in tokens])
+            case ReasoningDelta(text):
+                yield from self._write_thought(text)
+            case ToolCallStart(name=name):
+                yield from self._enter(CallItem(self._new_id("fc_"), self._new_id("call_"), name))
+            case ToolCallDelta(arguments=arguments):
+                if isinstance(self._open, CallItem):
+                    yield from self._placed(self._open.write(arguments))
+            case ToolCallCut():
+                self._cut = True
+                yield from self._close("incomplete")
+            case Finish():
+                yield from self._finish(event)
+
+    def _write_text(self, text: str, logprobs: list[dict[str, Any]]) -> Iterator[WireEvent]:
+        if not isinstance(self._open, MessageItem):
+            yield from self._enter(MessageItem(self._new_id("msg_")))
+        assert isinstance(self._open, MessageItem)
+        yield from self._placed(self._open.write(text, logprobs))
+
+    def _write_thought(self, text: str) -> Iterator[WireEvent]:
+        if not isinstance(self._open, ThoughtItem):
+            yield from self._enter(ThoughtItem(self._new_id("rs_"), summary=self._summary))
+        assert isinstance(self._open, ThoughtItem)
+        yield from self._placed(self._open.write(text))
+
+    def _enter(self, item: Item) -> Iterator[WireEvent]:
+        """Close the open item and begin another."""
+        yield from self._close("completed")
+        self._open = item
+        self._output.append(item.value("in_progress"))
+        yield self._item_event("response.output_item.added")
+        yield from self._placed(item.begin())
+
+    def _close(self, status: Status) -> Iterator[WireEvent]:
+        """Close the open item, if there is one."""
+        item, self._open = self._open, None
+        if item is None:
+            return
+        self._output[-1] = item.value(status)
+        yield from self._placed(item.end(status))
+        yield self._item_event("response.output_item.done")
+
+    def _item_event(self, kind: str) -> WireEvent:
+        return {"type": kind, "output_index": len(self._output) - 1, "item": deepcopy(self._output[-1])}
+
+    def _placed(self, events: Iterator[WireEvent]) -> Iterator[WireEvent]:
+        """Say of an item's events which item they belong to."""
+        place = {"item_id": self._output[-1]["id"], "output_index": len(self._output) - 1}
+        for event in events:
+            yield {**event, **place}
+
+    def _finish(self, finish: Finish) -> Iterator[WireEvent]:
+        """End the response: clients look for a message, so an empty answer is an empty text."""
+        cut = finish.reason in ("length", "timeout")
+        if not self._output and not cut:
+            yield from self._write_text("", [])
+        yield from self._close("incomplete" if cut else "completed")
+        status = "incomplete" if cut else "completed"
+        self._response |= {"status": status, "usage": _usage(finish.usage)}
+        if cut:  # OpenAI knows no reason for a deadline, which cuts like the length does
+            self._response["incomplete_details"] = {"reason": "max_output_tokens"}
+        yield {"type": f"response.{status}", "response": self.response}
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }

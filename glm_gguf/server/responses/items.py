@@ -1,0 +1,128 @@
+"""The items of a response while they are written: each tells its stream events, and its value as far as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from glm_gguf.server.wire_stream import WireEvent
+
+Status = Literal["in_progress", "completed", "incomplete"]
+
+
+class MessageItem:
+    """A message of the assistant with its one part, a text."""
+
+    def __init__(self, item_id: str) -> None:
+        self.id = item_id
+        self._text = ""
+        self._logprobs: list[dict[str, Any]] = []
+
+    def value(self, status: Status) -> dict[str, Any]:
+        """Return the item; before its text there is no part."""
+        content = [] if status == "in_progress" else [self._part()]
+        return {"id": self.id, "type": "message", "status": status, "role": "assistant", "content": content}
+
+    def begin(self) -> Iterator[WireEvent]:
+        """Open the part."""
+        yield {"type": "response.content_part.added", "content_index": 0, "part": self._part()}
+
+    def write(self, text: str, logprobs: list[dict[str, Any]]) -> Iterator[WireEvent]:
+        """Take more text, and the log probabilities of its tokens."""
+        self._text += text
+        self._logprobs += logprobs
+        yield {"type": "response.output_text.delta", "content_index": 0, "delta": text, "logprobs": logprobs}
+
+    def end(self, status: Status) -> Iterator[WireEvent]:
+        """Close the part."""
+        done = {"content_index": 0, "text": self._text, "logprobs": self._logprobs}
+        yield {"type": "response.output_text.done", **done}
+        yield {"type": "response.content_part.done", "content_index": 0, "part": self._part()}
+
+    def _part(self) -> dict[str, Any]:
+        return {"type": "output_text", "text": self._text, "annotations": [], "logprobs": self._logprobs}
+
+
+class CallItem:
+    """A call of a function."""
+
+    def __init__(self, item_id: str, call_id: str, name: str) -> None:
+        self.id = item_id
+        self._call_id = call_id
+        self._name = name
+        self._arguments = ""
+
+    def value(self, status: Status) -> dict[str, Any]:
+        """Return the item."""
+        call = {"call_id": self._call_id, "name": self._name, "arguments": self._arguments}
+        return {"id": self.id, "type": "function_call", "status": status, **call}
+
+    def begin(self) -> Iterator[WireEvent]:
+        """Say nothing more: the item itself opens the arguments."""
+        yield from ()
+
+    def write(self, arguments: str) -> Iterator[WireEvent]:
+        """Take more of the arguments."""
+        self._arguments += arguments
+        yield {"type": "response.function_call_arguments.delta", "delta": arguments}
+
+    def end(self, status: Status) -> Iterator[WireEvent]:
+        """Close the arguments; those of a cut call are never done."""
+        if status == "completed":
+            done = {"name": self._name, "arguments": self._arguments}
+            yield {"type": "response.function_call_arguments.done", **done}
+
+
+class ThoughtItem:
+    """A thought: as the summary that a client asked for, else as it is."""
+
+    def __init__(self, item_id: str, *, summary: bool) -> None:
+        self.id = item_id
+        self._names = _SUMMARY if summary else _CONTENT
+        self._text = ""
+
+    def value(self, status: Status) -> dict[str, Any]:
+        """Return the item; before its text there is no part."""
+        parts = [] if status == "in_progress" else [self._part()]
+        item = {"id": self.id, "type": "reasoning", "status": status, "summary": [], "content": []}
+        return {**item, self._names["field"]: parts, "encrypted_content": None}
+
+    def begin(self) -> Iterator[WireEvent]:
+        """Open the part."""
+        yield {"type": self._names["added"], self._names["index"]: 0, "part": self._part()}
+
+    def write(self, text: str) -> Iterator[WireEvent]:
+        """Take more of the thought."""
+        self._text += text
+        yield {"type": self._names["delta"], self._names["index"]: 0, "delta": text}
+
+    def end(self, status: Status) -> Iterator[WireEvent]:
+        """Close the part."""
+        yield {"type": self._names["text_done"], self._names["index"]: 0, "text": self._text}
+        yield {"type": self._names["part_done"], self._names["index"]: 0, "part": self._part()}
+
+    def _part(self) -> dict[str, Any]:
+        return {"type": self._names["part"], "text": self._text}
+
+
+Item = MessageItem | CallItem | ThoughtItem
+
+_CONTENT = {
+    "field": "content",
+    "part": "reasoning_text",
+    "index": "content_index",
+    "added": "response.content_part.added",
+    "delta": "response.reasoning_text.delta",
+    "text_done": "response.reasoning_text.done",
+    "part_done": "response.content_part.done",
+}
+_SUMMARY = {
+    "field": "summary",
+    "part": "summary_text",
+    "index": "summary_index",
+    "added": "response.reasoning_summary_part.added",
+    "delta": "response.reasoning_summary_text.delta",
+    "text_done": "response.reasoning_summary_text.done",
+    "part_done": "response.reasoning_summary_part.done",
+}
+"""What the two forms of a thought are called on the wire."""

@@ -1,0 +1,199 @@
+"""Requests of OpenAI's Responses API, and what they become. Nothing is stored: a conversation comes whole, as items."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from glm_gguf.engine.answer_options import AnswerOptions
+from glm_gguf.engine.sampling import MOST_ALTERNATIVES, SamplingParams
+from glm_gguf.errors import RequestError
+from glm_gguf.server.asked import Asked
+from glm_gguf.server.responses.history import item_turns
+from glm_gguf.server.responses.input_items import Item, MessageItem
+from glm_gguf.server.turns import Turn, checked_messages
+from glm_gguf.server.wire import Count, WireRequest
+
+LOGPROBS = "message.output_text.logprobs"
+
+
+class Tool(WireRequest):
+    """A function the model may call; OpenAI's own tools are not here."""
+
+    type: str
+    name: str | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class AllowedTool(WireRequest):
+    """A function among those that may be called."""
+
+    type: str
+    name: str | None = None
+
+
+class ToolChoice(WireRequest):
+    """One function by name, or some: {"type": "function", "name"}, {"type": "allowed_tools", "mode", "tools"}."""
+
+    type: str
+    name: str | None = None
+    mode: Literal["auto", "required"] = "auto"
+    tools: list[AllowedTool] | None = None
+
+
+class TextFormat(WireRequest):
+    """The form of the answer's text: text, json_object or json_schema; also regex, lark and choice."""
+
+    type: str = "text"
+    name: str | None = None
+    description: str | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    strict: bool | None = None
+    pattern: str | None = None
+    grammar: str | None = None
+    choices: list[str] | None = None
+
+
+class Text(WireRequest):
+    """What is asked of the answer's text."""
+
+    format: TextFormat | None = None
+    verbosity: str | None = None
+
+
+class Reasoning(WireRequest):
+    """What is asked of the thought: effort "none" leaves it out, and with `summary` it comes as its own summary."""
+
+    effort: str | None = None
+    summary: str | None = None
+
+
+class ResponseRequest(WireRequest):
+    """A conversation that is to be answered."""
+
+    model: str | None = None
+    input: str | Annotated[list[Item], Field(min_length=1)]
+    instructions: str | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Literal["auto", "required", "none"] | ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    text: Text | None = None
+    reasoning: Reasoning | None = None
+    max_output_tokens: Count | None = None
+    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    include: list[str] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    stream: bool | None = None
+    metadata: dict[str, str] | None = None
+    user: str | None = None
+    background: bool | None = None
+    previous_response_id: str | None = None
+    conversation: Any = None
+    prompt: Any = None
+
+    @property
+    def wants_summary(self) -> bool:
+        """Thoughts are to come as summaries."""
+        return self.reasoning is not None and self.reasoning.summary is not None
+
+    @property
+    def logprobs(self) -> int | None:
+        """Log probabilities are wanted, and those of so many likeliest tokens."""
+        if self.top_logprobs:
+            return self.top_logprobs
+        return 0 if LOGPROBS in (self.include or ()) else None
+
+    def asked(self) -> Asked:
+        """Say it in the model's own values; RequestError names what makes no sense, or needs what is not here."""
+        _require_stateless(self)
+        thoughtless = self.reasoning is not None and self.reasoning.effort == "none"
+        sampling = SamplingParams(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_output_tokens,
+            logprobs=self.logprobs,
+            thinking_budget=0 if thoughtless else None,
+        )
+        return Asked(_messages(self), _tools(self), sampling, _options(self))
+
+
+def _require_stateless(request: ResponseRequest) -> None:
+    """Refuse what would need a memory of earlier responses, or of OpenAI's."""
+    for name in ("previous_response_id", "conversation", "prompt"):
+        if getattr(request, name) is not None:
+            raise RequestError("nothing is stored here", where=name, fix="give the whole conversation as `input`")
+    if request.background:
+        raise RequestError("responses are not written in the background", where="background", fix="leave it out")
+
+
+def _messages(request: ResponseRequest) -> list[dict[str, Any]]:
+    """Return the conversation in OpenAI's older form."""
+    items = [MessageItem(role="user", content=request.input)] if isinstance(request.input, str) else request.input
+    turns = item_turns(items)
+    if request.instructions:
+        turns.insert(0, Turn({"role": "system", "content": request.instructions}, "instructions"))
+    return checked_messages(turns)
+
+
+def _tools(request: ResponseRequest) -> list[dict[str, Any]]:
+    """Return the declarations in the older form; of those that may be called, where only some may."""
+    declared = [_declaration(tool, f"tools[{index}]") for index, tool in enumerate(request.tools or ())]
+    choice = request.tool_choice
+    if not isinstance(choice, ToolChoice) or choice.type != "allowed_tools":
+        return declared
+    allowed = {tool.name for tool in choice.tools or ()}
+    for name in allowed - {tool["function"]["name"] for tool in declared}:
+        raise RequestError(f"no function {name!r} is declared", where="tool_choice.tools", fix="name some of `tools`")
+    return [tool for tool in declared if tool["function"]["name"] in allowed]
+
+
+def _declaration(tool: Tool, where: str) -> dict[str, Any]:
+    if tool.type != "function":
+        raise RequestError(
+            f"tools of type {tool.type!r} are not here",
+            where=f"{where}.type",
+            fix='declare a function: {"type": "function", "name", "parameters"}',
+        )
+    if not tool.name:
+        raise RequestError("the function has no name", where=f"{where}.name")
+    function = tool.model_dump(include={"name", "description", "parameters", "strict"}, exclude_none=True)
+    return {"type": "function", "function": function}
+
+
+def _options(request: ResponseRequest) -> AnswerOptions:
+    options = AnswerOptions()
+    if request.tool_choice is not None:
+        options["tool_choice"] = _choice(request.tool_choice)
+    if request.parallel_tool_calls is not None:
+        options["parallel_tool_calls"] = request.parallel_tool_calls
+    form = None if request.text is None else request.text.format
+    if form is not None and form.type != "text":
+        options["response_format"] = _format(form)
+    if request.truncation == "auto":
+        options["on_overflow"] = "drop_oldest_turns"
+    return options
+
+
+def _choice(choice: str | ToolChoice) -> str | dict[str, Any]:
+    if isinstance(choice, str):
+        return choice
+    if choice.type == "allowed_tools":
+        return choice.mode
+    if choice.type != "function" or not choice.name:
+        raise RequestError(f"cannot choose {choice.name or choice.type!r}", where="tool_choice", fix="name a function")
+    return {"type": "function", "function": {"name": choice.name}}
+
+
+def _format(form: TextFormat) -> dict[str, Any]:
+    """Return a format in the older form, where a schema stands one level deeper."""
+    given = form.model_dump(by_alias=True, exclude_none=True)
+    if form.type != "json_schema":
+        return given
+    if form.schema_ is None:
+        raise RequestError("there is no schema", where="text.format.schema", fix="give the schema of the answer")
+    return {"type": "json_schema", "json_schema": {key: value for key, value in given.items() if key != "type"}}

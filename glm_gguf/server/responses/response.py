@@ -1,0 +1,140 @@
+"""A whole response as OpenAI's Responses API returns it, and what one says of its request."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from glm_gguf.server.responses.request import ResponseRequest
+from glm_gguf.server.wire import CachedTokens, ReasoningTokens, WireResponse
+
+Status = Literal["completed", "incomplete", "failed"]
+
+
+class OutputText(WireResponse):
+    """The text of a message."""
+
+    type: Literal["output_text"]
+    text: str
+    annotations: list[Any]
+    logprobs: list[dict[str, Any]]
+
+
+class OutputMessage(WireResponse):
+    """A message of the assistant."""
+
+    id: str
+    type: Literal["message"]
+    status: Status
+    role: Literal["assistant"]
+    content: list[OutputText]
+
+
+class FunctionCall(WireResponse):
+    """A call; an incomplete one was cut off, and its arguments are no JSON."""
+
+    id: str
+    type: Literal["function_call"]
+    status: Status
+    call_id: str
+    name: str
+    arguments: str
+
+
+class ThoughtText(WireResponse):
+    """Text of a thought."""
+
+    type: Literal["reasoning_text", "summary_text"]
+    text: str
+
+
+class ReasoningOutput(WireResponse):
+    """A thought: in `summary` where the request asked for one, else in `content`."""
+
+    id: str
+    type: Literal["reasoning"]
+    status: Status
+    summary: list[ThoughtText]
+    content: list[ThoughtText]
+    encrypted_content: None
+
+
+class InputTokens(CachedTokens):
+    """Of the prompt."""
+
+    cache_write_tokens: int
+
+
+class ResponseUsage(WireResponse):
+    """Token counts."""
+
+    input_tokens: int
+    input_tokens_details: InputTokens
+    output_tokens: int
+    output_tokens_details: ReasoningTokens
+    total_tokens: int
+
+
+class IncompleteDetails(WireResponse):
+    """Why a response is incomplete."""
+
+    reason: Literal["max_output_tokens"]
+
+
+class WholeResponse(WireResponse):
+    """The response, and what it says of its request."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: Status
+    model: str
+    output: list[OutputMessage | FunctionCall | ReasoningOutput]
+    usage: ResponseUsage | None
+    error: dict[str, Any] | None
+    incomplete_details: IncompleteDetails | None
+    instructions: str | None
+    max_output_tokens: int | None
+    metadata: dict[str, str]
+    parallel_tool_calls: bool
+    previous_response_id: None
+    reasoning: dict[str, Any]
+    store: Literal[False]
+    temperature: float | None
+    text: dict[str, Any]
+    tool_choice: str | dict[str, Any]
+    tools: list[dict[str, Any]]
+    top_logprobs: int
+    top_p: float | None
+    truncation: str
+    user: str | None
+    background: Literal[False]
+
+
+def response_frame(request: ResponseRequest, response_id: str, model: str, created_at: int) -> dict[str, Any]:
+    """Return what a response says before its answer comes."""
+    asked = request.model_dump(mode="json", by_alias=True, exclude_none=True)
+    text = asked.get("text", {})
+    return {
+        "id": response_id,
+        "object": "response",
+        "created_at": created_at,
+        "model": model,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": request.instructions,
+        "max_output_tokens": request.max_output_tokens,
+        "metadata": request.metadata or {},
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "previous_response_id": None,
+        "reasoning": {"effort": None, "summary": None, **asked.get("reasoning", {})},
+        "store": False,
+        "temperature": request.temperature,
+        "text": {"format": {"type": "text"}, **text},
+        "tool_choice": asked.get("tool_choice", "auto"),
+        "tools": asked.get("tools", []),
+        "top_logprobs": request.top_logprobs or 0,
+        "top_p": request.top_p,
+        "truncation": request.truncation or "disabled",
+        "user": request.user,
+        "background": False,
+    }

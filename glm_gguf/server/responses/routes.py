@@ -1,0 +1,30 @@
+"""POST /v1/responses."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter, Request, Response
+
+from glm_gguf.server.json_body import JsonRoute
+from glm_gguf.server.responses.events import ResponseEvents
+from glm_gguf.server.responses.request import ResponseRequest
+from glm_gguf.server.responses.response import WholeResponse, response_frame
+from glm_gguf.server.service import Service
+from glm_gguf.server.wire import new_id
+from glm_gguf.server.wire_stream import read_to_end, wire_stream
+
+router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
+
+
+@router.post("/v1/responses", response_model=WholeResponse)
+async def create(body: ResponseRequest, request: Request) -> Response:
+    """Answer a conversation, whole or as a stream of server-sent events. Nothing is stored."""
+    service: Service = request.app.state.service
+    answer = await service.begin(body.asked())
+    frame = response_frame(body, new_id("resp_"), service.settings.model_name, int(time.time()))
+    fold = ResponseEvents(frame, new_id, summary=body.wants_summary)
+    if body.stream:
+        return service.event_stream(wire_stream(fold, answer))
+    await read_to_end(request, fold, answer)
+    return WholeResponse.model_validate(fold.response).response()

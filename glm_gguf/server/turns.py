@@ -1,0 +1,41 @@
+"""Messages in OpenAI's form that were made of another API's, and where in the request each came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from glm_gguf.chat.messages import template_messages
+from glm_gguf.errors import RequestError, TemplateError
+
+READS_TEXT = "the GLM-4-0414 models read text"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A message, its place in the request, and those of its calls."""
+
+    message: dict[str, Any]
+    where: str
+    calls: tuple[str, ...] = ()
+
+
+def checked_messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    """Return the messages, if calls and results fit together; RequestError names the place in the request itself."""
+    messages = [turn.message for turn in turns]
+    try:
+        template_messages(messages)
+    except TemplateError as error:
+        raise RequestError(error.what, where=_place(error.where or "", turns), fix=error.fix) from error
+    return messages
+
+
+def _place(where: str, turns: Sequence[Turn]) -> str | None:
+    """Find what a place in the messages was made of."""
+    found = re.match(r"messages\[(\d+)\](?:\.tool_calls\[(\d+)\])?", where)
+    if found is None:
+        return None
+    turn = turns[int(found[1])]
+    return turn.where if found[2] is None else turn.calls[int(found[2])]

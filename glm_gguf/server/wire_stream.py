@@ -1,0 +1,65 @@
+"""Answers through a fold that makes an API's own events of theirs, as a stream or to the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from fastapi import Request
+
+from glm_gguf.chat.events import Event
+from glm_gguf.engine.attempts import AsyncEvents
+from glm_gguf.errors import GlmGgufError
+from glm_gguf.server.answering import side_by_side, whole
+from glm_gguf.server.errors import Problem, problem_of
+from glm_gguf.server.sse import named
+
+WireEvent = dict[str, Any]
+"""An event as it goes over the wire; its `type` is also the name of the server-sent event."""
+
+
+class WireFold(Protocol):
+    """The state of one answer on its way out: fed the answer's events, it gives those of an API."""
+
+    def begin(self) -> Iterator[WireEvent]:
+        """Say that an answer comes."""
+
+    def feed(self, event: Event) -> Iterator[WireEvent]:
+        """Take the next event of the answer."""
+
+    def flush(self) -> Iterator[WireEvent]:
+        """End an answer that broke off."""
+
+    def fail(self, problem: Problem) -> Iterator[WireEvent]:
+        """End an answer that failed."""
+
+
+async def wire_stream(fold: WireFold, answer: Sequence[AsyncEvents]) -> AsyncGenerator[bytes, None]:
+    """Write an answer as server-sent events; an error behind its beginning is its last event."""
+    try:
+        yield _written(fold.begin())
+        async for _, event in side_by_side(answer):
+            if written := _written(fold.feed(event)):
+                yield written
+        if written := _written(fold.flush()):
+            yield written
+    except GlmGgufError as error:
+        yield _written(fold.fail(problem_of(error)))
+
+
+async def read_to_end(request: Request, fold: WireFold, answer: Sequence[AsyncEvents]) -> None:
+    """Feed a whole answer to a fold, whose value it is then."""
+    for events in await whole(request, answer):
+        for event in events:
+            _drop(fold.feed(event))
+    _drop(fold.flush())
+
+
+def _drop(events: Iterable[WireEvent]) -> None:
+    for _ in events:
+        pass
+
+
+def _written(events: Iterable[WireEvent]) -> bytes:
+    return b"".join(named(event["type"], json.dumps(event, ensure_ascii=False)) for event in events)

@@ -1,0 +1,185 @@
+"""What Anthropic's clients send becomes a conversation of ours, or is refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from glm_gguf.chat.messages import template_messages
+from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.errors import RequestError
+from glm_gguf.server.anthropic_messages.request import CountRequest, MessageRequest
+from glm_gguf.server.asked import Asked
+
+HELLO = [{"role": "user", "content": "Hello"}]
+CALLS = {
+    "role": "assistant",
+    "content": [
+        {"type": "thinking", "thinking": "Two cities.", "signature": "x"},
+        {"type": "text", "text": "Let me look."},
+        {"type": "tool_use", "id": "toolu_a", "name": "weather", "input": {"city": "北京"}},
+        {"type": "tool_use", "id": "toolu_b", "name": "weather", "input": {"city": "Paris"}},
+    ],
+}
+
+
+def asked(**fields: Any) -> Asked:
+    body = {"model": "glm", "max_tokens": 9, "messages": HELLO, **fields}
+    return MessageRequest.model_validate(body).asked()
+
+
+def rendered(*messages: dict[str, Any], **fields: Any) -> list[tuple[str, str]]:
+    """Role (a call's name) and text of what the template is given."""
+    turns = template_messages(asked(messages=list(messages), **fields).messages)
+    return [(turn.get("metadata") or turn["role"], turn["content"]) for turn in turns]
+
+
+def result(call: str, content: Any, **others: Any) -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": call, "content": content, **others}
+
+
+def test_results_follow_their_calls_whatever_order_they_come_in() -> None:
+    results = [result("toolu_b", "rain"), result("toolu_a", [{"type": "text", "text": "sun"}])]
+    told = rendered(*HELLO, CALLS, {"role": "user", "content": results})
+    assert told == [
+        ("user", "Hello"),
+        ("assistant", "Let me look."),
+        ("weather", '{"city": "北京"}'),
+        ("weather", '{"city": "Paris"}'),
+        ("observation", "sun"),
+        ("observation", "rain"),
+    ]
+
+
+def test_text_beside_results_comes_behind_them() -> None:
+    content = [{"type": "text", "text": "And?"}, result("toolu_a", "sun"), result("toolu_b", None)]
+    told = rendered(*HELLO, CALLS, {"role": "user", "content": content})
+    assert told[-3:] == [("observation", "sun"), ("observation", ""), ("user", "And?")]
+
+
+def test_a_result_can_be_an_error() -> None:
+    content = [result("toolu_a", "no such city", is_error=True), result("toolu_b", "rain")]
+    told = rendered(*HELLO, CALLS, {"role": "user", "content": content})
+    assert told[-2] == ("observation", '{"error": "no such city"}')
+
+
+@pytest.mark.parametrize("system", ["Be brief.", [{"type": "text", "text": "Be brief.", "cache_control": {}}]])
+def test_system_comes_first(system: Any) -> None:
+    assert rendered(*HELLO, system=system) == [("system", "Be brief."), ("user", "Hello")]
+
+
+def test_sampling_and_options() -> None:
+    schema = {"type": "object", "properties": {}}
+    made = asked(
+        temperature=0.5,
+        top_p=0.9,
+        top_k=4,
+        stop_sequences=["END"],
+        thinking={"type": "enabled", "budget_tokens": 1024},
+        tools=[{"name": "f", "description": "d", "input_schema": schema, "cache_control": {"type": "ephemeral"}}],
+        tool_choice={"type": "tool", "name": "f", "disable_parallel_tool_use": True},
+        output_config={"effort": "low", "format": {"type": "json_schema", "schema": schema}},
+        metadata={"user_id": "me"},
+    )
+    assert made.sampling == SamplingParams(0.5, 4, 0.9, max_tokens=9, stop=("END",), thinking_budget=1024)
+    assert list(made.tools) == [
+        {"type": "function", "function": {"name": "f", "description": "d", "parameters": schema}}
+    ]
+    assert made.options == {
+        "tool_choice": {"type": "function", "function": {"name": "f"}},
+        "parallel_tool_calls": False,
+        "response_format": {"type": "json_schema", "json_schema": {"schema": schema}},
+    }
+
+
+@pytest.mark.parametrize(("word", "ours"), [("auto", "auto"), ("any", "required"), ("none", "none")])
+def test_tool_choices(word: str, ours: str) -> None:
+    assert asked(tool_choice={"type": word}).options == {"tool_choice": ours, "parallel_tool_calls": True}
+
+
+THOUGHTS = {
+    "not asked for": (None, "hidden", None),
+    "enabled": ({"type": "enabled", "budget_tokens": 7}, "shown", 7),
+    "adaptive": ({"type": "adaptive"}, "shown", None),
+    "omitted": ({"type": "adaptive", "display": "omitted"}, "omitted", None),
+    "disabled": ({"type": "disabled"}, "hidden", 0),
+}
+
+
+@pytest.mark.parametrize(("thinking", "shown", "budget"), THOUGHTS.values(), ids=THOUGHTS.keys())
+def test_thoughts(thinking: Any, shown: str, budget: int | None) -> None:
+    request = MessageRequest.model_validate({"model": "glm", "max_tokens": 9, "messages": HELLO, "thinking": thinking})
+    assert request.thoughts == shown
+    assert request.asked().sampling.thinking_budget == budget
+
+
+def test_counting_needs_no_length() -> None:
+    assert CountRequest.model_validate({"model": "glm", "messages": HELLO}).asked().messages == asked().messages
+
+
+IMAGE = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
+REFUSED = {
+    "an image": ({"messages": [{"role": "user", "content": [IMAGE]}]}, "messages[0].content[0].type", "'image'"),
+    "an image in a result": (
+        {"messages": [*HELLO, CALLS, {"role": "user", "content": [result("toolu_a", [IMAGE])]}]},
+        "messages[2].content[0].content[0].type",
+        "'image'",
+    ),
+    "a document": (
+        {"messages": [{"role": "user", "content": [{"type": "document"}]}]},
+        "messages[0].content[0].type",
+        "'document'",
+    ),
+    "a call by the user": (
+        {"messages": [{"role": "user", "content": [CALLS["content"][2]]}]},
+        "messages[0].content[0].type",
+        "'tool_use'",
+    ),
+    "a result by the assistant": (
+        {"messages": [*HELLO, {"role": "assistant", "content": [result("a", "x")]}, *HELLO]},
+        "messages[1].content[0].type",
+        "'tool_result'",
+    ),
+    "a call without a result": ({"messages": [*HELLO, CALLS, *HELLO]}, "messages[1].content[2]", "no result"),
+    "a result without a call": (
+        {"messages": [{"role": "user", "content": [result("toolu_x", "sun")]}]},
+        "messages[0].content[0]",
+        "toolu_x",
+    ),
+    "an answer begun": ({"messages": [*HELLO, {"role": "assistant", "content": "{"}]}, "messages[1]", "begun"),
+    "Anthropic's own tool": (
+        {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+        "tools[0].type",
+        "web",
+    ),
+    "a choice of nothing": ({"tool_choice": {"type": "tool"}}, "tool_choice.name", "no function"),
+}
+
+
+@pytest.mark.parametrize(("fields", "where", "what"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_is_refused_by_name(fields: dict[str, Any], where: str, what: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        asked(**fields)
+    assert caught.value.where == where
+    assert what in caught.value.what
+
+
+MALFORMED = {
+    "no messages": {"messages": []},
+    "no role": {"messages": [{"content": "Hello"}]},
+    "a text of numbers": {"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]},
+    "a length of text": {"max_tokens": "9"},
+    "no length": {"max_tokens": 0},
+    "an empty stop text": {"stop_sequences": [""]},
+    "input that is no object": {
+        "messages": [{"role": "assistant", "content": [{**CALLS["content"][2], "input": "x"}]}]
+    },
+}
+
+
+@pytest.mark.parametrize("fields", MALFORMED.values(), ids=MALFORMED.keys())
+def test_wrong_types_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        asked(**fields)
