@@ -26,6 +26,7 @@ from glm_gguf.server.errors import Problem, Refused, problem_of
 from glm_gguf.server.health import routes as health
 from glm_gguf.server.json_body import BodyRefused, validation_problem
 from glm_gguf.server.models import routes as models
+from glm_gguf.server.page.routes import page_router
 from glm_gguf.server.responses import routes as responses
 from glm_gguf.server.service import Service
 from glm_gguf.server.settings import ServerSettings
@@ -51,7 +52,7 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM]) -> FastA
     service = Service(settings, open_model)
     app = FastAPI(title="glm-gguf", lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
-    for router in ROUTERS:
+    for router in (*ROUTERS, page_router()):
         app.include_router(router)
     for kind, respond in _HANDLERS.items():
         app.add_exception_handler(kind, respond)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.service import Service
 from glm_gguf.server.wire import WireResponse
+from glm_gguf.variant import Variant
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -22,6 +23,8 @@ class Model(WireResponse):
     owned_by: str
     context_length: int
     """Most tokens of one conversation; not OpenAI's, but many clients look for it."""
+    variant: Variant
+    """What the model was trained for, which tells whether it thinks; not OpenAI's either."""
 
 
 class ModelList(WireResponse):
@@ -48,5 +51,11 @@ async def retrieve_model(model_id: str, request: Request) -> Response:
 
 def _model(service: Service) -> Model:
     ready = service.ready
-    name, n_ctx = service.settings.model_name, ready.glm.n_ctx
-    return Model(id=name, object="model", created=ready.since, owned_by="glm-gguf", context_length=n_ctx)
+    return Model(
+        id=service.settings.model_name,
+        object="model",
+        created=ready.since,
+        owned_by="glm-gguf",
+        context_length=ready.glm.n_ctx,
+        variant=ready.glm.variant,
+    )

@@ -1,0 +1,1 @@
+"""The page to chat in: static files, and the routes that hand them out."""

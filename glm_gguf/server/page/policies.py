@@ -1,0 +1,57 @@
+"""What browsers are told that the page and the artifacts in it may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+EVERY_FILE: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+"""`no-cache` lets browsers keep a file, and ask by its ETag whether it is still the one."""
+
+PAGE: Mapping[str, str] = {
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self' data:",
+            "font-src 'self'",
+            "connect-src 'self'",
+            "frame-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), display-capture=(), usb=(), serial=()",
+}
+"""Nothing from elsewhere, no inline script or style. No policy for Trusted Types: no text ever becomes HTML."""
+
+ARTIFACT: Mapping[str, str] = {
+    "Content-Security-Policy": "; ".join(
+        (
+            "sandbox allow-scripts",
+            "default-src 'none'",
+            "script-src 'unsafe-inline'",
+            "style-src 'unsafe-inline'",
+            "img-src data: blob:",
+            "font-src data:",
+            "media-src data: blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'self'",
+        )
+    ),
+    "Connection-Allowlist": "()",
+    "X-DNS-Prefetch-Control": "off",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), display-capture=(), usb=(), serial=()",
+}
+"""What a model wrote may run, but reach nothing. Content-Security-Policy does not stop WebRTC in Chromium,
+Connection-Allowlist does. Where the frame goes is the page's affair: see `static/view/artifact.js`."""

@@ -1,0 +1,43 @@
+"""Routes of the page: `/` and the files below `/page/`, under a strict Content-Security-Policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import APIRouter, Request, Response
+
+from glm_gguf.server.page.files import PageFile, page_files
+from glm_gguf.server.page.policies import ARTIFACT, EVERY_FILE, PAGE
+
+INDEX = "index.html"
+FRAME = "artifact.html"
+EXTRA: Mapping[str, Mapping[str, str]] = {INDEX: PAGE, FRAME: ARTIFACT}
+"""Headers of the two documents, beside those of every file."""
+
+
+def page_router() -> APIRouter:
+    """Return the routes; none of them wants an API key, none is part of the API's description."""
+    pages = page_files()
+    router = APIRouter(include_in_schema=False)
+
+    @router.api_route("/", methods=["GET", "HEAD"])
+    async def index(request: Request) -> Response:
+        return _answer(request, INDEX, pages[INDEX])
+
+    @router.api_route("/page/{name:path}", methods=["GET", "HEAD"])
+    async def file(request: Request, name: str) -> Response:
+        found = pages.get(name)
+        if found is None or name == INDEX:
+            return Response("There is no such file.\n", 404, media_type="text/plain")
+        return _answer(request, name, found)
+
+    return router
+
+
+def _answer(request: Request, name: str, file: PageFile) -> Response:
+    """Return the file, or 304 where the browser has it."""
+    headers = {**EVERY_FILE, **EXTRA.get(name, {}), "ETag": file.etag}
+    known = request.headers.get("if-none-match", "")
+    if file.etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
+        return Response(status_code=304, headers=headers)
+    return Response(file.body, headers=headers, media_type=file.media_type)

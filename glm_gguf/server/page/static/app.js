@@ -1,0 +1,115 @@
+/** The page put together: what is kept, the server, and the views of both. */
+
+import { ArchiveError, archived, unarchived } from "./chat/archive.js";
+import { apiKey, lastSettings } from "./chat/preferences.js";
+import { Session } from "./chat/session.js";
+import { Shelf } from "./chat/shelf.js";
+import { close as closeArtifact, startArtifacts } from "./view/artifact.js";
+import { say, startAnnouncer } from "./view/announcer.js";
+import { Composer } from "./view/composer.js";
+import { ConversationList } from "./view/conversation_list.js";
+import { byId, icon } from "./view/dom.js";
+import { closeOverlays, drawers, startDrawers } from "./view/drawers.js";
+import { chooseFile, onChosenFile, save } from "./view/files.js";
+import { Meter } from "./view/meter.js";
+import { showProblem } from "./view/notice.js";
+import { Panel } from "./view/panel.js";
+import { showShortcuts, startShortcuts } from "./view/shortcuts.js";
+import { startThemeSwitch } from "./view/theme_switch.js";
+import { Transcript } from "./view/transcript.js";
+import { drawWelcome } from "./view/welcome.js";
+import { answerChunks, fetchModel, thinks } from "./wire/api.js";
+import { Problem } from "./wire/problem.js";
+
+const shelf = await Shelf.open().catch(() => null);
+/** Milliseconds between questions whether the model is loaded. */
+const LOADING_POLL = 1500;
+let model = null;
+
+const session = new Session(shelf, (body, signal) => answerChunks(body, apiKey.get(), signal), lastSettings, async () => (model ??= await fetchModel(apiKey.get())).id);
+const transcript = new Transcript(session, () => composer.focus());
+const composer = new Composer(session, transcript);
+const meter = new Meter(session);
+const panel = new Panel(session, meet);
+
+function start() {
+  document.querySelectorAll("[data-icon]").forEach((button) => button.prepend(icon(button.dataset.icon)));
+  byId("toggle-sidebar").append(icon("menu"));
+  byId("close-sidebar").append(icon("close"));
+  byId("toggle-panel").append(icon("sliders"));
+  new ConversationList(session, closeOverlays);
+  startDrawers();
+  startThemeSwitch();
+  startArtifacts();
+  startAnnouncer(session);
+  startShortcuts({ stop: () => session.stop(), fresh, search, settings: () => drawers.panel.toggle.click() });
+  listen();
+  session.load();
+  meet();
+}
+
+function listen() {
+  session.addEventListener("problem", ({ detail }) => showProblem(detail, { settings: () => drawers.panel.open(), retry: () => session.resume() }));
+  session.addEventListener("conversation", nameConversation);
+  byId("new-chat").addEventListener("click", fresh);
+  byId("close-sidebar").addEventListener("click", () => drawers.sidebar.close());
+  byId("show-shortcuts").addEventListener("click", showShortcuts);
+  byId("import").addEventListener("click", chooseFile);
+  byId("export-all").addEventListener("click", () => save("conversations.json", archived(session.kept), "application/json"));
+  onChosenFile(take);
+}
+
+/** Asks the server for its model, and tells the views. */
+async function meet() {
+  drawWelcome(model, suggest);
+  try {
+    model = await fetchModel(apiKey.get());
+    showProblem(null);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (error.code === "model_loading") return setTimeout(meet, LOADING_POLL);
+    return showProblem(error, { settings: () => drawers.panel.open(), retry: meet });
+  }
+  byId("model-name").textContent = model.id;
+  meter.setContextSize(model.contextSize);
+  panel.setThinks(thinks(model));
+  return drawWelcome(model, suggest);
+}
+
+function suggest({ text, tools }) {
+  if (tools) session.configure({ ...session.conversation.settings, tools });
+  composer.suggest(text);
+}
+
+function fresh() {
+  closeArtifact();
+  session.begin();
+  closeOverlays();
+  composer.focus();
+}
+
+function search() {
+  drawers.sidebar.open();
+  byId("search").focus();
+}
+
+function take(text) {
+  try {
+    const conversations = unarchived(text, Date.now());
+    session.adopt(conversations);
+    if (conversations.length) session.open(conversations[0].id);
+    say(`${conversations.length} conversations imported.`);
+    showProblem(null);
+  } catch (error) {
+    if (!(error instanceof ArchiveError)) throw error;
+    showProblem(new Problem("The file was not imported.", error.message), {});
+  }
+}
+
+function nameConversation() {
+  const { title } = session.conversation;
+  byId("title").textContent = title;
+  document.title = `${title} · glm-gguf`;
+}
+
+start();

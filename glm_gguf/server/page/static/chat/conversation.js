@@ -1,0 +1,86 @@
+/** A conversation as a tree of messages: whoever retries or edits adds a branch, and nothing is lost. */
+
+import { identifier } from "./identifier.js";
+
+/**
+ * @typedef {object} Message
+ * @property {string} id
+ * @property {string | null} parent the message above; null for first ones
+ * @property {"user" | "assistant" | "tool"} role
+ * @property {string} content
+ * @property {number} created
+ * @property {string} [callId] of a tool's result
+ * @property {string} [reasoning] and all below: of an answer
+ * @property {number | null} [thoughtSeconds]
+ * @property {import("../wire/reply.js").Call[]} [calls]
+ * @property {string} [finish] OpenAI's reason, or `stopped`, `failed`
+ * @property {{prompt: number, completion: number} | null} [usage]
+ * @property {number | null} [rate] tokens a second
+ *
+ * @typedef {object} Conversation
+ * @property {string} id
+ * @property {string} title
+ * @property {number} created
+ * @property {number} changed
+ * @property {import("./settings.js").Settings} settings
+ * @property {Message[]} messages in the order they were made: a parent stands before its children
+ * @property {string | null} leaf the last message of the branch that is shown
+ */
+
+const TITLE_LENGTH = 60;
+export const UNTITLED = "New chat";
+
+/** @returns {Conversation} without a message */
+export function newConversation(settings, now) {
+  return { id: identifier(), title: UNTITLED, created: now, changed: now, settings, messages: [], leaf: null };
+}
+
+/** Returns the conversation with a message below `parent`, which is then the last one shown. */
+export function withMessage(conversation, parent, fields, now) {
+  const message = { id: identifier(), parent, created: now, ...fields };
+  const first = conversation.title === UNTITLED && message.role === "user";
+  return {
+    ...conversation,
+    title: first ? titleOf(message.content) : conversation.title,
+    messages: [...conversation.messages, message],
+    leaf: message.id,
+    changed: now,
+  };
+}
+
+/** Returns the messages of the branch that is shown, first to last. */
+export function shownMessages(conversation) {
+  return branchTo(conversation, conversation.leaf);
+}
+
+/** Returns the messages from the first one down to `id`. */
+export function branchTo(conversation, id) {
+  const byId = new Map(conversation.messages.map((message) => [message.id, message]));
+  const branch = [];
+  for (let message = byId.get(id); message; message = byId.get(message.parent)) branch.push(message);
+  return branch.reverse();
+}
+
+/** Returns the messages that stand in one place, this one among them, oldest first. */
+export function alternatives(conversation, message) {
+  return conversation.messages.filter((other) => other.parent === message.parent);
+}
+
+/** Returns the conversation that shows the branch through `id`, down to its newest end. */
+export function showing(conversation, id) {
+  const newestBelow = (parent) => conversation.messages.findLast((message) => message.parent === parent)?.id;
+  let leaf = id;
+  for (let below = newestBelow(id); below; below = newestBelow(below)) leaf = below;
+  return { ...conversation, leaf };
+}
+
+/** Says whether any message or the title holds the words, in any case. */
+export function mentions(conversation, words) {
+  const wanted = words.trim().toLowerCase();
+  return [conversation.title, ...conversation.messages.map((message) => message.content)].some((text) => text.toLowerCase().includes(wanted));
+}
+
+function titleOf(content) {
+  const line = content.trim().split("\n", 1)[0].trim();
+  return line.length > TITLE_LENGTH ? `${line.slice(0, TITLE_LENGTH - 1).trimEnd()}…` : line || UNTITLED;
+}

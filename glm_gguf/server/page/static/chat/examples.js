@@ -1,0 +1,21 @@
+/** What can be tried with a model that one does not know yet. */
+
+/** Declarations to begin with: the tiny bundled model was trained with the first. */
+export const EXAMPLE_TOOLS = JSON.stringify([
+  {
+    type: "function",
+    function: {
+      name: "get_weather",
+      description: "Weather of a city",
+      parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
+    },
+  },
+], null, 2);
+
+/** Suggestions on the empty page; `tools` are declared when one is taken. */
+export const SUGGESTIONS = [
+  { title: "Call a tool", hint: "You declare it, and play it", text: "What is the weather in Beijing?", tools: EXAMPLE_TOOLS },
+  { title: "Draw an SVG", hint: "Shown beside the answer", text: "Draw a sailing boat at sunset as an SVG, in one ```svg block." },
+  { title: "Build a small page", hint: "Runs in a frame without network", text: "Write one HTML page with inline CSS and JavaScript: an animated solar system." },
+  { title: "Explain something", hint: "With formulas and code", text: "Explain how a Fourier transform works, with the formula and a short Python example." },
+];

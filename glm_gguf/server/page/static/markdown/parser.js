@@ -1,0 +1,18 @@
+/** Markdown as tokens. HTML in it stays text. */
+
+import MarkdownIt from "../vendor/markdown-it/markdown-it.esm.min.mjs";
+import { addMath } from "./math_syntax.js";
+
+const parser = new MarkdownIt({ html: false, linkify: true, breaks: false, maxNesting: 40 });
+parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false, fuzzyIP: false });
+addMath(parser);
+
+/** Returns markdown-it's tokens. */
+export function parsed(text) {
+  return parser.parse(text, {});
+}
+
+/** Returns the index of the token that opens the last top-level block; 0 where there is none. */
+export function lastBlock(tokens) {
+  return Math.max(0, tokens.findLastIndex((token) => token.level === 0 && token.nesting >= 0));
+}

@@ -1,0 +1,112 @@
+/** The settings: the key to the server, what the model is told first, how it draws its tokens, its tools. */
+
+import { EXAMPLE_TOOLS } from "../chat/examples.js";
+import { apiKey } from "../chat/preferences.js";
+import { BOUNDS, DEFAULTS, complaint } from "../chat/settings.js";
+import { drawers } from "./drawers.js";
+import { byId, element, iconButton } from "./dom.js";
+
+const NUMBERS = {
+  temperature: ["Temperature", "0 always takes the likeliest token."],
+  topP: ["Top p", "Only tokens that together reach this."],
+  maxTokens: ["Most tokens", "Of one answer."],
+  seed: ["Seed", "The same seed, the same draw."],
+  thinkingBudget: ["Thinking budget", "Tokens after which a thought is closed."],
+};
+const FORMATS = { text: "Text", json: "JSON object", schema: "JSON by a schema" };
+
+/** Keeps the form and a session's settings in step. */
+export class Panel {
+  #session;
+  /** @type {Map<string, {field: HTMLInputElement, note: HTMLElement, hint: string}>} */
+  #fields = new Map();
+
+  /** @param {import("../chat/session.js").Session} session @param {() => void} onkey called when the API key has changed */
+  constructor(session, onkey) {
+    this.#session = session;
+    const head = element("div", { class: "panel-head" }, element("h2", {}, "Settings"), iconButton("close", "Close settings", () => drawers.panel.close()));
+    const form = element("form", { class: "settings", autocomplete: "off" }, ...this.#groups(onkey));
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("input", () => this.#take());
+    byId("panel").append(head, form);
+    session.addEventListener("conversation", () => this.#show());
+    this.#show();
+  }
+
+  /** @param {boolean} thinks whether a budget for thoughts means anything */
+  setThinks(thinks) {
+    this.#fields.get("thinkingBudget").field.closest(".field").hidden = !thinks;
+  }
+
+  #groups(onkey) {
+    const number = (name) => this.#labelled(name, NUMBERS[name][0], NUMBERS[name][1], element("input", { class: "input", inputmode: "decimal", placeholder: "model’s own" }));
+    const area = (rows, code) => element("textarea", { class: code ? "input code" : "input", rows, spellcheck: code ? "false" : null });
+    const format = element("select", { class: "input" }, ...Object.entries(FORMATS).map(([value, label]) => element("option", { value }, label)));
+    return [
+      group("Conversation", this.#labelled("system", "System prompt", "What the model is told before all else.", area(4, false))),
+      group("Sampling", pair(number("temperature"), number("topP")), pair(number("maxTokens"), number("seed")), number("thinkingBudget")),
+      group("Form of answers", this.#labelled("format", "Format", "", format), this.#labelled("schema", "JSON schema", "", area(6, true))),
+      group("Tools", this.#labelled("tools", "Declarations", "A JSON list as in OpenAI’s API. When the model calls one, you enter its result.", area(8, true)), this.#exampleButton()),
+      group("Server", keyField(onkey)),
+    ];
+  }
+
+  #labelled(name, label, hint, field) {
+    const note = element("small", { id: `note-${name}` }, hint);
+    field.setAttribute("aria-describedby", note.id);
+    field.name = name;
+    this.#fields.set(name, { field, note, hint });
+    return element("label", { class: "field" }, element("span", {}, label), field, note);
+  }
+
+  #exampleButton() {
+    return element("button", { class: "button", type: "button", onclick: () => this.#session.configure({ ...this.#session.conversation.settings, tools: EXAMPLE_TOOLS }) || this.#show() }, "Insert an example");
+  }
+
+  #take() {
+    const settings = Object.fromEntries(Object.keys(DEFAULTS).map((name) => [name, read(name, this.#fields.get(name).field)]));
+    this.#session.configure(settings);
+    this.#remark(settings);
+  }
+
+  #show() {
+    const { settings } = this.#session.conversation;
+    for (const [name, { field }] of this.#fields) {
+      if (field !== document.activeElement) field.value = Number.isNaN(settings[name]) ? "" : settings[name] ?? "";
+    }
+    this.#remark(settings);
+  }
+
+  #remark(settings) {
+    for (const [name, { field, note, hint }] of this.#fields) {
+      const wrong = complaint(settings, name);
+      field.setAttribute("aria-invalid", String(wrong !== null));
+      note.classList.toggle("wrong", wrong !== null);
+      note.textContent = wrong ?? hint;
+    }
+    this.#fields.get("schema").field.closest(".field").hidden = settings.format !== "schema";
+  }
+}
+
+function read(name, field) {
+  if (!(name in BOUNDS)) return field.value;
+  return field.value.trim() === "" ? null : Number(field.value.trim().replace(",", "."));
+}
+
+function keyField(onkey) {
+  const field = element("input", { class: "input", type: "password", autocomplete: "off", placeholder: "none", value: apiKey.get() });
+  field.addEventListener("input", (event) => event.stopPropagation());
+  field.addEventListener("change", () => {
+    apiKey.set(field.value);
+    onkey();
+  });
+  return element("label", { class: "field" }, element("span", {}, "API key"), field, element("small", {}, "Kept in this browser, sent to this server only."));
+}
+
+function group(legend, ...content) {
+  return element("fieldset", {}, element("legend", {}, legend), ...content);
+}
+
+function pair(...fields) {
+  return element("div", { class: "pair" }, ...fields);
+}

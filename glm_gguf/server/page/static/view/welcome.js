@@ -1,0 +1,33 @@
+/** The page before the first message: which model answers, and what can be tried. */
+
+import { SUGGESTIONS } from "../chat/examples.js";
+import { thinks } from "../wire/api.js";
+import { byId, element } from "./dom.js";
+
+/**
+ * Draws the empty state.
+ * @param {import("../wire/api.js").Model | null} model null until the server has said
+ * @param {(suggestion: object) => void} onsuggestion
+ */
+export function drawWelcome(model, onsuggestion) {
+  const facts = model ? factsOf(model).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))) : [];
+  byId("welcome").replaceChildren(
+    element("h2", { id: "welcome-title" }, "What shall we talk about?"),
+    element("p", {}, model ? introduction(model) : "The server is loading its model…"),
+    element("dl", {}, ...facts),
+    element("ul", { class: "suggestions" }, ...SUGGESTIONS.map((suggestion) => element("li", {}, card(suggestion, onsuggestion)))),
+  );
+}
+
+function card(suggestion, onsuggestion) {
+  return element("button", { class: "suggestion", type: "button", onclick: () => onsuggestion(suggestion) }, element("strong", {}, suggestion.title), element("span", {}, suggestion.hint));
+}
+
+function introduction(model) {
+  const common = "The model runs on this server; what you write goes nowhere else.";
+  return thinks(model) ? `It thinks before it answers. ${common}` : common;
+}
+
+function factsOf({ id, contextSize }) {
+  return [["Model", id], ["Context", contextSize && `${contextSize.toLocaleString("en")} tokens`]].filter(([, value]) => value);
+}

@@ -1,0 +1,59 @@
+/** The server's routes that the page uses, all on its own origin. */
+
+import { Problem, brokenOff, refusal, streamed, unreachable } from "./problem.js";
+import { jsonEvents } from "./sse.js";
+
+/**
+ * @typedef {{id: string, contextSize: number | null, variant: string | null}} Model what is not told is null
+ *
+ * @returns {Promise<Model>} the model that the server runs
+ */
+export async function fetchModel(key) {
+  const body = await (await asked("v1/models", { headers: headers(key) })).json();
+  const model = body.data?.[0];
+  if (typeof model?.id !== "string") throw new Problem("The server offers no model.", "Its log says why.", "retry");
+  return { id: model.id, contextSize: model.context_length ?? null, variant: model.variant ?? null };
+}
+
+/**
+ * Yields the chunks of one streamed answer; throws Problem, or AbortError where `signal` stopped it.
+ * @param {object} body of /v1/chat/completions
+ * @param {string} key
+ * @param {AbortSignal} signal
+ */
+export async function* answerChunks(body, key, signal) {
+  const post = { method: "POST", headers: headers(key), body: JSON.stringify(body), signal };
+  const response = await asked("v1/chat/completions", post);
+  let finished = false;
+  try {
+    for await (const chunk of jsonEvents(response.body)) {
+      if (chunk.error) throw streamed(chunk.error);
+      finished ||= chunk.choices?.some((choice) => choice.finish_reason) ?? false;
+      yield chunk;
+    }
+  } catch (error) {
+    throw error instanceof Problem || error.name === "AbortError" ? error : brokenOff();
+  }
+  if (!finished) throw brokenOff();
+}
+
+/** Whether a model opens its answers with a thought; as far as one knows, it does. */
+export function thinks(model) {
+  return !["chat", "base"].includes(model.variant);
+}
+
+async function asked(path, options) {
+  let response;
+  try {
+    response = await fetch(path, { ...options, credentials: "omit", cache: "no-store", redirect: "error" });
+  } catch (error) {
+    throw error.name === "AbortError" ? error : unreachable();
+  }
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+function headers(key) {
+  const common = { "Content-Type": "application/json" };
+  return key ? { ...common, Authorization: `Bearer ${key}` } : common;
+}

@@ -1,0 +1,70 @@
+/** What can go wrong between the page and the server, in words that say what to do. */
+
+/** An error to show: `message` says what happened, `advice` what to do; `action` names a button. */
+export class Problem extends Error {
+  /**
+   * @param {string} message
+   * @param {string} advice
+   * @param {"settings" | "retry" | null} action
+   * @param {string | null} code the server's, where it gave one
+   */
+  constructor(message, advice, action = null, code = null) {
+    super(message);
+    this.advice = advice;
+    this.action = action;
+    this.code = code;
+  }
+}
+
+/** Nobody answered at all. */
+export function unreachable() {
+  return new Problem("The server does not answer.", "See whether glm-gguf serve still runs, then try again.", "retry");
+}
+
+/** The stream ended before the answer did. */
+export function brokenOff() {
+  return new Problem("The connection broke off.", "What came so far is kept. See whether the server still runs, then retry.", "retry");
+}
+
+/** Reads the refusal that a response is: OpenAI's error body, with Retry-After where the server is busy. */
+export async function refusal(response) {
+  const error = await errorBody(response);
+  return described(response.status, error, response.headers.get("Retry-After"));
+}
+
+/** An error that came inside a stream, as `{"error": {...}}`. */
+export function streamed(error) {
+  return described(error.type === "server_error" ? 500 : 400, error, null);
+}
+
+async function errorBody(response) {
+  try {
+    const body = await response.json();
+    return typeof body.error === "string" ? { message: body.error } : body.error ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function described(status, error, retryAfter) {
+  const said = String(error.message ?? "");
+  if (status === 401) {
+    return new Problem("The server wants an API key.", "Enter the key it was started with in the settings.", "settings");
+  }
+  if (status === 429) {
+    const when = /^\d+$/.test(retryAfter ?? "") ? `in ${retryAfter} s` : "in a moment";
+    return new Problem("The server is busy.", `Too many answers are being written. Try again ${when}.`, "retry");
+  }
+  if (status === 503) return new Problem("The model is not ready.", said || "Try again in a moment.", "retry", error.code);
+  if (isOverflow(status, error)) {
+    const advice = "Edit an earlier message, ask for fewer tokens, or begin a new chat.";
+    return new Problem("The conversation no longer fits the model’s context.", advice);
+  }
+  if (status >= 500) return new Problem("The server failed.", said || "Its log says why.", "retry");
+  const where = error.param ? ` (${error.param})` : "";
+  return new Problem("The server refused the request.", `${said || `Status ${status}.`}${where}`);
+}
+
+function isOverflow(status, error) {
+  return (status === 400 || status === 413) && error.code === "context_length_exceeded";
+}

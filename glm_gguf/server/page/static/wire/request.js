@@ -1,0 +1,51 @@
+/** A conversation and its settings as the body of /v1/chat/completions. */
+
+const NUMBERS = [
+  ["temperature", "temperature"],
+  ["top_p", "topP"],
+  ["max_completion_tokens", "maxTokens"],
+  ["thinking_budget", "thinkingBudget"],
+  ["seed", "seed"],
+];
+
+/**
+ * Returns the body that asks for the next message; what the settings leave open is left to the model's file.
+ * @param {string} model
+ * @param {import("../chat/conversation.js").Message[]} messages from the first one down to the last
+ * @param {import("../chat/settings.js").Settings} settings
+ */
+export function requestBody(model, messages, settings) {
+  const body = { model, messages: wireMessages(messages, settings.system), stream: true, stream_options: { include_usage: true } };
+  for (const [field, name] of NUMBERS) {
+    if (settings[name] !== null) body[field] = settings[name];
+  }
+  const tools = JSON.parse(settings.tools || "[]");
+  if (tools.length) body.tools = tools;
+  const format = responseFormat(settings);
+  if (format) body.response_format = format;
+  return body;
+}
+
+function wireMessages(messages, system) {
+  const said = messages.map(wireMessage);
+  return system.trim() ? [{ role: "system", content: system }, ...said] : said;
+}
+
+/** Thoughts are not sent back: the model's own template drops them. */
+function wireMessage(message) {
+  if (message.role === "tool") return { role: "tool", tool_call_id: message.callId, content: message.content };
+  if (message.role === "user" || !message.calls.length) return { role: message.role, content: message.content };
+  return { role: "assistant", content: message.content, tool_calls: message.calls.map(wireCall) };
+}
+
+function wireCall(call) {
+  return { id: call.id, type: "function", function: { name: call.name, arguments: call.arguments } };
+}
+
+function responseFormat(settings) {
+  if (settings.format === "json") return { type: "json_object" };
+  if (settings.format === "schema") {
+    return { type: "json_schema", json_schema: { name: "answer", schema: JSON.parse(settings.schema), strict: false } };
+  }
+  return null;
+}

@@ -1,0 +1,123 @@
+"""A Chromium, and visits to the page in it: no visit may ask anybody but the server, or put an error on the console."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from server.page.listening import listening
+from server.page.wire import Wire
+
+from glm_gguf import GLM, EngineOptions
+from glm_gguf.server.app import create_app
+from glm_gguf.server.settings import ServerSettings
+
+OPTIONS = EngineOptions(threads=1, n_ctx=4096)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The machine's Chromium."""
+    path = next((found for name in NAMES if (found := shutil.which(name))), None)
+    if path is None:
+        say_no = pytest.fail if os.environ.get("CI") else pytest.skip
+        say_no("no Chromium is installed (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path)
+        yield chromium
+        chromium.close()
+
+
+@dataclass
+class Visit:
+    """One browser profile at the page, and what it did that it should not."""
+
+    context: BrowserContext
+    address: str
+    tolerated: list[str] = field(default_factory=list)
+    """Patterns of console errors that a test provokes."""
+    asked: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def page(self) -> Page:
+        """Open the page, up to where it can be written to."""
+        page = self.context.new_page()
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.goto(f"{self.address}/")
+        page.locator("#welcome h2").wait_for(state="attached")
+        return page
+
+    def watch(self) -> None:
+        self.context.on("request", lambda request: self.asked.append(request.url))
+
+    def require_clean(self) -> None:
+        own = (f"{self.address}/", "blob:", "data:")
+        assert [url for url in self.asked if not url.startswith(own)] == []
+        assert [error for error in self.errors if not any(re.search(known, error) for known in self.tolerated)] == []
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+
+@pytest.fixture
+def visit_to(browser: Browser) -> Iterator[Callable[..., Visit]]:
+    """Visits to servers, each with a profile of its own; checked when the test is over."""
+    visits: list[Visit] = []
+
+    def made(address: str, **options: Any) -> Visit:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        context.set_default_timeout(15_000)
+        visits.append(Visit(context, address))
+        visits[-1].watch()
+        return visits[-1]
+
+    yield made
+    for visit in visits:
+        visit.context.close()
+    for visit in visits:
+        visit.require_clean()
+
+
+@pytest.fixture
+def wire() -> Wire:
+    """A server's end of the wire, to be scripted."""
+    return Wire()
+
+
+@pytest.fixture
+def visit(wire: Wire, visit_to: Callable[..., Visit]) -> Iterator[Visit]:
+    """A visit to the scripted wire."""
+    with listening(wire.app) as address:
+        yield visit_to(address)
+
+
+@pytest.fixture
+def page(visit: Visit) -> Page:
+    """The page, talking to the scripted wire."""
+    return visit.page()
+
+
+@pytest.fixture(scope="session")
+def live(tiny_gguf: Callable[[str], Path]) -> Iterator[str]:
+    """The address of the real server with the bundled model."""
+    app = create_app(ServerSettings("tiny"), lambda: GLM(tiny_gguf("Q8_0"), options=OPTIONS))
+    with listening(app) as address:
+        yield address
+
+
+@pytest.fixture
+def locked(tiny_gguf: Callable[[str], Path]) -> Iterator[str]:
+    """The same behind an API key."""
+    app = create_app(ServerSettings("tiny", api_keys=("sesame",)), lambda: GLM(tiny_gguf("Q8_0"), options=OPTIONS))
+    with listening(app) as address:
+        yield address

@@ -1,0 +1,123 @@
+"""The other end of the wire, played from a script: what a test wrote down goes out as server-sent events.
+
+It stands in for models that think, misbehave or break off as the bundled one never would; the page cannot tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from glm_gguf.server.page.routes import page_router
+
+MODEL = {"id": "scripted", "object": "model", "created": 0, "owned_by": "test", "context_length": 1000, "variant": "Z1"}
+END = None
+BREAK = "break off"
+SECONDS = 20
+"""How long either side waits for the other before the test has failed."""
+
+
+class Answer:
+    """One answer that a test writes piece by piece."""
+
+    def __init__(self) -> None:
+        self.pieces: queue.Queue[str | None] = queue.Queue()
+        self.ended: queue.Queue[str] = queue.Queue()
+        """How the server's side of it ended: `sent` or `left`."""
+
+    def say(self, **delta: Any) -> Answer:
+        """Send a delta: content, reasoning_content or tool_calls."""
+        return self.send({"choices": [{"index": 0, "delta": delta, "finish_reason": None}], "usage": None})
+
+    def call(self, index: int, name: str, arguments: str) -> Answer:
+        """Send a call as the server does: its name first, then its arguments."""
+        self.say(tool_calls=[{"index": index, "id": f"call_{index}", "type": "function", "function": {"name": name}}])
+        return self.say(tool_calls=[{"index": index, "function": {"arguments": arguments}}])
+
+    def finish(self, reason: str = "stop", prompt: int = 100, completion: int = 50) -> Answer:
+        """Send the end, and what was counted."""
+        self.send({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}], "usage": None})
+        self.send({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": completion}})
+        self.pieces.put("data: [DONE]\n\n")
+        self.pieces.put(END)
+        return self
+
+    def send(self, chunk: dict[str, Any]) -> Answer:
+        """Send a chunk as it is, behind a comment such as keep streams alive."""
+        self.pieces.put(f": keep-alive\n\ndata: {json.dumps(chunk)}\n\n")
+        return self
+
+    def break_off(self) -> None:
+        """Close the connection in the middle."""
+        self.pieces.put(BREAK)
+
+
+class Wire:
+    """A server whose answers are written by a test, and which keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.headers: list[dict[str, str]] = []
+        self.model_refusal: Response | None = None
+        """What /v1/models says in place of the model."""
+        self._answers: queue.Queue[Answer | Response] = queue.Queue()
+        self.app = FastAPI()
+        self.app.include_router(page_router())
+        self.app.add_api_route("/v1/models", self._models)
+        self.app.add_api_route("/v1/chat/completions", self._completions, methods=["POST"])
+
+    def answer(self) -> Answer:
+        """Begin the answer to a request that is still to come."""
+        answer = Answer()
+        self._answers.put(answer)
+        return answer
+
+    def refuse(self, status: int, message: str, code: str | None = None, **headers: str) -> None:
+        """Refuse the next request."""
+        self._answers.put(refusal(status, message, code, **headers))
+
+    def request(self) -> dict[str, Any]:
+        """The body of the oldest request that has not been looked at."""
+        return self.asked.get(timeout=SECONDS)
+
+    async def _models(self, request: Request) -> Response:
+        self.headers.append(dict(request.headers))
+        return self.model_refusal or JSONResponse({"object": "list", "data": [MODEL]})
+
+    async def _completions(self, request: Request) -> Response:
+        self.headers.append(dict(request.headers))
+        self.asked.put(await request.json())
+        answer = await asyncio.to_thread(self._answers.get, timeout=SECONDS)
+        return (
+            answer
+            if isinstance(answer, Response)
+            else StreamingResponse(_sent(answer, request), media_type="text/event-stream")
+        )
+
+
+def refusal(status: int, message: str, code: str | None = None, **headers: str) -> Response:
+    """An error as the server writes it."""
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    return JSONResponse({"error": error}, status, headers)
+
+
+async def _sent(answer: Answer, request: Request) -> AsyncIterator[str]:
+    """Send pieces as they are written, until the end or until the client is gone."""
+    while not await request.is_disconnected():
+        try:
+            piece = await asyncio.to_thread(answer.pieces.get, timeout=0.05)
+        except queue.Empty:
+            continue
+        if piece is END:
+            answer.ended.put("sent")
+            return
+        if piece == BREAK:
+            raise ConnectionResetError("as the test wanted it")
+        yield piece
+    answer.ended.put("left")
