@@ -52,8 +52,10 @@ def _openai_body(problem: Problem) -> dict[str, Any]:
 
 def _anthropic_body(problem: Problem) -> dict[str, Any]:
     default = "api_error" if problem.status >= 500 else "invalid_request_error"
-    kind = _ANTHROPIC_TYPES.get(problem.status, default)
-    return {"type": "error", "error": {"type": kind, "message": problem.message}}
+    fields: dict[str, Any] = {"type": _ANTHROPIC_TYPES.get(problem.status, default), "message": problem.message}
+    if problem.code in _ANTHROPIC_CODES:
+        fields["details"] = {"error_code": problem.code}
+    return {"type": "error", "error": fields}
 
 
 _ANTHROPIC_TYPES: Final[Mapping[int, str]] = MappingProxyType(
@@ -67,6 +69,9 @@ _ANTHROPIC_TYPES: Final[Mapping[int, str]] = MappingProxyType(
         503: "overloaded_error",
     }
 )
+
+_ANTHROPIC_CODES: Final = frozenset({"thread_unsupported_request"})
+"""Our codes that are Anthropic's too."""
 
 OPENAI: Final = ErrorForm(_openai_body)
 RESPONSES: Final = ErrorForm(

@@ -11,6 +11,7 @@ from glm_gguf.chat.messages import template_messages
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
 from glm_gguf.server.asked import Asked
+from glm_gguf.server.errors import Refused
 from glm_gguf.server.responses.request import ResponseRequest
 from glm_gguf.server.responses.response import response_frame
 
@@ -153,9 +154,6 @@ REFUSED = {
         "no",
     ),
     "a result without a call": ({"input": [output("a", "1")]}, "input[0]", "'a'"),
-    "an earlier response": ({"previous_response_id": "resp_0"}, "previous_response_id", "nothing is stored"),
-    "a conversation": ({"conversation": {"id": "conv_1"}}, "conversation", "nothing is stored"),
-    "a stored prompt": ({"prompt": {"id": "pmpt_1"}}, "prompt", "nothing is stored"),
     "the background": ({"background": True}, "background", "background"),
     "a built-in tool": ({"tools": [{"type": "web_search"}]}, "tools[0].type", "'web_search'"),
     "a custom tool": ({"tools": [{"type": "custom", "name": "x"}]}, "tools[0].type", "'custom'"),
@@ -176,6 +174,14 @@ def test_what_cannot_be_is_refused_by_name(fields: dict[str, Any], where: str, w
         asked(**fields)
     assert caught.value.where == where
     assert what in caught.value.what
+
+
+@pytest.mark.parametrize("field", ["previous_response_id", "conversation", "prompt"])
+def test_what_would_be_stored_is_refused(field: str) -> None:
+    with pytest.raises(Refused) as caught:
+        asked(**{field: "id_1"})
+    assert caught.value.problem.param == field
+    assert "nothing is stored" in caught.value.problem.message
 
 
 MALFORMED = {

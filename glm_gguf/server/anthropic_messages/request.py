@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -14,18 +14,19 @@ from glm_gguf.server.anthropic_messages.blocks import Block, TextBlock
 from glm_gguf.server.anthropic_messages.events import Thoughts
 from glm_gguf.server.anthropic_messages.history import message_turns
 from glm_gguf.server.asked import Asked
+from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.turns import Turn, checked_messages
 from glm_gguf.server.wire import Count, WireRequest
 
 
-class Message(WireRequest):
+class MessageTurn(WireRequest):
     """One message of the conversation."""
 
     role: Literal["user", "assistant", "system"]
     content: str | list[Block]
 
 
-class Tool(WireRequest):
+class MessageTool(WireRequest):
     """A function the model may call; Anthropic's own tools are not here."""
 
     type: str | None = None
@@ -35,7 +36,7 @@ class Tool(WireRequest):
     strict: bool | None = None
 
 
-class ToolChoice(WireRequest):
+class MessageToolChoice(WireRequest):
     """Whether functions may, must or must not be called."""
 
     type: Literal["auto", "any", "tool", "none"]
@@ -51,32 +52,43 @@ class Thinking(WireRequest):
     display: Literal["summarized", "omitted"] | None = None
 
 
-class OutputFormat(WireRequest):
+_NO_THREADS: Final = Problem(
+    400,
+    "thread: nothing is stored here; give the whole conversation as `messages`.",
+    param="thread",
+    code="thread_unsupported_request",  # on which Anthropic's client goes on without a thread
+)
+
+
+class MessageFormat(WireRequest):
     """The form of the answer's text."""
 
     type: Literal["json_schema"]
     schema_: Annotated[dict[str, Any], Field(alias="schema")]
 
 
-class OutputConfig(WireRequest):
+class MessageOutput(WireRequest):
     """What is asked of the output."""
 
-    format: OutputFormat | None = None
+    format: MessageFormat | None = None
 
 
 class CountRequest(WireRequest):
     """A conversation whose tokens are to be counted."""
 
     model: str
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[MessageTurn], Field(min_length=1)]
     system: str | list[TextBlock] | None = None
-    tools: list[Tool] | None = None
-    tool_choice: ToolChoice | None = None
+    tools: list[MessageTool] | None = None
+    tool_choice: MessageToolChoice | None = None
     thinking: Thinking | None = None
-    output_config: OutputConfig | None = None
+    output_config: MessageOutput | None = None
+    thread: Any = None
 
     def asked(self) -> Asked:
         """Say it in the model's own values; RequestError names what makes no sense."""
+        if self.thread is not None:
+            raise Refused(_NO_THREADS)
         return Asked(_messages(self), _tools(self.tools or ()), self._sampling(), _options(self))
 
     def _sampling(self) -> SamplingParams:
@@ -137,7 +149,7 @@ def _system(system: str | list[TextBlock] | None) -> str | list[dict[str, str]]:
     return system or ""
 
 
-def _tools(tools: Sequence[Tool]) -> list[dict[str, Any]]:
+def _tools(tools: Sequence[MessageTool]) -> list[dict[str, Any]]:
     """Return the declarations in OpenAI's form."""
     declared = []
     for index, tool in enumerate(tools):
@@ -166,7 +178,7 @@ def _options(request: CountRequest) -> AnswerOptions:
     return options
 
 
-def _choice(choice: ToolChoice) -> str | dict[str, Any]:
+def _choice(choice: MessageToolChoice) -> str | dict[str, Any]:
     if choice.type != "tool":
         return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
     if not choice.name:

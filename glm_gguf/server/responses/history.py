@@ -12,15 +12,15 @@ from typing import Any
 
 from glm_gguf.errors import RequestError
 from glm_gguf.server.responses.input_items import (
-    CallItem,
-    CallOutputItem,
+    InputCall,
+    InputCallOutput,
+    InputMessage,
+    InputReasoning,
+    InputText,
     Item,
-    MessageItem,
     OtherItem,
     OtherPart,
     Part,
-    ReasoningItem,
-    TextPart,
 )
 from glm_gguf.server.turns import READS_TEXT, Turn
 
@@ -30,7 +30,7 @@ Placed = tuple[str, Item]
 
 def item_turns(items: Sequence[Item]) -> list[Turn]:
     """Return the messages that items become; RequestError for an item that means nothing here."""
-    placed = [(f"input[{index}]", item) for index, item in enumerate(items) if not isinstance(item, ReasoningItem)]
+    placed = [(f"input[{index}]", item) for index, item in enumerate(items) if not isinstance(item, InputReasoning)]
     turns: list[Turn] = []
     for said, grouped in groupby(placed, key=lambda one: _is_said(one[1])):
         group = list(grouped)
@@ -40,13 +40,13 @@ def item_turns(items: Sequence[Item]) -> list[Turn]:
 
 def _is_said(item: Item) -> bool:
     """Tell whether the model said it."""
-    return isinstance(item, CallItem) or (isinstance(item, MessageItem) and item.role == "assistant")
+    return isinstance(item, InputCall) or (isinstance(item, InputMessage) and item.role == "assistant")
 
 
 def _answer(group: Sequence[Placed]) -> Iterator[Turn]:
     """Return what the model said: messages, and where it called, one message with all of it."""
-    calls = [(where, item) for where, item in group if isinstance(item, CallItem)]
-    texts = [(where, _parts(item.content, where)) for where, item in group if isinstance(item, MessageItem)]
+    calls = [(where, item) for where, item in group if isinstance(item, InputCall)]
+    texts = [(where, _parts(item.content, where)) for where, item in group if isinstance(item, InputMessage)]
     if not calls:
         yield from (Turn({"role": "assistant", "content": parts}, where) for where, parts in texts)
         return
@@ -58,9 +58,9 @@ def _answer(group: Sequence[Placed]) -> Iterator[Turn]:
 def _turn(where: str, item: Item) -> Turn:
     """Return the message of one item that others said."""
     match item:
-        case MessageItem(role=role, content=content):
+        case InputMessage(role=role, content=content):
             return Turn({"role": role, "content": _parts(content, where)}, where)
-        case CallOutputItem(call_id=call_id, output=output):
+        case InputCallOutput(call_id=call_id, output=output):
             content_parts = _parts(output, where, "output")
             return Turn({"role": "tool", "tool_call_id": call_id, "content": content_parts}, where)
         case OtherItem(type="item_reference" | None):
@@ -69,7 +69,7 @@ def _turn(where: str, item: Item) -> Turn:
     raise RequestError(f"cannot read an item of type {item.type!r}", where=f"{where}.type", fix=READS_TEXT)
 
 
-def _call(call: CallItem) -> dict[str, Any]:
+def _call(call: InputCall) -> dict[str, Any]:
     return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
@@ -85,6 +85,6 @@ def _parts(content: str | Sequence[Part], where: str, field: str = "content") ->
 
 
 def _text(part: Part) -> str:
-    if isinstance(part, TextPart):
+    if isinstance(part, InputText):
         return part.text
     return "" if isinstance(part, OtherPart) else part.refusal

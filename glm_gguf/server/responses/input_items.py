@@ -11,14 +11,14 @@ from glm_gguf.server.wire import WireRequest
 ITEMS = ("message", "function_call", "function_call_output", "reasoning")
 
 
-class TextPart(WireRequest):
+class InputText(WireRequest):
     """Text, of whoever speaks."""
 
     type: Literal["input_text", "output_text", "text"] = "input_text"
     text: str
 
 
-class RefusalPart(WireRequest):
+class InputRefusal(WireRequest):
     """What a model said in place of an answer."""
 
     type: Literal["refusal"]
@@ -39,12 +39,12 @@ def _part_kind(part: Any) -> str:
 
 
 Part = Annotated[
-    Annotated[TextPart, Tag("text")] | Annotated[RefusalPart, Tag("refusal")] | Annotated[OtherPart, Tag("other")],
+    Annotated[InputText, Tag("text")] | Annotated[InputRefusal, Tag("refusal")] | Annotated[OtherPart, Tag("other")],
     Discriminator(_part_kind),
 ]
 
 
-class MessageItem(WireRequest):
+class InputMessage(WireRequest):
     """A message; `type` may be left out."""
 
     type: Literal["message"] = "message"
@@ -52,7 +52,7 @@ class MessageItem(WireRequest):
     content: str | list[Part]
 
 
-class CallItem(WireRequest):
+class InputCall(WireRequest):
     """A call that the model made."""
 
     type: Literal["function_call"]
@@ -61,7 +61,7 @@ class CallItem(WireRequest):
     arguments: str
 
 
-class CallOutputItem(WireRequest):
+class InputCallOutput(WireRequest):
     """What a call returned."""
 
     type: Literal["function_call_output"]
@@ -69,7 +69,7 @@ class CallOutputItem(WireRequest):
     output: str | list[Part]
 
 
-class ReasoningItem(WireRequest):
+class InputReasoning(WireRequest):
     """A thought of an earlier answer, which the models are not shown."""
 
     type: Literal["reasoning"]
@@ -91,10 +91,10 @@ def _item_kind(item: Any) -> str:
 
 
 Item = Annotated[
-    Annotated[MessageItem, Tag("message")]
-    | Annotated[CallItem, Tag("function_call")]
-    | Annotated[CallOutputItem, Tag("function_call_output")]
-    | Annotated[ReasoningItem, Tag("reasoning")]
+    Annotated[InputMessage, Tag("message")]
+    | Annotated[InputCall, Tag("function_call")]
+    | Annotated[InputCallOutput, Tag("function_call_output")]
+    | Annotated[InputReasoning, Tag("reasoning")]
     | Annotated[OtherItem, Tag("other")],
     Discriminator(_item_kind),
 ]

@@ -10,15 +10,16 @@ from glm_gguf.engine.answer_options import AnswerOptions
 from glm_gguf.engine.sampling import MOST_ALTERNATIVES, SamplingParams
 from glm_gguf.errors import RequestError
 from glm_gguf.server.asked import Asked
+from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.responses.history import item_turns
-from glm_gguf.server.responses.input_items import Item, MessageItem
+from glm_gguf.server.responses.input_items import InputMessage, Item
 from glm_gguf.server.turns import Turn, checked_messages
 from glm_gguf.server.wire import Count, WireRequest
 
 LOGPROBS = "message.output_text.logprobs"
 
 
-class Tool(WireRequest):
+class ResponseTool(WireRequest):
     """A function the model may call; OpenAI's own tools are not here."""
 
     type: str
@@ -35,7 +36,7 @@ class AllowedTool(WireRequest):
     name: str | None = None
 
 
-class ToolChoice(WireRequest):
+class ResponseToolChoice(WireRequest):
     """One function by name, or some: {"type": "function", "name"}, {"type": "allowed_tools", "mode", "tools"}."""
 
     type: str
@@ -44,7 +45,7 @@ class ToolChoice(WireRequest):
     tools: list[AllowedTool] | None = None
 
 
-class TextFormat(WireRequest):
+class ResponseTextFormat(WireRequest):
     """The form of the answer's text: text, json_object or json_schema; also regex, lark and choice."""
 
     type: str = "text"
@@ -57,14 +58,14 @@ class TextFormat(WireRequest):
     choices: list[str] | None = None
 
 
-class Text(WireRequest):
+class ResponseText(WireRequest):
     """What is asked of the answer's text."""
 
-    format: TextFormat | None = None
+    format: ResponseTextFormat | None = None
     verbosity: str | None = None
 
 
-class Reasoning(WireRequest):
+class ResponseReasoning(WireRequest):
     """What is asked of the thought: effort "none" leaves it out, and with `summary` it comes as its own summary."""
 
     effort: str | None = None
@@ -77,11 +78,11 @@ class ResponseRequest(WireRequest):
     model: str | None = None
     input: str | Annotated[list[Item], Field(min_length=1)]
     instructions: str | None = None
-    tools: list[Tool] | None = None
-    tool_choice: Literal["auto", "required", "none"] | ToolChoice | None = None
+    tools: list[ResponseTool] | None = None
+    tool_choice: Literal["auto", "required", "none"] | ResponseToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    text: Text | None = None
-    reasoning: Reasoning | None = None
+    text: ResponseText | None = None
+    reasoning: ResponseReasoning | None = None
     max_output_tokens: Count | None = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -124,16 +125,21 @@ class ResponseRequest(WireRequest):
 
 def _require_stateless(request: ResponseRequest) -> None:
     """Refuse what would need a memory of earlier responses, or of OpenAI's."""
-    for name in ("previous_response_id", "conversation", "prompt"):
+    for name, code in (
+        ("previous_response_id", "previous_response_not_found"),
+        ("conversation", None),
+        ("prompt", None),
+    ):
         if getattr(request, name) is not None:
-            raise RequestError("nothing is stored here", where=name, fix="give the whole conversation as `input`")
+            what = f"{name}: nothing is stored here; give the whole conversation as `input`."
+            raise Refused(Problem(400, what, param=name, code=code))
     if request.background:
         raise RequestError("responses are not written in the background", where="background", fix="leave it out")
 
 
 def _messages(request: ResponseRequest) -> list[dict[str, Any]]:
     """Return the conversation in OpenAI's older form."""
-    items = [MessageItem(role="user", content=request.input)] if isinstance(request.input, str) else request.input
+    items = [InputMessage(role="user", content=request.input)] if isinstance(request.input, str) else request.input
     turns = item_turns(items)
     if request.instructions:
         turns.insert(0, Turn({"role": "system", "content": request.instructions}, "instructions"))
@@ -144,7 +150,7 @@ def _tools(request: ResponseRequest) -> list[dict[str, Any]]:
     """Return the declarations in the older form; of those that may be called, where only some may."""
     declared = [_declaration(tool, f"tools[{index}]") for index, tool in enumerate(request.tools or ())]
     choice = request.tool_choice
-    if not isinstance(choice, ToolChoice) or choice.type != "allowed_tools":
+    if not isinstance(choice, ResponseToolChoice) or choice.type != "allowed_tools":
         return declared
     allowed = {tool.name for tool in choice.tools or ()}
     for name in allowed - {tool["function"]["name"] for tool in declared}:
@@ -152,7 +158,7 @@ def _tools(request: ResponseRequest) -> list[dict[str, Any]]:
     return [tool for tool in declared if tool["function"]["name"] in allowed]
 
 
-def _declaration(tool: Tool, where: str) -> dict[str, Any]:
+def _declaration(tool: ResponseTool, where: str) -> dict[str, Any]:
     if tool.type != "function":
         raise RequestError(
             f"tools of type {tool.type!r} are not here",
@@ -179,7 +185,7 @@ def _options(request: ResponseRequest) -> AnswerOptions:
     return options
 
 
-def _choice(choice: str | ToolChoice) -> str | dict[str, Any]:
+def _choice(choice: str | ResponseToolChoice) -> str | dict[str, Any]:
     if isinstance(choice, str):
         return choice
     if choice.type == "allowed_tools":
@@ -189,7 +195,7 @@ def _choice(choice: str | ToolChoice) -> str | dict[str, Any]:
     return {"type": "function", "function": {"name": choice.name}}
 
 
-def _format(form: TextFormat) -> dict[str, Any]:
+def _format(form: ResponseTextFormat) -> dict[str, Any]:
     """Return a format in the older form, where a schema stands one level deeper."""
     given = form.model_dump(by_alias=True, exclude_none=True)
     if form.type != "json_schema":

@@ -29,7 +29,7 @@ class OutputMessage(WireResponse):
     content: list[OutputText]
 
 
-class FunctionCall(WireResponse):
+class OutputCall(WireResponse):
     """A call; an incomplete one was cut off, and its arguments are no JSON."""
 
     id: str
@@ -88,7 +88,7 @@ class WholeResponse(WireResponse):
     created_at: int
     status: Status
     model: str
-    output: list[OutputMessage | FunctionCall | ReasoningOutput]
+    output: list[OutputMessage | OutputCall | ReasoningOutput]
     usage: ResponseUsage | None
     error: dict[str, Any] | None
     incomplete_details: IncompleteDetails | None
