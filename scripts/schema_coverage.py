@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.schema_sides import SIDES, vocabulary_file
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 """Seconds a file may take before its process is ended."""
 
 

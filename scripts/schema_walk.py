@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any, Protocol
 
 sys.setrecursionlimit(50_000)
@@ -12,9 +13,6 @@ sys.setrecursionlimit(50_000)
 
 class Walker(Protocol):
     """A grammar on its way through a text."""
-
-    patience: int
-    """Pieces of text it is offered for one value at most."""
 
     def take(self, text: str) -> bool:
         """Go on by a text; False, and no step, where it is not allowed."""
@@ -30,27 +28,32 @@ class Walker(Protocol):
 
 
 class Search:
-    """The search for one value; `ranks` is the order in which keys are tried first."""
+    """The search for one value; `ranks` is the order in which keys are tried first, `patience` the most texts offered.
 
-    def __init__(self, walker: Walker, ranks: dict[str, int]) -> None:
+    Grammars have an order: a key that could come before another and cannot behind it must come first. So keys need not
+    be tried in all their orders.
+    """
+
+    def __init__(self, walker: Walker, ranks: dict[str, int], patience: int) -> None:
         self._walker = walker
         self._ranks = ranks
+        self._patience = patience
         self._steps = 0
 
     def takes(self, value: Any) -> bool:
         """Tell whether the value is taken in some order."""
         return self._value(value, self._walker.complete)
 
-    def _offer(self, text: str, then: Callable[[], bool]) -> bool:
-        """Take a text and go on; undone where that leads nowhere."""
+    def _offer(self, text: str, then: Callable[[], bool], *, undo: bool = False) -> bool:
+        """Take a text and go on; undone where that leads nowhere, or where it is only a question."""
         self._steps += 1
-        if self._steps > self._walker.patience:
+        if self._steps > self._patience:
             return False
         mark = self._walker.mark()
-        if self._walker.take(text) and then():
-            return True
-        self._walker.back(mark)
-        return False
+        taken = self._walker.take(text) and then()
+        if undo or not taken:
+            self._walker.back(mark)
+        return taken
 
     def _value(self, value: Any, then: Callable[[], bool]) -> bool:
         if isinstance(value, dict) and value:
@@ -63,15 +66,23 @@ class Search:
     def _pairs(self, value: dict[str, Any], keys: list[str], separator: str, then: Callable[[], bool]) -> bool:
         if not keys:
             return self._offer("}", then)
-        for index, key in enumerate(keys):
-            rest = keys[:index] + keys[index + 1 :]
+        possible = [key for key in keys if self._offer(f"{separator}{written(key)}: ", _once, undo=True)]
+        for key in possible:
+            rest = [other for other in keys if other != key]
 
             def follow(key: str = key, rest: list[str] = rest) -> bool:
-                return self._value(value[key], lambda: self._pairs(value, rest, ", ", then))
+                return self._value(value[key], lambda: self._rest(value, rest, possible, then))
 
             if self._offer(f"{separator}{written(key)}: ", follow):
                 return True
         return False
+
+    def _rest(self, value: dict[str, Any], keys: list[str], possible: list[str], then: Callable[[], bool]) -> bool:
+        """Go on with the other keys, unless one that was possible before has been passed by: its turn came first."""
+        passed_by = (
+            key for key in keys if key in possible and not self._offer(f", {written(key)}: ", _once, undo=True)
+        )
+        return next(passed_by, None) is None and self._pairs(value, keys, ", ", then)
 
     def _items(self, value: list[Any], index: int, then: Callable[[], bool]) -> bool:
         if index == len(value):
@@ -83,10 +94,16 @@ class Search:
         return self._offer(", ", follow) if index else follow()
 
 
+def _once() -> bool:
+    return True
+
+
 def scalar(value: Any) -> Iterator[str]:
-    """Write a value without parts; a whole number also without its fraction, which is the same number."""
+    """Write a value without parts; numbers also without exponent and empty fraction, which are the same numbers."""
     if isinstance(value, float) and value == value // 1:
         yield str(int(value))
+    elif isinstance(value, float):
+        yield f"{Decimal(repr(value)):f}"
     yield written(value)
 
 

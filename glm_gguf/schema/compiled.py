@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -10,14 +11,17 @@ from typing import Any, Final
 from llguidance import LLMatcher, LLParserLimits
 
 from glm_gguf.errors import RequestError
+from glm_gguf.schema.dialect import draft_uri, is_oldest
 from glm_gguf.schema.limits import require_modest
 from glm_gguf.schema.loosening import looser
 from glm_gguf.schema.normal_form import normal_form, well_formed
 from glm_gguf.schema.patterns import byte_tokenizer
-from glm_gguf.schema.unenforced import first_unenforced
+from glm_gguf.schema.references import SelfContained, self_contained
+from glm_gguf.schema.unenforced import first_unenforced, first_unsound, original_path
 from glm_gguf.schema.value_check import ValueCheck
 from glm_gguf.schema.walk import Schema
 
+LOGGER = logging.getLogger(__name__)
 LAYOUT: Final = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": True}
 """GLM's own separators, as its training data has them: no other blank space, so none without end."""
 LIMITS = LLParserLimits(max_items_in_row=20_000, max_lexer_states=50_000, verbose_errors=False)
@@ -57,16 +61,25 @@ def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema
 
 @lru_cache(maxsize=64)
 def _compile(text: str, strict: bool, where: str) -> CompiledSchema:
-    schema: Schema = json.loads(text)
-    check = ValueCheck(well_formed(schema), where)
-    normal = normal_form(schema)
+    schema = well_formed(json.loads(text))
+    contained = self_contained(schema)
+    normal = normal_form(contained.schema)
     if isinstance(normal, bool):
         normal = {} if normal else {"not": {}}
     grammar, exact = _grammar(normal, where)
-    left = None if exact else first_unenforced(normal, where)
-    if strict and not exact:
+    left = _left(contained, where, schema) or (None if exact else first_unenforced(contained, normal, where))
+    if strict and left is not None:
         raise RequestError("no grammar can enforce this keyword", where=left, fix="leave it out, or leave out `strict`")
-    return CompiledSchema(grammar, exact, check, left)
+    return CompiledSchema(grammar, left is None, ValueCheck(schema, where), left)
+
+
+def _left(contained: SelfContained, where: str, schema: Schema) -> str | None:
+    """Return the path of a keyword that nobody can enforce, or that is older than all grammars."""
+    if contained.unresolved is not None:
+        path = original_path(contained, contained.unresolved, where)
+        LOGGER.warning("%s leads nowhere that can be read; anything is allowed there", path)
+        return path
+    return first_unsound(schema, where) or (f"{where}/$schema" if is_oldest(draft_uri(schema)) else None)
 
 
 def _grammar(schema: dict[str, Any], where: str) -> tuple[str, bool]:

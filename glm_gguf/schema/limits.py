@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from glm_gguf.errors import RequestError
+from glm_gguf.schema.ecma_regex import unfolded_length
 from glm_gguf.schema.walk import subschemas
 
 MOST_CHARACTERS = 2_000_000
@@ -13,7 +13,6 @@ MOST_DEPTH = 96  # levels of lists and objects; the largest published schemas st
 MOST_CHOICES = 20_000
 MOST_REPEATS = 100_000
 MOST_PATTERN = 10_000
-_REPEAT = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 SIMPLER = "give a simpler schema"
 
 
@@ -69,18 +68,5 @@ def _require_modest_node(node: dict[str, Any], path: str) -> None:
     patterns = [pattern] if isinstance(pattern, str) else []
     named = node.get("patternProperties")
     for text in [*patterns, *(named if isinstance(named, dict) else ())]:
-        if len(text) > MOST_PATTERN or _repeats(text) > MOST_REPEATS:
+        if len(text) > MOST_PATTERN or unfolded_length(text) > MOST_REPEATS:
             raise RequestError("a pattern that is too large", where=path, fix="give a shorter pattern")
-
-
-def _repeats(pattern: str) -> int:
-    """Multiply the counted repetitions of a pattern: an upper bound for how often they unfold."""
-    product = 1
-    for low, high in _REPEAT.findall(pattern):
-        product = min(product * max(int(high or low), 1), 10**12)
-    return product if _nested(pattern) else max((int(h or low) for low, h in _REPEAT.findall(pattern)), default=1)
-
-
-def _nested(pattern: str) -> bool:
-    """Tell whether a counted repetition may stand inside another."""
-    return re.search(r"\}[^{]*\)[^{]*\{\d", pattern) is not None

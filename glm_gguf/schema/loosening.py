@@ -7,7 +7,7 @@ leave out themselves. A property's declaration is never dropped while `additiona
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from glm_gguf.schema.patterns import is_regular, without_assertions
 from glm_gguf.schema.walk import Schema, rewrite
@@ -17,14 +17,7 @@ Change = Callable[[dict[str, Any]], Any]
 
 def looser(schema: Schema) -> Iterator[Schema]:
     """Yield ever looser forms of a schema; the last allows any value of the outermost type."""
-    for step in (
-        _without_counts,
-        _without_hard_parts,
-        _without_overlaps,
-        _without_bounds,
-        _without_conjunctions,
-        _without_references,
-    ):
+    for step in STEPS:
         schema = rewrite(schema, step)
         yield schema
     yield {"type": schema["type"]} if isinstance(schema, dict) and "type" in schema else {}
@@ -37,14 +30,12 @@ def _without_counts(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_hard_parts(node: dict[str, Any]) -> dict[str, Any]:
-    """Leave out patterns with look-around, references into other documents, and dynamic ones."""
+    """Leave out patterns with look-around, and references that are found while a value is checked."""
     kept = dict(node)
     if "pattern" in kept and not is_regular(kept["pattern"]):
         kept["pattern"] = without_assertions(kept["pattern"])
         if not is_regular(kept["pattern"]):
             del kept["pattern"]
-    if not str(kept.get("$ref", "#")).startswith("#"):
-        del kept["$ref"]
     for keyword in ("$dynamicRef", "$recursiveRef"):
         kept.pop(keyword, None)
     if not all(map(is_regular, kept.get("patternProperties", ()))):
@@ -80,8 +71,12 @@ def _without(node: dict[str, Any], *keywords: str) -> dict[str, Any]:
     return {key: value for key, value in node.items() if key not in keywords}
 
 
-STEPS: tuple[Change, ...] = (
-    *(_without_counts, _without_hard_parts, _without_overlaps, _without_bounds, _without_conjunctions),
+STEPS: Final[tuple[Change, ...]] = (
+    _without_counts,
+    _without_hard_parts,
+    _without_overlaps,
+    _without_bounds,
+    _without_conjunctions,
     _without_references,
 )
 """What is given up, the least first."""

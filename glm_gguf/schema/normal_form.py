@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from glm_gguf.schema.walk import Schema, rewrite
+from glm_gguf.schema.ecma_regex import normal_pattern
+from glm_gguf.schema.formats import CHECKED, IN_GRAMMARS, PATTERNS
+from glm_gguf.schema.patterns import without_leading_assertions
+from glm_gguf.schema.walk import MANY, NAMED, ONE, Schema, rewrite
 
 ANNOTATIONS = frozenset(
     ("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "$comment")
 )
 TYPES = frozenset(("null", "boolean", "object", "array", "number", "string", "integer"))
-ENFORCED_FORMATS = frozenset(
-    ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
-)
-"""Formats that llguidance's grammars enforce (docs/json_schema.md of that project)."""
-CHECKED_FORMATS = frozenset(("regex", "idn-email", "json-pointer", "relative-json-pointer", "iri", "uri-reference"))
-"""Formats that the check of the finished value may know; all others are annotations, as the standard has it."""
-OLD_DRAFTS = ("draft-03", "draft-04", "draft-06", "draft-07")
 _NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
-_LISTS = ("enum", "allOf", "anyOf", "oneOf", "prefixItems")
-_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependentRequired")
+_TEXTS = ("pattern", "format", "$ref", "$id", "id", "$anchor", "$dynamicAnchor")
 
 
 def normal_form(schema: Schema) -> Schema:
     """Return a schema of the same meaning without annotations, old spellings and malformed keywords."""
-    old = isinstance(schema, dict) and any(draft in str(schema.get("$schema")) for draft in OLD_DRAFTS)
-    result = rewrite(schema, _normal_old if old else _normal)
+    result = rewrite(schema, _normal)
     return result if isinstance(result, dict | bool) else True
 
 
@@ -36,26 +30,15 @@ def well_formed(schema: Schema) -> Schema:
     return result if isinstance(result, dict | bool) else True
 
 
-def _normal_old(node: dict[str, Any]) -> dict[str, Any]:
-    """Before 2019-09 nothing beside a reference counted."""
-    if "$ref" in node and isinstance(node["$ref"], str):
-        node = {key: value for key, value in node.items() if key in ("$ref", "$id", "$schema", "definitions", "$defs")}
-    return _normal(node)
-
-
 def _normal(node: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in _well_formed(node).items() if key not in ANNOTATIONS}
-    kept = _modern_bounds(kept)
-    if kept.get("format") not in ENFORCED_FORMATS | CHECKED_FORMATS:
-        kept.pop("format", None)
+    kept = _modern_items(_modern_bounds(kept))
     for keyword, neutral in (("uniqueItems", False), ("minItems", 0), ("minLength", 0), ("minProperties", 0)):
         if keyword in kept and kept[keyword] == neutral:
             del kept[keyword]
     if kept.get("minProperties", 2) <= len(set(kept.get("required", ()))):
         kept.pop("minProperties", None)
-    if "additionalItems" in kept and not isinstance(kept.get("items"), list):
-        del kept["additionalItems"]
-    return _tidy_any_of(kept)
+    return _tidy_any_of(_with_normal_patterns(kept))
 
 
 def _modern_bounds(node: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +49,35 @@ def _modern_bounds(node: dict[str, Any]) -> dict[str, Any]:
             if strict and bound in node:
                 node[exclusive] = node.pop(bound)
     return node
+
+
+def _modern_items(node: dict[str, Any]) -> dict[str, Any]:
+    """Turn a list of `items`, as drafts before 2020-12 have it, into `prefixItems`."""
+    rest = node.pop("additionalItems", None)
+    if isinstance(node.get("items"), list):
+        node["prefixItems"] = node.pop("items")
+        if rest is not None:
+            node["items"] = rest
+    return node
+
+
+def _with_normal_patterns(node: dict[str, Any]) -> dict[str, Any]:
+    """Write patterns as the grammar compiler reads them, and formats as patterns where it does not know them."""
+    patterns = []
+    if "pattern" in node:
+        patterns += without_leading_assertions(normal_pattern(node.pop("pattern")))
+    name = node.get("format")
+    if name in PATTERNS:
+        patterns.append(PATTERNS[name])
+    if name not in IN_GRAMMARS | CHECKED:
+        node.pop("format", None)
+    if patterns:
+        node["pattern"] = patterns.pop(0)
+    if patterns:
+        node["allOf"] = [*node.get("allOf", ()), *({"pattern": pattern} for pattern in patterns)]
+    named = node.get("patternProperties", {})
+    normal = {normal_pattern(pattern): schema for pattern, schema in named.items()}
+    return {**node, "patternProperties": normal} if len(normal) == len(named) > 0 else node
 
 
 def _tidy_any_of(node: dict[str, Any]) -> dict[str, Any]:
@@ -97,13 +109,25 @@ def _repaired(key: str, value: Any) -> Any:
     if key in _COUNTS:
         whole = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value == int(value)
         return int(value) if whole else None
-    if key in _LISTS:
-        return value if isinstance(value, list) and (value or key == "enum") else None
-    if key in _MAPS:
-        return value if isinstance(value, dict) else None
-    if key in ("pattern", "format", "$ref"):
+    if key in _TEXTS:
         return value if isinstance(value, str) else None
+    if key == "enum":
+        return value if isinstance(value, list) else None
+    if key in ONE | MANY | NAMED:
+        return _repaired_schemas(key, value)
     return value
+
+
+def _repaired_schemas(key: str, value: Any) -> Any:
+    """Return the schemas of a keyword; in a list or under a name what is none allows anything."""
+    if key in NAMED:
+        kinds = dict | bool | list if key == "dependencies" else dict | bool
+        if not isinstance(value, dict):
+            return None
+        return {name: schema if isinstance(schema, kinds) else {} for name, schema in value.items()}
+    if key in MANY and isinstance(value, list):
+        return [schema if isinstance(schema, dict | bool) else {} for schema in value] or None
+    return value if key in ONE and isinstance(value, dict | bool) else None
 
 
 def _types(value: Any) -> Any:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 
+import regex
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
 from glm_gguf.errors import RequestError
+from glm_gguf.schema.ecma_regex import normal_pattern, tokens
 from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, OBSERVATION, USER
 
 Search = Callable[[str], bool]
 
+MOST_SECONDS = 0.2
+"""Time for one search by backtracking."""
 _ASSERTION = re.compile(r"\(\?<?[=!]")
 ROLES = (END_OF_TEXT, USER, ASSISTANT, OBSERVATION)
 
@@ -38,103 +43,122 @@ def byte_tokenizer() -> LLTokenizer:
 
 @lru_cache(maxsize=1024)
 def compiled_search(pattern: str) -> Search:
-    """Return the search for a pattern of JSON Schema; RequestError for one that cannot be searched safely."""
-    if not backtracks(pattern):
+    """Return the search for a pattern of JSON Schema; RequestError for one that cannot be searched.
+
+    Where backtracking takes too long, llguidance's automata search in linear time; what they cannot, look-around and
+    back references, is given up with a RequestError.
+    """
+    try:
+        expression = _expression(pattern)
+    except (regex.error, RecursionError, OverflowError):
+        return _automaton_of(pattern)
+
+    def search(text: str) -> bool:
         try:
-            expression = re.compile(pattern)
-        except (re.error, RecursionError, OverflowError):
-            pass
-        else:
-            return lambda text: expression.search(text) is not None
-    return _automaton(pattern)
+            return expression.search(text, timeout=MOST_SECONDS) is not None
+        except TimeoutError:
+            return _automaton_of(pattern)(text)
+
+    return search
 
 
+def is_sound(pattern: str) -> bool:
+    """Tell whether a pattern is one at all."""
+    try:
+        _expression(pattern)
+    except (regex.error, RecursionError, OverflowError):
+        return is_regular(pattern)
+    return True
+
+
+@lru_cache(maxsize=4096)
 def is_regular(pattern: str) -> bool:
     """Tell whether a grammar can express a pattern: no look-around, no back references."""
-    return not LLMatcher.validate_grammar(_grammar(pattern), byte_tokenizer())
+    return not LLMatcher.validate_grammar(string_grammar({"pattern": pattern}), byte_tokenizer())
+
+
+def _expression(pattern: str) -> regex.Pattern[str]:
+    """Compile a pattern for backtracking; ECMA's `$` is the end of the text, with no line break behind it."""
+    written = "".join(r"\Z" if token == "$" else token for token in tokens(normal_pattern(pattern)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of set operations that a later version may have
+        return regex.compile(written)
 
 
 def without_assertions(pattern: str) -> str:
     """Return a pattern without look-around and word boundaries: it matches what the pattern does, and more."""
+    parts = tokens(pattern)
     kept: list[str] = []
     index = 0
-    while index < len(pattern):
-        end = _token_end(pattern, index)
-        if _ASSERTION.match(pattern, index):
-            end = _group_end(pattern, index)
-        elif pattern[index:end] not in (r"\b", r"\B"):
-            kept.append(pattern[index:end])
-        index = end
+    while index < len(parts):
+        if parts[index] == "(" and _ASSERTION.match("".join(parts[index : index + 4])):
+            index = _group_end(parts, index)
+            continue
+        if parts[index] not in (r"\b", r"\B"):
+            kept.append(parts[index])
+        index += 1
     return "".join(kept)
 
 
-def _token_end(pattern: str, index: int) -> int:
-    """Return the index behind an escape, a character class or a character."""
-    if pattern[index] == "\\":
-        return index + 2
-    return _class_end(pattern, index) + 1 if pattern[index] == "[" else index + 1
+def without_leading_assertions(pattern: str) -> list[str]:
+    """Part `^(?=A)(?=B)C` into `^A`, `^B` and `^C`, which together mean the same; else the pattern alone."""
+    parts = tokens(pattern)
+    found = []
+    start = index = 1
+    while parts[:1] == ["^"] and parts[index : index + 3] == ["(", "?", "="]:
+        start, index = index, _group_end(parts, index)
+        found.append(f"^(?:{''.join(parts[start + 3 : index - 1])})")
+    rest = parts[index:]
+    return [*found, f"^{''.join(rest)}"] if found and "|" not in _outermost(rest) else [pattern]
 
 
-def _group_end(pattern: str, start: int) -> int:
-    """Return the index behind the group that opens at `start`."""
-    depth, index = 0, start
-    while index < len(pattern):
-        depth += {"(": 1, ")": -1}.get(pattern[index], 0)
-        index = _token_end(pattern, index)
+def _outermost(parts: list[str]) -> list[str]:
+    """Return the tokens that stand in no group."""
+    depth, found = 0, []
+    for part in parts:
+        depth += {"(": 1, ")": -1}.get(part, 0)
         if depth == 0:
-            return index
-    return index
+            found.append(part)
+    return found
 
 
-def _automaton(pattern: str) -> Search:
-    """Return a search in linear time by llguidance's derivatives."""
-    grammar = _grammar(pattern)
-    if LLMatcher.validate_grammar(grammar, byte_tokenizer()):
-        raise RequestError(f"the pattern {pattern[:80]!r} cannot be searched safely", fix="give a simpler pattern")
+def _group_end(parts: list[str], start: int) -> int:
+    """Return the index behind the group that opens at `start`."""
+    depth = 0
+    for index in range(start, len(parts)):
+        depth += {"(": 1, ")": -1}.get(parts[index], 0)
+        if depth == 0:
+            return index + 1
+    return len(parts)
+
+
+def automaton(grammar: str) -> Search:
+    """Return the search for what a string's grammar takes, in linear time by llguidance's derivatives."""
+    error = LLMatcher.validate_grammar(grammar, byte_tokenizer())
+    if error:
+        raise RequestError(f"it cannot be searched safely: {error[:200]}", fix="give a simpler pattern")
+
+    start = LLMatcher(byte_tokenizer(), grammar, log_level=0)
 
     def search(text: str) -> bool:
-        matcher = LLMatcher(byte_tokenizer(), grammar, log_level=0)
-        written = list(json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f").encode())
+        matcher = start.deep_copy()
+        written = list(json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f").encode("utf-8", "replace"))
         taken = matcher.try_consume_tokens(written)
         if matcher.is_error():
-            raise RequestError(f"the pattern {pattern[:80]!r} takes too long to search", fix="give a simpler pattern")
+            raise RequestError("a pattern takes too long to search", fix="give a simpler pattern")
         return taken == len(written) and matcher.is_accepting()
 
     return search
 
 
 @lru_cache(maxsize=1024)
-def _grammar(pattern: str) -> str:
-    return LLMatcher.grammar_from_json_schema({"type": "string", "pattern": pattern})
+def _automaton_of(pattern: str) -> Search:
+    try:
+        return automaton(string_grammar({"pattern": normal_pattern(pattern)}))
+    except RequestError as error:
+        raise RequestError(f"the pattern {pattern[:80]!r} cannot be searched safely", fix=error.fix) from error
 
 
-def backtracks(pattern: str) -> bool:
-    """Tell whether Python's engine may take exponential time: a repeated group that itself repeats or branches."""
-    varied: list[bool] = [False]  # for each open group: something in it repeats or branches
-    index = 0
-    while index < len(pattern):
-        character = pattern[index]
-        if character == "\\":
-            index += 1
-        elif character == "[":
-            index = _class_end(pattern, index)
-        elif character == "(":
-            varied.append(False)
-        elif character == ")" and len(varied) > 1:
-            inner = varied.pop()
-            repeated = pattern[index + 1 : index + 2] in ("*", "+", "{")
-            if inner and repeated:
-                return True
-            varied[-1] = varied[-1] or inner or repeated
-        elif character in "*+{|":
-            varied[-1] = True
-        index += 1
-    return False
-
-
-def _class_end(pattern: str, start: int) -> int:
-    """Return the index of the bracket that closes a character class."""
-    index = start + 2 if pattern[start + 1 : start + 2] == "]" else start + 1
-    while index < len(pattern) and pattern[index] != "]":
-        index += 2 if pattern[index] == "\\" else 1
-    return index
+def string_grammar(keywords: dict[str, str]) -> str:
+    """Return the grammar of a JSON string with a pattern or a format."""
+    return LLMatcher.grammar_from_json_schema(json.dumps({"type": "string", **keywords}))

@@ -34,16 +34,21 @@ def rewrite(schema: Any, change: Callable[[dict[str, Any]], Any]) -> Any:
     """Copy a schema with `change` applied to every schema in it, innermost first; depth is checked before."""
     if not isinstance(schema, dict):
         return schema
-    return change({key: _rewrite_value(key, value, change) for key, value in schema.items()})
+    return change(rewrite_children(schema, lambda child, _: rewrite(child, change)))
 
 
-def _rewrite_value(key: str, value: Any, change: Callable[[dict[str, Any]], Any]) -> Any:
+def rewrite_children(node: dict[str, Any], change: Callable[[Any, str], Any]) -> dict[str, Any]:
+    """Copy a schema with `change` applied to those directly in it, each given with its path from here."""
+    return {key: _rewrite_value(key, value, change) for key, value in node.items()}
+
+
+def _rewrite_value(key: str, value: Any, change: Callable[[Any, str], Any]) -> Any:
     if key in ONE and isinstance(value, dict):
-        return rewrite(value, change)
+        return change(value, key)
     if key in MANY and isinstance(value, list):
-        return [rewrite(item, change) for item in value]
+        return [change(item, f"{key}/{index}") for index, item in enumerate(value)]
     if key in NAMED and isinstance(value, dict):
-        return {name: rewrite(item, change) for name, item in value.items()}
+        return {name: change(item, f"{key}/{_escaped(name)}") for name, item in value.items()}
     return value
 
 

@@ -143,10 +143,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("schema", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_schemas_are_refused_at_once(schema: Any) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(RequestError):
         compile_schema(schema)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 TWICE = {f"d{level}": {"allOf": [{"$ref": f"#/$defs/d{level + 1}"}] * 2} for level in range(30)}
@@ -162,13 +162,19 @@ TWICE = {f"d{level}": {"allOf": [{"$ref": f"#/$defs/d{level + 1}"}] * 2} for lev
     ids=["exponential references", "a loop", "an exponential pattern"],
 )
 def test_a_check_that_would_not_end_is_refused(schema: Any) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with contextlib.suppress(RequestError):
         compile_schema(schema).check.problem("a" * 60 + "!")
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
-def test_references_into_the_network_are_not_followed() -> None:
-    compiled = compile_schema({"$ref": "http://localhost:1/x.json"})
-    with pytest.raises(RequestError, match="leads nowhere"):
-        compiled.problem(1)
+@pytest.mark.parametrize("reference", ["http://localhost:1/x.json", "#/definitions/none", "other.json#/a"])
+def test_a_reference_to_nowhere_allows_anything_and_is_named(reference: str) -> None:
+    schema = {"properties": {"a": {"$ref": reference}, "b": {"type": "integer"}}}
+    compiled = compile_schema(schema)
+    assert not compiled.exact
+    assert compiled.unenforced == "schema/properties/a/$ref"
+    assert accepts(compiled, {"a": [1], "b": 2})
+    assert not accepts(compiled, {"a": [1], "b": "x"})
+    with pytest.raises(RequestError):
+        compile_schema(schema, strict=True)

@@ -1,0 +1,111 @@
+r"""Regular expressions as JSON Schema has them (ECMA-262), rewritten so that Rust's and Python's engines read them.
+
+`\d` and `\w` are ASCII, surrogate pairs one character, `[` in a class a bracket; `\A`, `\Z` and `(?![\s\S])`, which
+authors write for the ends of a text, are its ends.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_ESCAPE: Final = re.compile(
+    r"\\(?:u\{[0-9a-fA-F]+\}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[pP]\{[^}]*\}|k<\w+>|c[A-Za-z]|.)", re.DOTALL
+)
+_PAIR: Final = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_CODE_POINT: Final = re.compile(r"\\u\{([0-9a-fA-F]{1,6})\}")
+_BEHIND_THE_END: Final = r"(?![\s\S])"
+_OUTSIDE: Final = {
+    r"\d": "[0-9]",
+    r"\D": "[^0-9]",
+    r"\w": "[0-9A-Za-z_]",
+    r"\W": "[^0-9A-Za-z_]",
+    r"\A": "^",
+    r"\Z": "$",
+    r"\z": "$",
+    "[^]": r"[\s\S]",
+}
+_INSIDE: Final = {r"\d": "0-9", r"\w": "0-9A-Za-z_", "[": r"\[", "&": r"\&", "~": r"\~"}
+_SETS: Final = ("\\d", "\\D", "\\w", "\\W", "\\s", "\\S", "\\p", "\\P")
+
+
+def normal_pattern(pattern: str) -> str:
+    """Return a pattern that means to Rust's and Python's engines what the given one means to ECMA-262's."""
+    text = _CODE_POINT.sub(lambda found: f"\\U{int(found.group(1), 16):08X}", _PAIR.sub(_joined, pattern))
+    text = text.replace("$" + _BEHIND_THE_END, "$").replace(_BEHIND_THE_END, "$")
+    return "".join(map(_normal_token, tokens(text)))
+
+
+def _normal_token(token: str) -> str:
+    if token in _OUTSIDE:
+        return _OUTSIDE[token]
+    if len(token) > 2 and token[0] == "[" and token[-1] == "]":
+        return _normal_class(token)
+    return f"(?P={token[3:-1]})" if token.startswith(r"\k<") else token
+
+
+def tokens(pattern: str) -> list[str]:
+    """Part a pattern into escapes, character classes and single characters."""
+    found = []
+    index = 0
+    while index < len(pattern):
+        end = _token_end(pattern, index)
+        found.append(pattern[index:end])
+        index = end
+    return found
+
+
+def _token_end(pattern: str, index: int) -> int:
+    if pattern[index] == "\\":
+        escape = _ESCAPE.match(pattern, index)
+        return escape.end() if escape else index + 1
+    return _class_end(pattern, index) if pattern[index] == "[" else index + 1
+
+
+def _class_end(pattern: str, start: int) -> int:
+    """Return the index behind a character class; a bracket that stands first in it is one of its characters."""
+    first = start + (2 if pattern.startswith("^", start + 1) else 1)
+    index = first
+    while index < len(pattern):
+        if pattern[index] == "]" and (index > first or "]" not in pattern[index + 1 :]):
+            return index + 1
+        escape = _ESCAPE.match(pattern, index)
+        index = escape.end() if escape else index + 1
+    return index
+
+
+def _normal_class(text: str) -> str:
+    """Rewrite a character class, given with its brackets."""
+    head = "[^" if text.startswith("[^") else "["
+    kept, behind_set = [], False
+    for token in (match.group() for match in re.finditer(rf"{_ESCAPE.pattern}|.", text[len(head) : -1], re.DOTALL)):
+        kept.append(r"\-" if token == "-" and behind_set else _INSIDE.get(token, token))
+        behind_set = token.startswith(_SETS)
+    return f"{head}{''.join(kept)}]"
+
+
+def _joined(pair: re.Match[str]) -> str:
+    """Write a surrogate pair as the one character that it is."""
+    high, low = int(pair.group(1), 16), int(pair.group(2), 16)
+    return f"\\U{0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00):08X}"
+
+
+def unfolded_length(pattern: str) -> int:
+    """Count the characters of a pattern with its counted repetitions written out."""
+    total, last = [0], [0]  # of every open group: what stands before its last part, and that part
+    for part in re.findall(
+        r"\{\d+(?:,\d*)?\}|\(|\)|.", "".join("x" if len(t) > 1 else t for t in tokens(pattern)), re.DOTALL
+    ):
+        if part == "(":
+            total.append(0)
+            last.append(0)
+        elif part == ")" and len(total) > 1:
+            inner = total.pop() + last.pop()
+            total[-1] += last[-1]
+            last[-1] = inner
+        elif part[0] == "{" and len(part) > 1:
+            last[-1] *= max(int(number) for number in re.findall(r"\d+", part))
+        else:
+            total[-1] += last[-1]
+            last[-1] = 1
+    return total[0] + last[0]
