@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any, Protocol
 
 sys.setrecursionlimit(50_000)
@@ -30,8 +31,8 @@ class Walker(Protocol):
 class Search:
     """The search for one value; `ranks` is the order in which keys are tried first, `patience` the most texts offered.
 
-    Grammars have an order: a key that could come before another and cannot behind it must come first. So keys need not
-    be tried in all their orders.
+    Grammars have an order: a key that could come before another and cannot behind it must most likely come first. So
+    that is tried first, and all orders only then.
     """
 
     def __init__(self, walker: Walker, ranks: dict[str, int], patience: int) -> None:
@@ -39,10 +40,17 @@ class Search:
         self._ranks = ranks
         self._patience = patience
         self._steps = 0
+        self._in_order = True
 
     def takes(self, value: Any) -> bool:
         """Tell whether the value is taken in some order."""
-        return self._value(value, self._walker.complete)
+        start = self._walker.mark()
+        for self._in_order in (True, False):
+            self._steps = 0
+            if self._value(value, self._walker.complete):
+                return True
+            self._walker.back(start)
+        return False
 
     def _offer(self, text: str, then: Callable[[], bool], *, undo: bool = False) -> bool:
         """Take a text and go on; undone where that leads nowhere, or where it is only a question."""
@@ -67,22 +75,19 @@ class Search:
         if not keys:
             return self._offer("}", then)
         possible = [key for key in keys if self._offer(f"{separator}{written(key)}: ", _once, undo=True)]
-        for key in possible:
+
+        before = possible if self._in_order else []
+
+        def follow(key: str) -> bool:
             rest = [other for other in keys if other != key]
+            return self._value(value[key], lambda: self._rest(value, rest, before, then))
 
-            def follow(key: str = key, rest: list[str] = rest) -> bool:
-                return self._value(value[key], lambda: self._rest(value, rest, possible, then))
+        return any(self._offer(f"{separator}{written(key)}: ", partial(follow, key)) for key in possible)
 
-            if self._offer(f"{separator}{written(key)}: ", follow):
-                return True
-        return False
-
-    def _rest(self, value: dict[str, Any], keys: list[str], possible: list[str], then: Callable[[], bool]) -> bool:
-        """Go on with the other keys, unless one that was possible before has been passed by: its turn came first."""
-        passed_by = (
-            key for key in keys if key in possible and not self._offer(f", {written(key)}: ", _once, undo=True)
-        )
-        return next(passed_by, None) is None and self._pairs(value, keys, ", ", then)
+    def _rest(self, value: dict[str, Any], keys: list[str], before: list[str], then: Callable[[], bool]) -> bool:
+        """Go on with the other keys, unless one that could have come before cannot now."""
+        still = (self._offer(f", {written(key)}: ", _once, undo=True) for key in keys if key in before)
+        return all(still) and self._pairs(value, keys, ", ", then)
 
     def _items(self, value: list[Any], index: int, then: Callable[[], bool]) -> bool:
         if index == len(value):
