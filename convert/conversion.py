@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from glm_gguf.convert.layout import lay_out
 from glm_gguf.convert.options import ConvertOptions
 from glm_gguf.convert.output import check_outputs, output_paths
 from glm_gguf.convert.plan import Plan, make_plan
@@ -39,7 +40,8 @@ class Conversion:
         given = (self.options.types.imatrix, self.options.metadata)
         sources = [*self.plan.checkpoint.directory.iterdir(), *(path for path in given if path is not None)]
         check_outputs(self.paths, sources, self.plan.n_bytes + HEADER_ROOM, force=self.options.force)
-        write(self.plan, self.paths, self.options.threads, progress)
+        outputs = list(zip(self.paths, lay_out(self.plan), strict=True))
+        write(outputs, self.plan.checkpoint.shards, self.options.threads, progress)
 
 
 def convert(

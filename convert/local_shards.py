@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
 import numpy as np
 
+from glm_gguf.convert.page_cache import ReadAhead
 from glm_gguf.convert.shards import Bytes
 from glm_gguf.errors import ShardError
 
@@ -42,33 +42,33 @@ class LocalShards:
 
     def identity(self, name: str) -> str:
         """Size, time of change and hash of the header."""
-        (length,) = struct.unpack("<Q", self.peek(name, 0, 8))
+        length = int.from_bytes(self.peek(name, 0, 8), "little")
         status = (self.directory / name).stat()
-        header = hashlib.sha256(self.peek(name, 8, length)).hexdigest()
+        header = hashlib.sha256(self.peek(name, 8, min(length, status.st_size))).hexdigest()
         return f"{status.st_size} bytes, {status.st_mtime_ns} ns, header {header}"
 
     @contextmanager
     def stream(self, name: str) -> Iterator[LocalReader]:
         """Open the file for one pass; raises ShardError."""
-        path = self.directory / name
         try:
-            file = path.open("rb", buffering=0)
+            file = (self.directory / name).open("rb", buffering=0)
         except OSError as problem:
-            raise ShardError(f"has changed since it was checked: {problem.strerror}", where=path) from None
-        with file:
-            yield LocalReader(file)
+            raise _unreadable(problem, self.directory / name) from None
+        with file, closing(ReadAhead(file.fileno())) as ahead:
+            yield LocalReader(file, ahead)
 
 
 class LocalReader:
     """Reads one file front to back into memory of its own: a map would kill the process if the file shrank."""
 
-    def __init__(self, file: FileIO) -> None:
-        self._file = file
+    def __init__(self, file: FileIO, ahead: ReadAhead) -> None:
+        self._file, self._ahead = file, ahead
 
     def read(self, offset: int, n_bytes: int) -> Bytes:
         """Bytes `offset` to `offset + n_bytes`; raises ShardError."""
         data, filled = np.empty(n_bytes, np.uint8), 0
         try:
+            self._ahead.reached(offset)
             self._file.seek(offset)
             while filled < n_bytes:
                 got = self._file.readinto(data[filled:].data)
@@ -84,4 +84,6 @@ class LocalReader:
 
 
 def _unreadable(problem: OSError, path: Path) -> ShardError:
-    return ShardError(f"cannot be read: {problem.strerror}", where=path)
+    """Every file was there when its size was asked for."""
+    what = "has changed since it was checked" if isinstance(problem, FileNotFoundError) else "cannot be read"
+    return ShardError(f"{what}: {problem.strerror}", where=path)

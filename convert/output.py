@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import os
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BufferedReader, BufferedWriter
 from pathlib import Path
-from types import ModuleType
 
-from glm_gguf.errors import OutputError, RequestError
+from glm_gguf.convert.journal import Binding
+from glm_gguf.convert.layout import FileLayout
+from glm_gguf.convert.part import FULL, PARTIAL, Part, sync_directory
+from glm_gguf.errors import OutputError, RequestError, TransferError
 
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows, which does not let an open file be replaced
-    fcntl = None
+INTERRUPTIONS = (KeyboardInterrupt, SystemExit, TransferError)
+"""What a run is stopped by that could as well have gone on."""
+
+_log = logging.getLogger(__name__)
 
 SHARD_NAME = "{stem}-{number:05d}-of-{count:05d}.gguf"  # gguf-split's convention
 
@@ -40,7 +39,7 @@ def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, 
     """Refuse, before anything is written, what would lose a file or run out of space; raises OutputError."""
     with _explained(paths[0]):
         _check_paths(paths, sources, force)
-        free = shutil.disk_usage(paths[0].parent).free
+        free = shutil.disk_usage(paths[0].parent).free + sum(_set_aside(path) for path in paths)
     if free < n_bytes:
         raise OutputError(
             f"{n_bytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free",
@@ -61,54 +60,42 @@ def _check_paths(paths: Sequence[Path], sources: Sequence[Path], force: bool) ->
         raise OutputError("there is no such directory", where=paths[0].parent, fix="make it first")
 
 
+def _set_aside(path: Path) -> int:
+    """Bytes of the disk that an interrupted run's partial file holds already."""
+    partial = path.with_name(path.name + PARTIAL)
+    return partial.stat().st_blocks * 512 if partial.is_file() and not partial.is_symlink() else 0
+
+
 @contextmanager
-def open_outputs(paths: Sequence[Path]) -> Iterator[list[BufferedWriter]]:
-    """Open a `.part` file beside each path; rename all on success, remove all on any failure."""
-    parts = [path.with_name(path.name + ".part") for path in paths]
-    opened: list[BufferedWriter] = []
+def open_parts(outputs: Sequence[tuple[Path, FileLayout, Binding]]) -> Iterator[list[Part]]:
+    """Open a partial file for each path; on success all get their names, on failure all are removed.
+
+    Where a run is interrupted, what its journals say is kept for the next one.
+    """
+    parts: list[Part] = []
     try:
-        with _explained(paths[0]):
-            opened.extend(_created(part) for part in parts)
-            yield opened
-            for file in opened:
-                file.flush()
-                os.fsync(file.fileno())
-                file.close()
-            for part, path in zip(parts, paths, strict=True):
-                part.replace(path)
+        with _explained(outputs[0][0]):
+            parts.extend(Part(*output) for output in outputs)
+            yield parts
+            _complete(parts)
+    except INTERRUPTIONS:
+        kept = [part.partial.name for part in parts if part.keep()]
+        if kept:
+            _log.warning("kept what is complete in %s: the same command goes on from there", ", ".join(kept))
+        raise
     finally:
-        for file, part in zip(opened, parts, strict=False):
-            _discard(file, part)
+        for part in parts:
+            part.discard()
 
 
-def _created(part: Path) -> BufferedWriter:
-    """A new file in place of what a killed conversion left; never through a link to another."""
-    if part.is_file() and not part.is_symlink():
-        with part.open("rb") as left:
-            _lock(left, part)
-    part.unlink(missing_ok=True)
-    created = part.open("xb")
-    _lock(created, part)
-    return created
-
-
-def _lock(file: BufferedReader | BufferedWriter, part: Path) -> None:
-    """Hold the file for this process as long as it is open; raises OutputError where another one holds it."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError("another conversion is writing this file", where=part, fix="wait for it") from None
-
-
-def _discard(file: BufferedWriter, part: Path) -> None:
-    try:
-        file.close()
-    except OSError:  # the flush of a full disk; the file goes away all the same
-        pass
-    finally:
-        part.unlink(missing_ok=True)
+def _complete(parts: Sequence[Part]) -> None:
+    """Data to the disk, then the names, then their directory, and only then the journals go."""
+    for part in parts:
+        part.sync()
+    for part in parts:
+        part.appear()
+    for directory in {part.path.parent for part in parts}:
+        sync_directory(directory)
 
 
 @contextmanager
@@ -119,7 +106,7 @@ def _explained(path: Path) -> Iterator[None]:
     except BrokenPipeError:  # whoever read our progress went away; files do not do that
         raise
     except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        if problem.errno in FULL:
             raise OutputError("no space is left", where=path.parent, fix="make room; nothing was kept") from None
         reason = problem.strerror or str(problem)
         where = problem.filename or path

@@ -1,4 +1,4 @@
-"""Rows of one tensor, from the mapped checkpoint to the bytes of the GGUF."""
+"""Rows of one tensor, from the shard's bytes to those of every GGUF that holds them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from glm_gguf.convert.checkpoint import map_tensor
+from glm_gguf.convert.checkpoint import STORAGE
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.kernels.quantiser import quantise
 from glm_gguf.convert.plan import TensorPlan
 from glm_gguf.convert.recipes import UNQUANTISED
+from glm_gguf.convert.shards import ShardReader
+from glm_gguf.convert.work import Job, Placement
 from glm_gguf.errors import WeightError
 
 CHUNK_WEIGHTS = 2**20  # 4 MiB as float32: large against a call's cost, small against memory
@@ -26,23 +28,28 @@ Stored = npt.NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows `start` to `stop` of a tensor, the unit of work of one thread."""
+    """Rows of a tensor from `start` on, the unit of work of one thread."""
 
-    tensor: TensorPlan
-    mapped: Stored
-    """(rows, columns); a vector is one row."""
+    job: Job
     start: int
-    stop: int
+    rows: Stored
+    """(rows, columns) as stored; a vector is one row."""
+    last: bool
+    """Whether the tensor ends with it."""
 
 
-def chunks(tensor: TensorPlan) -> Iterator[Chunk]:
-    """Cut a tensor into chunks of whole rows, about CHUNK_WEIGHTS weights each."""
-    stored = map_tensor(tensor.source.stored)
-    mapped = stored.reshape(-1, stored.shape[-1])
-    n_rows, n_columns = mapped.shape
+def chunks(job: Job, reader: ShardReader) -> Iterator[Chunk]:
+    """Read a tensor in chunks of whole rows, about CHUNK_WEIGHTS weights each."""
+    stored = job.stored
+    n_columns = stored.shape[-1]
+    row_bytes = n_columns * np.dtype(STORAGE[stored.dtype]).itemsize
+    n_rows = stored.n_bytes // row_bytes
     step = max(1, CHUNK_WEIGHTS // n_columns)
     for start in range(0, n_rows, step):
-        yield Chunk(tensor, mapped, start, min(start + step, n_rows))
+        count = min(step, n_rows - start)
+        data = reader.read(stored.offset + start * row_bytes, count * row_bytes)
+        rows = data.view(STORAGE[stored.dtype]).reshape(count, n_columns)
+        yield Chunk(job, start, rows, start + count == n_rows)
 
 
 def to_float32(stored: Stored) -> ggml.Floats:
@@ -52,26 +59,35 @@ def to_float32(stored: Stored) -> ggml.Floats:
     return np.require(stored, np.float32, ("C", "ALIGNED"))  # a header of odd length leaves weights unaligned
 
 
-def convert_chunk(chunk: Chunk) -> ggml.Bytes:
-    """Turn a chunk to its type, (rows, row_bytes) uint8; raises WeightError naming the weight."""
-    values = to_float32(chunk.mapped[chunk.start : chunk.stop])
+def convert_chunk(chunk: Chunk) -> Iterator[tuple[Placement, ggml.Bytes]]:
+    """A chunk in the type of each placement, (rows, row_bytes) uint8; raises WeightError naming the weight."""
+    values = to_float32(chunk.rows)
     finite = np.isfinite(values)
     if not finite.all():
         row, column = (int(index) for index in np.argwhere(~finite)[0])
         raise _bad_weight(
             chunk, (row, column), f"is {values[row, column]}", "the checkpoint is damaged: fetch it again"
         )
-    type_ = chunk.tensor.type
-    if type_ in UNQUANTISED or max(values.max(), -values.min()) <= LARGEST:
-        data = quantise(type_, values, chunk.tensor.importance, chunk.mapped.size)
-        if ggml.valid(type_, data):
+    made: dict[tuple[int, int], ggml.Bytes] = {}
+    for placement in chunk.job.placements:
+        key = (placement.tensor.type, id(placement.tensor.importance))
+        if key not in made:
+            made[key] = _quantised(chunk, values, placement.tensor)
+        yield placement, made[key]
+
+
+def _quantised(chunk: Chunk, values: ggml.Floats, tensor: TensorPlan) -> ggml.Bytes:
+    if tensor.type in UNQUANTISED or max(values.max(), -values.min()) <= LARGEST:
+        n_weights = chunk.job.stored.n_bytes // chunk.rows.itemsize
+        data = quantise(tensor.type, values, tensor.importance, n_weights)
+        if ggml.valid(tensor.type, data):
             return data
     row, column = divmod(int(np.abs(values).argmax()), values.shape[1])
-    what = f"is {values[row, column]:g}, which leaves the range of {type_.name}"
+    what = f"is {values[row, column]:g}, which leaves the range of {tensor.type.name}"
     raise _bad_weight(chunk, (row, column), what, "the checkpoint is damaged, or --type F32 holds it")
 
 
 def _bad_weight(chunk: Chunk, at: tuple[int, int], what: str, fix: str) -> WeightError:
-    stored = chunk.tensor.source.stored
+    stored = chunk.job.stored
     index = (chunk.start + at[0], at[1]) if len(stored.shape) > 1 else (at[1],)
     return WeightError(f"{stored.name}[{', '.join(map(str, index))}] {what}", where=stored.path, fix=fix)

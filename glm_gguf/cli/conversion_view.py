@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -56,11 +56,23 @@ def _types(plan: Plan) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common())
 
 
+def tell_resumed(tensors: Sequence[TensorPlan]) -> None:
+    """One line where an interrupted run is gone on with."""
+    if tensors:
+        n_bytes = sum(tensor.n_bytes for tensor in tensors)
+        click.echo(f"resumed      {len(tensors)} tensors, {megabytes(n_bytes)}, are there already", err=True)
+
+
 class Lines:
     """Progress as one line a tensor, for logs."""
 
     def __init__(self, plan: Plan) -> None:
         self._total, self._count = len(plan.tensors), 0
+
+    def resumed(self, tensors: Sequence[TensorPlan]) -> None:
+        """Print how much is there already."""
+        self._count += len(tensors)
+        tell_resumed(tensors)
 
     def started(self, tensor: TensorPlan) -> None:
         """Print the tensor's line."""
@@ -81,6 +93,11 @@ class Bar:
     def __init__(self, bar: Progress, plan: Plan) -> None:
         self._bar = bar
         self._task = bar.add_task("", total=plan.n_bytes)
+
+    def resumed(self, tensors: Sequence[TensorPlan]) -> None:
+        """Begin where the interrupted run ended."""
+        self._bar.advance(self._task, sum(tensor.n_bytes for tensor in tensors))
+        tell_resumed(tensors)
 
     def started(self, tensor: TensorPlan) -> None:
         """Name the tensor beside the bar."""

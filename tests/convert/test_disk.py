@@ -13,7 +13,10 @@ import pytest
 from checkpoints import Shape, write_checkpoint
 from damage import SHARD, SMALL, choose, copied, root, says
 
-from glm_gguf.convert import ConvertOptions, TensorPlan, TypeChoices, convert
+from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan, TypeChoices, convert
+from glm_gguf.convert.layout import lay_out
+from glm_gguf.convert.local_shards import LocalShards
+from glm_gguf.convert.write import Silent, write
 from glm_gguf.errors import GlmGgufError, OutputError
 
 FORCE = ConvertOptions(types=TypeChoices(type="Q8_0"), force=True, threads=2)
@@ -69,7 +72,7 @@ def test_a_full_disk_is_told_before_anything_is_written(disk: Path, source: Path
     assert {path.name for path in disk.iterdir()} == {"old.gguf", "filler"}
 
 
-class Fills:
+class Fills(Silent):
     """Progress that eats what is left of a disk once a tensor has begun."""
 
     def __init__(self, directory: Path, after: int) -> None:
@@ -80,20 +83,31 @@ class Fills:
         if self._left == 0:
             fill(self._directory)
 
-    def wrote(self, n_bytes: int) -> None:
-        pass
-
 
 @pytest.mark.parametrize("after", [1, 4, 20])
 @pytest.mark.parametrize("split", [None, 200_000], ids=["single", "split"])
-def test_a_disk_that_fills_up_half_way_leaves_nothing(
-    split: int | None, after: int, disk: Path, tmp_path: Path
+@pytest.mark.parametrize("seconds", [0.0, 60.0], ids=["journal", "no-journal"])
+def test_a_disk_that_fills_up_half_way_is_no_matter_since_the_space_is_set_aside(
+    seconds: float, split: int | None, after: int, disk: Path, tmp_path: Path
 ) -> None:
     source = write_checkpoint(tmp_path / "large", Shape())
+    options = ConvertOptions(types=TypeChoices(type="BF16"), split_max_bytes=split, threads=1)
+    expected = convert(source, tmp_path / "out.gguf", options)
+    conversion = Conversion.prepare(source, disk / "out.gguf", options)
+    outputs = list(zip(conversion.paths, lay_out(conversion.plan), strict=True))
+    write(outputs, LocalShards(source), 1, Fills(disk, after), seconds)
+    for path, same in zip(conversion.paths, expected, strict=True):
+        assert path.read_bytes() == same.read_bytes()
+    assert {path.name for path in disk.iterdir()} == {"filler", *(path.name for path in conversion.paths)}
+
+
+def test_a_disk_that_is_full_once_the_conversion_begins_is_told_and_nothing_is_left(disk: Path, source: Path) -> None:
     (disk / "old.gguf").write_bytes(b"kept")
-    options = ConvertOptions(types=TypeChoices(type="BF16"), split_max_bytes=split, force=True, threads=1)
+    conversion = Conversion.prepare(source, disk / "old.gguf", FORCE)
+    outputs = list(zip(conversion.paths, lay_out(conversion.plan), strict=True))
+    fill(disk)
     with pytest.raises(OutputError) as caught:
-        convert(source, disk / "old.gguf", options, Fills(disk, after))
+        write(outputs, LocalShards(source), 1, Silent())
     says(str(caught.value), str(disk), "no space is left")
     assert (disk / "old.gguf").read_bytes() == b"kept"
     assert {path.name for path in disk.iterdir()} == {"old.gguf", "filler"}

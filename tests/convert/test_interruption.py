@@ -1,52 +1,58 @@
-"""Ctrl-C and its like half-way leave the old file and nothing else."""
+"""Ctrl-C and its like half-way leave the old file, and what the same command goes on from."""
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 from checkpoints import Shape, write_checkpoint
-from damage import SHARD, files_below
+from damage import SHARD
+from interruptions import DEADLINE, start, wait_for
 
-DEADLINE = 60.0  # seconds until a process must have come as far as the test waits for
+OPTIONS = ("--type", "IQ3_S", "--threads", "1", "--force")
 
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """45 MB whose i-quants take some seconds."""
-    shape = Shape(hidden=1024, ffn=4096, layers=1, heads=8, kv_heads=2, head_dim=128, vocab=4096)
+    """35 MB whose i-quants take some seconds."""
+    shape = Shape(hidden=512, ffn=1024, layers=6, heads=8, kv_heads=2, head_dim=64, vocab=1024)
     source = write_checkpoint(tmp_path_factory.mktemp("slow") / "model", shape)
     yield source
     (source / SHARD).unlink()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(slow: Path) -> tuple[bytes, float]:
+    """The file as one run makes it, and the seconds that took."""
+    begun = time.monotonic()
+    process = start(slow, slow.parent / "whole.gguf", *OPTIONS)
+    assert process.communicate(timeout=DEADLINE)[1]
+    return (slow.parent / "whole.gguf").read_bytes(), time.monotonic() - begun
 
 
 SIGNALS = {
     "ctrl-c": (signal.SIGINT, 130, "interrupted"),
     "terminate": (signal.SIGTERM, 143, None),
     "hang-up": (signal.SIGHUP, 129, None),
+    "kill": (signal.SIGKILL, -9, None),
 }
 
 
 @pytest.mark.parametrize("case", SIGNALS)
-def test_a_signal_half_way_leaves_the_old_file_and_nothing_else(case: str, slow: Path, tmp_path: Path) -> None:
+def test_a_signal_half_way_keeps_the_old_file_and_the_same_command_goes_on(
+    case: str, slow: Path, undisturbed: tuple[bytes, float], tmp_path: Path
+) -> None:
     number, code, last = SIGNALS[case]
-    out, part = tmp_path / "out.gguf", tmp_path / "out.gguf.part"
+    out = tmp_path / "out.gguf"
     out.write_bytes(b"kept")
-    before = files_below(tmp_path)
-    process = subprocess.Popen(
-        [*(sys.executable, "-m", "glm_gguf", "convert", slow, "-o", out), "--type", "IQ3_S", "--force"],
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
-    )
+    process = start(slow, out, *OPTIONS)
     try:
-        wait_for_bytes(part, process)
+        wait_for(tmp_path / "out.gguf.journal", process)
         process.send_signal(number)
         _, errors = process.communicate(timeout=DEADLINE)
     finally:
@@ -54,13 +60,34 @@ def test_a_signal_half_way_leaves_the_old_file_and_nothing_else(case: str, slow:
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == last or last is None
-    assert files_below(tmp_path) == before
+    assert ("the same command goes on" in errors) == (number != signal.SIGKILL)
+    assert out.read_bytes() == b"kept"
+    assert {path.name for path in tmp_path.iterdir()} == {"out.gguf", "out.gguf.part", "out.gguf.journal"}
+    _, errors = start(slow, out, *OPTIONS).communicate(timeout=DEADLINE)
+    assert "are there already" in errors
+    assert out.read_bytes() == undisturbed[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.gguf"]
 
 
-def wait_for_bytes(path: Path, process: subprocess.Popen[str]) -> None:
-    """Return once the file has weights in it; a process that ends before has failed."""
-    end = time.monotonic() + DEADLINE
-    while not (path.exists() and path.stat().st_size > 2**18):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end, "no partial file appeared"
-        time.sleep(0.01)
+def test_killed_at_any_moment_a_conversion_ends_in_the_same_file(
+    slow: Path, undisturbed: tuple[bytes, float], tmp_path: Path
+) -> None:
+    moments, (expected, seconds) = random.Random(6), undisturbed
+    for number in range(3):
+        out = tmp_path / f"{number}.gguf"
+        for _ in range(2):
+            kill_after(moments.uniform(0, seconds), start(slow, out, *OPTIONS))
+            assert not out.exists() or out.read_bytes() == expected
+        assert start(slow, out, *OPTIONS).wait(DEADLINE) == 0
+        assert out.read_bytes() == expected
+        assert {path.name for path in tmp_path.iterdir()} == {out.name}
+        out.unlink()
+
+
+def kill_after(seconds: float, process: subprocess.Popen[str]) -> None:
+    """kill -9 at a moment, or not at all where the process is done by then."""
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from checkpoints import write_checkpoint
 from damage import SHARD, SMALL, choose, copied, files_below, refusal, says, set_weights
+from interruptions import Stops, write_recording
 
-from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan, TypeChoices, convert
-from glm_gguf.convert.output import open_outputs
+from glm_gguf.convert import Conversion, ConvertOptions, TypeChoices, convert
+from glm_gguf.convert.journal import Binding
+from glm_gguf.convert.layout import FileLayout
+from glm_gguf.convert.output import open_parts
 from glm_gguf.errors import GlmGgufError, OutputError, RequestError
 
 FORCE = ConvertOptions(types=TypeChoices(type="Q8_0"), force=True, threads=2)
@@ -134,32 +137,25 @@ def test_a_directory_in_place_of_the_partial_file_is_told(source: Path) -> None:
     says(refusal(source, kind=OutputError), "out.gguf.part")
 
 
-class Stops:
-    """Progress that ends the conversion after some tensors."""
-
-    def __init__(self, error: BaseException, after: int) -> None:
-        self._error, self._left = error, after
-
-    def started(self, tensor: TensorPlan) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise self._error
-
-    def wrote(self, n_bytes: int) -> None:
-        pass
-
-
 @pytest.mark.parametrize("after", [0, 1, 12, 22])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), BrokenPipeError(), SystemExit(143), ValueError()], ids=repr)
 @pytest.mark.parametrize("split", [None, 30_000], ids=["single", "split"])
-def test_whatever_stops_a_conversion_nothing_is_left(
+def test_whatever_stops_a_conversion_nothing_is_left_before_something_is_recorded(
     split: int | None, error: BaseException, after: int, source: Path
 ) -> None:
     (source.parent / "out.gguf").write_bytes(b"kept")
     before = files_below(source.parent)
     options = ConvertOptions(types=TypeChoices(type="Q8_0"), split_max_bytes=split, force=True)
     with pytest.raises(type(error)):
-        convert(source, source.parent / "out.gguf", options, Stops(error, after))
+        write_recording(source, source.parent / "out.gguf", options, Stops(error, after), seconds=600.0)
+    assert files_below(source.parent) == before
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), ValueError()], ids=repr)
+def test_what_is_no_interruption_leaves_nothing_at_all(error: BaseException, source: Path) -> None:
+    before = files_below(source.parent)
+    with pytest.raises(type(error)):
+        write_recording(source, source.parent / "out.gguf", choose(), Stops(error, 20))
     assert files_below(source.parent) == before
 
 
@@ -169,10 +165,9 @@ def test_an_error_in_the_last_tensor_leaves_nothing(source: Path) -> None:
 
 
 def test_a_second_conversion_to_the_same_file_is_refused_and_the_first_one_completes(tmp_path: Path) -> None:
-    path = tmp_path / "model.gguf"
-    with open_outputs([path]) as (first,):
-        first.write(b"first")
-        with pytest.raises(OutputError, match="another conversion"), open_outputs([path]):
+    output = (tmp_path / "model.gguf", FileLayout(b"first", (), (), 5), Binding("program", "checkpoint", "request"))
+    with open_parts([output]):
+        with pytest.raises(OutputError, match="another conversion"), open_parts([output]):
             raise AssertionError("the second one got the file")
         assert list(tmp_path.iterdir()) == [tmp_path / "model.gguf.part"]
-    assert path.read_bytes() == b"first"
+    assert (tmp_path / "model.gguf").read_bytes() == b"first"

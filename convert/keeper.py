@@ -1,0 +1,62 @@
+"""Makes safe what has been written, beside the work: to the disk first, then into the journals."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+from glm_gguf.convert.part import Part
+
+SECONDS = 1.0
+"""Between two recordings: what a killed conversion loses. One that is done by then leaves no journal at all."""
+
+
+class Keeper:
+    """Records what is complete on a thread of its own; all its methods are called from one other thread."""
+
+    def __init__(self, parts: Sequence[Part], seconds: float = SECONDS) -> None:
+        self._parts, self._seconds = parts, seconds
+        self._waiting: dict[int, list[str]] = defaultdict(list)
+        self._pool = ThreadPoolExecutor(1)
+        self._running: Future[None] | None = None
+        self._last = time.monotonic()
+
+    def __enter__(self) -> Keeper:
+        """Nothing is recorded yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the recording that is under way; raises OSError where it failed and nothing else did."""
+        self._pool.shutdown()
+        if kind is None and self._running is not None:
+            self._running.result()
+
+    def completed(self, number: int, name: str) -> None:
+        """`name` of file `number` has been written whole; raises OSError where a recording has failed."""
+        self._waiting[number].append(name)
+        busy = self._running is not None and not self._running.done()
+        if busy or time.monotonic() - self._last < self._seconds:
+            return
+        self._start()
+
+    def forget(self, names: Mapping[int, Collection[str]]) -> None:
+        """Take back the names of each file: what has been written under them is wrong."""
+        self._pool.shutdown()
+        for number, wrong in names.items():
+            self._parts[number].forget(wrong)
+
+    def _start(self) -> None:
+        if self._running is not None:
+            self._running.result()
+        batch, self._waiting = self._waiting, defaultdict(list)
+        self._last = time.monotonic()
+        self._running = self._pool.submit(self._record, batch)
+
+    def _record(self, batch: Mapping[int, Collection[str]]) -> None:
+        for number, names in batch.items():
+            self._parts[number].record(names)

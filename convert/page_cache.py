@@ -1,0 +1,49 @@
+"""A large file read front to back without pushing everything else out of the kernel's page cache."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+
+WINDOW = 16 * 2**20  # bytes asked for and given back at once
+AHEAD = 2  # windows
+
+
+class ReadAhead:
+    """Asks for the windows to come; gives back those behind, unless they were in memory before."""
+
+    def __init__(self, number: int) -> None:
+        """`number` is the open file's."""
+        self._number, self._next, self._n_bytes = number, 0, os.fstat(number).st_size
+        self._ours: deque[int] = deque()
+        if hasattr(os, "posix_fadvise"):  # the kernel's own reading ahead would look like memory of others
+            os.posix_fadvise(number, 0, 0, os.POSIX_FADV_RANDOM)
+
+    def reached(self, offset: int) -> None:
+        """Reading goes on at `offset`."""
+        if not hasattr(os, "posix_fadvise"):  # macOS
+            return
+        window = offset // WINDOW
+        for ahead in range(max(self._next, window), window + AHEAD + 1):
+            if not self._in_memory(ahead):
+                os.posix_fadvise(self._number, ahead * WINDOW, WINDOW, os.POSIX_FADV_WILLNEED)
+                self._ours.append(ahead)
+        self._next = max(self._next, window + AHEAD + 1)
+        self._give_back(window)
+
+    def close(self) -> None:
+        """Reading has ended."""
+        self._give_back(self._next)
+
+    def _give_back(self, end: int) -> None:
+        while self._ours and self._ours[0] < end:
+            window = self._ours.popleft()
+            os.posix_fadvise(self._number, window * WINDOW, WINDOW, os.POSIX_FADV_DONTNEED)
+
+    def _in_memory(self, window: int) -> bool:
+        """Whether the middle of a window can be read without waiting for the disk."""
+        place = min(window * WINDOW + WINDOW // 2, self._n_bytes - 1)
+        try:
+            return os.preadv(self._number, [bytearray(1)], place, os.RWF_NOWAIT) > 0
+        except (OSError, AttributeError):  # EAGAIN: it is not; or a system that cannot tell
+            return False

@@ -1,0 +1,77 @@
+"""Conversions that are stopped, and what they leave."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan
+from glm_gguf.convert.layout import lay_out
+from glm_gguf.convert.shards import ShardSource
+from glm_gguf.convert.write import Progress, Silent, write
+
+DEADLINE = 120.0  # seconds until a process must have come as far as a test waits for
+
+
+class Stops(Silent):
+    """Progress that ends the conversion after some tensors, and counts what it is told."""
+
+    def __init__(self, error: BaseException, after: int) -> None:
+        self._error, self._left = error, after
+
+    def started(self, tensor: TensorPlan) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise self._error
+
+
+class Counts(Silent):
+    """Progress that remembers which tensors were there and which were made."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self.made: list[str] = []
+
+    def resumed(self, tensors: list[TensorPlan]) -> None:  # type: ignore[override]
+        self.found += [tensor.name for tensor in tensors]
+
+    def started(self, tensor: TensorPlan) -> None:
+        self.made.append(tensor.name)
+
+
+def write_recording(
+    source: Path,
+    out: Path,
+    options: ConvertOptions,
+    progress: Progress,
+    shards: ShardSource | None = None,
+    seconds: float = 0.0,
+) -> None:
+    """Convert, and record what is complete every `seconds`: by default every tensor, as soon as it is."""
+    conversion = Conversion.prepare(source, out, options, shards)
+    outputs = list(zip(conversion.paths, lay_out(conversion.plan), strict=True))
+    write(outputs, conversion.plan.checkpoint.shards, 1, progress, seconds)
+
+
+def start(source: Path, out: Path, *arguments: object) -> subprocess.Popen[str]:
+    """`glm-gguf convert` as a process that Ctrl-C reaches; a shell's background job ignores it."""
+    return subprocess.Popen(
+        [*(sys.executable, "-m", "glm_gguf", "convert", source, "-o", out), *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Return once there is something in the file; a process that ends before has failed."""
+    end = time.monotonic() + DEADLINE
+    while not (path.exists() and path.stat().st_size):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end, f"no {path.name} appeared"
+        time.sleep(0.01)
