@@ -14,6 +14,7 @@ from glm_gguf.server.anthropic_messages.blocks import Block, TextBlock
 from glm_gguf.server.anthropic_messages.events import Thoughts
 from glm_gguf.server.anthropic_messages.history import message_turns
 from glm_gguf.server.asked import Asked
+from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.turns import Turn, checked_messages
 from glm_gguf.server.wire import Count, WireRequest
@@ -76,6 +77,8 @@ class MessageOutput(WireRequest):
 class CountRequest(WireRequest):
     """A conversation whose tokens are to be counted."""
 
+    model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}])
+
     model: str
     messages: Annotated[list[MessageTurn], Field(min_length=1)]
     system: str | list[TextBlock] | None = None
@@ -97,6 +100,8 @@ class CountRequest(WireRequest):
 
 class MessageRequest(CountRequest):
     """A conversation that is to be answered."""
+
+    model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}], max_tokens=64)
 
     max_tokens: Count
     stream: bool | None = None

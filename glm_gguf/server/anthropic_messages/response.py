@@ -64,17 +64,3 @@ class TokenCount(WireResponse):
     """How long a conversation is."""
 
     input_tokens: int
-
-
-class MessageErrorDetail(WireResponse):
-    """What is wrong."""
-
-    type: str
-    message: str
-
-
-class MessageError(WireResponse):
-    """An error as Anthropic's API returns it."""
-
-    type: Literal["error"]
-    error: MessageErrorDetail

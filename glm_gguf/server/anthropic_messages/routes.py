@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from glm_gguf.server.anthropic_messages.events import MessageEvents, MessageFrame
 from glm_gguf.server.anthropic_messages.request import CountRequest, MessageRequest
 from glm_gguf.server.anthropic_messages.response import TokenCount, WholeMessage
+from glm_gguf.server.described import ANTHROPIC_ERRORS, streamed
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.service import Service
 from glm_gguf.server.sse import named
@@ -20,7 +21,12 @@ PING: Final = named("ping", '{"type": "ping"}')
 router = APIRouter(route_class=JsonRoute, tags=["Anthropic"])
 
 
-@router.post("/v1/messages", response_model=WholeMessage)
+@router.post(
+    "/v1/messages",
+    summary="Answer a conversation (Anthropic)",
+    response_model=WholeMessage,
+    responses=ANTHROPIC_ERRORS | streamed('event: message_start\ndata: {"type": "message_start", "message": {}}\n\n'),
+)
 async def create(body: MessageRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
@@ -33,7 +39,12 @@ async def create(body: MessageRequest, request: Request) -> Response:
     return WholeMessage.model_validate(fold.message).response()
 
 
-@router.post("/v1/messages/count_tokens", response_model=TokenCount)
+@router.post(
+    "/v1/messages/count_tokens",
+    summary="Count a conversation's tokens (Anthropic)",
+    response_model=TokenCount,
+    responses=ANTHROPIC_ERRORS,
+)
 async def count_tokens(body: CountRequest, request: Request) -> Response:
     """Count the tokens of a conversation's prompt."""
     service: Service = request.app.state.service

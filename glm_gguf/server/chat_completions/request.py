@@ -11,6 +11,7 @@ from glm_gguf.engine.answer_options import AnswerOptions
 from glm_gguf.engine.sampling import MOST_ALTERNATIVES
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.chat_completions.legacy import modern_choice, modern_messages, modern_tools
+from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.sampling_fields import SamplingFields
 from glm_gguf.server.wire import Count, StreamOptions
@@ -18,6 +19,8 @@ from glm_gguf.server.wire import Count, StreamOptions
 
 class ChatCompletionRequest(SamplingFields):
     """The fields of OpenAI's that mean something here, and some of ours: top_k, min_p, repeat_penalty and others."""
+
+    model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}], max_tokens=64)
 
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
     model: str | None = None

@@ -12,6 +12,7 @@ from glm_gguf.server.answering import side_by_side, whole
 from glm_gguf.server.chat_completions.chunks import ChunkWriter, StreamForm
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.chat_completions.response import ChatCompletion, chat_completion
+from glm_gguf.server.described import OPENAI_ERRORS, streamed
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.service import Service
 from glm_gguf.server.sse import DONE, data, error_data
@@ -19,7 +20,12 @@ from glm_gguf.server.sse import DONE, data, error_data
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 
 
-@router.post("/v1/chat/completions", response_model=ChatCompletion)
+@router.post(
+    "/v1/chat/completions",
+    summary="Answer a conversation (OpenAI's chat)",
+    response_model=ChatCompletion,
+    responses=OPENAI_ERRORS | streamed('data: {"object": "chat.completion.chunk", "choices": []}\n\ndata: [DONE]\n\n'),
+)
 async def create(body: ChatCompletionRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service

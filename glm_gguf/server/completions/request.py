@@ -12,6 +12,7 @@ from glm_gguf.engine.answer_options import AnswerOptions
 from glm_gguf.engine.attempts import Attempts
 from glm_gguf.engine.sampling import MOST_ALTERNATIVES, SamplingParams
 from glm_gguf.model import GLM
+from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.sampling_fields import SamplingFields
 from glm_gguf.server.settings import Limits
@@ -23,6 +24,8 @@ DEFAULT_TOKENS = 16  # OpenAI's
 
 class CompletionRequest(SamplingFields):
     """The fields of OpenAI's that mean something here, and some of ours."""
+
+    model_config = with_example(model="glm", prompt="Once upon a time", max_tokens=16)
 
     prompt: str | list[str] | list[int] | list[list[int]]
     """Texts in which control tokens that are spelled are meant, or token ids."""

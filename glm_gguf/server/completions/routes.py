@@ -14,6 +14,7 @@ from glm_gguf.server.answering import side_by_side, whole
 from glm_gguf.server.completions.request import CompletionRequest, preparation
 from glm_gguf.server.completions.response import Completion
 from glm_gguf.server.completions.texts import Texts
+from glm_gguf.server.described import OPENAI_ERRORS, streamed
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.service import Service
 from glm_gguf.server.sse import DONE, data, error_data
@@ -21,7 +22,12 @@ from glm_gguf.server.sse import DONE, data, error_data
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 
 
-@router.post("/v1/completions", response_model=Completion)
+@router.post(
+    "/v1/completions",
+    summary="Continue texts",
+    response_model=Completion,
+    responses=OPENAI_ERRORS | streamed('data: {"object": "text_completion", "choices": []}\n\ndata: [DONE]\n\n'),
+)
 async def create(body: CompletionRequest, request: Request) -> Response:
     """Continue texts as they stand, without any template."""
     service: Service = request.app.state.service

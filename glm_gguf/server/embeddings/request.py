@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.settings import Limits
 from glm_gguf.server.wire import WireRequest
@@ -11,6 +12,8 @@ from glm_gguf.server.wire import WireRequest
 
 class EmbeddingRequest(WireRequest):
     """The fields of OpenAI's that mean something here."""
+
+    model_config = with_example(model="glm", input=["one text", "another"])
 
     input: str | list[str] | list[int] | list[list[int]]
     model: str | None = None

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from glm_gguf.engine.embedding import Vector
 from glm_gguf.model import GLM
+from glm_gguf.server.described import OPENAI_ERRORS
 from glm_gguf.server.embeddings.request import EmbeddingRequest
 from glm_gguf.server.embeddings.response import EmbeddingList, embedding_list
 from glm_gguf.server.errors import Problem, Refused
@@ -18,7 +19,7 @@ from glm_gguf.server.sse import unless_gone
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 
 
-@router.post("/v1/embeddings", response_model=EmbeddingList)
+@router.post("/v1/embeddings", summary="Embed texts", response_model=EmbeddingList, responses=OPENAI_ERRORS)
 async def create(body: EmbeddingRequest, request: Request) -> Response:
     """Turn texts into vectors of length 1: the mean of the model's final hidden states."""
     service: Service = request.app.state.service

@@ -17,7 +17,9 @@ class Health(WireResponse):
     status: str
 
 
-@router.get("/health", response_model=Health, responses={503: {"model": Health}})
+@router.get(
+    "/health", summary="Tell whether the model answers", response_model=Health, responses={503: {"model": Health}}
+)
 async def health(request: Request) -> Response:
     """Answer 200 where the model answers, else 503."""
     service: Service = request.app.state.service
@@ -36,7 +38,12 @@ def _status(service: Service) -> str:
     return "ending" if service.draining else "ready"
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    "/metrics",
+    summary="Count (Prometheus)",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(request: Request) -> Response:
     """Tell counts and times in Prometheus' text form."""
     service: Service = request.app.state.service

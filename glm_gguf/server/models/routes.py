@@ -6,6 +6,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 
+from glm_gguf.server.described import OPENAI_LOOKUP_ERRORS
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.service import Service
 from glm_gguf.server.wire import WireResponse
@@ -34,13 +35,15 @@ class ModelList(WireResponse):
     data: list[Model]
 
 
-@router.get("/v1/models", response_model=ModelList)
+@router.get("/v1/models", summary="List models", response_model=ModelList, responses=OPENAI_LOOKUP_ERRORS)
 async def list_models(request: Request) -> Response:
     """List the model."""
     return ModelList(object="list", data=[_model(request.app.state.service)]).response()
 
 
-@router.get("/v1/models/{model_id:path}", response_model=Model)
+@router.get(
+    "/v1/models/{model_id:path}", summary="Tell about a model", response_model=Model, responses=OPENAI_LOOKUP_ERRORS
+)
 async def retrieve_model(model_id: str, request: Request) -> Response:
     """Tell about the model."""
     model = _model(request.app.state.service)

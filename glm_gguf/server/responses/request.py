@@ -10,6 +10,7 @@ from glm_gguf.engine.answer_options import AnswerOptions
 from glm_gguf.engine.sampling import MOST_ALTERNATIVES, SamplingParams
 from glm_gguf.errors import RequestError
 from glm_gguf.server.asked import Asked
+from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.responses.history import item_turns
 from glm_gguf.server.responses.input_items import InputMessage, Item
@@ -74,6 +75,8 @@ class ResponseReasoning(WireRequest):
 
 class ResponseRequest(WireRequest):
     """A conversation that is to be answered."""
+
+    model_config = with_example(model="glm", input="Hello", max_output_tokens=64)
 
     model: str | None = None
     input: str | Annotated[list[Item], Field(min_length=1)]

@@ -6,6 +6,7 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
+from glm_gguf.server.described import OPENAI_ERRORS, streamed
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.responses.events import ResponseEvents
 from glm_gguf.server.responses.request import ResponseRequest
@@ -17,7 +18,12 @@ from glm_gguf.server.wire_stream import read_to_end, wire_stream
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 
 
-@router.post("/v1/responses", response_model=WholeResponse)
+@router.post(
+    "/v1/responses",
+    summary="Answer a conversation (OpenAI's Responses)",
+    response_model=WholeResponse,
+    responses=OPENAI_ERRORS | streamed('event: response.created\ndata: {"type": "response.created"}\n\n'),
+)
 async def create(body: ResponseRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events. Nothing is stored."""
     service: Service = request.app.state.service

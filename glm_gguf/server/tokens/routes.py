@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from glm_gguf.model import GLM
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.chat_completions.legacy import modern_messages
+from glm_gguf.server.described import OPENAI_ERRORS
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.service import Service
@@ -17,7 +18,7 @@ from glm_gguf.server.tokens.schemas import DetokenizeRequest, Prompt, TemplateRe
 router = APIRouter(route_class=JsonRoute, tags=["tokens"])
 
 
-@router.post("/tokenize", response_model=Tokens)
+@router.post("/tokenize", summary="Turn text into tokens", response_model=Tokens, responses=OPENAI_ERRORS)
 async def tokenize(body: TokenizeRequest, request: Request) -> Response:
     """Turn a text, or the prompt of a conversation, into token ids."""
     service: Service = request.app.state.service
@@ -32,7 +33,7 @@ async def tokenize(body: TokenizeRequest, request: Request) -> Response:
     return Tokens(tokens=ids, count=len(ids), max_model_len=service.glm.n_ctx).response()
 
 
-@router.post("/detokenize", response_model=Text)
+@router.post("/detokenize", summary="Turn tokens into text", response_model=Text, responses=OPENAI_ERRORS)
 async def detokenize(body: DetokenizeRequest, request: Request) -> Response:
     """Turn token ids into their text."""
     service: Service = request.app.state.service
@@ -40,7 +41,7 @@ async def detokenize(body: DetokenizeRequest, request: Request) -> Response:
     return Text(content=text, prompt=text).response()
 
 
-@router.post("/apply-template", response_model=Prompt)
+@router.post("/apply-template", summary="Render a conversation", response_model=Prompt, responses=OPENAI_ERRORS)
 async def apply_template(body: TemplateRequest, request: Request) -> Response:
     """Render a conversation as the model reads it."""
     service: Service = request.app.state.service

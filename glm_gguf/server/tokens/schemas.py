@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from glm_gguf.server.described import with_example
 from glm_gguf.server.wire import WireRequest, WireResponse
 
 
 class TokenizeRequest(WireRequest):
     """A text in which nothing is special, or a conversation, whose prompt is meant."""
+
+    model_config = with_example(content="Hello")
 
     content: str | None = None
     prompt: str | None = None
@@ -30,6 +33,8 @@ class Tokens(WireResponse):
 class DetokenizeRequest(WireRequest):
     """Token ids."""
 
+    model_config = with_example(tokens=[9703])
+
     tokens: list[int]
 
 
@@ -43,6 +48,8 @@ class Text(WireResponse):
 
 class TemplateRequest(WireRequest):
     """A conversation."""
+
+    model_config = with_example(messages=[{"role": "user", "content": "Hello"}])
 
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]] | None = None
