@@ -14,7 +14,7 @@ from llguidance import LLMatcher, LLTokenizer
 
 from glm_gguf.engine.constraint_protocol import mask_words
 from glm_gguf.engine.vocabulary import Vocabulary
-from glm_gguf.errors import EngineError, RequestError
+from glm_gguf.errors import RequestError
 from glm_gguf.schema.compiled import LIMITS
 from glm_gguf.special_tokens import OBSERVATION
 
@@ -103,7 +103,8 @@ class GrammarConstraint:
     def accept(self, token: int) -> None:
         """Take the token that came."""
         if not self._matcher.consume_token(token):
-            raise EngineError(f"token {token} is against the grammar: {self._matcher.get_error()[:200]}")
+            what = f"token {token} is against the grammar: {self._matcher.get_error()[:200]}"
+            raise RequestError(what, where="grammar", fix="give a simpler schema")
 
     def _require_sound(self) -> None:
         if self._matcher.is_error():

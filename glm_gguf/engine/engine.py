@@ -142,7 +142,11 @@ class Engine:
         if not prompt:
             raise RequestError("empty", where=where, fix="give at least one token")
         if len(prompt) >= self.size.n_ctx:
-            what = f"{len(prompt)} tokens do not fit into {self.size.n_ctx}, the model's maximum context length"
+            n_ctx = self.size.n_ctx
+            # Clients know this error by OpenAI's words.
+            what = (
+                f"{len(prompt)} tokens do not fit into {n_ctx} (this model's maximum context length is {n_ctx} tokens)"
+            )
             raise ContextLengthError(what, where=where, fix=MORE_ROOM)
         n_vocab = self._model.vocabulary.size
         if not 0 <= min(prompt) <= max(prompt) < n_vocab:

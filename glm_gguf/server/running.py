@@ -36,19 +36,23 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter) or ended
 
 
-def run_server(app: FastAPI, listener: socket.socket) -> None:
-    """Serve on a socket until a signal comes; returns when everything is freed."""
-    service: Service = app.state.service
-    config = uvicorn.Config(
+def uvicorn_config(app: FastAPI) -> uvicorn.Config:
+    """Say how uvicorn serves: no log of requests, no WebSockets, 5 seconds for connections that are only held open."""
+    return uvicorn.Config(
         app,
         http="httptools",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=5,  # behind the answers, for connections that are only held open
+        timeout_graceful_shutdown=5,
     )
-    server = DrainingServer(config, service)
+
+
+def run_server(app: FastAPI, listener: socket.socket) -> None:
+    """Serve on a socket until a signal comes; returns when everything is freed."""
+    service: Service = app.state.service
+    server = DrainingServer(uvicorn_config(app), service)
     try:
         asyncio.run(server.serve([listener]))
     finally:

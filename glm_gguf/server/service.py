@@ -73,6 +73,11 @@ class Service:
         return self.state
 
     @property
+    def loaded(self) -> bool:
+        """The model answers."""
+        return isinstance(self.state, Ready)
+
+    @property
     def glm(self) -> GLM:
         """The loaded model; Refused with 503 where there is none."""
         return self.ready.glm

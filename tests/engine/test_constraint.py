@@ -166,7 +166,7 @@ def test_forced_tokens_are_named_and_taken(grammars: tuple[Grammars, ModelHandle
 
 def test_a_token_against_the_grammar_is_an_error(grammars: tuple[Grammars, ModelHandle]) -> None:
     constraint = grammars[0].constraint(LARK)
-    with pytest.raises(EngineError, match="against the grammar"):
+    with pytest.raises(RequestError, match="against the grammar"):
         constraint.accept(grammars[1].vocabulary.plain_ids("x")[0])
 
 

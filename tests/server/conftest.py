@@ -1,0 +1,41 @@
+"""A server on a real port with the tiny model, started once for all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import openai
+import pytest
+from server.serving import Served, serving
+
+from glm_gguf import GLM, CacheType, EngineOptions
+from glm_gguf.server.settings import ServerSettings
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or importing litellm asks the network
+os.environ.setdefault("LANGSMITH_TRACING", "false")
+F32 = CacheType.F32
+# Exact, so that an answer among others is the one given alone.
+OPTIONS = EngineOptions(threads=1, n_ctx=4096, n_parallel=8, cache_type_k=F32, cache_type_v=F32, flash_attention=False)
+
+
+@pytest.fixture(scope="session")
+def open_tiny(tiny_gguf: Callable[[str], Path]) -> Callable[[], GLM]:
+    """Opens the tiny model."""
+    path = tiny_gguf("F32")
+    return lambda: GLM(path, options=OPTIONS)
+
+
+@pytest.fixture(scope="session")
+def served(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
+    """The server that most tests talk to."""
+    with serving(ServerSettings("tiny"), open_tiny) as running:
+        yield running
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[openai.OpenAI]:
+    """OpenAI's own client."""
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as made:
+        yield made

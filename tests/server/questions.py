@@ -1,0 +1,29 @@
+"""What the tiny model can do: six tools, and small answers."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from glm_gguf.demo.tools import DECLARATIONS
+
+TOOLS: dict[str, dict[str, Any]] = {tool["function"]["name"]: tool for tool in DECLARATIONS}
+WEATHER = [{"role": "user", "content": "What is the weather in Paris?"}]
+TWO_CITIES = [{"role": "user", "content": "北京和上海的空气质量怎么样？"}]
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+class GetWeather(BaseModel):
+    """Weather of a city"""
+
+    city: str
+
+
+class Verdict(BaseModel):
+    """A value whose every form is short."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    level: Literal["good", "bad"]
+    count: int = Field(ge=0, le=9)

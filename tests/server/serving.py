@@ -1,0 +1,73 @@
+"""A server in a thread of the test's own process, so that a test can look at its engine."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+
+from glm_gguf import GLM
+from glm_gguf.server.app import create_app
+from glm_gguf.server.running import uvicorn_config
+from glm_gguf.server.service import Failed, Service
+from glm_gguf.server.settings import ServerSettings
+
+PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where it is, and what is behind it."""
+
+    url: str
+    address: tuple[str, int]
+    service: Service
+
+    @property
+    def glm(self) -> GLM:
+        return self.service.glm
+
+    def wait_until_loaded(self) -> None:
+        until(lambda: self.service.loaded)
+
+    def wait_until_failed(self) -> None:
+        until(lambda: isinstance(self.service.state, Failed))
+
+
+@contextlib.contextmanager
+def serving(settings: ServerSettings, open_model: Callable[[], GLM], *, wait: bool = True) -> Iterator[Served]:
+    app = create_app(settings, open_model)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn_config(app))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            service: Service = app.state.service
+            until(lambda: server.started)
+            running = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", listener.getsockname(), service)
+            if wait:
+                running.wait_until_loaded()
+            yield running
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for another thread; AssertionError where it takes too long."""
+    end = time.monotonic() + PATIENCE
+    wait = threading.Event()
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        wait.wait(0.005)
+
+
+def idle(served: Served) -> bool:
+    """Nobody is being answered."""
+    status = served.glm.status
+    return not (status.running or status.waiting or status.embeddings)
