@@ -83,7 +83,13 @@ class Prompter:
     ) -> tuple[Segment, ...]:
         if self._template is None:
             raise TemplateError("a base model holds no conversations", where=self._model.path, fix="use complete()")
-        return self._template.render(history, declared, add_generation_prompt=answered, variables=variables)
+        shown = [_shown(tool) for tool in declared]
+        return self._template.render(history, shown, add_generation_prompt=answered, variables=variables)
 
     def _ids(self, segments: Sequence[Segment]) -> tuple[int, ...]:
         return tuple(self._model.vocabulary.token_ids(segments))
+
+
+def _shown(tool: Declaration) -> Declaration:
+    """Return a declaration as the models know it: `strict`, which clients send along, is for the grammar."""
+    return {**tool, "function": {name: value for name, value in tool["function"].items() if name != "strict"}}

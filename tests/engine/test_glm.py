@@ -270,3 +270,11 @@ def test_every_public_name_is_there() -> None:
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import sys, glm_gguf; sys.exit(bool({'numpy', 'llama_cpp', 'jinja2', 'gguf'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_model_is_not_shown_what_is_for_the_grammar(glm: GLM) -> None:
+    function = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+    plain, strict = ([{"type": "function", "function": function | more}] for more in ({}, {"strict": True}))
+    hello = [{"role": "user", "content": "Hello"}]
+    assert glm.apply_template(hello, strict) == glm.apply_template(hello, plain)
+    assert "strict" not in glm.apply_template(hello, strict)
