@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from math import isfinite
 from typing import Any
 
 from glm_gguf.errors import RequestError
@@ -10,6 +12,8 @@ from glm_gguf.schema.walk import subschemas
 
 MOST_CHARACTERS = 2_000_000
 MOST_DEPTH = 96  # levels of lists and objects; the largest published schemas stay below 40
+MOST_SUBSCHEMAS = 20_000  # the largest published ones have 8,000
+MOST_NAMES = 5_000  # of one object; far above, llguidance runs out of stack
 MOST_CHOICES = 20_000
 MOST_REPEATS = 100_000
 MOST_PATTERN = 10_000
@@ -21,7 +25,9 @@ def require_modest(schema: object, where: str) -> None:
     characters = _measure(schema, where)
     if characters > MOST_CHARACTERS:
         raise RequestError(f"a schema of more than {MOST_CHARACTERS} characters", where=where, fix=SIMPLER)
-    for path, node in subschemas(schema, where):
+    for count, (path, node) in enumerate(subschemas(schema, where)):
+        if count == MOST_SUBSCHEMAS:
+            raise RequestError(f"more than {MOST_SUBSCHEMAS} schemas in one", where=where, fix=SIMPLER)
         _require_modest_node(node, path)
 
 
@@ -42,24 +48,33 @@ def _measure(schema: object, where: str) -> int:
 def _characters(value: object, below: list[object], where: str) -> int:
     """Count the characters of one value, and gather what lies in it."""
     if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
+        if not all(isinstance(key, str) and _is_unicode(key) for key in value):
             raise RequestError("a key that is no text", where=where)
         below += value.values()
         return sum(map(len, value)) + 4 * len(value)
     if isinstance(value, list | tuple):
         below += value
         return 2 * len(value)
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
         return 5
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not _is_unicode(value):
         raise RequestError(f"{type(value).__name__} is no JSON", where=where)
     return len(value)
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether a text can be written: JSON may escape half a surrogate pair."""
+    return text.isascii() or re.search("[\ud800-\udfff]", text) is None
 
 
 def _require_modest_node(node: dict[str, Any], path: str) -> None:
     choices = node.get("enum")
     if isinstance(choices, list) and len(choices) > MOST_CHOICES:
         raise RequestError(f"{len(choices)} choices", where=f"{path}/enum", fix=f"give up to {MOST_CHOICES}")
+    for keyword in ("properties", "required", "anyOf", "oneOf", "allOf", "patternProperties"):
+        parts = node.get(keyword)
+        if isinstance(parts, list | dict) and len(parts) > MOST_NAMES:
+            raise RequestError(f"{len(parts)} of them", where=f"{path}/{keyword}", fix=f"give up to {MOST_NAMES}")
     for keyword in ("minLength", "minItems", "minProperties"):
         count = node.get(keyword)
         if isinstance(count, int | float) and count > MOST_REPEATS:

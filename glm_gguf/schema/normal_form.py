@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from glm_gguf.schema.ecma_regex import normal_pattern
 from glm_gguf.schema.formats import CHECKED, IN_GRAMMARS, PATTERNS
@@ -15,7 +16,8 @@ ANNOTATIONS = frozenset(
 TYPES = frozenset(("null", "boolean", "object", "array", "number", "string", "integer"))
 _NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
-_TEXTS = ("pattern", "format", "$ref", "$id", "id", "$anchor", "$dynamicAnchor")
+_TEXTS = ("pattern", "format", "$anchor", "$dynamicAnchor")
+_ADDRESSES = ("$ref", "$id", "id")
 
 
 def normal_form(schema: Schema) -> Schema:
@@ -111,11 +113,21 @@ def _repaired(key: str, value: Any) -> Any:
         return int(value) if whole else None
     if key in _TEXTS:
         return value if isinstance(value, str) else None
+    if key in _ADDRESSES:
+        return value if isinstance(value, str) and _is_address(value) else None
     if key == "enum":
         return value if isinstance(value, list) else None
     if key in ONE | MANY | NAMED:
         return _repaired_schemas(key, value)
     return value
+
+
+def _is_address(text: str) -> bool:
+    try:
+        urlsplit(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _repaired_schemas(key: str, value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -138,6 +139,11 @@ HOSTILE = {
     "no end of items": {"type": "array", "minItems": 10**9},
     "no JSON": {"enum": [object()]},
     "keys that are no text": {"properties": {1: {}}},
+    "half a surrogate pair": {"const": "\ud800"},
+    "no number": {"minimum": float("inf")},
+    "no end of schemas": {"anyOf": [{"items": {"items": {}}} for _ in range(4000)] * 2},
+    "schemas of schemas": reduce(lambda inner, _: {"anyOf": [inner, inner]}, range(15), {}),
+    "no end of names": {"required": [f"key{number}" for number in range(50_000)]},
 }
 
 
@@ -150,6 +156,24 @@ def test_hostile_schemas_are_refused_at_once(schema: Any) -> None:
 
 
 TWICE = {f"d{level}": {"allOf": [{"$ref": f"#/$defs/d{level + 1}"}] * 2} for level in range(30)}
+COSTLY = {
+    "references that double": TWICE | {"d30": {"type": "string"}},
+    "choices multiplied": {
+        "d0": {"allOf": [{"anyOf": [{"properties": {f"{i}{j}": {"const": j}}} for j in range(6)]} for i in range(12)]}
+    },
+    "a thousand patterns": {
+        "d0": {"properties": {f"k{i}": {"type": "string", "pattern": f"^[a-z]{{{i % 50}}}x{i}$"} for i in range(1000)}}
+    },
+    "overlapping names": {"d0": {"patternProperties": {f"a{i}": {"type": "integer"} for i in range(500)}}},
+    "repetition": {"d0": {"type": "string", "pattern": "^.*(a|b).{5000}$"}},
+}
+
+
+@pytest.mark.parametrize("definitions", COSTLY.values(), ids=COSTLY)
+def test_costly_schemas_are_compiled_in_time(definitions: Any) -> None:
+    start = time.process_time()
+    compile_schema({"$defs": definitions, "$ref": "#/$defs/d0"})
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(
