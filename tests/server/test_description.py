@@ -1,0 +1,71 @@
+"""The API's description holds: whatever it allows is answered as it says, and nothing fails (schemathesis)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from server.serving import Served, serving
+
+from glm_gguf import GLM, EngineOptions
+from glm_gguf.server.app import create_app
+from glm_gguf.server.settings import Limits, ServerSettings
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+def never() -> GLM:
+    raise AssertionError("the description needs no model")
+
+
+DESCRIPTION: dict[str, Any] = create_app(ServerSettings("tiny"), never).openapi()
+OPERATIONS = [
+    pytest.param(operation, id=f"{method.upper()} {path}")
+    for path, methods in DESCRIPTION["paths"].items()
+    for method, operation in methods.items()
+]
+
+
+@pytest.fixture(scope="module")
+def hurried(tiny_gguf: Callable[[str], Path]) -> Iterator[Served]:
+    """A server that gives every answer little room and time."""
+    path, options = tiny_gguf("Q8_0"), EngineOptions(threads=1, n_ctx=512)
+    limits = Limits(seconds=0.5, choices=4, inputs=16)
+    with serving(ServerSettings("tiny", limits=limits), lambda: GLM(path, options=options)) as running:
+        yield running
+
+
+schema = schemathesis.openapi.from_dict(DESCRIPTION)
+
+
+@schema.parametrize()
+@settings(
+    max_examples=12,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture],
+)
+def test_what_the_description_allows_is_answered_as_it_says(case: schemathesis.Case, hurried: Served) -> None:
+    case.call_and_validate(base_url=hurried.url, checks=CHECKS, timeout=30)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_route_says_what_it_does(operation: dict[str, Any]) -> None:
+    assert operation["summary"] not in ("", "Create")
+    assert operation["description"]
+    if "requestBody" in operation:
+        (name,) = (
+            content["schema"]["$ref"].rpartition("/")[2] for content in operation["requestBody"]["content"].values()
+        )
+        assert DESCRIPTION["components"]["schemas"][name]["examples"]
+        assert {"400", "401", "413", "429", "503"} <= set(operation["responses"])
