@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from server.serving import Served, serving
 
 from glm_gguf import GLM, EngineOptions
 from glm_gguf.server.app import create_app
+from glm_gguf.server.docs.page import description_page
 from glm_gguf.server.settings import Limits, ServerSettings
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -69,3 +72,13 @@ def test_every_route_says_what_it_does(operation: dict[str, Any]) -> None:
         )
         assert DESCRIPTION["components"]["schemas"][name]["examples"]
         assert {"400", "401", "413", "429", "503"} <= set(operation["responses"])
+
+
+def test_the_page_shows_every_route_and_runs_nothing() -> None:
+    page = description_page(DESCRIPTION)
+    for path, methods in DESCRIPTION["paths"].items():
+        for method, operation in methods.items():
+            assert f"{escape(operation['summary'])}: <code>{method.upper()} {escape(path)}</code>" in page
+    (example,) = DESCRIPTION["components"]["schemas"]["ResponseRequest"]["examples"]
+    assert escape(json.dumps(example)) in page
+    assert "<script" not in page

@@ -14,6 +14,7 @@ from server.answer_scripts import SCRIPTS, CountedIds, split
 from glm_gguf.chat.events import Event, Finish, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallStart
 from glm_gguf.server.anthropic_messages.events import MessageEvents, MessageFrame, Thoughts
 from glm_gguf.server.anthropic_messages.response import WholeMessage
+from glm_gguf.server.errors import Problem
 
 EVERY_SCRIPT = pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
 CLIENT_EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
@@ -147,3 +148,9 @@ def test_arguments_that_python_cannot_write_again(arguments: str, value: object)
 def test_text_behind_a_call_is_a_block_of_its_own() -> None:
     message = folded([*SCRIPTS["a call between texts"][:-1], TextDelta("!"), Finish("tool_calls")])[1]
     assert [block.get("text") for block in message["content"]] == ["One.", None, "Two.!"]
+
+
+def test_an_answer_that_fails_says_so() -> None:
+    fold = MessageEvents(MessageFrame("msg_1", "glm"), CountedIds())
+    events = [*fold.begin(), *fold.feed(SCRIPTS["text"][0]), *fold.fail(Problem(500, "out of cells"))]
+    assert events[-1] == {"type": "error", "error": {"type": "api_error", "message": "out of cells"}}

@@ -19,7 +19,7 @@ def description_page(description: Mapping[str, Any]) -> str:
     """Write every operation with the schemas of what it takes and gives."""
     schemas = description.get("components", {}).get("schemas", {})
     operations = "".join(
-        _operation(f"{method.upper()} {path}", operation)
+        _operation(f"{method.upper()} {path}", operation, schemas)
         for path, methods in description["paths"].items()
         for method, operation in methods.items()
     )
@@ -31,11 +31,28 @@ def description_page(description: Mapping[str, Any]) -> str:
     )
 
 
-def _operation(title: str, operation: Mapping[str, Any]) -> str:
-    takes = ", ".join(map(_link, _schema_names(operation.get("requestBody", {}))))
+def _operation(title: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
+    names = list(_schema_names(operation.get("requestBody", {})))
+    takes = ", ".join(map(_link, names))
     gives = ", ".join(map(_link, _schema_names(operation["responses"].get("200", {}))))
     text = escape(operation.get("description", ""))
-    return f"<h2><code>{escape(title)}</code></h2><p>{text}{_said(' Takes ', takes)}{_said(' Gives ', gives)}</p>"
+    examples = [example for name in names for example in schemas.get(name, {}).get("examples", ())]
+    return (
+        f"<h2>{escape(operation.get('summary', ''))}: <code>{escape(title)}</code></h2>"
+        f"<p>{text}{_said(' Takes ', takes)}{_said(' Gives ', gives)}</p>"
+        + "".join(f"<pre>{escape(json.dumps(example, ensure_ascii=False))}</pre>" for example in examples)
+        + _errors(operation["responses"])
+    )
+
+
+def _errors(responses: Mapping[str, Any]) -> str:
+    """List what may go wrong."""
+    rows = "".join(
+        f"<li><code>{escape(status)}</code> {escape(response.get('description', ''))}</li>"
+        for status, response in responses.items()
+        if status != "200"
+    )
+    return f"<details><summary>Errors</summary><ul>{rows}</ul></details>" if rows else ""
 
 
 def _said(word: str, names: str) -> str:

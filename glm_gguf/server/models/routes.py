@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
@@ -16,11 +17,15 @@ router = APIRouter(tags=["OpenAI"])
 
 
 class Model(WireResponse):
-    """The model that this server runs."""
+    """The model that this server runs, in OpenAI's form and in Anthropic's at once."""
 
     id: str
     object: Literal["model"]
+    type: Literal["model"]
+    display_name: str
     created: int
+    created_at: str
+    """The same in RFC 3339, as Anthropic has it."""
     owned_by: str
     context_length: int
     """Most tokens of one conversation; not OpenAI's, but many clients look for it."""
@@ -33,12 +38,16 @@ class ModelList(WireResponse):
 
     object: Literal["list"]
     data: list[Model]
+    has_more: Literal[False]
+    first_id: str
+    last_id: str
 
 
 @router.get("/v1/models", summary="List models", response_model=ModelList, responses=OPENAI_LOOKUP_ERRORS)
 async def list_models(request: Request) -> Response:
     """List the model."""
-    return ModelList(object="list", data=[_model(request.app.state.service)]).response()
+    model = _model(request.app.state.service)
+    return ModelList(object="list", data=[model], has_more=False, first_id=model.id, last_id=model.id).response()
 
 
 @router.get(
@@ -57,7 +66,10 @@ def _model(service: Service) -> Model:
     return Model(
         id=service.settings.model_name,
         object="model",
+        type="model",
+        display_name=service.settings.model_name,
         created=ready.since,
+        created_at=datetime.fromtimestamp(ready.since, UTC).isoformat(),
         owned_by="glm-gguf",
         context_length=ready.glm.n_ctx,
         variant=ready.glm.variant,
