@@ -1,7 +1,17 @@
 """The one writer: a checkpoint directory in, one quantised GGUF out."""
 
-from glm_gguf.convert.conversion import Conversion, convert
+from glm_gguf.convert.conversion import Conversion, Output, convert
 from glm_gguf.convert.options import ConvertOptions, TypeChoices
-from glm_gguf.convert.plan import Plan, TensorPlan, make_plan
+from glm_gguf.convert.plan import Plan, TensorPlan, make_plan, make_plans
 
-__all__ = ["Conversion", "ConvertOptions", "Plan", "TensorPlan", "TypeChoices", "convert", "make_plan"]
+__all__ = [
+    "Conversion",
+    "ConvertOptions",
+    "Output",
+    "Plan",
+    "TensorPlan",
+    "TypeChoices",
+    "convert",
+    "make_plan",
+    "make_plans",
+]

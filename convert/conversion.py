@@ -6,22 +6,30 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from glm_gguf.convert.layout import lay_out
+from glm_gguf.convert.layout import FileLayout, lay_out
 from glm_gguf.convert.options import ConvertOptions
-from glm_gguf.convert.output import check_outputs, output_paths
-from glm_gguf.convert.plan import Plan, make_plan
+from glm_gguf.convert.output import check_outputs, is_directory, output_paths
+from glm_gguf.convert.plan import Plan, make_plans
 from glm_gguf.convert.shards import ShardSource
 from glm_gguf.convert.write import Progress, Silent, write
+from glm_gguf.errors import RequestError
 
 HEADER_ROOM = 32 * 2**20  # bytes left free for keys and vocabulary, which take about 6 MB
 
 
 @dataclass(frozen=True, slots=True)
-class Conversion:
-    """A conversion that is about to be, or has been, written: the plan and the files it goes to."""
+class Output:
+    """One file type: its plan, and the file or the parts of a split that it goes to."""
 
     plan: Plan
     paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A conversion that is about to be, or has been, written: an output a file type."""
+
+    outputs: tuple[Output, ...]
     options: ConvertOptions
 
     @classmethod
@@ -32,16 +40,36 @@ class Conversion:
 
         `source` holds everything but the weights, which come from `shards`, by default from there too.
         """
-        plan = make_plan(source, options, shards)
-        return cls(plan, output_paths(out, plan.default_name, len(plan.files)), options)
+        plans = make_plans(source, options, shards)
+        if len(plans) > 1 and out is not None and not is_directory(out):
+            what = f"{out.name!r} is no directory, and {len(plans)} types were asked for"
+            raise RequestError(what, where="--out", fix="name a directory: the files are named by their types")
+        outputs = (Output(plan, output_paths(out, plan.default_name, len(plan.files))) for plan in plans)
+        return cls(tuple(outputs), options)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files, type by type."""
+        return tuple(path for output in self.outputs for path in output.paths)
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """The plan of each type."""
+        return tuple(output.plan for output in self.outputs)
+
+    def laid_out(self) -> list[tuple[Path, FileLayout]]:
+        """Every file to the byte."""
+        layouts = (layout for plan in self.plans for layout in lay_out(plan))
+        return list(zip(self.paths, layouts, strict=True))
 
     def write(self, progress: Progress) -> None:
-        """Write the files; they appear when complete, or not at all."""
+        """Write the files; they appear when all are complete, or not at all."""
         given = (self.options.types.imatrix, self.options.metadata)
-        sources = [*self.plan.checkpoint.directory.iterdir(), *(path for path in given if path is not None)]
-        check_outputs(self.paths, sources, self.plan.n_bytes + HEADER_ROOM, force=self.options.force)
-        outputs = list(zip(self.paths, lay_out(self.plan), strict=True))
-        write(outputs, self.plan.checkpoint.shards, self.options.threads, progress)
+        checkpoint = self.plans[0].checkpoint
+        sources = [*checkpoint.directory.iterdir(), *(path for path in given if path is not None)]
+        n_bytes = sum(plan.n_bytes + HEADER_ROOM for plan in self.plans)
+        check_outputs(self.paths, sources, n_bytes, force=self.options.force)
+        write(self.laid_out(), checkpoint.shards, self.options.threads, progress)
 
 
 def convert(
@@ -53,7 +81,7 @@ def convert(
     """Convert the checkpoint directory `source` to GGUF, by default Q4_K_M in the current directory.
 
     `out` is a .gguf file or a directory. Returns the files written: one, or several with
-    options.split_max_bytes. Raises GlmGgufError; nothing is left behind then.
+    options.split_max_bytes or options.types.also. Raises GlmGgufError; nothing is left behind then.
     """
     conversion = Conversion.prepare(Path(source), None if out is None else Path(out), options or ConvertOptions())
     conversion.write(progress or Silent())

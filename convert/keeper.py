@@ -6,9 +6,10 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 
-from glm_gguf.convert.part import Part
+from glm_gguf.convert.part import INTERRUPTIONS, Part
 
 SECONDS = 1.0
 """Between two recordings: what a killed conversion loses. One that is done by then leaves no journal at all."""
@@ -31,10 +32,18 @@ class Keeper:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for the recording that is under way; raises OSError where it failed and nothing else did."""
+        """Wait for the recording that is under way; raises OSError where it failed and nothing else did.
+
+        An interruption is a reason to record the rest too, in a run that has lasted long enough to keep anything.
+        """
         self._pool.shutdown()
-        if kind is None and self._running is not None:
+        if self._running is None:
+            return
+        if kind is None:
             self._running.result()
+        elif issubclass(kind, INTERRUPTIONS):
+            with suppress(OSError):
+                self._record(self._waiting)
 
     def completed(self, number: int, name: str) -> None:
         """`name` of file `number` has been written whole; raises OSError where a recording has failed."""
@@ -48,6 +57,7 @@ class Keeper:
         """Take back the names of each file: what has been written under them is wrong."""
         self._pool.shutdown()
         for number, wrong in names.items():
+            self._waiting[number] = [name for name in self._waiting[number] if name not in wrong]
             self._parts[number].forget(wrong)
 
     def _start(self) -> None:
@@ -59,4 +69,5 @@ class Keeper:
 
     def _record(self, batch: Mapping[int, Collection[str]]) -> None:
         for number, names in batch.items():
-            self._parts[number].record(names)
+            if names:
+                self._parts[number].record(names)

@@ -14,6 +14,8 @@ class TypeChoices:
     """Which GGML type each tensor gets: the file type's recipe, and what departs from it."""
 
     type: str = "Q4_K_M"
+    also: tuple[str, ...] = ()
+    """Further file types, each a file of its own, made in the same pass over the checkpoint."""
     imatrix: Path | None = None
     tensor_types: tuple[tuple[str, str], ...] = ()
     """(regular expression over GGUF names, type): the first match wins over the recipe."""

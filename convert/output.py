@@ -10,11 +10,8 @@ from pathlib import Path
 
 from glm_gguf.convert.journal import Binding
 from glm_gguf.convert.layout import FileLayout
-from glm_gguf.convert.part import FULL, PARTIAL, Part, sync_directory
-from glm_gguf.errors import OutputError, RequestError, TransferError
-
-INTERRUPTIONS = (KeyboardInterrupt, SystemExit, TransferError)
-"""What a run is stopped by that could as well have gone on."""
+from glm_gguf.convert.part import FULL, INTERRUPTIONS, PARTIAL, Part, sync_directory
+from glm_gguf.errors import OutputError, RequestError
 
 _log = logging.getLogger(__name__)
 
@@ -24,8 +21,7 @@ SHARD_NAME = "{stem}-{number:05d}-of-{count:05d}.gguf"  # gguf-split's conventio
 def output_paths(out: Path | None, default_name: str, count: int) -> tuple[Path, ...]:
     """Where each of `count` files goes; `out` is a file, a directory, or None for the current directory."""
     out = out or Path()
-    with _explained(out):
-        path = out / default_name if out.is_dir() else out
+    path = out / default_name if is_directory(out) else out
     if path.suffix != ".gguf":
         raise RequestError(
             f"{path.name!r} does not end in .gguf", where="--out", fix="name a .gguf file or a directory"
@@ -33,6 +29,12 @@ def output_paths(out: Path | None, default_name: str, count: int) -> tuple[Path,
     if count == 1:
         return (path,)
     return tuple(path.with_name(SHARD_NAME.format(stem=path.stem, number=n, count=count)) for n in range(1, count + 1))
+
+
+def is_directory(out: Path) -> bool:
+    """Whether files go into `out` under names of their own; raises OutputError where that cannot be told."""
+    with _explained(out):
+        return out.is_dir()
 
 
 def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, *, force: bool) -> None:

@@ -16,13 +16,16 @@ import numpy.typing as npt
 
 from glm_gguf.convert.journal import Binding, Entries, Journal
 from glm_gguf.convert.layout import FileLayout
-from glm_gguf.errors import OutputError
+from glm_gguf.errors import OutputError, TransferError
 
 fcntl: ModuleType | None
 try:
     import fcntl
 except ImportError:  # Windows, which does not let an open file be replaced
     fcntl = None
+
+INTERRUPTIONS = (KeyboardInterrupt, SystemExit, TransferError)
+"""What a run is stopped by that could as well have gone on: then what is recorded is kept."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PARTIAL, JOURNAL = ".part", ".journal"

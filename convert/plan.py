@@ -13,6 +13,7 @@ from gguf import Metadata, naming_convention
 from glm_gguf.convert.assignment import Assigner, Overrides
 from glm_gguf.convert.card import Naming, model_card
 from glm_gguf.convert.checkpoint import Checkpoint
+from glm_gguf.convert.config import Glm4Config
 from glm_gguf.convert.file_types import file_type, tensor_bytes
 from glm_gguf.convert.imatrix import Floats, Imatrix
 from glm_gguf.convert.metadata import KeyValues, key_values, stretched
@@ -21,7 +22,7 @@ from glm_gguf.convert.recipes import ABORTS_WITHOUT_IMATRIX, NEEDS_IMATRIX, File
 from glm_gguf.convert.shards import ShardSource
 from glm_gguf.convert.tensors import SourceTensor, source_tensors
 from glm_gguf.convert.vocab import Vocabulary
-from glm_gguf.errors import ImatrixError
+from glm_gguf.errors import ImatrixError, RequestError
 from glm_gguf.variant import Variant
 
 MAX_STEM_BYTES = 200  # of the 255 a file name may have, with room for a part's number
@@ -84,36 +85,66 @@ class Plan:
 
 
 def make_plan(source: Path, options: ConvertOptions, shards: ShardSource | None = None) -> Plan:
-    """Read headers, tokenizer and importance matrix, and decide everything; raises GlmGgufError.
+    """The plan of the file type asked for first; see make_plans."""
+    return make_plans(source, options, shards)[0]
+
+
+def make_plans(source: Path, options: ConvertOptions, shards: ShardSource | None = None) -> tuple[Plan, ...]:
+    """Read headers, tokenizer and importance matrix, and decide everything, a plan a type; raises GlmGgufError.
 
     `source` holds everything but the weights, which come from `shards`, by default from there too.
     """
-    file = file_type(options.types.type)
+    files = _file_types(options)
     checkpoint = Checkpoint.open(source, shards, weights=not options.vocab_only)
     imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
-    tensors = () if options.vocab_only else _tensor_plans(checkpoint, file, options, imatrix)
     config = checkpoint.config
     vocabulary = Vocabulary.read(source, config.vocab_size)
     if options.yarn is not None:
         scaling = stretched(config, vocabulary.variant, options.yarn)
         config = replace(config, rope_scaling=scaling, max_position=int(config.max_position * options.yarn))
+    given = _Given(checkpoint, config, vocabulary, imatrix)
+    return tuple(_plan(given, file, options) for file in files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What all file types have in common."""
+
+    checkpoint: Checkpoint
+    config: Glm4Config
+    """As written: stretched, where that was asked for."""
+    vocabulary: Vocabulary
+    imatrix: Imatrix | None
+
+
+def _file_types(options: ConvertOptions) -> tuple[FileType, ...]:
+    names = (options.types.type, *options.types.also)
+    files = tuple(file_type(name) for name in names)
+    if len(set(files)) < len(files):
+        raise RequestError(f"{', '.join(names)}: one type stands twice", where="--type", fix="name each type once")
+    if len(files) > 1 and options.vocab_only:
+        raise RequestError("a vocabulary has no types", where="--vocab-only", fix="name one type or none")
+    return files
+
+
+def _plan(given: _Given, file: FileType, options: ConvertOptions) -> Plan:
+    tensors = () if options.vocab_only else _tensor_plans(given, file, options)
     n_params = sum(prod(tensor.shape) for tensor in tensors)
-    card = model_card(source, Naming(options.name, options.metadata), n_params, vocabulary.variant)
+    naming, variant = Naming(options.name, options.metadata), given.vocabulary.variant
+    card = model_card(given.checkpoint.directory, naming, n_params, variant)
     return Plan(
-        checkpoint=checkpoint,
-        variant=vocabulary.variant,
+        checkpoint=given.checkpoint,
+        variant=variant,
         file_type=file,
-        metadata=key_values(card, config, vocabulary, file, imatrix),
+        metadata=key_values(card, given.config, given.vocabulary, file, given.imatrix),
         files=_split(tensors, options.split_max_bytes),
         default_name=_default_name(card, file, options.vocab_only),
     )
 
 
-def _tensor_plans(
-    checkpoint: Checkpoint, file: FileType, options: ConvertOptions, imatrix: Imatrix | None
-) -> tuple[TensorPlan, ...]:
-    config = checkpoint.config
-    sources = source_tensors(checkpoint)
+def _tensor_plans(given: _Given, file: FileType, options: ConvertOptions) -> tuple[TensorPlan, ...]:
+    config, imatrix = given.checkpoint.config, given.imatrix
+    sources = source_tensors(given.checkpoint)
     assigner = Assigner(file, Overrides.parse(options.types), config.n_heads // config.n_kv_heads, imatrix is not None)
     types = assigner.assign({tensor.gguf_name: tensor.shape for tensor in sources})
     plans = []

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan
-from glm_gguf.convert.layout import lay_out
 from glm_gguf.convert.shards import ShardSource
 from glm_gguf.convert.write import Progress, Silent, write
 
@@ -53,8 +52,7 @@ def write_recording(
 ) -> None:
     """Convert, and record what is complete every `seconds`: by default every tensor, as soon as it is."""
     conversion = Conversion.prepare(source, out, options, shards)
-    outputs = list(zip(conversion.paths, lay_out(conversion.plan), strict=True))
-    write(outputs, conversion.plan.checkpoint.shards, 1, progress, seconds)
+    write(conversion.laid_out(), conversion.plans[0].checkpoint.shards, 1, progress, seconds)
 
 
 def start(source: Path, out: Path, *arguments: object) -> subprocess.Popen[str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from glm_gguf.convert import Conversion, Plan, TensorPlan
+from glm_gguf.convert import Conversion, Output, Plan, TensorPlan
 
 
 def megabytes(n_bytes: int) -> str:
@@ -21,33 +21,38 @@ def megabytes(n_bytes: int) -> str:
 
 
 def print_plan(conversion: Conversion) -> None:
-    """The plan on stdout: a line a tensor, then totals."""
-    plan = conversion.plan
-    table = Table("tensor", "shape", "from", "type", box=None, pad_edge=False)
-    table.add_column("bytes", justify="right")
-    for tensor in plan.tensors:
-        shape = " × ".join(map(str, tensor.shape))
-        table.add_row(tensor.name, shape, tensor.source.stored.dtype, tensor.type.name, f"{tensor.n_bytes:,}")
-    # a table in a pipe or file is as wide as it needs to be
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-    for line in summary(conversion):
-        click.echo(line)
+    """The plan of every type on stdout: a line a tensor, then totals."""
+    for output in conversion.outputs:
+        table = Table("tensor", "shape", "from", "type", box=None, pad_edge=False)
+        table.add_column("bytes", justify="right")
+        for tensor in output.plan.tensors:
+            shape = " × ".join(map(str, tensor.shape))
+            table.add_row(tensor.name, shape, tensor.source.stored.dtype, tensor.type.name, f"{tensor.n_bytes:,}")
+        # a table in a pipe or file is as wide as it needs to be
+        Console(width=None if sys.stdout.isatty() else 200).print(table)
+        for line in (model_line(output.plan), *output_lines(output)):
+            click.echo(line)
 
 
 def print_summary(conversion: Conversion) -> None:
     """What is about to happen, on stderr."""
-    for line in summary(conversion):
-        click.echo(line, err=True)
+    click.echo(model_line(conversion.plans[0]), err=True)
+    for output in conversion.outputs:
+        for line in output_lines(output):
+            click.echo(line, err=True)
 
 
-def summary(conversion: Conversion) -> Iterator[str]:
-    """Variant, sizes, types and outputs, a line each."""
-    plan = conversion.plan
-    config = plan.checkpoint.config
-    yield f"variant      {plan.variant}, {config.n_layers} layers, {plan.n_params:,} weights"
+def model_line(plan: Plan) -> str:
+    """Variant and size of the model."""
+    return f"variant      {plan.variant}, {plan.checkpoint.config.n_layers} layers, {plan.n_params:,} weights"
+
+
+def output_lines(output: Output) -> Iterator[str]:
+    """Types, size and files of one output, a line each."""
+    plan = output.plan
     yield f"type         {plan.file_type.name}: {_types(plan) or 'vocabulary only'}"
     yield f"size         {megabytes(plan.n_bytes)}, {plan.bits_per_weight:.2f} bits per weight"
-    for path in conversion.paths:
+    for path in output.paths:
         yield f"output       {path}"
 
 
@@ -66,8 +71,8 @@ def tell_resumed(tensors: Sequence[TensorPlan]) -> None:
 class Lines:
     """Progress as one line a tensor, for logs."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._total, self._count = len(plan.tensors), 0
+    def __init__(self, plans: Sequence[Plan]) -> None:
+        self._total, self._count = sum(len(plan.tensors) for plan in plans), 0
 
     def resumed(self, tensors: Sequence[TensorPlan]) -> None:
         """Print how much is there already."""
@@ -90,9 +95,9 @@ class Lines:
 class Bar:
     """Progress as a bar with tensor, bytes, speed and time left."""
 
-    def __init__(self, bar: Progress, plan: Plan) -> None:
+    def __init__(self, bar: Progress, plans: Sequence[Plan]) -> None:
         self._bar = bar
-        self._task = bar.add_task("", total=plan.n_bytes)
+        self._task = bar.add_task("", total=sum(plan.n_bytes for plan in plans))
 
     def resumed(self, tensors: Sequence[TensorPlan]) -> None:
         """Begin where the interrupted run ended."""
@@ -112,11 +117,11 @@ class Bar:
 def watch(conversion: Conversion) -> Iterator[Lines | Bar]:
     """A bar where stderr is a terminal, lines where it is not."""
     if not sys.stderr.isatty():
-        yield Lines(conversion.plan)
+        yield Lines(conversion.plans)
         return
     columns = (
         TextColumn("{task.description:<31}"),  # the longest name and its type; all of it fits 80 columns
         *(BarColumn(10), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield Bar(bar, conversion.plan)
+        yield Bar(bar, conversion.plans)

@@ -45,7 +45,13 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
 @click.command()
 @click.argument("source", type=FILE)
 @click.option("-o", "--out", type=FILE, help="File or directory to write; by default NAME-SIZE-TYPE.gguf here.")
-@click.option("--type", default="Q4_K_M", show_default=True, help="File type; an unknown one lists all, with sizes.")
+@click.option(
+    *("--type", "types"),
+    multiple=True,
+    default=["Q4_K_M"],
+    show_default=True,
+    help="File type; several times for several files from one pass; an unknown one lists all, with sizes.",
+)
 @click.option("--imatrix", type=FILE, help="Importance matrix, GGUF or .dat.")
 @click.option("--tensor-type", multiple=True, metavar="PATTERN=TYPE", help="Type of tensors whose name matches.")
 @click.option("--output-tensor-type", metavar="TYPE", help="Type of output.weight.")
@@ -95,7 +101,8 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
     from glm_gguf.convert.options import ConvertOptions, TypeChoices
 
     types = TypeChoices(
-        type=asked["type"],
+        type=asked["types"][0],
+        also=asked["types"][1:],
         imatrix=asked["imatrix"],
         tensor_types=tuple(parse_tensor_type(text) for text in asked["tensor_type"]),
         output_tensor=asked["output_tensor_type"],
@@ -117,5 +124,5 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
 def _report(conversion: Conversion, seconds: float) -> None:
     for path in conversion.paths:
         click.echo(path)
-    rate = conversion.plan.n_params / seconds / 1e6
+    rate = sum(plan.n_params for plan in conversion.plans) / seconds / 1e6
     click.echo(f"done in {seconds:.1f} s, {rate:.0f} million weights a second", err=True)

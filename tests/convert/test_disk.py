@@ -14,7 +14,6 @@ from checkpoints import Shape, write_checkpoint
 from damage import SHARD, SMALL, choose, copied, root, says
 
 from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan, TypeChoices, convert
-from glm_gguf.convert.layout import lay_out
 from glm_gguf.convert.local_shards import LocalShards
 from glm_gguf.convert.write import Silent, write
 from glm_gguf.errors import GlmGgufError, OutputError
@@ -94,8 +93,7 @@ def test_a_disk_that_fills_up_half_way_is_no_matter_since_the_space_is_set_aside
     options = ConvertOptions(types=TypeChoices(type="BF16"), split_max_bytes=split, threads=1)
     expected = convert(source, tmp_path / "out.gguf", options)
     conversion = Conversion.prepare(source, disk / "out.gguf", options)
-    outputs = list(zip(conversion.paths, lay_out(conversion.plan), strict=True))
-    write(outputs, LocalShards(source), 1, Fills(disk, after), seconds)
+    write(conversion.laid_out(), LocalShards(source), 1, Fills(disk, after), seconds)
     for path, same in zip(conversion.paths, expected, strict=True):
         assert path.read_bytes() == same.read_bytes()
     assert {path.name for path in disk.iterdir()} == {"filler", *(path.name for path in conversion.paths)}
@@ -104,10 +102,9 @@ def test_a_disk_that_fills_up_half_way_is_no_matter_since_the_space_is_set_aside
 def test_a_disk_that_is_full_once_the_conversion_begins_is_told_and_nothing_is_left(disk: Path, source: Path) -> None:
     (disk / "old.gguf").write_bytes(b"kept")
     conversion = Conversion.prepare(source, disk / "old.gguf", FORCE)
-    outputs = list(zip(conversion.paths, lay_out(conversion.plan), strict=True))
     fill(disk)
     with pytest.raises(OutputError) as caught:
-        write(outputs, LocalShards(source), 1, Silent())
+        write(conversion.laid_out(), LocalShards(source), 1, Silent())
     says(str(caught.value), str(disk), "no space is left")
     assert (disk / "old.gguf").read_bytes() == b"kept"
     assert {path.name for path in disk.iterdir()} == {"old.gguf", "filler"}
