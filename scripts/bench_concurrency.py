@@ -68,20 +68,33 @@ def our_side(model: Path, threads: int, clients: int, n_ctx: int) -> Iterator[As
 
 @contextlib.contextmanager
 def their_side(binary: Path, model: Path, threads: int, clients: int, n_ctx: int) -> Iterator[Ask]:
+    with llama_server(binary, model, threads, clients, n_ctx) as port:
+
+        def ask(prompt: str, tokens: int) -> Timing:
+            return completion(port, prompt, tokens)
+
+        yield ask
+
+
+@contextlib.contextmanager
+def llama_server(binary: Path, model: Path, threads: int, clients: int, n_ctx: int) -> Iterator[int]:
+    """Run it with a slot more than there are clients; yields its port."""
+    command = [binary, "-m", model, "-t", threads, "-np", clients + 1, "-c", n_ctx, "--kv-unified", "-ngl", 0]
+    with running([str(part) for part in [*command, "--no-ui", "--no-warmup"]]) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def running(command: list[str]) -> Iterator[int]:
+    """Run a server on a free port, which is given to it as --port, until the block ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [binary, "-m", model, "-t", threads, "-np", clients + 1, "-c", n_ctx, "--kv-unified", "-ngl", 0]
-    command += ["--port", port, "--no-ui", "--no-warmup"]
-    arguments = [str(part) for part in command]
+        port: int = probe.getsockname()[1]
+    arguments = [*command, "--port", str(port)]
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             wait_for(port)
-
-            def ask(prompt: str, tokens: int) -> Timing:
-                return completion(port, prompt, tokens)
-
-            yield ask
+            yield port
         finally:
             server.terminate()
 
