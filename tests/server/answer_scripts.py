@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from itertools import count
+
+from hypothesis import strategies as st
 
 from glm_gguf.chat.events import (
     Event,
@@ -29,6 +32,7 @@ SCRIPTS: dict[str, list[Event]] = {
     "nothing": [Finish("stop", Usage(5, 0, 1))],
     "nothing before the room ends": [Finish("length", Usage(5, 0, 1))],
     "a thought and text": [ReasoningDelta("So "), ReasoningDelta("be it."), TextDelta("Yes."), Finish("stop")],
+    "a thought and nothing": [ReasoningDelta("So."), Finish("stop")],
     "a thought cut": [ReasoningDelta("So "), Finish("length", Usage(5, 0, 4, 4))],
     "a thought and a call": [
         ReasoningDelta("So."),
@@ -76,6 +80,30 @@ SCRIPTS: dict[str, list[Event]] = {
     ],
     "broken off": [TextDelta("Hel")],
 }
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> list[Event]:
+    """Draw an answer as engines may report one: pieces of thought, text and calls in any order, the last one cut."""
+    texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=5)
+    values = st.dictionaries(texts, st.none() | st.integers() | texts | st.lists(texts, max_size=2), max_size=3)
+    events: list[Event] = []
+    calls = 0
+    for kind in draw(st.lists(st.sampled_from(["thought", "text", "call"]), max_size=6)):
+        if kind == "call":
+            arguments = json.dumps(draw(values), ensure_ascii=draw(st.booleans()))
+            cut = draw(st.integers(1, len(arguments)))
+            events += [ToolCallStart(calls, draw(texts)), ToolCallDelta(calls, arguments[:cut])]
+            events += [ToolCallDelta(calls, arguments[cut:])] if arguments[cut:] else []
+            calls += 1
+        else:
+            events.append((ReasoningDelta if kind == "thought" else TextDelta)(draw(texts)))
+    if draw(st.booleans()):
+        arguments = json.dumps(draw(values))
+        part = arguments[: draw(st.integers(0, len(arguments) - 1))]
+        events += [ToolCallStart(calls, "cut"), *([ToolCallDelta(calls, part)] if part else []), ToolCallCut(calls)]
+        return [*events, TextDelta(f"cut\n{part}"), Finish("length", Usage(9, 3, 7))]
+    return [*events, Finish("tool_calls" if calls else draw(st.sampled_from(["stop", "length", "timeout"])))]
 
 
 class CountedIds:

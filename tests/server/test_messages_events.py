@@ -8,8 +8,9 @@ import pytest
 from anthropic._models import construct_type_unchecked
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
+from hypothesis import given, settings
 from pydantic import TypeAdapter
-from server.answer_scripts import SCRIPTS, CountedIds, split
+from server.answer_scripts import SCRIPTS, CountedIds, answers, split
 
 from glm_gguf.chat.events import Event, Finish, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallStart
 from glm_gguf.server.anthropic_messages.events import MessageEvents, MessageFrame, Thoughts
@@ -40,6 +41,17 @@ def test_every_event_is_one_of_the_clients(script: list[Event]) -> None:
 
 @EVERY_SCRIPT
 def test_the_client_gathers_the_message_from_the_stream(script: list[Event]) -> None:
+    require_the_client_gathers_the_message(script)
+
+
+@settings(deadline=None, max_examples=60)
+@given(answers())
+def test_the_client_gathers_any_message_from_its_stream(script: list[Event]) -> None:
+    require_the_client_gathers_the_message(script)
+    require_the_client_gathers_the_message(split(script))
+
+
+def require_the_client_gathers_the_message(script: list[Event]) -> None:
     events, message = folded(script)
     snapshot: Any = None
     buffers: dict[int, bytes] = {}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 from openai import omit
 from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
-from server.answer_scripts import SCRIPTS, CountedIds, split
+from server.answer_scripts import SCRIPTS, CountedIds, answers, split
 
 from glm_gguf.chat.events import Event
 from glm_gguf.server.errors import Problem
@@ -49,6 +50,17 @@ def test_every_event_is_one_of_the_clients(script: list[Event], summary: bool) -
 
 @EVERY_SCRIPT
 def test_the_client_gathers_the_response_from_the_stream(script: list[Event]) -> None:
+    require_the_client_gathers_the_response(script)
+
+
+@settings(deadline=None, max_examples=60)
+@given(answers())
+def test_the_client_gathers_any_response_from_its_stream(script: list[Event]) -> None:
+    require_the_client_gathers_the_response(script)
+    require_the_client_gathers_the_response(split(script))
+
+
+def require_the_client_gathers_the_response(script: list[Event]) -> None:
     events, response = folded(script)
     state: Any = ResponseStreamState(input_tools=omit, text_format=omit)
     for event in events:
@@ -60,6 +72,16 @@ def test_the_client_gathers_the_response_from_the_stream(script: list[Event]) ->
 
 @EVERY_SCRIPT
 def test_deltas_add_up_to_what_is_done(script: list[Event]) -> None:
+    require_deltas_add_up(script)
+
+
+@settings(deadline=None, max_examples=60)
+@given(answers())
+def test_deltas_of_any_answer_add_up_to_what_is_done(script: list[Event]) -> None:
+    require_deltas_add_up(script)
+
+
+def require_deltas_add_up(script: list[Event]) -> None:
     events, response = folded(script)
     written: dict[str, str] = {item["id"]: "" for item in response["output"]}
     for event in events:

@@ -124,8 +124,8 @@ class MessageEvents:
         yield {"type": "content_block_stop", "index": len(self._blocks) - 1}
 
     def _finish(self, finish: Finish) -> Iterator[WireEvent]:
-        """End the message: clients read `content[0]`, so an empty answer is an empty text."""
-        if not self._blocks:
+        """End the message: clients look for a text or a call, so an answer without either is an empty text."""
+        if all(block["type"] == "thinking" for block in self._blocks):
             yield from self._enter({"type": "text", "text": ""})
         yield from self._close()
         self._stop = {"stop_reason": _stop_reason(finish), "stop_sequence": finish.stop_text}

@@ -133,9 +133,9 @@ class ResponseEvents:
             yield {**event, **place}
 
     def _finish(self, finish: Finish) -> Iterator[WireEvent]:
-        """End the response: clients look for a message, so an empty answer is an empty text."""
+        """End the response: clients look for a message or a call, so an answer without either is an empty text."""
         cut = finish.reason in ("length", "timeout")
-        if not self._output and not cut:
+        if not cut and all(item["type"] == "reasoning" for item in self._output):
             yield from self._write_text("", [])
         yield from self._close("incomplete" if cut else "completed")
         status = "incomplete" if cut else "completed"
