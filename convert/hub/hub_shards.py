@@ -84,7 +84,7 @@ class HubShards:
         file = self._files[name]
         seals = [Seal(file.n_bytes, file.digest), self._front_seal(name)]
         with ExitStack() as stack:
-            pieces = stack.enter_context(read_ahead(self._source(file), file.n_bytes, self._fetcher.network))
+            pieces = read_ahead(self._source(file), file.n_bytes, self._fetcher.network)
             copy = None
             if self._kept is not None and not self._kept.has(file):
                 copy = stack.enter_context(self._kept.copy(file))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future
+from threading import Thread
 
 from glm_gguf.convert.hub.network import Network
 
@@ -13,21 +13,26 @@ Fetch = Callable[[int, int], bytearray]
 """Bytes `start` to `stop` of the file; called by several threads at once."""
 
 
-@contextmanager
-def read_ahead(fetch: Fetch, n_bytes: int, network: Network) -> Iterator[Iterator[bytearray]]:
-    """All pieces of a file of `n_bytes`; raises what `fetch` raises. Leaving the context waits for no fetch."""
-    pool = ThreadPoolExecutor(network.connections, thread_name_prefix="fetch")
-    try:
-        yield _pieces(pool, fetch, n_bytes, network)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _pieces(pool: ThreadPoolExecutor, fetch: Fetch, n_bytes: int, network: Network) -> Iterator[bytearray]:
+def read_ahead(fetch: Fetch, n_bytes: int, network: Network) -> Iterator[bytearray]:
+    """All pieces of a file of `n_bytes`; raises what `fetch` raises. Who stops half-way waits for nothing."""
     ahead: deque[Future[bytearray]] = deque()
     for start in range(0, n_bytes, network.piece_bytes):
-        ahead.append(pool.submit(fetch, start, min(start + network.piece_bytes, n_bytes)))
+        ahead.append(_begun(fetch, start, min(start + network.piece_bytes, n_bytes)))
         if len(ahead) == network.connections:
             yield ahead.popleft().result()
     while ahead:
         yield ahead.popleft().result()
+
+
+def _begun(fetch: Fetch, start: int, stop: int) -> Future[bytearray]:
+    """A piece on its way, on a daemon thread: an interpreter that ends does not wait for a silent server."""
+    future: Future[bytearray] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(fetch(start, stop))
+        except BaseException as problem:  # handed on to who waits for the piece
+            future.set_exception(problem)
+
+    Thread(target=run, name="fetch", daemon=True).start()
+    return future

@@ -73,6 +73,7 @@ class HubServer:
         self.asked: list[Asked] = []
         self.token: str | None = None
         self.gated = False
+        self.renamed: dict[str, str] = {}
         self.listing: Callable[[Any], Any] = lambda listing: listing
         self.after_listing: Callable[[], object] = lambda: None
         self.names_commits = True
@@ -118,6 +119,10 @@ class HubServer:
     def _hub(self, asked: Asked) -> Reply:
         if self.token is not None and asked.headers.get("authorization") != f"Bearer {self.token}":
             return Reply(401, {"X-Error-Code": "GatedRepo" if self.gated else "RepoNotFound"})
+        for old, new in self.renamed.items():
+            if f"/{old}" in asked.path:
+                query = "&".join(f"{key}={value}" for key, value in asked.query.items())
+                return Reply(307, {"Location": f"{asked.path.replace(old, new)}?{query}"})
         for pattern, method in (
             (r"/api/models/([^/]+/[^/]+?)(?:/revision/(.+))?", self._model_info),
             (r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self._resolve),

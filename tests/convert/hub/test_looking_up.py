@@ -123,6 +123,17 @@ def test_a_token_opens_a_private_repository(
     assert all("cookie" not in asked.headers for asked in full_hub.requests("lfs"))
 
 
+def test_a_repository_that_was_renamed_is_found_with_the_token_in_hand(
+    hub: HubServer, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    hub.token = "secret"
+    hub.renamed[REPOSITORY] = "zai-org/GLM-4-9B-0414"
+    hub.push("zai-org/GLM-4-9B-0414", files_of(checkpoint))
+    with open_hub(address("hf")) as source:
+        assert (source.directory / "tokenizer.json").read_bytes() == (checkpoint / "tokenizer.json").read_bytes()
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("trouble", [refuse(503), refuse(429, Retry_After="3"), cut(5), be_silent])
 def test_a_lookup_is_tried_again(scheme: str, trouble: Any, full_hub: HubServer, checkpoint: Path) -> None:
