@@ -11,7 +11,8 @@ from glm_gguf.convert.options import ConvertOptions
 from glm_gguf.convert.output import check_outputs, is_directory, output_paths
 from glm_gguf.convert.plan import Plan, make_plans
 from glm_gguf.convert.shards import ShardSource
-from glm_gguf.convert.write import Progress, Silent, write
+from glm_gguf.convert.source import open_source
+from glm_gguf.convert.write import Progress, Silent, write_proven
 from glm_gguf.errors import RequestError
 
 HEADER_ROOM = 32 * 2**20  # bytes left free for keys and vocabulary, which take about 6 MB
@@ -68,8 +69,9 @@ class Conversion:
         checkpoint = self.plans[0].checkpoint
         sources = [*checkpoint.directory.iterdir(), *(path for path in given if path is not None)]
         n_bytes = sum(plan.n_bytes + HEADER_ROOM for plan in self.plans)
-        check_outputs(self.paths, sources, n_bytes, force=self.options.force)
-        write(self.laid_out(), checkpoint.shards, self.options.threads, progress)
+        n_bytes = check_outputs(self.paths, sources, n_bytes, force=self.options.force)
+        with checkpoint.shards.reading(self.paths[0].parent, n_bytes):
+            write_proven(self.laid_out(), checkpoint.shards, self.options.threads, progress)
 
 
 def convert(
@@ -78,11 +80,14 @@ def convert(
     options: ConvertOptions | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, ...]:
-    """Convert the checkpoint directory `source` to GGUF, by default Q4_K_M in the current directory.
+    """Convert a checkpoint to GGUF, by default Q4_K_M in the current directory.
 
-    `out` is a .gguf file or a directory. Returns the files written: one, or several with
-    options.split_max_bytes or options.types.also. Raises GlmGgufError; nothing is left behind then.
+    `source` is a directory, or a repository on a hub as hf://OWNER/NAME[@REVISION] or ms://…. `out` is a .gguf
+    file or a directory. Returns the files written: one, or several with options.split_max_bytes or
+    options.types.also. Raises GlmGgufError; nothing is left behind then, unless the next run can go on from it.
     """
-    conversion = Conversion.prepare(Path(source), None if out is None else Path(out), options or ConvertOptions())
-    conversion.write(progress or Silent())
+    options = options or ConvertOptions()
+    with open_source(source, options.keep_source) as opened:
+        conversion = Conversion.prepare(opened.directory, None if out is None else Path(out), options, opened.shards)
+        conversion.write(progress or Silent())
     return conversion.paths

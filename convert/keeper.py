@@ -51,21 +51,23 @@ class Keeper:
         busy = self._running is not None and not self._running.done()
         if busy or time.monotonic() - self._last < self._seconds:
             return
-        self._start()
+        self.record()
 
-    def forget(self, names: Mapping[int, Collection[str]]) -> None:
-        """Take back the names of each file: what has been written under them is wrong."""
-        self._pool.shutdown()
-        for number, wrong in names.items():
-            self._waiting[number] = [name for name in self._waiting[number] if name not in wrong]
-            self._parts[number].forget(wrong)
-
-    def _start(self) -> None:
+    def record(self) -> None:
+        """Begin to record what waits; raises OSError where a recording has failed."""
         if self._running is not None:
             self._running.result()
         batch, self._waiting = self._waiting, defaultdict(list)
         self._last = time.monotonic()
         self._running = self._pool.submit(self._record, batch)
+
+    def forget(self, names: Mapping[int, Collection[str]]) -> None:
+        """Take back the names of each file: what has been written under them is wrong."""
+        if self._running is not None:
+            self._running.result()
+        for number, wrong in names.items():
+            self._waiting[number] = [name for name in self._waiting[number] if name not in wrong]
+            self._parts[number].forget(wrong)
 
     def _record(self, batch: Mapping[int, Collection[str]]) -> None:
         for number, names in batch.items():

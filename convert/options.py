@@ -37,6 +37,8 @@ class ConvertOptions:
     name: str | None = None
     metadata: Path | None = None
     """JSON file of general.* keys that override what the checkpoint says."""
+    keep_source: Path | None = None
+    """Directory in which to keep what is fetched from a hub."""
     vocab_only: bool = False
     threads: int = field(default_factory=usable_cpus)
     force: bool = False

@@ -37,17 +37,22 @@ def is_directory(out: Path) -> bool:
         return out.is_dir()
 
 
-def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, *, force: bool) -> None:
-    """Refuse, before anything is written, what would lose a file or run out of space; raises OutputError."""
+def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, *, force: bool) -> int:
+    """Refuse, before anything is written, what would lose a file or run out of space; raises OutputError.
+
+    Returns how many of the `n_bytes` the disk does not hold yet.
+    """
     with _explained(paths[0]):
         _check_paths(paths, sources, force)
-        free = shutil.disk_usage(paths[0].parent).free + sum(_set_aside(path) for path in paths)
+        held = sum(_set_aside(path) for path in paths)
+        free = shutil.disk_usage(paths[0].parent).free + held
     if free < n_bytes:
         raise OutputError(
             f"{n_bytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free",
             where=paths[0].parent,
             fix="make room",
         )
+    return max(0, n_bytes - held)
 
 
 def _check_paths(paths: Sequence[Path], sources: Sequence[Path], force: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -33,13 +34,21 @@ class ShardReader(Protocol):
     def finish(self) -> None:
         """All that is wanted of this shard has been read: prove it, where there is something to prove it with.
 
-        Raises TransferError where the bytes are not the file's: what was made of them is then thrown away, and
+        Raises ChecksumError where the bytes are not the file's: what was made of them is then thrown away, and
         the rest of the conversion is kept for the next run. Not called when a conversion stops half-way.
         """
 
 
 class ShardSource(Protocol):
     """The safetensors files of one checkpoint, each by its plain name (`model-00001-of-00004.safetensors`)."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether bytes are the file's as they are read; where not, only after `finish` has proven the whole shard."""
+
+    @property
+    def streamed_bytes(self) -> int:
+        """Bytes that have come over a network so far, for who watches."""
 
     def names(self) -> tuple[str, ...]:
         """All *.safetensors files there are, in name order; asked only where the checkpoint has no index."""
@@ -62,3 +71,10 @@ class ShardSource(Protocol):
 
     def stream(self, name: str) -> AbstractContextManager[ShardReader]:
         """Open the file for one pass; leaving the context closes it, in the middle too, without a wait."""
+
+    def reading(self, beside: Path, n_bytes: int) -> AbstractContextManager[None]:
+        """Streams are going to be read while `n_bytes` are written to the directory `beside`.
+
+        A source that writes something of its own on the way refuses here where there is no room for it, and has
+        it whole when the context is left without an error.
+        """

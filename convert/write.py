@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,11 +19,15 @@ from glm_gguf.convert.plan import TensorPlan
 from glm_gguf.convert.rows import Chunk, chunks, convert_chunk
 from glm_gguf.convert.shards import ShardSource
 from glm_gguf.convert.work import ShardWork, in_source_order
-from glm_gguf.errors import TransferError
+from glm_gguf.errors import ChecksumError, WeightError
 
 CHUNKS_AHEAD = 4  # per thread: enough that no thread waits for the reader
+ATTEMPTS = 3  # to get the right bytes of a shard
 PROVEN = "shard:{}"
 """Stands in a journal for a shard that has been read to its end and proven; no tensor is called so."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Progress(Protocol):
@@ -57,10 +62,13 @@ def write(
     threads: int,
     progress: Progress,
     seconds_between: float = SECONDS,
+    *,
+    sure: bool = True,
 ) -> None:
     """Write each layout to its path; on any error none of the files appears.
 
     A run that is interrupted leaves journals from which the next one goes on, kept every `seconds_between`.
+    Unless one is `sure` of the bytes, an impossible weight of a shard that is yet to be proven is a ChecksumError.
     """
     layouts = [layout for _, layout in outputs]
     known = identities(layouts, shards)
@@ -69,58 +77,105 @@ def write(
         Keeper(parts, seconds_between) as keeper,
         ThreadPoolExecutor(threads) as pool,
     ):
+        work = in_source_order(layouts)
+        held = _held(parts, work, shards)
         progress.resumed(
-            [tensor for part, layout in zip(parts, layouts, strict=True) for tensor in _done(part, layout)]
+            [t for names, layout in zip(held, layouts, strict=True) for t in layout.tensors if t.name in names]
         )
         try:
-            with closing(_read(shards, in_source_order(layouts), parts, keeper)) as read:
-                for chunk in _written(pool, read, parts, threads):
-                    _report(chunk, progress, keeper)
+            with closing(_read(shards, work, held, keeper)) as read:
+                for item in _written(pool, read, parts, threads):
+                    if isinstance(item, Chunk):
+                        _report(item, progress, keeper)
+                    else:
+                        _proven(item, shards, keeper)
+        except WeightError as error:
+            pool.shutdown(cancel_futures=True)
+            if sure or shards.trusted:
+                raise
+            raise ChecksumError(f"{error.what}, if its bytes came right", where=error.where, fix=error.fix) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _done(part: Part, layout: FileLayout) -> Iterator[TensorPlan]:
-    return (tensor for tensor in layout.tensors if tensor.name in part.done)
+def write_proven(
+    outputs: Sequence[tuple[Path, FileLayout]], shards: ShardSource, threads: int, progress: Progress
+) -> None:
+    """As `write`; where the bytes of a shard came wrong it goes on from the others and fetches that one again."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return write(outputs, shards, threads, progress, sure=attempt > 1)
+        except ChecksumError as error:
+            _log.warning("%s (attempt %d of %d)", error, attempt, ATTEMPTS)
+    write(outputs, shards, threads, progress)
 
 
-def _read(shards: ShardSource, work: Sequence[ShardWork], parts: Sequence[Part], keeper: Keeper) -> Generator[Chunk]:
-    """What is still wanted of every shard, in order; a shard is closed and proven behind its last chunk."""
+def _held(parts: Sequence[Part], work: Sequence[ShardWork], shards: ShardSource) -> list[set[str]]:
+    """What each file holds for certain; of a shard that must be proven and is not, that is nothing."""
+    held = [set(part.done) for part in parts]
+    for shard in () if shards.trusted else work:
+        for number, names in shard.files.items():
+            if PROVEN.format(shard.name) not in held[number]:
+                held[number].difference_update(names)
+    return held
+
+
+def _read(
+    shards: ShardSource, work: Sequence[ShardWork], held: Sequence[set[str]], keeper: Keeper
+) -> Generator[Chunk | ShardWork]:
+    """What is still wanted of every shard, in order; behind its last chunk a shard, when it is closed and proven."""
     for shard in work:
         proof = PROVEN.format(shard.name)
-        left = shard.without([part.done for part in parts])
-        if not left.jobs and all(proof in parts[number].done for number in shard.files):
+        left = shard.without(held)
+        if not left.jobs and all(proof in held[number] for number in shard.files):
             continue
         with shards.stream(shard.name) as reader:
             for job in left.jobs:
                 yield from chunks(job, reader)
             try:
                 reader.finish()
-            except TransferError:
+            except ChecksumError:
                 keeper.forget({number: [*names, proof] for number, names in shard.files.items()})
                 raise
-        for number in shard.files:
-            keeper.completed(number, proof)
+        yield shard
 
 
-def _written(pool: ThreadPoolExecutor, read: Iterator[Chunk], parts: Sequence[Part], threads: int) -> Iterator[Chunk]:
-    """Chunks in the order in which they were read, when they are in their files; a bounded number is under way."""
+def _written(
+    pool: ThreadPoolExecutor, read: Iterator[Chunk | ShardWork], parts: Sequence[Part], threads: int
+) -> Iterator[Chunk | ShardWork]:
+    """Chunks in the order in which they were read, when they are in their files, and then their shard.
+
+    A bounded number is under way.
+    """
     ahead: deque[tuple[Chunk, Future[None]]] = deque()
-    for chunk in read:
-        ahead.append((chunk, pool.submit(_write_chunk, chunk, parts)))
-        if len(ahead) > CHUNKS_AHEAD * threads:
+
+    def landed(most: int) -> Iterator[Chunk]:
+        while len(ahead) > most:
             done, future = ahead.popleft()
             future.result()
             yield done
-    for done, future in ahead:
-        future.result()
-        yield done
+
+    for item in read:
+        if isinstance(item, ShardWork):
+            yield from landed(0)
+            yield item
+        else:
+            ahead.append((item, pool.submit(_write_chunk, item, parts)))
+            yield from landed(CHUNKS_AHEAD * threads)
 
 
 def _write_chunk(chunk: Chunk, parts: Sequence[Part]) -> None:
     for placement, data in convert_chunk(chunk):
         parts[placement.file].write(data, placement.offset + chunk.start * placement.row_bytes)
+
+
+def _proven(shard: ShardWork, shards: ShardSource, keeper: Keeper) -> None:
+    """Say that a shard is done; where it had to be proven, that is worth the fetching of gigabytes."""
+    for number in shard.files:
+        keeper.completed(number, PROVEN.format(shard.name))
+    if not shards.trusted:
+        keeper.record()
 
 
 def _report(chunk: Chunk, progress: Progress, keeper: Keeper) -> None:

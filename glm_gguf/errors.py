@@ -5,6 +5,7 @@ GlmGgufError
 │   ├── ShardError       safetensors: header, offsets, index, missing or doubled tensors
 │   ├── ConfigError      config.json: other architecture, missing or impossible values
 │   ├── TransferError    a hub broke off or sent wrong bytes: the next run goes on from what is complete
+│   │   └── ChecksumError    what came of a shard does not hash to what the hub lists
 │   ├── TokenizerError   tokenizer files: missing, unreadable, foreign pre-tokenizer
 │   ├── WeightError      a weight is NaN or infinite, or leaves the range of the target type
 │   └── HubError         a repository on a hub is missing, closed to us, or not as a hub must describe it
@@ -53,6 +54,10 @@ class ConfigError(SourceError):
 
 class TransferError(SourceError):
     """A transfer from a hub broke off for good or brought wrong bytes; the next run goes on from what is complete."""
+
+
+class ChecksumError(TransferError):
+    """The bytes that came of a shard are not those that the hub lists."""
 
 
 class TokenizerError(SourceError):

@@ -16,7 +16,7 @@ from glm_gguf.convert.hub.read_ahead import read_ahead
 from glm_gguf.convert.hub.repository import RemoteFile
 from glm_gguf.convert.hub.seal import Seal
 from glm_gguf.convert.hub.shard_stream import ShardStream
-from glm_gguf.errors import ShardError, TransferError
+from glm_gguf.errors import ChecksumError, ShardError, TransferError
 
 FRONT = 2**16
 """Bytes of the first look: the whole header of one of GLM-4-9B's shards."""
@@ -28,11 +28,15 @@ MAX_FRONT = 2**24
 class HubShards:
     """A ShardSource over a repository at one commit."""
 
+    trusted = False
+
     def __init__(self, fetcher: Fetcher, small_files: Path, kept: KeptSource | None = None) -> None:
         """`small_files` is the directory where everything but the shards is already."""
         self._fetcher, self._small_files, self._kept = fetcher, small_files, kept
         self._files = {name: file for name, file in fetcher.repository.files.items() if name.endswith(SHARD_SUFFIX)}
         self._fronts: dict[str, bytearray] = {}
+        self._seen: dict[str, int] = {}
+        self.streamed_bytes = 0
 
     def names(self) -> tuple[str, ...]:
         """All *.safetensors files of the repository, in name order."""
@@ -52,6 +56,7 @@ class HubShards:
         front = self._fronts.setdefault(name, bytearray())
         if stop > len(front):
             front += self._source(file)(len(front), min(max(stop, FRONT), file.n_bytes))
+        self._seen[name] = max(stop, self._seen.get(name, 0))
         return bytes(front[offset:stop])
 
     def identity(self, name: str) -> str:
@@ -88,8 +93,11 @@ class HubShards:
             copy = None
             if self._kept is not None and not self._kept.has(file):
                 copy = stack.enter_context(self._kept.copy(file))
-            watchers = [seal.pass_over for seal in seals] + ([] if copy is None else [copy.write])
+            watchers = [*(seal.pass_over for seal in seals), self._count, *([] if copy is None else [copy.write])]
             yield ShardStream(pieces, tuple(watchers), partial(self._prove, file, seals, copy))
+
+    def _count(self, piece: bytearray) -> None:
+        self.streamed_bytes += len(piece)
 
     def _source(self, file: RemoteFile) -> Callable[[int, int], bytearray]:
         kept = self._kept is not None and self._kept.has(file)
@@ -97,16 +105,18 @@ class HubShards:
 
     def _front_seal(self, name: str) -> Seal:
         """The plan was made of a header that was fetched apart: it must be the one that the hash is of."""
-        front = self._fronts.get(name, b"")
-        return Seal(len(front), Sha256(hashlib.sha256(front).hexdigest()))
+        seen = self._fronts.get(name, bytearray())[: self._seen.get(name, 0)]
+        return Seal(len(seen), Sha256(hashlib.sha256(seen).hexdigest()))
 
     def _prove(self, file: RemoteFile, seals: list[Seal], copy: Copy | None) -> None:
-        whole, front = seals
-        if not whole.whole and self._kept is not None and self._kept.has(file):
+        whole, front = (seal.whole for seal in seals)
+        where = self._fetcher.repository.where(file.name)
+        if not whole and self._kept is not None and self._kept.has(file):
             raise self._kept.foreign(file)
-        if not whole.whole or not front.whole:
-            what = "its header came in two versions" if whole.whole else "its bytes do not hash to what the hub lists"
-            where = self._fetcher.repository.where(file.name)
-            raise TransferError(what, where=where, fix="try again; a proxy or mirror may be at fault")
+        if not whole:
+            what = "its bytes do not hash to what the hub lists"
+            raise ChecksumError(what, where=where, fix="a proxy or mirror may be at fault: try again later")
+        if not front:
+            raise TransferError("its header came with wrong bytes at first", where=where, fix="try again")
         if copy is not None:
             copy.finish()

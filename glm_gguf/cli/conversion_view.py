@@ -9,7 +9,15 @@ from contextlib import contextmanager
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from glm_gguf.convert import Conversion, Output, Plan, TensorPlan
@@ -76,7 +84,7 @@ class Lines:
 
     def resumed(self, tensors: Sequence[TensorPlan]) -> None:
         """Print how much is there already."""
-        self._count += len(tensors)
+        self._count = len(tensors)
         tell_resumed(tensors)
 
     def started(self, tensor: TensorPlan) -> None:
@@ -93,15 +101,19 @@ class Lines:
 
 
 class Bar:
-    """Progress as a bar with tensor, bytes, speed and time left."""
+    """Progress as a bar with tensor, bytes, speed and time left; with a second one for what a hub sends."""
 
     def __init__(self, bar: Progress, plans: Sequence[Plan]) -> None:
-        self._bar = bar
+        self._bar, self._shards = bar, plans[0].checkpoint.shards
         self._task = bar.add_task("", total=sum(plan.n_bytes for plan in plans))
+        self._fetching: TaskID | None = None
+        if not self._shards.trusted:
+            n_bytes = sum(self._shards.size(path.name) or 0 for path in plans[0].checkpoint.files)
+            self._fetching = bar.add_task("from the hub", total=n_bytes)
 
     def resumed(self, tensors: Sequence[TensorPlan]) -> None:
         """Begin where the interrupted run ended."""
-        self._bar.advance(self._task, sum(tensor.n_bytes for tensor in tensors))
+        self._bar.update(self._task, completed=sum(tensor.n_bytes for tensor in tensors))
         tell_resumed(tensors)
 
     def started(self, tensor: TensorPlan) -> None:
@@ -111,6 +123,8 @@ class Bar:
     def wrote(self, n_bytes: int) -> None:
         """Move the bar."""
         self._bar.advance(self._task, n_bytes)
+        if self._fetching is not None:
+            self._bar.update(self._fetching, completed=self._shards.streamed_bytes)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`glm-gguf convert`: a checkpoint directory in, a quantised GGUF out."""
+"""`glm-gguf convert`: a checkpoint in, a quantised GGUF out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
 
 
 @click.command()
-@click.argument("source", type=FILE)
+@click.argument("source")
 @click.option("-o", "--out", type=FILE, help="File or directory to write; by default NAME-SIZE-TYPE.gguf here.")
 @click.option(
     *("--type", "types"),
@@ -62,22 +62,30 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
 @click.option("--name", help="Name of the model, over the checkpoint's.")
 @click.option("--metadata", type=FILE, help="JSON of general.* keys, over the card's.")
 @click.option("--vocab-only", is_flag=True, help="Write vocabulary and keys without weights.")
+@click.option("--keep-source", type=FILE, metavar="DIR", help="Keep what is fetched from a hub in DIR.")
 @click.option("--threads", type=int, help="Threads that quantise; by default one a CPU.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, read no weights, write nothing.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")
-def command(source: Path, out: Path | None, dry_run: bool, **asked: Any) -> None:
-    """Turn the GLM-4-0414 checkpoint in directory SOURCE into a quantised GGUF."""
+def command(source: str, out: Path | None, dry_run: bool, **asked: Any) -> None:
+    """Turn a GLM-4-0414 checkpoint into a quantised GGUF.
+
+    SOURCE is a directory, or a repository on a hub: hf://OWNER/NAME or ms://OWNER/NAME, with @REVISION or without.
+    """
     from glm_gguf.cli.conversion_view import print_plan, print_summary, watch
     from glm_gguf.convert import Conversion
+    from glm_gguf.convert.source import open_source
 
-    conversion = Conversion.prepare(source, out, _options(asked))
-    if dry_run:
-        print_plan(conversion)
-        return
-    print_summary(conversion)
-    begun = time.monotonic()
-    with _terminable(), watch(conversion) as progress:
-        conversion.write(progress)
+    options = _options(asked)
+    with _terminable(), open_source(source, options.keep_source) as opened:
+        conversion = Conversion.prepare(opened.directory, out, options, opened.shards)
+        click.echo(f"source       {opened.origin}", err=not dry_run)
+        if dry_run:
+            print_plan(conversion)
+            return
+        print_summary(conversion)
+        begun = time.monotonic()
+        with watch(conversion) as progress:
+            conversion.write(progress)
     _report(conversion, time.monotonic() - begun)
 
 
@@ -115,6 +123,7 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
         split_max_bytes=parse_size(asked["split_max_size"]),
         name=asked["name"],
         metadata=asked["metadata"],
+        keep_source=asked["keep_source"],
         vocab_only=asked["vocab_only"],
         threads=usable_cpus() if asked["threads"] is None else asked["threads"],
         force=asked["force"],

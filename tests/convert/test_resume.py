@@ -21,7 +21,7 @@ from glm_gguf.convert.journal import Binding, Entries, Journal
 from glm_gguf.convert.local_shards import LocalShards
 from glm_gguf.convert.shards import Bytes, ShardReader
 from glm_gguf.convert.tensors import SourceTensor, source_tensors
-from glm_gguf.errors import OutputError, TransferError, WeightError
+from glm_gguf.errors import ChecksumError, OutputError, TransferError, WeightError
 
 SECOND = "model-00002-of-00003.safetensors"
 NAMES = {"out.gguf.part", "out.gguf.journal"}
@@ -275,7 +275,7 @@ class HubReader:
 
     def finish(self) -> None:
         if self._wrong:
-            raise TransferError("wrong bytes")
+            raise ChecksumError("wrong bytes")
 
 
 def test_a_transfer_that_breaks_off_is_gone_on_with(source: Path, out: Path) -> None:

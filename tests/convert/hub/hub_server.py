@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -95,6 +96,10 @@ class HubServer:
 
     def plan(self, part: str, trouble: Trouble, *, side: str = "lfs", times: int = 1, spared: int = 0) -> None:
         self._planned.append(Planned(side, part, trouble, times, spared))
+
+    def mend(self) -> None:
+        """No more troubles."""
+        self._planned.clear()
 
     def requests(self, side: str, part: str = "") -> list[Asked]:
         return [asked for asked in self.asked if asked.side == side and part in asked.path]
@@ -247,13 +252,22 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
 
+class Server(ThreadingHTTPServer):
+    """One of the two; clients that hang up are none of its business."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 @contextmanager
 def serving() -> Iterator[HubServer]:
     """A hub, for as long as the context lasts."""
     hub = HubServer()
-    servers = [ThreadingHTTPServer(("127.0.0.1", 0), Handler) for _ in range(2)]
+    servers = [Server(("127.0.0.1", 0), Handler) for _ in range(2)]
     for server, side in zip(servers, ("hub", "lfs"), strict=True):
-        server.daemon_threads = True
         server.hub, server.side = hub, side  # type: ignore[attr-defined]
         setattr(hub, f"{side}_url", f"http://127.0.0.1:{server.server_port}")
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()

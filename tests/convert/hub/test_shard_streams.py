@@ -80,8 +80,11 @@ def test_one_wrong_bit_anywhere_is_found_out_at_the_end(full_hub: HubServer) -> 
 def test_a_header_that_was_planned_with_must_be_the_one_that_is_hashed(full_hub: HubServer) -> None:
     with opened() as source:
         full_hub.plan(NAME, flip)
-        source.shards.peek(NAME, 0, 8)
-        with source.shards.stream(NAME) as reader, pytest.raises(TransferError, match="two versions"):
+        source.shards.peek(NAME, 0, 2**16)
+        with (
+            source.shards.stream(NAME) as reader,
+            pytest.raises(TransferError, match="its header came with wrong bytes"),
+        ):
             reader.finish()
 
 
