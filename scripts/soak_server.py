@@ -104,7 +104,11 @@ class Client:
     async def act(self) -> None:
         actions: tuple[Callable[[], Awaitable[None]], ...]
         actions = (self.ask, self.stream, self.leave_stream, self.leave_whole, self.embed, self.choose, self.err)
-        await self.random.choices(actions, weights=(25, 30, 15, 10, 5, 10, 5))[0]()
+        action = self.random.choices(actions, weights=(25, 30, 15, 10, 5, 10, 5))[0]
+        try:
+            await action()
+        except httpx.HTTPError as error:
+            self.tally.expect(action.__name__, False, repr(error))
 
     async def post(self, kind: str, body: Body, path: str = "/v1/chat/completions") -> httpx.Response | None:
         """A response; None for a 429, behind which the client waits a little."""

@@ -42,6 +42,11 @@ class Embedding:
             self.fail(error)
             return True
 
+    def piece_size(self, capacity: int) -> int:
+        """Count the tokens of the next piece."""
+        done = 0 if self._prefix is None else len(self._prefix.tokens)
+        return min(len(self._tokens) - done, EMBEDDING_CHUNK, capacity)
+
     def fail(self, error: GlmGgufError) -> None:
         """Hand out an error instead of a vector."""
         self.result.set_exception(error)
@@ -56,7 +61,7 @@ class Embedding:
     def _advance(self, context: Context, batch: Batch, cache: KvCache) -> bool:
         prefix = self._prefix = self._prefix or cache.take([], self._scales)
         start = len(prefix.tokens)
-        piece = self._tokens[start : start + min(EMBEDDING_CHUNK, batch.capacity)]
+        piece = self._tokens[start : start + self.piece_size(batch.capacity)]
         if not cache.make_room(len(piece)):
             self.restart(cache)
             return False

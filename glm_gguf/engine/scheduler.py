@@ -143,8 +143,13 @@ class Scheduler:
         )
 
     def _embed(self) -> None:
-        """Compute the next piece of the first text that is to be embedded."""
-        if self._embeddings and self._embeddings[0].advance(self._context, self._batch, self.cache):
+        """Compute the next piece of the first text that is to be embedded; for its room an answer may have to wait."""
+        if not self._embeddings:
+            return
+        first = self._embeddings[0]
+        if not self.cache.make_room(first.piece_size(self._batch.capacity)) and len(self._running) > 1:
+            self._put_back_youngest()
+        if first.advance(self._context, self._batch, self.cache):
             self._embeddings.popleft()
 
     def _plan(self) -> list[_Part]:
@@ -166,12 +171,17 @@ class Scheduler:
         return [sequence for sequence in self._running if sequence.scales == self._turn]
 
     def _make_way(self) -> None:
-        """Free cells that are in use: of a text that is embedded, else of the answer that was admitted last."""
-        if any(embedding.restart(self.cache) for embedding in self._embeddings):
-            return
-        if len(self._running) == 1:
+        """Free cells that are in use: of the answer that was admitted last, of a text where there is one answer only.
+
+        A text is soon done, and would never be if it had to begin anew whenever cells are short.
+        """
+        if len(self._running) > 1:
+            self._put_back_youngest()
+        elif not any(embedding.restart(self.cache) for embedding in self._embeddings):
             self._end(self._running[0], Failed(EngineError("the KV cache has no room for one answer")))
-            return
+
+    def _put_back_youngest(self) -> None:
+        """Put the answer that was admitted last back into the line."""
         sequence = self._running.pop()
         self.cache.release(_held(sequence))
         sequence.prefix = None

@@ -165,6 +165,19 @@ def test_a_text_becomes_a_vector_of_length_one(glm: GLM) -> None:
         glm.embed("")
 
 
+def test_a_text_is_embedded_where_answers_want_all_cells(tiny_gguf: Callable[[str], Path]) -> None:
+    with GLM(tiny_gguf("Q8_0"), n_ctx=384, n_parallel=4, options=EngineOptions(threads=1)) as glm:
+        questions = [[{"role": "user", "content": f"{word} " * 50}] for word in ("one", "two", "three", "four")]
+        streams = [glm.stream(question, sampling=ENDLESS) for question in questions]
+        for stream in streams[:2]:
+            next(stream)
+        before = glm.status.steps
+        glm.embed("word " * 40)
+        assert glm.status.steps - before < 60  # an answer alone goes on for 200
+        for stream in streams:
+            stream.close()
+
+
 def test_texts_are_embedded_while_answers_are_written(glm: GLM) -> None:
     expected = glm.chat(HELLO, sampling=SHORT).content
     stream = glm.stream(HELLO, sampling=SHORT)
