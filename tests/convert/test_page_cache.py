@@ -1,0 +1,86 @@
+"""A pass over a shard leaves the page cache as it was: what others had in it stays, what it brought in goes."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from pathlib import Path
+
+import pytest
+
+from glm_gguf.convert.local_shards import LocalShards
+from glm_gguf.convert.page_cache import WINDOW
+
+NAME, N_BYTES, STEP = "model.safetensors", 4 * WINDOW + 12_345, 2**21
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no advice about files")
+
+
+def in_memory(path: Path, start: int, stop: int) -> float:
+    """The share of a file's pages that mincore(2) finds in memory."""
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        pages = (ctypes.c_ubyte * -(-len(mapped) // mmap.PAGESIZE))()
+        first = ctypes.c_char.from_buffer(mapped)
+        # int mincore(void addr[.length], size_t length, unsigned char *vec)
+        failed = ctypes.CDLL(None).mincore(
+            ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(len(mapped)), pages
+        )
+        del first
+        assert failed == 0
+    asked = pages[start // mmap.PAGESIZE : -(-stop // mmap.PAGESIZE)]
+    return sum(page & 1 for page in asked) / len(asked)
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    """A file of some windows, on the disk and not in memory."""
+    path = tmp_path / NAME
+    with path.open("wb") as file:
+        for _ in range(0, N_BYTES, STEP):
+            file.write(os.urandom(STEP))
+        file.truncate(N_BYTES)
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if in_memory(path, 0, N_BYTES) > 0.01:
+        pytest.skip("this file system keeps its files in memory")
+    return path
+
+
+def read_through(path: Path) -> bytes:
+    read = []
+    with LocalShards(path.parent).stream(path.name) as reader:
+        for offset in range(0, N_BYTES, STEP):
+            read.append(reader.read(offset, min(STEP, N_BYTES - offset)).tobytes())
+        reader.finish()
+    return b"".join(read)
+
+
+def test_what_a_pass_brought_into_memory_is_gone_behind_it(shard: Path) -> None:
+    read = read_through(shard)
+    assert in_memory(shard, 0, N_BYTES) < 0.02
+    assert read == shard.read_bytes()
+
+
+def test_what_was_in_memory_before_stays(shard: Path) -> None:
+    shard.read_bytes()
+    read_through(shard)
+    assert in_memory(shard, 0, N_BYTES) > 0.98
+
+
+def test_each_window_is_left_as_it_was(shard: Path) -> None:
+    with shard.open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        file.seek(WINDOW)
+        while file.tell() < 3 * WINDOW:
+            file.read(STEP)
+    read_through(shard)
+    shares = [in_memory(shard, start, min(start + WINDOW, N_BYTES)) for start in range(0, N_BYTES, WINDOW)]
+    assert [round(share) for share in shares] == [0, 1, 1, 0, 0]
+
+
+def test_a_pass_that_begins_late_or_ends_early_leaves_nothing_behind(shard: Path) -> None:
+    with LocalShards(shard.parent).stream(NAME) as reader:
+        reader.read(WINDOW + 5, STEP)
+        reader.read(3 * WINDOW - 5, STEP)
+    assert in_memory(shard, 0, N_BYTES) < 0.02
