@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -173,17 +173,32 @@ def write_shards(directory: Path, tensors: Mapping[str, tuple[str, np.ndarray]],
 
 def write_safetensors(path: Path, tensors: Mapping[str, tuple[str, np.ndarray]]) -> None:
     """The format by hand, so that what reads it is not what wrote it."""
+    entries = {name: (dtype, values.shape, values.nbytes) for name, (dtype, values) in tensors.items()}
+    _write_shard(path, entries, lambda name: (tensors[name][1].tobytes(),))
+
+
+def write_tensors_one_by_one(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], pieces: Callable[[str], Iterable[bytes]]
+) -> None:
+    """A BF16 file of any size, from the pieces of each tensor in turn."""
+    _write_shard(path, {name: ("BF16", shape, 2 * prod(shape)) for name, shape in shapes.items()}, pieces)
+
+
+def _write_shard(
+    path: Path, entries: Mapping[str, tuple[str, tuple[int, ...], int]], pieces: Callable[[str], Iterable[bytes]]
+) -> None:
+    """`entries` are dtype, shape and bytes of each tensor."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
-    for name, (dtype, values) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": list(values.shape), "data_offsets": [offset, offset + values.nbytes]}
-        offset += values.nbytes
+    for name, (dtype, shape, n_bytes) in entries.items():
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + n_bytes]}
+        offset += n_bytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for _, values in tensors.values():
-            file.write(values.tobytes())
+        for name in entries:
+            file.writelines(pieces(name))
 
 
 def write_tokenizer(directory: Path) -> None:

@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Convert a made checkpoint of GLM-4-9B's shapes, ours against llama.cpp's own path, whole processes on all cores.
+
+    scripts/bench_convert.py --llama-cpp TREE --python PYTHON --llama-quantize BINARY --dir DIRECTORY
+        [--official ../shared/glm] [--layers 4] [--types Q4_K_M IQ4_XS] [--rounds 3] [--threads N]
+
+llama.cpp's path is its converter to BF16 (PYTHON has torch and transformers), run once a round, and then
+llama-quantize for each type; ours is one `glm-gguf convert` a type. The round's order is turned each time. Before
+every process what was written is flushed, and the checkpoint is dropped from the page cache; llama-quantize keeps
+its BF16 file there. Seconds are wall time; memory is the peak of a process, resident as wait4 counts it and
+anonymous as sampled; bytes written are those that wait4 counts. The tensors of both files must be equal. DIRECTORY
+needs 5 bytes a weight (9B with 4 layers: 2.1e9 weights); what is made in it is removed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from gguf import GGUFReader
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
+from checkpoints import Shape, stored, write_official_tokenizer, write_tensors_one_by_one  # noqa: E402
+from measure_memory import NINE_B, anonymous_kib  # noqa: E402
+
+from glm_gguf.convert.config import Glm4Config  # noqa: E402
+from glm_gguf.convert.tensors import expected_tensors  # noqa: E402
+from glm_gguf.cpus import usable_cpus  # noqa: E402
+
+ROWS = 2**24  # weights drawn at once
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process took: seconds, KiB of memory, bytes written."""
+
+    seconds: float
+    resident: int
+    anonymous: int
+    written: int
+
+    def __add__(self, other: Cost) -> Cost:
+        """One process after the other."""
+        peaks = max(self.resident, other.resident), max(self.anonymous, other.anonymous)
+        return Cost(self.seconds + other.seconds, *peaks, self.written + other.written)
+
+
+def run(command: list[object], source: Path, **environment: str) -> Cost:
+    """Run a process to its end on a checkpoint that no memory holds; raises SystemExit where it fails."""
+    os.sync()
+    for path in source.glob("*.safetensors"):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    with tempfile.TemporaryFile() as said:
+        start = time.monotonic()
+        process = subprocess.Popen(
+            [str(part) for part in command], stdout=said, stderr=subprocess.STDOUT, env={**os.environ, **environment}
+        )
+        peak = [0]
+        sampler = threading.Thread(target=sample, args=(process.pid, peak), daemon=True)
+        sampler.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        sampler.join()
+        if process.returncode:
+            said.seek(0)
+            raise SystemExit(f"{command} failed:\n{said.read().decode()[-4000:]}")
+    return Cost(seconds, usage.ru_maxrss, peak[0], usage.ru_oublock * 512)
+
+
+def sample(pid: int, peak: list[int]) -> None:
+    """Keep the most anonymous memory that a process had, until it is gone."""
+    while found := anonymous_kib(pid):
+        peak[0] = max(peak[0], found)
+        time.sleep(0.02)
+
+
+def ours(source: Path, type_: str, threads: int) -> Cost:
+    """glm-gguf convert."""
+    out = source.parent / f"ours-{type_}.gguf"
+    command = [sys.executable, "-m", "glm_gguf", "convert", source, "-o", out, "--force"]
+    return run([*command, "--type", type_, "--threads", threads], source, PYTHONPATH=str(ROOT))
+
+
+@dataclass(frozen=True)
+class LlamaCpp:
+    """llama.cpp's converter and quantiser."""
+
+    tree: Path
+    python: Path
+    binary: Path
+
+    def to_bf16(self, source: Path) -> Cost:
+        """convert_hf_to_gguf.py to BF16."""
+        command = [self.python, self.tree / "convert_hf_to_gguf.py", source, "--outtype", "bf16"]
+        return run([*command, "--outfile", self.bf16(source)], source, PYTHONPATH=str(self.tree / "gguf-py"))
+
+    def quantise(self, source: Path, type_: str, threads: int) -> Cost:
+        """llama-quantize of the BF16 file."""
+        return run([self.binary, self.bf16(source), source.parent / f"theirs-{type_}.gguf", type_, threads], source)
+
+    def bf16(self, source: Path) -> Path:
+        """Where the intermediate file lies."""
+        return source.parent / "bf16.gguf"
+
+
+def make_checkpoint(directory: Path, layers: int, official: Path) -> Path:
+    """Random weights of 9B's shapes with the official vocabulary, drawn piece by piece."""
+    directory.mkdir()
+    shape = Shape(**NINE_B, layers=layers, vocab=151552, extra={"eos_token_id": [151329, 151336, 151338]})
+    (directory / "config.json").write_text(json.dumps(shape.config()))
+    write_official_tokenizer(directory, official)
+    rng = np.random.default_rng(0)
+    expected = expected_tensors(Glm4Config.read(directory / "config.json"))
+    shapes = {name: shape for name, (_, shape) in expected.items()}
+
+    def pieces(name: str) -> Iterator[bytes]:
+        left = int(np.prod(shapes[name]))
+        while left:
+            values = rng.standard_normal(min(left, ROWS), np.float32) * np.float32(0.02)
+            left -= len(values)
+            yield stored(values + np.float32("norm" in name), "BF16").tobytes()
+
+    write_tensors_one_by_one(directory / "model.safetensors", shapes, pieces)
+    return directory
+
+
+def same_tensors(first: Path, second: Path) -> bool:
+    """Whether two files hold the same tensors, byte for byte."""
+    both = zip(GGUFReader(first).tensors, GGUFReader(second).tensors, strict=True)
+    return all(a.name == b.name and a.tensor_type == b.tensor_type and np.array_equal(a.data, b.data) for a, b in both)
+
+
+def one_round(number: int, source: Path, peer: LlamaCpp, options: argparse.Namespace) -> dict[str, tuple[Cost, Cost]]:
+    """(ours, theirs) of every type; odd rounds begin with theirs."""
+    mine: dict[str, Cost] = {}
+    theirs: dict[str, Cost] = {}
+
+    def run_ours() -> None:
+        mine.update({type_: ours(source, type_, options.threads) for type_ in options.types})
+
+    def run_theirs() -> None:
+        bf16 = peer.to_bf16(source)
+        theirs.update({type_: bf16 + peer.quantise(source, type_, options.threads) for type_ in options.types})
+
+    for step in (run_theirs, run_ours) if number % 2 else (run_ours, run_theirs):
+        step()
+    return {type_: (mine[type_], theirs[type_]) for type_ in options.types}
+
+
+def show(label: str, costs: list[Cost]) -> None:
+    """A line of the table: median seconds, highest memory."""
+    seconds = statistics.median(cost.seconds for cost in costs)
+    memory = (max(getattr(cost, kind) for cost in costs) / 1024 for kind in ("resident", "anonymous"))
+    print(f"{label:20} {seconds:8.1f} {next(memory):12,.0f} {next(memory):12,.0f} {costs[-1].written / 1e6:12,.0f}")
+
+
+def report(rounds: list[dict[str, tuple[Cost, Cost]]]) -> None:
+    """The table, and the ratio of each round."""
+    print(f"{'':20} {'seconds':>8} {'MiB resident':>12} {'MiB anon.':>12} {'MB written':>12}")
+    for type_ in rounds[0]:
+        pairs = [costs[type_] for costs in rounds]
+        show(f"{type_} ours", [mine for mine, _ in pairs])
+        show(f"{type_} llama.cpp", [theirs for _, theirs in pairs])
+        ratios = [mine.seconds / theirs.seconds for mine, theirs in pairs]
+        print(f"{type_} ratio {statistics.median(ratios):.3f}  (rounds: {' '.join(f'{r:.3f}' for r in ratios)})")
+
+
+def main() -> None:
+    """Make, measure, compare, report, remove."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    for name in ("--llama-cpp", "--python", "--llama-quantize", "--dir"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--official", type=Path, default=ROOT.parent / "shared" / "glm")
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--types", nargs="+", default=["Q4_K_M", "IQ4_XS"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=usable_cpus())
+    options = parser.parse_args()
+    peer = LlamaCpp(options.llama_cpp, options.python.absolute(), options.llama_quantize)
+    with tempfile.TemporaryDirectory(prefix="glm-gguf-bench-", dir=options.dir) as made:
+        source = make_checkpoint(Path(made) / "GLM-4-9B-0414", options.layers, options.official)
+        rounds = []
+        for number in range(options.rounds):
+            rounds.append(one_round(number, source, peer, options))
+            print(f"round {number + 1} of {options.rounds} done", file=sys.stderr, flush=True)
+        for type_ in options.types:
+            names = source.parent / f"ours-{type_}.gguf", source.parent / f"theirs-{type_}.gguf"
+            print(f"{type_}: tensors {'equal' if same_tensors(*names) else 'DIFFER'}")
+        report(rounds)
+
+
+if __name__ == "__main__":
+    main()
