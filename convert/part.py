@@ -62,7 +62,7 @@ class Part:
         _close(number)
         self._number = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         self._journal = Journal(journal, binding)
-        _lock(self._number, self.partial)
+        lock(self._number, self.partial)
         try:
             self._begin(layout)
         except BaseException:
@@ -155,7 +155,7 @@ def _locked(partial: Path) -> int | None:
         if problem.errno == errno.ELOOP:  # O_NOFOLLOW met a link
             return None
         raise
-    _lock(number, partial)
+    lock(number, partial)
     return number
 
 
@@ -180,15 +180,15 @@ def _damage(number: int | None, n_bytes: int) -> str | None:
     return None if same else "its partial file is another"
 
 
-def _lock(number: int, partial: Path) -> None:
-    """Hold the file for this process as long as it is open; closes it and raises where another one holds it."""
+def lock(number: int, path: Path) -> None:
+    """Hold what is open for this process until it is closed; closes it and raises where another process holds it."""
     if fcntl is None:
         return
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(number)
-        raise OutputError("another conversion is writing this file", where=partial, fix="wait for it") from None
+        raise OutputError("another conversion is writing here", where=path, fix="wait for it") from None
 
 
 def _close(number: int | None) -> None:

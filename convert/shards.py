@@ -48,7 +48,7 @@ class ShardSource(Protocol):
 
     @property
     def streamed_bytes(self) -> int:
-        """Bytes that have come over a network so far, for who watches."""
+        """Bytes that streams have brought from a hub so far, for who watches."""
 
     def names(self) -> tuple[str, ...]:
         """All *.safetensors files there are, in name order; asked only where the checkpoint has no index."""

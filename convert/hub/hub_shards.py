@@ -75,13 +75,14 @@ class HubShards:
             return
         files = self._fetcher.repository.files
         self._kept.check_room(list(files.values()), beside, n_bytes)
-        for path in self._small_files.iterdir():
-            self._kept.add(files[path.name], path.read_bytes())
-        yield
-        for name, file in self._files.items():
-            if not self._kept.has(file):
-                with self.stream(name) as reader:
-                    reader.finish()
+        with self._kept.held():
+            for path in self._small_files.iterdir():
+                self._kept.add(files[path.name], path.read_bytes())
+            yield
+            for name, file in self._files.items():
+                if not self._kept.has(file):
+                    with self.stream(name) as reader:
+                        reader.finish()
 
     @contextmanager
     def stream(self, name: str) -> Iterator[ShardStream]:

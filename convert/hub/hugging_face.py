@@ -35,7 +35,7 @@ MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
 
 def look_up(address: Address, patience: Patience, network: Network) -> Repository:
     """The repository at the commit that its revision names now; raises HubError."""
-    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="glm-gguf")
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None, library_name="glm-gguf")
     info = try_patiently(lambda: _model_info(api, address, network.silent_seconds), patience, str(address))
     commit = info.sha
     if not isinstance(commit, str) or not COMMIT.fullmatch(commit):

@@ -53,7 +53,7 @@ class Wire:
             skipped, stop = _extent(response, part)
             left = skipped + stop - part.start
             for block in response.iter_raw():
-                taken = block[skipped : skipped + left] if skipped or len(block) > left else block
+                taken = block[skipped:left] if skipped or left < len(block) else block
                 left -= min(left, len(block))
                 skipped -= min(skipped, len(block))
                 if taken:

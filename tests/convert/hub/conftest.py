@@ -23,7 +23,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """A hub that both schemes lead to, without repositories."""
     with serving() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.hub_url)
+        monkeypatch.setenv("HF_ENDPOINT", f"{server.hub_url}/")
         monkeypatch.setenv("MODELSCOPE_ENDPOINT", server.hub_url)
         for name in ("HF_TOKEN", "MODELSCOPE_API_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.delenv(name, raising=False)

@@ -23,7 +23,6 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 REPOSITORY = "THUDM/GLM-4-9B-0414"
 
 Files = Mapping[str, bytes]
-LFS = (".safetensors", "tokenizer.json")
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,7 @@ class HubServer:
         self.asked: list[Asked] = []
         self.token: str | None = None
         self.gated = False
+        self.lfs = (".safetensors", "tokenizer.json")
         self.renamed: dict[str, str] = {}
         self.listing: Callable[[Any], Any] = lambda listing: listing
         self.after_listing: Callable[[], object] = lambda: None
@@ -87,7 +87,7 @@ class HubServer:
 
     def push(self, repository: str, files: Files, branches: tuple[str, ...] = ("main", "master")) -> str:
         """A commit of `files`, its hash returned; the branches move to it."""
-        commit = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
+        commit = hashlib.sha1("".join(name + sha256(data) for name, data in sorted(files.items())).encode()).hexdigest()
         self._commits[repository, commit] = dict(files)
         self._blobs.update({sha256(data): data for data in files.values()})
         for branch in branches:
@@ -153,7 +153,7 @@ class HubServer:
         siblings = []
         for name, data in files.items():
             entry = {"rfilename": name, "size": len(data), "blobId": git_blob(data)}
-            if name.endswith(LFS):
+            if name.endswith(self.lfs):
                 entry["lfs"] = {"size": len(data), "sha256": sha256(data), "pointerSize": 134}
             siblings.append(entry)
         body = self.listing({"id": repository, "sha": commit, "siblings": siblings})
@@ -167,7 +167,7 @@ class HubServer:
         commit, files = found
         data = files[name]
         headers = {"X-Repo-Commit": commit, "X-Linked-Size": str(len(data)), "ETag": f'"{git_blob(data)}"'}
-        if not name.endswith(LFS):
+        if not name.endswith(self.lfs):
             reply = _part(data, asked)
             return replace(reply, headers={**reply.headers, **headers})
         return Reply(302, {**headers, "X-Linked-ETag": f'"{sha256(data)}"', **self._redirect(name, data)})
@@ -194,7 +194,7 @@ class HubServer:
         name = asked.query["FilePath"]
         if found is None or name not in found[1]:
             return Reply(404)
-        if name.endswith(LFS):
+        if name.endswith(self.lfs):
             return Reply(302, self._redirect(name, found[1][name]))
         data = found[1][name]
         return Reply(200, {}, data, full=data)  # Range is ignored where nothing is redirected

@@ -82,6 +82,14 @@ def test_what_is_not_there_is_one_line(source: str, told: str, full_hub: HubServ
     assert told in line
 
 
+def test_who_is_offline_by_choice_is_told_so(full_hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    ran = command_line("convert", HF)
+    assert ran.returncode == 1
+    assert "HF_HUB_OFFLINE" in ran.stderr
+    assert not full_hub.asked
+
+
 def test_a_directory_is_not_kept(checkpoint: Path, tmp_path: Path) -> None:
     ran = command_line("convert", checkpoint, "--keep-source", tmp_path / "kept", "-o", tmp_path)
     assert ran.returncode == 1

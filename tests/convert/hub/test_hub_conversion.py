@@ -26,7 +26,8 @@ from glm_gguf.errors import ChecksumError, GlmGgufError, TransferError, WeightEr
 
 HF, MS = f"hf://{REPOSITORY}", f"ms://{REPOSITORY}"
 FIRST, SECOND, THIRD = (f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3))
-NETWORK = Network(piece_bytes=2**14, silent_seconds=0.5)
+NETWORK = Network(piece_bytes=2**14)
+HASTY = Network(piece_bytes=2**14, silent_seconds=0.5)
 
 
 @pytest.fixture
@@ -44,16 +45,16 @@ def expected(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> byte
 
 
 @contextmanager
-def opened(address: str = HF, keep: Path | None = None) -> Iterator[HubSource]:
+def opened(address: str = HF, keep: Path | None = None, network: Network = NETWORK) -> Iterator[HubSource]:
     parsed = parse_address(address)
     assert parsed is not None
-    with open_hub(parsed, keep, NETWORK, Waits()) as source:
+    with open_hub(parsed, keep, network, Waits()) as source:
         yield source
 
 
-def convert_quickly(out: Path, address: str = HF, keep: Path | None = None) -> None:
+def convert_quickly(out: Path, address: str = HF, keep: Path | None = None, network: Network = NETWORK) -> None:
     """As `convert`, by small pieces and without waiting."""
-    with opened(address, keep) as source:
+    with opened(address, keep, network) as source:
         Conversion.prepare(source.directory, out, choose(), source.shards).write(Silent())
 
 
@@ -85,6 +86,16 @@ def test_a_repository_of_one_shard_needs_no_index(hub: HubServer, tmp_path: Path
     assert out.read_bytes() == same.read_bytes()
 
 
+@pytest.mark.parametrize("address", [HF, MS])
+def test_a_repository_without_git_lfs_is_read_too(
+    address: str, full_hub: HubServer, out: Path, expected: bytes
+) -> None:
+    full_hub.lfs = ("nothing",)
+    convert_quickly(out, address)
+    assert out.read_bytes() == expected
+    assert not full_hub.requests("lfs")
+
+
 PASSING: dict[str, Trouble] = {
     "breaks": cut(3000),
     "short": shorten(3000),
@@ -104,7 +115,7 @@ def test_a_trouble_that_passes_changes_nothing(
     case: str, spared: int, full_hub: HubServer, out: Path, expected: bytes
 ) -> None:
     full_hub.plan(SECOND, PASSING[case], spared=spared)
-    convert_quickly(out)
+    convert_quickly(out, network=HASTY if PASSING[case] is be_silent else NETWORK)
     assert out.read_bytes() == expected
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 

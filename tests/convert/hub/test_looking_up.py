@@ -18,7 +18,7 @@ from glm_gguf.convert.hub.source import open_hub
 from glm_gguf.errors import GlmGgufError, HubError, TransferError
 
 SCHEMES = ("hf", "ms")
-NETWORK = Network(silent_seconds=0.3)
+HASTY = Network(silent_seconds=0.3)
 
 
 def address(scheme: str, revision: str = "") -> Address:
@@ -27,9 +27,9 @@ def address(scheme: str, revision: str = "") -> Address:
     return parsed
 
 
-def refusal(of: Address, waits: Waits | None = None, kind: type[GlmGgufError] = GlmGgufError) -> str:
+def refusal(of: Address, kind: type[GlmGgufError] = GlmGgufError, network: Network | None = None) -> str:
     """The one line that opening the address fails with; it names the address."""
-    with pytest.raises(kind) as caught, open_hub(of, network=NETWORK, ended=waits or Waits()):
+    with pytest.raises(kind) as caught, open_hub(of, network=network, ended=Waits()):
         pass
     line = str(caught.value)
     assert str(of) in line
@@ -139,11 +139,12 @@ def test_a_repository_that_was_renamed_is_found_with_the_token_in_hand(
 def test_a_lookup_is_tried_again(scheme: str, trouble: Any, full_hub: HubServer, checkpoint: Path) -> None:
     waits = Waits()
     full_hub.plan("/api/", trouble, side="hub", times=2)
-    with open_hub(address(scheme), network=NETWORK, ended=waits) as source:
+    network = HASTY if trouble is be_silent else Network()
+    with open_hub(address(scheme), network=network, ended=waits) as source:
         assert source.repository.files["config.json"].n_bytes == (checkpoint / "config.json").stat().st_size
     assert len(waits.seconds) == 2
     full_hub.plan("/api/", trouble, side="hub", times=1000)
-    assert "4 tries" in refusal(address(scheme), kind=TransferError)
+    assert "4 tries" in refusal(address(scheme), TransferError, network)
 
 
 LIES: dict[str, tuple[str, str, object, str]] = {
