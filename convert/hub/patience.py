@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,12 @@ from glm_gguf.errors import TransferError
 
 T = TypeVar("T")
 
+LONG = 5.0  # seconds of waiting that a user should know the reason of
 PROGRESS = 2**20
 """Bytes after which a request counts as one that went well, though it was cut: what follows is a new trouble."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Fault(Exception):
@@ -45,6 +50,8 @@ class Patience:
         seconds = min(self.longest, self.first * 2 ** (failures - 1)) if fault.wait is None else fault.wait
         if seconds > self.longest_asked:
             raise TransferError(f"{fault.what}, and asks to wait {seconds:.0f} s", where=where, fix="try again then")
+        if seconds >= LONG:
+            _log.warning("%s: %s; trying again in %.0f s", where, fault.what, seconds)
         if self.sleep(seconds):
             raise TransferError("was not fetched: the conversion ended", where=where)
 

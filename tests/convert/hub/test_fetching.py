@@ -135,11 +135,14 @@ ASKED_WAITS = {
 
 
 @pytest.mark.parametrize("case", ASKED_WAITS)
-def test_a_server_that_asks_to_wait_is_obeyed(case: str, hub: HubServer, fetcher: Fetcher, waits: Waits) -> None:
+def test_a_server_that_asks_to_wait_is_obeyed(
+    case: str, hub: HubServer, fetcher: Fetcher, waits: Waits, caplog: pytest.LogCaptureFixture
+) -> None:
     headers, seconds = ASKED_WAITS[case]
     hub.plan(NAME, refuse(429, **headers))
     assert fetcher.part(file_of(fetcher), START, STOP) == DATA[START:STOP]
     assert waits.seconds == [seconds]
+    assert (f"429 Too Many Requests; trying again in {seconds:.0f} s" in caplog.text) == (seconds > 5)
 
 
 def test_a_server_that_asks_for_an_hour_is_not(hub: HubServer, fetcher: Fetcher, waits: Waits) -> None:
