@@ -10,6 +10,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from glm_gguf.server.patience import PatientProtocol
 from glm_gguf.server.service import Service
 
 LOGGER = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     """Say how uvicorn serves: no log of requests, no WebSockets, 5 seconds for connections that are only held open."""
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=PatientProtocol,
         ws="none",
         log_config=None,
         access_log=False,

@@ -17,6 +17,7 @@ from server.questions import HELLO, TOOLS
 from server.serving import Served, idle, serving, until
 
 from glm_gguf import GLM, EngineOptions
+from glm_gguf.server.patience import PatientProtocol
 from glm_gguf.server.settings import Limits, ServerSettings
 
 ENDLESS = {"messages": HELLO, "ignore_eos": True}
@@ -151,6 +152,23 @@ def test_a_body_that_does_not_come_is_408(quick: Served) -> None:
         assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
     with connection(quick, b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Le"):
         assert chat(quick.url).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: x\r\n"], ids=["none", "line", "headers"]
+)
+def test_who_does_not_say_what_is_wanted_is_hung_up_on(
+    served: Served, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr(PatientProtocol, "head_seconds", 0.2)
+    with connection(served, head) as silent:
+        assert silent.recv(100) == b""
+    with connection(served, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") as again:
+        answer = b""
+        while b"ready" not in answer:
+            answer += again.recv(1000)
+        again.sendall(head or b"G")
+        assert again.recv(1000) == b""
 
 
 def test_many_half_requests_disturb_nobody(served: Served) -> None:
