@@ -171,7 +171,7 @@ class Client:
 async def soak(url: str, arguments: argparse.Namespace, process: psutil.Process) -> tuple[Tally, list[int]]:
     tally, sizes = Tally(), []
     limits = httpx.Limits(max_connections=arguments.clients * 2)
-    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=600, limits=limits) as http:
         await ready(http)
         alone = {number: await answer_alone(http, number) for number in range(40)}
         end = time.monotonic() + arguments.minutes * 60

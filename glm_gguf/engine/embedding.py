@@ -42,6 +42,11 @@ class Embedding:
             self.fail(error)
             return True
 
+    @property
+    def begun(self) -> bool:
+        """A piece of it is computed."""
+        return self._sum is not None
+
     def piece_size(self, capacity: int) -> int:
         """Count the tokens of the next piece."""
         done = 0 if self._prefix is None else len(self._prefix.tokens)

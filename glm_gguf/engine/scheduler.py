@@ -143,14 +143,18 @@ class Scheduler:
         )
 
     def _embed(self) -> None:
-        """Compute the next piece of the first text that is to be embedded; for its room an answer may have to wait."""
-        if not self._embeddings:
-            return
-        first = self._embeddings[0]
-        if not self.cache.make_room(first.piece_size(self._batch.capacity)) and len(self._running) > 1:
-            self._put_back_youngest()
-        if first.advance(self._context, self._batch, self.cache):
-            self._embeddings.popleft()
+        """Compute the next pieces of texts that are to be embedded, as many tokens as prompts get beside answers."""
+        left = self._options.n_chunk
+        while self._embeddings and left > 0:
+            first = self._embeddings[0]
+            size = first.piece_size(self._batch.capacity)
+            if not self.cache.make_room(size) and len(self._running) > 1:
+                self._put_back_youngest()  # for its room an answer has to wait
+            if first.advance(self._context, self._batch, self.cache):
+                self._embeddings.popleft()
+            elif not first.begun:
+                return
+            left -= size
 
     def _plan(self) -> list[_Part]:
         """Decide the next batch; where cells run out, the youngest answer goes back into the line."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from glm_gguf.chat.events import Event, ReasoningDelta, TextDelta, TokenLogprob, ToolCallDelta, ToolCallStart
 
 
@@ -30,11 +32,17 @@ class ShownTokens:
             shown, self._begun = shown[length:], self._begun[length:]
         if not shown:
             return []
-        start = b"".join(token.token for token in self._drawn).find(shown)
+        start = self._start(shown)
         if start < 0:  # repaired, or with U+FFFD in it: all of them
             found, self._drawn = self._drawn, []
             return found
         return self._taken(start, start + len(shown))
+
+    def _start(self, shown: bytes) -> int:
+        """Find where a text begins in the drawn tokens: with one of them if it can, else inside one; -1 is nowhere."""
+        joined = b"".join(token.token for token in self._drawn)
+        ends = accumulate((len(token.token) for token in self._drawn), initial=0)
+        return next((start for start in ends if joined.startswith(shown, start)), joined.find(shown))
 
     def _taken(self, start: int, end: int) -> list[TokenLogprob]:
         position, found = 0, []

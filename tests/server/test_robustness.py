@@ -83,6 +83,15 @@ def test_a_stream_goes_on_when_another_client_goes_away(served: Served) -> None:
     assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in rest) == alone
 
 
+def test_one_request_does_not_wait_for_another(served: Served) -> None:
+    body = {**ENDLESS, "stream": True}
+    with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body, timeout=30) as endless:
+        lines = endless.iter_lines()
+        next(lines)
+        assert chat(served.url).status_code == 200
+        assert served.glm.status.running == 1
+
+
 def test_an_embedding_that_nobody_waits_for_is_left(served: Served) -> None:
     body = json.dumps({"input": ["word " * 600] * 200}).encode()
     with connection(served, posted(body, path=b"/v1/embeddings")):
