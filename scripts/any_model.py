@@ -29,9 +29,10 @@ def main() -> None:
                 count(tally, tools, result)
     print(
         f"{tally.answers} tool sets, {tally.whole} answers ended in calls, {tally.calls} calls, "
-        f"{tally.invalid} invalid, {tally.tokens} tokens, {time.monotonic() - start:.1f} s"
+        f"{len(tally.wrong)} wrong, {tally.tokens} tokens, {time.monotonic() - start:.1f} s"
     )
-    sys.exit(tally.invalid > 0)
+    print(*tally.wrong, sep="\n")
+    sys.exit(bool(tally.wrong))
 
 
 if __name__ == "__main__":

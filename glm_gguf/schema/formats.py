@@ -16,24 +16,45 @@ IN_GRAMMARS: Final = frozenset(
 )
 """Formats that llguidance's grammars enforce (docs/json_schema.md of that project)."""
 _LEAP_YEARS: Final = r"(\d\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
-_DAYS: Final = rf"^(\d{{4}}-(0[13-9]|1[0-2])-|\d{{4}}-02-([01]\d|2[0-8])|{_LEAP_YEARS}-02-29)"
+_DAY: Final = rf"(\d{{4}}-(0[13-9]|1[0-2])-\d\d|\d{{4}}-02-([01]\d|2[0-8])|{_LEAP_YEARS}-02-29)"
+_CLOCK: Final = r"(\d\d:\d\d:[0-5]\d|23:59:60(\.\d+)?[Zz]$)"
 _POINTER: Final = r"(/([^~/]|~[01])*)*"
-_SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]*:"
-_URI_CHARACTER: Final = r"([A-Za-z0-9._~:/?@!$&'()*+,;=\[\]-]|%[0-9A-Fa-f]{2})"
-_IRI_CHARACTER: Final = r'[^\x00-\x20"<>\\^`{|}#\x7f]'
-_VARIABLE: Final = r"([A-Za-z0-9_.]|%[0-9A-Fa-f]{2})+(:[1-9]\d{0,3}|\*)?"
+_LETTERS: Final = r"\u00A0-\uD7FF\uF900-\uFDCF\uFDF0-\uFFEF\U00010000-\U0001FFFD\U00020000-\U0002FFFD"
+"""What RFC 3987 adds to the characters of RFC 3986, up to plane 2."""
+_VARIABLE: Final = r"([A-Za-z0-9_]|%[0-9A-Fa-f]{2})+(\.([A-Za-z0-9_]|%[0-9A-Fa-f]{2})+)*(:[1-9]\d{0,3}|\*)?"
+
+
+def _references(letters: str) -> tuple[str, str]:
+    """Return the patterns of addresses and of references (RFC 3986), with more letters than ASCII has."""
+    name = rf"[A-Za-z0-9._~!$&'()*+,;={letters}-]|%[0-9A-Fa-f]{{2}}"
+    step = f"({name}|[:@])"
+    group = "[0-9A-Fa-f]{1,4}"
+    ip_v6 = rf"\[({group}(:{group}){{7}}|::({group}(:{group}){{0,5}})?|{group}(:{group}){{0,4}}::({group})?)\]"
+    host = rf"//(({name}|:)*@)?({ip_v6}|({name})*)(:\d*)?(/{step}*)*"
+    path, tail = f"(/{step}*)*", rf"(\?({step}|[/?])*)?(#({step}|[/?])*)?$"
+    absolute = f"[A-Za-z][A-Za-z0-9+.-]*:({host}|/({step}+{path})?|{step}+{path}|)"
+    relative = f"({host}|/({step}+{path})?|({name}|@)+{path}|)"
+    return f"^{absolute}{tail}", f"^({absolute}|{relative}){tail}"
+
+
+_IRI, _IRI_REFERENCE = _references(_LETTERS)
+_, _URI_REFERENCE = _references("")
 PATTERNS: Final = {
-    "date": _DAYS,
-    "date-time": _DAYS,
+    "date": f"^{_DAY}$",
+    "time": f"^{_CLOCK}",
+    "date-time": f"^{_DAY}[Tt]{_CLOCK}",
     "json-pointer": f"^{_POINTER}$",
     "relative-json-pointer": f"^(0|[1-9][0-9]*)(#|{_POINTER})$",
-    "uri-reference": f"^{_URI_CHARACTER}*(#{_URI_CHARACTER}*)?$",
-    "iri": f"^{_SCHEME}{_IRI_CHARACTER}*(#{_IRI_CHARACTER}*)?$",
-    "iri-reference": f"^{_IRI_CHARACTER}*(#{_IRI_CHARACTER}*)?$",
-    "uri-template": rf"^([^\x00-\x20\"'<>\\^`{{|}}]|\{{[+#./;?&=,!@|]?{_VARIABLE}(,{_VARIABLE})*\}})*$",
+    "uri-reference": _URI_REFERENCE,
+    "iri": _IRI,
+    "iri-reference": _IRI_REFERENCE,
+    "uri-template": (
+        rf"^([!#$&()*+,./:;=?@\[\]_~A-Za-z0-9{_LETTERS}-]|%[0-9A-Fa-f]{{2}}|"
+        rf"\{{[+#./;?&=,!@|]?{_VARIABLE}(,{_VARIABLE})*\}})*$"
+    ),
     "idn-email": r"^[^@]+@[^@\s]+$",
 }
-"""What a pattern says of a format; of dates, that no February has too many days, which llguidance lets pass."""
+"""What a pattern says of a format; of dates and times, that there are no more days and seconds than there are."""
 CHECKED: Final = frozenset(("regex",))
 """Formats that only a check of the finished value knows."""
 ENFORCED: Final = IN_GRAMMARS | frozenset(PATTERNS) | CHECKED

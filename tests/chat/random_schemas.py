@@ -12,7 +12,10 @@ NAMES = (
 )
 WORDS = ("red", "green", "blue", "small", "large", "celsius", "fahrenheit", "asc", "desc", "北京", "上海", "now")
 PATTERNS = (r"^[a-z]{2,6}$", r"^\d{3}-\d{4}$", r"[A-Z]+", r"^(foo|bar)\d?$", r"^#[0-9a-f]{6}$", r"^[\w.]{1,8}@x\.org$")
-FORMATS = ("date", "time", "date-time", "uuid", "ipv4", "email", "hostname", "duration")
+FORMATS = (
+    *("date", "time", "date-time", "uuid", "ipv4", "ipv6", "email", "hostname", "duration", "uri", "uri-reference"),
+    *("json-pointer", "idn-email"),
+)
 
 Schema = dict[str, Any]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,8 +28,8 @@ class Tally:
     answers: int = 0
     calls: int = 0
     whole: int = 0
-    invalid: int = 0
     tokens: int = 0
+    wrong: list[str] = field(default_factory=list)
 
 
 def write_random_model(directory: Path) -> Path:
@@ -59,4 +59,4 @@ def count(tally: Tally, tools: list[dict[str, Any]], result: ChatResult) -> None
     for call in result.tool_calls:
         tally.calls += 1
         validator = Draft202012Validator(schemas[call.name], format_checker=Draft202012Validator.FORMAT_CHECKER)
-        tally.invalid += not validator.is_valid(json.loads(call.arguments))
+        tally.wrong += [error.message for error in validator.iter_errors(json.loads(call.arguments))]
