@@ -52,7 +52,10 @@ def _openai_body(problem: Problem) -> dict[str, Any]:
 
 def _anthropic_body(problem: Problem) -> dict[str, Any]:
     default = "api_error" if problem.status >= 500 else "invalid_request_error"
-    fields: dict[str, Any] = {"type": _ANTHROPIC_TYPES.get(problem.status, default), "message": problem.message}
+    message = problem.message
+    if problem.code == "context_length_exceeded":  # the words by which agents know that they must compact
+        message = f"prompt is too long: {message}"
+    fields: dict[str, Any] = {"type": _ANTHROPIC_TYPES.get(problem.status, default), "message": message}
     if problem.code in _ANTHROPIC_CODES:
         fields["details"] = {"error_code": problem.code}
     return {"type": "error", "error": fields}

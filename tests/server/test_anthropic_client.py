@@ -201,7 +201,7 @@ ERRORS: dict[str, tuple[dict[str, Any], type[anthropic.APIStatusError], str]] = 
     "a long prompt": (
         {"messages": [{"role": "user", "content": "long " * 5000}]},
         anthropic.BadRequestError,
-        "tokens",
+        "prompt is too long: ",
     ),
 }
 
