@@ -30,7 +30,7 @@ FIELDS: Final = frozenset({field.name for field in dataclasses.fields(SamplingPa
         "timeout",
         "tokens",
     ),
-    *("variables", "on_overflow", "grammar", "top_logprobs", "chat_template_kwargs"),
+    *("variables", "on_overflow", "grammar", "top_logprobs", "chat_template_kwargs", "lora"),
     *("instructions", "system", "text", "background", "previous_response_id", "conversation"),
 }
 """Fields of requests that an error of ours may name; other places, like the model's path, are not told to clients."""

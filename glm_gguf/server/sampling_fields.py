@@ -32,6 +32,8 @@ class SamplingFields(WireRequest):
     n: Count | None = None
     ignore_eos: bool | None = None
     """Write up to max_tokens; for measurements."""
+    lora: dict[str, float] | None = None
+    """Name of a LoRA adapter of the server's → its scale; adapters that are not named are off."""
     timeout: Annotated[float, Field(gt=0)] | None = None
     """Seconds after which the answer ends as it is."""
 

@@ -71,6 +71,7 @@ def test_log_probabilities_have_their_old_form(client: openai.OpenAI) -> None:
         ({"prompt": {"text": "a"}}, "prompt"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"n": 5000}, "n"),
+        ({"lora": {"none": 1.0}}, "lora"),
     ],
     ids=str,
 )

@@ -16,7 +16,7 @@ import pytest
 from server.questions import HELLO, TOOLS
 from server.serving import Served, idle, serving, until
 
-from glm_gguf import GLM, EngineOptions
+from glm_gguf import GLM, EngineOptions, SamplingParams
 from glm_gguf.server.patience import PatientProtocol
 from glm_gguf.server.settings import Limits, ServerSettings
 
@@ -81,6 +81,14 @@ def test_a_stream_goes_on_when_another_client_goes_away(served: Served) -> None:
             other.recv(100)
         rest = [json.loads(line[6:]) for line in [first, *lines] if line.startswith("data: {")]
     assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in rest) == alone
+
+
+def test_what_a_request_leaves_open_is_the_servers(open_tiny: Callable[[], GLM]) -> None:
+    sampling = SamplingParams(temperature=0, max_tokens=3)
+    with serving(ServerSettings("glm", sampling=sampling), open_tiny) as running:
+        for body, tokens in (({"messages": HELLO}, 3), ({"messages": HELLO, "max_tokens": 2}, 2)):
+            answer = chat(running.url, body).json()
+            assert (answer["model"], answer["usage"]["completion_tokens"]) == ("glm", tokens)
 
 
 def test_one_request_does_not_wait_for_another(served: Served) -> None:
@@ -243,6 +251,7 @@ for _ in range(60):
         pytest.param({**SHORT, "logit_bias": {"5": 1000}}, "logit_bias", id="a bias"),
         pytest.param({**SHORT, "stop": [["a"]]}, "stop", id="stop"),
         pytest.param({**SHORT, "stream_options": []}, "stream_options", id="stream options"),
+        pytest.param({**SHORT, "lora": {"none": 1.0}}, "lora", id="an adapter that is not there"),
         pytest.param({**SHORT, "chat_template_kwargs": [1]}, "chat_template_kwargs", id="variables"),
     ],
 )

@@ -70,6 +70,7 @@ class ChatCompletionRequest(SamplingFields):
             "parallel_tool_calls": False if self.legacy else self.parallel_tool_calls,
             "variables": self.chat_template_kwargs,
             "timeout": self.timeout,
+            "lora": self.lora,
         }
         chosen: Any = {name: value for name, value in given.items() if value is not None}
         options: AnswerOptions = chosen

@@ -63,6 +63,15 @@ class CompletionRequest(SamplingFields):
             if what is not None:
                 raise Refused(Problem(400, f"{param}: {what}.", param=param))
 
+    def options(self) -> AnswerOptions:
+        """Say what else is asked of the texts."""
+        options: AnswerOptions = {}
+        if self.timeout is not None:
+            options["timeout"] = self.timeout
+        if self.lora is not None:
+            options["lora"] = self.lora
+        return options
+
     def drawn(self) -> SamplingParams:
         """Say how tokens are drawn."""
         return self.sampling(max_tokens=self.max_tokens or DEFAULT_TOKENS, logprobs=self.logprobs)

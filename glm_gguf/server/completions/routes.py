@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Sequence
 
 from fastapi import APIRouter, Request, Response
 
-from glm_gguf.engine.answer_options import AnswerOptions
 from glm_gguf.engine.attempts import AsyncEvents
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.model import GLM
@@ -46,8 +45,7 @@ async def create(body: CompletionRequest, request: Request) -> Response:
 
 
 async def _begun(service: Service, body: CompletionRequest) -> list[AsyncEvents]:
-    timeout: AnswerOptions = {} if body.timeout is None else {"timeout": body.timeout}
-    sampling, options = body.drawn().filled(service.settings.sampling), service.bounded(timeout)
+    sampling, options = body.drawn().filled(service.settings.sampling), service.bounded(body.options())
     return await service.begin_prepared(
         [preparation(prompt, sampling, options) for prompt in body.prompts], body.n or 1
     )
