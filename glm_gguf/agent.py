@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,6 +88,7 @@ class _Run:
 
     def __init__(self, call: ToolCall, toolbox: Toolbox) -> None:
         self.observation: str | None = None
+        self.start = time.monotonic()
         self._call = call
         self._toolbox = toolbox
         self.thread = threading.Thread(target=self._work, name=f"tool {call.name}", daemon=True)
@@ -102,7 +104,9 @@ class _Run:
 def _observation(one: _Run | None, call: ToolCall, timeout: float | None) -> str:
     if one is None:
         return error_text(f"the call of {call.name} was not approved")
-    one.thread.join(timeout)
-    if one.observation is None:
+    one.thread.join(None if timeout is None else max(one.start + timeout - time.monotonic(), 0))
+    if one.observation is not None:
+        return one.observation
+    if one.thread.is_alive():
         return error_text(f"{call.name} took longer than {timeout} seconds")
-    return one.observation
+    return error_text(f"{call.name} ended without a result")  # by SystemExit, say

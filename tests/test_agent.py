@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -97,6 +98,13 @@ def test_the_calls_of_an_answer_run_side_by_side() -> None:
 
     both = [ToolCall("meet", '{"number": 1}'), ToolCall("meet", '{"number": 2}')]
     assert run_calls(both, Toolbox.of([meet]), RunOptions()) == ["1", "2"]
+
+
+def test_a_call_that_ends_its_thread_is_told_apart_from_a_slow_one() -> None:
+    def leave() -> None:
+        sys.exit(3)
+
+    assert "without a result" in run_calls([ToolCall("leave", "{}")], Toolbox.of([leave]), RunOptions())[0]
 
 
 def test_a_call_that_takes_too_long_is_left_behind() -> None:
