@@ -12,7 +12,7 @@ from llguidance import LLMatcher, LLParserLimits
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.dialect import draft_uri, is_oldest
-from glm_gguf.schema.limits import require_modest
+from glm_gguf.schema.limits import MOST_USED, require_few, require_modest
 from glm_gguf.schema.loosening import looser
 from glm_gguf.schema.normal_form import normal_form, well_formed
 from glm_gguf.schema.patterns import byte_tokenizer
@@ -63,6 +63,7 @@ def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema
 def _compile(text: str, strict: bool, where: str) -> CompiledSchema:
     schema = well_formed(json.loads(text))
     contained = self_contained(schema)
+    require_few(contained.schema, MOST_USED, where)
     normal = normal_form(contained.schema)
     if isinstance(normal, bool):
         normal = {} if normal else {"not": {}}

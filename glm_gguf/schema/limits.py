@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from math import isfinite
 from typing import Any
 
@@ -12,7 +13,8 @@ from glm_gguf.schema.walk import subschemas
 
 MOST_CHARACTERS = 2_000_000
 MOST_DEPTH = 96  # levels of lists and objects; the largest published schemas stay below 40
-MOST_SUBSCHEMAS = 20_000  # the largest published ones have 8,000
+MOST_DECLARED = 60_000  # schemas in one, used or not; Renovate's has 20,000
+MOST_USED = 20_000  # those that references lead to; Vega-Lite's has 8,000
 MOST_NAMES = 5_000  # of one object; far above, llguidance runs out of stack
 MOST_CHOICES = 20_000
 MOST_REPEATS = 100_000
@@ -25,10 +27,15 @@ def require_modest(schema: object, where: str) -> None:
     characters = _measure(schema, where)
     if characters > MOST_CHARACTERS:
         raise RequestError(f"a schema of more than {MOST_CHARACTERS} characters", where=where, fix=SIMPLER)
-    for count, (path, node) in enumerate(subschemas(schema, where)):
-        if count == MOST_SUBSCHEMAS:
-            raise RequestError(f"more than {MOST_SUBSCHEMAS} schemas in one", where=where, fix=SIMPLER)
+    require_few(schema, MOST_DECLARED, where)
+    for path, node in subschemas(schema, where):
         _require_modest_node(node, path)
+
+
+def require_few(schema: object, most: int, where: str) -> None:
+    """Raise RequestError where a schema consists of too many."""
+    if next(islice(subschemas(schema), most, None), None) is not None:
+        raise RequestError(f"more than {most} schemas in one", where=where, fix=SIMPLER)
 
 
 def _measure(schema: object, where: str) -> int:

@@ -165,6 +165,7 @@ COSTLY = {
         "d0": {"properties": {f"k{i}": {"type": "string", "pattern": f"^[a-z]{{{i % 50}}}x{i}$"} for i in range(1000)}}
     },
     "overlapping names": {"d0": {"patternProperties": {f"a{i}": {"type": "integer"} for i in range(500)}}},
+    "definitions that nothing uses": {"d0": {}} | {f"unused{i}": {"items": {"items": {}}} for i in range(15_000)},
     "repetition": {"d0": {"type": "string", "pattern": "^.*(a|b).{5000}$"}},
 }
 
