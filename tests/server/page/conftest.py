@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from server.page.listening import listening
 from server.page.wire import Wire
 
@@ -19,6 +19,8 @@ from glm_gguf import GLM, EngineOptions
 from glm_gguf.server.app import create_app
 from glm_gguf.server.settings import ServerSettings
 
+PATIENCE = 30_000
+"""Milliseconds; a machine may be busy."""
 OPTIONS = EngineOptions(threads=1, n_ctx=4096)
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -30,6 +32,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         say_no = pytest.fail if os.environ.get("CI") else pytest.skip
         say_no("no Chromium is installed (Debian: apt-get install chromium)")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path)
         yield chromium
@@ -76,7 +79,7 @@ def visit_to(browser: Browser) -> Iterator[Callable[..., Visit]]:
 
     def made(address: str, **options: Any) -> Visit:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         visits.append(Visit(context, address))
         visits[-1].watch()
         return visits[-1]

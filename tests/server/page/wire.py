@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -27,7 +28,8 @@ class Answer:
     """One answer that a test writes piece by piece."""
 
     def __init__(self) -> None:
-        self.pieces: queue.Queue[str | None] = queue.Queue()
+        self._pieces: deque[str | None] = deque()
+        self._wake: Callable[[], object] = lambda: None
         self.ended: queue.Queue[str] = queue.Queue()
         """How the server's side of it ended: `sent` or `left`."""
 
@@ -44,18 +46,34 @@ class Answer:
         """Send the end, and what was counted."""
         self.send({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}], "usage": None})
         self.send({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": completion}})
-        self.pieces.put("data: [DONE]\n\n")
-        self.pieces.put(END)
+        self._put("data: [DONE]\n\n")
+        self._put(END)
         return self
 
     def send(self, chunk: dict[str, Any]) -> Answer:
         """Send a chunk as it is, behind a comment such as keep streams alive."""
-        self.pieces.put(f": keep-alive\n\ndata: {json.dumps(chunk)}\n\n")
+        self._put(f": keep-alive\n\ndata: {json.dumps(chunk)}\n\n")
         return self
+
+    async def written(self) -> AsyncIterator[str]:
+        """Yield what the test's thread has written and will write, in the server's event loop."""
+        loop, more = asyncio.get_running_loop(), asyncio.Event()
+        self._wake = lambda: loop.call_soon_threadsafe(more.set)
+        while True:
+            more.clear()
+            while self._pieces:
+                if (piece := self._pieces.popleft()) is END:
+                    return
+                yield piece
+            await more.wait()
 
     def break_off(self) -> None:
         """Close the connection in the middle."""
-        self.pieces.put(BREAK)
+        self._put(BREAK)
+
+    def _put(self, piece: str | None) -> None:
+        self._pieces.append(piece)
+        self._wake()
 
 
 class Wire:
@@ -95,9 +113,7 @@ class Wire:
         self.asked.put(await request.json())
         answer = await asyncio.to_thread(self._answers.get, timeout=SECONDS)
         return (
-            answer
-            if isinstance(answer, Response)
-            else StreamingResponse(_sent(answer, request), media_type="text/event-stream")
+            answer if isinstance(answer, Response) else StreamingResponse(_sent(answer), media_type="text/event-stream")
         )
 
 
@@ -107,17 +123,14 @@ def refusal(status: int, message: str, code: str | None = None, **headers: str) 
     return JSONResponse({"error": error}, status, headers)
 
 
-async def _sent(answer: Answer, request: Request) -> AsyncIterator[str]:
-    """Send pieces as they are written, until the end or until the client is gone."""
-    while not await request.is_disconnected():
-        try:
-            piece = await asyncio.to_thread(answer.pieces.get, timeout=0.05)
-        except queue.Empty:
-            continue
-        if piece is END:
-            answer.ended.put("sent")
-            return
-        if piece == BREAK:
-            raise ConnectionResetError("as the test wanted it")
-        yield piece
-    answer.ended.put("left")
+async def _sent(answer: Answer) -> AsyncIterator[str]:
+    """Send pieces as they are written, until the end or until the client is gone, which closes the generator."""
+    how = "left"
+    try:
+        async for piece in answer.written():
+            if piece == BREAK:
+                raise ConnectionResetError("as the test wanted it")
+            yield piece
+        how = "sent"
+    finally:
+        answer.ended.put(how)

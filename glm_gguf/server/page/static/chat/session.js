@@ -12,7 +12,7 @@ const KEEP_EVERY = 2000;
 /**
  * @typedef {{parent: string, reply: import("../wire/reply.js").Reply, controller: AbortController, keptAt: number}} Run
  *
- * Events: `conversation` (another one, or another shape of it), `reply` (the running answer grew), `shelf` (the list),
+ * Events: `conversation` (another one, or another shape of it), `settings` (its settings), `reply` (the running answer grew), `shelf` (the list),
  * `finish` (an answer ended; detail is its message), `problem` (detail is a Problem, or null where it is over).
  */
 export class Session extends EventTarget {
@@ -115,6 +115,7 @@ export class Session extends EventTarget {
     this.#lastSettings.set(settings);
     this.conversation = { ...this.conversation, settings };
     if (this.#kept.has(this.conversation.id)) this.#keep(this.conversation);
+    this.#tell("settings");
   }
 
   /** Gives a kept conversation another title. */

@@ -30,6 +30,7 @@ export class Panel {
     form.addEventListener("input", () => this.#take());
     byId("panel").append(head, form);
     session.addEventListener("conversation", () => this.#show());
+    session.addEventListener("settings", () => this.#show());
     this.#show();
   }
 
@@ -60,13 +61,13 @@ export class Panel {
   }
 
   #exampleButton() {
-    return element("button", { class: "button", type: "button", onclick: () => this.#session.configure({ ...this.#session.conversation.settings, tools: EXAMPLE_TOOLS }) || this.#show() }, "Insert an example");
+    const insert = () => this.#session.configure({ ...this.#session.conversation.settings, tools: EXAMPLE_TOOLS });
+    return element("button", { class: "button", type: "button", onclick: insert }, "Insert an example");
   }
 
   #take() {
     const settings = Object.fromEntries(Object.keys(DEFAULTS).map((name) => [name, read(name, this.#fields.get(name).field)]));
     this.#session.configure(settings);
-    this.#remark(settings);
   }
 
   #show() {

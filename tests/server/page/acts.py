@@ -1,0 +1,45 @@
+"""What a person does on the page, and where things are on it."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Locator, Page, expect
+
+
+def say(page: Page, text: str) -> None:
+    """Write a message and send it by Enter."""
+    page.locator("#draft").fill(text)
+    page.locator("#draft").press("Enter")
+
+
+def answers(page: Page) -> Locator:
+    """The model's finished messages."""
+    return page.locator(".message.assistant:not([aria-busy])")
+
+
+def said(page: Page) -> list[str]:
+    """The user's messages as they are shown."""
+    return page.locator(".message.user .said").all_inner_texts()
+
+
+def wait_for_answers(page: Page, count: int) -> Locator:
+    """Wait until so many answers are shown and none is being written; return the last."""
+    expect(answers(page)).to_have_count(count)
+    expect(page.locator("#stop")).to_be_hidden()
+    return answers(page).last
+
+
+def set_field(page: Page, label: str, value: str) -> None:
+    """Fill a field of the settings."""
+    open_settings(page)
+    page.locator("#panel").get_by_label(label, exact=False).fill(value)
+
+
+def open_settings(page: Page) -> None:
+    """Open the panel, if it is closed."""
+    if page.locator("#panel").is_hidden():
+        page.locator("#toggle-panel").click()
+
+
+def close_settings(page: Page) -> None:
+    """Close the panel."""
+    page.get_by_role("button", name="Close settings").click()

