@@ -47,6 +47,8 @@ ARTIFACT: Mapping[str, str] = {
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'self'",
+            "require-trusted-types-for 'script'",
+            "trusted-types default",
         )
     ),
     "Connection-Allowlist": "()",

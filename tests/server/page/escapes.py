@@ -11,6 +11,7 @@ WEBRTC = (
     " p.createDataChannel('x');"
     " p.createOffer().then(offer => p.setLocalDescription(offer))"
 )
+IN_QUOTES = WEBRTC.replace("'", "&apos;")
 ESCAPES = {
     "fetch": "<script>fetch('$/x').catch(() => 0)</script>",
     "image": "<img src='$/x'><picture><source srcset='$/x'><img></picture>",
@@ -45,6 +46,16 @@ ESCAPES = {
     "webrtc": f"<script>{WEBRTC}</script>",
     "webrtc in a frame": f'<iframe srcdoc="<script>{WEBRTC}</script>"></iframe>',
     "document": "<script>setTimeout(() => { document.open(); document.write('<img src=$/x>') })</script>",
+    "webrtc in a frame made later": f"""<script>
+        const frame = document.createElement('iframe');
+        frame.setAttribute('srcDoc', `<script>{WEBRTC}<\\/script>`);
+        document.body.append(frame);
+        document.body.insertAdjacentHTML('beforeend', '<iframe SRCDOC="<script>{IN_QUOTES}<\\/script>">');
+        </script>""",
+    "webrtc in a frame made in pieces": f"""<script>
+        document.write('<iframe src');
+        document.write('doc="<script>{IN_QUOTES}<\\/script>"></iframe>');
+        </script>""",
     "storage": "<script>try { localStorage.getItem('api-key') } catch {} try { document.cookie } catch {}</script>",
     "own server": "<script>location = new URL('/v1/models', document.baseURI)</script>",
     "own server's answer": "<script>fetch(new URL('/v1/models', document.baseURI)).catch(() => 0)</script>",
@@ -56,6 +67,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard: list[bytes] = []
+        self._rung = threading.Event()
         self._stack = ExitStack()
         self._tcp = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         self.port = self._tcp.getsockname()[1]
@@ -63,6 +75,11 @@ class Listener:
         self._udp.bind(("127.0.0.1", self.port))
         for listen in (self._accept, self._receive):
             threading.Thread(target=listen, daemon=True).start()
+
+    def hear(self) -> bytes:
+        """Wait for the first that comes."""
+        assert self._rung.wait(timeout=20), "nothing came"
+        return self.heard[0]
 
     def close(self) -> None:
         self._stack.close()
@@ -76,13 +93,17 @@ class Listener:
             with connection:
                 connection.settimeout(1)
                 try:
-                    self.heard.append(connection.recv(100))
+                    self._note(connection.recv(100))
                 except OSError:
-                    self.heard.append(b"a connection")
+                    self._note(b"a connection")
 
     def _receive(self) -> None:
         while True:
             try:
-                self.heard.append(self._udp.recv(100))
+                self._note(self._udp.recv(100))
             except OSError:
                 return
+
+    def _note(self, data: bytes) -> None:
+        self.heard.append(data)
+        self._rung.set()

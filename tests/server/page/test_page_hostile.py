@@ -12,6 +12,8 @@ from server.page.conftest import Visit
 from server.page.escapes import ESCAPES, Listener
 from server.page.wire import Wire
 
+from glm_gguf.server.page.files import page_files
+
 HOSTILE = {
     "script": "<script>window.owned = 1</script>",
     "handler": '<img src="x" onerror="window.owned = 1">',
@@ -20,7 +22,7 @@ HOSTILE = {
     "style": "<style>body { display: none }</style><link rel=stylesheet href=//evil.invalid/x.css>",
     "form": '<form action="https://evil.invalid"><input name=q></form><base href="https://evil.invalid/">',
     "javascript link": "[click](javascript:window.owned=1) <javascript:window.owned=1>",
-    "spelled link": "[click](&#106;avascript:window.owned=1) [b](java%0ascript:window.owned=1) [c](\\x01javascript:owned=1)",
+    "spelled link": "[a](&#106;avascript:window.owned=1) [b](java%0ascript:owned=1) [c](\\x01javascript:owned=1)",
     "data link": "[click](data:text/html,<script>opener.owned=1</script>)",
     "other schemes": "[a](vbscript:x) [b](file:///etc/passwd) [c](blob:x) [d](//evil.invalid/) [e](/v1/models)",
     "title": '[x](https://example.invalid "\\" onmouseover=\\"window.owned=1")',
@@ -159,18 +161,20 @@ def test_an_artifact_reaches_neither_the_network_nor_its_parent(visit: Visit, wi
         if listener.heard or sent != own or len(visit.context.pages) != 1 or page.title() != "glm-gguf":
             escaped[name] = (list(listener.heard), sent, page.title())
             listener.heard.clear()
-    visit.asked.clear()
     assert escaped == {}
     assert page.url == f"{visit.address}/"
     assert page.locator("#draft").is_visible()
 
 
-def test_the_listener_hears_what_is_not_confined(page: Page, listener: Listener, visit: Visit) -> None:
-    other = visit.context.new_page()
-    other.goto("about:blank")
-    other.evaluate(f"fetch('http://127.0.0.1:{listener.port}/x').catch(() => 0)")
-    assert listener.heard[0].startswith(b"GET /x")
-    visit.asked.clear()
+@pytest.mark.parametrize("escape", ["fetch", "style"])
+def test_without_policies_the_same_would_be_heard(visit: Visit, listener: Listener, escape: str) -> None:
+    visit.tolerated.append("ERR_")
+    visit.confined = False
+    page = visit.page()
+    frame = page_files()["artifact.html"]
+    page.route("**/page/artifact.html", lambda route: route.fulfill(body=frame.body, content_type=frame.media_type))
+    page.evaluate(SHOW, ALIVE + ESCAPES[escape].replace("$", f"http://127.0.0.1:{listener.port}"))
+    assert listener.hear().startswith(b"GET /x")
 
 
 def test_a_drawing_is_shown_as_one(page: Page, wire: Wire) -> None:
