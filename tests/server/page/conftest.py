@@ -7,21 +7,19 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 from server.page.listening import listening
 from server.page.wire import Wire
+from server.serving import Served, serving
 
-from glm_gguf import GLM, EngineOptions
-from glm_gguf.server.app import create_app
+from glm_gguf import GLM
 from glm_gguf.server.settings import ServerSettings
 
 PATIENCE = 30_000
 """Milliseconds; a machine may be busy."""
-OPTIONS = EngineOptions(threads=1, n_ctx=4096)
 WITHOUT_FENCE = "--disable-features=LocalNetworkAccessChecks"
 """Else Chromium itself would keep a frame from this machine, and a hole in our policies would not be seen."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -120,17 +118,14 @@ def page(visit: Visit) -> Page:
     return visit.page()
 
 
-@pytest.fixture(scope="session")
-def live(tiny_gguf: Callable[[str], Path]) -> Iterator[str]:
+@pytest.fixture
+def live(served: Served) -> str:
     """The address of the real server with the bundled model."""
-    app = create_app(ServerSettings("tiny"), lambda: GLM(tiny_gguf("Q8_0"), options=OPTIONS))
-    with listening(app) as address:
-        yield address
+    return served.url
 
 
 @pytest.fixture
-def locked(tiny_gguf: Callable[[str], Path]) -> Iterator[str]:
+def locked(open_tiny: Callable[[], GLM]) -> Iterator[str]:
     """The same behind an API key."""
-    app = create_app(ServerSettings("tiny", api_keys=("sesame",)), lambda: GLM(tiny_gguf("Q8_0"), options=OPTIONS))
-    with listening(app) as address:
-        yield address
+    with serving(ServerSettings("tiny", api_keys=("sesame",)), open_tiny) as running:
+        yield running.url

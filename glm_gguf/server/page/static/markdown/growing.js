@@ -19,7 +19,7 @@ export class GrowingMarkdown {
 
   /** Shows the text so far, which begins with all that was shown before. */
   show(text) {
-    const rest = text.replace(/\r\n?/g, "\n").slice(this.#settled);
+    const rest = withPlainEnds(text).slice(this.#settled);
     const tokens = parsed(rest);
     const last = lastBlock(tokens);
     if (last > 0) {
@@ -33,6 +33,11 @@ export class GrowingMarkdown {
 /** Shows a text that is complete. */
 export function showMarkdown(target, text) {
   target.replaceChildren(tree(parsed(text), true));
+}
+
+/** Lines as markdown-it counts them; looking through a long text for nothing is quick. */
+function withPlainEnds(text) {
+  return text.includes("\r") ? text.replace(/\r\n?/g, "\n") : text;
 }
 
 function lineStart(text, line) {

@@ -1,0 +1,67 @@
+"""A text that is shown while it grows looks at its end as if it had come at once, however it was cut."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page
+from server.page.test_page_access import EVERYTHING
+
+TEXTS = (
+    EVERYTHING,
+    "- a\n\n  still a\n- b\n  1. c\n\n  2. d\n\nOver.\n\n* other\n",
+    "Setext\n===\n\ntext\r\nwith\r\n\r\nother ends\r\n\r\n    code\r\n\r\n> a\nlazy\n\n---\n",
+    "````md\n```js\nnot closed\n```\n````\n\n$$\nx^2\n$$\n\nend \\(y\\) of \\[z\\]\n\n```py\nopen for ever",
+    "|a|b|\n|-|-|\n|1|2|\n\n|not|a\n\n你好，**世界**。\n\n🙂 <b>html</b>\n\n<div>\n\nx\n\n</div>",
+)
+
+DIFFERENCES = """async ([texts, address]) => {
+    const { GrowingMarkdown, showMarkdown } = await import(`${address}/page/markdown/growing.js`);
+    const differences = [];
+    for (const text of texts) {
+        for (const step of [1, 2, 3, 7, 40]) {
+            const [grown, whole] = [document.createElement("div"), document.createElement("div")];
+            const growing = new GrowingMarkdown(grown);
+            for (let end = 0; end < text.length; end += step) growing.show(text.slice(0, end));
+            growing.show(text);
+            grown.querySelector(".live").replaceWith(...grown.querySelector(".live").childNodes);
+            showMarkdown(whole, text);
+            for (const side of [grown, whole]) side.querySelectorAll(".show").forEach((button) => button.remove());
+            if (grown.innerHTML !== whole.innerHTML) differences.push([step, grown.innerHTML, whole.innerHTML]);
+        }
+    }
+    return differences;
+}"""
+
+
+def test_growing_text_ends_as_whole_text(page: Page) -> None:
+    page.evaluate("() => import('./page/markdown/math.js').then(({ formula }) => formula('x', false))")
+    assert page.evaluate(DIFFERENCES, [TEXTS, page.url.rstrip("/")]) == []
+
+
+GROWTH = """async (address) => {
+    const { GrowingMarkdown } = await import(`${address}/page/markdown/growing.js`);
+    const target = document.createElement("div");
+    const growing = new GrowingMarkdown(target);
+    const block = "A paragraph of some **words**, and `code`.\\n\\n- one\\n- two\\n\\n";
+    growing.show(block.repeat(50));
+    const before = [...target.children].filter((child) => child.className !== "live");
+    growing.show(block.repeat(60));
+    return [before.length, before.filter((child, index) => target.children[index] === child).length];
+}"""
+
+
+def test_what_stands_is_not_made_again_when_more_comes(page: Page) -> None:
+    assert page.evaluate(GROWTH, page.url.rstrip("/")) == [99, 99]
+
+
+def test_formulas_are_drawn_and_prices_are_not(page: Page) -> None:
+    text = "It costs $5 or $6, and $x$ is \\(y\\) where\n\n$$\n\\frac{a}{b}\n$$\n\nand \\[c\\]; broken: $\\frac{$."
+    page.evaluate(
+        """async (text) => {
+            const { showMarkdown } = await import("./page/markdown/growing.js");
+            showMarkdown(document.querySelector("#welcome"), text);
+        }""",
+        text,
+    )
+    page.locator("#welcome mfrac").wait_for()
+    assert page.locator("#welcome math").count() == 4
+    assert "It costs $5 or $6, and" in page.locator("#welcome").inner_text()
