@@ -14,7 +14,7 @@ from glm_gguf.errors import RequestError
 from glm_gguf.schema.dialect import draft_uri, is_oldest
 from glm_gguf.schema.limits import MOST_USED, require_few, require_modest
 from glm_gguf.schema.loosening import looser
-from glm_gguf.schema.normal_form import normal_form, well_formed
+from glm_gguf.schema.normal_form import first_malformed, normal_form, well_formed
 from glm_gguf.schema.patterns import byte_tokenizer
 from glm_gguf.schema.references import SelfContained, self_contained
 from glm_gguf.schema.unenforced import first_unenforced, first_unsound, original_path
@@ -61,6 +61,7 @@ def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema
 
 @lru_cache(maxsize=64)
 def _compile(text: str, strict: bool, where: str) -> CompiledSchema:
+    _tell_malformed(json.loads(text), strict, where)
     schema = well_formed(json.loads(text))
     contained = self_contained(schema)
     require_few(contained.schema, MOST_USED, where)
@@ -72,6 +73,15 @@ def _compile(text: str, strict: bool, where: str) -> CompiledSchema:
     if strict and left is not None:
         raise RequestError("no grammar can enforce this keyword", where=left, fix="leave it out, or leave out `strict`")
     return CompiledSchema(grammar, left is None, ValueCheck(schema, where), left)
+
+
+def _tell_malformed(schema: Schema, strict: bool, where: str) -> None:
+    """Refuse under `strict`, and else say, that a keyword says nothing: people write `"type": "float"`."""
+    path = first_malformed(schema, where)
+    if path is not None and strict:
+        raise RequestError("no schema may have this value", where=path, fix="mend it, or leave out `strict`")
+    if path is not None:
+        LOGGER.warning("%s has a value that no schema may have; anything is allowed there", path)
 
 
 def _left(contained: SelfContained, where: str, schema: Schema) -> str | None:

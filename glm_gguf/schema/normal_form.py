@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from glm_gguf.schema.ecma_regex import normal_pattern
 from glm_gguf.schema.formats import CHECKED, IN_GRAMMARS, PATTERNS
 from glm_gguf.schema.patterns import without_leading_assertions
-from glm_gguf.schema.walk import MANY, NAMED, ONE, Schema, rewrite
+from glm_gguf.schema.walk import MANY, NAMED, ONE, Schema, rewrite, subschemas
 
 ANNOTATIONS = frozenset(
     ("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "$comment")
@@ -30,6 +30,20 @@ def well_formed(schema: Schema) -> Schema:
     """Return a schema without the keywords whose value no schema may have; what is left can be checked."""
     result = rewrite(schema, _well_formed)
     return result if isinstance(result, dict | bool) else True
+
+
+def first_malformed(schema: Schema, where: str) -> str | None:
+    """Return the path of the first keyword whose value no schema may have, so that it says nothing."""
+    for path, node in subschemas(schema, where):
+        for key, value in node.items():
+            if value is not None and _repaired(key, value) is None and not _is_draft_3(key, value):
+                return f"{path}/{key}"
+    return None
+
+
+def _is_draft_3(key: str, value: Any) -> bool:
+    """Tell a spelling of the first drafts, which restricts nothing: a property that is `required`, any type."""
+    return (key == "required" and isinstance(value, bool)) or (key == "type" and value in ("any", ["any"]))
 
 
 def _normal(node: dict[str, Any]) -> dict[str, Any]:

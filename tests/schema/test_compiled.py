@@ -108,12 +108,20 @@ def test_the_check_refuses_what_the_grammar_takes(schema: Any, valid: list[Any],
         ({"anyOf": [{}, {"uniqueItems": True}]}, "schema/anyOf/1/uniqueItems"),
         ({"properties": {"a/b~c": {"pattern": "(?=x)"}}}, "schema/properties/a~1b~0c/pattern"),
         ({"type": "string", "format": "regex"}, "schema/format"),
+        ({"properties": {"a": {"type": "float"}}}, "schema/properties/a/type"),
+        ({"items": {"minLength": -1}}, "schema/items/minLength"),
     ],
 )
 def test_strict_refuses_with_the_path(schema: Any, path: str) -> None:
     with pytest.raises(RequestError) as caught:
         compile_schema(schema, strict=True)
     assert caught.value.where == path
+
+
+def test_a_keyword_that_says_nothing_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    compiled = compile_schema({"properties": {"a": {"type": "float", "minimum": "low"}}})
+    assert "schema/properties/a/type has a value that no schema may have" in caplog.text
+    assert accepts(compiled, {"a": "anything"})
 
 
 def test_separators_are_glms_own() -> None:
