@@ -25,9 +25,9 @@ WITHOUT_FENCE = "--disable-features=LocalNetworkAccessChecks"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The machine's Chromium."""
+    """The machine's Chromium; not for the whole session, since Playwright's event loop would be in others' way."""
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None:
         say_no = pytest.fail if os.environ.get("GLM_GGUF_NEEDS_BROWSER") else pytest.skip

@@ -174,6 +174,8 @@ def test_without_policies_the_same_would_be_heard(visit: Visit, listener: Listen
     frame = page_files()["artifact.html"]
     page.route("**/page/artifact.html", lambda route: route.fulfill(body=frame.body, content_type=frame.media_type))
     page.evaluate(SHOW, ALIVE + ESCAPES[escape].replace("$", f"http://127.0.0.1:{listener.port}"))
+    # Playwright answers the route in this thread, which must not wait for the listener before that.
+    expect(page.frame_locator("#artifact iframe").locator("p")).to_have_text("running")
     assert listener.hear().startswith(b"GET /x")
 
 
