@@ -129,7 +129,7 @@ def test_help_lists_the_commands(chat: Callable[..., Result]) -> None:
 
 def test_an_error_ends_the_turn_and_not_the_program(chat: Callable[..., Result]) -> None:
     result = chat("word " * 9000 + "\nHello\n", "--n-ctx", "512")
-    assert "error: prompt" in result.stderr
+    assert "error: messages: " in result.stderr
     assert result.exit_code == 0
     assert result.stdout == chat("Hello\n").stdout
 

@@ -15,7 +15,7 @@ from glm_gguf.chat.template import ChatTemplate, bundled_template
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.vocabulary import USER_DEFINED
-from glm_gguf.errors import EngineError, RequestError
+from glm_gguf.errors import RequestError
 from glm_gguf.special_tokens import CONTROL_TOKENS, OBSERVATION, STOP_TOKENS
 from glm_gguf.variant import Variant
 
@@ -67,7 +67,7 @@ def test_half_a_surrogate_pair_is_refused(model: ModelHandle) -> None:
 
 @pytest.mark.parametrize("token_id", [-1, 10**6])
 def test_an_id_outside_the_vocabulary_is_refused(model: ModelHandle, token_id: int) -> None:
-    with pytest.raises(EngineError, match="not in the vocabulary"):
+    with pytest.raises(RequestError, match="not in the vocabulary"):
         model.vocabulary.token_bytes(token_id)
 
 
