@@ -61,8 +61,9 @@ def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema
 
 @lru_cache(maxsize=64)
 def _compile(text: str, strict: bool, where: str) -> CompiledSchema:
-    _tell_malformed(json.loads(text), strict, where)
-    schema = well_formed(json.loads(text))
+    given = json.loads(text)
+    _tell_malformed(given, strict, where)
+    schema = well_formed(given)
     contained = self_contained(schema)
     require_few(contained.schema, MOST_USED, where)
     normal = normal_form(contained.schema)
