@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 
 WINDOW = 16 * 2**20  # bytes asked for and given back at once
 AHEAD = 2  # windows
@@ -15,7 +14,8 @@ class ReadAhead:
     def __init__(self, number: int) -> None:
         """`number` is the open file's."""
         self._number, self._next, self._n_bytes = number, 0, os.fstat(number).st_size
-        self._ours: deque[int] = deque()
+        self._ours: list[int] = []  # windows that were not in memory before; the first so many are given back
+        self._n_given = 0
         if hasattr(os, "posix_fadvise"):  # the kernel's own reading ahead would look like memory of others
             os.posix_fadvise(number, 0, 0, os.POSIX_FADV_RANDOM)
 
@@ -32,13 +32,17 @@ class ReadAhead:
         self._give_back(window)
 
     def close(self) -> None:
-        """Reading has ended."""
+        """Reading has ended, at the file's end or before."""
+        for window in self._ours[self._n_given :]:  # a page still on its way from the disk cannot be given back
+            os.pread(self._number, WINDOW, window * WINDOW)
+        self._n_given = 0  # after a jump, some of what was asked for came in after it had been given back
         self._give_back(self._next)
 
     def _give_back(self, end: int) -> None:
-        while self._ours and self._ours[0] < end:
-            window = self._ours.popleft()
+        while self._n_given < len(self._ours) and self._ours[self._n_given] < end:
+            window = self._ours[self._n_given]
             os.posix_fadvise(self._number, window * WINDOW, WINDOW, os.POSIX_FADV_DONTNEED)
+            self._n_given += 1
 
     def _in_memory(self, window: int) -> bool:
         """Whether the middle of a window can be read without waiting for the disk."""
