@@ -14,6 +14,9 @@ from glm_gguf.variant import ADVICE, Variant
 RANDOM_SEED = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED of llama.h: the sampler would draw its own
 MOST_BIAS = 100
 MOST_ALTERNATIVES = 20  # as OpenAI's interface allows
+MOST_STOPS = 128
+MOST_STOP_LENGTH = 1024
+"""Characters: every one of the texts is looked for behind every token."""
 MOST_INTEGER = 2**31 - 1
 
 
@@ -98,6 +101,9 @@ class SamplingParams:
             _check("logit_bias", bias, -MOST_BIAS, MOST_BIAS)
         if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop or ()):
             raise RequestError("not a tuple of texts", where="stop", fix="give a tuple of texts that are not empty")
+        if len(self.stop or ()) > MOST_STOPS or any(len(text) > MOST_STOP_LENGTH for text in self.stop or ()):
+            fix = f"give up to {MOST_STOPS} texts of up to {MOST_STOP_LENGTH} characters"
+            raise RequestError("too many texts, or too long ones", where="stop", fix=fix)
 
     def filled(self, defaults: SamplingParams) -> SamplingParams:
         """Return these parameters with open fields taken from `defaults`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from glm_gguf.server.settings import Limits
 
 SMALL: Final = 2**16
 """Bytes that are parsed at once, in less than a millisecond."""
+STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+"""A text of JSON, or the beginning of one that does not end."""
 
 
 class BodyRefused(HTTPException):
@@ -45,8 +48,8 @@ class JsonRequest(Request):
         """Parse the body."""
         body = await self.body()
         if len(body) <= SMALL:
-            return parsed(body, self._limits.depth)
-        return await asyncio.to_thread(parsed, body, self._limits.depth)
+            return parsed(body, self._limits)
+        return await asyncio.to_thread(parsed, body, self._limits)
 
     async def _received(self) -> bytes:
         most, seconds = self._limits.body_bytes, self._limits.body_seconds
@@ -68,8 +71,11 @@ class JsonRequest(Request):
         return b"".join(pieces)
 
 
-def parsed(body: bytes, depth: int) -> Any:
-    """Parse JSON; BodyRefused for what is none, or is too deep."""
+def parsed(body: bytes, limits: Limits) -> Any:
+    """Parse JSON; BodyRefused for what is none, is too deep, or holds too many values."""
+    depth = limits.depth
+    if _containers(body) > limits.containers and _containers(STRING.sub(b"", body)) > limits.containers:
+        raise BodyRefused(Problem(400, f"The body has more than {limits.containers} lists and objects."))
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
@@ -85,6 +91,10 @@ def parsed(body: bytes, depth: int) -> Any:
         level = [item for value in level for item in _items(value)]
         levels += 1
     return value
+
+
+def _containers(body: bytes) -> int:
+    return body.count(b"[") + body.count(b"{")
 
 
 def _too_deep(depth: int) -> Problem:

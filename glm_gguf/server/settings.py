@@ -17,13 +17,15 @@ class Limits:
     """How long a client may take to send its body."""
     depth: int = 128
     """Levels of lists and objects; schemas may have 96, and stand some levels deep in a body."""
+    containers: int = 50_000
+    """Lists and objects of a body; what is done with each takes longer than to send it."""
     messages: int = 10_000
     tools: int = 512
     choices: int = 128
     inputs: int = 2048
     """Texts of one request for embeddings, prompts of one for completions; OpenAI's own number."""
     seconds: float = 3600.0
-    """How long an answer may take, its time in the line included; then it ends as it is."""
+    """How long an answer may take, its time in the line included; then it ends as it is, if it has begun."""
     stall_seconds: float = 60.0
     """How long a client may let what was sent lie; then it counts as gone."""
 

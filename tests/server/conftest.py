@@ -11,7 +11,7 @@ import pytest
 from server.serving import Served, serving
 
 from glm_gguf import GLM, CacheType, EngineOptions
-from glm_gguf.server.settings import ServerSettings
+from glm_gguf.server.settings import Limits, ServerSettings
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or importing litellm asks the network
 os.environ.setdefault("LANGSMITH_TRACING", "false")
@@ -39,3 +39,20 @@ def client(served: Served) -> Iterator[openai.OpenAI]:
     """OpenAI's own client."""
     with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def quick(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
+    """A server that is soon out of patience."""
+    limits = Limits(
+        body_bytes=100_000,
+        containers=20_000,
+        body_seconds=0.3,
+        messages=10,
+        tools=3,
+        depth=40,
+        stall_seconds=0.5,
+        seconds=1.0,
+    )
+    with serving(ServerSettings("tiny", limits=limits, keep_alive=0.05), open_tiny) as running:
+        yield running

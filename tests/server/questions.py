@@ -12,6 +12,8 @@ TOOLS: dict[str, dict[str, Any]] = {tool["function"]["name"]: tool for tool in D
 WEATHER = [{"role": "user", "content": "What is the weather in Paris?"}]
 TWO_CITIES = [{"role": "user", "content": "北京和上海的空气质量怎么样？"}]
 HELLO = [{"role": "user", "content": "Hello"}]
+ENDLESS: dict[str, Any] = {"messages": HELLO, "ignore_eos": True}
+SHORT: dict[str, Any] = {"messages": HELLO, "temperature": 0, "max_tokens": 6}
 
 
 class GetWeather(BaseModel):

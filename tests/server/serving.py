@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import httpx
 import uvicorn
+from server.questions import SHORT
 
 from glm_gguf import GLM
 from glm_gguf.server.app import create_app
@@ -71,3 +75,22 @@ def idle(served: Served) -> bool:
     """Nobody is being answered."""
     status = served.glm.status
     return not (status.running or status.waiting or status.embeddings)
+
+
+def chat(url: str, body: Any = SHORT, **options: Any) -> httpx.Response:
+    """Ask; a body of bytes is sent as it is."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return httpx.post(f"{url}/v1/chat/completions", content=content, timeout=30, **options)
+
+
+@contextlib.contextmanager
+def connection(served: Served, head: bytes) -> Iterator[socket.socket]:
+    """A connection on which something was sent."""
+    with socket.create_connection(served.address, timeout=30) as made:
+        made.sendall(head)
+        yield made
+
+
+def posted(body: bytes, length: int | None = None, path: bytes = b"/v1/chat/completions") -> bytes:
+    """A request as bytes on the wire."""
+    return b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (path, length or len(body), body)

@@ -1,0 +1,115 @@
+"""What stands in a body: nonsense gets its 4xx, what means nothing here is passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from server.questions import HELLO, SHORT, TOOLS
+from server.serving import Served, chat, serving
+
+from glm_gguf import GLM, SamplingParams
+from glm_gguf.server.settings import ServerSettings
+
+DEEP = {"x": 1}
+for _ in range(60):
+    DEEP = {"x": DEEP}  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        pytest.param(b"", None, id="nothing"),
+        pytest.param(b"[" * 15_000, "levels", id="deep and open"),
+        pytest.param(b"[" * 15_000 + b"]" * 15_000, "levels", id="deep"),
+        pytest.param({**SHORT, "metadata": DEEP}, "levels", id="deep where nobody looks"),
+        pytest.param(b"[" + b"[]," * 10_000 + b"{}," * 11_000 + b"[]]", "lists and objects", id="wide"),
+        pytest.param(b'["' + b'\\"' * 10_000 + b"[" * 60_000, "JSON", id="a text that does not end"),
+        pytest.param(b'{"messages": "\xff\xfe"}', "UTF-8", id="invalid UTF-8"),
+        pytest.param(b'{"messages": NaN}', "NaN", id="NaN"),
+        pytest.param(b'{"messages"', "JSON", id="half"),
+        pytest.param([], None, id="a list"),
+        pytest.param("text", None, id="a text"),
+        pytest.param(b"1" * 5000, None, id="a number with too many digits"),
+        pytest.param({"messages": [HELLO[0]] * 11}, "too many", id="messages"),
+        pytest.param({**SHORT, "tools": [TOOLS["add"]] * 4}, "too many", id="tools"),
+        pytest.param({**SHORT, "n": 1000}, "too many", id="choices"),
+        pytest.param({"messages": [{"role": "user", "content": "\ud800"}]}, "surrogate", id="half a surrogate pair"),
+        pytest.param({"messages": ["hi"]}, "messages[0]", id="a message that is a text"),
+        pytest.param({"messages": [{"role": "user", "content": {"a": 1}}]}, "messages[0].content", id="content"),
+        pytest.param({**SHORT, "tools": [{"type": "function"}]}, "tools[0]", id="a tool without a function"),
+        pytest.param(
+            {**SHORT, "tools": [{"type": "function", "function": {"name": "f", "parameters": 3}}]},
+            "tools[0]",
+            id="parameters",
+        ),
+        pytest.param({**SHORT, "tool_choice": "required"}, "tool_choice", id="a call without tools"),
+        pytest.param({**SHORT, "tool_choice": 3}, "tool_choice", id="choice"),
+        pytest.param({**SHORT, "top_logprobs": 2}, "top_logprobs", id="top_logprobs"),
+        pytest.param({**SHORT, "logprobs": 3}, "logprobs", id="logprobs as a number"),
+        pytest.param({**SHORT, "n": True}, "n", id="true is no number"),
+        pytest.param({**SHORT, "max_tokens": 0}, "max_tokens", id="max_tokens"),
+        pytest.param({**SHORT, "max_tokens": 10**30}, "max_tokens", id="a number beyond all"),
+        pytest.param({**SHORT, "temperature": -1}, "temperature", id="temperature"),
+        pytest.param({**SHORT, "temperature": 1e400}, None, id="infinity"),
+        pytest.param({**SHORT, "logit_bias": {"x": 1}}, "logit_bias", id="a bias for no token"),
+        pytest.param({**SHORT, "logit_bias": {"5": 1000}}, "logit_bias", id="a bias"),
+        pytest.param({**SHORT, "stop": [["a"]]}, "stop", id="stop"),
+        pytest.param({**SHORT, "stop": ["a"] * 129}, "stop", id="many stop texts"),
+        pytest.param({**SHORT, "stop": "a" * 2000}, "stop", id="a long stop text"),
+        pytest.param({**SHORT, "stream_options": []}, "stream_options", id="stream options"),
+        pytest.param({**SHORT, "lora": {"none": 1.0}}, "lora", id="an adapter that is not there"),
+        pytest.param({**SHORT, "chat_template_kwargs": [1]}, "chat_template_kwargs", id="variables"),
+    ],
+)
+def test_nonsense_is_400_and_says_what(quick: Served, body: Any, what: str | None) -> None:
+    refused = chat(quick.url, body)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["type"]) == (400, "invalid_request_error")
+    assert what is None or what in error["message"] or (error["param"] or "").startswith(what)
+
+
+def test_brackets_in_a_text_are_no_lists(served: Served) -> None:
+    text = 'x[{\\"' * 60_000
+    refused = chat(served.url, {"messages": [{"role": "user", "content": text}]})
+    assert refused.json()["error"]["code"] == "context_length_exceeded"
+
+
+def test_ten_thousand_tools_are_400(served: Served) -> None:
+    tools = [{"type": "function", "function": {"name": f"f{index}", "parameters": {}}} for index in range(10_000)]
+    refused = chat(served.url, {**SHORT, "tools": tools})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tools")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_prompt_that_is_too_long_is_refused_before_a_stream_begins(served: Served, stream: bool) -> None:
+    long = [{"role": "user", "content": "word " * 5000}]
+    refused = chat(served.url, {"messages": long, "stream": stream})
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", "messages")
+
+
+def test_unknown_fields_and_nulls_are_passed_over(served: Served) -> None:
+    names = (
+        "tools",
+        "stop",
+        "n",
+        "stream",
+        "seed",
+        "logprobs",
+        "response_format",
+        "temperature",
+        "stream_options",
+        "user",
+    )
+    body = {**dict.fromkeys(names), "messages": HELLO, "max_tokens": 2, "store": True, "whatever": {"a": []}}
+    assert chat(served.url, body).status_code == 200
+
+
+def test_what_a_request_leaves_open_is_the_servers(open_tiny: Callable[[], GLM]) -> None:
+    sampling = SamplingParams(temperature=0, max_tokens=3)
+    with serving(ServerSettings("glm", sampling=sampling), open_tiny) as running:
+        for body, tokens in (({"messages": HELLO}, 3), ({"messages": HELLO, "max_tokens": 2}, 2)):
+            answer = chat(running.url, body).json()
+            assert (answer["model"], answer["usage"]["completion_tokens"]) == ("glm", tokens)
