@@ -17,6 +17,7 @@ GlmGgufError
 ├── TemplateError      a chat template or the messages given to it cannot be rendered
 └── EngineError        llama.cpp refused to load, decode or allocate
     ├── QueueFullError     as many requests as allowed are waiting
+    ├── DeadlineError      the time of a request was over before its answer began
     └── UnmetFormatError   the answer does not meet its schema, however often it was written
 
 Each carries what was wrong, where (file, tensor, field, option), and what to do about it.
@@ -102,6 +103,10 @@ class EngineError(GlmGgufError):
 
 class QueueFullError(EngineError):
     """As many requests as allowed are waiting already: ask again later."""
+
+
+class DeadlineError(EngineError):
+    """The time of a request was over before its answer began."""
 
 
 class UnmetFormatError(EngineError):

@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from fastapi import Request
 
 from glm_gguf.chat.events import Event, Finish
 from glm_gguf.engine.attempts import AsyncEvents
-from glm_gguf.errors import GlmGgufError
+from glm_gguf.errors import DeadlineError, GlmGgufError
 from glm_gguf.server.service import close_all
 from glm_gguf.server.sse import unless_gone
 
 
 async def side_by_side(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[int, Event], None]:
-    """Yield the events of several answers as they come, each with the index of its answer; all stop at the end."""
+    """Yield the events of several answers as they come, each with the index of its answer; all stop at the end.
+
+    DeadlineError where their time is over before there is anything of any of them.
+    """
+    events = _alone(answers[0]) if len(answers) == 1 else _merged(answers)
+    silent = True
     try:
-        if len(answers) == 1:
-            async for event in answers[0]:
-                yield 0, event
-            return
-        async for pair in _merged(answers):
-            yield pair
+        async with aclosing(events):
+            async for index, event in events:
+                if silent and _never_began(event):
+                    what = "the time was over before the answer began"
+                    raise DeadlineError(what, fix="ask again later, or give a larger timeout")
+                silent = False
+                yield index, event
     finally:
         close_all(answers)
+
+
+def _never_began(event: Event) -> bool:
+    return isinstance(event, Finish) and event.reason == "timeout" and not event.usage.completion_tokens
+
+
+async def _alone(answer: AsyncEvents) -> AsyncGenerator[tuple[int, Event], None]:
+    async for event in answer:
+        yield 0, event
 
 
 async def _merged(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[int, Event], None]:

@@ -43,6 +43,7 @@ class AnthropicError(WireResponse):
 _MEANINGS: Final[dict[int | str, str]] = {
     400: "A field is wrong, asks for what cannot be, or the conversation is longer than the context.",
     401: "There is no key, or it is none of this server's.",
+    408: "The body took too long to come, or the time of the request was over before its answer began.",
     413: "The body is larger than the server reads.",
     429: "As many requests as allowed are waiting; Retry-After says when to ask again.",
     503: "The model is being loaded or could not be, or the server is ending.",
@@ -59,7 +60,7 @@ def errors(model: type[WireResponse]) -> Responses:
 def lookup_errors(model: type[WireResponse]) -> Responses:
     """Say which errors a route without a body may answer with."""
     found = errors(model)
-    del found[400], found[413], found[429]
+    del found[400], found[408], found[413], found[429]
     return found | {404: {"model": model, "description": "There is no such thing."}}
 
 

@@ -31,14 +31,11 @@ class Door:
             await self._app(scope, receive, send)
             return
         problem = self._problem(scope)
-        named = _NamedSend(send)
-        if problem is not None:
-            await error_response(problem, scope["path"])(scope, receive, named)
-            return
+        app = self._app if problem is None else error_response(problem, scope["path"])
+        named, start = _NamedSend(send), time.monotonic()
         self._service.inside += 1
-        start = time.monotonic()
         try:
-            await self._app(scope, receive, named)
+            await app(scope, receive, named)
         finally:
             self._service.inside -= 1
             self._service.metrics.count_request(_route(scope), named.status, time.monotonic() - start)

@@ -10,6 +10,7 @@ from typing import Final
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import (
     ContextLengthError,
+    DeadlineError,
     GlmGgufError,
     QueueFullError,
     RequestError,
@@ -72,6 +73,8 @@ def problem_of(error: GlmGgufError) -> Problem:
     match error:
         case QueueFullError():
             return Problem(429, message, "rate_limit_error", code="rate_limit_exceeded", retry_after=RETRY_SECONDS)
+        case DeadlineError():
+            return Problem(408, message, code="deadline_exceeded")
         case ContextLengthError():
             return Problem(400, message, param=param, code="context_length_exceeded")
         case UnmetFormatError():

@@ -72,14 +72,15 @@ class Metrics:
         """Count the first event of an answer."""
         self._first.observe(seconds)
 
-    def count_answer(self, finish: Finish, seconds: float) -> None:
-        """Count an answer that ended."""
+    def count_answer(self, finish: Finish, seconds: float, *, with_prompt: bool) -> None:
+        """Count an answer that ended; of several to one prompt, one counts that."""
         self._answers.labels(finish.reason).inc()
         self._answer_seconds.observe(seconds)
         usage = finish.usage
-        self._tokens.labels("prompt").inc(usage.prompt_tokens)
-        self._tokens.labels("cached").inc(usage.cached_tokens)
         self._tokens.labels("answer").inc(usage.completion_tokens)
+        if with_prompt:
+            self._tokens.labels("prompt").inc(usage.prompt_tokens)
+            self._tokens.labels("cached").inc(usage.cached_tokens)
 
 
 class _EngineGauges(Collector):
@@ -99,8 +100,9 @@ class _EngineGauges(Collector):
 class MeasuredEvents:
     """The events of an answer, whose times and tokens are counted as they pass."""
 
-    def __init__(self, events: AsyncEvents, metrics: Metrics) -> None:
+    def __init__(self, events: AsyncEvents, metrics: Metrics, *, with_prompt: bool) -> None:
         self._events = events
+        self._with_prompt = with_prompt
         self.prompt_tokens = events.prompt_tokens
         self._metrics = metrics
         self._start = time.monotonic()
@@ -115,7 +117,7 @@ class MeasuredEvents:
             self._first = False
             self._metrics.count_first(time.monotonic() - self._start)
         if isinstance(event, Finish):
-            self._metrics.count_answer(event, time.monotonic() - self._start)
+            self._metrics.count_answer(event, time.monotonic() - self._start, with_prompt=self._with_prompt)
         return event
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ class SamplingFields(WireRequest):
     lora: dict[str, float] | None = None
     """Name of a LoRA adapter of the server's → its scale; adapters that are not named are off."""
     timeout: Annotated[float, Field(gt=0)] | None = None
-    """Seconds after which the answer ends as it is."""
+    """Seconds after which the answer ends as it is; before its first token it is an error, 408."""
 
     def sampling(self, **others: Any) -> SamplingParams:
         """Say it in the model's own value; `others` are fields of that."""

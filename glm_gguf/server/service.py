@@ -117,7 +117,8 @@ class Service:
             try:
                 for prepared in ready:
                     for index in range(n):
-                        answers.append(MeasuredEvents(prepared.choice(index).events(loop), self.metrics))
+                        events = prepared.choice(index).events(loop)
+                        answers.append(MeasuredEvents(events, self.metrics, with_prompt=index == 0))
             except GlmGgufError:
                 close_all(answers)
                 raise

@@ -1,0 +1,41 @@
+"""What the server tells of its work, and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+from server.questions import SHORT
+from server.serving import Served, chat, serving
+
+from glm_gguf import GLM
+from glm_gguf.server.settings import ServerSettings
+
+
+def test_no_content_is_logged(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG"):
+        chat(served.url, {"messages": [{"role": "user", "content": "my-secret-words"}], "max_tokens": 1})
+        chat(served.url, {"messages": [{"role": "my-secret-words"}]})
+    ours = [
+        record.getMessage() for record in caplog.records if record.name.startswith(("glm_gguf", "uvicorn", "asyncio"))
+    ]
+    assert not [line for line in ours if "my-secret-words" in line]
+
+
+def test_metrics_count_what_was_done(open_tiny: Callable[[], GLM]) -> None:
+    with serving(ServerSettings("tiny"), open_tiny) as fresh:
+        assert chat(fresh.url, {**SHORT, "n": 2}).status_code == 200
+        chat(fresh.url, b"x")
+        httpx.get(f"{fresh.url}/v1/models/../../etc/passwd")
+        httpx.get(f"{fresh.url}/v1/models", headers={"origin": "http://elsewhere"})
+        lines = httpx.get(f"{fresh.url}/metrics").text.splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert values['glm_gguf_requests_total{path="/v1/chat/completions",status="200"}'] == "1.0"
+    assert values['glm_gguf_requests_total{path="/v1/chat/completions",status="400"}'] == "1.0"
+    assert values['glm_gguf_requests_total{path="none",status="403"}'] == "1.0"
+    assert values["glm_gguf_answer_seconds_count"] == "2.0"
+    assert values['glm_gguf_tokens_total{kind="prompt"}'] == "6.0"  # of two answers to one prompt
+    assert float(values['glm_gguf_tokens_total{kind="answer"}']) > 2
+    assert values["glm_gguf_n_cells"] == "4096.0"
+    assert float(values["glm_gguf_cells_used"]) > 0
