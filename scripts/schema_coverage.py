@@ -8,7 +8,7 @@ JSON objects have no order, grammars do: an instance counts as accepted where th
 its keys, found by asking the grammar, with numbers in any of their spellings (1.0 is 1). So a valid value is one that
 a model can write, and an invalid one must be refused in every order that is tried: 20,000 pieces of text, 1,000 for
 what the check would refuse as well. Formats are assertions, as a user who asks for one expects.
-Either side runs in a process of its own, because llama.cpp's grammars can crash it.
+Either side runs in a process of its own, because llama.cpp's grammars can crash it: a file may take 20 s and 4 GiB.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,8 +33,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.schema_sides import SIDES, vocabulary_file
 
-TIMEOUT = 60.0
+TIMEOUT = 20.0
 """Seconds a file may take before its process is ended."""
+MOST_MEMORY = 4 << 30
+"""Bytes a process may take: llama.cpp's ambiguous grammars would take all there is, and this process with it."""
 MOST_SLOW = 5
 """Slowest files that are named."""
 
@@ -102,6 +105,7 @@ def outcomes(side: str, paths: list[Path], vocabulary: Path, jobs: int) -> list[
 def serve(side: str, vocabulary: str) -> None:
     """Answer for one side: a path a line in, an outcome a line out."""
     judge = SIDES[side](vocabulary)
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     for line in sys.stdin:
         case = json.loads(Path(line.strip()).read_bytes())
         outcome = judge(case["schema"], case["tests"])
@@ -122,9 +126,11 @@ def report(paths: Iterable[Path], ours: list[dict[str, Any]], theirs: list[dict[
         "passed": sum(one["passed"] for one in ours),
         "compiled": sum(one["compiled"] for one in ours),
         "exact": sum(one.get("exact", False) for one in ours),
-        "crashed": sum(one.get("error") in ("crashed", "took too long") for one in ours),
+        "crashed": _count(ours, "crashed"),
+        "took_too_long": _count(ours, "took too long"),
         "as_written": sum(one.get("as_written", False) for one in ours),
         "seconds": round(sum(one["seconds"] for one in ours), 2),
+        **_set_up(ours, ""),
         "slowest": [
             {"file": name, "seconds": round(one["seconds"], 2)}
             for name, one in sorted(zip(names, ours, strict=True), key=lambda pair: -pair[1]["seconds"])[:MOST_SLOW]
@@ -132,9 +138,24 @@ def report(paths: Iterable[Path], ours: list[dict[str, Any]], theirs: list[dict[
         "memory_mib": max((one.get("memory_mib", 0) for one in ours), default=0),
         "llama_cpp_passed": sum(one["passed"] for one in theirs),
         "llama_cpp_compiled": sum(one["compiled"] for one in theirs),
-        "llama_cpp_crashed": sum(one.get("error") in ("crashed", "took too long") for one in theirs),
+        "llama_cpp_crashed": _count(theirs, "crashed"),
+        "llama_cpp_took_too_long": _count(theirs, "took too long"),
         "llama_cpp_seconds": round(sum(one["seconds"] for one in theirs), 2),
+        **_set_up(theirs, "llama_cpp_"),
         "failing": failing,
+    }
+
+
+def _count(outcomes: list[dict[str, Any]], error: str) -> int:
+    return sum(one.get("error") == error for one in outcomes)
+
+
+def _set_up(outcomes: list[dict[str, Any]], prefix: str) -> dict[str, float]:
+    """Return the seconds until a schema is ready, the median and the worst."""
+    seconds = [one["set_up"] for one in outcomes if "set_up" in one] or [0.0]
+    return {
+        f"{prefix}set_up_median": round(statistics.median(seconds), 4),
+        f"{prefix}set_up_worst": round(max(seconds), 2),
     }
 
 
@@ -147,7 +168,9 @@ def lines(figures: dict[str, Any]) -> Iterator[str]:
         yield (
             f"{label:>18}: {figures[key]} passed ({figures[key] / total:.1%}), "
             f"{figures[prefix + 'compiled']} compiled, "
-            f"{figures[prefix + 'crashed']} crashed or hung, {figures[prefix + 'seconds']} s"
+            f"{figures[prefix + 'crashed']} crashed, {figures[prefix + 'took_too_long']} took too long, "
+            f"{figures[prefix + 'seconds']} s; set up in {figures[prefix + 'set_up_median']} s, "
+            f"the worst in {figures[prefix + 'set_up_worst']} s"
         )
     yield f"of ours {figures['exact']} by the grammar alone; {figures['as_written']} with every instance as written"
     yield f"of ours the most memory of a process was {figures['memory_mib']} MiB; the slowest:"

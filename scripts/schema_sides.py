@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,35 +91,43 @@ class OurWalker:
 
 
 class TheirWalker:
-    """A grammar sampler of llama.cpp's; a place is a copy of it, which takes its time."""
+    """A grammar sampler of llama.cpp's. A place is a copy of it; those behind the place gone back to are freed."""
 
     def __init__(self, lib: Any, vocab: Any, sampler: Any) -> None:
         self._lib = lib
         self._vocab = vocab
         self._sampler = sampler
         self._end = lib.llama_vocab_eos(vocab)
-        self._copies = [sampler]
+        self._places: list[Any] = []
+        self._moved = True
 
     def take(self, text: str) -> bool:
+        self._moved = True
         for token in self._tokens(text):
             if not self._allowed(token):
                 return False
             self._lib.llama_sampler_accept(self._sampler, token)
         return True
 
-    def mark(self) -> Any:
-        return self._copy(self._sampler)
+    def mark(self) -> int:
+        if self._moved:
+            self._places.append(self._lib.llama_sampler_clone(self._sampler))
+            self._moved = False
+        return len(self._places) - 1
 
-    def back(self, mark: Any) -> None:
-        self._sampler = self._copy(mark)
+    def back(self, mark: int) -> None:
+        if self._moved or mark < len(self._places) - 1:
+            self._free([self._sampler, *self._places[mark + 1 :]])
+            del self._places[mark + 1 :]
+            self._sampler = self._lib.llama_sampler_clone(self._places[mark])
+            self._moved = False
 
     def close(self) -> None:
-        for copy in self._copies:
-            self._lib.llama_sampler_free(copy)
+        self._free([self._sampler, *self._places])
 
-    def _copy(self, sampler: Any) -> Any:
-        self._copies.append(self._lib.llama_sampler_clone(sampler))
-        return self._copies[-1]
+    def _free(self, samplers: list[Any]) -> None:
+        for sampler in samplers:
+            self._lib.llama_sampler_free(sampler)
 
     def complete(self) -> bool:
         return self._allowed(self._end)
@@ -145,18 +154,20 @@ def ours(_: str) -> Judge:
     from glm_gguf.schema.patterns import byte_tokenizer
 
     def judge(schema: Any, tests: list[dict[str, Any]]) -> dict[str, Any]:
+        start = time.monotonic()
         try:
             compiled = compile_schema(schema)
             grammar = LLMatcher.grammar_from_json_schema(compiled.grammar)
             walker = OurWalker(LLMatcher(byte_tokenizer(), grammar, log_level=0, limits=LIMITS))
+            set_up = time.monotonic() - start
 
             def check(value: Any) -> bool:
                 return compiled.problem(value) is None
 
             side = Side(walker, 20_000, check, compiled.exact)
-            return judged(side, schema, tests) | {"exact": compiled.exact}
+            return judged(side, schema, tests) | {"exact": compiled.exact, "set_up": set_up}
         except GlmGgufError as error:
-            return {"compiled": False, "passed": False, "error": str(error)}
+            return {"compiled": False, "passed": False, "error": str(error), "set_up": time.monotonic() - start}
 
     return judge
 
@@ -173,6 +184,7 @@ def llama_cpp(vocabulary: str) -> Judge:
     vocab = lib.llama_model_get_vocab(model)
 
     def judge(schema: Any, tests: list[dict[str, Any]]) -> dict[str, Any]:
+        start = time.monotonic()
         try:
             text = LlamaGrammar.from_json_schema(json.dumps(schema), verbose=False)._grammar
         except Exception as error:  # whatever their converter raises is its verdict
@@ -180,10 +192,10 @@ def llama_cpp(vocabulary: str) -> Judge:
         sampler = lib.llama_sampler_init_grammar(vocab, text.encode(), b"root")
         if not sampler:
             return {"compiled": False, "passed": False, "error": "llama.cpp refused the grammar"}
-
+        set_up = time.monotonic() - start
         walker = TheirWalker(lib, vocab, sampler)
         try:
-            return judged(Side(walker, 2_000), schema, tests)
+            return judged(Side(walker, 2_000), schema, tests) | {"set_up": set_up}
         finally:
             walker.close()
 

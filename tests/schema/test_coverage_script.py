@@ -31,4 +31,6 @@ def test_both_sides_are_counted(tmp_path: Path) -> None:
     assert figures["passed"] == 3
     assert figures["exact"] == 2
     assert figures["llama_cpp_passed"] >= 1
+    assert figures["crashed"] == figures["took_too_long"] == figures["llama_cpp_took_too_long"] == 0
+    assert 0 < figures["set_up_median"] <= figures["set_up_worst"] < 2
     assert [Path(failure["file"]).stem for failure in figures["failing"]] == ["hostile"]
