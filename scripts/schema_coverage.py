@@ -155,7 +155,7 @@ def _set_up(outcomes: list[dict[str, Any]], prefix: str) -> dict[str, float]:
     seconds = [one["set_up"] for one in outcomes if "set_up" in one] or [0.0]
     return {
         f"{prefix}set_up_median": round(statistics.median(seconds), 4),
-        f"{prefix}set_up_worst": round(max(seconds), 2),
+        f"{prefix}set_up_worst": round(max(seconds), 4),
     }
 
 
