@@ -99,6 +99,8 @@ class Context:
 
     def sample(self, sampler: Sampler, row: int) -> int:
         """Draw the token that follows a row whose logits were looked at before."""
+        if sampler.takes_highest:  # llama.cpp would copy every logit into a list of candidates first, 0.3 ms
+            return int(self.logits(row).argmax())
         return int(llama_cpp.llama_sampler_sample(sampler.pointer, self.pointer, row))
 
     def copy(self, source: int, target: int, length: int) -> None:

@@ -12,8 +12,8 @@ def shares(pending: Sequence[int], n_batch: int, n_chunk: int) -> list[int]:
     """Divide a batch among sequences that have `pending` tokens to compute each.
 
     What is being written goes first and whole. Prompts share what is left in equal parts, so that a short one is not
-    held up by a long one; and unless there is one sequence alone, they get no more than `n_chunk` tokens together, so
-    that nobody waits long for the next token.
+    held up by a long one; and while anything is being written, they get no more than `n_chunk` tokens together, so that
+    nobody waits long for the next token.
     """
     given = [0] * len(pending)
     left = n_batch
@@ -22,7 +22,7 @@ def shares(pending: Sequence[int], n_batch: int, n_chunk: int) -> list[int]:
     for index in writing:
         given[index] = min(pending[index], left)
         left -= given[index]
-    if len(pending) > 1:
+    if writing:
         left = min(left, n_chunk)
     reading = order[len(writing) :]
     for place, index in enumerate(reading):

@@ -24,7 +24,10 @@ class Sampler:
 
     def __init__(self, params: SamplingParams, vocabulary: Vocabulary) -> None:
         params = params.filled(OFFICIAL_DEMO)
-        links = [*_corrections(params, vocabulary), *_draw(params)]
+        corrections = _corrections(params, vocabulary)
+        links = [*corrections, *_draw(params)]
+        self.takes_highest = not params.temperature and not corrections
+        """It chooses the first token of the highest logit whatever came before."""
         chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         if not chain:
             raise EngineError("llama.cpp made no sampler")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import llama_cpp
 import numpy as np
 import pytest
 from engine.conversations import EXACT, GREEDY, Bench
@@ -14,6 +15,7 @@ from glm_gguf.engine.context import Context
 from glm_gguf.engine.delivery import Failed
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import CacheType, EngineOptions
+from glm_gguf.engine.sampler import Sampler
 from glm_gguf.errors import EngineError
 from glm_gguf.gguf_file.header import GgufHeader
 
@@ -61,6 +63,24 @@ def test_a_batch_takes_what_fits(count: int) -> None:
 def test_an_empty_batch_is_refused(context: Context) -> None:
     with pytest.raises(EngineError, match="batch of 0"):
         context.decode(Batch(16))
+
+
+@pytest.mark.parametrize("equals", [(), (3, 90), (90, 3, 50)], ids=["one", "two highest", "three highest"])
+def test_the_highest_logit_is_the_one_llama_cpp_chooses(
+    model: ModelHandle, context: Context, equals: tuple[int, ...]
+) -> None:
+    logits(context, PROMPT)
+    row = len(PROMPT) - 1
+    highest = context.logits(row)
+    highest[list(equals)] = highest.max() + 1
+    ours = Sampler(GREEDY, model.vocabulary)
+    theirs = llama_cpp.llama_sampler_init_greedy()
+    try:
+        assert ours.takes_highest
+        assert context.sample(ours, row) == llama_cpp.llama_sampler_sample(theirs, context.pointer, row)
+    finally:
+        ours.close()
+        llama_cpp.llama_sampler_free(theirs)
 
 
 def test_there_is_nothing_to_draw_before_a_batch(context: Context) -> None:

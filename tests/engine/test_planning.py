@@ -10,7 +10,8 @@ CASES = {
     "one token each": ([1, 1, 1], [1, 1, 1]),
     "a prompt beside one that is written": ([1, 900], [1, 128]),
     "forced tokens go whole": ([9, 900, 1], [9, 128, 1]),
-    "prompts share": ([900, 900], [64, 64]),
+    "prompts share": ([900, 900], [256, 256]),
+    "prompts share what is left beside one that is written": ([900, 1, 900], [64, 1, 64]),
     "a short prompt leaves the rest": ([900, 20, 1], [108, 20, 1]),
     "nobody": ([], []),
 }
