@@ -101,6 +101,9 @@ class Context:
         """Draw the token that follows a row whose logits were looked at before."""
         if sampler.takes_highest:  # llama.cpp would copy every logit into a list of candidates first, 0.3 ms
             return int(self.logits(row).argmax())
+        if sampler.nucleus is not None:
+            logits = self.logits(row)
+            return sampler.draw(sampler.nucleus.of(logits), logits)
         return int(llama_cpp.llama_sampler_sample(sampler.pointer, self.pointer, row))
 
     def copy(self, source: int, target: int, length: int) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import secrets
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import llama_cpp
+import numpy as np
+import numpy.typing as npt
 
+from glm_gguf.engine.nucleus import Nucleus
 from glm_gguf.engine.sampling import OFFICIAL_DEMO, RANDOM_SEED, Dry, SamplingParams
 from glm_gguf.engine.vocabulary import Vocabulary
 from glm_gguf.errors import EngineError
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
     Link = llama_cpp.llama_sampler_p
 
 DEFAULT_PENALTY_LAST_N = 64
+TOKEN_DATA: Final = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
+"""llama_token_data of llama.h."""
 
 
 class Sampler:
@@ -25,9 +31,11 @@ class Sampler:
     def __init__(self, params: SamplingParams, vocabulary: Vocabulary) -> None:
         params = params.filled(OFFICIAL_DEMO)
         corrections = _corrections(params, vocabulary)
-        links = [*corrections, *_draw(params)]
         self.takes_highest = not params.temperature and not corrections
         """It chooses the first token of the highest logit whatever came before."""
+        self.nucleus = None if corrections else _nucleus(params)
+        """What is to be kept before the chain draws, if that can be found faster than by llama.cpp."""
+        links = [*corrections, *_draw(replace(params, top_p=None) if self.nucleus else params)]
         chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         if not chain:
             raise EngineError("llama.cpp made no sampler")
@@ -44,6 +52,20 @@ class Sampler:
         if self._chain is None:
             raise EngineError("the sampler is closed")
         return self._chain
+
+    def draw(self, ids: npt.NDArray[np.intp], logits: npt.NDArray[np.float32]) -> int:
+        """Draw one of these tokens, the likeliest of which comes first, by their logits."""
+        fields = np.zeros(len(ids), TOKEN_DATA)
+        fields["id"], fields["logit"] = ids, logits[ids]
+        first = ctypes.cast(fields.ctypes.data, ctypes.POINTER(llama_cpp.llama_token_data))
+        array = llama_cpp.llama_token_data_array(first, len(ids), -1, True)
+        # void llama_sampler_apply(struct llama_sampler * smpl, llama_token_data_array * cur_p)
+        llama_cpp.llama_sampler_apply(self.pointer, ctypes.byref(array))
+        if not 0 <= array.selected < array.size <= len(ids):
+            raise EngineError("llama.cpp drew no token")
+        token_id = int(fields["id"][array.selected])
+        self.accept(token_id)
+        return token_id
 
     def accept(self, token_id: int) -> None:
         """Count a token that was not drawn."""
@@ -83,6 +105,13 @@ def _dry(dry: Dry, vocabulary: Vocabulary) -> Link:
         vocabulary.pointer, dry.multiplier, dry.base, dry.allowed_length, dry.last_n, breakers, len(dry.breakers)
     )
     return link
+
+
+def _nucleus(params: SamplingParams) -> Nucleus | None:
+    """A cut by top_p alone is ours; behind one by top_k llama.cpp has little left to sort."""
+    if not params.temperature or params.top_k or params.top_p is None or params.top_p >= 1:
+        return None
+    return Nucleus(params.temperature, params.top_p)
 
 
 def _draw(params: SamplingParams) -> list[Link]:
