@@ -9,7 +9,7 @@ from typing import Any
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.ecma_regex import unfolded_length
-from glm_gguf.schema.walk import subschemas
+from glm_gguf.schema.walk import Place, subschemas
 
 MOST_CHARACTERS = 2_000_000
 MOST_DEPTH = 96  # levels of lists and objects; the largest published schemas stay below 40
@@ -74,7 +74,7 @@ def _is_unicode(text: str) -> bool:
     return text.isascii() or re.search("[\ud800-\udfff]", text) is None
 
 
-def _require_modest_node(node: dict[str, Any], path: str) -> None:
+def _require_modest_node(node: dict[str, Any], path: Place) -> None:
     choices = node.get("enum")
     if isinstance(choices, list) and len(choices) > MOST_CHOICES:
         raise RequestError(f"{len(choices)} choices", where=f"{path}/enum", fix=f"give up to {MOST_CHOICES}")
@@ -91,4 +91,4 @@ def _require_modest_node(node: dict[str, Any], path: str) -> None:
     named = node.get("patternProperties")
     for text in [*patterns, *(named if isinstance(named, dict) else ())]:
         if len(text) > MOST_PATTERN or unfolded_length(text) > MOST_REPEATS:
-            raise RequestError("a pattern that is too large", where=path, fix="give a shorter pattern")
+            raise RequestError("a pattern that is too large", where=str(path), fix="give a shorter pattern")

@@ -33,10 +33,10 @@ def well_formed(schema: Schema) -> Schema:
 
 
 def first_malformed(schema: Schema, where: str) -> str | None:
-    """Return the path of the first keyword whose value no schema may have, so that it says nothing."""
+    """Return the path of the first keyword whose value no schema may have, so that it or a part of it says nothing."""
     for path, node in subschemas(schema, where):
         for key, value in node.items():
-            if value is not None and _repaired(key, value) is None and not _is_draft_3(key, value):
+            if value is not None and _repaired(key, value) != value and not _is_draft_3(key, value):
                 return f"{path}/{key}"
     return None
 
@@ -121,7 +121,7 @@ def _repaired(key: str, value: Any) -> Any:
     if key == "required":
         return [name for name in value if isinstance(name, str)] if isinstance(value, list) else None
     if key in _NUMBERS:
-        return value if isinstance(value, int | float) else None
+        return value if _is_bound(key, value) else None
     if key in _COUNTS:
         whole = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value == int(value)
         return int(value) if whole else None
@@ -134,6 +134,13 @@ def _repaired(key: str, value: Any) -> Any:
     if key in ONE | MANY | NAMED:
         return _repaired_schemas(key, value)
     return value
+
+
+def _is_bound(key: str, value: Any) -> bool:
+    """Tell a number that may limit others; draft 4 has Booleans for exclusive bounds."""
+    if isinstance(value, bool):
+        return key.startswith("exclusive")
+    return isinstance(value, int | float) and (key != "multipleOf" or value > 0)
 
 
 def _is_address(text: str) -> bool:

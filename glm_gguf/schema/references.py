@@ -11,7 +11,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import specification_with
 
 from glm_gguf.schema.dialect import draft_uri, is_old
-from glm_gguf.schema.walk import Schema, rewrite_children
+from glm_gguf.schema.walk import Place, Schema, rewrite_children
 
 ROOT = "#"
 
@@ -53,16 +53,16 @@ class _Gathering:
 
     def result(self) -> SelfContained:
         """Follow everything."""
-        schema = self._followed(self._root, self._resolver, "")
+        schema = self._followed(self._root, self._resolver, Place(""))
         definitions = {}
         while self._waiting:
             name, contents, resolver = self._waiting.popleft()
-            definitions[name] = self._followed(contents, resolver, self._origins[name])
+            definitions[name] = self._followed(contents, resolver, Place(self._origins[name]))
         if definitions:
             schema["$defs"] = definitions
         return SelfContained(schema, self._origins, self._unresolved)
 
-    def _followed(self, node: Any, resolver: Any, path: str) -> Any:
+    def _followed(self, node: Any, resolver: Any, place: Place) -> Any:
         """Copy a schema with its references led to `$defs`; what lies in it that is no schema stays away."""
         if not isinstance(node, dict):
             return node
@@ -70,25 +70,25 @@ class _Gathering:
         reference = node.get("$ref")
         if isinstance(reference, str):
             siblings = {} if not self._siblings else {key: value for key, value in node.items() if key != "$ref"}
-            found = self._definition(reference, inner, f"{path}/$ref")
+            found = self._definition(reference, inner, Place("$ref", place))
             node = siblings if found is None else {"$ref": found, **siblings}
         kept = {
             key: value for key, value in node.items() if key not in ("$defs", "definitions", "$id", "id", "$schema")
         }
-        return rewrite_children(kept, lambda child, step: self._followed(child, inner, f"{path}/{step}"))
+        return rewrite_children(kept, lambda child, step: self._followed(child, inner, Place(step, place)))
 
-    def _definition(self, reference: str, resolver: Any, path: str) -> str | None:
+    def _definition(self, reference: str, resolver: Any, place: Place) -> str | None:
         """Return the new reference to what a reference leads to; None where that is nowhere."""
         try:
             found = resolver.lookup(reference)
         except (Unresolvable, ValueError, AttributeError, TypeError):
-            self._unresolved = self._unresolved or path
+            self._unresolved = self._unresolved or str(place)
             return None
         contents = found.contents
         if contents is self._root:
             return ROOT
         if not isinstance(contents, dict | bool):
-            self._unresolved = self._unresolved or path
+            self._unresolved = self._unresolved or str(place)
             return None
         key = id(contents)
         if key not in self._names:

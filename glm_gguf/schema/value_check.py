@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final
 
 from jsonschema import Draft7Validator, Draft202012Validator, ValidationError
 from jsonschema.validators import extend, validator_for
 from jsonschema_specifications import REGISTRY
 from referencing.exceptions import Unresolvable
+from referencing.jsonschema import specification_with
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.dialect import draft_uri
@@ -20,21 +22,60 @@ from glm_gguf.schema.walk import Schema, rewrite
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 """How jsonschema calls a keyword: validator, the keyword's value, the instance, the schema around."""
 
-MOST_REFERENCES = 100_000
-"""References followed for one value; a schema of 30 lines can ask for 2**30."""
+MOST_STEPS = 100_000
+"""References followed and schemas entered for one value; a schema of 30 lines can ask for 2**30."""
 
 
 class _Budget:
-    """How many references may still be followed. Threads that share a check share it too, which does no harm."""
+    """How many steps may still be taken. Threads that share a check share it too, which does no harm."""
 
     def __init__(self) -> None:
-        self.left = MOST_REFERENCES
+        self.left = MOST_STEPS
 
     def spend(self) -> None:
-        """Count one more reference."""
+        """Count one more step."""
         self.left -= 1
         if self.left < 0:
-            raise RequestError("the references take too long to follow", fix="give a simpler schema")
+            raise RequestError("the schema takes too long to check", fix="give a simpler schema")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a reference leads to, and how those in it are followed."""
+
+    contents: Any
+    resolver: _Resolver
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolver:
+    """A resolver of referencing's that takes so many steps and no more.
+
+    What a reference to nowhere leads to allows anything: compile_schema has told it.
+    """
+
+    inner: Any
+    budget: _Budget
+
+    def lookup(self, reference: str) -> _Found:
+        """Follow a reference."""
+        self.budget.spend()
+        try:
+            found = self.inner.lookup(reference)
+        except (Unresolvable, ValueError, AttributeError, TypeError):
+            return _Found({}, self)
+        contents = found.contents if isinstance(found.contents, dict | bool) else {}
+        return _Found(contents, _Resolver(found.resolver, self.budget))
+
+    def in_subresource(self, resource: Any) -> _Resolver:
+        """Enter a schema."""
+        self.budget.spend()
+        inner = self.inner.in_subresource(resource)
+        return self if inner is self.inner else _Resolver(inner, self.budget)
+
+    def dynamic_scope(self) -> Any:
+        """Return the schemas that have been entered by references."""
+        return self.inner.dynamic_scope()
 
 
 class ValueCheck:
@@ -42,33 +83,24 @@ class ValueCheck:
 
     def __init__(self, schema: Schema, where: str = "schema") -> None:
         self._where = where
-        base = validator_for({"$schema": draft_uri(schema)}, default=Draft202012Validator)
+        draft = draft_uri(schema)
+        base = validator_for({"$schema": draft}, default=Draft202012Validator)
+        dependencies = base.VALIDATORS.get("dependencies", Draft7Validator.VALIDATORS["dependencies"])
+        extended = extend(base, {"dependencies": dependencies} | KEYWORDS)  # type: ignore[no-untyped-call]
+        contents = _of_one_draft(schema)
         self._budget = _Budget()
-        keywords: dict[str, Any] = KEYWORDS | {"$ref": _counted(base.VALIDATORS["$ref"], self._budget)}
-        keywords["dependencies"] = base.VALIDATORS.get("dependencies", Draft7Validator.VALIDATORS["dependencies"])
-        extended = extend(base, keywords)  # type: ignore[no-untyped-call]
-        self._validator = extended(_of_one_draft(schema), registry=REGISTRY)
+        resolver = REGISTRY.resolver_with_root(specification_with(draft).create_resource(contents))
+        self._validator = extended(contents, _resolver=_Resolver(resolver, self._budget))
 
     def problem(self, value: Any) -> str | None:
         """Say what is wrong with a value and where; None where it fits."""
-        self._budget.left = MOST_REFERENCES
+        self._budget.left = MOST_STEPS
         try:
             error = next(self._validator.iter_errors(value), None)
         except (TypeError, ValueError, AttributeError, LookupError, RecursionError, ArithmeticError) as broken:
             # What jsonschema's keywords raise on values that no schema may have.
             raise RequestError(f"no JSON Schema: {type(broken).__name__}: {broken}", where=self._where) from broken
         return None if error is None else f"{error.json_path}: {error.message[:300]}"
-
-
-def _counted(follow: Keyword, budget: _Budget) -> Keyword:
-    """Return a keyword's check that spends of a budget."""
-
-    def counted(validator: Any, reference: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
-        budget.spend()
-        with contextlib.suppress(Unresolvable):  # nobody can say what stands there; compile_schema has told it
-            yield from follow(validator, reference, value, schema) or ()
-
-    return counted
 
 
 def _of_one_draft(schema: Schema) -> Any:
@@ -144,6 +176,12 @@ def _bound(keyword: str, exclusive: str, sign: int) -> dict[str, Keyword]:
     return {keyword: inclusive_bound, exclusive: exclusive_bound}
 
 
+def _multiple_of(_: Any, unit: Any, value: Any, __: Any) -> Iterator[ValidationError]:
+    """Check decimal numbers as they are written: 19.99 is a multiple of 0.01, which floats would deny."""
+    if _is_number(value) and Fraction(repr(value)) % Fraction(repr(unit)) != 0:
+        yield ValidationError(f"{value} is no multiple of {unit}")
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -154,6 +192,7 @@ KEYWORDS: Final[dict[str, Keyword]] = {
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional_properties,
     "items": _items,
+    "multipleOf": _multiple_of,
     **_bound("minimum", "exclusiveMinimum", 1),
     **_bound("maximum", "exclusiveMaximum", -1),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 Schema = dict[str, Any] | bool
@@ -20,14 +21,29 @@ NAMED = frozenset(("$defs", "definitions", "dependencies", "dependentSchemas", "
 """Keywords whose value maps names to schemas."""
 
 
-def subschemas(schema: object, path: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Walk a schema and all below it, each with its path as a JSON pointer."""
-    waiting: list[tuple[str, object]] = [(path, schema)]
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a schema stands; the path is written only when it is asked for, as a name may be a megabyte long."""
+
+    step: str
+    above: Place | None = None
+
+    def __str__(self) -> str:
+        steps, place = [self.step], self.above
+        while place is not None:
+            steps.append(place.step)
+            place = place.above
+        return "/".join(reversed(steps))
+
+
+def subschemas(schema: object, path: str = "#") -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Walk a schema and all below it, each with its place."""
+    waiting: list[tuple[Place, object]] = [(Place(path), schema)]
     while waiting:
         place, node = waiting.pop()
         if isinstance(node, dict):
             yield place, node
-            waiting += [(f"{place}/{step}", child) for step, child in reversed(list(_children(node)))]
+            waiting += [(Place(step, place), child) for step, child in reversed(list(_children(node)))]
 
 
 def rewrite(schema: Any, change: Callable[[dict[str, Any]], Any]) -> Any:

@@ -81,6 +81,7 @@ CHECKED: dict[str, tuple[Any, list[Any], list[Any]]] = {
         [{"ab": 3}, {"a": 1}],
         [{"ab": 1}, {"c": 1}],
     ),
+    "cents": ({"items": {"multipleOf": 0.01}, "uniqueItems": True}, [[19.99, 0.07, 3]], [[0.015]]),
     "a format that only the check knows": ({"type": "string", "format": "regex"}, ["a+"], ["("]),
 }  # fmt: skip
 
@@ -110,6 +111,11 @@ def test_the_check_refuses_what_the_grammar_takes(schema: Any, valid: list[Any],
         ({"type": "string", "format": "regex"}, "schema/format"),
         ({"properties": {"a": {"type": "float"}}}, "schema/properties/a/type"),
         ({"items": {"minLength": -1}}, "schema/items/minLength"),
+        ({"minimum": True}, "schema/minimum"),
+        ({"multipleOf": 0}, "schema/multipleOf"),
+        ({"anyOf": [{"type": "string"}, "integer"]}, "schema/anyOf"),
+        ({"properties": {"a": "string"}}, "schema/properties"),
+        ({"required": ["a", 1]}, "schema/required"),
     ],
 )
 def test_strict_refuses_with_the_path(schema: Any, path: str) -> None:
@@ -175,6 +181,7 @@ COSTLY = {
     "overlapping names": {"d0": {"patternProperties": {f"a{i}": {"type": "integer"} for i in range(500)}}},
     "definitions that nothing uses": {"d0": {}} | {f"unused{i}": {"items": {"items": {}}} for i in range(15_000)},
     "repetition": {"d0": {"type": "string", "pattern": "^.*(a|b).{5000}$"}},
+    "a long name above many": {"d0": {"properties": {"k" * 1_000_000: {"anyOf": [{"type": "string"}] * 4900}}}},
 }
 
 
@@ -185,20 +192,35 @@ def test_costly_schemas_are_compiled_in_time(definitions: Any) -> None:
     assert time.process_time() - start < 2
 
 
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {"$defs": TWICE | {"d30": {"not": {}}}, "$ref": "#/$defs/d0"},
-        {"$ref": "#"},
-        {"type": "string", "pattern": "^(a+)+(?!b)$"},
-    ],
-    ids=["exponential references", "a loop", "an exponential pattern"],
-)
-def test_a_check_that_would_not_end_is_refused(schema: Any) -> None:
+DYNAMIC = {f"d{n}": {"$dynamicAnchor": f"d{n}", "allOf": [{"$dynamicRef": f"#d{n + 1}"}] * 2} for n in range(30)}
+ENDLESS: dict[str, tuple[Any, Any]] = {
+    "exponential references": ({"$defs": TWICE | {"d30": {"not": {}}}, "$ref": "#/$defs/d0"}, "a"),
+    "exponential dynamic references": (
+        {"$defs": DYNAMIC | {"d30": {"$dynamicAnchor": "d30"}}, "$ref": "#/$defs/d0"},
+        "a",
+    ),
+    "what is unevaluated of what is unevaluated": (
+        reduce(lambda inner, _: {"unevaluatedProperties": False, "allOf": [inner]}, range(40), {}),
+        {},
+    ),
+    "a loop": ({"$ref": "#"}, "a"),
+    "an exponential pattern": ({"type": "string", "pattern": "^(a+)+(?!b)$"}, "a" * 60 + "!"),
+}
+
+
+@pytest.mark.parametrize(("schema", "value"), ENDLESS.values(), ids=ENDLESS)
+def test_a_check_that_would_not_end_is_refused(schema: Any, value: Any) -> None:
     start = time.process_time()
     with contextlib.suppress(RequestError):
-        compile_schema(schema).check.problem("a" * 60 + "!")
+        compile_schema(schema).check.problem(value)
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])
+def test_what_stands_beside_a_reference_to_nowhere_is_checked(keyword: str) -> None:
+    compiled = compile_schema({keyword: "gone.json", "properties": {"a": {}}, "unevaluatedProperties": False})
+    assert compiled.problem({"a": 1}) is None
+    assert compiled.problem({"b": 1}) is not None
 
 
 @pytest.mark.parametrize("reference", ["http://localhost:1/x.json", "#/definitions/none", "other.json#/a"])

@@ -65,6 +65,16 @@ def test_grammar_and_check_follow_what_jsonschema_follows(schema: dict[str, Any]
         assert compiled.problem(value) is None or not valid
 
 
+def test_a_reference_leads_through_a_list_of_items() -> None:
+    compiled = compile_schema(
+        {"items": [{"$defs": {"a": TEXT}, "$ref": "#/items/0/$defs/a"}, {"$ref": "#b"}, {"$anchor": "b", **TEXT}]},
+        strict=True,
+    )
+    assert takes(compiled.grammar, ["x", "y"])
+    assert not takes(compiled.grammar, ["x", 1])
+    assert compiled.problem([1]) is not None
+
+
 def test_a_published_metaschema_is_enforced() -> None:
     compiled = compile_schema({"$ref": DRAFT7})
     assert takes(compiled.grammar, {"minLength": 3, "type": "string"})
