@@ -56,7 +56,7 @@ class Sequence:
         if mask is not None:
             forbid(logits, mask)
         self._bias.apply(logits)
-        token_id = context.sample(self.sampler, row)
+        token_id = context.sample(self.sampler, row, logits)
         if alternatives is None:
             return Drawn(token_id)
         logprob, likeliest = log_probabilities(original, token_id, alternatives)

@@ -77,7 +77,7 @@ def test_the_highest_logit_is_the_one_llama_cpp_chooses(
     theirs = llama_cpp.llama_sampler_init_greedy()
     try:
         assert ours.takes_highest
-        assert context.sample(ours, row) == llama_cpp.llama_sampler_sample(theirs, context.pointer, row)
+        assert context.sample(ours, row, highest) == llama_cpp.llama_sampler_sample(theirs, context.pointer, row)
     finally:
         ours.close()
         llama_cpp.llama_sampler_free(theirs)
