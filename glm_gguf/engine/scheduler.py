@@ -24,6 +24,8 @@ from glm_gguf.engine.status import EngineStatus
 from glm_gguf.engine.vocabulary import Vocabulary
 from glm_gguf.errors import EngineError, GlmGgufError
 
+_WORTH_WAITING = 32
+"""Tokens: fewer are computed again sooner than they come out of the batch that holds them."""
 _Masks = Mapping[int, Future[Mask | None]]
 """Row of the batch → the mask for the token behind it."""
 
@@ -134,10 +136,11 @@ class Scheduler:
             self._running.append(sequence)
 
     def _is_being_read(self, tokens: list[int], scales: Scales) -> bool:
-        """Tell whether a running prompt will soon have more of these tokens in the cache than there are now."""
+        """Tell whether a running prompt will soon have many more of these tokens in the cache than there are now."""
         _, cached = self.cache.longest(tokens, scales)
         return any(
-            sequence.pending > 1 and common_length(sequence.tokens, tokens) > max(cached, len(_held(sequence).tokens))
+            sequence.pending > 1
+            and common_length(sequence.tokens, tokens) >= max(cached, len(_held(sequence).tokens)) + _WORTH_WAITING
             for sequence in self._running
             if sequence.scales == scales
         )

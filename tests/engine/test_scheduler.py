@@ -95,6 +95,13 @@ def test_equal_prompts_at_once_are_computed_once(bench: Bench, prompts: list[lis
     assert len({tuple(reply.tokens) for reply in replies}) == 1
 
 
+def test_prompts_that_only_begin_alike_are_read_at_once(bench: Bench) -> None:
+    begun = list(range(300, 310))
+    asked = [bench.ask([*begun, *range(start, start + 40)])[0] for start in (400, 500)]
+    bench.scheduler.step()
+    assert [len(reply.tokens) for reply in asked] == [1, 1]
+
+
 def test_a_long_prompt_does_not_stall_who_is_being_answered(exact_model: ModelHandle) -> None:
     with Bench(exact_model, replace(EXACT, n_batch=256, n_chunk=64)) as bench:
         writing, _ = bench.ask([5, 6, 7], replace(GREEDY, max_tokens=200))
