@@ -76,11 +76,12 @@ def _part_text(part: object, where: str) -> str:
         return part
     if not isinstance(part, Mapping):
         _fail(where, f"a content part is an object, not {type(part).__name__}")
-    if part.get("type", "text") != "text":
-        _fail(f"{where}.type", f"cannot read a part of type {part.get('type')!r}", "the GLM-4-0414 models read text")
-    text = part.get("text")
+    kind = part.get("type", "text")
+    if kind not in ("text", "refusal"):  # an assistant's part either way
+        _fail(f"{where}.type", f"cannot read a part of type {kind!r}", "the GLM-4-0414 models read text")
+    text = part.get(kind)
     if not isinstance(text, str):
-        _fail(f"{where}.text", f"the text is {type(text).__name__}, not a string")
+        _fail(f"{where}.{kind}", f"the text is {type(text).__name__}, not a string")
     return text
 
 

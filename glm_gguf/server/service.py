@@ -105,6 +105,12 @@ class Service:
         filled = replace(asked, sampling=sampling, options=self.bounded(asked.options))
         return await self.begin_prepared([filled.prepared], asked.n, costly=asked.costly)
 
+    async def count(self, asked: Asked) -> int:
+        """Count the tokens of a conversation's prompt."""
+        asked.require_modest(self.settings.limits)
+        glm, loop = self.glm, asyncio.get_running_loop()
+        return await loop.run_in_executor(self._rendering, lambda: len(glm.prompt_ids(asked.messages, asked.tools)))
+
     async def begin_prepared(
         self, prompts: Sequence[Callable[[GLM], Attempts]], n: int, *, costly: bool = False
     ) -> list[AsyncEvents]:

@@ -142,6 +142,32 @@ def test_tool_choice_and_parallel_calls_hold(client: openai.OpenAI) -> None:
     assert len(one.message.tool_calls or []) == 1
 
 
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_of_allowed_tools_only_those_are_called(client: openai.OpenAI, mode: Any) -> None:
+    some: Any = {"mode": mode, "tools": [{"type": "function", "function": {"name": "get_weather"}}]}
+    tools: Any = list(TOOLS.values())
+    choice: Any = {"type": "allowed_tools", "allowed_tools": some}
+    answer = client.chat.completions.create(messages=WEATHER, tools=tools, tool_choice=choice, **GREEDY)
+    assert {call.function.name for call in answer.choices[0].message.tool_calls or []} == {"get_weather"}
+    alone = client.chat.completions.create(messages=WEATHER, tools=[TOOLS["get_weather"]], **GREEDY)  # type: ignore[list-item]
+    assert answer.usage is not None
+    assert alone.usage is not None
+    assert answer.usage.prompt_tokens == alone.usage.prompt_tokens
+    some["tools"] += [{"type": "function", "function": {"name": "none"}}]
+    with pytest.raises(openai.BadRequestError, match="none"):
+        client.chat.completions.create(messages=WEATHER, tools=tools, tool_choice=choice, **GREEDY)
+
+
+def test_a_refusal_in_the_history_is_text(client: openai.OpenAI) -> None:
+    def tokens(said: Any) -> int:
+        messages: Any = [*HELLO, {"role": "assistant", "content": said}, *HELLO]
+        usage = client.chat.completions.create(messages=messages, **GREEDY).usage
+        assert usage is not None
+        return usage.prompt_tokens
+
+    assert tokens([{"type": "refusal", "refusal": "I will not."}]) == tokens("I will not.")
+
+
 def test_functions_of_the_old_form_are_called_in_it(client: openai.OpenAI) -> None:
     functions: Any = [TOOLS["get_weather"]["function"]]
     choice = client.chat.completions.create(messages=WEATHER, functions=functions, **GREEDY).choices[0]

@@ -161,6 +161,14 @@ def test_tool_choices_hold(client: openai.OpenAI, choice: Any, kinds: list[str])
         assert response.output[0].name == "add"
 
 
+def test_tokens_are_counted_as_they_are_read(client: openai.OpenAI) -> None:
+    counted = client.responses.input_tokens.count(input="Hello", instructions="Be brief.", tools=DEMO_TOOLS)
+    answered = client.responses.create(input="Hello", instructions="Be brief.", tools=DEMO_TOOLS, **GREEDY)
+    assert counted.object == "response.input_tokens"
+    assert answered.usage is not None
+    assert counted.input_tokens == answered.usage.input_tokens
+
+
 def test_instructions_come_first(client: openai.OpenAI) -> None:
     told = client.responses.create(input="Hello", instructions="You answer briefly.", **GREEDY)
     typed: Any = [{"role": "system", "content": "You answer briefly."}, *HELLO]

@@ -78,6 +78,9 @@ def test_an_earlier_thought_may_be_given_back(gpt: openai.OpenAI) -> None:
 def test_without_effort_there_is_none(gpt: openai.OpenAI) -> None:
     response = gpt.responses.create(input="Hello", reasoning={"effort": "none"}, **GREEDY)
     assert [item.type for item in response.output] == ["message"]
+    chat = gpt.chat.completions.create(model="tiny", messages=HELLO, reasoning_effort="none", temperature=0)
+    assert chat.choices[0].message.content == response.output_text
+    assert not hasattr(chat.choices[0].message, "reasoning_content")
 
 
 @pytest.mark.parametrize("thoughts", [{"type": "enabled", "budget_tokens": 1024}, {"type": "adaptive"}])

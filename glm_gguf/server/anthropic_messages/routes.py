@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
@@ -48,7 +47,4 @@ async def create(body: MessageRequest, request: Request) -> Response:
 async def count_tokens(body: CountRequest, request: Request) -> Response:
     """Count the tokens of a conversation's prompt."""
     service: Service = request.app.state.service
-    glm, asked = service.glm, body.asked()
-    asked.require_modest(service.settings.limits)
-    ids = await asyncio.to_thread(glm.prompt_ids, asked.messages, asked.tools)
-    return TokenCount(input_tokens=len(ids)).response()
+    return TokenCount(input_tokens=await service.count(body.asked())).response()

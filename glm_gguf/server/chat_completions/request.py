@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from glm_gguf.engine.answer_options import AnswerOptions
 from glm_gguf.engine.sampling import MOST_ALTERNATIVES
+from glm_gguf.server.allowed_tools import allowed_tools
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.chat_completions.legacy import modern_choice, modern_messages, modern_tools
 from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.sampling_fields import SamplingFields
-from glm_gguf.server.wire import Count, StreamOptions
+from glm_gguf.server.wire import Count, StreamOptions, WireRequest
+
+
+class AllowedFunction(WireRequest):
+    """A function by its name."""
+
+    name: str
+
+
+class AllowedTool(WireRequest):
+    """A function among those that may be called."""
+
+    function: AllowedFunction
+
+
+class AllowedTools(WireRequest):
+    """Some functions, of which one may or must be called."""
+
+    mode: Literal["auto", "required"] = "auto"
+    tools: list[AllowedTool]
+
+
+class ToolChoice(WireRequest):
+    """One function by name, or some: {"type": "allowed_tools", "allowed_tools": {"mode", "tools"}}."""
+
+    type: Literal["function", "allowed_tools"] = "function"
+    function: AllowedFunction | None = None
+    name: str | None = None
+    """Of the function, in the form of Responses."""
+    allowed_tools: AllowedTools | None = None
 
 
 class ChatCompletionRequest(SamplingFields):
@@ -25,7 +55,7 @@ class ChatCompletionRequest(SamplingFields):
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
     model: str | None = None
     tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tool_choice: str | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     functions: list[dict[str, Any]] | None = None
     function_call: str | dict[str, Any] | None = None
@@ -35,6 +65,8 @@ class ChatCompletionRequest(SamplingFields):
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    reasoning_effort: str | None = None
+    """"none" leaves the thought out."""
     thinking_budget: Annotated[int, Field(ge=0)] | None = None
     """Most tokens of a thought (GLM-Z1)."""
     chat_template_kwargs: dict[str, Any] | None = None
@@ -58,14 +90,29 @@ class ChatCompletionRequest(SamplingFields):
         sampling = self.sampling(
             max_tokens=most,
             logprobs=self.top_logprobs or 0 if self.logprobs else None,
-            thinking_budget=self.thinking_budget,
+            thinking_budget=0 if self.reasoning_effort == "none" else self.thinking_budget,
         )
-        tools = modern_tools(self.functions) if self.legacy else self.tools or []
-        return Asked(modern_messages(self.messages), tools, sampling, self._options(), self.n or 1)
+        return Asked(modern_messages(self.messages), self._tools(), sampling, self._options(), self.n or 1)
+
+    def _tools(self) -> Sequence[Mapping[str, Any]]:
+        """Return the declarations; of those that may be called, where only some may."""
+        if self.legacy:
+            return modern_tools(self.functions)
+        allowed = self.tool_choice.allowed_tools if isinstance(self.tool_choice, ToolChoice) else None
+        declared = self.tools or []
+        return declared if allowed is None else allowed_tools(declared, [tool.function.name for tool in allowed.tools])
+
+    def _choice(self) -> str | Mapping[str, Any] | None:
+        if self.legacy:
+            return modern_choice(self.function_call)
+        if not isinstance(self.tool_choice, ToolChoice):
+            return self.tool_choice
+        allowed = self.tool_choice.allowed_tools
+        return self.tool_choice.model_dump(exclude_unset=True) if allowed is None else allowed.mode
 
     def _options(self) -> AnswerOptions:
         given: dict[str, Any] = {
-            "tool_choice": modern_choice(self.function_call) if self.legacy else self.tool_choice,
+            "tool_choice": self._choice(),
             "response_format": self._format(),
             "parallel_tool_calls": False if self.legacy else self.parallel_tool_calls,
             "variables": self.chat_template_kwargs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from pydantic import Field
 from glm_gguf.engine.answer_options import AnswerOptions
 from glm_gguf.engine.sampling import MOST_ALTERNATIVES, SamplingParams
 from glm_gguf.errors import RequestError
+from glm_gguf.server.allowed_tools import allowed_tools
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
@@ -149,16 +151,13 @@ def _messages(request: ResponseRequest) -> list[dict[str, Any]]:
     return checked_messages(turns)
 
 
-def _tools(request: ResponseRequest) -> list[dict[str, Any]]:
+def _tools(request: ResponseRequest) -> Sequence[Mapping[str, Any]]:
     """Return the declarations in the older form; of those that may be called, where only some may."""
     declared = [_declaration(tool, f"tools[{index}]") for index, tool in enumerate(request.tools or ())]
     choice = request.tool_choice
     if not isinstance(choice, ResponseToolChoice) or choice.type != "allowed_tools":
         return declared
-    allowed = {tool.name for tool in choice.tools or ()}
-    for name in allowed - {tool["function"]["name"] for tool in declared}:
-        raise RequestError(f"no function {name!r} is declared", where="tool_choice.tools", fix="name some of `tools`")
-    return [tool for tool in declared if tool["function"]["name"] in allowed]
+    return allowed_tools(declared, [tool.name for tool in choice.tools or ()])
 
 
 def _declaration(tool: ResponseTool, where: str) -> dict[str, Any]:

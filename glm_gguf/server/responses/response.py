@@ -110,6 +110,13 @@ class WholeResponse(WireResponse):
     background: Literal[False]
 
 
+class InputTokenCount(WireResponse):
+    """How long a conversation is."""
+
+    object: Literal["response.input_tokens"]
+    input_tokens: int
+
+
 def response_frame(request: ResponseRequest, response_id: str, model: str, created_at: int) -> dict[str, Any]:
     """Return what a response says before its answer comes."""
     asked = request.model_dump(mode="json", by_alias=True, exclude_none=True)

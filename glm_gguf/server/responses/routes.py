@@ -10,7 +10,7 @@ from glm_gguf.server.described import OPENAI_ERRORS, streamed
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.responses.events import ResponseEvents
 from glm_gguf.server.responses.request import ResponseRequest
-from glm_gguf.server.responses.response import WholeResponse, response_frame
+from glm_gguf.server.responses.response import InputTokenCount, WholeResponse, response_frame
 from glm_gguf.server.service import Service
 from glm_gguf.server.wire import new_id
 from glm_gguf.server.wire_stream import read_to_end, wire_stream
@@ -34,3 +34,16 @@ async def create(body: ResponseRequest, request: Request) -> Response:
         return service.event_stream(wire_stream(fold, answer))
     await read_to_end(request, fold, answer)
     return WholeResponse.model_validate(fold.response).response()
+
+
+@router.post(
+    "/v1/responses/input_tokens",
+    summary="Count a conversation's tokens (OpenAI's Responses)",
+    response_model=InputTokenCount,
+    responses=OPENAI_ERRORS,
+)
+async def count_tokens(body: ResponseRequest, request: Request) -> Response:
+    """Count the tokens of the prompt that a response would answer."""
+    service: Service = request.app.state.service
+    tokens = await service.count(body.asked())
+    return InputTokenCount(object="response.input_tokens", input_tokens=tokens).response()
