@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from glm_gguf.agent import RunOptions, RunResult, run
-from glm_gguf.chat.events import ChatResult, Event, collect
+from glm_gguf.chat.events import ChatResult, Event, TokenLogprob, collect
 from glm_gguf.chat.tools import Tool, Toolbox
+from glm_gguf.engine.answer import token_logprob
 from glm_gguf.engine.answer_options import AnswerOptions
 from glm_gguf.engine.attempts import Attempts, EventStream
 from glm_gguf.engine.engine import Engine
@@ -227,6 +228,19 @@ class GLM:
     async def aembed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
         """Return the vector of tokens in an event loop; cancelling it frees its cells. `where` names it in errors."""
         return await self._engine.aembed(tokens, where)
+
+    async def ascore(
+        self, prompt: str | Sequence[int], alternatives: int = 0, lora: Mapping[str, float] | None = None
+    ) -> list[TokenLogprob]:
+        """Tell in an event loop how likely each token of a text is behind those before it; the first has no match: 0.
+
+        Control tokens spelled in a text are meant, as in `complete`. With so many `alternatives`, at most 20, each.
+        """
+        SamplingParams(logprobs=alternatives)  # refuses too many
+        ids = self._model.vocabulary.parsed_ids(prompt) if isinstance(prompt, str) else prompt
+        scales = self._options.scales if lora is None else self._options.scales_of(lora)
+        spelled = self._model.vocabulary.token_bytes
+        return [token_logprob(drawn, spelled) for drawn in await self._engine.ascore(ids, alternatives, scales)]
 
     def save_session(
         self,

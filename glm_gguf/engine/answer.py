@@ -91,8 +91,7 @@ class Answer:
         reasoning = usage.reasoning_tokens + self._reader.in_thought
         self._usage = replace(usage, completion_tokens=usage.completion_tokens + 1, reasoning_tokens=reasoning)
         if drawn.logprob is not None:
-            likeliest = (TokenLogprob(self._token_bytes(index), value) for index, value in drawn.alternatives)
-            yield TokenLogprob(self._token_bytes(drawn.token_id), drawn.logprob, tuple(likeliest))
+            yield token_logprob(drawn, self._token_bytes)
         yield from self._filter(self._reader.feed(drawn.token_id))
 
     def _filter(self, events: Iterator[Event]) -> Iterator[Event]:
@@ -106,3 +105,9 @@ class Answer:
     def _finish(self, reason: FinishReason) -> Finish:
         self.done = True
         return Finish(reason, self._usage, stop_text=self._stops.found)
+
+
+def token_logprob(drawn: Drawn, token_bytes: TokenBytes) -> TokenLogprob:
+    """Spell a token and those that were likeliest in its place; one that nothing foretells is certain."""
+    likeliest = (TokenLogprob(token_bytes(index), value) for index, value in drawn.alternatives)
+    return TokenLogprob(token_bytes(drawn.token_id), drawn.logprob or 0.0, tuple(likeliest))

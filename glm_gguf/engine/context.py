@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glm_gguf.engine.batch import Batch
-from glm_gguf.engine.context_parameters import EMBEDDING_CHUNK, ContextSize, context_parameters
+from glm_gguf.engine.context_parameters import OUTPUT_CHUNK, ContextSize, context_parameters
 from glm_gguf.engine.kv_cache import MOST_SEQUENCES
 from glm_gguf.engine.llama_log import collected_errors
 from glm_gguf.engine.lora import Adapters
@@ -123,7 +123,7 @@ class Context:
 
     def embed(self, batch: Batch) -> Floats | None:
         """Compute a batch and return the final hidden states, [tokens, n_embd]; None where abort() came between."""
-        assert len(batch) <= EMBEDDING_CHUNK
+        assert len(batch) <= OUTPUT_CHUNK
         width = (llama_cpp.llama_model_n_embd(self._model.pointer),)
         with self._embeddings():
             if not self.decode(batch):

@@ -15,8 +15,8 @@ from glm_gguf.gguf_file.contents import Contents, model_integer
 
 GPU_BATCH: Final = 512
 CPU_BATCH: Final = 128
-EMBEDDING_CHUNK = 32
-"""Tokens that are embedded at once: llama.cpp keeps a row of logits for each, 0.6 MB at GLM's vocabulary."""
+OUTPUT_CHUNK = 32
+"""Tokens that are embedded or scored at once: llama.cpp keeps a row of logits for each, 0.6 MB at GLM's vocabulary."""
 
 # enum ggml_type of ggml.h
 GGML_TYPES: Final = MappingProxyType(
@@ -74,7 +74,7 @@ def context_parameters(contents: Contents, options: EngineOptions, size: Context
     parameters.n_ctx = max(size.n_cells, size.n_batch)
     parameters.n_batch = parameters.n_ubatch = size.n_batch
     parameters.n_seq_max = size.n_running
-    parameters.n_outputs_max = max(size.n_running, EMBEDDING_CHUNK)
+    parameters.n_outputs_max = max(size.n_running, OUTPUT_CHUNK)
     parameters.kv_unified = True
     parameters.n_threads = options.threads
     parameters.n_threads_batch = options.threads_batch or options.threads

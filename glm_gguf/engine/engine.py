@@ -14,12 +14,14 @@ from typing import Self, TypeVar
 
 from glm_gguf.engine.context import Context
 from glm_gguf.engine.context_parameters import ContextSize
-from glm_gguf.engine.delivery import Delivery
-from glm_gguf.engine.embedding import Embedding, Vector
+from glm_gguf.engine.delivery import Delivery, Drawn
+from glm_gguf.engine.embedding import MeanState, Vector
 from glm_gguf.engine.model_handle import ModelHandle
-from glm_gguf.engine.options import EngineOptions
+from glm_gguf.engine.options import EngineOptions, Scales
+from glm_gguf.engine.reading import Reading
 from glm_gguf.engine.request import Request, Ticket
 from glm_gguf.engine.scheduler import Scheduler
+from glm_gguf.engine.scoring import Scores
 from glm_gguf.engine.status import EngineStatus
 from glm_gguf.errors import ContextLengthError, EngineError, GlmGgufError, QueueFullError, RequestError
 
@@ -80,20 +82,23 @@ class Engine:
 
     async def aembed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
         """Turn a text into a vector in an event loop; cancelling it frees its cells at the next step."""
-        embedding = self._embedding(tokens, where)
-        try:
-            return await asyncio.wrap_future(embedding.result)
-        finally:
-            embedding.cancelled = True
+        return await _found(self._embedding(tokens, where))
 
-    def _embedding(self, tokens: Sequence[int], where: str = "prompt") -> Embedding:
-        """Put a text in line."""
+    async def ascore(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> list[Drawn]:
+        """Return how likely each token is behind those before it, and the likeliest in its place; as `aembed` does."""
+        self.check(tokens)
+        return await _found(self._line_up(Reading(tokens, scales, Scores(tokens, alternatives))))
+
+    def _embedding(self, tokens: Sequence[int], where: str = "prompt") -> Reading[Vector]:
         self.check(tokens, where)
+        return self._line_up(Reading(tokens, self._options.scales, MeanState()))
+
+    def _line_up(self, reading: Reading[T]) -> Reading[T]:
+        """Put a text in line."""
         if self._scheduler.status.embeddings > self._options.n_queue:
             raise QueueFullError(f"{self._options.n_queue} texts are waiting already", fix=LATER)
-        embedding = Embedding(tokens, self._options.scales)
-        self._post(lambda scheduler, _: scheduler.add_embedding(embedding))
-        return embedding
+        self._post(lambda scheduler, _: scheduler.add_embedding(reading))
+        return reading
 
     def call(self, function: Callable[[Scheduler, Context], T]) -> T:
         """Run a function between two steps and return what it returns."""
@@ -193,3 +198,11 @@ class Engine:
             task(self._scheduler, self._context)
         self._scheduler.close(CLOSED)
         self._context.close()
+
+
+async def _found(reading: Reading[T]) -> T:
+    """Wait in an event loop; whoever stops waiting frees the cells at the next step."""
+    try:
+        return await asyncio.wrap_future(reading.result)
+    finally:
+        reading.cancelled = True

@@ -8,15 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from glm_gguf.engine.batch import Batch
 from glm_gguf.engine.context import Context
 from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed
-from glm_gguf.engine.embedding import Embedding
 from glm_gguf.engine.kv_cache import KvCache, Prefix, common_length
 from glm_gguf.engine.masking import Bias, Mask
 from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.planning import shares
+from glm_gguf.engine.reading import Reading
 from glm_gguf.engine.request import Ticket
 from glm_gguf.engine.sampler import Sampler
 from glm_gguf.engine.sequence import Sequence
@@ -53,7 +54,7 @@ class Scheduler:
         self.cache = KvCache(context, context.size.n_cells, context.size.n_running)
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
-        self._embeddings: deque[Embedding] = deque()
+        self._embeddings: deque[Reading[Any]] = deque()
         self._masking = ThreadPoolExecutor(1, "glm-gguf-masks")
         self.sole: Ticket | None = None  # whose tokens the batch under way holds, if they are all of one request
         self.steps = 0
@@ -90,7 +91,7 @@ class Scheduler:
         except GlmGgufError as error:
             self._end(sequence, Failed(error))
 
-    def add_embedding(self, embedding: Embedding) -> None:
+    def add_embedding(self, embedding: Reading[Any]) -> None:
         """Put a text that is to be embedded in line; texts take turns with the answers."""
         self._embeddings.append(embedding)
 

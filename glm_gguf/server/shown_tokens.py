@@ -25,6 +25,11 @@ class ShownTokens:
                 self._found(text.encode(errors="replace"))
         return []
 
+    def rest(self) -> list[TokenLogprob]:
+        """Take out the tokens that were drawn and not shown: at the end, those that ended the answer."""
+        rest, self._drawn = self._drawn, []
+        return rest
+
     def _found(self, shown: bytes) -> list[TokenLogprob]:
         """Take out the tokens up to the end of a text, and return those in it."""
         if self._begun:

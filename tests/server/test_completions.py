@@ -8,7 +8,10 @@ import httpx
 import numpy as np
 import openai
 import pytest
-from server.serving import Served
+from server.serving import Served, idle, until
+
+from glm_gguf import SamplingParams
+from glm_gguf.chat.events import TokenLogprob
 
 PROMPT = "[gMASK]<sop><|user|>\nHello<|assistant|>"
 GREEDY: dict[str, Any] = {"model": "tiny", "temperature": 0, "max_tokens": 6}
@@ -46,6 +49,60 @@ def test_echo_puts_the_prompt_before_the_text(client: openai.OpenAI, stream: boo
     assert text == "abab" + plain
 
 
+def joined(choices: list[Any]) -> tuple[str, list[Any], list[Any], list[Any], list[Any]]:
+    """Text, tokens, log probabilities, likeliest ones and offsets of the pieces of a choice."""
+    text = "".join(choice.text for choice in choices)
+    names = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
+    lists = [[one for choice in choices for one in getattr(choice.logprobs, name) or []] for name in names]
+    return text, lists[0], lists[1], lists[2], lists[3]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("as_ids", [False, True], ids=["text", "ids"])
+def test_echo_scores_the_tokens_of_a_prompt_as_they_would_be_drawn(
+    client: openai.OpenAI, served: Served, stream: bool, as_ids: bool
+) -> None:
+    said = f"{PROMPT}\nHello! 你好"
+    ids = list(served.glm.continuation(said).attempt(0)[0].prompt)
+    asked: dict[str, Any] = {"prompt": ids if as_ids else said, "echo": True, "logprobs": 2, **GREEDY}
+    answer: Any = client.completions.create(stream=stream, **asked)
+    text, tokens, values, tops, offsets = joined([one.choices[0] for one in answer] if stream else answer.choices)
+    assert text.startswith(said)
+    assert len(tokens) == len(ids) + GREEDY["max_tokens"]
+    assert (values[0], tops[0]) == (None, None)
+    assert all(text.startswith(token, offset) for token, offset in zip(tokens, offsets, strict=True))
+    for place in range(1, len(ids)):
+        one: Any = client.completions.create(prompt=ids[:place], echo=True, logprobs=2, **{**GREEDY, "max_tokens": 1})
+        top = served.glm.stream_completion(ids[:place], SamplingParams(logprobs=20, max_tokens=1))
+        drawn = next(event for event in top if isinstance(event, TokenLogprob))
+        likely = {other.token.decode(errors="replace"): other.logprob for other in drawn.alternatives}
+        assert max(tops[place].values()) == pytest.approx(max(likely.values()), abs=1e-3)
+        if tokens[place] in likely:
+            assert values[place] == pytest.approx(likely[tokens[place]], abs=1e-3)
+        assert joined(one.choices)[2][:place] == pytest.approx(values[:place], abs=1e-3)
+
+
+def test_a_prompt_is_scored_without_an_answer(client: openai.OpenAI, served: Served) -> None:
+    asked: dict[str, Any] = {"prompt": ["abab", "Hello"], "echo": True, "logprobs": 1, "model": "tiny"}
+    answer = client.completions.create(max_tokens=0, **asked)
+    assert [choice.text for choice in answer.choices] == ["abab", "Hello"]
+    assert {choice.finish_reason for choice in answer.choices} == {"length"}
+    counts = [len(choice.logprobs.tokens or []) for choice in answer.choices if choice.logprobs]
+    assert answer.usage is not None
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (sum(counts), 0)
+    longer = client.completions.create(max_tokens=1, **asked)
+    for before, after in zip(answer.choices, longer.choices, strict=True):
+        assert joined([after])[2][:-1] == pytest.approx(joined([before])[2], abs=1e-4)
+    until(lambda: idle(served))
+
+
+def test_a_token_that_ends_the_text_counts_behind_a_scored_prompt(client: openai.OpenAI) -> None:
+    said = f"{PROMPT}\nHello! How can I help you?"
+    answer: Any = client.completions.create(prompt=said, echo=True, logprobs=1, **{**GREEDY, "max_tokens": 1})
+    assert (answer.choices[0].finish_reason, answer.choices[0].text) == ("stop", said)
+    assert joined(answer.choices)[1][-1] == "<|user|>"
+
+
 def test_log_probabilities_have_their_old_form(client: openai.OpenAI) -> None:
     choice = client.completions.create(prompt="你好 abab", logprobs=2, **GREEDY).choices[0]
     logprobs = choice.logprobs
@@ -63,7 +120,6 @@ def test_log_probabilities_have_their_old_form(client: openai.OpenAI) -> None:
     [
         ({"suffix": "end"}, "suffix"),
         ({"best_of": 3}, "best_of"),
-        ({"echo": True, "logprobs": 1}, "echo"),
         ({"prompt": []}, "prompt"),
         ({"prompt": ""}, "prompt"),
         ({"prompt": [10**9]}, "prompt"),

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from glm_gguf.engine.answer_options import AnswerOptions
 from glm_gguf.engine.attempts import Attempts
-from glm_gguf.engine.sampling import MOST_ALTERNATIVES, SamplingParams
+from glm_gguf.engine.sampling import MOST_ALTERNATIVES, MOST_INTEGER, SamplingParams
 from glm_gguf.model import GLM
 from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
@@ -30,7 +30,10 @@ class CompletionRequest(SamplingFields):
     prompt: str | list[str] | list[int] | list[list[int]]
     """Texts in which control tokens that are spelled are meant, or token ids."""
     model: str | None = None
+    max_tokens: Annotated[int, Field(ge=0, le=MOST_INTEGER)] | None = None
+    """0 only with `echo`: nothing is written."""
     echo: bool | None = None
+    """The texts begin with their prompts; with `logprobs`, so do those."""
     logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
     best_of: int | None = None
     suffix: str | None = None
@@ -46,6 +49,11 @@ class CompletionRequest(SamplingFields):
             return [[token for token in self.prompt if isinstance(token, int)]]
         return [one for one in self.prompt if not isinstance(one, int)]
 
+    @property
+    def scores_prompts(self) -> bool:
+        """The log probabilities of the prompts are wanted."""
+        return bool(self.echo) and self.logprobs is not None
+
     def require_possible(self, limits: Limits) -> None:
         """Refuse what the model cannot do, and what is too much."""
         choices = self.n or 1
@@ -55,9 +63,7 @@ class CompletionRequest(SamplingFields):
             "n": f"{wanted} answers are too many; ask for up to {limits.inputs}" if wanted > limits.inputs else None,
             "suffix": "GLM-4-0414 cannot write text between two others" if self.suffix else None,
             "best_of": "only as many as `n`" if self.best_of not in (None, choices) else None,
-            "echo": "the log probabilities of a prompt are not computed"
-            if self.echo and self.logprobs is not None
-            else None,
+            "max_tokens": "0 asks for nothing without `echo`" if self.max_tokens == 0 and not self.echo else None,
         }
         for param, what in wrong.items():
             if what is not None:

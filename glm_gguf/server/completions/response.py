@@ -15,8 +15,8 @@ class Logprobs(WireResponse):
     """The tokens of a text; offsets count characters."""
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]] | None
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None] | None
     text_offset: list[int]
 
 
@@ -49,16 +49,22 @@ def token_text(token: TokenLogprob) -> str:
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.token)
 
 
-def wire_logprobs(tokens: list[TokenLogprob], offset: int) -> Logprobs:
-    """Write tokens whose text begins at a character of the whole."""
+def wire_logprobs(tokens: list[TokenLogprob], offset: int, *, foretold: bool = True) -> Logprobs:
+    """Write tokens whose text begins at a character of the whole; the first of a prompt is not foretold."""
     offsets = []
     for token in tokens:
         offsets.append(offset)
         offset += len(token.token.decode(errors="ignore"))
-    top = [{token_text(other): max(other.logprob, LOWEST) for other in token.alternatives} for token in tokens]
+    likely: list[float | None] = [max(token.logprob, LOWEST) for token in tokens]
+    top: list[dict[str, float] | None] = [
+        {token_text(other): max(other.logprob, LOWEST) for other in token.alternatives} for token in tokens
+    ]
+    some = any(top)
+    if not foretold:
+        likely[0] = top[0] = None
     return Logprobs(
         tokens=[token_text(token) for token in tokens],
-        token_logprobs=[max(token.logprob, LOWEST) for token in tokens],
-        top_logprobs=top if any(top) else None,
+        token_logprobs=likely,
+        top_logprobs=top if some else None,
         text_offset=offsets,
     )

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from fastapi import APIRouter, Request, Response
 
 from glm_gguf.engine.attempts import AsyncEvents
-from glm_gguf.errors import GlmGgufError
+from glm_gguf.errors import DeadlineError, GlmGgufError
 from glm_gguf.model import GLM
 from glm_gguf.server.answering import side_by_side, whole
-from glm_gguf.server.completions.request import CompletionRequest, preparation
+from glm_gguf.server.completions.request import CompletionRequest, Prompt, preparation
 from glm_gguf.server.completions.response import Completion
-from glm_gguf.server.completions.texts import Texts
+from glm_gguf.server.completions.texts import Start, Texts
+from glm_gguf.server.completions.unwritten import Unwritten
 from glm_gguf.server.described import OPENAI_ERRORS, streamed
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.service import Service
-from glm_gguf.server.sse import DONE, data, error_data
+from glm_gguf.server.sse import DONE, data, error_data, unless_gone
 
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 
@@ -32,8 +34,9 @@ async def create(body: CompletionRequest, request: Request) -> Response:
     service: Service = request.app.state.service
     body.require_possible(service.settings.limits)
     ready, n = service.ready, body.n or 1
-    answers = await _begun(service, body)
-    starts = [start for start in _starts(ready.glm, body) for _ in range(n)]
+    starts = await unless_gone(request.receive, _starts(service, body))
+    answers = await _begun(service, body, starts)
+    starts = [start for start in starts for _ in range(n)]
     texts = Texts(service.settings.model_name, ready.fingerprint, starts, n, logprobs=body.logprobs is not None)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage is True
@@ -44,18 +47,33 @@ async def create(body: CompletionRequest, request: Request) -> Response:
     return texts.whole().response()
 
 
-async def _begun(service: Service, body: CompletionRequest) -> list[AsyncEvents]:
+async def _begun(service: Service, body: CompletionRequest, starts: Sequence[Start]) -> list[AsyncEvents]:
+    if body.max_tokens == 0:
+        return [Unwritten(len(start.tokens)) for start in starts for _ in range(body.n or 1)]
     sampling, options = body.drawn().filled(service.settings.sampling), service.bounded(body.options())
     return await service.begin_prepared(
         [preparation(prompt, sampling, options) for prompt in body.prompts], body.n or 1
     )
 
 
-def _starts(glm: GLM, body: CompletionRequest) -> list[str]:
-    """Return what each prompt's continuations begin with."""
+async def _starts(service: Service, body: CompletionRequest) -> list[Start]:
+    """Return what each prompt's continuations begin with; DeadlineError where scoring takes all the time there is."""
     if not body.echo:
-        return [""] * len(body.prompts)
-    return [prompt if isinstance(prompt, str) else glm.detokenize(prompt) for prompt in body.prompts]
+        return [Start()] * len(body.prompts)
+    glm, seconds = service.glm, service.bounded(body.options())["timeout"]
+    try:
+        async with asyncio.timeout(seconds):
+            return [await _echoed(glm, body, prompt) for prompt in body.prompts]
+    except TimeoutError:
+        what = "the time was over before the prompts were scored"
+        raise DeadlineError(what, fix="give fewer, or more time") from None
+
+
+async def _echoed(glm: GLM, body: CompletionRequest, prompt: Prompt) -> Start:
+    text = prompt if isinstance(prompt, str) else await asyncio.to_thread(glm.detokenize, prompt)
+    if not body.scores_prompts and body.max_tokens != 0:
+        return Start(text)
+    return Start(text, tuple(await glm.ascore(prompt, body.logprobs or 0, body.lora)))
 
 
 async def _pieces(texts: Texts, answers: Sequence[AsyncEvents], *, usage: bool) -> AsyncGenerator[bytes, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from glm_gguf.chat.events import Event, Finish, TextDelta, TokenLogprob, Usage
 from glm_gguf.server.completions.response import Completion, CompletionChoice, wire_logprobs
@@ -11,10 +12,18 @@ from glm_gguf.server.shown_tokens import ShownTokens
 from glm_gguf.server.wire import WireUsage, new_id, wire_usage
 
 
-class Texts:
-    """One response: `starts` are the texts that its choices begin with, and `n` of them answer each prompt."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a choice begins with: the prompt, where that is to be repeated, and its tokens where they are scored."""
 
-    def __init__(self, model: str, fingerprint: str, starts: Sequence[str], n: int, *, logprobs: bool) -> None:
+    text: str = ""
+    tokens: tuple[TokenLogprob, ...] = ()
+
+
+class Texts:
+    """One response: `starts` are what its choices begin with, and `n` of them answer each prompt."""
+
+    def __init__(self, model: str, fingerprint: str, starts: Sequence[Start], n: int, *, logprobs: bool) -> None:
         self._head = Completion(
             id=new_id("cmpl-"),
             object="text_completion",
@@ -52,12 +61,13 @@ class Texts:
 class _Text:
     """One choice under way."""
 
-    def __init__(self, index: int, start: str, *, logprobs: bool) -> None:
+    def __init__(self, index: int, start: Start, *, logprobs: bool) -> None:
         self._index = index
         self._start = start
+        self._begun = False
         self._shown = ShownTokens() if logprobs else None
-        self._text = ""
-        self._tokens: list[TokenLogprob] = []
+        self._text = start.text
+        self._tokens: list[TokenLogprob] = list(start.tokens)
         self._finish: Finish | None = None
 
     @property
@@ -68,9 +78,10 @@ class _Text:
     def feed(self, event: Event) -> Iterator[CompletionChoice]:
         """Write an event, and before the first the beginning."""
         tokens = [] if self._shown is None else self._shown.feed(event)
-        if self._start and not self._text:
-            self._text = self._start
-            yield self._choice(self._start, [], 0)
+        if not self._begun:
+            self._begun = True
+            if self._text:
+                yield self.whole()
         match event:
             case TextDelta(text):
                 yield self._choice(text, tokens, len(self._text))
@@ -78,17 +89,21 @@ class _Text:
                 self._tokens += tokens
             case Finish():
                 self._finish = event
-                yield self._choice("", [], 0)
+                # Who scores a prompt counts the tokens behind it, the one that ends the text among them.
+                ending = self._shown.rest() if self._shown is not None and self._start.tokens else []
+                yield self._choice("", ending, len(self._text))
+                self._tokens += ending
 
     def whole(self) -> CompletionChoice:
         """Write all of it."""
-        return self._choice(self._text, self._tokens, len(self._start))
+        scored = bool(self._start.tokens)
+        return self._choice(self._text, self._tokens, 0 if scored else len(self._start.text), foretold=not scored)
 
-    def _choice(self, text: str, tokens: list[TokenLogprob], offset: int) -> CompletionChoice:
+    def _choice(self, text: str, tokens: list[TokenLogprob], offset: int, *, foretold: bool = True) -> CompletionChoice:
         finish = None if self._finish is None else self._finish.reason
         return CompletionChoice(
             text=text,
             index=self._index,
-            logprobs=None if self._shown is None else wire_logprobs(tokens, offset),
+            logprobs=None if self._shown is None else wire_logprobs(tokens, offset, foretold=foretold),
             finish_reason=None if finish is None else "stop" if finish == "stop" else "length",
         )
