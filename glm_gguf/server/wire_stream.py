@@ -1,4 +1,4 @@
-"""Answers through a fold that makes an API's own events of theirs, as a stream or to the end."""
+"""Answers through a fold that makes an API's own chunks or events of theirs, as a stream or to the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from glm_gguf.engine.attempts import AsyncEvents
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.server.answering import side_by_side, whole
 from glm_gguf.server.errors import Problem, problem_of
-from glm_gguf.server.sse import named
+from glm_gguf.server.sse import DONE, data, error_data, named
+from glm_gguf.server.wire import WireResponse
 
 WireEvent = dict[str, Any]
 """An event as it goes over the wire; its `type` is also the name of the server-sent event."""
@@ -33,6 +34,30 @@ class WireFold(Protocol):
 
     def fail(self, problem: Problem) -> Iterator[WireEvent]:
         """End an answer that failed."""
+
+
+class ChunkFold(Protocol):
+    """The state of answers on their way out as OpenAI's chunks."""
+
+    def feed(self, index: int, event: Event) -> Iterator[WireResponse]:
+        """Take the next event of one of the answers."""
+
+    def usage(self) -> WireResponse:
+        """Write the chunk with the counts."""
+
+
+async def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage: bool) -> AsyncGenerator[bytes, None]:
+    """Write answers as chunks; an error behind their beginning is the last."""
+    try:
+        async for index, event in side_by_side(answers):
+            for chunk in fold.feed(index, event):
+                yield data(chunk.as_json())
+    except GlmGgufError as error:
+        yield error_data(error)
+        return
+    if usage:
+        yield data(fold.usage().as_json())
+    yield DONE
 
 
 async def wire_stream(fold: WireFold, answer: Sequence[AsyncEvents]) -> AsyncGenerator[bytes, None]:

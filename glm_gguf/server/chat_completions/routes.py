@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-
 from fastapi import APIRouter, Request, Response
 
-from glm_gguf.engine.attempts import AsyncEvents
-from glm_gguf.errors import GlmGgufError
-from glm_gguf.server.answering import side_by_side, whole
+from glm_gguf.server.answering import whole
 from glm_gguf.server.chat_completions.chunks import ChunkWriter, StreamForm
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.chat_completions.response import ChatCompletion, chat_completion
 from glm_gguf.server.described import OPENAI_ERRORS, streamed
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.service import Service
-from glm_gguf.server.sse import DONE, data, error_data
+from glm_gguf.server.wire_stream import chunk_stream
 
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 
@@ -38,18 +34,4 @@ async def create(body: ChatCompletionRequest, request: Request) -> Response:
         return chat_completion(events, name, fingerprint, logprobs=logprobs, legacy=body.legacy).response()
     form = StreamForm(logprobs, body.legacy, body.includes_usage)
     writer = ChunkWriter(asked.n, name, fingerprint, form)
-    return service.event_stream(_pieces(writer, answers, usage=form.usage))
-
-
-async def _pieces(writer: ChunkWriter, answers: Sequence[AsyncEvents], *, usage: bool) -> AsyncGenerator[bytes, None]:
-    """Write a stream; an error behind its beginning is its last event."""
-    try:
-        async for index, event in side_by_side(answers):
-            for chunk in writer.feed(index, event):
-                yield data(chunk.as_json())
-    except GlmGgufError as error:
-        yield error_data(error)
-        return
-    if usage:
-        yield data(writer.usage().as_json())
-    yield DONE
+    return service.event_stream(chunk_stream(writer, answers, usage=form.usage))

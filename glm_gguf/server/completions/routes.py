@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
 from glm_gguf.engine.attempts import AsyncEvents
-from glm_gguf.errors import DeadlineError, GlmGgufError
+from glm_gguf.errors import DeadlineError
 from glm_gguf.model import GLM
-from glm_gguf.server.answering import side_by_side, whole
+from glm_gguf.server.answering import whole
 from glm_gguf.server.completions.request import CompletionRequest, Prompt, preparation
 from glm_gguf.server.completions.response import Completion
 from glm_gguf.server.completions.texts import Start, Texts
@@ -18,7 +18,8 @@ from glm_gguf.server.completions.unwritten import Unwritten
 from glm_gguf.server.described import OPENAI_ERRORS, streamed
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.service import Service
-from glm_gguf.server.sse import DONE, data, error_data, unless_gone
+from glm_gguf.server.sse import unless_gone
+from glm_gguf.server.wire_stream import chunk_stream
 
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 
@@ -40,7 +41,7 @@ async def create(body: CompletionRequest, request: Request) -> Response:
     texts = Texts(service.settings.model_name, ready.fingerprint, starts, n, logprobs=body.logprobs is not None)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage is True
-        return service.event_stream(_pieces(texts.nulled() if usage else texts, answers, usage=usage))
+        return service.event_stream(chunk_stream(texts.nulled() if usage else texts, answers, usage=usage))
     for index, events in enumerate(await whole(request, answers)):
         for event in events:
             list(texts.feed(index, event))
@@ -74,17 +75,3 @@ async def _echoed(glm: GLM, body: CompletionRequest, prompt: Prompt) -> Start:
     if not body.scores_prompts and body.max_tokens != 0:
         return Start(text)
     return Start(text, tuple(await glm.ascore(prompt, body.logprobs or 0, body.lora)))
-
-
-async def _pieces(texts: Texts, answers: Sequence[AsyncEvents], *, usage: bool) -> AsyncGenerator[bytes, None]:
-    """Write a stream; an error behind its beginning is its last event."""
-    try:
-        async for index, event in side_by_side(answers):
-            for piece in texts.feed(index, event):
-                yield data(piece.as_json())
-    except GlmGgufError as error:
-        yield error_data(error)
-        return
-    if usage:
-        yield data(texts.usage().as_json())
-    yield DONE
