@@ -100,6 +100,7 @@ def test_the_calls_of_an_answer_run_side_by_side() -> None:
     assert run_calls(both, Toolbox.of([meet]), RunOptions()) == ["1", "2"]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_call_that_ends_its_thread_is_told_apart_from_a_slow_one() -> None:
     def leave() -> None:
         sys.exit(3)
