@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 """Hold many clients of one GLM against many clients of llama-server on the same file with the same threads.
 
-    scripts/bench_concurrency.py MODEL.gguf --llama-server BINARY [--clients 1 4 8 16] [--threads N]
+    scripts/bench_concurrency.py MODEL.gguf --llama-server BINARY [--clients 1 4 8 16] [--threads N] [--rounds 3]
 
-For every number of clients, ours and theirs in turn: tokens a second of all together, and seconds to the first token
-(median and 95th percentile). Then the same short requests while a long prompt is being read. llama-server gets as
-many slots as there are clients, one cache for all of them, and raw prompts through /completion; ours gets the same
-prompts through GLM.stream_completion. No two prompts begin alike.
+For every number of clients, ours and theirs in turn, some rounds: tokens a second of all together, and seconds to the
+first token (median and 95th percentile); the ratio is the median of the rounds'. Then, once, the same short requests
+while a long prompt is being read. llama-server gets a slot more than there are clients, one cache for all of them, and
+raw prompts through /completion; ours gets the same prompts through GLM.stream_completion. No two prompts begin alike.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import http.client
 import json
 import socket
@@ -20,14 +21,17 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from glm_gguf import GLM, EngineOptions, Finish, SamplingParams
 
 Ask = Callable[[str, int], "Timing"]
+Sides = Mapping[str, AbstractContextManager[Ask]]
+Side = Callable[[Path, int, int, int], AbstractContextManager[Ask]]
 
 
 @dataclass(frozen=True)
@@ -125,13 +129,13 @@ def text(number: int, words: int) -> str:
     return f"{number * 7919}" + " and so on" * words
 
 
-def together(ask: Ask, load: Load) -> tuple[float, list[float]]:
-    """Return tokens a second and seconds to the first token of every request."""
-    numbers = range(1, load.clients * load.requests + 1)
-    start = time.perf_counter()
+def together(ask: Ask, load: Load, start: int) -> tuple[float, list[float]]:
+    """Return tokens a second and seconds to the first token of every request; prompts are numbered from `start`."""
+    numbers = range(start, start + load.clients * load.requests)
+    begun = time.perf_counter()
     with ThreadPoolExecutor(load.clients) as pool:
         timings = list(pool.map(lambda number: ask(text(number, load.words), load.tokens), numbers))
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - begun
     return sum(timing.tokens for timing in timings) / seconds, [timing.first for timing in timings]
 
 
@@ -149,37 +153,59 @@ def beside_a_long_prompt(ask: Ask, load: Load) -> list[float]:
     return firsts
 
 
+def compare(sides: Sides, load: Load, rounds: int) -> None:
+    """Print a line a side and the ratio; both sides are open all the time, and every round begins with the other."""
+    with contextlib.ExitStack() as stack:
+        asks = {name: stack.enter_context(side) for name, side in sides.items()}
+        rates: dict[str, list[float]] = {name: [] for name in asks}
+        firsts: dict[str, list[float]] = {name: [] for name in asks}
+        for ask in asks.values():
+            ask(text(10**7, load.words), 8)  # pages and threads
+        for number in range(rounds):
+            for name in list(asks)[:: -1 if number % 2 else 1]:
+                rate, seconds = together(asks[name], load, 1 + number * load.clients * load.requests)
+                rates[name].append(rate)
+                firsts[name] += seconds
+        for name, ask in asks.items():
+            waits = firsts[name], beside_a_long_prompt(ask, load)
+            columns = [percentile(values, share) for values in waits for share in (0.5, 0.95)]
+            rate = statistics.median(rates[name])
+            print(f"{load.clients:7} {name:12} {rate / load.tokens:11.2f} {rate:9.1f}  ", end="")
+            print("  ".join(f"{value:12.3f}" for value in columns))
+    ratios = [mine / theirs for mine, theirs in zip(*rates.values(), strict=True)]
+    each = " ".join(f"{ratio:.3f}" for ratio in ratios)
+    print(f"{load.clients:7} ratio        {statistics.median(ratios):21.3f}  (rounds: {each})", flush=True)
+
+
 def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments() -> argparse.ArgumentParser:
+    """What both benchmarks of many clients take."""
+    parser = argparse.ArgumentParser()
     parser.add_argument("model", type=Path)
     parser.add_argument("--llama-server", type=Path, required=True)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 8, 16])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--words", type=int, default=20, help="length of a prompt in groups of three words")
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--requests", type=int, default=3, help="of every client")
+    parser.add_argument("--requests", type=int, default=3, help="of every client, in a round")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--long-words", type=int, default=1300, help="length of the long prompt, likewise")
     parser.add_argument("--n-ctx", type=int, default=8192)
-    arguments = parser.parse_args()
-    print("clients side          tokens/s   first token: median   95 %   beside a long prompt: median   95 %")
-    for clients in arguments.clients:
-        load = Load(clients, arguments.words, arguments.tokens, arguments.requests, arguments.long_words)
-        sizes = arguments.model, arguments.threads, clients, arguments.n_ctx
-        rates = {}
-        for name, side in (("ours", our_side(*sizes)), ("llama-server", their_side(arguments.llama_server, *sizes))):
-            with side as ask:
-                ask(text(10**7, load.words), 8)  # pages and threads
-                rates[name], firsts = together(ask, load)
-                beside = beside_a_long_prompt(ask, load)
-            columns = [statistics.median(firsts), percentile(firsts, 0.95)]
-            columns += [statistics.median(beside), percentile(beside, 0.95)]
-            print(f"{clients:7} {name:12} {rates[name]:9.1f}  " + "  ".join(f"{value:12.3f}" for value in columns))
-        print(f"{clients:7} ratio        {rates['ours'] / rates['llama-server']:9.3f}", flush=True)
+    return parser
+
+
+def main(ours: Side, theirs: Side, options: argparse.Namespace) -> None:
+    """Compare for every number of clients; a side is opened with model, threads, clients and n_ctx."""
+    print(f"{'clients side':21}requests/s  tokens/s   first token: median   95 %   beside a long prompt: median   95 %")
+    for clients in options.clients:
+        load = Load(clients, options.words, options.tokens, options.requests, options.long_words)
+        sizes = options.model, options.threads, clients, options.n_ctx
+        compare({"ours": ours(*sizes), "llama-server": theirs(*sizes)}, load, options.rounds)
 
 
 if __name__ == "__main__":
-    main()
+    options = arguments().parse_args()
+    main(our_side, functools.partial(their_side, options.llama_server), options)

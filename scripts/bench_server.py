@@ -1,33 +1,37 @@
 #!/usr/bin/env python3
 """Hold `glm-gguf serve` against llama-server: the same file, threads, clients and requests, over HTTP.
 
-    scripts/bench_server.py MODEL.gguf --llama-server BINARY [--clients 1 4 16] [--threads N]
+    scripts/bench_server.py MODEL.gguf --llama-server BINARY [--clients 1 4 16] [--threads N] [--rounds 3]
 
-Both get a slot more than there are clients, one cache for all of them, and the same streams of /v1/completions.
-Reported are requests and tokens a second, and seconds to the first token (median and 95th percentile), of all
-requests together and of those that come while a long prompt is read. No two prompts begin alike.
+Both get a slot more than there are clients, one cache for all of them, and the same streams of /v1/completions. What is
+measured is told in bench_concurrency.py.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import functools
 import http.client
 import json
-import statistics
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench_concurrency import Ask, Load, Timing, beside_a_long_prompt, llama_server, percentile, running, text, together
+from bench_concurrency import Ask, Timing, arguments, llama_server, main, running
 
 
 @contextlib.contextmanager
-def our_server(model: Path, threads: int, clients: int, n_ctx: int) -> Iterator[int]:
+def our_server(model: Path, threads: int, clients: int, n_ctx: int) -> Iterator[Ask]:
     command = [sys.executable, "-m", "glm_gguf", "serve", model, "--threads", threads, "--n-parallel", clients + 1]
     with running([str(part) for part in [*command, "--n-ctx", n_ctx, "--n-gpu-layers", 0]]) as port:
-        yield port
+        yield asking(port)
+
+
+@contextlib.contextmanager
+def their_server(binary: Path, model: Path, threads: int, clients: int, n_ctx: int) -> Iterator[Ask]:
+    with llama_server(binary, model, threads, clients, n_ctx) as port:
+        yield asking(port)
 
 
 def asking(port: int) -> Ask:
@@ -49,42 +53,8 @@ def asking(port: int) -> Ask:
     return ask
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--llama-server", type=Path, required=True)
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--words", type=int, default=20, help="length of a prompt in groups of three words")
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--requests", type=int, default=3, help="of every client")
-    parser.add_argument("--long-words", type=int, default=1300, help="length of the long prompt, likewise")
-    parser.add_argument("--n-ctx", type=int, default=8192)
-    arguments = parser.parse_args()
-    print(
-        "clients side          requests/s  tokens/s   first token: median   95 %   beside a long prompt: median   95 %"
-    )
-    for clients in arguments.clients:
-        load = Load(clients, arguments.words, arguments.tokens, arguments.requests, arguments.long_words)
-        sizes = arguments.model, arguments.threads, clients, arguments.n_ctx
-        rates = {}
-        for name, side in (
-            ("ours", our_server(*sizes)),
-            ("llama-server", llama_server(arguments.llama_server, *sizes)),
-        ):
-            with side as port:
-                ask = asking(port)
-                ask(text(10**7, load.words), 8)  # pages and threads
-                rates[name], firsts = together(ask, load)
-                beside = beside_a_long_prompt(ask, load)
-            columns = [statistics.median(firsts), percentile(firsts, 0.95)]
-            columns += [statistics.median(beside), percentile(beside, 0.95)]
-            print(
-                f"{clients:7} {name:12} {rates[name] / load.tokens:11.2f} {rates[name]:9.1f}  "
-                + "  ".join(f"{value:12.3f}" for value in columns)
-            )
-        print(f"{clients:7} ratio        {rates['ours'] / rates['llama-server']:21.3f}", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    parser = arguments()
+    parser.set_defaults(clients=[1, 4, 16])
+    options = parser.parse_args()
+    main(our_server, functools.partial(their_server, options.llama_server), options)
