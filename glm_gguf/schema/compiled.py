@@ -12,6 +12,7 @@ from llguidance import LLMatcher, LLParserLimits
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.dialect import draft_uri, is_oldest
+from glm_gguf.schema.draft3 import modern
 from glm_gguf.schema.limits import MOST_USED, require_few, require_modest
 from glm_gguf.schema.loosening import looser
 from glm_gguf.schema.normal_form import first_malformed, normal_form, well_formed
@@ -61,7 +62,7 @@ def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema
 
 @lru_cache(maxsize=64)
 def _compile(text: str, strict: bool, where: str) -> CompiledSchema:
-    given = json.loads(text)
+    given = _of_known_draft(json.loads(text))
     _tell_malformed(given, strict, where)
     schema = well_formed(given)
     contained = self_contained(schema)
@@ -76,6 +77,14 @@ def _compile(text: str, strict: bool, where: str) -> CompiledSchema:
     return CompiledSchema(grammar, left is None, ValueCheck(schema, where), left)
 
 
+def _of_known_draft(schema: Schema) -> Schema:
+    """Return a schema that says its draft, which is not the oldest."""
+    if isinstance(schema, bool):
+        return schema
+    draft = draft_uri(schema)
+    return modern(schema) if is_oldest(draft) else {**schema, "$schema": draft}
+
+
 def _tell_malformed(schema: Schema, strict: bool, where: str) -> None:
     """Refuse under `strict`, and else say, that a keyword says nothing: people write `"type": "float"`."""
     path = first_malformed(schema, where)
@@ -86,12 +95,12 @@ def _tell_malformed(schema: Schema, strict: bool, where: str) -> None:
 
 
 def _left(contained: SelfContained, where: str, schema: Schema) -> str | None:
-    """Return the path of a keyword that nobody can enforce, or that is older than all grammars."""
+    """Return the path of a keyword that nobody can enforce."""
     if contained.unresolved is not None:
         path = original_path(contained, contained.unresolved, where)
         LOGGER.warning("%s leads nowhere that can be read; anything is allowed there", path)
         return path
-    return first_unsound(schema, where) or (f"{where}/$schema" if is_oldest(draft_uri(schema)) else None)
+    return first_unsound(schema, where)
 
 
 def _grammar(schema: dict[str, Any], where: str) -> tuple[str, bool]:

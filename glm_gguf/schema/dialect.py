@@ -32,5 +32,5 @@ def is_old(uri: str) -> bool:
 
 
 def is_oldest(uri: str) -> bool:
-    """Tell whether it is draft 3, which has keywords that no grammar knows."""
+    """Tell whether it is draft 3, which has keywords of its own."""
     return "/draft-03/" in uri

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 from math import isfinite
-from typing import Any
+from typing import Any, NoReturn
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.ecma_regex import unfolded_length
@@ -27,15 +27,20 @@ def require_modest(schema: object, where: str) -> None:
     characters = _measure(schema, where)
     if characters > MOST_CHARACTERS:
         raise RequestError(f"a schema of more than {MOST_CHARACTERS} characters", where=where, fix=SIMPLER)
-    require_few(schema, MOST_DECLARED, where)
-    for path, node in subschemas(schema, where):
+    for number, (path, node) in enumerate(subschemas(schema, where)):
+        if number == MOST_DECLARED:
+            _refuse_many(MOST_DECLARED, where)
         _require_modest_node(node, path)
 
 
 def require_few(schema: object, most: int, where: str) -> None:
     """Raise RequestError where a schema consists of too many."""
     if next(islice(subschemas(schema), most, None), None) is not None:
-        raise RequestError(f"more than {most} schemas in one", where=where, fix=SIMPLER)
+        _refuse_many(most, where)
+
+
+def _refuse_many(most: int, where: str) -> NoReturn:
+    raise RequestError(f"more than {most} schemas in one", where=where, fix=SIMPLER)
 
 
 def _measure(schema: object, where: str) -> int:

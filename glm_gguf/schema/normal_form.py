@@ -159,7 +159,8 @@ def _repaired_schemas(key: str, value: Any) -> Any:
             return None
         return {name: schema if isinstance(schema, kinds) else {} for name, schema in value.items()}
     if key in MANY and isinstance(value, list):
-        return [schema if isinstance(schema, dict | bool) else {} for schema in value] or None
+        schemas = [schema if isinstance(schema, dict | bool) else {} for schema in value]
+        return schemas if schemas or key == "items" else None
     return value if key in ONE and isinstance(value, dict | bool) else None
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 Schema = dict[str, Any] | bool
 
@@ -21,8 +20,7 @@ NAMED = frozenset(("$defs", "definitions", "dependencies", "dependentSchemas", "
 """Keywords whose value maps names to schemas."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a schema stands; the path is written only when it is asked for, as a name may be a megabyte long."""
 
     step: str

@@ -65,6 +65,25 @@ EXACT: dict[str, tuple[Any, list[Any], list[Any]]] = {
         [{"x": 1}],
     ),
 }  # fmt: skip
+EXACT["no items but additional ones"] = ({"items": [], "additionalItems": {"type": "integer"}}, [[1]], [["x"]])
+OLDEST = "http://json-schema.org/draft-03/schema#"
+EXACT |= {
+    "draft 3's required": (
+        {"$schema": OLDEST, "properties": {"a": {"required": True, "type": "any"}, "b": {"type": "string"}}},
+        [{"a": 1}, {"a": 1, "b": "x"}],
+        [{}, {"b": "x"}, {"a": 1, "b": 2}],
+    ),
+    "draft 3's extends and divisibleBy": (
+        {"$schema": OLDEST, "type": "integer", "extends": {"minimum": 3}, "divisibleBy": 2},
+        [4],
+        [2, 5, "x"],
+    ),
+    "draft 3's types": (
+        {"$schema": OLDEST, "type": ["integer", {"type": "object", "properties": {"a": {"required": True}}}]},
+        [1, {"a": 1}],
+        ["x", {}],
+    ),
+}
 CHECKED: dict[str, tuple[Any, list[Any], list[Any]]] = {
     "nothing": (False, [], [1, None]),
     "not": ({"not": {"type": "string"}}, [1], ["x"]),
@@ -75,6 +94,11 @@ CHECKED: dict[str, tuple[Any, list[Any], list[Any]]] = {
     "propertyNames": ({"propertyNames": {"maxLength": 1}}, [{"a": 1}], [{"ab": 1}]),
     "dependentRequired": ({"dependentRequired": {"a": ["b"]}}, [{"a": 1, "b": 2}, {}], [{"a": 1}]),
     "minProperties": (PAIR, [{"a": 1, "b": 2}, {"a": 1, "c": 2}], [{"a": 1}]),
+    "draft 3's disallow": (
+        {"$schema": OLDEST, "disallow": ["string", {"type": "integer", "minimum": 3}], "dependencies": {"a": "b"}},
+        [1, None, {"a": 1, "b": 1}],
+        ["x", 4, {"a": 1}],
+    ),
     "look-ahead": ({"type": "string", "pattern": "^(?!a)b?"}, ["b"], ["ab"]),
     "overlapping patterns": (
         {"patternProperties": {"^a": {"type": "integer"}, "b$": {"minimum": 3}}, "additionalProperties": False},
