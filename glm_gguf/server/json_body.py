@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Coroutine
+from itertools import islice
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -18,8 +19,8 @@ from glm_gguf.server.settings import Limits
 
 SMALL: Final = 2**16
 """Bytes that are parsed at once, in less than a millisecond."""
-STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
-"""A text of JSON, or the beginning of one that does not end."""
+OPENING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|([\[{])', re.DOTALL)
+"""A text of JSON, or the beginning of one that does not end; else, as group 1, where a list or an object opens."""
 
 
 class BodyRefused(HTTPException):
@@ -74,7 +75,7 @@ class JsonRequest(Request):
 def parsed(body: bytes, limits: Limits) -> Any:
     """Parse JSON; BodyRefused for what is none, is too deep, or holds too many values."""
     depth = limits.depth
-    if _containers(body) > limits.containers and _containers(STRING.sub(b"", body)) > limits.containers:
+    if _has_more(body, limits.containers):
         raise BodyRefused(Problem(400, f"The body has more than {limits.containers} lists and objects."))
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
@@ -93,8 +94,12 @@ def parsed(body: bytes, limits: Limits) -> Any:
     return value
 
 
-def _containers(body: bytes) -> int:
-    return body.count(b"[") + body.count(b"{")
+def _has_more(body: bytes, containers: int) -> bool:
+    """Tell whether JSON text opens more lists and objects; brackets in texts open none."""
+    if body.count(b"[") + body.count(b"{") <= containers:
+        return False
+    opened = (found for found in OPENING.finditer(body) if found[1])
+    return next(islice(opened, containers, None), None) is not None
 
 
 def _too_deep(depth: int) -> Problem:
