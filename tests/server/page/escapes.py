@@ -12,6 +12,8 @@ WEBRTC = (
     " p.createOffer().then(offer => p.setLocalDescription(offer))"
 )
 IN_QUOTES = WEBRTC.replace("'", "&apos;")
+IN_TICKS = WEBRTC.replace("'", "`")
+IN_ENTITY = f"&#38;lt;script&#38;gt;{IN_TICKS.replace('=>', '=&#38;gt;')}&#38;lt;/script&#38;gt;"
 ESCAPES = {
     "fetch": "<script>fetch('$/x').catch(() => 0)</script>",
     "image": "<img src='$/x'><picture><source srcset='$/x'><img></picture>",
@@ -55,6 +57,27 @@ ESCAPES = {
     "webrtc in a frame made in pieces": f"""<script>
         document.write('<iframe src');
         document.write('doc="<script>{IN_QUOTES}<\\/script>"></iframe>');
+        </script>""",
+    "webrtc in a frame whose attribute is spelled in pieces": f"""<script>
+        const frame = document.createElement('iframe');
+        frame['src' + 'doc'] = '<script>{IN_TICKS}<' + '/script>';
+        document.body.append(frame);
+        frame.setAttribute('src' + 'doc', '<script>{IN_TICKS}<' + '/script>');
+        </script>""",
+    "webrtc in a frame made of an entity": f"""<script>
+        const text = '<!DOCTYPE x [<!ENTITY a "&#60;iframe src&#100;oc=\\'{IN_ENTITY}\\'/&#62;">]>'
+            + '<x xmlns="http://www.w3.org/1999/xhtml">&a;</x>';
+        const made = new DOMParser().parseFromString(text, 'application/xhtml+xml');
+        document.body.append(...made.documentElement.children);
+        </script>""",
+    "webrtc in a frame made by XSLT": f"""<script>
+        const parsed = (text) => new DOMParser().parseFromString(text, 'text/xml');
+        const processor = new XSLTProcessor();
+        processor.importStylesheet(parsed(`<xsl:stylesheet version="1.0"
+            xmlns:xsl="http://www.w3.org/1999/XSL/Transform"><xsl:output method="html"/>
+            <xsl:template match="/"><iframe><xsl:attribute name="{{concat('src', 'doc')}}">
+            &lt;script>{IN_QUOTES}&lt;/script></xsl:attribute></iframe></xsl:template></xsl:stylesheet>`));
+        document.body.append(processor.transformToFragment(parsed('<a/>'), document));
         </script>""",
     "storage": "<script>try { localStorage.getItem('api-key') } catch {} try { document.cookie } catch {}</script>",
     "own server": "<script>location = new URL('/v1/models', document.baseURI)</script>",

@@ -13,6 +13,7 @@ from server.page.escapes import ESCAPES, Listener
 from server.page.wire import Wire
 
 from glm_gguf.server.page.files import page_files
+from glm_gguf.server.page.policies import ARTIFACT
 
 HOSTILE = {
     "script": "<script>window.owned = 1</script>",
@@ -97,13 +98,18 @@ def test_a_huge_table_is_cut_and_the_page_stays_alive(page: Page, wire: Wire) ->
         pytest.param("*a_" * 10_000, id="emphasis"),
         pytest.param("`" * 9999 + " " + "$" * 9999, id="ticks"),
         pytest.param("a" * 300_000, id="one word"),
+        pytest.param(f"${'{' * 20_000}x{'}' * 20_000}$", id="a deep formula"),
+        pytest.param("$$" + "\\frac1{" * 200 + "x" + "}" * 200 + "$$", id="a formula of fractions"),
+        pytest.param("$$" + "\\sqrt{" * 3000 + "x" + "}" * 3000 + "$$", id="a formula of roots"),
+        pytest.param("```js\n" + "`${" * 9000 + "\n```", id="deep code"),
         pytest.param("\u202e\u0000\ufffd\ud7ff" + "\u0301" * 5000, id="odd characters"),
     ],
 )
 def test_text_that_is_hard_to_read_is_shown_in_time(page: Page, wire: Wire, text: str) -> None:
-    wire.answer().say(content=text).finish()
+    page.evaluate("() => import('./page/markdown/math.js').then(({ formula }) => void formula('x', false))")
+    wire.answer().say(content=f"{text}\n\nThe end.").finish()
     say(page, "Hello")
-    wait_for_answers(page, 1)
+    assert wait_for_answers(page, 1).inner_text().strip()
     expect(page.locator("#draft")).to_be_editable()
 
 
@@ -144,26 +150,65 @@ def test_an_artifact_runs_in_a_sandbox(visit: Visit, wire: Wire) -> None:
     expect(page.get_by_role("button", name="Show page")).to_be_focused()
 
 
+def test_an_artifact_that_is_hidden_runs_no_more(visit: Visit, wire: Wire) -> None:
+    page = visit.page()
+    shown_artifact(page, wire, ALIVE)
+    page.keyboard.press("Control+.")
+    expect(page.locator("#panel")).to_be_visible()
+    assert page.locator("iframe").count() == 0
+
+
 SETTLED = "new Promise(done => requestIdleCallback(() => setTimeout(done, 150)))"
 """Time for what was tried to arrive: that something never comes can only be waited for."""
 
 
-def test_an_artifact_reaches_neither_the_network_nor_its_parent(visit: Visit, wire: Wire, listener: Listener) -> None:
-    visit.tolerated.append("")  # the browser says what it refuses
-    page = visit.page()
+def escaped(visit: Visit, page: Page, listener: Listener, escapes: dict[str, str]) -> dict[str, object]:
+    """What came out of artifacts that tried: their names, with what was heard, asked of the server, and titled."""
     own = [f"{visit.address}/page/artifact.html"]
-    escaped = {}
-    for name, escape in ESCAPES.items():
+    found: dict[str, object] = {}
+    for name, escape in escapes.items():
         visit.asked.clear()
         page.evaluate(SHOW, ALIVE + escape.replace("$", f"http://127.0.0.1:{listener.port}"))
         page.evaluate(SETTLED)
         sent = [url for url in visit.asked if url.startswith(visit.address)]
         if listener.heard or sent != own or len(visit.context.pages) != 1 or page.title() != "glm-gguf":
-            escaped[name] = (list(listener.heard), sent, page.title())
+            found[name] = (list(listener.heard), sent, page.title())
             listener.heard.clear()
-    assert escaped == {}
+    return found
+
+
+def test_an_artifact_reaches_neither_the_network_nor_its_parent(visit: Visit, listener: Listener) -> None:
+    visit.tolerated.append("")  # the browser says what it refuses
+    page = visit.page()
+    assert escaped(visit, page, listener, ESCAPES) == {}
     assert page.url == f"{visit.address}/"
     assert page.locator("#draft").is_visible()
+
+
+def without_connection_allowlist(page: Page) -> None:
+    """Serve artifacts as browsers see them that do not know this header, which is young."""
+    frame = page_files()["artifact.html"]
+    headers = {name: value for name, value in ARTIFACT.items() if name != "Connection-Allowlist"}
+    page.route(
+        "**/page/artifact.html",
+        lambda route: route.fulfill(body=frame.body, content_type=frame.media_type, headers=headers),
+    )
+
+
+def test_no_window_inside_an_artifact_has_webrtc_again(visit: Visit, listener: Listener) -> None:
+    visit.tolerated.append("")
+    page = visit.page()
+    without_connection_allowlist(page)
+    escapes = {name: escape for name, escape in ESCAPES.items() if "RTCPeerConnection" in escape}
+    assert escaped(visit, page, listener, escapes) == {}
+
+
+def test_only_the_page_around_it_fills_the_frame(visit: Visit) -> None:
+    window = visit.context.new_page()
+    window.goto(f"{visit.address}/page/artifact.html")
+    window.evaluate("postMessage('<title>Taken</title>', '*')")
+    window.evaluate(SETTLED)
+    assert window.title() == "Artifact"
 
 
 @pytest.mark.parametrize("escape", ["fetch", "style"])

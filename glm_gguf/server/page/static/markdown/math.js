@@ -1,5 +1,9 @@
 /** TeX as MathML, which browsers draw themselves; the library is loaded when the first formula is there. */
 
+/** Formulas beyond these stay source: layout takes a time that doubles with every fraction in a fraction. */
+const LONGEST = 5000;
+const DEEPEST = 12;
+
 let temml = null;
 
 /** Returns an element that shows a formula: its source first, drawn once the library is there. */
@@ -7,16 +11,31 @@ export function formula(source, block) {
   const shown = document.createElement(block ? "div" : "span");
   shown.className = "formula";
   shown.textContent = source;
+  if (source.length > LONGEST || depth(source) > DEEPEST) return shown;
   if (temml) draw(shown, source, block);
   else loaded().then(() => draw(shown, source, block));
   return shown;
+}
+
+/** Returns how many groups of a formula stand within each other at most. */
+function depth(source) {
+  let [deepest, open] = [0, 0];
+  for (const [mark] of source.matchAll(/\\[\\{}]|[{}]|\\(?:left|right|begin|end)(?![a-z])/gi)) {
+    if (mark === "{" || mark === "\\left" || mark === "\\begin") deepest = Math.max(deepest, ++open);
+    else if (mark.length === 1 || /[a-z]/.test(mark)) open--;
+  }
+  return deepest;
 }
 
 async function loaded() {
   temml ??= (await import("../vendor/temml/temml.mjs")).default;
 }
 
-/** `trust` stays off: no command of a formula may make a link or an image. */
+/** `trust` stays off: no command of a formula may make a link or an image. What cannot be drawn stays source. */
 function draw(shown, source, block) {
-  temml.render(source, shown, { displayMode: block, throwOnError: false, trust: false, maxExpand: 500, maxSize: [20, 40] });
+  try {
+    temml.render(source, shown, { displayMode: block, throwOnError: false, trust: false, maxExpand: 500, maxSize: [20, 40] });
+  } catch {
+    shown.textContent = source;
+  }
 }

@@ -38,10 +38,9 @@ function show(code, kind) {
   drawers.artifact.open();
 }
 
-/** Takes the frame away, which also ends its scripts. */
+/** Takes the frame away. */
 export function close() {
   drawers.artifact.close();
-  byId("artifact").replaceChildren();
 }
 
 /** Returns a frame that gets its document once, by message. */

@@ -50,12 +50,13 @@ export const drawers = {
     (open) => APP.classList.toggle(sidebarClass(), open === NARROW.matches)),
   panel: new Drawer("panel", "toggle-panel", () => !byId("panel").hidden, (open) => {
     byId("panel").hidden = !open;
-    if (open) byId("artifact").hidden = true;
+    if (open) drawers.artifact.setOpen(false);
   }),
   artifact: new Drawer("artifact", null, () => !byId("artifact").hidden, (open) => {
     byId("artifact").hidden = !open;
-    if (open) byId("panel").hidden = true;
-    byId("toggle-panel").setAttribute("aria-expanded", "false");
+    if (!open) return byId("artifact").replaceChildren(); // which also ends its scripts
+    byId("panel").hidden = true;
+    return byId("toggle-panel").setAttribute("aria-expanded", "false");
   }),
 };
 
