@@ -56,6 +56,13 @@ LIBRARIES = (
         "aPkDDgunanpLNL0ql32HbolqLep+w8DRcVXRql7rWrMt/PhczdLgL4UBYYVU3BYjCNjkGq4EqwIicu/zWr1iOg==",
         ("dist/temml.mjs", "dist/Temml-Local.css", "dist/Temml.woff2"),
     ),
+    Library(
+        "@fontsource/noto-sans-math",
+        "5.3.0",
+        "OFL-1.1",
+        "CzodkZ4R2VC73rqbNbVpiI94fXZJLFEMNBTAM3DFadjAKrjLQ2Fr+s2yM2c5uS+frBZ2IM+LyMo6COhAzV7hCA==",
+        ("files/noto-sans-math-latin-400-normal.woff2",),
+    ),
 )
 
 

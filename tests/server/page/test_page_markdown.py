@@ -53,6 +53,29 @@ def test_what_stands_is_not_made_again_when_more_comes(page: Page) -> None:
     assert page.evaluate(GROWTH, page.url.rstrip("/")) == [99, 99]
 
 
+SHOWN = """async (text) => {
+    const { showMarkdown } = await import("./page/markdown/growing.js");
+    const prose = document.createElement("div");
+    prose.className = "prose";
+    document.querySelector("#welcome").replaceChildren(prose);
+    showMarkdown(prose, text);
+}"""
+
+
+def test_roots_have_their_sign_where_no_mathematical_font_is_installed(page: Page) -> None:
+    page.evaluate(SHOWN, "$\\sqrt{x}$")
+    page.locator("#welcome msqrt").wait_for()
+    page.evaluate("document.fonts.ready.then(() => 0)")
+    width = "node => node.getBoundingClientRect().width"
+    assert page.locator("msqrt").evaluate(width) > 1.4 * page.locator("msqrt mi").evaluate(width)
+
+
+def test_text_runs_from_where_its_script_begins(page: Page) -> None:
+    page.evaluate(SHOWN, "Left.\n\nمرحبا، English.\n\n- عنصر\n\n```\nعنصر\n```")
+    direction = "nodes => nodes.map(node => getComputedStyle(node).direction)"
+    assert page.locator("#welcome p, #welcome ul, #welcome pre").evaluate_all(direction) == ["ltr", "rtl", "rtl", "ltr"]
+
+
 def test_formulas_are_drawn_and_prices_are_not(page: Page) -> None:
     text = "It costs $5 or $6, and $x$ is \\(y\\) where\n\n$$\n\\frac{a}{b}\n$$\n\nand \\[c\\]; broken: $\\frac{$."
     page.evaluate(

@@ -20,7 +20,7 @@ export function codeBlock(code, language, finished) {
   const kind = finished ? artifactKind(code, language.toLowerCase()) : null;
   const caption = element("figcaption", {}, element("span", {}, language || "text"), kind && showButton(code, kind), copyButton("Copy code", () => code));
   const label = language ? `Code in ${language}` : "Code";
-  return element("figure", { class: "code-block" }, caption, element("pre", { tabindex: 0, role: "region", "aria-label": label }, shown));
+  return element("figure", { class: "code-block", dir: "ltr" }, caption, element("pre", { tabindex: 0, role: "region", "aria-label": label }, shown));
 }
 
 /** Returns "html" or "svg" where a browser can show the code as a page, else null. */

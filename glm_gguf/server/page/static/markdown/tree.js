@@ -7,6 +7,8 @@ import { formula } from "./math.js";
 import { align, tableFrame, withoutHugeTables } from "./table.js";
 
 const PLAIN = new Set(["p", "blockquote", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td", "em", "strong", "s"]);
+/** Blocks whose first letter says whether they run from the right, with all that is in them. */
+const DIRECTED = new Set(["p", "blockquote", "ul", "ol", "table", "h3", "h4", "h5", "h6"]);
 /** The page has its own first two levels. */
 const HEADINGS = { h1: "h3", h2: "h4", h3: "h5", h4: "h6", h5: "h6", h6: "h6" };
 
@@ -53,6 +55,7 @@ function opened(token, parent) {
 function container(token) {
   if (token.tag === "a") return link(token.attrGet("href") ?? "");
   const made = element(HEADINGS[token.tag] ?? (PLAIN.has(token.tag) ? token.tag : "div"));
+  if (token.level === 0 && DIRECTED.has(made.localName)) made.dir = "auto";
   if (token.tag === "ol" && token.attrGet("start") !== null) made.start = Number(token.attrGet("start"));
   if (token.tag === "td" || token.tag === "th") align(made, token);
   return made;

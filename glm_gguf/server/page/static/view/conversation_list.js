@@ -40,7 +40,7 @@ export class ConversationList {
 
   #item(conversation) {
     const current = conversation.id === this.#session.conversation.id;
-    const open = element("button", { class: "open", title: conversation.title, "data-name": `open ${conversation.id}`, "aria-current": current ? "page" : null }, conversation.title);
+    const open = element("button", { class: "open", dir: "auto", title: conversation.title, "data-name": `open ${conversation.id}`, "aria-current": current ? "page" : null }, conversation.title);
     open.addEventListener("click", () => {
       this.#session.open(conversation.id);
       this.onopen();

@@ -9,7 +9,7 @@ import { element } from "./dom.js";
  * @param {() => void} oncancel
  */
 export function editor(text, onsave, oncancel) {
-  const field = element("textarea", { class: "input", "aria-label": "Edit message", rows: Math.min(12, text.split("\n").length + 1) });
+  const field = element("textarea", { class: "input", dir: "auto", "aria-label": "Edit message", rows: Math.min(12, text.split("\n").length + 1) });
   field.value = text;
   const save = () => field.value.trim() && onsave(field.value);
   field.addEventListener("keydown", (event) => {

@@ -39,7 +39,7 @@ export function messageView(message, place, deeds) {
 const PARTS = {
   user: (message, place, deeds) => ({
     name: "You",
-    body: element("div", { class: "said" }, message.content),
+    body: element("div", { class: "said", dir: "auto" }, message.content),
     actions: (item, body) => [copyButton("Copy message", () => message.content), editButton(message, item, body, deeds)],
   }),
   tool: (message, place, deeds) => ({
