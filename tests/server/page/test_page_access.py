@@ -172,6 +172,12 @@ def test_a_telephone_shows_one_thing_at_a_time(wire: Wire, visit: Visit, visit_t
     assert not page.locator("#main").evaluate("main => main.inert")
 
 
+def test_a_small_screen_shows_the_empty_page_from_its_top(visit: Visit, visit_to: Callable[..., Visit]) -> None:
+    page = visit_to(visit.address, viewport={"width": 360, "height": 640}).page()
+    expect(page.locator("#model-name")).to_have_text("scripted")
+    expect(page.locator("#welcome h2")).to_be_in_viewport(ratio=1)
+
+
 def test_every_button_has_a_name_and_every_field_a_label(page: Page, wire: Wire) -> None:
     wire.answer().call(0, "f", "{}").finish("tool_calls")
     say(page, "Hello")

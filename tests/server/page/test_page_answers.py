@@ -223,6 +223,48 @@ def test_an_answer_that_breaks_off_stays_as_far_as_it_came(visit: Visit, wire: W
     expect(page.locator("#notice")).to_contain_text("broke off")
 
 
+def test_an_answer_that_broke_off_is_written_again_in_its_place(visit: Visit, wire: Wire) -> None:
+    visit.tolerated.append("ERR_INCOMPLETE_CHUNKED_ENCODING")
+    page = visit.page()
+    answer = wire.answer().say(content="Once upon")
+    say(page, "A story")
+    expect(page.locator("[aria-busy] .prose")).to_have_text("Once upon")
+    answer.break_off()
+    wait_for_answers(page, 1)
+    wire.answer().say(content="Once again").finish()
+    page.get_by_role("button", name="Try again").click()
+    expect(answers(page).locator(".prose")).to_have_text("Once again")
+    expect(answers(page).locator(".branches")).to_contain_text("2 / 2")
+    assert wire.request()["messages"] == wire.request()["messages"] == [{"role": "user", "content": "A story"}]
+
+
+def test_what_went_wrong_elsewhere_is_not_said_here(visit: Visit, wire: Wire) -> None:
+    visit.tolerated.append("ERR_INCOMPLETE_CHUNKED_ENCODING")
+    page = visit.page()
+    answer = wire.answer().say(content="Slow")
+    say(page, "First")
+    expect(page.locator("[aria-busy] .prose")).to_have_text("Slow")
+    page.get_by_role("button", name="New chat").click()
+    wire.answer().say(content="Quick").finish()
+    say(page, "Second")
+    wait_for_answers(page, 1)
+    answer.break_off()
+    page.locator(".conversation .open", has_text="First").click()
+    expect(answers(page).locator(".ended")).to_have_text("The answer broke off.")
+    expect(page.locator("#notice")).to_be_empty()
+
+
+def test_an_example_replaces_no_tools(page: Page, wire: Wire) -> None:
+    own = '[{"type": "function", "function": {"name": "mine"}}]'
+    set_field(page, "Declarations", own)
+    expect(page.get_by_role("button", name="Insert an example")).to_be_hidden()
+    close_settings(page)
+    page.locator(".suggestion", has_text="Call a tool").click()
+    wire.answer().say(content="Hi").finish()
+    page.get_by_role("button", name="Send", exact=True).click()
+    assert [tool["function"]["name"] for tool in wire.request()["tools"]] == ["mine"]
+
+
 def test_an_error_inside_the_stream_is_said(page: Page, wire: Wire) -> None:
     error = {"message": "It does not fit.", "type": "invalid_request_error", "code": "context_length_exceeded"}
     wire.answer().say(content="Once").send({"error": error})

@@ -122,6 +122,7 @@ DAMAGED = {
     "no conversations": ({**file_of(), "conversations": {}}, "no list"),
     "no messages": ({**file_of(), "conversations": [None]}, "Conversation 1"),
     "no id": (file_of({**MESSAGE, "id": 1}), "message 1 has no id"),
+    "an id with quotes": (file_of({**MESSAGE, "id": 'a"]'}, leaf='a"]'), "message 1 has no id"),
     "one id twice": (file_of(MESSAGE, MESSAGE), "message 2 has the id of an earlier one"),
     "a circle": (file_of({**MESSAGE, "parent": "a"}), "stands below none"),
     "a role": (file_of({**MESSAGE, "role": "system"}), "no role"),

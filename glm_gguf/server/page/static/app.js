@@ -77,7 +77,8 @@ async function meet() {
 }
 
 function suggest({ text, tools }) {
-  if (tools) session.configure({ ...session.conversation.settings, tools });
+  const { settings } = session.conversation;
+  if (tools && !settings.tools.trim()) session.configure({ ...settings, tools });
   composer.suggest(text);
 }
 

@@ -48,7 +48,7 @@ function checkedConversation(value, where, now) {
 }
 
 function checkedMessage(value, seen, where, now) {
-  require(isRecord(value) && typeof value.id === "string", `${where} has no id.`);
+  require(isRecord(value) && typeof value.id === "string" && /^[\w-]{1,64}$/.test(value.id), `${where} has no id.`);
   require(!seen.has(value.id), `${where} has the id of an earlier one.`);
   require(value.parent === null || seen.has(value.parent), `${where} stands below none before it.`);
   require(ROLES.includes(value.role), `${where} has no role that this page knows.`);

@@ -95,9 +95,10 @@ export class Session extends EventTarget {
     return this.#say(message.parent, []);
   }
 
-  /** Answers the last shown message, which has none. */
+  /** Answers the last shown message, or writes its answer again where that broke off. */
   resume() {
-    return this.#say(this.conversation.leaf, []);
+    const last = shownMessages(this.conversation).at(-1);
+    return last?.role === "assistant" ? this.retry(last) : this.#say(this.conversation.leaf, []);
   }
 
   /** Shows the branch through a message. */
@@ -127,7 +128,7 @@ export class Session extends EventTarget {
   remove(id) {
     this.#kept.delete(id);
     this.#runs.get(id)?.controller.abort();
-    this.#shelf?.remove(id);
+    this.#shelve((shelf) => shelf.remove(id));
     this.#tell("shelf");
     if (this.conversation.id === id) this.begin();
   }
@@ -159,7 +160,7 @@ export class Session extends EventTarget {
     } catch (error) {
       if (!(error instanceof Problem) && error.name !== "AbortError") throw error;
       finish = run.controller.signal.aborted ? "stopped" : "failed";
-      if (finish === "failed") this.#tell("problem", error);
+      if (finish === "failed" && this.conversation.id === id) this.#tell("problem", error);
     } finally {
       this.#runs.delete(id);
       this.#end(id, run, finish);
@@ -172,7 +173,7 @@ export class Session extends EventTarget {
     if (this.conversation.id === id) this.#tell("reply");
     if (now - run.keptAt > KEEP_EVERY && this.#kept.has(id)) {
       run.keptAt = now;
-      this.#shelf?.put(this.#answered(this.#kept.get(id), run, "failed"));
+      this.#shelve((shelf) => shelf.put(this.#answered(this.#kept.get(id), run, "failed")));
     }
   }
 
@@ -211,14 +212,23 @@ export class Session extends EventTarget {
   }
 
   #open(conversation) {
+    if (conversation.id !== this.conversation.id) this.#tell("problem", null);
     this.conversation = conversation;
     this.#tell("conversation");
   }
 
   #keep(conversation) {
     this.#kept.set(conversation.id, conversation);
-    this.#shelf?.put(conversation).catch(() => this.#tell("problem", unkept()));
+    this.#shelve((shelf) => shelf.put(conversation));
     this.#tell("shelf");
+  }
+
+  async #shelve(deed) {
+    try {
+      if (this.#shelf) await deed(this.#shelf);
+    } catch {
+      this.#tell("problem", unkept());
+    }
   }
 
   #tell(type, detail) {

@@ -18,6 +18,8 @@ const FORMATS = { text: "Text", json: "JSON object", schema: "JSON by a schema" 
 /** Keeps the form and a session's settings in step. */
 export class Panel {
   #session;
+  /** Offered where it replaces nothing. */
+  #example;
   /** @type {Map<string, {field: HTMLInputElement, note: HTMLElement, hint: string}>} */
   #fields = new Map();
 
@@ -62,7 +64,8 @@ export class Panel {
 
   #exampleButton() {
     const insert = () => this.#session.configure({ ...this.#session.conversation.settings, tools: EXAMPLE_TOOLS });
-    return element("button", { class: "button", type: "button", onclick: insert }, "Insert an example");
+    this.#example = element("button", { class: "button", type: "button", onclick: insert }, "Insert an example");
+    return this.#example;
   }
 
   #take() {
@@ -86,6 +89,7 @@ export class Panel {
       note.textContent = wrong ?? hint;
     }
     this.#fields.get("schema").field.closest(".field").hidden = settings.format !== "schema";
+    this.#example.hidden = Boolean(settings.tools.trim());
   }
 }
 

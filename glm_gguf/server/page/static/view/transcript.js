@@ -58,7 +58,7 @@ export class Transcript {
     byId("welcome").hidden = messages.length > 0;
     if (this.#shownId !== conversation.id) this.#following = true;
     this.#shownId = conversation.id;
-    this.#keepUp();
+    if (messages.length) this.#keepUp();
   }
 
   #item(conversation, messages, message, last) {
