@@ -131,10 +131,11 @@ def _arguments(tool: Declaration, index: int) -> CompiledSchema:
 
 
 def _closed(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Allow a function the arguments it declares and no others, where the schema leaves that open."""
+    """Allow a function an object alone, and of arguments those it declares, where the schema leaves that open."""
+    typed = {"type": "object", **parameters} | {"type": "object"}
     if "properties" not in parameters or any(key in parameters for key in (*_COMBINED, *_COMBINED_ALSO)):
-        return {"type": "object", **parameters}
-    return {"type": "object", **parameters, "additionalProperties": False}
+        return typed
+    return typed | {"additionalProperties": False}
 
 
 def _value(form: ResponseFormat) -> CompiledSchema | None:

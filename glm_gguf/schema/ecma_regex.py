@@ -14,6 +14,7 @@ _ESCAPE: Final = re.compile(
 )
 _PAIR: Final = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _CODE_POINT: Final = re.compile(r"\\u\{([0-9a-fA-F]{1,6})\}")
+_CONTROL: Final = re.compile(r"((?<!\\)(?:\\\\)*)\\c([A-Za-z])")
 _BEHIND_THE_END: Final = r"(?![\s\S])"
 _OUTSIDE: Final = {
     r"\d": "[0-9]",
@@ -32,6 +33,7 @@ _SETS: Final = ("\\d", "\\D", "\\w", "\\W", "\\s", "\\S", "\\p", "\\P")
 def normal_pattern(pattern: str) -> str:
     """Return a pattern that means to Rust's and Python's engines what the given one means to ECMA-262's."""
     text = _CODE_POINT.sub(lambda found: f"\\U{int(found.group(1), 16):08X}", _PAIR.sub(_joined, pattern))
+    text = _CONTROL.sub(lambda found: f"{found.group(1)}\\x{ord(found.group(2)) % 32:02X}", text)
     text = text.replace("$" + _BEHIND_THE_END, "$").replace(_BEHIND_THE_END, "$")
     return "".join(map(_normal_token, tokens(text)))
 

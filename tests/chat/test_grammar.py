@@ -172,3 +172,12 @@ def test_unknown_choices_are_refused(value: Any) -> None:
 def test_unknown_formats_are_refused(value: Any) -> None:
     with pytest.raises(RequestError, match="response_format"):
         response_format(value)
+
+
+@pytest.mark.parametrize("kind", ["dict", None, "string", ["object", "null"]])
+def test_the_arguments_of_a_function_are_an_object_whatever_its_schema_says(kind: object) -> None:
+    function = {"name": "f", "parameters": {"type": kind, "properties": {"a": {"type": "integer"}}}}
+    grammar = answer_grammar([{"type": "function", "function": function}], rules({}))
+    assert grammar is not None
+    assert grammar.arguments["f"].problem({"a": 1}) is None
+    assert all(grammar.arguments["f"].problem(value) for value in ("x", 1, None))
