@@ -3,10 +3,11 @@
 
     scripts/bench_concurrency.py MODEL.gguf --llama-server BINARY [--clients 1 4 8 16] [--threads N] [--rounds 3]
 
-For every number of clients, ours and theirs in turn, some rounds: tokens a second of all together, and seconds to the
-first token (median and 95th percentile); the ratio is the median of the rounds'. Then, once, the same short requests
-while a long prompt is being read. llama-server gets a slot more than there are clients, one cache for all of them, and
-raw prompts through /completion; ours gets the same prompts through GLM.stream_completion. No two prompts begin alike.
+For every number of clients, ours and theirs in turn, some rounds: requests and tokens a second of all together, and
+seconds to the first token (median and 95th percentile); the ratio is the median of the rounds'. Then, once, the same
+short requests while a long prompt is being read. llama-server gets a slot more than there are clients, one cache for
+all of them, and raw prompts through /completion; ours gets the same prompts through GLM.stream_completion. Lengths
+differ, and no two prompts begin alike.
 """
 
 from __future__ import annotations
@@ -45,13 +46,22 @@ class Timing:
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked: prompts and answers in words and tokens, and how many requests each client makes."""
+    """What is asked: the longest prompts and answers, in words and tokens, and how many requests each client makes."""
 
     clients: int
     words: int
     tokens: int
     requests: int
     long_words: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """Requests and tokens a second, and seconds to the first token of every request."""
+
+    requests: float
+    tokens: float
+    firsts: list[float]
 
 
 @contextlib.contextmanager
@@ -129,14 +139,24 @@ def text(number: int, words: int) -> str:
     return f"{number * 7919}" + " and so on" * words
 
 
-def together(ask: Ask, load: Load, start: int) -> tuple[float, list[float]]:
-    """Return tokens a second and seconds to the first token of every request; prompts are numbered from `start`."""
+def together(ask: Ask, load: Load, start: int) -> Round:
+    """Let all clients ask, prompts numbered from `start`.
+
+    Lengths differ, as people's do: prompts have a third, two thirds or all of the words, answers a quarter to all of
+    the tokens.
+    """
+
+    def one(number: int) -> Timing:
+        words, tokens = load.words * (1 + number % 3) // 3, load.tokens * (1 + number % 4) // 4
+        return ask(text(number, words), tokens)
+
     numbers = range(start, start + load.clients * load.requests)
     begun = time.perf_counter()
     with ThreadPoolExecutor(load.clients) as pool:
-        timings = list(pool.map(lambda number: ask(text(number, load.words), load.tokens), numbers))
+        timings = list(pool.map(one, numbers))
     seconds = time.perf_counter() - begun
-    return sum(timing.tokens for timing in timings) / seconds, [timing.first for timing in timings]
+    tokens = sum(timing.tokens for timing in timings)
+    return Round(len(timings) / seconds, tokens / seconds, [timing.first for timing in timings])
 
 
 def beside_a_long_prompt(ask: Ask, load: Load) -> list[float]:
@@ -157,24 +177,24 @@ def compare(sides: Sides, load: Load, rounds: int) -> None:
     """Print a line a side and the ratio; both sides are open all the time, and every round begins with the other."""
     with contextlib.ExitStack() as stack:
         asks = {name: stack.enter_context(side) for name, side in sides.items()}
-        rates: dict[str, list[float]] = {name: [] for name in asks}
-        firsts: dict[str, list[float]] = {name: [] for name in asks}
+        done: dict[str, list[Round]] = {name: [] for name in asks}
         for ask in asks.values():
             ask(text(10**7, load.words), 8)  # pages and threads
         for number in range(rounds):
             for name in list(asks)[:: -1 if number % 2 else 1]:
-                rate, seconds = together(asks[name], load, 1 + number * load.clients * load.requests)
-                rates[name].append(rate)
-                firsts[name] += seconds
+                done[name].append(together(asks[name], load, 1 + number * load.clients * load.requests))
         for name, ask in asks.items():
-            waits = firsts[name], beside_a_long_prompt(ask, load)
-            columns = [percentile(values, share) for values in waits for share in (0.5, 0.95)]
-            rate = statistics.median(rates[name])
-            print(f"{load.clients:7} {name:12} {rate / load.tokens:11.2f} {rate:9.1f}  ", end="")
-            print("  ".join(f"{value:12.3f}" for value in columns))
-    ratios = [mine / theirs for mine, theirs in zip(*rates.values(), strict=True)]
+            show(f"{load.clients:7} {name:12}", done[name], beside_a_long_prompt(ask, load))
+    ratios = [mine.tokens / theirs.tokens for mine, theirs in zip(*done.values(), strict=True)]
     each = " ".join(f"{ratio:.3f}" for ratio in ratios)
     print(f"{load.clients:7} ratio        {statistics.median(ratios):21.3f}  (rounds: {each})", flush=True)
+
+
+def show(label: str, rounds: list[Round], beside: list[float]) -> None:
+    requests, tokens = (statistics.median(getattr(one, kind) for one in rounds) for kind in ("requests", "tokens"))
+    waits = [first for one in rounds for first in one.firsts], beside
+    columns = "  ".join(f"{percentile(values, share):12.3f}" for values in waits for share in (0.5, 0.95))
+    print(f"{label} {requests:11.2f} {tokens:9.1f}  {columns}")
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -188,8 +208,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--llama-server", type=Path, required=True)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 8, 16])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--words", type=int, default=20, help="length of a prompt in groups of three words")
-    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--words", type=int, default=20, help="of the longest prompt, in groups of three")
+    parser.add_argument("--tokens", type=int, default=64, help="of the longest answer")
     parser.add_argument("--requests", type=int, default=3, help="of every client, in a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--long-words", type=int, default=1300, help="length of the long prompt, likewise")

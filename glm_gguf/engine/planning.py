@@ -9,11 +9,12 @@ STEP = 16
 
 
 def shares(pending: Sequence[int], n_batch: int, n_chunk: int) -> list[int]:
-    """Divide a batch among sequences that have `pending` tokens to compute each.
+    """Divide a batch among sequences, in the order they came, that have `pending` tokens to compute each.
 
-    What is being written goes first and whole. Prompts share what is left in equal parts, so that a short one is not
-    held up by a long one; and while anything is being written, they get no more than `n_chunk` tokens together, so that
-    nobody waits long for the next token.
+    What is being written goes first and whole; while anything is, prompts get no more than `n_chunk` tokens together,
+    so that nobody waits long for the next token. Half goes to the prompt that came first, so that it is never starved,
+    and the rest to those that lack least: a short one is not held up, and equal ones are done one by one instead of
+    all at the end.
     """
     given = [0] * len(pending)
     left = n_batch
@@ -25,8 +26,12 @@ def shares(pending: Sequence[int], n_batch: int, n_chunk: int) -> list[int]:
     if writing:
         left = min(left, n_chunk)
     reading = order[len(writing) :]
-    for place, index in enumerate(reading):
-        fair = max(left // (len(reading) - place), min(left, 1))
-        given[index] = min(pending[index], fair)
-        left -= given[index]
+    if reading:
+        first = min(reading)
+        given[first] = min(pending[first], (left + 1) // 2)
+        left -= given[first]
+    for index in reading:
+        more = min(pending[index] - given[index], left)
+        given[index] += more
+        left -= more
     return given

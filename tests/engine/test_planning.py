@@ -1,4 +1,4 @@
-"""A batch is divided fairly."""
+"""A batch is divided so that nobody starves and nobody waits for nothing."""
 
 import pytest
 
@@ -10,8 +10,9 @@ CASES = {
     "one token each": ([1, 1, 1], [1, 1, 1]),
     "a prompt beside one that is written": ([1, 900], [1, 128]),
     "forced tokens go whole": ([9, 900, 1], [9, 128, 1]),
-    "prompts share": ([900, 900], [256, 256]),
-    "prompts share what is left beside one that is written": ([900, 1, 900], [64, 1, 64]),
+    "equal prompts are read one by one": ([900, 900], [512, 0]),
+    "the first and the shortest": ([700, 900, 300], [256, 0, 256]),
+    "who came first gets half, who lacks least the rest": ([900, 300, 1, 40], [64, 24, 1, 40]),
     "a short prompt leaves the rest": ([900, 20, 1], [108, 20, 1]),
     "nobody": ([], []),
 }
