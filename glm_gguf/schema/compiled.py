@@ -13,7 +13,7 @@ from llguidance import LLMatcher, LLParserLimits
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.dialect import draft_uri, is_oldest
 from glm_gguf.schema.draft3 import modern
-from glm_gguf.schema.limits import MOST_USED, require_few, require_modest
+from glm_gguf.schema.limits import require_modest
 from glm_gguf.schema.loosening import looser
 from glm_gguf.schema.normal_form import first_malformed, normal_form, well_formed
 from glm_gguf.schema.patterns import byte_tokenizer
@@ -65,8 +65,7 @@ def _compile(text: str, strict: bool, where: str) -> CompiledSchema:
     given = _of_known_draft(json.loads(text))
     _tell_malformed(given, strict, where)
     schema = well_formed(given)
-    contained = self_contained(schema)
-    require_few(contained.schema, MOST_USED, where)
+    contained = self_contained(schema, where)
     normal = normal_form(contained.schema)
     if isinstance(normal, bool):
         normal = {} if normal else {"not": {}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
 from math import isfinite
 from typing import Any, NoReturn
 
@@ -29,17 +28,12 @@ def require_modest(schema: object, where: str) -> None:
         raise RequestError(f"a schema of more than {MOST_CHARACTERS} characters", where=where, fix=SIMPLER)
     for number, (path, node) in enumerate(subschemas(schema, where)):
         if number == MOST_DECLARED:
-            _refuse_many(MOST_DECLARED, where)
+            refuse_many(MOST_DECLARED, where)
         _require_modest_node(node, path)
 
 
-def require_few(schema: object, most: int, where: str) -> None:
-    """Raise RequestError where a schema consists of too many."""
-    if next(islice(subschemas(schema), most, None), None) is not None:
-        _refuse_many(most, where)
-
-
-def _refuse_many(most: int, where: str) -> NoReturn:
+def refuse_many(most: int, where: str) -> NoReturn:
+    """Raise RequestError for a schema that consists of more than `most`."""
     raise RequestError(f"more than {most} schemas in one", where=where, fix=SIMPLER)
 
 

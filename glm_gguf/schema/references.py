@@ -11,6 +11,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import specification_with
 
 from glm_gguf.schema.dialect import draft_uri, is_old
+from glm_gguf.schema.limits import MOST_USED, refuse_many
 from glm_gguf.schema.walk import Place, Schema, rewrite_children
 
 ROOT = "#"
@@ -25,20 +26,21 @@ class SelfContained:
     unresolved: str | None = None
 
 
-def self_contained(schema: Schema) -> SelfContained:
+def self_contained(schema: Schema, where: str = "schema") -> SelfContained:
     """Follow all references by their draft's rules: identifiers, anchors, pointers, and the published metaschemas.
 
-    A reference that leads nowhere is left out, so that it allows anything.
+    A reference that leads nowhere is left out, so that it allows anything. RequestError where they lead to too much.
     """
     if not isinstance(schema, dict):
         return SelfContained(schema, {})
-    return _Gathering(schema).result()
+    return _Gathering(schema, where).result()
 
 
 class _Gathering:
     """The definitions that have been found, and those whose own references have still to be followed."""
 
-    def __init__(self, root: dict[str, Any]) -> None:
+    def __init__(self, root: dict[str, Any], where: str) -> None:
+        self._where, self._count = where, 0
         draft = draft_uri(root)
         self._siblings = not is_old(draft)
         self._specification = specification_with(draft)
@@ -66,6 +68,9 @@ class _Gathering:
         """Copy a schema with its references led to `$defs`; what lies in it that is no schema stays away."""
         if not isinstance(node, dict):
             return node
+        self._count += 1
+        if self._count > MOST_USED:
+            refuse_many(MOST_USED, self._where)
         inner = resolver.in_subresource(self._specification.create_resource(node))
         reference = node.get("$ref")
         if isinstance(reference, str):
