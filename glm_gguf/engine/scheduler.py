@@ -18,7 +18,7 @@ from glm_gguf.engine.masking import Bias, Mask
 from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.planning import shares
 from glm_gguf.engine.reading import Reading
-from glm_gguf.engine.request import Ticket
+from glm_gguf.engine.request import Outbox, Ticket
 from glm_gguf.engine.sampler import Sampler
 from glm_gguf.engine.sequence import Sequence
 from glm_gguf.engine.status import EngineStatus
@@ -52,6 +52,7 @@ class Scheduler:
         self._options = options
         self._batch = Batch(context.size.n_batch)
         self.cache = KvCache(context, context.size.n_cells, context.size.n_running)
+        self._outbox = Outbox()
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
         self._embeddings: deque[Reading[Any]] = deque()
@@ -82,9 +83,9 @@ class Scheduler:
             bias = Bias(ticket.request.sampling, self._vocabulary)
             sampler = Sampler(ticket.request.sampling, self._vocabulary)
         except GlmGgufError as error:
-            ticket.deliver(Failed(error))
+            self._outbox.put(ticket, Failed(error))
             return
-        sequence = Sequence(ticket, sampler, bias, self._context.size.n_ctx)
+        sequence = Sequence(ticket, sampler, bias, self._context.size.n_ctx, self._outbox)
         self._waiting.append(sequence)
         try:
             self._append(sequence, sequence.forced())
@@ -102,14 +103,17 @@ class Scheduler:
         self._embed()
         parts = self._plan()
         masks = self._start_masks(parts)
+        self._outbox.hand_out()  # who was ended so far need not wait for the batch
         if parts and self._decode(parts):
             for part in parts:
                 self._take_up(part, masks)
+        self._outbox.hand_out()
 
     def close(self, what: str) -> None:
         """End every request with an error."""
         for sequence in [*self._running, *self._waiting]:
             self._end(sequence, Failed(EngineError(what)))
+        self._outbox.hand_out()
         while self._embeddings:
             self._embeddings.popleft().fail(EngineError(what))
         self._masking.shutdown()
@@ -260,7 +264,7 @@ class Scheduler:
             self._running.remove(sequence)
             self.cache.release(_held(sequence))
         sequence.sampler.close()
-        sequence.ticket.deliver(delivery)
+        self._outbox.put(sequence.ticket, delivery)
 
 
 def _held(sequence: Sequence) -> Prefix:

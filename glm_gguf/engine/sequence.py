@@ -10,14 +10,14 @@ from glm_gguf.engine.kv_cache import Prefix
 from glm_gguf.engine.logprobs import log_probabilities
 from glm_gguf.engine.masking import Bias, Mask, forbid
 from glm_gguf.engine.options import Scales
-from glm_gguf.engine.request import Ticket
+from glm_gguf.engine.request import Outbox, Ticket
 from glm_gguf.engine.sampler import Sampler
 
 
 class Sequence:
     """Prompt and answer so far; `prefix` are those tokens of it that are in the KV cache, None while it waits."""
 
-    def __init__(self, ticket: Ticket, sampler: Sampler, bias: Bias, n_ctx: int) -> None:
+    def __init__(self, ticket: Ticket, sampler: Sampler, bias: Bias, n_ctx: int, outbox: Outbox) -> None:
         self.ticket = ticket
         self.tokens = list(ticket.request.prompt)
         self.prefix: Prefix | None = None
@@ -25,6 +25,7 @@ class Sequence:
         self._bias = bias
         self._started = False
         self._n_ctx = n_ctx
+        self._outbox = outbox
 
     @property
     def pending(self) -> int:
@@ -40,7 +41,7 @@ class Sequence:
         """Take a place in the cache; the first time, tell how much of the prompt it holds already."""
         if not self._started:
             self._started = True
-            self.ticket.deliver(Started(min(len(prefix.tokens), len(self.ticket.request.prompt))))
+            self._outbox.put(self.ticket, Started(min(len(prefix.tokens), len(self.ticket.request.prompt))))
         self.prefix = prefix
 
     def mask(self) -> Mask | None:
@@ -63,13 +64,13 @@ class Sequence:
         return Drawn(token_id, logprob=logprob, alternatives=likeliest)
 
     def append(self, drawn: Drawn, stop_ids: Collection[int]) -> EndReason | None:
-        """Add a token and hand it out; tells why the answer ends with it, if it does."""
+        """Add a token for whoever waits; tells why the answer ends with it, if it does."""
         request = self.ticket.request
         self.tokens.append(drawn.token_id)
         if request.constraint is not None:
             request.constraint.accept(drawn.token_id)
         ends_turn = drawn.token_id in stop_ids and not request.sampling.ignore_eos
-        self.ticket.deliver(Drawn(drawn.token_id, ends_turn, drawn.logprob, drawn.alternatives))
+        self._outbox.put(self.ticket, Drawn(drawn.token_id, ends_turn, drawn.logprob, drawn.alternatives))
         if ends_turn or (request.constraint is not None and request.constraint.finished):
             return "stop"
         generated = len(self.tokens) - len(request.prompt)
