@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 from playwright.sync_api import Locator, Page, expect
+from server.page.wire import Wire
 
 
 def say(page: Page, text: str) -> None:
@@ -43,3 +48,18 @@ def open_settings(page: Page) -> None:
 def close_settings(page: Page) -> None:
     """Close the panel."""
     page.get_by_role("button", name="Close settings").click()
+
+
+def talk(page: Page, wire: Wire, text: str, answer: str) -> None:
+    """Have a conversation of one question."""
+    page.get_by_role("button", name="New chat").click()
+    wire.answer().say(content=answer).finish()
+    say(page, text)
+    wait_for_answers(page, 1)
+
+
+def exported(page: Page, button: str) -> dict[str, Any]:
+    """Export, and read the file."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button).click()
+    return json.loads(Path(download.value.path()).read_text("utf-8"))  # type: ignore[no-any-return]

@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from server.page.acts import answers, said, say, set_field, wait_for_answers
+from server.page.acts import answers, exported, said, say, set_field, talk, wait_for_answers
 from server.page.conftest import Visit
 from server.page.wire import Wire
 
 
-def talk(page: Page, wire: Wire, text: str, answer: str) -> None:
-    """Have a conversation of one question."""
-    page.get_by_role("button", name="New chat").click()
-    wire.answer().say(content=answer).finish()
-    say(page, text)
-    wait_for_answers(page, 1)
-
-
 def titles(page: Page) -> list[str]:
     return page.locator(".conversation .open").all_inner_texts()
-
-
-def exported(page: Page, button: str) -> dict[str, Any]:
-    """Export, and read the file."""
-    with page.expect_download() as download:
-        page.get_by_role("button", name=button).click()
-    return json.loads(Path(download.value.path()).read_text("utf-8"))  # type: ignore[no-any-return]
 
 
 def imported(page: Page, content: object) -> None:

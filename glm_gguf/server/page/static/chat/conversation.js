@@ -48,6 +48,21 @@ export function withMessage(conversation, parent, fields, now) {
   };
 }
 
+/**
+ * Returns two states of one conversation as one: no message of either is lost, all else is the newer one's.
+ * Messages do not change, but for an answer that is still being written in another tab.
+ */
+export function joined(older, newer) {
+  const messages = new Map(older.messages.map((message) => [message.id, message]));
+  for (const message of newer.messages) {
+    const known = messages.get(message.id);
+    if (!known || (known.finish === "failed" && size(message) >= size(known))) messages.set(message.id, message);
+  }
+  return { ...newer, messages: [...messages.values()] };
+}
+
+const size = ({ content, reasoning = "" }) => content.length + reasoning.length;
+
 /** Returns the messages of the branch that is shown, first to last. */
 export function shownMessages(conversation) {
   return branchTo(conversation, conversation.leaf);

@@ -3,14 +3,14 @@
 import { emptyReply, grown, thoughtSeconds, tokenRate } from "../wire/reply.js";
 import { requestBody } from "../wire/request.js";
 import { Problem } from "../wire/problem.js";
-import { branchTo, newConversation, showing, shownMessages, withMessage } from "./conversation.js";
+import { branchTo, joined, newConversation, showing, shownMessages, withMessage } from "./conversation.js";
 import { identifier } from "./identifier.js";
 import { firstComplaint } from "./settings.js";
 
 const KEEP_EVERY = 2000;
 
 /**
- * @typedef {{parent: string, reply: import("../wire/reply.js").Reply, controller: AbortController, keptAt: number}} Run
+ * @typedef {{id: string, parent: string, reply: import("../wire/reply.js").Reply, controller: AbortController, keptAt: number}} Run
  *
  * Events: `conversation` (another one, or another shape of it), `settings` (its settings), `reply` (the running answer grew), `shelf` (the list),
  * `finish` (an answer ended; detail is its message), `problem` (detail is a Problem, or null where it is over).
@@ -42,9 +42,10 @@ export class Session extends EventTarget {
     this.conversation = newConversation(lastSettings.get(), Date.now());
   }
 
-  /** Reads what was kept. */
+  /** Reads what was kept, and from then on what other tabs keep. */
   async load() {
     for (const conversation of (await this.#shelf?.all()) ?? []) this.#kept.set(conversation.id, conversation);
+    this.#shelf?.watch((ids) => this.#shelve((shelf) => this.#follow(shelf, ids)));
     this.#tell("shelf");
   }
 
@@ -126,11 +127,9 @@ export class Session extends EventTarget {
 
   /** Forgets a kept conversation, and stops its answer. */
   remove(id) {
-    this.#kept.delete(id);
-    this.#runs.get(id)?.controller.abort();
+    this.#forget(id);
     this.#shelve((shelf) => shelf.remove(id));
     this.#tell("shelf");
-    if (this.conversation.id === id) this.begin();
   }
 
   /** Keeps conversations that were read from a file. */
@@ -150,7 +149,7 @@ export class Session extends EventTarget {
   }
 
   async #answer({ id, leaf, settings, messages }) {
-    const run = { parent: leaf, reply: emptyReply(performance.now()), controller: new AbortController(), keptAt: performance.now() };
+    const run = { id: identifier(), parent: leaf, reply: emptyReply(performance.now()), controller: new AbortController(), keptAt: performance.now() };
     this.#runs.set(id, run);
     this.#tell("conversation");
     let finish = null;
@@ -173,7 +172,7 @@ export class Session extends EventTarget {
     if (this.conversation.id === id) this.#tell("reply");
     if (now - run.keptAt > KEEP_EVERY && this.#kept.has(id)) {
       run.keptAt = now;
-      this.#shelve((shelf) => shelf.put(this.#answered(this.#kept.get(id), run, "failed")));
+      this.#shelve((shelf) => shelf.note(this.#answered(this.#kept.get(id), run, "failed")));
     }
   }
 
@@ -185,9 +184,10 @@ export class Session extends EventTarget {
     if (this.conversation.id === id) this.#tell("finish", this.#kept.get(id).messages.at(-1));
   }
 
-  #answered(conversation, { reply, parent }, finish) {
+  #answered(conversation, { id, reply, parent }, finish) {
     const now = performance.now();
     const answered = withMessage(conversation, parent, {
+      id,
       role: "assistant",
       content: reply.content,
       reasoning: reply.reasoning,
@@ -221,6 +221,35 @@ export class Session extends EventTarget {
     this.#kept.set(conversation.id, conversation);
     this.#shelve((shelf) => shelf.put(conversation));
     this.#tell("shelf");
+  }
+
+  /** Takes over what other tabs have kept or forgotten. */
+  async #follow(shelf, ids) {
+    for (const id of ids) {
+      const theirs = await shelf.get(id);
+      if (theirs) this.#join(theirs);
+      else this.#forget(id);
+    }
+    this.#tell("shelf");
+  }
+
+  /** The branch shown here stays, and goes on as far as it does there; an answer written here is not taken from there. */
+  #join(theirs) {
+    const { id } = theirs;
+    const [ours, run] = [this.#kept.get(id), this.#runs.get(id)];
+    let both = theirs;
+    if (ours) {
+      both = joined(ours, { ...theirs, messages: theirs.messages.filter((message) => message.id !== run?.id) });
+      both = run ? { ...both, leaf: ours.leaf } : showing(both, ours.leaf);
+    }
+    this.#kept.set(id, both);
+    if (this.conversation.id === id) this.#open(both);
+  }
+
+  #forget(id) {
+    this.#kept.delete(id);
+    this.#runs.get(id)?.controller.abort();
+    if (this.conversation.id === id) this.begin();
   }
 
   async #shelve(deed) {

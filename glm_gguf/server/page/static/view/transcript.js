@@ -64,7 +64,7 @@ export class Transcript {
   #item(conversation, messages, message, last) {
     const others = alternatives(conversation, message);
     const openForm = last && message.role === "assistant";
-    const key = [message.id, others.indexOf(message), others.length, openForm].join(" ");
+    const key = [message.id, message.finish, message.content.length, others.indexOf(message), others.length, openForm].join(" ");
     const calls = messages.flatMap(({ calls: made }) => made ?? []);
     const toolName = calls.find((call) => call.id === message.callId)?.name ?? "a tool";
     const thoughtOpen = this.#running?.run.parent === message.parent && this.#running.thoughtOpen;

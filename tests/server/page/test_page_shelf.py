@@ -1,0 +1,89 @@
+"""What the browser keeps: shared by tabs, full, forbidden or damaged, it costs no conversation and stops no page."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+from server.page.acts import answers, exported, said, say, talk, wait_for_answers
+from server.page.conftest import Visit
+from server.page.wire import Wire
+
+
+def contents(page: Page) -> list[str]:
+    """All that was said in the one kept conversation, on whatever branch."""
+    (conversation,) = exported(page, "Export all")["conversations"]
+    return [message["content"] for message in conversation["messages"]]
+
+
+def test_two_tabs_add_to_one_conversation(visit: Visit, wire: Wire) -> None:
+    first = visit.page()
+    talk(first, wire, "About apples", "They are red.")
+    second = visit.page()
+    second.locator(".conversation .open").click()
+    wait_for_answers(second, 1)
+    wire.answer().say(content="They ripen.").finish()
+    say(first, "And in autumn?")
+    wait_for_answers(first, 2)
+    expect(answers(second)).to_have_count(2)
+    wire.answer().say(content="They rest.").finish()
+    say(second, "And in winter?")
+    wait_for_answers(second, 3)
+    expect(answers(first)).to_have_count(3)
+    first.reload()
+    first.locator(".conversation .open").click()
+    expect(answers(first)).to_have_count(3)
+    assert said(first) == ["About apples", "And in autumn?", "And in winter?"]
+
+
+def test_what_one_tab_writes_the_other_does_not_show_as_broken(visit: Visit, wire: Wire) -> None:
+    first, second = visit.page(), visit.page()
+    answer = wire.answer().say(content="Once ")
+    say(first, "A story")
+    expect(first.locator("[aria-busy] .prose")).to_have_text("Once")
+    second.locator(".conversation .open").click()
+    assert said(second) == ["A story"]
+    second.get_by_role("button", name="Rename A story").click()
+    second.get_by_label("Title").fill("A tale")
+    second.keyboard.press("Enter")
+    expect(first.locator("#title")).to_have_text("A tale")
+    answer.say(content="upon").finish()
+    for page in (first, second):
+        expect(answers(page).locator(".prose")).to_have_text("Once upon")
+        expect(page.locator(".ended, .branches")).to_have_count(0)
+    assert contents(first) == contents(second) == ["A story", "Once upon"]
+
+
+def test_what_one_tab_forgets_the_other_does_not_keep(visit: Visit, wire: Wire) -> None:
+    first, second = visit.page(), visit.page()
+    talk(first, wire, "About apples", "They are red.")
+    second.locator(".conversation .open").click()
+    first.get_by_role("button", name="Delete About apples").click()
+    first.locator("dialog").get_by_role("button", name="Delete").click()
+    expect(second.locator("#welcome")).to_be_visible()
+    expect(second.locator(".conversation")).to_have_count(0)
+
+
+STALE = """async () => {
+    const { Shelf } = await import("./page/chat/shelf.js");
+    const shelf = await Shelf.open();
+    const [before] = await shelf.all();
+    const below = (id) => ({ id, parent: before.leaf, role: "user", content: id, created: 0 });
+    const more = ["one", "two"].map((id) => ({ ...before, messages: [...before.messages, below(id)], leaf: id }));
+    await Promise.all(more.map((state) => shelf.put(state)));
+    return (await shelf.get(before.id)).messages.map(({ content }) => content);
+}"""
+
+
+def test_a_state_that_is_behind_replaces_no_message(page: Page, wire: Wire) -> None:
+    talk(page, wire, "About apples", "They are red.")
+    assert page.evaluate(STALE) == ["About apples", "They are red.", "one", "two"]
+
+
+def test_full_storage_is_said(visit: Visit, wire: Wire) -> None:
+    page = visit.page()
+    visit.context.new_cdp_session(page).send(
+        "Storage.overrideQuotaForOrigin", {"origin": visit.address, "quotaSize": 1000}
+    )
+    wire.answer().say(content="long " * 10_000).finish()
+    say(page, "Hello")
+    wait_for_answers(page, 1)
+    expect(page.locator("#notice")).to_contain_text("could not keep this conversation")
