@@ -25,13 +25,19 @@ WITHOUT_FENCE = "--disable-features=LocalNetworkAccessChecks"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The machine's Chromium; not for the whole session, since Playwright's event loop would be in others' way."""
+def chromium_path() -> str:
+    """Where the machine's Chromium is; a test without one is skipped."""
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None:
         say_no = pytest.fail if os.environ.get("GLM_GGUF_NEEDS_BROWSER") else pytest.skip
         say_no("no Chromium is installed (Debian: apt-get install chromium)")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The machine's Chromium; not for the whole session, since Playwright's event loop would be in others' way."""
+    path = chromium_path()
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=[WITHOUT_FENCE])

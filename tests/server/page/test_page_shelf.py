@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, expect
-from server.page.acts import answers, exported, said, say, talk, wait_for_answers
-from server.page.conftest import Visit
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from server.page.acts import answers, close_settings, exported, open_settings, said, say, talk, wait_for_answers
+from server.page.conftest import PATIENCE, Visit, chromium_path
 from server.page.wire import Wire
 
 
@@ -87,3 +92,35 @@ def test_full_storage_is_said(visit: Visit, wire: Wire) -> None:
     say(page, "Hello")
     wait_for_answers(page, 1)
     expect(page.locator("#notice")).to_contain_text("could not keep this conversation")
+
+
+@pytest.fixture
+def forbidden(browser: Browser, tmp_path: Path) -> Iterator[BrowserContext]:
+    """A profile in which its owner has forbidden sites to store anything."""
+    rules = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    (tmp_path / "Default").mkdir()
+    (tmp_path / "Default" / "Preferences").write_text(json.dumps(rules), "utf-8")
+    kind = browser.browser_type
+    with kind.launch_persistent_context(tmp_path, executable_path=chromium_path()) as context:
+        context.set_default_timeout(PATIENCE)
+        yield context
+
+
+def test_where_sites_may_store_nothing_the_page_works_and_says_so(
+    forbidden: BrowserContext, visit: Visit, wire: Wire
+) -> None:
+    page = Visit(forbidden, visit.address).page()
+    expect(page.locator("#kept")).to_contain_text("Not kept")
+    expect(page.locator("#caution")).to_contain_text("keeps no conversations")
+    page.get_by_role("button", name="Dark colours").click()
+    expect(page.get_by_role("button", name="Light colours")).to_be_visible()
+    open_settings(page)
+    page.get_by_label("API key").fill("sesame")
+    page.get_by_label("API key").press("Tab")
+    close_settings(page)
+    talk(page, wire, "About apples", "They are red.")
+    assert wire.headers[-1]["authorization"] == "Bearer sesame"
+    talk(page, wire, "About pears", "They are green.")
+    page.locator(".conversation .open", has_text="About apples").click()
+    expect(answers(page).locator(".prose")).to_have_text("They are red.")
+    expect(page.locator("#notice")).to_be_empty()

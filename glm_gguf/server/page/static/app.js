@@ -44,6 +44,7 @@ function start() {
   startAnnouncer(session);
   startShortcuts({ stop: () => session.stop(), fresh, search, settings: () => drawers.panel.toggle.click() });
   listen();
+  if (!shelf) sayUnkept();
   session.load();
   meet();
 }
@@ -57,6 +58,12 @@ function listen() {
   byId("import").addEventListener("click", chooseFile);
   byId("export-all").addEventListener("click", () => save("conversations.json", archived(session.kept), "application/json"));
   onChosenFile(take);
+}
+
+/** The list of conversations may be out of sight, the line below the message box is not. */
+function sayUnkept() {
+  byId("kept").textContent = "Not kept: the browser stores nothing for this page.";
+  byId("caution").append(" This browser keeps no conversations: export what matters.");
 }
 
 /** Asks the server for its model, and tells the views. */

@@ -64,7 +64,7 @@ export class ConversationList {
   }
 
   async #remove({ id, title }) {
-    if (!(await confirmed("Delete this conversation?", `“${title}” is kept in this browser only. It cannot be brought back.`, "Delete"))) return;
+    if (!(await confirmed("Delete this conversation?", `“${title}” cannot be brought back.`, "Delete"))) return;
     this.#session.remove(id);
     this.#search.focus();
   }
