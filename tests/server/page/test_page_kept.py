@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +105,7 @@ DAMAGED = {
     "null": ("null", "no file of exported conversations"),
     "a later version": ({**file_of(), "version": 2}, "version 2"),
     "no conversations": ({**file_of(), "conversations": {}}, "no list"),
+    "too many conversations": ({**file_of(), "conversations": [None] * 10_001}, "more than 10000"),
     "no messages": ({**file_of(), "conversations": [None]}, "Conversation 1"),
     "no id": (file_of({**MESSAGE, "id": 1}), "message 1 has no id"),
     "an id with quotes": (file_of({**MESSAGE, "id": 'a"]'}, leaf='a"]'), "message 1 has no id"),
@@ -114,6 +116,35 @@ DAMAGED = {
     "calls": (file_of(MESSAGE, {**ANSWER, "calls": [{"name": 1}]}), "calls of another form"),
     "a leaf": (file_of(MESSAGE, leaf="x"), "does not hold"),
 }
+
+
+DRAWINGS = """() => {
+    window.drawings = 0;
+    const added = (records) => records.filter(({ addedNodes }) => addedNodes.length).length;
+    const observer = new MutationObserver((records) => { window.drawings += added(records); });
+    observer.observe(document.querySelector("#conversations"), { childList: true });
+}"""
+
+
+def test_many_conversations_are_listed_at_once(page: Page) -> None:
+    file = file_of(MESSAGE)
+    page.evaluate(DRAWINGS)
+    imported(page, {**file, "conversations": file["conversations"] * 100})
+    expect(page.locator("#announcer")).to_have_text("100 conversations imported.")
+    expect(page.locator(".conversation")).to_have_count(100)
+    assert page.evaluate("drawings") < 5
+    imported(page, file)
+    expect(page.locator("#announcer")).to_have_text("One conversation imported.")
+
+
+def test_a_file_that_is_too_large_is_not_read(page: Page, tmp_path: Path) -> None:
+    large = tmp_path / "large.json"
+    with large.open("wb") as file:
+        file.truncate(100_000_001)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Import").click()
+    chooser.value.set_files(large)
+    expect(page.locator("#notice")).to_contain_text("larger than 100 MB")
 
 
 @pytest.mark.parametrize(("content", "complaint"), DAMAGED.values(), ids=DAMAGED.keys())

@@ -124,3 +124,22 @@ def test_where_sites_may_store_nothing_the_page_works_and_says_so(
     page.locator(".conversation .open", has_text="About apples").click()
     expect(answers(page).locator(".prose")).to_have_text("They are red.")
     expect(page.locator("#notice")).to_be_empty()
+
+
+DAMAGE = """async () => {
+    const { Shelf } = await import("./page/chat/shelf.js");
+    const shelf = await Shelf.open();
+    const [sound] = await shelf.all();
+    const broken = [{ messages: null }, { messages: [{ ...sound.messages[0], content: 1 }] }, { leaf: "gone" }];
+    for (const [id, part] of broken.entries()) await shelf.put({ ...sound, ...part, id: `${id}` });
+}"""
+
+
+def test_damaged_conversations_are_left_out_and_the_others_shown(page: Page, wire: Wire) -> None:
+    talk(page, wire, "About apples", "They are red.")
+    page.evaluate(DAMAGE)
+    page.reload()
+    expect(page.locator("#notice")).to_contain_text("3 kept conversations are damaged")
+    expect(page.locator(".conversation .open")).to_have_text(["About apples"])
+    page.locator(".conversation .open").click()
+    expect(answers(page).locator(".prose")).to_have_text("They are red.")

@@ -30,7 +30,10 @@ const session = new Session(shelf, (body, signal) => answerChunks(body, apiKey.g
 const transcript = new Transcript(session, () => composer.focus());
 const composer = new Composer(session, transcript);
 const meter = new Meter(session);
-const panel = new Panel(session, meet);
+const panel = new Panel(session, () => {
+  showProblem(null);
+  meet();
+});
 
 function start() {
   document.querySelectorAll("[data-icon]").forEach((button) => button.prepend(icon(button.dataset.icon)));
@@ -71,7 +74,6 @@ async function meet() {
   drawWelcome(model, suggest);
   try {
     model = await fetchModel(apiKey.get());
-    showProblem(null);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (error.code === "model_loading") return setTimeout(meet, LOADING_POLL);
@@ -101,13 +103,13 @@ function search() {
   byId("search").focus();
 }
 
-function take(text) {
+async function take(file) {
   try {
-    const conversations = unarchived(text, Date.now());
+    const conversations = await unarchived(file, Date.now());
     session.adopt(conversations);
     if (conversations.length) session.open(conversations[0].id);
-    say(`${conversations.length} conversations imported.`);
     showProblem(null);
+    say(conversations.length === 1 ? "One conversation imported." : `${conversations.length} conversations imported.`);
   } catch (error) {
     if (!(error instanceof ArchiveError)) throw error;
     showProblem(new Problem("The file was not imported.", error.message), {});

@@ -1,4 +1,4 @@
-/** Conversations as a JSON file, and back: what is read is checked field by field, whatever wrote it. */
+/** Conversations as a JSON file, and back: what is read, there or in the browser, is checked field by field, whatever wrote it. */
 
 import { UNTITLED } from "./conversation.js";
 import { identifier } from "./identifier.js";
@@ -6,7 +6,9 @@ import { settingsFrom } from "./settings.js";
 
 const FORM = "glm-gguf conversations";
 const VERSION = 1;
+const MOST_CONVERSATIONS = 10_000;
 const MOST_MESSAGES = 20_000;
+const MOST_BYTES = 100_000_000;
 const ROLES = ["user", "assistant", "tool"];
 
 /** What is wrong with a file, in words for its owner. */
@@ -17,27 +19,38 @@ export function archived(conversations) {
   return JSON.stringify({ form: FORM, version: VERSION, conversations }, null, 1);
 }
 
-/** Returns the conversations of a file's text, under new names, so that none replaces one that is kept. */
-export function unarchived(text, now) {
-  const file = json(text);
+/** Returns the conversations of a file, under new names, so that none replaces one that is kept; throws ArchiveError. */
+export async function unarchived(blob, now) {
+  require(blob.size <= MOST_BYTES, `The file is larger than ${MOST_BYTES / 1_000_000} MB.`);
+  const file = json(await blob.text().catch(() => require(false, "The file could not be read.")));
   require(file?.form === FORM, "This is no file of exported conversations.");
   require(file.version === VERSION, `The file has version ${String(file.version)}; this page reads version ${VERSION}.`);
   require(Array.isArray(file.conversations), "The file holds no list of conversations.");
-  return file.conversations.map((conversation, index) => checkedConversation(conversation, `Conversation ${index + 1}`, now));
+  require(file.conversations.length <= MOST_CONVERSATIONS, `The file holds more than ${MOST_CONVERSATIONS} conversations.`);
+  return file.conversations.map((conversation, index) => ({ ...checked(conversation, `Conversation ${index + 1}`, now), id: identifier() }));
 }
 
-function checkedConversation(value, where, now) {
+/** Returns a conversation as it was kept, or null where that is damaged. */
+export function restored(value, now) {
+  try {
+    return { ...checked(value, "It", now), id: value.id };
+  } catch (error) {
+    if (!(error instanceof ArchiveError)) throw error;
+    return null;
+  }
+}
+
+function checked(value, where, now) {
   require(isRecord(value) && Array.isArray(value.messages), `${where} has no messages.`);
   require(value.messages.length <= MOST_MESSAGES, `${where} has more than ${MOST_MESSAGES} messages.`);
   const seen = new Set();
   const messages = value.messages.map((message, index) => {
-    const checked = checkedMessage(message, seen, `${where}, message ${index + 1}`, now);
-    seen.add(checked.id);
-    return checked;
+    const sound = checkedMessage(message, seen, `${where}, message ${index + 1}`, now);
+    seen.add(sound.id);
+    return sound;
   });
   require(value.leaf === null ? !messages.length : seen.has(value.leaf), `${where} shows a message that it does not hold.`);
   return {
-    id: identifier(),
     title: typeof value.title === "string" && value.title.trim() ? value.title.slice(0, 200) : UNTITLED,
     created: time(value.created, now),
     changed: time(value.changed, now),

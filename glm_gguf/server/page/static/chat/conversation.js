@@ -89,6 +89,12 @@ export function showing(conversation, id) {
   return { ...conversation, leaf };
 }
 
+/** What the meter shows: tokens of the shown branch at its last answer, or null. */
+export function contextTokens(conversation) {
+  const usage = shownMessages(conversation).findLast((message) => message.usage)?.usage;
+  return usage ? usage.prompt + usage.completion : null;
+}
+
 /** Says whether any message or the title holds the words, in any case. */
 export function mentions(conversation, words) {
   const wanted = words.trim().toLowerCase();

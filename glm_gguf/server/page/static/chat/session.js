@@ -3,6 +3,7 @@
 import { emptyReply, grown, thoughtSeconds, tokenRate } from "../wire/reply.js";
 import { requestBody } from "../wire/request.js";
 import { Problem } from "../wire/problem.js";
+import { restored } from "./archive.js";
 import { branchTo, joined, newConversation, showing, shownMessages, withMessage } from "./conversation.js";
 import { identifier } from "./identifier.js";
 import { firstComplaint } from "./settings.js";
@@ -44,9 +45,14 @@ export class Session extends EventTarget {
 
   /** Reads what was kept, and from then on what other tabs keep. */
   async load() {
-    for (const conversation of (await this.#shelf?.all()) ?? []) this.#kept.set(conversation.id, conversation);
-    this.#shelf?.watch((ids) => this.#shelve((shelf) => this.#follow(shelf, ids)));
-    this.#tell("shelf");
+    this.#shelf?.watch((ids) => this.#shelve((shelf) => this.#follow(shelf, ids), unread()));
+    await this.#shelve(async (shelf) => {
+      const records = await shelf.all();
+      const sound = records.map((record) => restored(record, Date.now())).filter(Boolean);
+      sound.forEach((conversation) => this.#kept.set(conversation.id, conversation));
+      this.#tell("shelf");
+      if (sound.length < records.length) this.#tell("problem", damaged(records.length - sound.length));
+    }, unread());
   }
 
   /** All kept conversations, the one changed last first. */
@@ -134,7 +140,7 @@ export class Session extends EventTarget {
 
   /** Keeps conversations that were read from a file. */
   adopt(conversations) {
-    conversations.forEach((conversation) => this.#keep(conversation));
+    this.#keep(...conversations);
   }
 
   async #say(parent, messages) {
@@ -217,18 +223,19 @@ export class Session extends EventTarget {
     this.#tell("conversation");
   }
 
-  #keep(conversation) {
-    this.#kept.set(conversation.id, conversation);
-    this.#shelve((shelf) => shelf.put(conversation));
+  #keep(...conversations) {
+    conversations.forEach((conversation) => this.#kept.set(conversation.id, conversation));
+    this.#shelve((shelf) => shelf.put(...conversations));
     this.#tell("shelf");
   }
 
   /** Takes over what other tabs have kept or forgotten. */
   async #follow(shelf, ids) {
     for (const id of ids) {
-      const theirs = await shelf.get(id);
+      const record = await shelf.get(id);
+      const theirs = record && restored(record, Date.now());
       if (theirs) this.#join(theirs);
-      else this.#forget(id);
+      else if (!record) this.#forget(id);
     }
     this.#tell("shelf");
   }
@@ -252,11 +259,11 @@ export class Session extends EventTarget {
     if (this.conversation.id === id) this.begin();
   }
 
-  async #shelve(deed) {
+  async #shelve(deed, otherwise = unkept()) {
     try {
       if (this.#shelf) await deed(this.#shelf);
     } catch {
-      this.#tell("problem", unkept());
+      this.#tell("problem", otherwise);
     }
   }
 
@@ -265,12 +272,15 @@ export class Session extends EventTarget {
   }
 }
 
-/** What the meter shows: tokens of the shown branch at its last answer, or null. */
-export function contextTokens(conversation) {
-  const usage = shownMessages(conversation).findLast((message) => message.usage)?.usage;
-  return usage ? usage.prompt + usage.completion : null;
-}
-
 function unkept() {
   return new Problem("The browser could not keep this conversation.", "Its storage may be full. Export what matters.");
+}
+
+function unread() {
+  return new Problem("The browser could not read what it keeps for this page.", "Load the page again.");
+}
+
+function damaged(count) {
+  const what = count === 1 ? "One kept conversation is damaged" : `${count} kept conversations are damaged`;
+  return new Problem(`${what}.`, "The list leaves out what cannot be shown; nothing was deleted.");
 }

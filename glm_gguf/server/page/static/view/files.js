@@ -9,13 +9,13 @@ export function save(name, text, type) {
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
-/** Lets the user choose a JSON file; calls `onfile` with what is in it. */
+/** Lets the user choose a JSON file; calls `onfile` with it. */
 export function onChosenFile(onfile) {
   const input = byId("file");
-  input.addEventListener("change", async () => {
+  input.addEventListener("change", () => {
     const [file] = input.files;
     input.value = "";
-    if (file) onfile(await file.text());
+    if (file) onfile(file);
   });
 }
 

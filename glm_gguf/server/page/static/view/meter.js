@@ -1,6 +1,6 @@
 /** How fast the model writes, and how full its context is. */
 
-import { contextTokens } from "../chat/session.js";
+import { contextTokens } from "../chat/conversation.js";
 import { tokenRate } from "../wire/reply.js";
 import { byId } from "./dom.js";
 
