@@ -1,4 +1,4 @@
-"""Thoughts, calls, branches and refusals told by a scripted wire: what the page shows, and what it asks for."""
+"""Thoughts, calls and branches told by a scripted wire: what the page shows, and what it asks for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from server.page.acts import answers, close_settings, open_settings, said, say, set_field, wait_for_answers
 from server.page.conftest import Visit
-from server.page.wire import SECONDS, Wire, refusal
+from server.page.wire import SECONDS, Wire
 
 
 def test_a_thought_is_folded_with_its_time(page: Page, wire: Wire) -> None:
@@ -177,83 +177,6 @@ def test_settings_that_cannot_be_sent_are_not(page: Page, label: str, value: str
     expect(page.locator("#draft")).to_have_value("Hello")
 
 
-REFUSALS = [
-    pytest.param(401, "No.", None, {}, "wants an API key", id="key"),
-    pytest.param(429, "Full.", "rate_limit_exceeded", {"Retry-After": "3"}, "Try again in 3 s", id="busy"),
-    pytest.param(400, "Too long.", "context_length_exceeded", {}, "no longer fits", id="overflow"),
-    pytest.param(400, "messages: odd.", None, {}, "messages: odd.", id="refused"),
-    pytest.param(403, "Not this host.", "host_not_allowed", {}, "Not this host.", id="host"),
-    pytest.param(500, "Broken.", None, {}, "server failed", id="failed"),
-    pytest.param(503, "The model could not be loaded.", "model_failed", {}, "could not be loaded", id="not ready"),
-]
-
-
-@pytest.mark.parametrize(("status", "message", "code", "headers", "shown"), REFUSALS)
-def test_a_refusal_is_said_in_plain_words(
-    visit: Visit, wire: Wire, status: int, message: str, code: str | None, headers: dict[str, str], shown: str
-) -> None:
-    visit.tolerated.append(str(status))
-    page = visit.page()
-    wire.refuse(status, message, code, **headers)
-    say(page, "Hello")
-    expect(page.locator("#notice")).to_contain_text(shown)
-    expect(page.locator("#stop")).to_be_hidden()
-
-
-def test_what_was_refused_can_be_tried_again(visit: Visit, wire: Wire) -> None:
-    visit.tolerated.append("429")
-    page = visit.page()
-    wire.refuse(429, "Full.")
-    say(page, "Hello")
-    wire.answer().say(content="Now.").finish()
-    page.get_by_role("button", name="Try again").click()
-    expect(wait_for_answers(page, 1).locator(".prose")).to_have_text("Now.")
-    assert wire.request() == wire.request()
-
-
-def test_an_answer_that_breaks_off_stays_as_far_as_it_came(visit: Visit, wire: Wire) -> None:
-    visit.tolerated.append("ERR_INCOMPLETE_CHUNKED_ENCODING")
-    page = visit.page()
-    answer = wire.answer().say(content="Once upon")
-    say(page, "A story")
-    expect(page.locator("[aria-busy] .prose")).to_have_text("Once upon")
-    answer.break_off()
-    message = wait_for_answers(page, 1)
-    expect(message.locator(".prose")).to_have_text("Once upon")
-    expect(page.locator("#notice")).to_contain_text("broke off")
-
-
-def test_an_answer_that_broke_off_is_written_again_in_its_place(visit: Visit, wire: Wire) -> None:
-    visit.tolerated.append("ERR_INCOMPLETE_CHUNKED_ENCODING")
-    page = visit.page()
-    answer = wire.answer().say(content="Once upon")
-    say(page, "A story")
-    expect(page.locator("[aria-busy] .prose")).to_have_text("Once upon")
-    answer.break_off()
-    wait_for_answers(page, 1)
-    wire.answer().say(content="Once again").finish()
-    page.get_by_role("button", name="Try again").click()
-    expect(answers(page).locator(".prose")).to_have_text("Once again")
-    expect(answers(page).locator(".branches")).to_contain_text("2 / 2")
-    assert wire.request()["messages"] == wire.request()["messages"] == [{"role": "user", "content": "A story"}]
-
-
-def test_what_went_wrong_elsewhere_is_not_said_here(visit: Visit, wire: Wire) -> None:
-    visit.tolerated.append("ERR_INCOMPLETE_CHUNKED_ENCODING")
-    page = visit.page()
-    answer = wire.answer().say(content="Slow")
-    say(page, "First")
-    expect(page.locator("[aria-busy] .prose")).to_have_text("Slow")
-    page.get_by_role("button", name="New chat").click()
-    wire.answer().say(content="Quick").finish()
-    say(page, "Second")
-    wait_for_answers(page, 1)
-    answer.break_off()
-    page.locator(".conversation .open", has_text="First").click()
-    expect(answers(page).locator(".ended")).to_have_text("The answer broke off.")
-    expect(page.locator("#notice")).to_be_empty()
-
-
 def test_an_example_replaces_no_tools(page: Page, wire: Wire) -> None:
     own = '[{"type": "function", "function": {"name": "mine"}}]'
     set_field(page, "Declarations", own)
@@ -265,29 +188,19 @@ def test_an_example_replaces_no_tools(page: Page, wire: Wire) -> None:
     assert [tool["function"]["name"] for tool in wire.request()["tools"]] == ["mine"]
 
 
-def test_an_error_inside_the_stream_is_said(page: Page, wire: Wire) -> None:
-    error = {"message": "It does not fit.", "type": "invalid_request_error", "code": "context_length_exceeded"}
-    wire.answer().say(content="Once").send({"error": error})
-    say(page, "A story")
-    expect(page.locator("#notice")).to_contain_text("no longer fits")
-
-
-def test_a_server_that_is_gone_is_missed(visit: Visit, wire: Wire) -> None:
-    visit.tolerated.append("ERR_FAILED")
+def test_copying_works_where_the_clipboard_is_forbidden(visit: Visit, wire: Wire) -> None:
     page = visit.page()
-    page.route("**/v1/chat/completions", lambda route: route.abort())
+    denied = {"permission": {"name": "clipboard-write"}, "setting": "denied", "origin": visit.address}
+    visit.context.new_cdp_session(page).send("Browser.setPermission", denied)
+    wire.answer().say(content="Copy me").finish()
     say(page, "Hello")
-    expect(page.locator("#notice")).to_contain_text("does not answer")
-    expect(page.locator("#notice")).to_contain_text("glm-gguf serve")
-
-
-def test_the_page_waits_while_the_model_is_loaded(visit: Visit, wire: Wire) -> None:
-    visit.tolerated.append("503")
-    wire.model_refusal = refusal(503, "The model is being loaded.", "model_loading")
-    page = visit.page()
-    expect(page.locator("#welcome")).to_contain_text("loading its model")
-    wire.model_refusal = None
-    expect(page.locator("#welcome")).to_contain_text("scripted")
+    message = wait_for_answers(page, 1)
+    refused = "navigator.clipboard.writeText('x').then(() => false, () => true)"
+    assert page.evaluate(refused), "else this test tests nothing"
+    message.get_by_role("button", name="Copy answer").click()
+    expect(message.get_by_role("button", name="Copied")).to_be_focused()
+    page.locator("#draft").press("Control+v")
+    expect(page.locator("#draft")).to_have_value("Copy me")
 
 
 def test_the_key_goes_to_the_server_and_stays_in_the_browser(page: Page, wire: Wire) -> None:

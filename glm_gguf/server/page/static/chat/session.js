@@ -185,7 +185,7 @@ export class Session extends EventTarget {
   #end(id, run, finish) {
     const { content, reasoning, calls } = run.reply;
     if (!this.#kept.has(id)) return;
-    if (finish !== null && !content && !reasoning && !calls.length) return void this.#change(id, (conversation) => conversation);
+    if (finish !== null && !content && !reasoning && !calls.length) return void this.#change(id, (conversation) => unanswered(conversation, run));
     this.#change(id, (conversation) => this.#answered(conversation, run, finish));
     if (this.conversation.id === id) this.#tell("finish", this.#kept.get(id).messages.at(-1));
   }
@@ -270,6 +270,11 @@ export class Session extends EventTarget {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** Where an answer that was to be written again did not come, the one before it is shown. */
+function unanswered(conversation, { parent }) {
+  return conversation.leaf === parent ? showing(conversation, parent) : conversation;
 }
 
 function unkept() {

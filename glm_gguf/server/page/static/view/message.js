@@ -17,6 +17,7 @@ import { thoughtView } from "./thought.js";
  * @typedef {object} Deeds
  * @property {(message: object) => void} retry
  * @property {(message: object, text: string) => void} edit
+ * @property {() => void} resume answers the last message
  * @property {(message: object, results: string[]) => void} answerCalls
  * @property {(message: object, step: -1 | 1) => void} turn shows the alternative before or behind
  */
@@ -40,12 +41,12 @@ const PARTS = {
   user: (message, place, deeds) => ({
     name: "You",
     body: element("div", { class: "said", dir: "auto" }, message.content),
-    actions: (item, body) => [copyButton("Copy message", () => message.content), editButton(message, item, body, deeds)],
+    actions: (item, body) => [copyButton("Copy message", () => message.content), editButton(message, item, body, deeds), answerButton(place, deeds)],
   }),
   tool: (message, place, deeds) => ({
     name: "Tool",
     body: resultCard(place.toolName, message.content),
-    actions: (item, body) => [editButton(message, item, body, deeds)],
+    actions: (item, body) => [editButton(message, item, body, deeds), answerButton(place, deeds)],
   }),
   assistant: (message, place, deeds) => ({
     name: "Model",
@@ -82,6 +83,11 @@ function editButton(message, item, body, deeds) {
     actions.hidden = true;
   }, { "data-edit": true });
   return button;
+}
+
+/** Offered where the answer was stopped or refused before it began. */
+function answerButton({ last }, deeds) {
+  return last ? iconButton("reply", "Have this answered", () => deeds.resume()) : null;
 }
 
 function branches(message, { alternatives }, deeds) {

@@ -27,6 +27,7 @@ export class Transcript {
     this.deeds = {
       retry: (message) => this.#asked(onasked, session.retry(message)),
       edit: (message, text) => this.#asked(onasked, session.edit(message, text)),
+      resume: () => this.#asked(onasked, session.resume()),
       answerCalls: (message, results) => this.#asked(onasked, session.answerCalls(message, results)),
       turn: (message, step) => this.#turn(message, step),
     };
@@ -50,9 +51,9 @@ export class Transcript {
   }
 
   #draw() {
-    const { conversation, run } = this.#session;
+    const { conversation, run, busy } = this.#session;
     const messages = shownMessages(conversation);
-    const drawn = new Map(messages.map((message, index) => this.#item(conversation, messages, message, index === messages.length - 1 && !run)));
+    const drawn = new Map(messages.map((message, index) => this.#item(conversation, messages, message, index === messages.length - 1 && !busy)));
     this.#drawn = drawn;
     this.#reconcile([...drawn.values(), ...this.#runningItem(run)]);
     byId("welcome").hidden = messages.length > 0;
@@ -63,12 +64,11 @@ export class Transcript {
 
   #item(conversation, messages, message, last) {
     const others = alternatives(conversation, message);
-    const openForm = last && message.role === "assistant";
-    const key = [message.id, message.finish, message.content.length, others.indexOf(message), others.length, openForm].join(" ");
+    const key = [message.id, message.finish, message.content.length, others.indexOf(message), others.length, last].join(" ");
     const calls = messages.flatMap(({ calls: made }) => made ?? []);
     const toolName = calls.find((call) => call.id === message.callId)?.name ?? "a tool";
     const thoughtOpen = this.#running?.run.parent === message.parent && this.#running.thoughtOpen;
-    return [key, this.#drawn.get(key) ?? messageView(message, { alternatives: others, last: openForm, toolName, thoughtOpen }, this.deeds)];
+    return [key, this.#drawn.get(key) ?? messageView(message, { alternatives: others, last, toolName, thoughtOpen }, this.deeds)];
   }
 
   #runningItem(run) {
