@@ -70,19 +70,20 @@ function sayUnkept() {
 }
 
 /** Asks the server for its model, and tells the views. */
-async function meet() {
-  drawWelcome(model, suggest);
+async function meet(state = "Asking the server for its model…") {
+  drawWelcome(model, state, suggest);
   try {
     model = await fetchModel(apiKey.get());
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    if (error.code === "model_loading") return setTimeout(meet, LOADING_POLL);
+    if (error.code === "model_loading") return setTimeout(meet, LOADING_POLL, "The server is loading its model…");
+    drawWelcome(model, error.message, suggest);
     return showProblem(error, { settings: () => drawers.panel.open(), retry: meet });
   }
   byId("model-name").textContent = model.id;
   meter.setContextSize(model.contextSize);
   panel.setThinks(thinks(model));
-  return drawWelcome(model, suggest);
+  return drawWelcome(model, "", suggest);
 }
 
 function suggest({ text, tools }) {

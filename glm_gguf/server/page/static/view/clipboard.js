@@ -1,4 +1,4 @@
-/** Copying, also where the browser has no clipboard API: pages without TLS that are not on this machine. */
+/** Copying, also where the browser has no clipboard API, as on pages without TLS that are not on this machine, or forbids it. */
 
 import { element, icon } from "./dom.js";
 
@@ -9,9 +9,10 @@ export function copyButton(label, text, className = "icon-button small") {
   const mark = element("span", { class: "mark" }, icon("copy"));
   const button = element("button", { class: className, type: "button", "aria-label": label, title: label }, mark);
   button.addEventListener("click", async () => {
-    await copied(text());
-    mark.replaceChildren(icon("done"));
-    button.setAttribute("aria-label", "Copied");
+    const done = await copied(text());
+    button.focus();
+    mark.replaceChildren(icon(done ? "done" : "close"));
+    button.setAttribute("aria-label", done ? "Copied" : "The browser did not copy it");
     setTimeout(() => {
       mark.replaceChildren(icon("copy"));
       button.setAttribute("aria-label", label);
@@ -21,12 +22,16 @@ export function copyButton(label, text, className = "icon-button small") {
 }
 
 async function copied(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const written = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+  return written || copiedFromPage(text);
+}
+
+function copiedFromPage(text) {
   const holder = element("textarea", { class: "visually-hidden", readonly: true });
   holder.value = text;
   document.body.append(holder);
   holder.select();
-  document.execCommand("copy");
+  const done = document.execCommand("copy");
   holder.remove();
-  return undefined;
+  return done;
 }

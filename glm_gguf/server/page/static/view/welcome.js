@@ -7,13 +7,14 @@ import { byId, element } from "./dom.js";
 /**
  * Draws the empty state.
  * @param {import("../wire/api.js").Model | null} model null until the server has said
+ * @param {string} state of the server, where there is no model
  * @param {(suggestion: object) => void} onsuggestion
  */
-export function drawWelcome(model, onsuggestion) {
+export function drawWelcome(model, state, onsuggestion) {
   const facts = model ? factsOf(model).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))) : [];
   byId("welcome").replaceChildren(
     element("h2", { id: "welcome-title" }, "What shall we talk about?"),
-    element("p", {}, model ? introduction(model) : "The server is loading its model…"),
+    element("p", {}, model ? introduction(model) : state),
     element("dl", {}, ...facts),
     element("ul", { class: "suggestions" }, ...SUGGESTIONS.map((suggestion) => element("li", {}, card(suggestion, onsuggestion)))),
   );

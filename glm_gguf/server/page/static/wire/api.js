@@ -9,9 +9,9 @@ import { jsonEvents } from "./sse.js";
  * @returns {Promise<Model>} the model that the server runs
  */
 export async function fetchModel(key) {
-  const body = await (await asked("v1/models", { headers: headers(key) })).json();
-  const model = body.data?.[0];
-  if (typeof model?.id !== "string") throw new Problem("The server offers no model.", "Its log says why.", "retry");
+  const response = await asked("v1/models", { headers: headers(key) });
+  const model = (await response.json().catch(() => null))?.data?.[0];
+  if (typeof model?.id !== "string") throw new Problem("The server names no model.", "See whether what answers here is glm-gguf serve; its log says more.", "retry");
   return { id: model.id, contextSize: model.context_length ?? null, variant: model.variant ?? null };
 }
 
