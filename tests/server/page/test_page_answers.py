@@ -69,6 +69,49 @@ def test_several_calls_get_their_results_in_order(page: Page, wire: Wire) -> Non
     ]
 
 
+def test_editing_one_result_keeps_those_behind_it(page: Page, wire: Wire) -> None:
+    wire.answer().call(0, "f", "{}").call(1, "g", "{}").finish("tool_calls")
+    say(page, "Both?")
+    for name, result in (("f", "one"), ("g", "two")):
+        wait_for_answers(page, 1).get_by_label(f"Result of {name}").fill(result)
+    wire.answer().say(content="One and two.").finish()
+    page.get_by_role("button", name="Send results").click()
+    wait_for_answers(page, 2)
+    page.get_by_role("button", name="Edit message").nth(1).click()
+    page.get_by_role("textbox", name="Edit message").fill("three")
+    wire.answer().say(content="Three and two.").finish()
+    page.get_by_role("button", name="Send", exact=True).first.click()
+    expect(answers(page).last.locator(".prose")).to_have_text("Three and two.")
+    expect(page.locator(".result header code")).to_have_text(["f", "g"])
+    results = [wire.request()["messages"] for _ in range(3)][2][2:]
+    assert [(one["tool_call_id"], one["content"]) for one in results] == [("call_0", "three"), ("call_1", "two")]
+
+
+READS = """async (count) => {
+    const { Session } = await import("./page/chat/session.js");
+    const { DEFAULTS } = await import("./page/chat/settings.js");
+    const { Transcript } = await import("./page/view/transcript.js");
+    let reads = 0;
+    const messages = Array.from({ length: count }, (_, index) => ({
+        id: `${index}`, role: "user", content: "x", created: 0,
+        get parent() { reads++; return index ? `${index - 1}` : null; },
+        get calls() { reads++; return []; },
+    }));
+    const session = new Session(null, null, { get: () => DEFAULTS }, null);
+    new Transcript(session, () => {});
+    session.adopt([{ id: "long", title: "Long", created: 0, changed: 0, settings: DEFAULTS, messages, leaf: "0" }]);
+    session.open("long");
+    session.show("0");
+    return [reads / count, document.querySelectorAll(".message").length];
+}"""
+
+
+def test_a_long_conversation_is_looked_through_a_few_times_only(page: Page) -> None:
+    reads, shown = page.evaluate(READS, 300)
+    assert shown == 300
+    assert reads < 20
+
+
 def test_a_call_that_was_cut_is_none(page: Page, wire: Wire) -> None:
     wire.answer().call(0, "get_weather", '{"ci').finish("length")
     say(page, "Weather?")

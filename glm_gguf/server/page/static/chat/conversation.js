@@ -76,16 +76,29 @@ export function branchTo(conversation, id) {
   return branch.reverse();
 }
 
-/** Returns the messages that stand in one place, this one among them, oldest first. */
-export function alternatives(conversation, message) {
-  return conversation.messages.filter((other) => other.parent === message.parent);
+/** Returns a shown result of a call, and those that directly follow it. */
+export function resultsFrom(conversation, result) {
+  const shown = shownMessages(conversation);
+  const rest = shown.slice(shown.findIndex(({ id }) => id === result.id));
+  const end = rest.findIndex(({ role }) => role !== "tool");
+  return end < 0 ? rest : rest.slice(0, end);
+}
+
+/** Returns the messages by the one above them: those of a list stand in one place, oldest first. */
+export function byParent(conversation) {
+  const places = new Map();
+  for (const message of conversation.messages) {
+    if (places.has(message.parent)) places.get(message.parent).push(message);
+    else places.set(message.parent, [message]);
+  }
+  return places;
 }
 
 /** Returns the conversation that shows the branch through `id`, down to its newest end. */
 export function showing(conversation, id) {
-  const newestBelow = (parent) => conversation.messages.findLast((message) => message.parent === parent)?.id;
+  const newestBelow = new Map(conversation.messages.map((message) => [message.parent, message.id]));
   let leaf = id;
-  for (let below = newestBelow(id); below; below = newestBelow(below)) leaf = below;
+  while (newestBelow.has(leaf)) leaf = newestBelow.get(leaf);
   return { ...conversation, leaf };
 }
 

@@ -4,7 +4,7 @@ import { emptyReply, grown, thoughtSeconds, tokenRate } from "../wire/reply.js";
 import { requestBody } from "../wire/request.js";
 import { Problem } from "../wire/problem.js";
 import { restored } from "./archive.js";
-import { branchTo, joined, newConversation, showing, shownMessages, withMessage } from "./conversation.js";
+import { branchTo, joined, newConversation, resultsFrom, showing, shownMessages, withMessage } from "./conversation.js";
 import { identifier } from "./identifier.js";
 import { firstComplaint } from "./settings.js";
 
@@ -86,10 +86,11 @@ export class Session extends EventTarget {
     return this.#say(this.conversation.leaf, [{ role: "user", content: text }]);
   }
 
-  /** Says something else in place of a message, on a branch of its own. */
+  /** Says something else in place of a message, on a branch of its own; the results behind a result go there with it. */
   edit(message, text) {
-    const { role, callId } = message;
-    return this.#say(message.parent, [role === "tool" ? { role, callId, content: text } : { role, content: text }]);
+    if (message.role !== "tool") return this.#say(message.parent, [{ role: message.role, content: text }]);
+    const results = resultsFrom(this.conversation, message).map(({ role, callId, content }) => ({ role, callId, content }));
+    return this.#say(message.parent, [{ ...results[0], content: text }, ...results.slice(1)]);
   }
 
   /** Hands the results of a message's calls to the model, in their order. */

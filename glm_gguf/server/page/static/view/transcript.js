@@ -1,6 +1,6 @@
 /** The shown branch of a conversation, message by message; what has not changed is not touched. */
 
-import { alternatives, shownMessages } from "../chat/conversation.js";
+import { byParent, shownMessages } from "../chat/conversation.js";
 import { byId } from "./dom.js";
 import { messageView } from "./message.js";
 import { RunningAnswer } from "./running_answer.js";
@@ -53,7 +53,12 @@ export class Transcript {
   #draw() {
     const { conversation, run, busy } = this.#session;
     const messages = shownMessages(conversation);
-    const drawn = new Map(messages.map((message, index) => this.#item(conversation, messages, message, index === messages.length - 1 && !busy)));
+    const places = byParent(conversation);
+    const names = callNames(messages);
+    const drawn = new Map(messages.map((message, index) => {
+      const place = { alternatives: places.get(message.parent), last: index === messages.length - 1 && !busy, toolName: names[index] };
+      return this.#item(message, place);
+    }));
     this.#drawn = drawn;
     this.#reconcile([...drawn.values(), ...this.#runningItem(run)]);
     byId("welcome").hidden = messages.length > 0;
@@ -62,13 +67,11 @@ export class Transcript {
     if (messages.length) this.#keepUp();
   }
 
-  #item(conversation, messages, message, last) {
-    const others = alternatives(conversation, message);
-    const key = [message.id, message.finish, message.content.length, others.indexOf(message), others.length, last].join(" ");
-    const calls = messages.flatMap(({ calls: made }) => made ?? []);
-    const toolName = calls.find((call) => call.id === message.callId)?.name ?? "a tool";
+  #item(message, place) {
+    const { alternatives, last } = place;
+    const key = [message.id, message.finish, message.content.length, alternatives.indexOf(message), alternatives.length, last].join(" ");
     const thoughtOpen = this.#running?.run.parent === message.parent && this.#running.thoughtOpen;
-    return [key, this.#drawn.get(key) ?? messageView(message, { alternatives: others, last, toolName, thoughtOpen }, this.deeds)];
+    return [key, this.#drawn.get(key) ?? messageView(message, { ...place, thoughtOpen }, this.deeds)];
   }
 
   #runningItem(run) {
@@ -92,8 +95,8 @@ export class Transcript {
   }
 
   #turn(message, step) {
-    const others = alternatives(this.#session.conversation, message);
-    const other = others[others.indexOf(message) + step];
+    const others = byParent(this.#session.conversation).get(message.parent);
+    const other = others[others.findIndex(({ id }) => id === message.id) + step];
     this.#following = false;
     this.#session.show(other.id);
     const buttons = [...this.#list.querySelectorAll(`[data-message="${other.id}"] [data-turn]`)];
@@ -110,4 +113,13 @@ export class Transcript {
     if (this.#following) this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#looked();
   }
+}
+
+/** Returns, for each message, the name of the function whose result it may be. */
+function callNames(messages) {
+  const names = new Map();
+  return messages.map(({ callId, calls = [] }) => {
+    calls.forEach((call) => names.set(call.id, call.name));
+    return names.get(callId) ?? "a tool";
+  });
 }
