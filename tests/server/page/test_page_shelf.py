@@ -74,7 +74,8 @@ STALE = """async () => {
     const below = (id) => ({ id, parent: before.leaf, role: "user", content: id, created: 0 });
     const more = ["one", "two"].map((id) => ({ ...before, messages: [...before.messages, below(id)], leaf: id }));
     await Promise.all(more.map((state) => shelf.put(state)));
-    return (await shelf.get(before.id)).messages.map(({ content }) => content);
+    const [after] = await shelf.all();
+    return after.messages.map(({ content }) => content);
 }"""
 
 
@@ -111,7 +112,10 @@ def test_where_sites_may_store_nothing_the_page_works_and_says_so(
 ) -> None:
     page = Visit(forbidden, visit.address).page()
     expect(page.locator("#kept")).to_contain_text("Not kept")
-    expect(page.locator("#caution")).to_contain_text("keeps no conversations")
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        expect(page.get_by_text("This browser keeps no conversations")).to_be_visible()
+    page.set_viewport_size({"width": 1280, "height": 800})
     page.get_by_role("button", name="Dark colours").click()
     expect(page.get_by_role("button", name="Light colours")).to_be_visible()
     open_settings(page)

@@ -66,6 +66,7 @@ function listen() {
 /** The list of conversations may be out of sight, the line below the message box is not. */
 function sayUnkept() {
   byId("kept").textContent = "Not kept: the browser stores nothing for this page.";
+  byId("caution").classList.add("unkept");
   byId("caution").append(" This browser keeps no conversations: export what matters.");
 }
 
