@@ -172,6 +172,38 @@ def test_a_telephone_shows_one_thing_at_a_time(wire: Wire, visit: Visit, visit_t
     assert not page.locator("#main").evaluate("main => main.inert")
 
 
+def test_on_a_telephone_one_drawer_takes_the_place_of_another(visit: Visit, visit_to: Callable[..., Visit]) -> None:
+    page = visit_to(visit.address, viewport=NARROW).page()
+    page.keyboard.press("Control+.")
+    expect(page.locator("#panel")).to_be_visible()
+    page.keyboard.press("Control+k")
+    expect(page.locator("#panel")).to_be_hidden()
+    expect(page.locator("#toggle-panel")).to_have_attribute("aria-expanded", "false")
+    expect(page.locator("#search")).to_be_focused()
+    page.keyboard.press("Control+.")
+    expect(page.locator("#sidebar")).to_be_hidden()
+    expect(page.get_by_role("button", name="Close settings")).to_be_focused()
+    assert page.locator("#main").evaluate("main => main.inert")
+
+
+def test_escape_closes_what_lies_over_an_answer_before_it_stops_it(
+    wire: Wire, visit: Visit, visit_to: Callable[..., Visit]
+) -> None:
+    page = visit_to(visit.address, viewport=NARROW).page()
+    answer = wire.answer().say(content="Once ")
+    say(page, "A story")
+    expect(page.locator("[aria-busy] .prose")).to_have_text("Once")
+    page.get_by_role("button", name="Conversations", exact=True).click()
+    page.locator("#kept").click()
+    expect(page.locator("body")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#sidebar")).to_be_hidden()
+    answer.say(content="upon")
+    expect(page.locator("[aria-busy] .prose")).to_have_text("Once upon")
+    page.keyboard.press("Escape")
+    expect(page.locator(".ended")).to_have_text("Stopped.")
+
+
 def test_a_small_screen_shows_the_empty_page_from_its_top(visit: Visit, visit_to: Callable[..., Visit]) -> None:
     page = visit_to(visit.address, viewport={"width": 360, "height": 640}).page()
     expect(page.locator("#model-name")).to_have_text("scripted")

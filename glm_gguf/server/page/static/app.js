@@ -45,7 +45,7 @@ function start() {
   startThemeSwitch();
   startArtifacts();
   startAnnouncer(session);
-  startShortcuts({ stop: () => session.stop(), fresh, search, settings: () => drawers.panel.toggle.click() });
+  startShortcuts({ leave: () => closeOverlays() || session.stop(), fresh, search, settings: () => drawers.panel.toggle.click() });
   listen();
   if (!shelf) sayUnkept();
   session.load();

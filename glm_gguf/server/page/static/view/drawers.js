@@ -24,6 +24,7 @@ class Drawer {
 
   open() {
     if (!this.isOpen()) this.opener = document.activeElement;
+    Object.values(drawers).filter((other) => other !== this && this.#coversOrIsCovered(other)).forEach((other) => other.close());
     this.setOpen(true);
     this.#settle();
     if (NARROW.matches || this.element.id !== "sidebar") this.element.querySelector("button, input, textarea")?.focus();
@@ -34,6 +35,11 @@ class Drawer {
     this.setOpen(false);
     this.#settle();
     (this.toggle ?? this.opener)?.focus();
+  }
+
+  /** On wide screens the column with the conversations has a place of its own. */
+  #coversOrIsCovered(other) {
+    return NARROW.matches || (this.element.id !== "sidebar" && other.element.id !== "sidebar");
   }
 
   #settle() {
@@ -50,19 +56,18 @@ export const drawers = {
     (open) => APP.classList.toggle(sidebarClass(), open === NARROW.matches)),
   panel: new Drawer("panel", "toggle-panel", () => !byId("panel").hidden, (open) => {
     byId("panel").hidden = !open;
-    if (open) drawers.artifact.setOpen(false);
   }),
   artifact: new Drawer("artifact", null, () => !byId("artifact").hidden, (open) => {
     byId("artifact").hidden = !open;
-    if (!open) return byId("artifact").replaceChildren(); // which also ends its scripts
-    byId("panel").hidden = true;
-    return byId("toggle-panel").setAttribute("aria-expanded", "false");
+    if (!open) byId("artifact").replaceChildren(); // which also ends its scripts
   }),
 };
 
-/** Closes what lies over the conversation; a click beside it does so too. */
+/** Closes what lies over the conversation, and says whether anything did; a click beside it does so too. */
 export function closeOverlays() {
-  if (NARROW.matches) Object.values(drawers).forEach((drawer) => drawer.close());
+  const over = NARROW.matches ? Object.values(drawers).filter((drawer) => drawer.isOpen()) : [];
+  over.forEach((drawer) => drawer.close());
+  return over.length > 0;
 }
 
 /** Makes drawers follow the width of the screen and clicks beside them. */

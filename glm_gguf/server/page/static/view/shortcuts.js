@@ -15,12 +15,12 @@ const LIST = [
   [[COMMAND, "/"], "This list"],
 ];
 
-/** @param {Record<"stop" | "fresh" | "search" | "settings", () => void>} deeds */
+/** @param {Record<"leave" | "fresh" | "search" | "settings", () => void>} deeds */
 export function startShortcuts(deeds) {
   const commands = { "shift+o": deeds.fresh, k: deeds.search, ".": deeds.settings, "/": showShortcuts };
   document.addEventListener("keydown", (event) => {
     if (event.isComposing || document.querySelector("dialog[open]")) return;
-    if (event.key === "Escape") deeds.stop();
+    if (event.key === "Escape") deeds.leave();
     if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
     const command = commands[`${event.shiftKey ? "shift+" : ""}${event.key.toLowerCase()}`];
     if (!command) return;
