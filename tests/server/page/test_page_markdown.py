@@ -7,7 +7,7 @@ from server.page.test_page_access import EVERYTHING
 
 TEXTS = (
     EVERYTHING,
-    "- a\n\n  still a\n- b\n  1. c\n\n  2. d\n\nOver.\n\n* other\n",
+    "- a\n\n  still a\n- b\n  1. c\n\n  2. d\n\n- [ ] e\n- [x] f\n\nOver.\n\n* other\n",
     "Setext\n===\n\ntext\r\nwith\r\n\r\nother ends\r\n\r\n    code\r\n\r\n> a\nlazy\n\n---\n",
     "````md\n```js\nnot closed\n```\n````\n\n$$\nx^2\n$$\n\nend \\(y\\) of \\[z\\]\n\n```py\nopen for ever",
     "|a|b|\n|-|-|\n|1|2|\n\n|not|a\n\n你好，**世界**。\n\n🙂 <b>html</b>\n\n<div>\n\nx\n\n</div>",
@@ -74,6 +74,22 @@ def test_text_runs_from_where_its_script_begins(page: Page) -> None:
     page.evaluate(SHOWN, "Left.\n\nمرحبا، English.\n\n- عنصر\n\n```\nعنصر\n```")
     direction = "nodes => nodes.map(node => getComputedStyle(node).direction)"
     assert page.locator("#welcome p, #welcome ul, #welcome pre").evaluate_all(direction) == ["ltr", "rtl", "rtl", "ltr"]
+
+
+def test_tasks_have_boxes_that_nobody_can_tick(page: Page) -> None:
+    page.evaluate(
+        SHOWN, "- [ ] Open *task*\n- [x] Done task\n- [y] None\n- no [ ] task\n\n1. [X] Loose\n\n   More\n\n[ ] None"
+    )
+    boxes = page.locator("#welcome input[type=checkbox]:disabled")
+    assert boxes.evaluate_all("boxes => boxes.map(box => box.checked)") == [False, True, True]
+    assert page.locator("#welcome li").all_inner_texts() == [
+        "Open task",
+        "Done task",
+        "[y] None",
+        "no [ ] task",
+        "Loose\n\nMore",
+    ]
+    assert boxes.first.get_attribute("aria-label") == "Not done"
 
 
 def test_formulas_are_drawn_and_prices_are_not(page: Page) -> None:

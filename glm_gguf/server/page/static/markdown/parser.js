@@ -2,10 +2,12 @@
 
 import MarkdownIt from "../vendor/markdown-it/markdown-it.esm.min.mjs";
 import { addMath } from "./math_syntax.js";
+import { addTasks } from "./tasks.js";
 
 const parser = new MarkdownIt({ html: false, linkify: true, breaks: false, maxNesting: 40 });
 parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false, fuzzyIP: false });
 addMath(parser);
+addTasks(parser);
 
 /** Returns markdown-it's tokens. */
 export function parsed(text) {

@@ -25,6 +25,7 @@ const LEAVES = {
   image: (token) => picture(token.attrGet("src") ?? "", token.content),
   math_inline: (token) => formula(token.content, false),
   math_block: (token) => formula(token.content, true),
+  task: ({ meta: done }) => element("input", { type: "checkbox", class: "task", disabled: true, checked: done, "aria-label": done ? "Done" : "Not done" }),
   left_out: (token) => element("p", { class: "left-out" }, token.content),
 };
 
