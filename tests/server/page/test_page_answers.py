@@ -233,8 +233,10 @@ def test_an_example_replaces_no_tools(page: Page, wire: Wire) -> None:
 
 def test_copying_works_where_the_clipboard_is_forbidden(visit: Visit, wire: Wire) -> None:
     page = visit.page()
-    denied = {"permission": {"name": "clipboard-write"}, "setting": "denied", "origin": visit.address}
-    visit.context.new_cdp_session(page).send("Browser.setPermission", denied)
+    browser = visit.context.new_cdp_session(page)
+    profile = browser.send("Target.getTargetInfo")["targetInfo"]["browserContextId"]
+    denied = {"permission": {"name": "clipboard-write"}, "setting": "denied", "browserContextId": profile}
+    browser.send("Browser.setPermission", denied)
     wire.answer().say(content="Copy me").finish()
     say(page, "Hello")
     message = wait_for_answers(page, 1)
