@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -51,7 +52,7 @@ def test_a_schema_that_nothing_meets_is_no_error_of_the_server(served: Served, s
 
 
 def test_a_hostile_schema_holds_up_nobody(served: Served) -> None:
-    """Schemas that take long to compile, eight at once, and a plain question between them."""
+    """Schemas that take long to compile, many at once, and plain questions between them."""
     items = {"anyOf": [{"type": "string", "pattern": f"^(a|b|{n}){{1,200}}$"} for n in range(200)]}
     start = time.perf_counter()
     alone = chat(served.url).elapsed.total_seconds()
@@ -61,11 +62,11 @@ def test_a_hostile_schema_holds_up_nobody(served: Served) -> None:
         form = {"type": "json_schema", "json_schema": {"schema": schema}}
         return chat(served.url, {**SHORT, "response_format": form}).status_code
 
-    with ThreadPoolExecutor(8) as pool:
-        costly = [pool.submit(hostile, number) for number in range(8)]
+    with ThreadPoolExecutor(24) as pool:
+        costly = [pool.submit(hostile, number) for number in range(24)]
         plain = []
         while not all(one.done() for one in costly):
             plain.append(chat(served.url).elapsed.total_seconds())
     whole = time.perf_counter() - start
     assert {one.result() for one in costly} <= {200, 400}
-    assert max(plain) < max(0.5 * whole, 20 * alone)
+    assert statistics.median(plain) < max(0.5 * whole, 20 * alone)
