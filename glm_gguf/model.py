@@ -232,9 +232,10 @@ class GLM:
     async def ascore(
         self, prompt: str | Sequence[int], alternatives: int = 0, lora: Mapping[str, float] | None = None
     ) -> list[TokenLogprob]:
-        """Tell in an event loop how likely each token of a text is behind those before it; the first has no match: 0.
+        """Return in an event loop the natural log probability of each token behind those before it; 0 for the first.
 
-        Control tokens spelled in a text are meant, as in `complete`. With so many `alternatives`, at most 20, each.
+        Control tokens spelled in a text are meant, as in `complete`. With each come so many of the likeliest in its
+        place, `alternatives`, up to 20. Raises RequestError for more, for an unknown adapter, for what does not fit.
         """
         SamplingParams(logprobs=alternatives)  # refuses too many
         ids = self._model.vocabulary.parsed_ids(prompt) if isinstance(prompt, str) else prompt

@@ -201,9 +201,9 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def arguments() -> argparse.ArgumentParser:
-    """What both benchmarks of many clients take."""
-    parser = argparse.ArgumentParser()
+def arguments(document: str) -> argparse.ArgumentParser:
+    """What both benchmarks of many clients take; the first line of `document` says which it is."""
+    parser = argparse.ArgumentParser(description=document.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--llama-server", type=Path, required=True)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 8, 16])
@@ -227,5 +227,5 @@ def main(ours: Side, theirs: Side, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = arguments().parse_args()
+    options = arguments(__doc__).parse_args()
     main(our_side, functools.partial(their_side, options.llama_server), options)

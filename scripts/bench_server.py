@@ -54,7 +54,7 @@ def asking(port: int) -> Ask:
 
 
 if __name__ == "__main__":
-    parser = arguments()
+    parser = arguments(__doc__)
     parser.set_defaults(clients=[1, 4, 16])
     options = parser.parse_args()
     main(our_server, functools.partial(their_server, options.llama_server), options)

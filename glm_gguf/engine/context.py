@@ -98,7 +98,7 @@ class Context:
         return logits
 
     def sample(self, sampler: Sampler, row: int, logits: Floats) -> int:
-        """Draw the token that follows a row, whose logits these are."""
+        """Draw the token that follows a row, whose logits [n_vocab] these are."""
         if sampler.takes_highest:  # llama.cpp would copy every logit into a list of candidates first, 0.3 ms
             return int(logits.argmax())
         if sampler.nucleus is not None:

@@ -33,7 +33,7 @@ MORE_ROOM = "give a larger n_ctx, or a shorter conversation"
 
 
 class Engine:
-    """A scheduler on a thread of its own; requests, embeddings and tasks come in through a mailbox."""
+    """A scheduler on a thread of its own; requests, texts to read and tasks come in through a mailbox."""
 
     def __init__(self, model: ModelHandle, options: EngineOptions) -> None:
         self._model = model
@@ -85,7 +85,7 @@ class Engine:
         return await _found(self._embedding(tokens, where))
 
     async def ascore(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> list[Drawn]:
-        """Return how likely each token is behind those before it, and the likeliest in its place; as `aembed` does."""
+        """Return natural log probabilities of all tokens behind those before them, and of the likeliest ones."""
         self.check(tokens)
         return await _found(self._line_up(Reading(tokens, scales, Scores(tokens, alternatives))))
 
@@ -97,7 +97,7 @@ class Engine:
         """Put a text in line."""
         if self._scheduler.status.embeddings > self._options.n_queue:
             raise QueueFullError(f"{self._options.n_queue} texts are waiting already", fix=LATER)
-        self._post(lambda scheduler, _: scheduler.add_embedding(reading))
+        self._post(lambda scheduler, _: scheduler.add_reading(reading))
         return reading
 
     def call(self, function: Callable[[Scheduler, Context], T]) -> T:

@@ -20,7 +20,7 @@ class Nucleus:
     top_p: float
 
     def of(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-        """Return the ids of the tokens kept, the likeliest first."""
+        """Return the ids of the tokens kept of logits [n_vocab], the likeliest first."""
         with np.errstate(over="ignore"):  # at tiny temperatures all others are infinitely unlikely
             scaled = (logits - logits.max()) / np.float32(self.temperature)
         weights = np.exp(scaled)

@@ -39,26 +39,3 @@ class Ticket:
         self.request = request
         self.deliver = deliver
         self.cancelled = False
-
-
-class Outbox:
-    """What a step has for those who wait, handed out behind it.
-
-    A reader who woke while the others' tokens are drawn would take Python's lock from the engine's thread again and
-    again.
-    """
-
-    __slots__ = ("_held",)
-
-    def __init__(self) -> None:
-        self._held: list[tuple[Ticket, Delivery]] = []
-
-    def put(self, ticket: Ticket, delivery: Delivery) -> None:
-        """Keep it until the step is done."""
-        self._held.append((ticket, delivery))
-
-    def hand_out(self) -> None:
-        """Deliver everything, in order."""
-        held, self._held = self._held, []
-        for ticket, delivery in held:
-            ticket.deliver(delivery)

@@ -54,7 +54,7 @@ class Sampler:
         return self._chain
 
     def draw(self, ids: npt.NDArray[np.intp], logits: npt.NDArray[np.float32]) -> int:
-        """Draw one of these tokens, the likeliest of which comes first, by their logits."""
+        """Draw one of these tokens, the likeliest of which comes first, by the logits [n_vocab]."""
         fields = np.zeros(len(ids), TOKEN_DATA)
         fields["id"], fields["logit"] = ids, logits[ids]
         first = ctypes.cast(fields.ctypes.data, ctypes.POINTER(llama_cpp.llama_token_data))
@@ -108,7 +108,7 @@ def _dry(dry: Dry, vocabulary: Vocabulary) -> Link:
 
 
 def _nucleus(params: SamplingParams) -> Nucleus | None:
-    """A cut by top_p alone is ours; behind one by top_k llama.cpp has little left to sort."""
+    """Say what to keep by top_p alone; behind one by top_k llama.cpp has little left to sort."""
     if not params.temperature or params.top_k or params.top_p is None or params.top_p >= 1:
         return None
     return Nucleus(params.temperature, params.top_p)

@@ -16,9 +16,10 @@ from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed
 from glm_gguf.engine.kv_cache import KvCache, Prefix, common_length
 from glm_gguf.engine.masking import Bias, Mask
 from glm_gguf.engine.options import EngineOptions, Scales
+from glm_gguf.engine.outbox import Outbox
 from glm_gguf.engine.planning import shares
 from glm_gguf.engine.reading import Reading
-from glm_gguf.engine.request import Outbox, Ticket
+from glm_gguf.engine.request import Ticket
 from glm_gguf.engine.sampler import Sampler
 from glm_gguf.engine.sequence import Sequence
 from glm_gguf.engine.status import EngineStatus
@@ -55,7 +56,7 @@ class Scheduler:
         self._outbox = Outbox()
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
-        self._embeddings: deque[Reading[Any]] = deque()
+        self._readings: deque[Reading[Any]] = deque()
         self._masking = ThreadPoolExecutor(1, "glm-gguf-masks")
         self.sole: Ticket | None = None  # whose tokens the batch under way holds, if they are all of one request
         self.steps = 0
@@ -64,7 +65,7 @@ class Scheduler:
     @property
     def busy(self) -> bool:
         """Something is to be done."""
-        return bool(self._waiting or self._running or self._embeddings)
+        return bool(self._waiting or self._running or self._readings)
 
     @property
     def load(self) -> int:
@@ -74,7 +75,7 @@ class Scheduler:
     @property
     def status(self) -> EngineStatus:
         """Counts of what there is."""
-        running, waiting, texts = len(self._running), len(self._waiting), len(self._embeddings)
+        running, waiting, texts = len(self._running), len(self._waiting), len(self._readings)
         return EngineStatus(running, waiting, texts, self.cache.used, self.cache.n_cells, self.steps)
 
     def add(self, ticket: Ticket) -> None:
@@ -92,15 +93,15 @@ class Scheduler:
         except GlmGgufError as error:
             self._end(sequence, Failed(error))
 
-    def add_embedding(self, embedding: Reading[Any]) -> None:
-        """Put a text that is to be embedded in line; texts take turns with the answers."""
-        self._embeddings.append(embedding)
+    def add_reading(self, reading: Reading[Any]) -> None:
+        """Put a text that is to be embedded or scored in line; texts take turns with the answers."""
+        self._readings.append(reading)
 
     def step(self) -> None:
         """Compute one batch: what is being written, and prompts as far as there is room."""
         self._sweep()
         self._admit()
-        self._embed()
+        self._read()
         parts = self._plan()
         masks = self._start_masks(parts)
         self._outbox.hand_out()  # who was ended so far need not wait for the batch
@@ -114,8 +115,8 @@ class Scheduler:
         for sequence in [*self._running, *self._waiting]:
             self._end(sequence, Failed(EngineError(what)))
         self._outbox.hand_out()
-        while self._embeddings:
-            self._embeddings.popleft().fail(EngineError(what))
+        while self._readings:
+            self._readings.popleft().fail(EngineError(what))
         self._masking.shutdown()
 
     def _sweep(self) -> None:
@@ -150,16 +151,16 @@ class Scheduler:
             if sequence.scales == scales
         )
 
-    def _embed(self) -> None:
-        """Compute the next pieces of texts that are to be embedded, as many tokens as prompts get beside answers."""
+    def _read(self) -> None:
+        """Compute the next pieces of texts to embed or score, as many tokens as prompts get beside answers."""
         left = self._options.n_chunk
-        while self._embeddings and left > 0:
-            first = self._embeddings[0]
+        while self._readings and left > 0:
+            first = self._readings[0]
             size = first.piece_size(self._batch.capacity)
             if not self.cache.make_room(size) and len(self._running) > 1:
                 self._put_back_youngest()  # for its room an answer has to wait
             if first.advance(self._context, self._batch, self.cache):
-                self._embeddings.popleft()
+                self._readings.popleft()
             elif not first.begun:
                 return
             left -= size
@@ -189,7 +190,7 @@ class Scheduler:
         """
         if len(self._running) > 1:
             self._put_back_youngest()
-        elif not any(embedding.restart(self.cache) for embedding in self._embeddings):
+        elif not any(reading.restart(self.cache) for reading in self._readings):
             self._end(self._running[0], Failed(EngineError("the KV cache has no room for one answer")))
 
     def _put_back_youngest(self) -> None:

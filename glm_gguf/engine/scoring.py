@@ -18,8 +18,7 @@ class Scores:
     def __init__(self, tokens: Sequence[int], alternatives: int) -> None:
         self._tokens = tokens
         self._alternatives = alternatives
-        self._scored: list[Drawn] = []
-        self.forget()
+        self._scored = [Drawn(tokens[0])]
 
     def take(self, context: Context, batch: Batch) -> bool:
         """Compute a piece and score the tokens behind its own; False where abort() came between."""
@@ -33,7 +32,7 @@ class Scores:
 
     def forget(self) -> None:
         """Begin anew."""
-        self._scored = [Drawn(self._tokens[0])]
+        self._scored = self._scored[:1]
 
     def value(self) -> list[Drawn]:
         """Return all tokens as if they had been drawn."""

@@ -10,7 +10,8 @@ from glm_gguf.engine.kv_cache import Prefix
 from glm_gguf.engine.logprobs import log_probabilities
 from glm_gguf.engine.masking import Bias, Mask, forbid
 from glm_gguf.engine.options import Scales
-from glm_gguf.engine.request import Outbox, Ticket
+from glm_gguf.engine.outbox import Outbox
+from glm_gguf.engine.request import Ticket
 from glm_gguf.engine.sampler import Sampler
 
 

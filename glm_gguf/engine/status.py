@@ -12,7 +12,7 @@ class EngineStatus:
     running: int
     waiting: int
     embeddings: int
-    """Texts that are being turned into vectors, or wait for it."""
+    """Texts that are being embedded or scored, or wait for it."""
     cells_used: int
     """Cells that hold a token, those of cached prefixes included."""
     n_cells: int

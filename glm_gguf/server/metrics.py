@@ -20,7 +20,7 @@ SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 GAUGES: Final = {
     "running": "Answers that are being written",
     "waiting": "Requests that wait in line",
-    "embeddings": "Texts that are being turned into vectors, or wait for it",
+    "embeddings": "Texts that are being embedded or scored, or wait for it",
     "cells_used": "Cells of the KV cache that hold a token, those of cached prefixes included",
     "n_cells": "Cells of the KV cache",
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
-from server.page.wire import Wire
+from server.page.wire import Answer, Wire
 
 
 def say(page: Page, text: str) -> None:
@@ -31,6 +31,14 @@ def wait_for_answers(page: Page, count: int) -> Locator:
     expect(answers(page)).to_have_count(count)
     expect(page.locator("#stop")).to_be_hidden()
     return answers(page).last
+
+
+def begin_answer(page: Page, wire: Wire, text: str, content: str) -> Answer:
+    """Say something, and see the beginning of its answer, which goes on being written."""
+    answer = wire.answer().say(content=content)
+    say(page, text)
+    expect(page.locator("[aria-busy] .prose")).to_have_text(content.strip())
+    return answer
 
 
 def set_field(page: Page, label: str, value: str) -> None:

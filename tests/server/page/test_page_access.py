@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
-from server.page.acts import open_settings, say, wait_for_answers
+from server.page.acts import begin_answer, open_settings, say, wait_for_answers
 from server.page.conftest import Visit
 from server.page.wire import Wire
 
@@ -190,9 +190,7 @@ def test_escape_closes_what_lies_over_an_answer_before_it_stops_it(
     wire: Wire, visit: Visit, visit_to: Callable[..., Visit]
 ) -> None:
     page = visit_to(visit.address, viewport=NARROW).page()
-    answer = wire.answer().say(content="Once ")
-    say(page, "A story")
-    expect(page.locator("[aria-busy] .prose")).to_have_text("Once")
+    answer = begin_answer(page, wire, "A story", "Once ")
     page.get_by_role("button", name="Conversations", exact=True).click()
     page.locator("#kept").click()
     expect(page.locator("body")).to_be_focused()

@@ -6,7 +6,16 @@ import re
 
 import pytest
 from playwright.sync_api import Page, expect
-from server.page.acts import answers, close_settings, open_settings, said, say, set_field, wait_for_answers
+from server.page.acts import (
+    answers,
+    begin_answer,
+    close_settings,
+    open_settings,
+    said,
+    say,
+    set_field,
+    wait_for_answers,
+)
 from server.page.conftest import Visit
 from server.page.wire import SECONDS, Wire
 
@@ -121,9 +130,7 @@ def test_a_call_that_was_cut_is_none(page: Page, wire: Wire) -> None:
 
 
 def test_stopping_lets_the_server_go(page: Page, wire: Wire) -> None:
-    answer = wire.answer().say(content="Once upon a time")
-    say(page, "A story")
-    expect(page.locator("[aria-busy] .prose")).to_have_text("Once upon a time")
+    answer = begin_answer(page, wire, "A story", "Once upon a time")
     page.get_by_role("button", name="Stop").click()
     message = wait_for_answers(page, 1)
     expect(message.locator(".prose")).to_have_text("Once upon a time")
@@ -272,9 +279,7 @@ def test_rate_and_context_are_shown(page: Page, wire: Wire) -> None:
 
 
 def test_one_conversation_is_answered_while_another_is_open(page: Page, wire: Wire) -> None:
-    answer = wire.answer().say(content="Slow")
-    say(page, "First")
-    expect(page.locator("[aria-busy] .prose")).to_have_text("Slow")
+    answer = begin_answer(page, wire, "First", "Slow")
     page.get_by_role("button", name="New chat").click()
     wire.answer().say(content="Quick").finish()
     say(page, "Second")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from server.page.acts import answers, exported, said, say, set_field, talk, wait_for_answers
+from server.page.acts import answers, begin_answer, exported, said, say, set_field, talk, wait_for_answers
 from server.page.conftest import Visit
 from server.page.wire import Wire
 
@@ -165,9 +165,7 @@ def test_a_hostile_file_brings_text_only(page: Page) -> None:
 
 def test_a_reload_in_the_middle_of_an_answer_keeps_what_came(page: Page, wire: Wire) -> None:
     page.clock.install()
-    answer = wire.answer().say(content="Once ")
-    say(page, "A story")
-    expect(page.locator("[aria-busy] .prose")).to_have_text("Once")
+    answer = begin_answer(page, wire, "A story", "Once ")
     page.clock.fast_forward(10_000)
     answer.say(content="upon")
     expect(page.locator("[aria-busy] .prose")).to_have_text("Once upon")

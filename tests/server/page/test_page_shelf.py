@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from server.page.acts import answers, close_settings, exported, open_settings, said, say, talk, wait_for_answers
+from server.page.acts import (
+    answers,
+    begin_answer,
+    close_settings,
+    exported,
+    open_settings,
+    said,
+    say,
+    talk,
+    wait_for_answers,
+)
 from server.page.conftest import PATIENCE, Visit, chromium_path
 from server.page.wire import Wire
 
@@ -41,9 +51,7 @@ def test_two_tabs_add_to_one_conversation(visit: Visit, wire: Wire) -> None:
 
 def test_what_one_tab_writes_the_other_does_not_show_as_broken(visit: Visit, wire: Wire) -> None:
     first, second = visit.page(), visit.page()
-    answer = wire.answer().say(content="Once ")
-    say(first, "A story")
-    expect(first.locator("[aria-busy] .prose")).to_have_text("Once")
+    answer = begin_answer(first, wire, "A story", "Once ")
     second.locator(".conversation .open").click()
     assert said(second) == ["A story"]
     second.get_by_role("button", name="Rename A story").click()

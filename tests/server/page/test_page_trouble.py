@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fastapi import Response
 from playwright.sync_api import Page, expect
-from server.page.acts import answers, say, wait_for_answers
+from server.page.acts import answers, begin_answer, say, wait_for_answers
 from server.page.conftest import Visit
 from server.page.wire import Wire, refusal
 
@@ -83,9 +83,7 @@ def test_what_was_refused_can_be_tried_again(visit: Visit, wire: Wire) -> None:
 def test_an_answer_that_breaks_off_stays_as_far_as_it_came(visit: Visit, wire: Wire) -> None:
     visit.tolerated.append("ERR_INCOMPLETE_CHUNKED_ENCODING")
     page = visit.page()
-    answer = wire.answer().say(content="Once upon")
-    say(page, "A story")
-    expect(page.locator("[aria-busy] .prose")).to_have_text("Once upon")
+    answer = begin_answer(page, wire, "A story", "Once upon")
     answer.break_off()
     message = wait_for_answers(page, 1)
     expect(message.locator(".prose")).to_have_text("Once upon")
@@ -95,9 +93,7 @@ def test_an_answer_that_breaks_off_stays_as_far_as_it_came(visit: Visit, wire: W
 def test_an_answer_that_broke_off_is_written_again_in_its_place(visit: Visit, wire: Wire) -> None:
     visit.tolerated.append("ERR_INCOMPLETE_CHUNKED_ENCODING")
     page = visit.page()
-    answer = wire.answer().say(content="Once upon")
-    say(page, "A story")
-    expect(page.locator("[aria-busy] .prose")).to_have_text("Once upon")
+    answer = begin_answer(page, wire, "A story", "Once upon")
     answer.break_off()
     wait_for_answers(page, 1)
     wire.answer().say(content="Once again").finish()
@@ -110,9 +106,7 @@ def test_an_answer_that_broke_off_is_written_again_in_its_place(visit: Visit, wi
 def test_what_went_wrong_elsewhere_is_not_said_here(visit: Visit, wire: Wire) -> None:
     visit.tolerated.append("ERR_INCOMPLETE_CHUNKED_ENCODING")
     page = visit.page()
-    answer = wire.answer().say(content="Slow")
-    say(page, "First")
-    expect(page.locator("[aria-busy] .prose")).to_have_text("Slow")
+    answer = begin_answer(page, wire, "First", "Slow")
     page.get_by_role("button", name="New chat").click()
     wire.answer().say(content="Quick").finish()
     say(page, "Second")

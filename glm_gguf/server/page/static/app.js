@@ -4,7 +4,7 @@ import { ArchiveError, archived, unarchived } from "./chat/archive.js";
 import { apiKey, lastSettings } from "./chat/preferences.js";
 import { Session } from "./chat/session.js";
 import { Shelf } from "./chat/shelf.js";
-import { close as closeArtifact, startArtifacts } from "./view/artifact.js";
+import { startArtifacts } from "./view/artifact.js";
 import { say, startAnnouncer } from "./view/announcer.js";
 import { Composer } from "./view/composer.js";
 import { ConversationList } from "./view/conversation_list.js";
@@ -94,7 +94,7 @@ function suggest({ text, tools }) {
 }
 
 function fresh() {
-  closeArtifact();
+  drawers.artifact.close();
   session.begin();
   closeOverlays();
   composer.focus();

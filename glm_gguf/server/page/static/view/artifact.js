@@ -33,14 +33,9 @@ function show(code, kind) {
     element("h2", {}, title),
     iconButton("retry", "Run again", reload),
     iconButton("save", "Save as file", () => save(fileName(title, ending), code, type)),
-    iconButton("close", "Close artifact", () => close()));
+    iconButton("close", "Close artifact", () => drawers.artifact.close()));
   panel.replaceChildren(head, frame(), element("p", { class: "isolated" }, "Runs isolated: no network, no access to this page."));
   drawers.artifact.open();
-}
-
-/** Takes the frame away. */
-export function close() {
-  drawers.artifact.close();
 }
 
 /** Returns a frame that gets its document once, by message. */
