@@ -34,6 +34,7 @@ Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 CACHE_TYPES = click.Choice([type_.value for type_ in CacheType])
 ENGINE_OPTIONS = (
     ("n_ctx", int, "Tokens that all conversations share; by default the model's own length, up to 8192."),
+    ("n_host_cache", int, "Tokens of earlier conversations kept in main memory; by default as many as n_ctx."),
     ("n_parallel", int, "Answers written at the same time; 4 by default."),
     ("threads", int, "CPU threads; by default one a physical core."),
     ("threads_batch", int, "CPU threads for prompts; by default as many."),

@@ -25,6 +25,7 @@ from glm_gguf.errors import EngineError, GlmGgufError
 
 ABORTED: Final = 2  # of llama_decode
 
+_BYTES: Final = ctypes.POINTER(ctypes.c_uint8)
 Floats = npt.NDArray[np.float32]
 
 
@@ -105,11 +106,11 @@ class Context:
             return sampler.draw(sampler.nucleus.of(logits), logits)
         return int(llama_cpp.llama_sampler_sample(sampler.pointer, self.pointer, row))
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Let a sequence share the first cells of another."""
+    def copy(self, source: int, target: int, length: int, start: int = 0) -> None:
+        """Let a sequence share the cells of another from `start` up to `length`."""
         assert 0 <= source < MOST_SEQUENCES
         assert 0 <= target < MOST_SEQUENCES
-        llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, start, length)
 
     def cut(self, sequence: int, length: int) -> None:
         """Shorten a sequence to its first tokens, perhaps none."""
@@ -137,15 +138,15 @@ class Context:
     def state(self, sequence: int) -> bytes:
         """Return the keys and values of a sequence."""
         size = llama_cpp.llama_state_seq_get_size(self.pointer, sequence)
-        buffer = (ctypes.c_uint8 * size)()
-        written = llama_cpp.llama_state_seq_get_data(self.pointer, buffer, size, sequence)
+        state = np.empty(size, np.uint8)
+        written = llama_cpp.llama_state_seq_get_data(self.pointer, state.ctypes.data_as(_BYTES), size, sequence)
         if written != size:
             raise EngineError(f"llama.cpp wrote {written} bytes of {size} of a sequence", where=self._model.path)
-        return bytes(buffer)
+        return state.tobytes()
 
     def restore(self, sequence: int, state: bytes) -> None:
-        """Give an empty sequence the keys and values that `state` returned."""
-        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        """Give an empty sequence the keys and values that `state` returned; EngineError where llama.cpp refuses."""
+        buffer = np.frombuffer(state, np.uint8).ctypes.data_as(_BYTES)
         with collected_errors() as errors:
             read = llama_cpp.llama_state_seq_set_data(self.pointer, buffer, len(state), sequence)
         if not state or read != len(state):

@@ -56,7 +56,8 @@ class ContextSize:
             most = f"{known} tokens a conversation, {options.n_parallel} of them"
             fix = f"give up to {known * options.n_parallel} ({most}), or stretch it with yarn"
             raise RequestError(f"{n_cells} tokens are more than the model knows", where="n_ctx", fix=fix)
-        n_running = options.n_parallel + 2  # one for a text that is embedded, one for saving a session
+        # One for a text that is embedded or scored, one for saving a session, one on the way to main memory or back.
+        n_running = options.n_parallel + 3
         n_batch = options.n_batch or (GPU_BATCH if chosen_gpus(options) else CPU_BATCH)
         return cls(n_cells, min(n_cells, known), max(min(n_batch, n_cells), n_running), n_running)
 

@@ -16,6 +16,7 @@ from glm_gguf.engine.context import Context
 from glm_gguf.engine.context_parameters import ContextSize
 from glm_gguf.engine.delivery import Delivery, Drawn
 from glm_gguf.engine.embedding import MeanState, Vector
+from glm_gguf.engine.memory import available_memory, host_cache_size
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.reading import Reading
@@ -37,7 +38,8 @@ class Engine:
 
     def __init__(self, model: ModelHandle, options: EngineOptions) -> None:
         self._model = model
-        self._options = options
+        host = host_cache_size(model.contents, options, available_memory())
+        self._options = options = replace(options, n_host_cache=host)
         self._context = Context(model, options)
         self._scheduler = Scheduler(self._context, model.vocabulary, options)
         self._mail = threading.Condition()
@@ -180,7 +182,8 @@ class Engine:
     def _open_mail(self) -> bool:
         """Wait until there is something to do, and do what was asked for; False where the engine closes."""
         with self._mail:
-            self._mail.wait_for(lambda: self._closing or self._tasks or self._scheduler.busy)
+            waiting = self._scheduler.patience if self._scheduler.busy else None
+            self._mail.wait_for(lambda: self._closing or self._tasks, waiting)
             tasks = list(self._tasks)
             self._tasks.clear()
             if self._closing:

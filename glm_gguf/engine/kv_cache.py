@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Final, Protocol
 
+from glm_gguf.engine.common_length import common_length
+from glm_gguf.engine.host_cache import HostCache, HostPrefix
 from glm_gguf.engine.options import Scales
 from glm_gguf.errors import EngineError
 
+LOGGER = logging.getLogger(__name__)
 MOST_SEQUENCES: Final = 256  # LLAMA_MAX_SEQ of llama-cparams.h
+RESTING_SHARE: Final = 4
+"""Of the cells, one in so many may hold what no answer uses, where there is main memory to keep it instead."""
 
 
 class Cells(Protocol):
     """Who moves the cells: the context."""
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Let a sequence share the first cells of another."""
+    def copy(self, source: int, target: int, length: int, start: int = 0) -> None:
+        """Let a sequence share the cells of another from `start` up to `length`."""
 
     def cut(self, sequence: int, length: int) -> None:
         """Shorten a sequence to its first tokens."""
+
+    def state(self, sequence: int) -> bytes:
+        """Return the keys and values of a sequence."""
+
+    def restore(self, sequence: int, state: bytes) -> None:
+        """Give an empty sequence the keys and values that `state` returned; EngineError where that fails."""
 
 
 class Prefix:
@@ -41,11 +53,16 @@ class Prefix:
 
 
 class KvCache:
-    """The books of a unified KV cache; prefixes of finished answers stay until their cells are needed."""
+    """The books of a unified KV cache; prefixes of finished answers stay, and go to main memory for want of cells.
 
-    def __init__(self, cells: Cells, n_cells: int, n_running: int) -> None:
+    They go sooner where there is main memory for them: the attention of every batch walks over all cells in use.
+    """
+
+    def __init__(self, cells: Cells, n_cells: int, n_running: int, host: HostCache) -> None:
         self._cells = cells
         self.n_cells = n_cells
+        self.host = host
+        self._most_resting = n_cells // RESTING_SHARE if host.most_tokens else n_cells
         # llama.cpp computes only sequences below n_seq_max, but its unified cache keeps more of them apart.
         self._free_running = list(range(n_running))
         self._free_resting = list(range(n_running, MOST_SEQUENCES))
@@ -64,6 +81,12 @@ class KvCache:
         """Everything held, the running answers included."""
         return tuple(self._prefixes)
 
+    @property
+    def remembered(self) -> list[tuple[list[int], Scales]]:
+        """The tokens of all that no answer holds, in the cells or in main memory."""
+        resting = [(list(prefix.tokens), prefix.scales) for prefix in self._idle()]
+        return resting + [(list(prefix.tokens), prefix.scales) for prefix in self.host.prefixes]
+
     def longest(self, tokens: list[int], scales: Scales) -> tuple[Prefix | None, int]:
         """Find the prefix that shares most tokens, and how many."""
         best: Prefix | None = None
@@ -73,6 +96,12 @@ class KvCache:
             if common > length:
                 best, length = prefix, common
         return best, length
+
+    def known(self, tokens: list[int], scales: Scales) -> int:
+        """Count the tokens that need not be computed, as far as one look tells."""
+        _, length = self.longest(tokens, scales)
+        found = self.host.behind(tokens, length, scales)
+        return length if found is None else found[1]
 
     def has_room(self, tokens: list[int], scales: Scales) -> bool:
         """Tell whether an answer that begins with these tokens fits beside the running ones."""
@@ -96,6 +125,7 @@ class KvCache:
             best.last_use = next(self._clock)
             if not best.held and length == len(best.tokens):
                 self.drop(best)
+        self._bring_back(taken, tokens)
         return taken
 
     def make_room(self, tokens: int) -> bool:
@@ -104,7 +134,7 @@ class KvCache:
             idle = self._idle()
             if not idle:
                 return False
-            self.drop(_stalest(idle))
+            self._lay_off(_stalest(idle))
         return True
 
     def extend(self, prefix: Prefix, tokens: Sequence[int]) -> None:
@@ -131,12 +161,14 @@ class KvCache:
             self.drop(prefix)
             return
         if not self._free_resting:
-            self.drop(_stalest(self._idle()))
+            self._lay_off(_stalest(self._idle()))
         resting = self._free_resting.pop()
         self._cells.copy(prefix.sequence, resting, len(prefix.tokens))
         self._cells.cut(prefix.sequence, 0)
         self._free_running.append(prefix.sequence)
         prefix.sequence, prefix.held, prefix.last_use = resting, False, next(self._clock)
+        while len(idle := self._idle()) > 1 and self._resting() > self._most_resting:
+            self._lay_off(_stalest(idle))
 
     def drop(self, prefix: Prefix) -> None:
         """Forget a prefix."""
@@ -148,6 +180,37 @@ class KvCache:
         """Forget everything that no answer holds."""
         for prefix in self._idle():
             self.drop(prefix)
+        self.host.clear()
+
+    def _lay_off(self, prefix: Prefix) -> None:
+        """Free the cells of a prefix that no answer uses; what it shares with no other goes to main memory."""
+        length = len(prefix.cells)
+        start = next((index for index, cell in enumerate(prefix.cells) if self._owners[cell] == 1), length)
+        if self.host.takes(length - start):
+            spare = self._free_running[-1]  # llama.cpp writes only sequences that could run
+            self._cells.copy(prefix.sequence, spare, length, start)
+            self.host.put(HostPrefix(prefix.tokens[:], prefix.scales, start, self._cells.state(spare)))
+            self._cells.cut(spare, 0)
+        self.drop(prefix)
+
+    def _bring_back(self, prefix: Prefix, tokens: list[int]) -> None:
+        """Add to a sequence what main memory has of the tokens that it lacks, as far as there is room."""
+        while found := self.host.behind(tokens, len(prefix.tokens), prefix.scales):
+            saved, known = found
+            self.host.touch(saved)
+            if not self.make_room(saved.size):
+                return
+            spare = self._free_running[-1]
+            try:
+                self._cells.restore(spare, saved.state)
+            except EngineError as error:
+                LOGGER.warning("%s; it is computed anew", error)
+                self.host.forget(saved)
+                return
+            start = len(prefix.tokens)
+            self._cells.copy(spare, prefix.sequence, known, start)
+            self._cells.cut(spare, 0)
+            self.extend(prefix, tokens[start:known])
 
     def _alike(self, scales: Scales) -> Iterator[Prefix]:
         """What was computed with the same adapters."""
@@ -155,6 +218,10 @@ class KvCache:
 
     def _idle(self) -> list[Prefix]:
         return [prefix for prefix in self._prefixes if not prefix.held]
+
+    def _resting(self) -> int:
+        """Count the cells that no running answer uses."""
+        return self.used - len({cell for prefix in self._prefixes if prefix.held for cell in prefix.cells})
 
     def _disown(self, cells: Iterable[int]) -> None:
         for cell in cells:
@@ -166,15 +233,3 @@ class KvCache:
 def _stalest(prefixes: Iterable[Prefix]) -> Prefix:
     """Return the prefix that was used longest ago."""
     return min(prefixes, key=lambda prefix: prefix.last_use)
-
-
-def common_length(first: list[int], second: list[int]) -> int:
-    """Count the items at the beginning that both have; slices are compared, which Python does in C."""
-    low, high = 0, min(len(first), len(second))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if first[low:middle] == second[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

@@ -66,6 +66,17 @@ def require_memory(contents: GgufParts, options: EngineOptions, available: int |
     raise RequestError(what, where="n_ctx", fix=fix)
 
 
+def host_cache_size(contents: GgufParts, options: EngineOptions, available: int | None) -> int:
+    """Return how many tokens main memory may keep beside the KV cache."""
+    if options.n_host_cache is not None:
+        return options.n_host_cache
+    need = memory_need(contents, options)
+    cells = ContextSize.of(contents, options).n_cells
+    if available is None or not need.cell:
+        return cells
+    return min(cells, max(0, available - need.cache) // 4 // need.cell)
+
+
 def available_memory() -> int | None:
     """Return the bytes that can be had without swapping, as far as the container allows; None where none says."""
     amounts = [amount for amount in (_machine_available(), _container_available()) if amount is not None]

@@ -76,6 +76,9 @@ class EngineOptions:
     """Layers computed on a GPU, where llama.cpp was built for one; -1 is all, "auto" all of them if they fit."""
     devices: tuple[str, ...] = ()
     """GPUs to compute on, by llama.cpp's names (CUDA0, Metal, Vulkan1); none named are all there are."""
+    n_host_cache: int | None = None
+    """Tokens of earlier conversations that main memory keeps when they leave the context, so that nobody computes them
+    again; None is as many as n_ctx, as far as a quarter of the free memory holds them."""
     cache_type_k: CacheType = CacheType.F16
     cache_type_v: CacheType = CacheType.F16
     """Quantised values need flash attention."""
@@ -95,6 +98,7 @@ class EngineOptions:
         _check("n_queue", self.n_queue, 0, 2**31 - 1)
         _check("n_batch", self.n_batch, 1, MOST_BATCH)
         _check("n_chunk", self.n_chunk, 1, MOST_BATCH)
+        _check("n_host_cache", self.n_host_cache, 0, 2**31 - 1)
         _check("threads", self.threads, 1, MOST_THREADS)
         _check("threads_batch", self.threads_batch, 1, MOST_THREADS)
         _check("n_gpu_layers", None if self.n_gpu_layers == "auto" else self.n_gpu_layers, -1, 2**31 - 1)

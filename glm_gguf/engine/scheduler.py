@@ -11,9 +11,11 @@ from itertools import chain
 from typing import Any
 
 from glm_gguf.engine.batch import Batch
+from glm_gguf.engine.common_length import common_length
 from glm_gguf.engine.context import Context
 from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed
-from glm_gguf.engine.kv_cache import KvCache, Prefix, common_length
+from glm_gguf.engine.host_cache import HostCache
+from glm_gguf.engine.kv_cache import KvCache, Prefix
 from glm_gguf.engine.masking import Bias, Mask
 from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.outbox import Outbox
@@ -28,6 +30,8 @@ from glm_gguf.errors import EngineError, GlmGgufError
 
 _WORTH_WAITING = 32
 """Tokens: fewer are computed again sooner than they come out of the batch that holds them."""
+_PATIENCE = 100
+"""A batch waits at most one in so many parts of what the last one took."""
 _Masks = Mapping[int, Future[Mask | None]]
 """Row of the batch → the mask for the token behind it."""
 
@@ -52,7 +56,8 @@ class Scheduler:
         self._vocabulary = vocabulary
         self._options = options
         self._batch = Batch(context.size.n_batch)
-        self.cache = KvCache(context, context.size.n_cells, context.size.n_running)
+        host = HostCache(options.n_host_cache or 0)
+        self.cache = KvCache(context, context.size.n_cells, context.size.n_running, host)
         self._outbox = Outbox()
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
@@ -60,6 +65,8 @@ class Scheduler:
         self._masking = ThreadPoolExecutor(1, "glm-gguf-masks")
         self.sole: Ticket | None = None  # whose tokens the batch under way holds, if they are all of one request
         self.steps = 0
+        self.patience = 0.0
+        """Seconds that the next batch waits for a request: who got an answer may go on at once, as agents do."""
         self._turn: Scales | None = None  # of the adapters that the last batch was computed with
 
     @property
@@ -76,7 +83,8 @@ class Scheduler:
     def status(self) -> EngineStatus:
         """Counts of what there is."""
         running, waiting, texts = len(self._running), len(self._waiting), len(self._readings)
-        return EngineStatus(running, waiting, texts, self.cache.used, self.cache.n_cells, self.steps)
+        cells = self.cache.used, self.cache.n_cells, self.cache.host.used
+        return EngineStatus(running, waiting, texts, *cells, self.steps)
 
     def add(self, ticket: Ticket) -> None:
         """Put a request at the end of the line."""
@@ -99,15 +107,19 @@ class Scheduler:
 
     def step(self) -> None:
         """Compute one batch: what is being written, and prompts as far as there is room."""
+        begun = time.monotonic()
         self._sweep()
         self._admit()
         self._read()
         parts = self._plan()
         masks = self._start_masks(parts)
         self._outbox.hand_out()  # who was ended so far need not wait for the batch
+        running = len(self._running)
         if parts and self._decode(parts):
             for part in parts:
                 self._take_up(part, masks)
+        room = 0 < len(self._running) < running and not self._waiting
+        self.patience = (time.monotonic() - begun) / _PATIENCE if room else 0.0
         self._outbox.hand_out()
 
     def close(self, what: str) -> None:
@@ -143,7 +155,7 @@ class Scheduler:
 
     def _is_being_read(self, tokens: list[int], scales: Scales) -> bool:
         """Tell whether a running prompt will soon have many more of these tokens in the cache than there are now."""
-        _, cached = self.cache.longest(tokens, scales)
+        cached = self.cache.known(tokens, scales)
         return any(
             sequence.pending > 1
             and common_length(sequence.tokens, tokens) >= max(cached, len(_held(sequence).tokens)) + _WORTH_WAITING

@@ -69,17 +69,15 @@ class Sessions:
     def _saved(self, cache: KvCache, context: Context, wanted: Sequence[Tokens] | None) -> list[SavedPrefix]:
         """Return the states of token lists, which the cache must hold."""
         if wanted is None:
-            resting = [prefix for prefix in cache.prefixes if not prefix.held and prefix.scales == self.scales]
-            wanted = [list(prefix.tokens) for prefix in resting if prefix.tokens]
+            wanted = [tokens for tokens, scales in cache.remembered if tokens and scales == self.scales]
         return [self._state(cache, context, list(tokens)) for tokens in wanted]
 
     def _state(self, cache: KvCache, context: Context, tokens: list[int]) -> SavedPrefix:
         """Return the state of tokens in the cache; llama.cpp writes it only of a sequence that can run."""
-        _, length = cache.longest(tokens, self.scales)
-        if length < len(tokens):
-            raise EngineError(f"only {length} of {len(tokens)} tokens are in the cache", fix="give a larger n_ctx")
         prefix = cache.take(tokens, self.scales)
         try:
+            if (length := len(prefix.tokens)) < len(tokens):
+                raise EngineError(f"only {length} of {len(tokens)} tokens are in the cache", fix="give a larger n_ctx")
             return SavedPrefix(tuple(tokens), context.state(prefix.sequence))
         finally:
             cache.release(prefix)
@@ -87,7 +85,7 @@ class Sessions:
     def _restore(self, cache: KvCache, context: Context, prefixes: Sequence[SavedPrefix]) -> None:
         """Fill the cache with saved states, the first ones first, as far as there is room."""
         for saved in prefixes:
-            _, known = cache.longest(list(saved.tokens), self.scales)
+            known = cache.known(list(saved.tokens), self.scales)
             if known < len(saved.tokens) < context.size.n_ctx and cache.make_room(len(saved.tokens)):
                 prefix = cache.take([], self.scales)
                 context.restore(prefix.sequence, saved.state)

@@ -16,5 +16,7 @@ class EngineStatus:
     cells_used: int
     """Cells that hold a token, those of cached prefixes included."""
     n_cells: int
+    host_tokens: int
+    """Tokens of prefixes that main memory keeps."""
     steps: int
     """Batches computed since the start."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glm_gguf.engine.memory import available_memory, memory_need, require_memory
+from glm_gguf.engine.memory import available_memory, host_cache_size, memory_need, require_memory
 from glm_gguf.engine.options import CacheType, EngineOptions
 from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
@@ -46,3 +46,12 @@ def test_mapped_weights_may_be_larger_than_memory_but_read_ones_not(contents: Gg
 def test_where_nothing_is_known_nothing_is_refused(contents: GgufParts) -> None:
     require_memory(contents, OPTIONS, None)
     assert (available_memory() or 1) > 0
+
+
+def test_main_memory_keeps_as_much_as_the_context_or_a_quarter_of_what_is_free(contents: GgufParts) -> None:
+    need = memory_need(contents, OPTIONS)
+    assert host_cache_size(contents, OPTIONS, None) == 1024
+    assert host_cache_size(contents, OPTIONS, 100 * need.cache) == 1024
+    assert host_cache_size(contents, OPTIONS, 2 * need.cache) == 256
+    assert host_cache_size(contents, OPTIONS, need.cache // 2) == 0
+    assert host_cache_size(contents, replace(OPTIONS, n_host_cache=7), 0) == 7

@@ -2,7 +2,7 @@
 
 import pytest
 
-from glm_gguf.engine.kv_cache import common_length
+from glm_gguf.engine.common_length import common_length
 from glm_gguf.engine.planning import shares
 
 CASES = {

@@ -37,16 +37,26 @@ def alone(exact_model: ModelHandle, prompts: list[list[int]]) -> list[list[int]]
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("n_ctx", [2048, 512], ids=["room for all", "scarce room"])
+@pytest.mark.parametrize(
+    ("n_ctx", "n_host_cache"),
+    [(2048, 0), (512, 0), (512, 700), (1024, 4096)],
+    ids=["room for all", "scarce room", "some main memory", "much main memory"],
+)
 def test_many_at_once_are_each_as_alone(
-    exact_model: ModelHandle, prompts: list[list[int]], alone: list[list[int]], seed: int, n_ctx: int
+    exact_model: ModelHandle,
+    prompts: list[list[int]],
+    alone: list[list[int]],
+    seed: int,
+    n_ctx: int,
+    n_host_cache: int,
 ) -> None:
     generator = random.Random(seed)
     waiting = list(enumerate(prompts))
     generator.shuffle(waiting)
     replies: dict[int, Reply] = {}
     cancelled: dict[int, Reply] = {}
-    with Bench(exact_model, replace(EXACT, n_ctx=n_ctx, n_parallel=6, n_batch=128, n_chunk=48)) as bench:
+    options = replace(EXACT, n_ctx=n_ctx, n_host_cache=n_host_cache, n_parallel=6, n_batch=128, n_chunk=48)
+    with Bench(exact_model, options) as bench:
         tickets = []
         while waiting or bench.scheduler.busy:
             for _ in range(min(len(waiting), generator.choice([0, 0, 0, 1, 1, 4]))):
@@ -64,6 +74,7 @@ def test_many_at_once_are_each_as_alone(
         for index, reply in cancelled.items():
             assert reply.tokens == alone[index][: len(reply.tokens)]
         assert bench.scheduler.cache.used <= n_ctx
+        assert (bench.scheduler.cache.host.used > 0) == (n_host_cache > 0)
         bench.scheduler.cache.clear()
         assert bench.scheduler.cache.used == bench.cells_in_use() == 0
 
@@ -124,6 +135,25 @@ def test_a_short_prompt_is_not_held_up_by_a_long_one(exact_model: ModelHandle) -
         assert not long.tokens
 
 
+def test_the_next_batch_waits_a_little_where_an_answer_ended_beside_others(bench: Bench) -> None:
+    bench.ask([5, 6, 7], replace(GREEDY, max_tokens=6))
+    bench.ask([8, 9, 10], replace(GREEDY, max_tokens=3))
+    waits = []
+    while bench.scheduler.busy:
+        bench.scheduler.step()
+        waits.append(bench.scheduler.patience > 0)
+    assert waits == [False, False, True, False, False, False]
+
+
+def test_nobody_waits_for_more_where_requests_are_in_line(exact_model: ModelHandle) -> None:
+    with Bench(exact_model, replace(EXACT, n_parallel=2)) as bench:
+        for length in (2, 4, 6):
+            bench.ask([5, 6, length], replace(GREEDY, max_tokens=length))
+        bench.scheduler.step()
+        bench.scheduler.step()
+        assert bench.scheduler.patience == 0
+
+
 def test_who_came_first_is_served_first(exact_model: ModelHandle) -> None:
     with Bench(exact_model, replace(EXACT, n_parallel=2)) as bench:
         replies = [bench.ask([index + 3] * 20)[0] for index in range(6)]
@@ -172,6 +202,46 @@ def test_what_is_least_recently_used_goes_first(exact_model: ModelHandle) -> Non
         bench.answer(prompts["c"] * 2)
         assert bench.answer(prompts["a"]).cached == 149
         assert bench.answer(prompts["b"]).cached == 0
+
+
+def test_what_left_the_cells_is_not_computed_again(exact_model: ModelHandle) -> None:
+    with Bench(exact_model, replace(EXACT, n_ctx=512, n_host_cache=4096)) as bench:
+        prompts = [[token] * 150 for token in range(3, 9)]
+        first = [bench.answer(prompt) for prompt in prompts]
+        steps = bench.scheduler.steps
+        again = [bench.answer(prompt) for prompt in prompts]
+        assert [reply.cached for reply in again] == [149] * 6
+        assert bench.scheduler.steps - steps == 6 * 24
+        assert [reply.tokens for reply in again] == [reply.tokens for reply in first]
+
+
+def test_what_is_shared_leaves_once(exact_model: ModelHandle) -> None:
+    with Bench(exact_model, replace(EXACT, n_ctx=512, n_host_cache=4096)) as bench:
+        head = list(range(300, 400))
+        prompts = [[*head, *[token] * 40] for token in range(3, 9)]
+        first = [bench.answer(prompt) for prompt in prompts]
+        bench.answer([9] * 400)
+        host = bench.scheduler.cache.host
+        assert host.used < sum(len(prompt) for prompt in prompts)
+        again = [bench.answer(prompt) for prompt in prompts]
+        assert [reply.cached for reply in again] == [139] * 6
+        assert [reply.tokens for reply in again] == [reply.tokens for reply in first]
+
+
+def test_few_cells_rest_where_main_memory_keeps_the_others(exact_model: ModelHandle) -> None:
+    with Bench(exact_model, replace(EXACT, n_host_cache=4096)) as bench:
+        for token in range(3, 13):
+            bench.answer([token] * 150)
+        cache = bench.scheduler.cache
+        assert cache.used <= 2048 // 4
+        assert cache.used + cache.host.used == 10 * (150 + 23)
+
+
+def test_a_conversation_stays_in_the_cells_whatever_its_length(exact_model: ModelHandle) -> None:
+    with Bench(exact_model, replace(EXACT, n_host_cache=4096)) as bench:
+        bench.answer([3] * 1500)
+        assert bench.scheduler.cache.used == 1500 + 23
+        assert bench.scheduler.cache.host.used == 0
 
 
 def test_a_full_context_ends_the_answer(exact_model: ModelHandle) -> None:

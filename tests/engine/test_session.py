@@ -45,6 +45,21 @@ def test_a_restart_computes_nothing_of_what_was_saved(tiny_gguf: Callable[[str],
     assert fresh.usage.cached_tokens == 0
 
 
+def test_what_main_memory_keeps_is_saved_as_well(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    path = tmp_path / "all.session"
+    prompts = [f"{number} " * 100 for number in range(8)]
+    with GLM(tiny_gguf("Q8_0"), options=replace(OPTIONS, n_host_cache=8192)) as glm:
+        for prompt in prompts:
+            glm.complete(prompt, sampling=SHORT)
+        assert glm.status.host_tokens > 0
+        glm.save_session(path)
+    assert len(read_session(path).prefixes) == len(prompts)
+    with GLM(tiny_gguf("Q8_0"), session=path, options=replace(OPTIONS, n_host_cache=8192)) as glm:
+        for prompt in prompts:
+            usage = list(glm.stream_completion(prompt, SHORT))[-1].usage  # type: ignore[union-attr]
+            assert usage.cached_tokens == usage.prompt_tokens - 1
+
+
 def test_everything_held_can_be_saved(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
     path = tmp_path / "all.session"
     with GLM(tiny_gguf("Q8_0"), options=OPTIONS) as glm:

@@ -1,0 +1,88 @@
+"""Prefixes that left the KV cache: main memory keeps their keys and values, so that they are not computed anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from glm_gguf.engine.common_length import common_length
+from glm_gguf.engine.options import Scales
+
+WORTH_KEEPING: Final = 16
+"""Tokens: fewer are not worth the looking through when a prompt comes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HostPrefix:
+    """Tokens, and the keys and values of those from `start` on, as llama.cpp wrote them.
+
+    What lies before `start` was shared with another prefix when this one left, and is sought there.
+    """
+
+    tokens: list[int]
+    scales: Scales
+    start: int
+    state: bytes
+
+    @property
+    def size(self) -> int:
+        """Tokens whose keys and values are here."""
+        return len(self.tokens) - self.start
+
+    def holds(self, other: HostPrefix) -> bool:
+        """Tell whether another prefix has nothing that this one has not."""
+        alike = self.scales == other.scales and self.start <= other.start
+        return alike and common_length(self.tokens, other.tokens) == len(other.tokens)
+
+
+class HostCache:
+    """Prefixes up to a number of tokens; those used longest ago are forgotten first."""
+
+    def __init__(self, most_tokens: int) -> None:
+        self.most_tokens = most_tokens
+        self._prefixes: list[HostPrefix] = []  # the one used last at the end
+
+    @property
+    def used(self) -> int:
+        """Tokens whose keys and values are here."""
+        return sum(prefix.size for prefix in self._prefixes)
+
+    @property
+    def prefixes(self) -> tuple[HostPrefix, ...]:
+        """Everything kept, the one used last at the end."""
+        return tuple(self._prefixes)
+
+    def takes(self, size: int) -> bool:
+        """Tell whether so many tokens are to be kept."""
+        return WORTH_KEEPING <= size <= self.most_tokens
+
+    def put(self, new: HostPrefix) -> None:
+        """Keep a prefix, in place of those that it holds."""
+        self._prefixes = [prefix for prefix in self._prefixes if not new.holds(prefix)]
+        self._prefixes.append(new)
+        while self.used > self.most_tokens:
+            self._prefixes.pop(0)
+
+    def behind(self, tokens: list[int], length: int, scales: Scales) -> tuple[HostPrefix, int] | None:
+        """Find who knows most of `tokens` behind their first `length`, and how many there are then."""
+        best: HostPrefix | None = None
+        known = length + WORTH_KEEPING - 1
+        for prefix in self._prefixes:
+            if prefix.start <= length and prefix.scales == scales:
+                common = common_length(prefix.tokens, tokens)
+                if common > known:
+                    best, known = prefix, common
+        return None if best is None else (best, known)
+
+    def touch(self, prefix: HostPrefix) -> None:
+        """Note that a prefix was used."""
+        self._prefixes.remove(prefix)
+        self._prefixes.append(prefix)
+
+    def forget(self, prefix: HostPrefix) -> None:
+        """Give up a prefix."""
+        self._prefixes.remove(prefix)
+
+    def clear(self) -> None:
+        """Give up everything."""
+        self._prefixes.clear()

@@ -1,0 +1,65 @@
+"""What main memory keeps of prefixes, and what it forgets."""
+
+from glm_gguf.engine.host_cache import HostCache, HostPrefix
+
+A, B = list(range(100)), list(range(100, 200))
+
+
+def prefix(tokens: list[int], start: int = 0, scales: tuple[float, ...] = ()) -> HostPrefix:
+    return HostPrefix(tokens, scales, start, b"")
+
+
+def test_who_knows_most_behind_the_first_tokens_is_found() -> None:
+    cache = HostCache(1000)
+    short, long = prefix(A[:60]), prefix([*A[:80], *B[:20]])
+    cache.put(short)
+    cache.put(long)
+    assert cache.behind(A, 0, ()) == (long, 80)
+    assert cache.behind(A[:40], 0, ()) == (long, 40)
+    assert cache.behind(A, 70, ()) is None  # ten tokens are not worth it
+    assert cache.behind(B, 0, ()) is None
+
+
+def test_a_tail_counts_where_its_head_is_known() -> None:
+    cache = HostCache(1000)
+    tail = prefix(A, start=50)
+    cache.put(tail)
+    assert cache.used == 50
+    assert cache.behind(A, 49, ()) is None
+    assert cache.behind(A, 50, ()) == (tail, 100)
+
+
+def test_adapters_part_prefixes() -> None:
+    cache = HostCache(1000)
+    cache.put(prefix(A, scales=(1.0,)))
+    cache.put(prefix(A, scales=(0.0,)))
+    assert cache.used == 200
+    assert cache.behind(A, 0, (0.5,)) is None
+    assert cache.behind(A, 0, (1.0,)) is not None
+
+
+def test_a_longer_prefix_takes_the_place_of_those_it_holds() -> None:
+    cache = HostCache(1000)
+    tail = prefix([*A[:50], *B[:30]], start=50)
+    for one in (prefix(A[:50]), tail, prefix(A)):
+        cache.put(one)
+    assert [len(kept.tokens) for kept in cache.prefixes] == [80, 100]
+    cache.put(prefix([*A[:50], *B], start=50))
+    assert cache.used == 100 + 100
+
+
+def test_what_was_used_longest_ago_is_forgotten_first() -> None:
+    cache = HostCache(250)
+    first, second = prefix(A), prefix(B)
+    cache.put(first)
+    cache.put(second)
+    cache.touch(first)
+    cache.put(prefix([1] * 100))
+    assert cache.behind(B, 0, ()) is None
+    assert cache.behind(A, 0, ()) == (first, 100)
+
+
+def test_what_is_too_short_or_too_long_is_not_kept() -> None:
+    cache = HostCache(100)
+    assert [cache.takes(size) for size in (15, 16, 100, 101)] == [False, True, True, False]
+    assert not any(HostCache(0).takes(size) for size in (0, 1, 16, 1000))
