@@ -25,6 +25,7 @@ const shelf = await Shelf.open().catch(() => null);
 /** Milliseconds between questions whether the model is loaded. */
 const LOADING_POLL = 1500;
 let model = null;
+let poll = 0;
 
 const session = new Session(shelf, (body, signal) => answerChunks(body, apiKey.get(), signal), lastSettings, async () => (model ??= await fetchModel(apiKey.get())).id);
 const transcript = new Transcript(session, () => composer.focus());
@@ -72,12 +73,13 @@ function sayUnkept() {
 
 /** Asks the server for its model, and tells the views. */
 async function meet(state = "Asking the server for its model…") {
+  clearTimeout(poll);
   drawWelcome(model, state, suggest);
   try {
     model = await fetchModel(apiKey.get());
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    if (error.code === "model_loading") return setTimeout(meet, LOADING_POLL, "The server is loading its model…");
+    if (error.code === "model_loading") return void (poll = setTimeout(meet, LOADING_POLL, "The server is loading its model…"));
     drawWelcome(model, error.message, suggest);
     return showProblem(error, { settings: () => drawers.panel.open(), retry: meet });
   }

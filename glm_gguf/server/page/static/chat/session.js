@@ -3,9 +3,9 @@
 import { emptyReply, grown, thoughtSeconds, tokenRate } from "../wire/reply.js";
 import { requestBody } from "../wire/request.js";
 import { Problem } from "../wire/problem.js";
-import { restored } from "./archive.js";
 import { branchTo, joined, newConversation, resultsFrom, showing, shownMessages, withMessage } from "./conversation.js";
 import { identifier } from "./identifier.js";
+import { Library } from "./library.js";
 import { firstComplaint } from "./settings.js";
 
 const KEEP_EVERY = 2000;
@@ -19,11 +19,9 @@ const KEEP_EVERY = 2000;
 export class Session extends EventTarget {
   /** @type {import("./conversation.js").Conversation} */
   conversation;
-  /** @type {Map<string, import("./conversation.js").Conversation>} */
-  #kept = new Map();
   /** @type {Map<string, Run>} by conversation */
   #runs = new Map();
-  #shelf;
+  #library;
   #answerChunks;
   #lastSettings;
   #modelId;
@@ -36,7 +34,7 @@ export class Session extends EventTarget {
    */
   constructor(shelf, answerChunks, lastSettings, modelId) {
     super();
-    this.#shelf = shelf;
+    this.#library = new Library(shelf, (type, detail) => this.#tell(type, detail));
     this.#answerChunks = answerChunks;
     this.#lastSettings = lastSettings;
     this.#modelId = modelId;
@@ -44,20 +42,13 @@ export class Session extends EventTarget {
   }
 
   /** Reads what was kept, and from then on what other tabs keep. */
-  async load() {
-    this.#shelf?.watch((ids) => this.#shelve((shelf) => this.#follow(shelf, ids), unread()));
-    await this.#shelve(async (shelf) => {
-      const records = await shelf.all();
-      const sound = records.map((record) => restored(record, Date.now())).filter(Boolean);
-      sound.forEach((conversation) => this.#kept.set(conversation.id, conversation));
-      this.#tell("shelf");
-      if (sound.length < records.length) this.#tell("problem", damaged(records.length - sound.length));
-    }, unread());
+  load() {
+    return this.#library.load((id, theirs) => (theirs ? this.#join(theirs) : this.#forgotten(id)));
   }
 
   /** All kept conversations, the one changed last first. */
   get kept() {
-    return [...this.#kept.values()].sort((a, b) => b.changed - a.changed);
+    return this.#library.all;
   }
 
   /** The answer being written below the shown message, or null. */
@@ -78,7 +69,8 @@ export class Session extends EventTarget {
 
   /** Opens a kept conversation. */
   open(id) {
-    if (this.#kept.has(id)) this.#open(this.#kept.get(id));
+    const conversation = this.#library.get(id);
+    if (conversation) this.#open(conversation);
   }
 
   /** Sends a text below the last shown message. */
@@ -123,7 +115,7 @@ export class Session extends EventTarget {
   configure(settings) {
     this.#lastSettings.set(settings);
     this.conversation = { ...this.conversation, settings };
-    if (this.#kept.has(this.conversation.id)) this.#keep(this.conversation);
+    if (this.#library.get(this.conversation.id)) this.#library.keep(this.conversation);
     this.#tell("settings");
   }
 
@@ -134,14 +126,13 @@ export class Session extends EventTarget {
 
   /** Forgets a kept conversation, and stops its answer. */
   remove(id) {
-    this.#forget(id);
-    this.#shelve((shelf) => shelf.remove(id));
-    this.#tell("shelf");
+    this.#library.remove(id);
+    this.#leave(id);
   }
 
   /** Keeps conversations that were read from a file. */
   adopt(conversations) {
-    this.#keep(...conversations);
+    this.#library.keep(...conversations);
   }
 
   async #say(parent, messages) {
@@ -177,18 +168,19 @@ export class Session extends EventTarget {
     const now = performance.now();
     run.reply = grown(run.reply, chunk, now);
     if (this.conversation.id === id) this.#tell("reply");
-    if (now - run.keptAt > KEEP_EVERY && this.#kept.has(id)) {
+    const kept = this.#library.get(id);
+    if (now - run.keptAt > KEEP_EVERY && kept) {
       run.keptAt = now;
-      this.#shelve((shelf) => shelf.note(this.#answered(this.#kept.get(id), run, "failed")));
+      this.#library.note(this.#answered(kept, run, "failed"));
     }
   }
 
   #end(id, run, finish) {
     const { content, reasoning, calls } = run.reply;
-    if (!this.#kept.has(id)) return;
+    if (!this.#library.get(id)) return;
     if (finish !== null && !content && !reasoning && !calls.length) return void this.#change(id, (conversation) => unanswered(conversation, run));
     this.#change(id, (conversation) => this.#answered(conversation, run, finish));
-    if (this.conversation.id === id) this.#tell("finish", this.#kept.get(id).messages.at(-1));
+    if (this.conversation.id === id) this.#tell("finish", this.#library.get(id).messages.at(-1));
   }
 
   #answered(conversation, { id, reply, parent }, finish) {
@@ -208,13 +200,13 @@ export class Session extends EventTarget {
   }
 
   #change(id, change) {
-    const conversation = change(this.#kept.get(id));
-    this.#keep(conversation);
+    const conversation = change(this.#library.get(id));
+    this.#library.keep(conversation);
     if (this.conversation.id === id) this.#open(conversation);
   }
 
   #set(conversation) {
-    this.#keep(conversation);
+    this.#library.keep(conversation);
     this.#open(conversation);
   }
 
@@ -224,48 +216,28 @@ export class Session extends EventTarget {
     this.#tell("conversation");
   }
 
-  #keep(...conversations) {
-    conversations.forEach((conversation) => this.#kept.set(conversation.id, conversation));
-    this.#shelve((shelf) => shelf.put(...conversations));
-    this.#tell("shelf");
-  }
-
-  /** Takes over what other tabs have kept or forgotten. */
-  async #follow(shelf, ids) {
-    for (const id of ids) {
-      const record = await shelf.get(id);
-      const theirs = record && restored(record, Date.now());
-      if (theirs) this.#join(theirs);
-      else if (!record) this.#forget(id);
-    }
-    this.#tell("shelf");
-  }
-
   /** The branch shown here stays, and goes on as far as it does there; an answer written here is not taken from there. */
   #join(theirs) {
     const { id } = theirs;
-    const [ours, run] = [this.#kept.get(id), this.#runs.get(id)];
+    const [ours, run] = [this.#library.get(id), this.#runs.get(id)];
     let both = theirs;
     if (ours) {
       both = joined(ours, { ...theirs, messages: theirs.messages.filter((message) => message.id !== run?.id) });
       both = run ? { ...both, leaf: ours.leaf } : showing(both, ours.leaf);
     }
-    this.#kept.set(id, both);
+    this.#library.take(both);
     if (this.conversation.id === id) this.#open(both);
   }
 
-  #forget(id) {
-    this.#kept.delete(id);
-    this.#runs.get(id)?.controller.abort();
-    if (this.conversation.id === id) this.begin();
+  #forgotten(id) {
+    this.#library.drop(id);
+    this.#leave(id);
   }
 
-  async #shelve(deed, otherwise = unkept()) {
-    try {
-      if (this.#shelf) await deed(this.#shelf);
-    } catch {
-      this.#tell("problem", otherwise);
-    }
+  /** Goes away from a conversation that is no more. */
+  #leave(id) {
+    this.#runs.get(id)?.controller.abort();
+    if (this.conversation.id === id) this.begin();
   }
 
   #tell(type, detail) {
@@ -276,17 +248,4 @@ export class Session extends EventTarget {
 /** Where an answer that was to be written again did not come, the one before it is shown. */
 function unanswered(conversation, { parent }) {
   return conversation.leaf === parent ? showing(conversation, parent) : conversation;
-}
-
-function unkept() {
-  return new Problem("The browser could not keep this conversation.", "Its storage may be full. Export what matters.");
-}
-
-function unread() {
-  return new Problem("The browser could not read what it keeps for this page.", "Load the page again.");
-}
-
-function damaged(count) {
-  const what = count === 1 ? "One kept conversation is damaged" : `${count} kept conversations are damaged`;
-  return new Problem(`${what}.`, "The list leaves out what cannot be shown; nothing was deleted.");
 }
