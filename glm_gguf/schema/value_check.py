@@ -15,8 +15,9 @@ from referencing.jsonschema import specification_with
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.dialect import draft_uri
+from glm_gguf.schema.evaluated import unevaluated_properties
 from glm_gguf.schema.formats import fits_format
-from glm_gguf.schema.patterns import Search, compiled_search, is_sound
+from glm_gguf.schema.patterns import compiled_search, is_sound, property_search
 from glm_gguf.schema.walk import Schema, rewrite
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
@@ -85,8 +86,10 @@ class ValueCheck:
         self._where = where
         draft = draft_uri(schema)
         base = validator_for({"$schema": draft}, default=Draft202012Validator)
+        known = "unevaluatedProperties" in base.VALIDATORS
+        unevaluated = {"unevaluatedProperties": unevaluated_properties} if known else {}
         dependencies = base.VALIDATORS.get("dependencies", Draft7Validator.VALIDATORS["dependencies"])
-        extended = extend(base, {"dependencies": dependencies} | KEYWORDS)  # type: ignore[no-untyped-call]
+        extended = extend(base, {"dependencies": dependencies} | KEYWORDS | unevaluated)  # type: ignore[no-untyped-call]
         contents = _of_one_draft(schema)
         self._budget = _Budget()
         resolver = REGISTRY.resolver_with_root(specification_with(draft).create_resource(contents))
@@ -122,7 +125,7 @@ def _pattern_properties(validator: Any, patterns: Any, value: Any, _: Any) -> It
     if not isinstance(value, dict):
         return
     for pattern, schema in patterns.items():
-        search = _search(pattern)
+        search = property_search(pattern)
         for name, item in value.items():
             if search(name):
                 yield from validator.descend(item, schema, path=name, schema_path=pattern)
@@ -132,7 +135,7 @@ def _additional_properties(validator: Any, schema: Any, value: Any, parent: Any)
     if not isinstance(value, dict):
         return
     declared = parent.get("properties", {})
-    searches = [_search(pattern) for pattern in parent.get("patternProperties", {})]
+    searches = [property_search(pattern) for pattern in parent.get("patternProperties", {})]
     for name, item in value.items():
         if name in declared or any(search(name) for search in searches):
             continue
@@ -140,11 +143,6 @@ def _additional_properties(validator: Any, schema: Any, value: Any, parent: Any)
             yield ValidationError(f"{name!r} is not declared")
         else:
             yield from validator.descend(item, schema, path=name)
-
-
-def _search(pattern: str) -> Search:
-    """Return the search for a property's name; what is no pattern may match anything."""
-    return compiled_search(pattern) if is_sound(pattern) else lambda _: True
 
 
 def _items(validator: Any, schemas: Any, value: Any, parent: Any) -> Iterator[ValidationError]:

@@ -236,6 +236,10 @@ ENDLESS: dict[str, tuple[Any, Any]] = {
     ),
     "a loop": ({"$ref": "#"}, "a"),
     "an exponential pattern": ({"type": "string", "pattern": "^(a+)+(?!b)$"}, "a" * 60 + "!"),
+    "an exponential pattern of what is evaluated": (
+        {"allOf": [{"patternProperties": {"^(a+)+$": True}}], "unevaluatedProperties": False},
+        {"a" * 60 + "!": 1},
+    ),
 }
 
 
@@ -245,6 +249,26 @@ def test_a_check_that_would_not_end_is_refused(schema: Any, value: Any) -> None:
     with contextlib.suppress(RequestError):
         compile_schema(schema).check.problem(value)
     assert time.process_time() - start < PATIENCE
+
+
+APPLYING: dict[str, Any] = {
+    "allOf": {"allOf": [{"patternProperties": {"^\\p{L}+$": True}}]},
+    "anyOf": {"anyOf": [{"patternProperties": {"^\\p{L}+$": {"type": "integer"}}}, {"required": ["none"]}]},
+    "oneOf": {"oneOf": [{"properties": {"é": True}}, {"required": ["none"]}]},
+    "if and then": {"if": {"required": ["é"]}, "then": {"properties": {"é": True}}},
+    "if and else": {"if": {"required": ["none"]}, "else": {"properties": {"é": True}}},
+    "dependentSchemas": {"dependentSchemas": {"é": {"additionalProperties": {"type": "integer"}}}},
+    "$ref": {"$ref": "#/$defs/letters", "$defs": {"letters": {"patternProperties": {"^\\p{L}+$": True}}}},
+    "nested": {"allOf": [{"unevaluatedProperties": {"type": "integer"}}]},
+    "2019-09": {"$schema": "https://json-schema.org/draft/2019-09/schema", "allOf": [{"properties": {"é": True}}]},
+}
+
+
+@pytest.mark.parametrize("schema", APPLYING.values(), ids=APPLYING)
+def test_what_applied_schemas_evaluate_is_evaluated(schema: Any) -> None:
+    check = compile_schema({**schema, "unevaluatedProperties": False}).check
+    assert check.problem({"é": 1}) is None
+    assert check.problem({"é": 1, "other_1": "x"}) is not None
 
 
 @pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])
