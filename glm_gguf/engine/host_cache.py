@@ -31,8 +31,10 @@ class HostPrefix:
 
     def holds(self, other: HostPrefix) -> bool:
         """Tell whether another prefix has nothing that this one has not."""
+        length = len(other.tokens)
         alike = self.scales == other.scales and self.start <= other.start
-        return alike and common_length(self.tokens, other.tokens) == len(other.tokens)
+        # The last token tells most of them apart, for less than a look at all.
+        return alike and self.tokens[length - 1 : length] == other.tokens[-1:] and self.tokens[:length] == other.tokens
 
 
 class HostCache:
@@ -67,8 +69,10 @@ class HostCache:
         """Find who knows most of `tokens` behind their first `length`, and how many there are then."""
         best: HostPrefix | None = None
         known = length + WORTH_KEEPING - 1
+        wanted = slice(length, length + WORTH_KEEPING)
         for prefix in self._prefixes:
-            if prefix.start <= length and prefix.scales == scales:
+            # Most hold something else there, which is seen without a look at all that stands before.
+            if prefix.start <= length and prefix.scales == scales and prefix.tokens[wanted] == tokens[wanted]:
                 common = common_length(prefix.tokens, tokens)
                 if common > known:
                     best, known = prefix, common
@@ -80,8 +84,8 @@ class HostCache:
         self._prefixes.append(prefix)
 
     def forget(self, prefix: HostPrefix) -> None:
-        """Give up a prefix."""
-        self._prefixes.remove(prefix)
+        """Give up a prefix, if it is still kept."""
+        self._prefixes = [kept for kept in self._prefixes if kept is not prefix]
 
     def clear(self) -> None:
         """Give up everything."""

@@ -67,18 +67,25 @@ class Sessions:
         return EngineError(refused.what, where=path, fix="it was computed anew and written again")
 
     def _saved(self, cache: KvCache, context: Context, wanted: Sequence[Tokens] | None) -> list[SavedPrefix]:
-        """Return the states of token lists, which the cache must hold."""
+        """Return the states of token lists, which the cache must hold, or of all that it holds whole."""
         if wanted is None:
-            wanted = [tokens for tokens, scales in cache.remembered if tokens and scales == self.scales]
-        return [self._state(cache, context, list(tokens)) for tokens in wanted]
+            held = [tokens for tokens, scales in cache.remembered if tokens and scales == self.scales]
+            saved = [(self._state(cache, context, tokens), len(tokens)) for tokens in held]
+            return [prefix for prefix, length in saved if len(prefix.tokens) == length]
+        return [self._whole_state(cache, context, list(tokens)) for tokens in wanted]
+
+    def _whole_state(self, cache: KvCache, context: Context, tokens: list[int]) -> SavedPrefix:
+        """Return the state of tokens that must all be in the cache."""
+        saved = self._state(cache, context, tokens)
+        if (length := len(saved.tokens)) < len(tokens):
+            raise EngineError(f"only {length} of {len(tokens)} tokens are in the cache", fix="give a larger n_ctx")
+        return saved
 
     def _state(self, cache: KvCache, context: Context, tokens: list[int]) -> SavedPrefix:
-        """Return the state of tokens in the cache; llama.cpp writes it only of a sequence that can run."""
+        """Return the state of tokens, as many as are in the cache; llama.cpp writes it only of a running sequence."""
         prefix = cache.take(tokens, self.scales)
         try:
-            if (length := len(prefix.tokens)) < len(tokens):
-                raise EngineError(f"only {length} of {len(tokens)} tokens are in the cache", fix="give a larger n_ctx")
-            return SavedPrefix(tuple(tokens), context.state(prefix.sequence))
+            return SavedPrefix(tuple(prefix.tokens), context.state(prefix.sequence))
         finally:
             cache.release(prefix)
 

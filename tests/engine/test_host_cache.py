@@ -59,6 +59,15 @@ def test_what_was_used_longest_ago_is_forgotten_first() -> None:
     assert cache.behind(A, 0, ()) == (first, 100)
 
 
+def test_what_was_forgotten_can_be_given_up_again() -> None:
+    cache = HostCache(100)
+    first = prefix(A)
+    cache.put(first)
+    cache.put(prefix(B))
+    cache.forget(first)
+    assert cache.used == 100
+
+
 def test_what_is_too_short_or_too_long_is_not_kept() -> None:
     cache = HostCache(100)
     assert [cache.takes(size) for size in (15, 16, 100, 101)] == [False, True, True, False]

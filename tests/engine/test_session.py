@@ -9,6 +9,7 @@ import pytest
 from engine.random_model import write_random_model
 
 from glm_gguf import GLM, EngineOptions, SamplingParams
+from glm_gguf.engine.host_cache import HostPrefix
 from glm_gguf.engine.options import CacheType
 from glm_gguf.engine.session_file import SavedPrefix, Session, read_session, write_session
 from glm_gguf.errors import EngineError, GlmGgufError, OutputError
@@ -58,6 +59,16 @@ def test_what_main_memory_keeps_is_saved_as_well(tiny_gguf: Callable[[str], Path
         for prompt in prompts:
             usage = list(glm.stream_completion(prompt, SHORT))[-1].usage  # type: ignore[union-attr]
             assert usage.cached_tokens == usage.prompt_tokens - 1
+
+
+def test_what_has_lost_its_beginning_is_not_saved(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    path = tmp_path / "all.session"
+    with GLM(tiny_gguf("Q8_0"), options=OPTIONS) as glm:
+        glm.complete("Hello", sampling=SHORT)
+        lost = HostPrefix(list(range(100)), (), 50, b"")
+        glm._engine.call(lambda scheduler, _: scheduler.cache.host.put(lost))
+        glm.save_session(path)
+    assert len(read_session(path).prefixes) == 1
 
 
 def test_everything_held_can_be_saved(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
