@@ -167,8 +167,8 @@ class KvCache:
         self._cells.cut(prefix.sequence, 0)
         self._free_running.append(prefix.sequence)
         prefix.sequence, prefix.held, prefix.last_use = resting, False, next(self._clock)
-        while len(idle := self._idle()) > 1 and self._resting() > self._most_resting:
-            self._lay_off(_stalest(idle))
+        while self._resting() > self._most_resting and (early := self._keepable(prefix)):
+            self._lay_off(_stalest(early))
 
     def drop(self, prefix: Prefix) -> None:
         """Forget a prefix."""
@@ -184,8 +184,7 @@ class KvCache:
 
     def _lay_off(self, prefix: Prefix) -> None:
         """Free the cells of a prefix that no answer uses; what it shares with no other goes to main memory."""
-        length = len(prefix.cells)
-        start = next((index for index, cell in enumerate(prefix.cells) if self._owners[cell] == 1), length)
+        start, length = self._shared(prefix), len(prefix.cells)
         if self.host.takes(length - start):
             spare = self._free_running[-1]  # llama.cpp writes only sequences that could run
             self._cells.copy(prefix.sequence, spare, length, start)
@@ -218,6 +217,16 @@ class KvCache:
 
     def _idle(self) -> list[Prefix]:
         return [prefix for prefix in self._prefixes if not prefix.held]
+
+    def _keepable(self, prefix: Prefix) -> list[Prefix]:
+        """List what no answer uses, and main memory takes, so that nothing is lost; what was used just now stays."""
+        others = (other for other in self._idle() if other is not prefix)
+        return [other for other in others if self.host.takes(len(other.cells) - self._shared(other))]
+
+    def _shared(self, prefix: Prefix) -> int:
+        """Count the cells that a prefix shares with others; they stand at its beginning."""
+        cells = enumerate(prefix.cells)
+        return next((index for index, cell in cells if self._owners[cell] == 1), len(prefix.cells))
 
     def _resting(self) -> int:
         """Count the cells that no running answer uses."""

@@ -85,6 +85,12 @@ ESCAPES = {
 }
 
 
+NAVIGATIONS = {name: ESCAPES.pop(name) for name in ("location", "refresh", "link", "download", "frame")}
+"""Chromium 150 looks up the host and opens a connection before it asks the policy whether a frame may go there."""
+SILENCE = b"a connection"
+"""What is heard where one is opened and nothing is sent."""
+
+
 class Listener:
     """A host that must hear nothing: TCP and UDP on one port."""
 
@@ -118,7 +124,7 @@ class Listener:
                 try:
                     self._note(connection.recv(100))
                 except OSError:
-                    self._note(b"a connection")
+                    self._note(SILENCE)
 
     def _receive(self) -> None:
         while True:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Frame, Page, expect
 from server.page.acts import say, wait_for_answers
 from server.page.conftest import Visit
-from server.page.escapes import ESCAPES, Listener
+from server.page.escapes import ESCAPES, NAVIGATIONS, SILENCE, Listener
 from server.page.wire import Wire
 
 from glm_gguf.server.page.files import page_files
@@ -162,10 +163,10 @@ SETTLED = "new Promise(done => requestIdleCallback(() => setTimeout(done, 150)))
 """Time for what was tried to arrive: that something never comes can only be waited for."""
 
 
-def escaped(visit: Visit, page: Page, listener: Listener, escapes: dict[str, str]) -> dict[str, object]:
+def escaped(visit: Visit, page: Page, listener: Listener, escapes: dict[str, str]) -> dict[str, tuple[Any, ...]]:
     """What came out of artifacts that tried: their names, with what was heard, asked of the server, and titled."""
     own = [f"{visit.address}/page/artifact.html"]
-    found: dict[str, object] = {}
+    found: dict[str, tuple[Any, ...]] = {}
     for name, escape in escapes.items():
         visit.asked.clear()
         page.evaluate(SHOW, ALIVE + escape.replace("$", f"http://127.0.0.1:{listener.port}"))
@@ -183,6 +184,16 @@ def test_an_artifact_reaches_neither_the_network_nor_its_parent(visit: Visit, li
     assert escaped(visit, page, listener, ESCAPES) == {}
     assert page.url == f"{visit.address}/"
     assert page.locator("#draft").is_visible()
+
+
+def test_an_artifact_that_goes_elsewhere_sends_nothing(visit: Visit, listener: Listener) -> None:
+    visit.tolerated.append("")
+    page = visit.page()
+    for name, (heard, *_) in escaped(visit, page, listener, NAVIGATIONS).items():
+        assert set(heard) <= {SILENCE}, name
+    page.wait_for_timeout(1500)  # as long as the listener waits for what is sent
+    assert set(listener.heard) <= {SILENCE}
+    assert (len(visit.context.pages), page.url, page.title()) == (1, f"{visit.address}/", "glm-gguf")
 
 
 def without_connection_allowlist(page: Page) -> None:
