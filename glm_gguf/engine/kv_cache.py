@@ -105,10 +105,9 @@ class KvCache:
 
     def has_room(self, tokens: list[int], scales: Scales) -> bool:
         """Tell whether an answer that begins with these tokens fits beside the running ones."""
-        held = [prefix for prefix in self._prefixes if prefix.held]
         alike = (prefix for prefix in self._alike(scales) if prefix.held)
         shared = max((common_length(prefix.tokens, tokens) for prefix in alike), default=0)
-        return self.n_cells - len({cell for prefix in held for cell in prefix.cells}) >= len(tokens) - shared
+        return self.n_cells - self._in_use() >= len(tokens) - shared
 
     def take(self, tokens: list[int], scales: Scales) -> Prefix:
         """Return a sequence for an answer that begins with these tokens, holding as many of them as are known."""
@@ -167,7 +166,7 @@ class KvCache:
         self._cells.cut(prefix.sequence, 0)
         self._free_running.append(prefix.sequence)
         prefix.sequence, prefix.held, prefix.last_use = resting, False, next(self._clock)
-        while self._resting() > self._most_resting and (early := self._keepable(prefix)):
+        while self._rests_too_much() and (early := self._keepable(prefix)):
             self._lay_off(_stalest(early))
 
     def drop(self, prefix: Prefix) -> None:
@@ -228,9 +227,13 @@ class KvCache:
         cells = enumerate(prefix.cells)
         return next((index for index, cell in cells if self._owners[cell] == 1), len(prefix.cells))
 
-    def _resting(self) -> int:
-        """Count the cells that no running answer uses."""
-        return self.used - len({cell for prefix in self._prefixes if prefix.held for cell in prefix.cells})
+    def _rests_too_much(self) -> bool:
+        """Tell whether more cells than may hold what no running answer uses; mostly there are not as many at all."""
+        return self.used > self._most_resting and self.used - self._in_use() > self._most_resting
+
+    def _in_use(self) -> int:
+        """Count the cells of running answers."""
+        return len({cell for prefix in self._prefixes if prefix.held for cell in prefix.cells})
 
     def _disown(self, cells: Iterable[int]) -> None:
         for cell in cells:
