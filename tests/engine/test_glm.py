@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine.conversations import EXACT
 
 import glm_gguf
 from glm_gguf import GLM, ChatResult, EngineOptions, Finish, SamplingParams, TextDelta, collect
@@ -28,7 +29,7 @@ QUESTIONS = [[{"role": "user", "content": text}] for text in ("Hello", "你好",
 
 @pytest.fixture(scope="module")
 def glm(tiny_gguf: Callable[[str], Path]) -> Iterator[GLM]:
-    with GLM(tiny_gguf("Q8_0"), n_ctx=1024, options=EngineOptions(threads=1)) as opened:
+    with GLM(tiny_gguf("F32"), n_ctx=1024, options=EXACT) as opened:
         yield opened
 
 
