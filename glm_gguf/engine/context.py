@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from glm_gguf.engine.batch import Batch
 from glm_gguf.engine.context_parameters import OUTPUT_CHUNK, ContextSize, context_parameters
+from glm_gguf.engine.kernels import computes_in_tiles
 from glm_gguf.engine.kv_cache import MOST_SEQUENCES
 from glm_gguf.engine.llama_log import collected_errors
 from glm_gguf.engine.lora import Adapters
@@ -35,6 +36,7 @@ class Context:
     def __init__(self, model: ModelHandle, options: EngineOptions) -> None:
         self._model = model
         self.size = ContextSize.of(model.contents, options)
+        self.in_tiles = computes_in_tiles(model.contents.tensors, options)
         # The callback is asked between the nodes of a graph, on a thread of llama.cpp's: Python would have to take
         # its lock a thousand times a token. strlen() reads the flag without it: 0 for "", 1 for "x".
         self._abort_flag = ctypes.create_string_buffer(2)

@@ -12,6 +12,7 @@ from typing import Final, Self
 import llama_cpp
 
 from glm_gguf.engine.devices import chosen_gpus
+from glm_gguf.engine.kernels import repacks
 from glm_gguf.engine.llama_log import collected_errors, route_log
 from glm_gguf.engine.memory import available_memory, require_memory
 from glm_gguf.engine.options import EngineOptions
@@ -44,7 +45,7 @@ class ModelHandle:
             require_memory(self.contents, options, available_memory())
         route_log()
         llama_cpp.llama_backend_init()
-        pointer = _load(self.contents.first.path, options)
+        pointer = _load(self.contents, options)
         self._pointer: llama_cpp.llama_model_p | None = pointer
         try:
             self.vocabulary = _vocabulary(pointer, self.contents)
@@ -97,19 +98,21 @@ def _vocabulary(pointer: llama_cpp.llama_model_p, contents: GgufParts) -> Vocabu
     return Vocabulary(tables, contents.metadata)
 
 
-def _load(path: Path, options: EngineOptions) -> llama_cpp.llama_model_p:
+def _load(contents: GgufParts, options: EngineOptions) -> llama_cpp.llama_model_p:
     """Have llama.cpp read or map the weights; where a GPU has no room for them, on the CPU."""
     layers = -1 if options.n_gpu_layers == "auto" else options.n_gpu_layers
-    pointer, reason = _try_to_load(path, options, layers)
+    pointer, reason = _try_to_load(contents, options, layers)
     if not pointer and options.n_gpu_layers == "auto" and chosen_gpus(options):
         LOGGER.warning("the GPU does not take the model%s: it runs on the CPU", reason)
-        pointer, reason = _try_to_load(path, options, 0)
+        pointer, reason = _try_to_load(contents, options, 0)
     if not pointer:
-        raise EngineError(f"llama.cpp could not load the model{reason}", where=path)
+        raise EngineError(f"llama.cpp could not load the model{reason}", where=contents.first.path)
     return pointer
 
 
-def _try_to_load(path: Path, options: EngineOptions, layers: int) -> tuple[llama_cpp.llama_model_p | None, str]:
+def _try_to_load(
+    contents: GgufParts, options: EngineOptions, layers: int
+) -> tuple[llama_cpp.llama_model_p | None, str]:
     """Load with so many layers on the GPU; the reason where it fails."""
     # struct llama_model * llama_model_load_from_file(const char * path_model, struct llama_model_params params)
     parameters = llama_cpp.llama_model_default_params()
@@ -120,6 +123,7 @@ def _try_to_load(path: Path, options: EngineOptions, layers: int) -> tuple[llama
         devices = (ctypes.c_void_p * (len(pointers) + 1))(*pointers)
         parameters.devices = ctypes.cast(devices, ctypes.c_void_p)
     parameters.load_mode = LOAD_MODES[options.mmap, options.mlock]
+    parameters.use_extra_bufts = repacks(contents.tensors, options)
     with collected_errors() as errors:
-        pointer = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
+        pointer = llama_cpp.llama_model_load_from_file(os.fsencode(contents.first.path), parameters)
     return pointer, f": {errors[0]}" if errors else ""

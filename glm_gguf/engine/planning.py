@@ -7,6 +7,9 @@ from collections.abc import Sequence
 STEP = 16
 """Tokens up to which an answer counts as being written, not as a prompt being read: one drawn, or some forced."""
 
+HALVED = range(8, 12)
+"""Rows that llama.cpp's tiled kernels take as long for as for 16: two batches of half as many are done sooner."""
+
 
 def shares(pending: Sequence[int], n_batch: int, n_chunk: int) -> list[int]:
     """Divide a batch among sequences, in the order they came, that have `pending` tokens to compute each.
@@ -35,3 +38,10 @@ def shares(pending: Sequence[int], n_batch: int, n_chunk: int) -> list[int]:
         given[index] += more
         left -= more
     return given
+
+
+def half(given: Sequence[int], last: Sequence[int]) -> list[int]:
+    """Keep the shares of half of those that got one: whose `last` batch is longest ago."""
+    served = sorted((index for index, count in enumerate(given) if count), key=lambda index: last[index])
+    kept = served[: (len(served) + 1) // 2]
+    return [count if index in kept else 0 for index, count in enumerate(given)]

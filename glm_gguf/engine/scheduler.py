@@ -19,7 +19,7 @@ from glm_gguf.engine.kv_cache import KvCache, Prefix
 from glm_gguf.engine.masking import Bias, Mask
 from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.outbox import Outbox
-from glm_gguf.engine.planning import shares
+from glm_gguf.engine.planning import HALVED, half, shares
 from glm_gguf.engine.reading import Reading
 from glm_gguf.engine.request import Ticket
 from glm_gguf.engine.sampler import Sampler
@@ -183,6 +183,8 @@ class Scheduler:
             together = self._next_in_turn()
             size = self._context.size
             given = shares([sequence.pending for sequence in together], size.n_batch, self._options.n_chunk)
+            if self._context.in_tiles and sum(given) in HALVED:
+                given = half(given, [sequence.last_step for sequence in together])
             if self.cache.make_room(sum(given)):
                 return list(_parts(together, given))
             self._make_way()
@@ -217,6 +219,7 @@ class Scheduler:
         self._batch.clear()
         for part in parts:
             self._batch.add(part.prefix.sequence, len(part.prefix.tokens), part.tokens, outputs=part.final)
+            part.sequence.last_step = self.steps
         self.steps += 1
         self.sole = parts[0].sequence.ticket if len(parts) == 1 else None
         try:

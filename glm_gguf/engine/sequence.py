@@ -23,6 +23,8 @@ class Sequence:
         self.tokens = list(ticket.request.prompt)
         self.prefix: Prefix | None = None
         self.sampler = sampler
+        self.last_step = -1
+        """Number of the last batch that held tokens of it."""
         self._bias = bias
         self._started = False
         self._n_ctx = n_ctx

@@ -3,7 +3,7 @@
 import pytest
 
 from glm_gguf.engine.common_length import common_length
-from glm_gguf.engine.planning import shares
+from glm_gguf.engine.planning import half, shares
 
 CASES = {
     "a prompt alone gets the whole batch": ([900], [512]),
@@ -28,6 +28,20 @@ def test_a_tiny_batch_never_overflows_and_never_stands_still() -> None:
         given = shares(pending, 8, 4)
         assert 0 < sum(given) <= 8
         assert all(0 <= share <= need for share, need in zip(given, pending, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "last", "expected"),
+    [
+        ([1, 1, 1, 1], [5, 4, 5, 4], [0, 1, 0, 1]),
+        ([1, 1, 1], [5, 4, -1], [0, 1, 1]),
+        ([6, 0, 2], [3, 1, 2], [0, 0, 2]),
+        ([9], [0], [9]),
+    ],
+    ids=["who waited", "the larger half of an odd number", "who gets nothing does not count", "one is never halved"],
+)
+def test_half(given: list[int], last: list[int], expected: list[int]) -> None:
+    assert half(given, last) == expected
 
 
 @pytest.mark.parametrize(

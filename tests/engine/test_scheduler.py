@@ -36,6 +36,23 @@ def alone(exact_model: ModelHandle, prompts: list[list[int]]) -> list[list[int]]
     return answers
 
 
+def test_batches_halved_for_tiles_leave_nobody_behind(
+    exact_model: ModelHandle, prompts: list[list[int]], alone: list[list[int]]
+) -> None:
+    counts: list[list[int]] = []
+    with Bench(exact_model, replace(EXACT, n_parallel=10)) as bench:
+        bench.context.in_tiles = True
+        replies = [bench.ask(prompt)[0] for prompt in prompts[:10]]
+        while bench.scheduler.busy:
+            bench.scheduler.step()
+            if all(reply.tokens and not reply.done for reply in replies):
+                counts.append([len(reply.tokens) for reply in replies])
+        assert [reply.tokens for reply in replies] == alone[:10]
+    assert len(counts) > 2
+    for before, after in zip(counts, counts[2:], strict=False):  # half of them a step, and each in every second
+        assert [count + 1 for count in before] == after
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     ("n_ctx", "n_host_cache"),
