@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from glm_gguf.engine.batch import Batch
 from glm_gguf.engine.context_parameters import OUTPUT_CHUNK, ContextSize, context_parameters
-from glm_gguf.engine.kernels import computes_in_tiles
 from glm_gguf.engine.kv_cache import MOST_SEQUENCES
 from glm_gguf.engine.llama_log import collected_errors
 from glm_gguf.engine.lora import Adapters
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions, Scales
+from glm_gguf.engine.repacking import computes_in_tiles
 from glm_gguf.engine.sampler import Sampler
 from glm_gguf.errors import EngineError, GlmGgufError
 

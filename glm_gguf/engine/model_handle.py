@@ -12,10 +12,10 @@ from typing import Final, Self
 import llama_cpp
 
 from glm_gguf.engine.devices import chosen_gpus
-from glm_gguf.engine.kernels import repacks
 from glm_gguf.engine.llama_log import collected_errors, route_log
 from glm_gguf.engine.memory import available_memory, require_memory
 from glm_gguf.engine.options import EngineOptions
+from glm_gguf.engine.repacking import repacks
 from glm_gguf.engine.vocabulary import Vocabulary
 from glm_gguf.errors import EngineError, GgufError, GlmGgufError
 from glm_gguf.gguf_file.contents import GLM4, architecture

@@ -10,9 +10,9 @@ import pytest
 
 from glm_gguf.engine.batch import Batch
 from glm_gguf.engine.context import Context
-from glm_gguf.engine.kernels import computes_in_tiles, repacks
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions
+from glm_gguf.engine.repacking import computes_in_tiles, repacks
 from glm_gguf.gguf_file.parts import open_all_parts
 
 SYSTEM = llama_cpp.llama_print_system_info().decode()
