@@ -6,6 +6,7 @@ import os
 
 WINDOW = 16 * 2**20  # bytes asked for and given back at once
 AHEAD = 2  # windows
+PROBES = 8  # places of a window that are looked at
 
 
 class ReadAhead:
@@ -45,9 +46,15 @@ class ReadAhead:
             self._n_given += 1
 
     def _in_memory(self, window: int) -> bool:
-        """Whether the middle of a window can be read without waiting for the disk."""
-        place = min(window * WINDOW + WINDOW // 2, self._n_bytes - 1)
+        """Whether a window's bytes can be read without waiting for the disk.
+
+        To ask for one makes the kernel fetch its page, so on a busy machine a page may be there that was not.
+        """
+        places = range(window * WINDOW, (window + 1) * WINDOW, WINDOW // PROBES)
         try:
-            return os.preadv(self._number, [bytearray(1)], place, os.RWF_NOWAIT) > 0
+            return all(
+                os.preadv(self._number, [bytearray(1)], min(place, self._n_bytes - 1), os.RWF_NOWAIT) > 0
+                for place in places
+            )
         except (OSError, AttributeError):  # EAGAIN: it is not; or a system that cannot tell
             return False

@@ -79,6 +79,16 @@ def test_each_window_is_left_as_it_was(shard: Path) -> None:
     assert [round(share) for share in shares] == [0, 1, 1, 0, 0]
 
 
+def test_a_window_of_which_a_page_was_in_memory_is_not_one_of_others(shard: Path) -> None:
+    with shard.open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        for window in range(4):
+            os.pread(file.fileno(), 1, window * WINDOW + WINDOW // 2)
+    assert 0 < in_memory(shard, 0, N_BYTES) < 0.01
+    read_through(shard)
+    assert in_memory(shard, 0, N_BYTES) < 0.02
+
+
 def test_a_pass_that_begins_late_or_ends_early_leaves_nothing_behind(shard: Path) -> None:
     with LocalShards(shard.parent).stream(NAME) as reader:
         reader.read(WINDOW + 5, STEP)
