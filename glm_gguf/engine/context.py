@@ -36,7 +36,7 @@ class Context:
     def __init__(self, model: ModelHandle, options: EngineOptions) -> None:
         self._model = model
         self.size = ContextSize.of(model.contents, options)
-        self.in_tiles = computes_in_tiles(model.contents.tensors, options)
+        self.in_tiles = computes_in_tiles(model.contents.tensors, options, repacked=model.repacked)
         # The callback is asked between the nodes of a graph, on a thread of llama.cpp's: Python would have to take
         # its lock a thousand times a token. strlen() reads the flag without it: 0 for "", 1 for "x".
         self._abort_flag = ctypes.create_string_buffer(2)

@@ -43,9 +43,10 @@ class ModelHandle:
             LOGGER.info("%s: %s (%s)", finding.severity, finding.what, finding.why)
         if not chosen_gpus(options):
             require_memory(self.contents, options, available_memory())
+        self.repacked = repacks(self.contents, options, available_memory())
         route_log()
         llama_cpp.llama_backend_init()
-        pointer = _load(self.contents, options)
+        pointer = _load(self.contents, options, repacked=self.repacked)
         self._pointer: llama_cpp.llama_model_p | None = pointer
         try:
             self.vocabulary = _vocabulary(pointer, self.contents)
@@ -98,20 +99,20 @@ def _vocabulary(pointer: llama_cpp.llama_model_p, contents: GgufParts) -> Vocabu
     return Vocabulary(tables, contents.metadata)
 
 
-def _load(contents: GgufParts, options: EngineOptions) -> llama_cpp.llama_model_p:
+def _load(contents: GgufParts, options: EngineOptions, *, repacked: bool) -> llama_cpp.llama_model_p:
     """Have llama.cpp read or map the weights; where a GPU has no room for them, on the CPU."""
     layers = -1 if options.n_gpu_layers == "auto" else options.n_gpu_layers
-    pointer, reason = _try_to_load(contents, options, layers)
+    pointer, reason = _try_to_load(contents, options, layers, repacked=repacked)
     if not pointer and options.n_gpu_layers == "auto" and chosen_gpus(options):
         LOGGER.warning("the GPU does not take the model%s: it runs on the CPU", reason)
-        pointer, reason = _try_to_load(contents, options, 0)
+        pointer, reason = _try_to_load(contents, options, 0, repacked=repacked)
     if not pointer:
         raise EngineError(f"llama.cpp could not load the model{reason}", where=contents.first.path)
     return pointer
 
 
 def _try_to_load(
-    contents: GgufParts, options: EngineOptions, layers: int
+    contents: GgufParts, options: EngineOptions, layers: int, *, repacked: bool
 ) -> tuple[llama_cpp.llama_model_p | None, str]:
     """Load with so many layers on the GPU; the reason where it fails."""
     # struct llama_model * llama_model_load_from_file(const char * path_model, struct llama_model_params params)
@@ -123,7 +124,7 @@ def _try_to_load(
         devices = (ctypes.c_void_p * (len(pointers) + 1))(*pointers)
         parameters.devices = ctypes.cast(devices, ctypes.c_void_p)
     parameters.load_mode = LOAD_MODES[options.mmap, options.mlock]
-    parameters.use_extra_bufts = repacks(contents.tensors, options)
+    parameters.use_extra_bufts = repacked
     with collected_errors() as errors:
         pointer = llama_cpp.llama_model_load_from_file(os.fsencode(contents.first.path), parameters)
     return pointer, f": {errors[0]}" if errors else ""

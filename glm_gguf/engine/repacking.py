@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 import llama_cpp
 
+from glm_gguf.engine.amx import faulty_compiler
 from glm_gguf.engine.devices import chosen_gpus
+from glm_gguf.engine.memory import weights_fit
 from glm_gguf.engine.options import EngineOptions
+from glm_gguf.errors import EngineError
+from glm_gguf.gguf_file.parts import GgufParts
 from glm_gguf.gguf_file.tensors import TensorInfo
 
+LOGGER = logging.getLogger(__name__)
+NEWER_THAN_AVX2: Final = frozenset({"AVX512", "AVX_VNNI"})  # there, one answer is written 1.2 times as fast repacked
 EMBEDDING: Final = "token_embd.weight"  # rows are looked up in it, nothing is multiplied
 # llama.cpp's repack.cpp and tiled.cpp, for x86
 QUICKER_REPACKED: Final = frozenset({"q4_0", "iq4_nl"})
@@ -22,30 +31,50 @@ TILED: Final = frozenset(
 )
 
 
-def repacks(tensors: Sequence[TensorInfo], options: EngineOptions) -> bool:
-    """Tell whether llama.cpp is to repack weights as it loads them, where nobody decided.
+def repacks(contents: GgufParts, options: EngineOptions, available: int | None) -> bool:
+    """Tell whether llama.cpp is to repack weights as it loads them; EngineError where that was asked for and crashes.
 
-    With AVX2 and no more, K-quants are computed faster as they lie in the file, where they stay mapped. Where it was
-    not measured, llama.cpp's own choice holds.
+    With AVX2 and nothing newer, K-quants are computed faster as they lie in the file, where they stay mapped. Elsewhere
+    llama.cpp's own choice holds, if the copies fit into the `available` bytes of memory.
     """
+    compiler = _faulty_compiler() if "AMX_INT8" in _features() else None
+    if compiler is not None:
+        if options.repack:
+            fix = "build llama-cpp-python with a later one, or leave the choice to glm-gguf"
+            raise EngineError(f"llama.cpp's AMX kernels crash as {compiler} built them", where="repack", fix=fix)
+        LOGGER.info(
+            "%s built llama.cpp, so AMX is not used; with a later one prompts are read 1.3 times as fast", compiler
+        )
+        return False
     if options.repack is not None:
         return options.repack
-    features = _features()
-    if "AVX2" not in features or "AVX512" in features or chosen_gpus(options):
+    if chosen_gpus(options):
         return True
-    return any(tensor.type.name in QUICKER_REPACKED for tensor in tensors)
-
-
-def computes_in_tiles(tensors: Sequence[TensorInfo], options: EngineOptions) -> bool:
-    """Tell whether most weights meet a CPU kernel that takes 16 rows of a batch at once, though it has but 8."""
-    if "AVX2" not in _features() or chosen_gpus(options):
+    if options.mmap and not weights_fit(contents, available):
         return False
-    tiled = TILED - {"q4_K"} if repacks(tensors, options) else TILED
+    if "AVX2" not in _features() or _features() & NEWER_THAN_AVX2:
+        return True
+    return any(tensor.type.name in QUICKER_REPACKED for tensor in contents.tensors)
+
+
+def computes_in_tiles(tensors: Sequence[TensorInfo], options: EngineOptions, *, repacked: bool) -> bool:
+    """Tell whether most weights meet a CPU kernel that takes as long for 8 rows of a batch as for 16."""
+    if "AVX2" not in _features() or "AVX512" in _features() or chosen_gpus(options):
+        return False
+    tiled = TILED - {"q4_K"} if repacked else TILED
     matrices = [tensor for tensor in tensors if len(tensor.shape) > 1 and tensor.name != EMBEDDING]
     share = sum(tensor.n_elements for tensor in matrices if tensor.type.name in tiled)
     return 2 * share > sum(tensor.n_elements for tensor in matrices)
 
 
+@cache
+def _faulty_compiler() -> str | None:
+    """Name the compiler that made AMX kernels of llama.cpp's which crash."""
+    directory = Path(llama_cpp.llama_cpp._lib._name).parent
+    return faulty_compiler(directory.glob("lib*.so"))
+
+
+@cache
 def _features() -> frozenset[str]:
     """Name what llama.cpp was built to use of the processor, as it tells: "CPU : SSE3 = 1 | AVX2 = 1 | ..."."""
     # const char * llama_print_system_info(void)

@@ -36,11 +36,13 @@ def test_a_context_that_is_too_large_says_what_fits(contents: GgufParts) -> None
     require_memory(contents, replace(OPTIONS, n_ctx=512), available)
 
 
-def test_mapped_weights_may_be_larger_than_memory_but_read_ones_not(contents: GgufParts) -> None:
+def test_mapped_weights_may_be_larger_than_memory_but_copied_ones_not(contents: GgufParts) -> None:
     need = memory_need(contents, OPTIONS)
     require_memory(contents, OPTIONS, need.cache + 1)
     with pytest.raises(RequestError, match="smaller quantisation"):
         require_memory(contents, replace(OPTIONS, mmap=False), need.cache + 1)
+    with pytest.raises(RequestError, match="smaller quantisation"):
+        require_memory(contents, replace(OPTIONS, repack=True), need.cache + 1)
 
 
 def test_where_nothing_is_known_nothing_is_refused(contents: GgufParts) -> None:
