@@ -15,8 +15,8 @@ from glm_gguf.errors import EngineError
 
 LOGGER = logging.getLogger(__name__)
 MOST_SEQUENCES: Final = 256  # LLAMA_MAX_SEQ of llama-cparams.h
-RESTING_SHARE: Final = 4
-"""Of the cells, one in so many may hold what no answer uses, where there is main memory to keep it instead."""
+MOST_RESTING: Final = 512
+"""Cells that may hold what no answer uses, where there is main memory to keep it instead."""
 
 
 class Cells(Protocol):
@@ -62,7 +62,7 @@ class KvCache:
         self._cells = cells
         self.n_cells = n_cells
         self.host = host
-        self._most_resting = n_cells // RESTING_SHARE if host.most_tokens else n_cells
+        self._most_resting = MOST_RESTING if host.most_tokens else n_cells
         # llama.cpp computes only sequences below n_seq_max, but its unified cache keeps more of them apart.
         self._free_running = list(range(n_running))
         self._free_resting = list(range(n_running, MOST_SEQUENCES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
@@ -46,7 +47,10 @@ class ModelHandle:
         self.repacked = repacks(self.contents, options, available_memory())
         route_log()
         llama_cpp.llama_backend_init()
-        pointer = _load(self.contents, options, repacked=self.repacked)
+        # libgomp's threads that help to repack stay as long as the one they help. With more of them than cores, those
+        # that compute later would sleep at barriers instead of spinning.
+        with ThreadPoolExecutor(1) as passing:
+            pointer = passing.submit(_load, self.contents, options, repacked=self.repacked).result()
         self._pointer: llama_cpp.llama_model_p | None = pointer
         try:
             self.vocabulary = _vocabulary(pointer, self.contents)

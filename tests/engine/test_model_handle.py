@@ -1,6 +1,8 @@
 """Files are checked before llama.cpp sees them, and what is loaded is freed."""
 
 import math
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from glm_gguf.engine.options import CacheType, EngineOptions
 from glm_gguf.errors import EngineError, GgufError, RequestError
 
 OPTIONS = EngineOptions(threads=1)
+TASKS = Path("/proc/self/task")
 
 
 def test_a_model_can_be_closed_twice_and_not_used_after(tiny_gguf: Callable[[str], Path]) -> None:
@@ -87,3 +90,13 @@ def test_options_that_make_no_sense_are_refused(fields: dict[str, object]) -> No
 def test_a_context_beyond_the_model_is_refused(model: ModelHandle) -> None:
     with pytest.raises(RequestError, match="more than the model knows"):
         Context(model, EngineOptions(n_ctx=1_000_000))
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="this system does not list a process's threads")
+def test_no_thread_that_helped_to_load_stays(tiny_gguf: Callable[[str], Path]) -> None:
+    before = set(os.listdir(TASKS))
+    with ModelHandle(tiny_gguf("Q4_K_S"), OPTIONS):
+        deadline = time.monotonic() + 5
+        while not set(os.listdir(TASKS)) <= before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert set(os.listdir(TASKS)) <= before

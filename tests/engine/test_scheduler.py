@@ -9,6 +9,7 @@ import pytest
 from engine.conversations import EXACT, GREEDY, Bench, Reply, random_prompts
 
 from glm_gguf.engine.delivery import Ended, Failed
+from glm_gguf.engine.kv_cache import MOST_RESTING
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.request import Request, Ticket
 from glm_gguf.engine.sampling import SamplingParams
@@ -250,7 +251,7 @@ def test_few_cells_rest_where_main_memory_keeps_the_others(exact_model: ModelHan
         for token in range(3, 13):
             bench.answer([token] * 150)
         cache = bench.scheduler.cache
-        assert cache.used <= 2048 // 4
+        assert cache.used <= MOST_RESTING
         assert cache.used + cache.host.used == 10 * (150 + 23)
 
 
