@@ -4,8 +4,9 @@
     scripts/bench_decode.py MODEL.gguf --llama-bench BINARY [--threads N] [--prompt 512] [--tokens 64] [--rounds 3]
 
 Both are measured in turn in every round, so that a busy machine slows both down. Ours counts everything between the
-call and the last event: template, tokens, sampling, parser, and the hand-over between threads. Prints tokens a second
-of prompts and answers as medians over the rounds, with the median of the rounds' ratios.
+call and the last event: template, tokens, sampling, parser, and the hand-over between threads. Answers stand behind
+the prompt on both sides. Prints tokens a second of prompts and answers as medians over the rounds, with the median of
+the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -49,10 +50,12 @@ def ours(glm: GLM, number: int, prompt: int, tokens: int) -> Rates:
 
 
 def peer(binary: Path, model: Path, threads: int, prompt: int, tokens: int) -> Rates:
-    command = [binary, "-m", model, "-p", prompt, "-n", tokens, "-t", threads, "-r", 1, "-ngl", 0, "-o", "json"]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
-    rates = {bool(run["n_gen"]): float(run["avg_ts"]) for run in json.loads(done.stdout)}
-    return Rates(rates[False], rates[True])
+    def rate(*sizes: str | int) -> float:
+        command = [binary, "-m", model, *sizes, "-t", threads, "-r", 1, "-ngl", 0, "-o", "json"]
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+        return float(json.loads(done.stdout)[0]["avg_ts"])
+
+    return Rates(rate("-p", prompt, "-n", 0), rate("-p", 0, "-n", tokens, "-d", prompt))
 
 
 def report(name: str, mine: Sequence[float], theirs: Sequence[float]) -> None:
