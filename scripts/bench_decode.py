@@ -4,9 +4,9 @@
     scripts/bench_decode.py MODEL.gguf --llama-bench BINARY [--threads N] [--prompt 512] [--tokens 64] [--rounds 3]
 
 Both are measured in turn in every round, so that a busy machine slows both down. Ours counts everything between the
-call and the last event: template, tokens, sampling, parser, and the hand-over between threads. Answers stand behind
-the prompt on both sides. Prints tokens a second of prompts and answers as medians over the rounds, with the median of
-the rounds' ratios.
+call and the last event: template, tokens, sampling, parser, and the hand-over between threads. Prompts are of
+the same length on both sides, and answers stand behind them. Prints tokens a second of prompts and answers as medians
+over the rounds, with the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -38,15 +38,18 @@ def timed(glm: GLM, text: str, tokens: int) -> tuple[float, ChatResult]:
     return time.perf_counter() - start, result
 
 
-def ours(glm: GLM, number: int, prompt: int, tokens: int) -> Rates:
-    """Read a new prompt for one token; then, with the prompt in the cache, write one token and many."""
+def ours(glm: GLM, number: int, prompt: int, tokens: int) -> tuple[Rates, int]:
+    """Read a new prompt for one token; then, with the prompt in the cache, write one token and many.
+
+    Returns the rates, and how many tokens were read.
+    """
     unit = len(glm.tokenize(" and so on" * 8)) / 8
     text = f"{number * 7919}" + " and so on" * max(1, round(prompt / unit))
     reading, result = timed(glm, text, 1)
     read = result.usage.prompt_tokens - result.usage.cached_tokens
     one, _ = timed(glm, text, 1)
     many, _ = timed(glm, text, tokens + 1)
-    return Rates(read / reading, tokens / (many - one))
+    return Rates(read / reading, tokens / (many - one)), read
 
 
 def peer(binary: Path, model: Path, threads: int, prompt: int, tokens: int) -> Rates:
@@ -79,8 +82,9 @@ def main() -> None:
         ours(glm, 0, *sizes)  # pages and threads
         mine, theirs = [], []
         for number in range(1, arguments.rounds + 1):
-            mine.append(ours(glm, number, *sizes))
-            theirs.append(peer(arguments.llama_bench, arguments.model, arguments.threads, *sizes))
+            rates, read = ours(glm, number, *sizes)
+            mine.append(rates)
+            theirs.append(peer(arguments.llama_bench, arguments.model, arguments.threads, read, arguments.tokens))
     report("prompts", [rates.prompt for rates in mine], [rates.prompt for rates in theirs])
     report("answers", [rates.answer for rates in mine], [rates.answer for rates in theirs])
 
