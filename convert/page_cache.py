@@ -48,7 +48,8 @@ class ReadAhead:
     def _in_memory(self, window: int) -> bool:
         """Whether a window's bytes can be read without waiting for the disk.
 
-        To ask for one makes the kernel fetch its page, so on a busy machine a page may be there that was not.
+        Asking for a byte makes the kernel fetch its page; on a busy machine that is there before the answer. So one
+        place does not tell.
         """
         places = range(window * WINDOW, (window + 1) * WINDOW, WINDOW // PROBES)
         try:

@@ -4,9 +4,9 @@
     scripts/bench_decode.py MODEL.gguf --llama-bench BINARY [--threads N] [--prompt 512] [--tokens 64] [--rounds 3]
 
 Both are measured in turn in every round, so that a busy machine slows both down. Ours counts everything between the
-call and the last event: template, tokens, sampling, parser, and the hand-over between threads. Prompts are of
-the same length on both sides, and answers stand behind them. Prints tokens a second of prompts and answers as medians
-over the rounds, with the median of the rounds' ratios.
+call and the last event: template, tokens, sampling, parser, and the hand-over between threads. Prompts are of the same
+length on both sides, and answers stand behind them. Prints tokens a second of prompts and answers as medians over the
+rounds, with the median of the rounds' ratios.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _COMPILER: Final = re.compile(rb"GCC: \([^)]*\) (\d+)\.(\d+)\.")
 def faulty_compiler(libraries: Iterable[Path]) -> str | None:
     """Name the compiler of a library whose AMX kernels end the process by a segmentation fault; None where all is well.
 
-    Compilers leave their names in what they build, in ELF's section .comment.
+    Compilers leave their names in what they build, in ELF's section .comment. Raises OSError.
     """
     found = {tuple(map(int, name)) for path in libraries for name in _COMPILER.findall(path.read_bytes())}
     faulty = [(major, minor) for major, minor in sorted(found) if minor < FIXED.get(major, 0)]

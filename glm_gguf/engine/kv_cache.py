@@ -228,7 +228,7 @@ class KvCache:
         return next((index for index, cell in cells if self._owners[cell] == 1), len(prefix.cells))
 
     def _rests_too_much(self) -> bool:
-        """Tell whether more cells than may hold what no running answer uses; mostly there are not as many at all."""
+        """Tell whether more cells than may hold what no running answer uses."""
         return self.used > self._most_resting and self.used - self._in_use() > self._most_resting
 
     def _in_use(self) -> int:

@@ -30,6 +30,11 @@ class MemoryNeed:
     cell: int
     cache: int
 
+    @property
+    def loaded(self) -> int:
+        """Bytes of the weights with what is allowed beside them."""
+        return int(self.weights * (1 + SCRATCH_SHARE))
+
 
 def memory_need(contents: GgufParts, options: EngineOptions) -> MemoryNeed:
     """Estimate what a model with these options takes."""
@@ -44,11 +49,6 @@ def memory_need(contents: GgufParts, options: EngineOptions) -> MemoryNeed:
     return MemoryNeed(contents.file_size, cell, cell * (-(-cells // CELL_STEP) * CELL_STEP))
 
 
-def weights_fit(contents: GgufParts, available: int | None) -> bool:
-    """Tell whether memory holds all the weights; yes where none says how much there is."""
-    return available is None or _weights(contents) <= available
-
-
 def require_memory(contents: GgufParts, options: EngineOptions, available: int | None) -> None:
     """Raise RequestError for a KV cache that does not fit beside the weights; the error says what does.
 
@@ -58,7 +58,7 @@ def require_memory(contents: GgufParts, options: EngineOptions, available: int |
     need = memory_need(contents, options)
     if available is None or not need.cell:
         return
-    weights = _weights(contents)
+    weights = need.loaded
     if weights > available and options.mmap and not options.mlock and not options.repack:
         LOGGER.warning(
             "%s of weights, %s of memory: reading them again and again is slow", *map(_gb, (weights, available))
@@ -87,10 +87,6 @@ def available_memory() -> int | None:
     """Return the bytes that can be had without swapping, as far as the container allows; None where none says."""
     amounts = [amount for amount in (_machine_available(), _container_available()) if amount is not None]
     return min(amounts, default=None)
-
-
-def _weights(contents: GgufParts) -> int:
-    return int(contents.file_size * (1 + SCRATCH_SHARE))
 
 
 def _machine_available() -> int | None:

@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
@@ -42,15 +43,16 @@ class ModelHandle:
         _require_glm4(self.contents)
         for finding in self.findings:
             LOGGER.info("%s: %s (%s)", finding.severity, finding.what, finding.why)
+        available = available_memory()
         if not chosen_gpus(options):
-            require_memory(self.contents, options, available_memory())
-        self.repacked = repacks(self.contents, options, available_memory())
+            require_memory(self.contents, options, available)
+        self.repacked = repacks(self.contents, options, available)
         route_log()
         llama_cpp.llama_backend_init()
         # libgomp's threads that help to repack stay as long as the one they help. With more of them than cores, those
         # that compute later would sleep at barriers instead of spinning.
         with ThreadPoolExecutor(1) as passing:
-            pointer = passing.submit(_load, self.contents, options, repacked=self.repacked).result()
+            pointer = passing.submit(_load, self.contents, replace(options, repack=self.repacked)).result()
         self._pointer: llama_cpp.llama_model_p | None = pointer
         try:
             self.vocabulary = _vocabulary(pointer, self.contents)
@@ -103,20 +105,20 @@ def _vocabulary(pointer: llama_cpp.llama_model_p, contents: GgufParts) -> Vocabu
     return Vocabulary(tables, contents.metadata)
 
 
-def _load(contents: GgufParts, options: EngineOptions, *, repacked: bool) -> llama_cpp.llama_model_p:
+def _load(contents: GgufParts, options: EngineOptions) -> llama_cpp.llama_model_p:
     """Have llama.cpp read or map the weights; where a GPU has no room for them, on the CPU."""
     layers = -1 if options.n_gpu_layers == "auto" else options.n_gpu_layers
-    pointer, reason = _try_to_load(contents, options, layers, repacked=repacked)
+    pointer, reason = _try_to_load(contents, options, layers)
     if not pointer and options.n_gpu_layers == "auto" and chosen_gpus(options):
         LOGGER.warning("the GPU does not take the model%s: it runs on the CPU", reason)
-        pointer, reason = _try_to_load(contents, options, 0, repacked=repacked)
+        pointer, reason = _try_to_load(contents, options, 0)
     if not pointer:
         raise EngineError(f"llama.cpp could not load the model{reason}", where=contents.first.path)
     return pointer
 
 
 def _try_to_load(
-    contents: GgufParts, options: EngineOptions, layers: int, *, repacked: bool
+    contents: GgufParts, options: EngineOptions, layers: int
 ) -> tuple[llama_cpp.llama_model_p | None, str]:
     """Load with so many layers on the GPU; the reason where it fails."""
     # struct llama_model * llama_model_load_from_file(const char * path_model, struct llama_model_params params)
@@ -128,7 +130,7 @@ def _try_to_load(
         devices = (ctypes.c_void_p * (len(pointers) + 1))(*pointers)
         parameters.devices = ctypes.cast(devices, ctypes.c_void_p)
     parameters.load_mode = LOAD_MODES[options.mmap, options.mlock]
-    parameters.use_extra_bufts = repacked
+    parameters.use_extra_bufts = bool(options.repack)
     with collected_errors() as errors:
         pointer = llama_cpp.llama_model_load_from_file(os.fsencode(contents.first.path), parameters)
     return pointer, f": {errors[0]}" if errors else ""

@@ -90,7 +90,8 @@ class EngineOptions:
     """Keep the weights from being swapped out."""
     repack: bool | None = None
     """Copy weights into the order that some of llama.cpp's CPU kernels want: loading takes seconds more, and memory up
-    to as much again as the file. None does so where it was not found slower for the file's type on such a processor."""
+    to as much again as the file. None does so where that fits, does not crash, and was not found slower for the file's
+    type on such a processor."""
     yarn: float | None = None
     """Factor by which YaRN stretches the trained length; it slightly hurts short texts."""
     lora: tuple[LoraAdapter, ...] = ()

@@ -12,7 +12,7 @@ import llama_cpp
 
 from glm_gguf.engine.amx import faulty_compiler
 from glm_gguf.engine.devices import chosen_gpus
-from glm_gguf.engine.memory import weights_fit
+from glm_gguf.engine.memory import memory_need
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.errors import EngineError
 from glm_gguf.gguf_file.parts import GgufParts
@@ -31,13 +31,24 @@ TILED: Final = frozenset(
 )
 
 
+@cache
+def faulty_amx_compiler() -> str | None:
+    """Name the compiler whose kernels for AMX crash in this llama.cpp; None where all is well, or there is no AMX.
+
+    Raises OSError where llama.cpp's libraries cannot be read.
+    """
+    if "AMX_INT8" not in _features():
+        return None
+    return faulty_compiler(Path(llama_cpp.llama_cpp._lib._name).parent.glob("lib*.so"))
+
+
 def repacks(contents: GgufParts, options: EngineOptions, available: int | None) -> bool:
     """Tell whether llama.cpp is to repack weights as it loads them; EngineError where that was asked for and crashes.
 
     With AVX2 and nothing newer, K-quants are computed faster as they lie in the file, where they stay mapped. Elsewhere
     llama.cpp's own choice holds, if the copies fit into the `available` bytes of memory.
     """
-    compiler = _faulty_compiler() if "AMX_INT8" in _features() else None
+    compiler = faulty_amx_compiler()
     if compiler is not None:
         if options.repack:
             fix = "build llama-cpp-python with a later one, or leave the choice to glm-gguf"
@@ -50,7 +61,7 @@ def repacks(contents: GgufParts, options: EngineOptions, available: int | None) 
         return options.repack
     if chosen_gpus(options):
         return True
-    if options.mmap and not weights_fit(contents, available):
+    if options.mmap and available is not None and memory_need(contents, options).loaded > available:
         return False
     if "AVX2" not in _features() or _features() & NEWER_THAN_AVX2:
         return True
@@ -65,13 +76,6 @@ def computes_in_tiles(tensors: Sequence[TensorInfo], options: EngineOptions, *, 
     matrices = [tensor for tensor in tensors if len(tensor.shape) > 1 and tensor.name != EMBEDDING]
     share = sum(tensor.n_elements for tensor in matrices if tensor.type.name in tiled)
     return 2 * share > sum(tensor.n_elements for tensor in matrices)
-
-
-@cache
-def _faulty_compiler() -> str | None:
-    """Name the compiler that made AMX kernels of llama.cpp's which crash."""
-    directory = Path(llama_cpp.llama_cpp._lib._name).parent
-    return faulty_compiler(directory.glob("lib*.so"))
 
 
 @cache

@@ -2,12 +2,12 @@
 
 import math
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from gguf import GGUFWriter
+from waiting import until
 
 from glm_gguf.engine.context import Context
 from glm_gguf.engine.model_handle import ModelHandle
@@ -96,7 +96,4 @@ def test_a_context_beyond_the_model_is_refused(model: ModelHandle) -> None:
 def test_no_thread_that_helped_to_load_stays(tiny_gguf: Callable[[str], Path]) -> None:
     before = set(os.listdir(TASKS))
     with ModelHandle(tiny_gguf("Q4_K_S"), OPTIONS):
-        deadline = time.monotonic() + 5
-        while not set(os.listdir(TASKS)) <= before and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert set(os.listdir(TASKS)) <= before
+        until(lambda: set(os.listdir(TASKS)) <= before)

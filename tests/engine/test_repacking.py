@@ -18,13 +18,12 @@ from glm_gguf.engine.batch import Batch
 from glm_gguf.engine.context import Context
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions
-from glm_gguf.engine.repacking import computes_in_tiles, repacks
+from glm_gguf.engine.repacking import computes_in_tiles, faulty_amx_compiler, repacks
 from glm_gguf.errors import EngineError
 from glm_gguf.gguf_file.parts import open_all_parts
 
 SYSTEM = llama_cpp.llama_print_system_info().decode()
-LIBRARIES = Path(llama_cpp.llama_cpp._lib._name).parent
-CRASHES = "AMX_INT8 = 1" in SYSTEM and faulty_compiler(LIBRARIES.glob("*.so")) is not None
+CRASHES = faulty_amx_compiler() is not None
 REPACK = pytest.param(True, marks=pytest.mark.skipif(CRASHES, reason="this build's kernels for AMX crash"))
 PROMPT = list(range(40, 80))
 OPTIONS = EngineOptions(threads=1, n_ctx=512, n_gpu_layers=0)

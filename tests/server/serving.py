@@ -6,7 +6,6 @@ import contextlib
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +13,13 @@ from typing import Any
 import httpx
 import uvicorn
 from server.questions import SHORT
+from waiting import until
 
 from glm_gguf import GLM
 from glm_gguf.server.app import create_app
 from glm_gguf.server.running import uvicorn_config
 from glm_gguf.server.service import Failed, Service
 from glm_gguf.server.settings import ServerSettings
-
-PATIENCE = 20.0
 
 
 @dataclass(frozen=True)
@@ -60,15 +58,6 @@ def serving(settings: ServerSettings, open_model: Callable[[], GLM], *, wait: bo
         finally:
             server.should_exit = True
             thread.join()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for another thread; AssertionError where it takes too long."""
-    end = time.monotonic() + PATIENCE
-    wait = threading.Event()
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        wait.wait(0.005)
 
 
 def idle(served: Served) -> bool:

@@ -8,7 +8,8 @@ import httpx
 import numpy as np
 import openai
 import pytest
-from server.serving import Served, idle, until
+from server.serving import Served, idle
+from waiting import until
 
 from glm_gguf import SamplingParams
 from glm_gguf.chat.events import TokenLogprob

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from server.questions import ENDLESS, SHORT
-from server.serving import Served, chat, connection, idle, posted, until
+from server.serving import Served, chat, connection, idle, posted
+from waiting import until
 
 from glm_gguf.server.patience import PatientProtocol
 

@@ -21,7 +21,8 @@ import openai
 import pytest
 from click.testing import CliRunner
 from server.questions import HELLO
-from server.serving import Served, serving, until
+from server.serving import Served, serving
+from waiting import until
 
 from glm_gguf import GLM
 from glm_gguf.cli.main import cli

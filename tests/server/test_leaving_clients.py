@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from server.questions import ENDLESS, HELLO, SHORT
-from server.serving import Served, chat, connection, idle, posted, until
+from server.serving import Served, chat, connection, idle, posted
+from waiting import until
 
 LONG = {"type": "json_schema", "name": "long", "schema": {"type": "string", "pattern": "^[a-z]{3000}$"}}
 BODIES: dict[str, dict[str, Any]] = {

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from server.questions import ENDLESS, HELLO, SHORT
-from server.serving import Served, chat, connection, idle, posted, serving, until
+from server.serving import Served, chat, connection, idle, posted, serving
+from waiting import until
 
 from glm_gguf import GLM, EngineOptions
 from glm_gguf.server.settings import Limits, ServerSettings

@@ -1,0 +1,16 @@
+"""Waiting for another thread."""
+
+import threading
+import time
+from collections.abc import Callable
+
+PATIENCE = 20.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for another thread; AssertionError where it takes too long."""
+    end = time.monotonic() + PATIENCE
+    wait = threading.Event()
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        wait.wait(0.005)
