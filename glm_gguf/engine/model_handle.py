@@ -14,6 +14,7 @@ from typing import Final, Self
 import llama_cpp
 
 from glm_gguf.engine.devices import chosen_gpus
+from glm_gguf.engine.huge_pages import advise_huge_pages, own_memory
 from glm_gguf.engine.llama_log import collected_errors, route_log
 from glm_gguf.engine.memory import available_memory, require_memory
 from glm_gguf.engine.options import EngineOptions
@@ -131,6 +132,16 @@ def _try_to_load(
         parameters.devices = ctypes.cast(devices, ctypes.c_void_p)
     parameters.load_mode = LOAD_MODES[options.mmap, options.mlock]
     parameters.use_extra_bufts = bool(options.repack)
+    before = own_memory()
+
+    # bool (*llama_progress_callback)(float progress, void * user_data): 0 when all is allocated and nothing read yet
+    @llama_cpp.llama_progress_callback  # type: ignore[untyped-decorator]
+    def allocated(progress: float, _: object) -> bool:
+        if progress == 0:
+            advise_huge_pages(before)
+        return True
+
+    parameters.progress_callback = allocated
     with collected_errors() as errors:
         pointer = llama_cpp.llama_model_load_from_file(os.fsencode(contents.first.path), parameters)
     return pointer, f": {errors[0]}" if errors else ""
