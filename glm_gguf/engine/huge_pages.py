@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Final
 
 MAPS: Final = Path("/proc/self/maps")  # of Linux alone
-HUGE_PAGE: Final = 2 * 1024**2  # bytes, on x86-64 and most others
+LARGE: Final = 32 * 1024**2
+"""Bytes from which malloc maps memory that is for nothing else: DEFAULT_MMAP_THRESHOLD_MAX of glibc."""
 Range = tuple[int, int]
 """First address of a mapping, and the one behind its last."""
 
 
 def own_memory() -> frozenset[Range]:
-    """Return the writable mappings of this process that no file lies behind and a huge page fits into."""
+    """Return the writable mappings of this process that are large and no file lies behind."""
     if not MAPS.exists():
         return frozenset()
     # address perms offset dev inode pathname, of proc_pid_maps(5)
     fields = [line.split() for line in MAPS.read_text().splitlines()]
     bounds = [entry[0].split("-") for entry in fields if entry[1:] == ["rw-p", "00000000", "00:00", "0"]]
     ranges = [(int(start, 16), int(stop, 16)) for start, stop in bounds]
-    return frozenset((start, stop) for start, stop in ranges if stop - start >= HUGE_PAGE)
+    return frozenset((start, stop) for start, stop in ranges if stop - start >= LARGE)
 
 
 def advise_huge_pages(before: frozenset[Range]) -> int:
