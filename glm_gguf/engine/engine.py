@@ -64,12 +64,14 @@ class Engine:
                 raise QueueFullError(f"{self._options.n_queue} requests are waiting already", fix=LATER)
             self._arrivals += 1
         self._post(lambda scheduler, _: self._arrive(scheduler, ticket))
+        if self._scheduler.gives_way:
+            self._context.abort()
         return ticket
 
     def cancel(self, ticket: Ticket) -> None:
         """Stop an answer at the next step; a batch that is computed for it alone is given up at once."""
         ticket.cancelled = True
-        if self._scheduler.sole is ticket:
+        if self._scheduler.lone.is_for(ticket):
             self._context.abort()
 
     @property

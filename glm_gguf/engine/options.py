@@ -65,9 +65,9 @@ class EngineOptions:
     n_queue: int = 1024
     """Requests that may wait; one more is refused."""
     n_batch: int | None = None
-    """Tokens of a prompt that are computed at once, while nobody else can come between; None is 512 where a GPU
-    computes, and 128 on a CPU: 512 there reads a prompt up to a twentieth faster (AVX-512 and AMX; AVX2 gains nothing),
-    and who comes meanwhile waits four times as long."""
+    """Tokens of a prompt that are computed at once where no answer is being written. None is 512 on a GPU, and 128 on a
+    CPU; there with AVX-512 also 512 while there is one request only, whose prompt is then read up to a twelfth faster
+    (AVX2 gains nothing by it)."""
     n_chunk: int = 128
     """The same while other answers are being written, which wait so long for their next token."""
     threads: int = field(default_factory=usable_cores)

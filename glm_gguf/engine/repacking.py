@@ -11,6 +11,7 @@ from typing import Final
 import llama_cpp
 
 from glm_gguf.engine.amx import faulty_compiler
+from glm_gguf.engine.cpu_features import cpu_features
 from glm_gguf.engine.devices import chosen_gpus
 from glm_gguf.engine.memory import memory_need
 from glm_gguf.engine.options import EngineOptions
@@ -37,7 +38,7 @@ def faulty_amx_compiler() -> str | None:
 
     Raises OSError where llama.cpp's libraries cannot be read.
     """
-    if "AMX_INT8" not in _features():
+    if "AMX_INT8" not in cpu_features():
         return None
     return faulty_compiler(Path(llama_cpp.llama_cpp._lib._name).parent.glob("lib*.so"))
 
@@ -63,24 +64,16 @@ def repacks(contents: GgufParts, options: EngineOptions, available: int | None) 
         return True
     if options.mmap and available is not None and memory_need(contents, options).loaded > available:
         return False
-    if "AVX2" not in _features() or _features() & NEWER_THAN_AVX2:
+    if "AVX2" not in cpu_features() or cpu_features() & NEWER_THAN_AVX2:
         return True
     return any(tensor.type.name in QUICKER_REPACKED for tensor in contents.tensors)
 
 
 def computes_in_tiles(tensors: Sequence[TensorInfo], options: EngineOptions, *, repacked: bool) -> bool:
     """Tell whether most weights meet a CPU kernel that takes as long for 8 rows of a batch as for 16."""
-    if "AVX2" not in _features() or "AVX512" in _features() or chosen_gpus(options):
+    if "AVX2" not in cpu_features() or "AVX512" in cpu_features() or chosen_gpus(options):
         return False
     tiled = TILED - {"q4_K"} if repacked else TILED
     matrices = [tensor for tensor in tensors if len(tensor.shape) > 1 and tensor.name != EMBEDDING]
     share = sum(tensor.n_elements for tensor in matrices if tensor.type.name in tiled)
     return 2 * share > sum(tensor.n_elements for tensor in matrices)
-
-
-@cache
-def _features() -> frozenset[str]:
-    """Name what llama.cpp was built to use of the processor, as it tells: "CPU : SSE3 = 1 | AVX2 = 1 | ..."."""
-    # const char * llama_print_system_info(void)
-    parts = llama_cpp.llama_print_system_info().decode().replace(":", "|").split("|")
-    return frozenset(name.strip() for name, _, value in (part.partition("=") for part in parts) if value.strip() == "1")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -15,10 +14,12 @@ from glm_gguf.engine.common_length import common_length
 from glm_gguf.engine.context import Context
 from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed
 from glm_gguf.engine.host_cache import HostCache
-from glm_gguf.engine.kv_cache import KvCache, Prefix
+from glm_gguf.engine.kv_cache import KvCache
+from glm_gguf.engine.lone_batch import LoneBatch
 from glm_gguf.engine.masking import Bias, Mask
 from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.outbox import Outbox
+from glm_gguf.engine.part import Part, cut
 from glm_gguf.engine.planning import HALVED, half, shares
 from glm_gguf.engine.reading import Reading
 from glm_gguf.engine.request import Ticket
@@ -36,18 +37,6 @@ _Masks = Mapping[int, Future[Mask | None]]
 """Row of the batch → the mask for the token behind it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Tokens of one sequence in the next batch; `final` where a token can be drawn behind them."""
-
-    sequence: Sequence
-    prefix: Prefix
-    tokens: list[int]
-    row: int
-    """Of its last token in the batch."""
-    final: bool
-
-
 class Scheduler:
     """The queue, the running answers and the KV cache; everything here happens on the engine's thread."""
 
@@ -63,7 +52,7 @@ class Scheduler:
         self._running: list[Sequence] = []
         self._readings: deque[Reading[Any]] = deque()
         self._masking = ThreadPoolExecutor(1, "glm-gguf-masks")
-        self.sole: Ticket | None = None  # whose tokens the batch under way holds, if they are all of one request
+        self.lone = LoneBatch()
         self.steps = 0
         self.patience = 0.0
         """Seconds that the next batch waits for a request: who got an answer may go on at once, as agents do."""
@@ -78,6 +67,11 @@ class Scheduler:
     def load(self) -> int:
         """Count the requests that wait or run."""
         return len(self._waiting) + len(self._running)
+
+    @property
+    def gives_way(self) -> bool:
+        """Tell any thread whether who comes now should not wait for the batch under way."""
+        return self.load == 1 < self._options.n_parallel and self.lone.gives_way
 
     @property
     def status(self) -> EngineStatus:
@@ -158,7 +152,7 @@ class Scheduler:
         cached = self.cache.known(tokens, scales)
         return any(
             sequence.pending > 1
-            and common_length(sequence.tokens, tokens) >= max(cached, len(_held(sequence).tokens)) + _WORTH_WAITING
+            and common_length(sequence.tokens, tokens) >= max(cached, len(sequence.held.tokens)) + _WORTH_WAITING
             for sequence in self._running
             if sequence.scales == scales
         )
@@ -177,16 +171,18 @@ class Scheduler:
                 return
             left -= size
 
-    def _plan(self) -> list[_Part]:
+    def _plan(self) -> list[Part]:
         """Decide the next batch; where cells run out, the youngest answer goes back into the line."""
         while self._running:
             together = self._next_in_turn()
             size = self._context.size
-            given = shares([sequence.pending for sequence in together], size.n_batch, self._options.n_chunk)
+            alone = len(self._running) == 1 and not self._readings
+            n_batch = size.n_batch if alone else size.n_shared
+            given = shares([sequence.pending for sequence in together], n_batch, self._options.n_chunk)
             if self._context.in_tiles and sum(given) in HALVED:
                 given = half(given, [sequence.last_step for sequence in together])
             if self.cache.make_room(sum(given)):
-                return list(_parts(together, given))
+                return list(cut(together, given))
             self._make_way()
         return []
 
@@ -210,18 +206,20 @@ class Scheduler:
     def _put_back_youngest(self) -> None:
         """Put the answer that was admitted last back into the line."""
         sequence = self._running.pop()
-        self.cache.release(_held(sequence))
+        self.cache.release(sequence.held)
         sequence.prefix = None
         self._waiting.appendleft(sequence)
 
-    def _decode(self, parts: list[_Part]) -> bool:
+    def _decode(self, parts: list[Part]) -> bool:
         """Compute a batch and note what is in the cache; False where it did not go through."""
         self._batch.clear()
         for part in parts:
             self._batch.add(part.prefix.sequence, len(part.prefix.tokens), part.tokens, outputs=part.final)
             part.sequence.last_step = self.steps
         self.steps += 1
-        self.sole = parts[0].sequence.ticket if len(parts) == 1 else None
+        lone = parts[0].sequence.ticket if len(parts) == 1 else None
+        done = False
+        self.lone.begin(lone, len(self._batch))
         try:
             self._context.use_adapters(parts[0].prefix.scales)
             done = self._context.decode(self._batch)
@@ -229,7 +227,7 @@ class Scheduler:
             self._give_up(parts, error)
             return False
         finally:
-            self.sole = None
+            self.lone.end(done=done)
         for part in parts:
             if done:
                 self.cache.extend(part.prefix, part.tokens)
@@ -239,13 +237,13 @@ class Scheduler:
             self._context.resume()
         return done
 
-    def _give_up(self, parts: list[_Part], error: EngineError) -> None:
+    def _give_up(self, parts: list[Part], error: EngineError) -> None:
         """End the answers of a batch that llama.cpp refused."""
         for part in parts:
             self.cache.undo(part.prefix)
             self._end(part.sequence, Failed(EngineError(error.what, where=error.where, fix=error.fix)))
 
-    def _start_masks(self, parts: list[_Part]) -> _Masks:
+    def _start_masks(self, parts: list[Part]) -> _Masks:
         """Have masks made while the model computes; they depend on the tokens before only."""
         return {
             part.row: self._masking.submit(part.sequence.mask)
@@ -253,7 +251,7 @@ class Scheduler:
             if part.final and part.sequence.ticket.request.constraint is not None
         }
 
-    def _take_up(self, part: _Part, masks: _Masks) -> None:
+    def _take_up(self, part: Part, masks: _Masks) -> None:
         """Draw a token behind a part that is complete; what goes wrong ends this answer alone."""
         sequence = part.sequence
         if part.final:
@@ -278,23 +276,6 @@ class Scheduler:
             self._waiting.remove(sequence)
         if sequence in self._running:
             self._running.remove(sequence)
-            self.cache.release(_held(sequence))
+            self.cache.release(sequence.held)
         sequence.sampler.close()
         self._outbox.put(sequence.ticket, delivery)
-
-
-def _held(sequence: Sequence) -> Prefix:
-    """Return the place of a running answer in the cache."""
-    assert sequence.prefix is not None
-    return sequence.prefix
-
-
-def _parts(sequences: Iterable[Sequence], given: Iterable[int]) -> Iterator[_Part]:
-    """Cut the tokens of the next batch from sequences."""
-    row = -1
-    for sequence, count in zip(sequences, given, strict=True):
-        row += count
-        if count:
-            prefix = _held(sequence)
-            start = len(prefix.tokens)
-            yield _Part(sequence, prefix, sequence.tokens[start : start + count], row, count == sequence.pending)

@@ -36,6 +36,12 @@ class Sequence:
         return len(self.tokens) - (0 if self.prefix is None else len(self.prefix.tokens))
 
     @property
+    def held(self) -> Prefix:
+        """Its place in the cache, while it runs."""
+        assert self.prefix is not None
+        return self.prefix
+
+    @property
     def scales(self) -> Scales:
         """Scales of the adapters it is computed with."""
         return self.ticket.request.scales
