@@ -56,7 +56,10 @@ class Engine:
         return self._context.size
 
     def submit(self, request: Request, deliver: Callable[[Delivery], None]) -> Ticket:
-        """Put a request in line; what comes of it is delivered on the engine's thread."""
+        """Put a request in line; what comes of it is delivered on the engine's thread.
+
+        A large batch that has just begun for another request alone is given up for it.
+        """
         self.check(request.prompt)
         ticket = Ticket(request, deliver)
         with self._mail:
