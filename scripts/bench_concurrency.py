@@ -32,7 +32,20 @@ from glm_gguf import GLM, EngineOptions, Finish, SamplingParams
 
 Ask = Callable[[str, int], "Timing"]
 Sides = Mapping[str, AbstractContextManager[Ask]]
-Side = Callable[[Path, int, int, int], AbstractContextManager[Ask]]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What both sides are opened with."""
+
+    model: Path
+    clients: int
+    threads: int
+    n_ctx: int
+    gpu_layers: int
+
+
+Side = Callable[[Opening], AbstractContextManager[Ask]]
 
 
 @dataclass(frozen=True)
@@ -65,9 +78,9 @@ class Round:
 
 
 @contextlib.contextmanager
-def our_side(model: Path, threads: int, clients: int, n_ctx: int) -> Iterator[Ask]:
-    options = EngineOptions(threads=threads, n_gpu_layers=0)
-    with GLM(model, n_ctx=n_ctx, n_parallel=clients + 1, options=options) as glm:
+def our_side(opening: Opening) -> Iterator[Ask]:
+    options = EngineOptions(threads=opening.threads, n_gpu_layers=opening.gpu_layers)
+    with GLM(opening.model, n_ctx=opening.n_ctx, n_parallel=opening.clients + 1, options=options) as glm:
 
         def ask(prompt: str, tokens: int) -> Timing:
             sampling = SamplingParams(temperature=0, max_tokens=tokens, ignore_eos=True)
@@ -81,8 +94,8 @@ def our_side(model: Path, threads: int, clients: int, n_ctx: int) -> Iterator[As
 
 
 @contextlib.contextmanager
-def their_side(binary: Path, model: Path, threads: int, clients: int, n_ctx: int) -> Iterator[Ask]:
-    with llama_server(binary, model, threads, clients, n_ctx) as port:
+def their_side(binary: Path, opening: Opening) -> Iterator[Ask]:
+    with llama_server(binary, opening) as port:
 
         def ask(prompt: str, tokens: int) -> Timing:
             return completion(port, prompt, tokens)
@@ -91,9 +104,10 @@ def their_side(binary: Path, model: Path, threads: int, clients: int, n_ctx: int
 
 
 @contextlib.contextmanager
-def llama_server(binary: Path, model: Path, threads: int, clients: int, n_ctx: int) -> Iterator[int]:
+def llama_server(binary: Path, opening: Opening) -> Iterator[int]:
     """Run it with a slot more than there are clients; yields its port."""
-    command = [binary, "-m", model, "-t", threads, "-np", clients + 1, "-c", n_ctx, "--kv-unified", "-ngl", 0]
+    command = [binary, "-m", opening.model, "-t", opening.threads, "-np", opening.clients + 1, "-c", opening.n_ctx]
+    command += ["--kv-unified", "-ngl", opening.gpu_layers]
     with running([str(part) for part in [*command, "--no-ui", "--no-warmup"]]) as port:
         yield port
 
@@ -214,16 +228,17 @@ def arguments(document: str) -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--long-words", type=int, default=1300, help="length of the long prompt, likewise")
     parser.add_argument("--n-ctx", type=int, default=8192)
+    parser.add_argument("--gpu-layers", type=int, default=0, help="computed on a GPU; 99 are all")
     return parser
 
 
 def main(ours: Side, theirs: Side, options: argparse.Namespace) -> None:
-    """Compare for every number of clients; a side is opened with model, threads, clients and n_ctx."""
+    """Compare for every number of clients."""
     print(f"{'clients side':21}requests/s  tokens/s   first token: median   95 %   beside a long prompt: median   95 %")
     for clients in options.clients:
         load = Load(clients, options.words, options.tokens, options.requests, options.long_words)
-        sizes = options.model, options.threads, clients, options.n_ctx
-        compare({"ours": ours(*sizes), "llama-server": theirs(*sizes)}, load, options.rounds)
+        opening = Opening(options.model, clients, options.threads, options.n_ctx, options.gpu_layers)
+        compare({"ours": ours(opening), "llama-server": theirs(opening)}, load, options.rounds)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 """Hold the rates of GLM.stream against llama-bench on the same file with the same threads.
 
     scripts/bench_decode.py MODEL.gguf --llama-bench BINARY [--threads N] [--prompt 512] [--tokens 64] [--rounds 3]
-                            [--batch N]
+                            [--batch N] [--gpu-layers N]
 
 Both are opened and measured in turn in every round, so that a busy machine slows both down, and neither keeps a lucky
 or unlucky place in memory. Ours counts everything between the call and the last event: template, tokens, sampling,
@@ -54,13 +54,14 @@ def ours(glm: GLM, number: int, prompt: int, tokens: int) -> tuple[Rates, int]:
     return Rates(read / reading, tokens / (many - one)), read
 
 
-def peer(binary: Path, model: Path, threads: int, prompt: int, tokens: int) -> Rates:
+def peer(arguments: argparse.Namespace, prompt: int) -> Rates:
     def rate(*sizes: str | int) -> float:
-        command = [binary, "-m", model, *sizes, "-t", threads, "-r", 1, "-ngl", 0, "-o", "json"]
+        command = [arguments.llama_bench, "-m", arguments.model, *sizes, "-t", arguments.threads, "-r", 1]
+        command += ["-ngl", arguments.gpu_layers, "-o", "json"]
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
         return float(json.loads(done.stdout)[0]["avg_ts"])
 
-    return Rates(rate("-p", prompt, "-n", 0), rate("-p", 0, "-n", tokens, "-d", prompt))
+    return Rates(rate("-p", prompt, "-n", 0), rate("-p", 0, "-n", arguments.tokens, "-d", prompt))
 
 
 def report(name: str, mine: Sequence[float], theirs: Sequence[float]) -> None:
@@ -77,9 +78,10 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, help="n_batch of ours; its default else")
+    parser.add_argument("--gpu-layers", type=int, default=0, help="computed on a GPU; 99 are all")
     arguments = parser.parse_args()
     sizes = arguments.prompt, arguments.tokens
-    options = EngineOptions(threads=arguments.threads, n_gpu_layers=0, n_batch=arguments.batch)
+    options = EngineOptions(threads=arguments.threads, n_gpu_layers=arguments.gpu_layers, n_batch=arguments.batch)
     n_ctx = arguments.prompt * 2 + arguments.tokens + 256
     mine, theirs = [], []
     for number in range(1, arguments.rounds + 1):
@@ -87,7 +89,7 @@ def main() -> None:
             ours(glm, 0, arguments.prompt, 1)  # pages and threads; llama-bench warms up too
             rates, read = ours(glm, number, *sizes)
         mine.append(rates)
-        theirs.append(peer(arguments.llama_bench, arguments.model, arguments.threads, read, arguments.tokens))
+        theirs.append(peer(arguments, read))
     report("prompts", [rates.prompt for rates in mine], [rates.prompt for rates in theirs])
     report("answers", [rates.answer for rates in mine], [rates.answer for rates in theirs])
 

@@ -18,19 +18,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench_concurrency import Ask, Timing, arguments, llama_server, main, running
+from bench_concurrency import Ask, Opening, Timing, arguments, llama_server, main, running
 
 
 @contextlib.contextmanager
-def our_server(model: Path, threads: int, clients: int, n_ctx: int) -> Iterator[Ask]:
-    command = [sys.executable, "-m", "glm_gguf", "serve", model, "--threads", threads, "--n-parallel", clients + 1]
-    with running([str(part) for part in [*command, "--n-ctx", n_ctx, "--n-gpu-layers", 0]]) as port:
+def our_server(opening: Opening) -> Iterator[Ask]:
+    command = [sys.executable, "-m", "glm_gguf", "serve", opening.model, "--threads", opening.threads]
+    command += ["--n-parallel", opening.clients + 1, "--n-ctx", opening.n_ctx, "--n-gpu-layers", opening.gpu_layers]
+    with running([str(part) for part in command]) as port:
         yield asking(port)
 
 
 @contextlib.contextmanager
-def their_server(binary: Path, model: Path, threads: int, clients: int, n_ctx: int) -> Iterator[Ask]:
-    with llama_server(binary, model, threads, clients, n_ctx) as port:
+def their_server(binary: Path, opening: Opening) -> Iterator[Ask]:
+    with llama_server(binary, opening) as port:
         yield asking(port)
 
 

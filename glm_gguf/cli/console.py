@@ -38,7 +38,7 @@ ENGINE_OPTIONS = (
     ("n_parallel", int, "Answers written at the same time; 4 by default."),
     ("threads", int, "CPU threads; by default one a physical core."),
     ("threads_batch", int, "CPU threads for prompts; by default as many."),
-    ("n_gpu_layers", int, "Layers on a GPU; by default all that there is one for."),
+    ("n_gpu_layers", int, "Layers on a GPU; by default as many as it has room for."),
     ("cache_type_k", CACHE_TYPES, "How keys are kept; f16 by default."),
     ("cache_type_v", CACHE_TYPES, "How values are kept; f16 by default."),
     ("yarn", float, "Factor by which YaRN stretches the trained length."),

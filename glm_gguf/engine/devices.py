@@ -18,11 +18,26 @@ GGML_BACKEND_DEVICE_TYPE_IGPU: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU as ggml knows it; `pointer` is its ggml_backend_dev_t."""
+    """A GPU as ggml knows it; `pointer` is its ggml_backend_dev_t, `memory` the free bytes, 0 where unknown."""
 
     name: str
     description: str
     pointer: int
+    memory: int
+
+
+class _Properties(ctypes.Structure):
+    """struct ggml_backend_dev_props of ggml-backend.h."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("description", ctypes.c_char_p),
+        ("memory_free", ctypes.c_size_t),
+        ("memory_total", ctypes.c_size_t),
+        ("type", ctypes.c_int),
+        ("device_id", ctypes.c_char_p),
+        ("caps", ctypes.c_bool * 5),
+    )
 
 
 def gpus() -> tuple[Device, ...]:
@@ -30,36 +45,52 @@ def gpus() -> tuple[Device, ...]:
 
     llama_supports_gpu_offload() is no answer: it is true wherever llama.cpp was built to reach other machines (RPC).
     """
-    # size_t ggml_backend_dev_count(void)
-    count = _function("ggml_backend_dev_count", ctypes.c_size_t)()
-    # ggml_backend_dev_t ggml_backend_dev_get(size_t index)
-    get = _function("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
-    # enum ggml_backend_dev_type ggml_backend_dev_type(ggml_backend_dev_t device)
-    kind = _function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
-    found = [pointer for pointer in map(get, range(count)) if pointer]
     wanted = (GGML_BACKEND_DEVICE_TYPE_GPU, GGML_BACKEND_DEVICE_TYPE_IGPU)
-    return tuple(_device(pointer) for pointer in found if kind(pointer) in wanted)
+    return tuple(_device(pointer, found) for pointer, found in _all_devices() if found.type in wanted)
 
 
 def chosen_gpus(options: EngineOptions) -> tuple[Device, ...]:
     """List the GPUs that layers are computed on, in the order asked for; RequestError for one that is not there."""
     if options.n_gpu_layers == 0:
         return ()
+    if not options.devices:
+        return _each_once()
     known = {device.name: device for device in gpus()}
     for name in options.devices:
         if name not in known:
             there = ", ".join(known) or "none"
             raise RequestError(f"there is no GPU {name!r}", where="devices", fix=f"llama.cpp finds: {there}")
-    return tuple(known[name] for name in options.devices or known)
+    return tuple(known[name] for name in options.devices)
 
 
-def _device(pointer: int) -> Device:
-    # const char * ggml_backend_dev_name(ggml_backend_dev_t device), and ..._description
-    name, description = (
-        _function(f"ggml_backend_dev_{what}", ctypes.c_char_p, ctypes.c_void_p)(pointer)
-        for what in ("name", "description")
-    )
-    return Device(name.decode("utf-8", "replace"), description.decode("utf-8", "replace"), pointer)
+def _each_once() -> tuple[Device, ...]:
+    """List the GPUs, each by the first backend that knows it; those inside a processor where there is no other."""
+    for kind in (GGML_BACKEND_DEVICE_TYPE_GPU, GGML_BACKEND_DEVICE_TYPE_IGPU):
+        found: dict[bytes, Device] = {}
+        for pointer, properties in _all_devices():
+            if properties.type == kind:
+                found.setdefault(properties.device_id or properties.name, _device(pointer, properties))
+        if found:
+            return tuple(found.values())
+    return ()
+
+
+def _all_devices() -> list[tuple[int, _Properties]]:
+    # size_t ggml_backend_dev_count(void)
+    count = _function("ggml_backend_dev_count", ctypes.c_size_t)()
+    # ggml_backend_dev_t ggml_backend_dev_get(size_t index)
+    get = _function("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
+    # void ggml_backend_dev_get_props(ggml_backend_dev_t device, struct ggml_backend_dev_props * props)
+    ask = _function("ggml_backend_dev_get_props", None, ctypes.c_void_p, ctypes.POINTER(_Properties))
+    found = [(pointer, _Properties()) for pointer in map(get, range(count)) if pointer]
+    for pointer, properties in found:
+        ask(pointer, ctypes.byref(properties))
+    return found
+
+
+def _device(pointer: int, found: _Properties) -> Device:
+    name, description = (text.decode("utf-8", "replace") for text in (found.name, found.description))
+    return Device(name, description, pointer, found.memory_free)
 
 
 def _function(name: str, result: Any, *arguments: Any) -> Any:

@@ -49,25 +49,25 @@ def memory_need(contents: GgufParts, options: EngineOptions) -> MemoryNeed:
     return MemoryNeed(contents.file_size, cell, cell * (-(-cells // CELL_STEP) * CELL_STEP))
 
 
-def require_memory(contents: GgufParts, options: EngineOptions, available: int | None) -> None:
+def require_memory(contents: GgufParts, options: EngineOptions, available: int | None, share: float = 1.0) -> None:
     """Raise RequestError for a KV cache that does not fit beside the weights; the error says what does.
 
-    Weights that are mapped and larger than memory are llama.cpp's business: they are read again and again. Copies of
-    them, locked or repacked, have to fit.
+    The `share` is that of the layers which no GPU computes. Weights that are mapped and larger than memory are
+    llama.cpp's business: they are read again and again. Copies of them, locked or repacked, have to fit.
     """
     need = memory_need(contents, options)
-    if available is None or not need.cell:
+    if available is None or not need.cell or not share:
         return
-    weights = need.loaded
+    weights, cell, cache = (int(size * share) for size in (need.loaded, need.cell, need.cache))
     if weights > available and options.mmap and not options.mlock and not options.repack:
         LOGGER.warning(
             "%s of weights, %s of memory: reading them again and again is slow", *map(_gb, (weights, available))
         )
         weights = 0
-    if weights + need.cache <= available:
+    if weights + cache <= available:
         return
-    fits = max(0, (available - weights) // need.cell // CELL_STEP * CELL_STEP)
-    what = f"the KV cache takes {_gb(need.cache)} and the weights {_gb(weights)}, but {_gb(available)} are free"
+    fits = max(0, (available - weights) // cell // CELL_STEP * CELL_STEP)
+    what = f"the KV cache takes {_gb(cache)} and the weights {_gb(weights)}, but {_gb(available)} are free"
     fix = f"up to {fits} tokens fit; a cache type of fewer bits fits more" if fits else "take a smaller quantisation"
     raise RequestError(what, where="n_ctx", fix=fix)
 

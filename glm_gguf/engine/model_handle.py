@@ -13,10 +13,10 @@ from typing import Final, Self
 
 import llama_cpp
 
-from glm_gguf.engine.devices import chosen_gpus
 from glm_gguf.engine.huge_pages import advise_huge_pages, own_memory
 from glm_gguf.engine.llama_log import collected_errors, route_log
 from glm_gguf.engine.memory import available_memory, require_memory
+from glm_gguf.engine.offload import Offload, plan_offload
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.repacking import repacks
 from glm_gguf.engine.vocabulary import Vocabulary
@@ -45,15 +45,16 @@ class ModelHandle:
         for finding in self.findings:
             LOGGER.info("%s: %s (%s)", finding.severity, finding.what, finding.why)
         available = available_memory()
-        if not chosen_gpus(options):
-            require_memory(self.contents, options, available)
+        offload = plan_offload(self.contents, options, available)
+        require_memory(self.contents, options, available, offload.cpu_share)
         self.repacked = repacks(self.contents, options, available)
         route_log()
         llama_cpp.llama_backend_init()
         # libgomp's threads that help to repack stay as long as the one they help. With more of them than cores, those
         # that compute later would sleep at barriers instead of spinning.
         with ThreadPoolExecutor(1) as passing:
-            pointer = passing.submit(_load, self.contents, replace(options, repack=self.repacked)).result()
+            loading = replace(options, repack=self.repacked)
+            pointer = passing.submit(_load, self.contents, loading, offload).result()
         self._pointer: llama_cpp.llama_model_p | None = pointer
         try:
             self.vocabulary = _vocabulary(pointer, self.contents)
@@ -106,30 +107,18 @@ def _vocabulary(pointer: llama_cpp.llama_model_p, contents: GgufParts) -> Vocabu
     return Vocabulary(tables, contents.metadata)
 
 
-def _load(contents: GgufParts, options: EngineOptions) -> llama_cpp.llama_model_p:
-    """Have llama.cpp read or map the weights; where a GPU has no room for them, on the CPU."""
-    layers = -1 if options.n_gpu_layers == "auto" else options.n_gpu_layers
-    pointer, reason = _try_to_load(contents, options, layers)
-    if not pointer and options.n_gpu_layers == "auto" and chosen_gpus(options):
-        LOGGER.warning("the GPU does not take the model%s: it runs on the CPU", reason)
-        pointer, reason = _try_to_load(contents, options, 0)
-    if not pointer:
-        raise EngineError(f"llama.cpp could not load the model{reason}", where=contents.first.path)
-    return pointer
-
-
-def _try_to_load(
-    contents: GgufParts, options: EngineOptions, layers: int
-) -> tuple[llama_cpp.llama_model_p | None, str]:
-    """Load with so many layers on the GPU; the reason where it fails."""
+def _load(contents: GgufParts, options: EngineOptions, offload: Offload) -> llama_cpp.llama_model_p:
+    """Have llama.cpp read or map the weights."""
     # struct llama_model * llama_model_load_from_file(const char * path_model, struct llama_model_params params)
     parameters = llama_cpp.llama_model_default_params()
-    parameters.n_gpu_layers = layers
-    if options.devices:
+    parameters.n_gpu_layers = offload.n_on_gpus
+    if offload.gpus:
         # ggml_backend_dev_t * devices: NULL-terminated
-        pointers = [device.pointer for device in chosen_gpus(options)]
-        devices = (ctypes.c_void_p * (len(pointers) + 1))(*pointers)
+        devices = (ctypes.c_void_p * (len(offload.gpus) + 1))(*[gpu.pointer for gpu in offload.gpus])
         parameters.devices = ctypes.cast(devices, ctypes.c_void_p)
+    # float * tensor_split [llama_max_devices()]: NULL or nothing but zeros is by free memory
+    split = (ctypes.c_float * llama_cpp.llama_max_devices())(*offload.split)
+    parameters.tensor_split = split
     parameters.load_mode = LOAD_MODES[options.mmap, options.mlock]
     parameters.use_extra_bufts = bool(options.repack)
     before = own_memory()
@@ -143,5 +132,11 @@ def _try_to_load(
 
     parameters.progress_callback = allocated
     with collected_errors() as errors:
-        pointer = llama_cpp.llama_model_load_from_file(os.fsencode(contents.first.path), parameters)
-    return pointer, f": {errors[0]}" if errors else ""
+        pointer: llama_cpp.llama_model_p | None = llama_cpp.llama_model_load_from_file(
+            os.fsencode(contents.first.path), parameters
+        )
+    if not pointer:
+        reason = f": {errors[0]}" if errors else ""
+        fix = "lower n_gpu_layers" if offload.n_on_gpus else None
+        raise EngineError(f"llama.cpp could not load the model{reason}", where=contents.first.path, fix=fix)
+    return pointer

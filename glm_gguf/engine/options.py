@@ -74,7 +74,7 @@ class EngineOptions:
     threads_batch: int | None = None
     """Threads for more than one token at once; None is as many as for one."""
     n_gpu_layers: int | Literal["auto"] = "auto"
-    """Layers computed on a GPU, where llama.cpp was built for one; -1 is all, "auto" all of them if they fit."""
+    """Layers computed on a GPU, where llama.cpp was built for one; -1 is all, "auto" as many as there is room for."""
     devices: tuple[str, ...] = ()
     """GPUs to compute on, by llama.cpp's names (CUDA0, Metal, Vulkan1); none named are all there are."""
     n_host_cache: int | None = None
