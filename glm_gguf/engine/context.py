@@ -89,24 +89,36 @@ class Context:
         self._abort_flag[0] = b"\0"
 
     def logits(self, row: int) -> Floats:
-        """Return the logits behind the token at a row of the batch, [n_vocab]: llama.cpp's own memory, writable."""
+        """Return the logits behind the token at a row of the batch, [n_vocab], all of them finite."""
+        logits = self.raw_logits(row)
+        self._require_finite(float(logits.max()))  # a maximum hands NaN on
+        return logits
+
+    def raw_logits(self, row: int) -> Floats:
+        """Return what the model computed behind the token at a row, [n_vocab]: llama.cpp's own memory, writable."""
         # float * llama_get_logits_ith(struct llama_context * ctx, int32_t i): NULL where there are none
         pointer = llama_cpp.llama_get_logits_ith(self.pointer, row)
         if not pointer:
             raise EngineError("there are no logits to draw from", where=self._model.path)
         logits: Floats = np.ctypeslib.as_array(pointer, self._row)
-        # NaN and infinity end up in an assertion of llama.cpp's samplers. A maximum hands NaN on.
-        if not math.isfinite(logits.max()):
-            raise EngineError("the model computed NaN or infinity", where=self._model.path, fix="verify the file")
         return logits
 
     def sample(self, sampler: Sampler, row: int, logits: Floats) -> int:
-        """Draw the token that follows a row, whose logits [n_vocab] these are."""
+        """Draw the token that follows a row of logits [n_vocab], which are minus infinity for what must not come."""
+        highest = int(logits.argmax())  # of NaN, where there is one
+        if logits[highest] == -math.inf:
+            raise EngineError("biases forbid every token that may come here", fix="change logit_bias or ignore_eos")
+        self._require_finite(float(logits[highest]))
         if sampler.takes_highest:  # llama.cpp would copy every logit into a list of candidates first, 0.3 ms
-            return int(logits.argmax())
+            return highest
         if sampler.nucleus is not None:
             return sampler.draw(sampler.nucleus.of(logits), logits)
         return int(llama_cpp.llama_sampler_sample(sampler.pointer, self.pointer, row))
+
+    def _require_finite(self, highest: float) -> None:
+        """Refuse logits with such a maximum: NaN and infinity end up in an assertion of llama.cpp's samplers."""
+        if not math.isfinite(highest):
+            raise EngineError("the model computed NaN or infinity", where=self._model.path, fix="verify the file")
 
     def copy(self, source: int, target: int, length: int, start: int = 0) -> None:
         """Let a sequence share the cells of another from `start` up to `length`."""

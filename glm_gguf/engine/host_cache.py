@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from glm_gguf.engine.common_length import common_length
@@ -10,6 +12,9 @@ from glm_gguf.engine.options import Scales
 
 WORTH_KEEPING: Final = 16
 """Tokens: fewer are not worth the looking through when a prompt comes."""
+SHORTEST_RUN_ON_GPU: Final = 8
+"""Cells. llama.cpp copies each run of them by itself, keys and values of every layer: on an H200 with 40 layers that
+takes 0.8 ms, in which the GPU reads 6 tokens of a prompt. Answers that are written side by side have runs of one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,10 +43,14 @@ class HostPrefix:
 
 
 class HostCache:
-    """Prefixes up to a number of tokens; those used longest ago are forgotten first."""
+    """Prefixes up to a number of tokens; those used longest ago are forgotten first.
 
-    def __init__(self, most_tokens: int) -> None:
+    Only such are kept whose cells lie in runs of at least `shortest_run`, on average: every run is copied by itself.
+    """
+
+    def __init__(self, most_tokens: int, shortest_run: int = 1) -> None:
         self.most_tokens = most_tokens
+        self._shortest_run = shortest_run
         self._prefixes: list[HostPrefix] = []  # the one used last at the end
 
     @property
@@ -54,9 +63,14 @@ class HostCache:
         """Everything kept, the one used last at the end."""
         return tuple(self._prefixes)
 
-    def takes(self, size: int) -> bool:
-        """Tell whether so many tokens are to be kept."""
-        return WORTH_KEEPING <= size <= self.most_tokens
+    def takes(self, cells: Sequence[int]) -> bool:
+        """Tell whether the tokens in these cells are to be kept."""
+        if not WORTH_KEEPING <= len(cells) <= self.most_tokens:
+            return False
+        if self._shortest_run == 1:
+            return True
+        runs = 1 + sum(cell + 1 != following for cell, following in pairwise(cells))
+        return len(cells) >= runs * self._shortest_run
 
     def put(self, new: HostPrefix) -> None:
         """Keep a prefix, in place of those that it holds."""

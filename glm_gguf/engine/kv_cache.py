@@ -184,7 +184,7 @@ class KvCache:
     def _lay_off(self, prefix: Prefix) -> None:
         """Free the cells of a prefix that no answer uses; what it shares with no other goes to main memory."""
         start, length = self._shared(prefix), len(prefix.cells)
-        if self.host.takes(length - start):
+        if self.host.takes(prefix.cells[start:]):
             spare = self._free_running[-1]  # llama.cpp writes only sequences that could run
             self._cells.copy(prefix.sequence, spare, length, start)
             self.host.put(HostPrefix(prefix.tokens[:], prefix.scales, start, self._cells.state(spare)))
@@ -220,7 +220,7 @@ class KvCache:
     def _keepable(self, prefix: Prefix) -> list[Prefix]:
         """List what no answer uses, and main memory takes, so that nothing is lost; what was used just now stays."""
         others = (other for other in self._idle() if other is not prefix)
-        return [other for other in others if self.host.takes(len(other.cells) - self._shared(other))]
+        return [other for other in others if self.host.takes(other.cells[self._shared(other) :])]
 
     def _shared(self, prefix: Prefix) -> int:
         """Count the cells that a prefix shares with others; they stand at its beginning."""

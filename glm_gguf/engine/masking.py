@@ -41,8 +41,6 @@ class Bias:
         self._values = np.array(list(values.values()), np.float32)
 
     def apply(self, logits: npt.NDArray[np.float32]) -> None:
-        """Add to logits, in place; EngineError where then nothing is left that may come."""
+        """Add to logits, in place; perhaps nothing is left then that may come."""
         if self._ids.size:
             logits[self._ids] += self._values
-            if not np.isfinite(logits.max()):
-                raise EngineError("biases forbid every token that may come here", fix="change logit_bias or ignore_eos")

@@ -44,12 +44,12 @@ class ModelHandle:
         _require_glm4(self.contents)
         for finding in self.findings:
             LOGGER.info("%s: %s (%s)", finding.severity, finding.what, finding.why)
+        route_log()
+        llama_cpp.llama_backend_init()
         available = available_memory()
         offload = plan_offload(self.contents, options, available)
         require_memory(self.contents, options, available, offload.cpu_share)
         self.repacked = repacks(self.contents, options, available)
-        route_log()
-        llama_cpp.llama_backend_init()
         # libgomp's threads that help to repack stay as long as the one they help. With more of them than cores, those
         # that compute later would sleep at barriers instead of spinning.
         with ThreadPoolExecutor(1) as passing:
@@ -112,10 +112,9 @@ def _load(contents: GgufParts, options: EngineOptions, offload: Offload) -> llam
     # struct llama_model * llama_model_load_from_file(const char * path_model, struct llama_model_params params)
     parameters = llama_cpp.llama_model_default_params()
     parameters.n_gpu_layers = offload.n_on_gpus
-    if offload.gpus:
-        # ggml_backend_dev_t * devices: NULL-terminated
-        devices = (ctypes.c_void_p * (len(offload.gpus) + 1))(*[gpu.pointer for gpu in offload.gpus])
-        parameters.devices = ctypes.cast(devices, ctypes.c_void_p)
+    # ggml_backend_dev_t * devices: NULL-terminated; with none in it, no GPU helps to read prompts either
+    devices = (ctypes.c_void_p * (len(offload.gpus) + 1))(*[gpu.pointer for gpu in offload.gpus])
+    parameters.devices = ctypes.cast(devices, ctypes.c_void_p)
     # float * tensor_split [llama_max_devices()]: NULL or nothing but zeros is by free memory
     split = (ctypes.c_float * llama_cpp.llama_max_devices())(*offload.split)
     parameters.tensor_split = split

@@ -50,15 +50,11 @@ def plan_offload(contents: GgufParts, options: EngineOptions, available: int | N
         asked = len(sizes) if options.n_gpu_layers == -1 else options.n_gpu_layers
         return Offload(gpus, (), min(asked, len(sizes)), len(sizes))
     rooms = [max(0, (gpu.memory or available or 0) - SPARE) for gpu in gpus]
-    offload = Offload(gpus, tuple(rooms), layers_that_fit(sizes, rooms), len(sizes))
-    if offload.cpu_share:
-        LOGGER.warning(
-            "%s: room for %d of %d layers; the CPU computes the others",
-            ", ".join(gpu.name for gpu in gpus),
-            offload.n_on_gpus,
-            offload.n_layers,
-        )
-    return offload
+    count = layers_that_fit(sizes, rooms)
+    if count < len(sizes):
+        names = ", ".join(gpu.name for gpu in gpus)
+        LOGGER.warning("%s: room for %d of %d layers; the CPU computes the others", names, count, len(sizes))
+    return Offload(gpus, tuple(rooms), count, len(sizes)) if count else Offload((), (), 0, len(sizes))
 
 
 def layer_sizes(contents: GgufParts, options: EngineOptions) -> list[int]:

@@ -13,7 +13,8 @@ from glm_gguf.engine.batch import Batch
 from glm_gguf.engine.common_length import common_length
 from glm_gguf.engine.context import Context
 from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed
-from glm_gguf.engine.host_cache import HostCache
+from glm_gguf.engine.devices import chosen_gpus
+from glm_gguf.engine.host_cache import SHORTEST_RUN_ON_GPU, HostCache
 from glm_gguf.engine.kv_cache import KvCache
 from glm_gguf.engine.lone_batch import LoneBatch
 from glm_gguf.engine.masking import Bias, Mask
@@ -45,7 +46,7 @@ class Scheduler:
         self._vocabulary = vocabulary
         self._options = options
         self._batch = Batch(context.size.n_batch)
-        host = HostCache(options.n_host_cache or 0)
+        host = HostCache(options.n_host_cache or 0, SHORTEST_RUN_ON_GPU if chosen_gpus(options) else 1)
         self.cache = KvCache(context, context.size.n_cells, context.size.n_running, host)
         self._outbox = Outbox()
         self._waiting: deque[Sequence] = deque()

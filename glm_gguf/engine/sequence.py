@@ -60,7 +60,7 @@ class Sequence:
 
     def draw(self, context: Context, row: int, mask: Mask | None) -> Drawn:
         """Draw the token that follows, one that the mask allows."""
-        logits = context.logits(row)
+        logits = context.raw_logits(row)
         alternatives = self.ticket.request.sampling.logprobs
         original = logits if alternatives is None else logits.copy()
         if mask is not None:

@@ -12,7 +12,7 @@ from glm_gguf.engine.context import Context
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions
 
-ONE_THREAD = EngineOptions(threads=1, n_ctx=512)
+ONE_THREAD = EngineOptions(threads=1, n_ctx=512, n_gpu_layers=0)
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,8 @@ libggml.ggml_backend_dev_by_type.restype = ctypes.c_void_p
 device = (ctypes.c_void_p * 1)(libggml.ggml_backend_dev_by_type(0))
 rpc.ggml_backend_rpc_start_server(sys.argv[1].encode(), None, ctypes.c_size_t(1), ctypes.c_size_t(1), device)
 """
-BORROWER = """
-import ctypes, sys
+BORROW = """
+import ctypes, os, sys
 from llama_cpp._ggml import libggml
 rpc = ctypes.CDLL(sys.argv[2])
 rpc.ggml_backend_rpc_add_server.restype = ctypes.c_void_p
@@ -35,11 +35,26 @@ libggml.ggml_backend_register.argtypes = [ctypes.c_void_p]
 libggml.ggml_backend_register(rpc.ggml_backend_rpc_add_server(sys.argv[1].encode()))
 from glm_gguf import GLM, EngineOptions, SamplingParams
 from glm_gguf.engine.devices import gpus
-name = gpus()[0].name
+from glm_gguf.errors import EngineError
+name = gpus()[-1].name
+"""
+ANSWER = """
 sampling = SamplingParams(temperature=0, max_tokens=8)
 with GLM(sys.argv[3], options=EngineOptions(threads=1, n_ctx=512, devices=(name,))) as glm:
     print(glm.chat([{"role": "user", "content": "Hello"}], sampling=sampling).content)
 print(name)
+"""
+FORK = """
+child = os.fork()
+if child == 0:
+    GLM(sys.argv[3], options=EngineOptions(threads=1, n_gpu_layers=0)).close()
+    try:
+        GLM(sys.argv[3], options=EngineOptions(threads=1))
+    except EngineError as error:
+        os._exit(7 if "forked" in str(error) else 1)
+    os._exit(1)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status))
 """
 
 
@@ -59,25 +74,34 @@ def lender(library: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
             process.kill()
 
 
-def test_a_device_chosen_by_name_computes(tiny_gguf: Callable[[str], Path]) -> None:
+def borrowed(code: str, model: Path) -> tuple[list[str], str]:
+    """Run code that computes with a borrowed device; returns what it printed, and what the lender did."""
     import llama_cpp
 
     library = Path(llama_cpp.__file__).parent / "lib" / "libggml-rpc.so"
     if not library.exists():
         pytest.skip("llama-cpp-python was built without GGML_RPC")
-    model = tiny_gguf("F16")
     with lender(library) as (endpoint, process):
-        command = [sys.executable, "-c", BORROWER, endpoint, str(library), str(model)]
+        command = [sys.executable, "-W", "ignore", "-c", BORROW + code, endpoint, str(library), str(model)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         process.kill()
         heard = process.communicate()[0]
     assert done.returncode == 0, done.stderr
-    *content, name = done.stdout.splitlines()
-    with GLM(model, options=EngineOptions(threads=1, n_ctx=512)) as glm:
+    return done.stdout.splitlines(), heard
+
+
+def test_a_device_chosen_by_name_computes(tiny_gguf: Callable[[str], Path]) -> None:
+    model = tiny_gguf("F16")
+    (*content, name), heard = borrowed(ANSWER, model)
+    with GLM(model, options=EngineOptions(threads=1, n_ctx=512, n_gpu_layers=0)) as glm:
         here = glm.chat([{"role": "user", "content": "Hello"}], sampling=SamplingParams(temperature=0, max_tokens=8))
     assert "\n".join(content) == here.content
     assert name.startswith("RPC")
     assert "Accepted client connection" in heard
+
+
+def test_a_forked_child_computes_on_the_cpu_only(tiny_gguf: Callable[[str], Path]) -> None:
+    assert borrowed(FORK, tiny_gguf("Q8_0"))[0] == ["7"]
 
 
 def test_a_device_that_is_not_there_is_refused(tiny_gguf: Callable[[str], Path]) -> None:

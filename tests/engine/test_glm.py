@@ -243,10 +243,10 @@ from glm_gguf import GLM, EngineOptions, SamplingParams
 from glm_gguf.errors import EngineError
 glm = GLM(sys.argv[1], options=EngineOptions(threads=1))
 hello = [{"role": "user", "content": "Hello"}]
-stream = glm.stream(hello, sampling=SamplingParams(temperature=0, max_tokens=50))
+stream = glm.stream(hello, sampling=SamplingParams(temperature=0, max_tokens=1000, ignore_eos=True))
 child = os.fork()
 if child == 0:
-    for use in (lambda: glm.chat(hello), lambda: next(stream), lambda: glm.embed("x")):
+    for use in (lambda: glm.chat(hello), lambda: list(stream), lambda: glm.embed("x")):
         try:
             use()
         except EngineError as error:
@@ -256,7 +256,7 @@ if child == 0:
     glm.close()
     sys.exit(7)
 _, status = os.waitpid(child, 0)
-assert os.waitstatus_to_exitcode(status) == 7
+assert os.waitstatus_to_exitcode(status) == 7, status
 assert list(stream)
 """
 

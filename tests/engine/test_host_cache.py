@@ -1,5 +1,9 @@
 """What main memory keeps of prefixes, and what it forgets."""
 
+from collections.abc import Sequence
+
+import pytest
+
 from glm_gguf.engine.host_cache import HostCache, HostPrefix
 
 A, B = list(range(100)), list(range(100, 200))
@@ -70,5 +74,19 @@ def test_what_was_forgotten_can_be_given_up_again() -> None:
 
 def test_what_is_too_short_or_too_long_is_not_kept() -> None:
     cache = HostCache(100)
-    assert [cache.takes(size) for size in (15, 16, 100, 101)] == [False, True, True, False]
-    assert not any(HostCache(0).takes(size) for size in (0, 1, 16, 1000))
+    assert [cache.takes(range(size)) for size in (15, 16, 100, 101)] == [False, True, True, False]
+    assert not any(HostCache(0).takes(range(size)) for size in (0, 1, 16, 1000))
+
+
+@pytest.mark.parametrize(
+    ("cells", "taken"),
+    [
+        (range(16), True),
+        (range(0, 64, 4), False),
+        ([*range(64), *range(100, 128, 4)], True),  # a prompt, and an answer of seven beside three others
+        ([*range(64), *range(100, 140, 4)], False),
+    ],
+)
+def test_what_is_in_too_many_pieces_is_not_kept(cells: Sequence[int], taken: bool) -> None:
+    assert HostCache(100, shortest_run=8).takes(cells) is taken
+    assert HostCache(100).takes(cells)
