@@ -74,12 +74,14 @@ class EngineOptions:
     threads_batch: int | None = None
     """Threads for more than one token at once; None is as many as for one."""
     n_gpu_layers: int | Literal["auto"] = "auto"
-    """Layers computed on a GPU, where llama.cpp was built for one; -1 is all, "auto" as many as there is room for."""
+    """Layers computed on a GPU, where llama.cpp was built for one; -1 is all, "auto" as many as there is room for, and
+    0 leaves it alone."""
     devices: tuple[str, ...] = ()
     """GPUs to compute on, by llama.cpp's names (CUDA0, Metal, Vulkan1); none named are all there are."""
     n_host_cache: int | None = None
     """Tokens of earlier conversations that main memory keeps when they leave the context, so that nobody computes them
-    again; None is as many as n_ctx, as far as a quarter of the free memory holds them."""
+    again; None is as many as n_ctx, as far as a quarter of the free memory holds them. From a GPU only long runs come:
+    answers that were written side by side are read again sooner than copied."""
     cache_type_k: CacheType = CacheType.F16
     cache_type_v: CacheType = CacheType.F16
     """Quantised values need flash attention."""

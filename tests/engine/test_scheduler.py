@@ -9,6 +9,7 @@ import pytest
 from engine.conversations import EXACT, GREEDY, Bench, Reply, random_prompts
 
 from glm_gguf.engine.delivery import Ended, Failed
+from glm_gguf.engine.devices import gpus
 from glm_gguf.engine.kv_cache import MOST_RESTING
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.request import Request, Ticket
@@ -92,7 +93,8 @@ def test_many_at_once_are_each_as_alone(
         for index, reply in cancelled.items():
             assert reply.tokens == alone[index][: len(reply.tokens)]
         assert bench.scheduler.cache.used <= n_ctx
-        assert (bench.scheduler.cache.host.used > 0) == (n_host_cache > 0)
+        if not gpus():  # from there, answers that were written side by side are not copied
+            assert (bench.scheduler.cache.host.used > 0) == (n_host_cache > 0)
         bench.scheduler.cache.clear()
         assert bench.scheduler.cache.used == bench.cells_in_use() == 0
 
