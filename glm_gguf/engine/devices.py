@@ -21,12 +21,12 @@ GGML_BACKEND_DEVICE_TYPE_IGPU: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU as ggml knows it; `pointer` is its ggml_backend_dev_t, `memory` the free bytes, 0 where unknown."""
+    """A GPU as ggml knows it; `pointer` is its ggml_backend_dev_t, `memory` its free bytes, None if unknown."""
 
     name: str
     description: str
     pointer: int
-    memory: int
+    memory: int | None
 
 
 class _Properties(ctypes.Structure):
@@ -108,7 +108,7 @@ def _found() -> list[tuple[int, _Properties]]:
 
 def _device(pointer: int, found: _Properties) -> Device:
     name, description = (text.decode("utf-8", "replace") for text in (found.name, found.description))
-    return Device(name, description, pointer, found.memory_free)
+    return Device(name, description, pointer, found.memory_free if found.memory_total else None)
 
 
 def _function(name: str, result: Any, *arguments: Any) -> Any:

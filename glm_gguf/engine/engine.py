@@ -39,7 +39,8 @@ class Engine:
     def __init__(self, model: ModelHandle, options: EngineOptions) -> None:
         self._model = model
         host = host_cache_size(model.contents, options, available_memory())
-        self._options = options = replace(options, n_host_cache=host)
+        options = replace(options, n_host_cache=host, n_gpu_layers=model.offload.n_on_gpus)
+        self._options = options
         self._context = Context(model, options)
         self._scheduler = Scheduler(self._context, model.vocabulary, options)
         self._mail = threading.Condition()

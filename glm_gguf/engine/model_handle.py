@@ -47,14 +47,15 @@ class ModelHandle:
         route_log()
         llama_cpp.llama_backend_init()
         available = available_memory()
-        offload = plan_offload(self.contents, options, available)
-        require_memory(self.contents, options, available, offload.cpu_share)
+        self.offload = plan_offload(self.contents, options, available)
+        require_memory(self.contents, options, available, self.offload.cpu_share)
+        options = replace(options, n_gpu_layers=self.offload.n_on_gpus)
         self.repacked = repacks(self.contents, options, available)
         # libgomp's threads that help to repack stay as long as the one they help. With more of them than cores, those
         # that compute later would sleep at barriers instead of spinning.
         with ThreadPoolExecutor(1) as passing:
             loading = replace(options, repack=self.repacked)
-            pointer = passing.submit(_load, self.contents, loading, offload).result()
+            pointer = passing.submit(_load, self.contents, loading, self.offload).result()
         self._pointer: llama_cpp.llama_model_p | None = pointer
         try:
             self.vocabulary = _vocabulary(pointer, self.contents)

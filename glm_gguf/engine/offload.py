@@ -49,7 +49,8 @@ def plan_offload(contents: GgufParts, options: EngineOptions, available: int | N
     if options.n_gpu_layers != "auto":
         asked = len(sizes) if options.n_gpu_layers == -1 else options.n_gpu_layers
         return Offload(gpus, (), min(asked, len(sizes)), len(sizes))
-    rooms = [max(0, (gpu.memory or available or 0) - SPARE) for gpu in gpus]
+    free = [(available or 0) if gpu.memory is None else gpu.memory for gpu in gpus]
+    rooms = [max(0, amount - SPARE) for amount in free]
     count = layers_that_fit(sizes, rooms)
     if count < len(sizes):
         names = ", ".join(gpu.name for gpu in gpus)
@@ -60,7 +61,8 @@ def plan_offload(contents: GgufParts, options: EngineOptions, available: int | N
 def layer_sizes(contents: GgufParts, options: EngineOptions) -> list[int]:
     """Return the bytes of weights and KV cells of every layer, and last those of the output."""
     count = model_integer(contents.metadata, "block_count") or 0
-    sizes = [memory_need(contents, options).cache // count] * count + [0]
+    cells = memory_need(contents, options).cache
+    sizes = [cells // count for _ in range(count)] + [0]
     names = {f"blk.{number}": number for number in range(count)}
     # A file without an output of its own computes it with the embedding.
     embedded = all(tensor.name != f"{OUTPUT}.weight" for tensor in contents.tensors)

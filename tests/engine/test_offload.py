@@ -67,9 +67,9 @@ def test_where_there_is_a_gpu_layers_move_to_it(tiny_gguf: Callable[[str], Path]
     for asked, there in ((0, 0), (1, 1), (count - 1, count - 1), (-1, count), ("auto", count)):
         options = replace(OPTIONS, n_ctx=8192, n_gpu_layers=asked)
         assert plan_offload(open_all_parts(path), options, None).n_on_gpus == there
-        before = gpus()[0].memory
+        before = gpus()[0].memory or 0
         with GLM(path, options=options) as glm:
-            taken = before - gpus()[0].memory
+            taken = before - (gpus()[0].memory or 0)
             answers.append(glm.chat([{"role": "user", "content": "Hello"}], sampling=SamplingParams(temperature=0)))
         assert (taken > 0) == (there > 0)
     assert len({answer.content for answer in answers}) == 1
