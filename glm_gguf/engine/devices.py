@@ -21,12 +21,17 @@ GGML_BACKEND_DEVICE_TYPE_IGPU: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU as ggml knows it; `pointer` is its ggml_backend_dev_t, `memory` its free bytes, None if unknown."""
+    """A GPU as one of ggml's backends knows it; `pointer` is its ggml_backend_dev_t."""
 
     name: str
     description: str
+    identity: str
+    """The same for every backend that knows it."""
+    integrated: bool
+    """It is inside a processor."""
     pointer: int
     memory: int | None
+    """Bytes that are free; None where it does not tell."""
 
 
 class _Properties(ctypes.Structure):
@@ -48,15 +53,30 @@ def gpus() -> tuple[Device, ...]:
 
     llama_supports_gpu_offload() is no answer: it is true wherever llama.cpp was built to reach other machines (RPC).
     """
-    return tuple(_device(pointer, found) for pointer, found in _found())
+    first = _first_process()
+    # size_t ggml_backend_dev_count(void)
+    count = _function("ggml_backend_dev_count", ctypes.c_size_t)()
+    # ggml_backend_dev_t ggml_backend_dev_get(size_t index)
+    get = _function("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
+    # enum ggml_backend_dev_type ggml_backend_dev_type(ggml_backend_dev_t device)
+    kind = _function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
+    wanted = (GGML_BACKEND_DEVICE_TYPE_GPU, GGML_BACKEND_DEVICE_TYPE_IGPU)
+    found = [pointer for pointer in map(get, range(count)) if pointer and kind(pointer) in wanted]
+    if found and first != os.getpid():  # CUDA's calls fail from then on, and ggml aborts
+        fix = "open it in a process that is started anew, as multiprocessing's spawn does, or with n_gpu_layers=0"
+        raise EngineError("no GPU computes in a process that was forked from one which had used it", fix=fix)
+    return tuple(map(_device, found))
 
 
 def chosen_gpus(options: EngineOptions) -> tuple[Device, ...]:
-    """List the GPUs that layers are computed on, in the order asked for; RequestError for one that is not there."""
+    """List the GPUs that layers are computed on, in the order asked for.
+
+    Raises RequestError for one that is not there, EngineError in a process whose parent had listed them.
+    """
     _first_process()  # llama.cpp initialises the GPUs in any case
     if options.n_gpu_layers == 0:
         return ()
-    return _named(options.devices) if options.devices else _each_once()
+    return _named(options.devices) if options.devices else each_once(gpus())
 
 
 def _named(names: Sequence[str]) -> tuple[Device, ...]:
@@ -68,16 +88,13 @@ def _named(names: Sequence[str]) -> tuple[Device, ...]:
     return tuple(known[name] for name in names)
 
 
-def _each_once() -> tuple[Device, ...]:
-    """List the GPUs, each by the first backend that knows it; those inside a processor where there is no other."""
-    for kind in (GGML_BACKEND_DEVICE_TYPE_GPU, GGML_BACKEND_DEVICE_TYPE_IGPU):
-        found: dict[bytes, Device] = {}
-        for pointer, properties in _found():
-            if properties.type == kind:
-                found.setdefault(properties.device_id or properties.name, _device(pointer, properties))
-        if found:
-            return tuple(found.values())
-    return ()
+def each_once(known: Sequence[Device]) -> tuple[Device, ...]:
+    """Keep of each GPU the first backend that knows it, and those inside a processor only where there is no other."""
+    wanted = [gpu for gpu in known if not gpu.integrated] or known
+    found: dict[str, Device] = {}
+    for gpu in wanted:
+        found.setdefault(gpu.identity, gpu)
+    return tuple(found.values())
 
 
 @cache
@@ -86,29 +103,17 @@ def _first_process() -> int:
     return os.getpid()
 
 
-def _found() -> list[tuple[int, _Properties]]:
-    first = _first_process()
-    # size_t ggml_backend_dev_count(void)
-    count = _function("ggml_backend_dev_count", ctypes.c_size_t)()
-    # ggml_backend_dev_t ggml_backend_dev_get(size_t index)
-    get = _function("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
-    # enum ggml_backend_dev_type ggml_backend_dev_type(ggml_backend_dev_t device)
-    kind = _function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
+def _device(pointer: int) -> Device:
     # void ggml_backend_dev_get_props(ggml_backend_dev_t device, struct ggml_backend_dev_props * props)
     ask = _function("ggml_backend_dev_get_props", None, ctypes.c_void_p, ctypes.POINTER(_Properties))
-    wanted = (GGML_BACKEND_DEVICE_TYPE_GPU, GGML_BACKEND_DEVICE_TYPE_IGPU)
-    found = [(pointer, _Properties()) for pointer in map(get, range(count)) if pointer and kind(pointer) in wanted]
-    if found and first != os.getpid():  # CUDA's calls fail from then on, and ggml aborts
-        fix = "open it in a process that is started anew, as multiprocessing's spawn does, or with n_gpu_layers=0"
-        raise EngineError("no GPU computes in a process that was forked from one which had used it", fix=fix)
-    for pointer, properties in found:
-        ask(pointer, ctypes.byref(properties))
-    return found
-
-
-def _device(pointer: int, found: _Properties) -> Device:
-    name, description = (text.decode("utf-8", "replace") for text in (found.name, found.description))
-    return Device(name, description, pointer, found.memory_free if found.memory_total else None)
+    found = _Properties()
+    ask(pointer, ctypes.byref(found))
+    name, description, identity = (
+        text.decode("utf-8", "replace") for text in (found.name, found.description, found.device_id or found.name)
+    )
+    integrated = found.type == GGML_BACKEND_DEVICE_TYPE_IGPU
+    memory = found.memory_free if found.memory_total else None
+    return Device(name, description, identity, integrated, pointer, memory)
 
 
 def _function(name: str, result: Any, *arguments: Any) -> Any:

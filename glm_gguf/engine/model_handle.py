@@ -51,11 +51,11 @@ class ModelHandle:
         require_memory(self.contents, options, available, self.offload.cpu_share)
         options = replace(options, n_gpu_layers=self.offload.n_on_gpus)
         self.repacked = repacks(self.contents, options, available)
+        options = replace(options, repack=self.repacked)
         # libgomp's threads that help to repack stay as long as the one they help. With more of them than cores, those
         # that compute later would sleep at barriers instead of spinning.
         with ThreadPoolExecutor(1) as passing:
-            loading = replace(options, repack=self.repacked)
-            pointer = passing.submit(_load, self.contents, loading, self.offload).result()
+            pointer = passing.submit(_load, self.contents, options, self.offload).result()
         self._pointer: llama_cpp.llama_model_p | None = pointer
         try:
             self.vocabulary = _vocabulary(pointer, self.contents)

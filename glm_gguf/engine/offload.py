@@ -18,7 +18,6 @@ from glm_gguf.gguf_file.parts import GgufParts
 LOGGER = logging.getLogger(__name__)
 SPARE: Final = 2**30
 """Bytes to leave free on every GPU, for llama.cpp's buffers and for others, such as a screen."""
-OUTPUT: Final = "output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Offload:
 
 
 def plan_offload(contents: GgufParts, options: EngineOptions, available: int | None) -> Offload:
-    """Decide which layers GPUs compute: as many as asked for, or as fit.
+    """Decide which layers GPUs compute: as many as asked for, or as fit; raises what `chosen_gpus` raises.
 
     `available` bytes of main memory stand for a GPU that tells of no memory of its own, as in llama.cpp.
     """
@@ -65,12 +64,12 @@ def layer_sizes(contents: GgufParts, options: EngineOptions) -> list[int]:
     sizes = [cells // count for _ in range(count)] + [0]
     names = {f"blk.{number}": number for number in range(count)}
     # A file without an output of its own computes it with the embedding.
-    embedded = all(tensor.name != f"{OUTPUT}.weight" for tensor in contents.tensors)
+    embedded = all(tensor.name != "output.weight" for tensor in contents.tensors)
     for tensor in contents.tensors:
         place = names.get(".".join(tensor.name.split(".")[:2]))
         if place is not None:
             sizes[place] += tensor.n_bytes
-        elif tensor.name.startswith(OUTPUT) or embedded:
+        elif tensor.name.startswith("output") or embedded:
             sizes[-1] += tensor.n_bytes
     return sizes
 

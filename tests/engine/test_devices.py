@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from glm_gguf import GLM, EngineOptions, SamplingParams
-from glm_gguf.engine.devices import gpus
+from glm_gguf.engine.devices import Device, each_once, gpus
 from glm_gguf.errors import RequestError
 
 # void ggml_backend_rpc_start_server(const char * endpoint, const char * cache_dir, size_t n_threads,
@@ -108,3 +108,18 @@ def test_a_device_that_is_not_there_is_refused(tiny_gguf: Callable[[str], Path])
     there = ", ".join(device.name for device in gpus()) or "none"
     with pytest.raises(RequestError, match=f"there is no GPU 'CUDA9'; llama.cpp finds: {there}"):
         GLM(tiny_gguf("Q8_0"), options=EngineOptions(devices=("CUDA9",)))
+
+
+def test_a_gpu_that_two_backends_know_counts_once() -> None:
+    cuda, vulkan, other, inside = (
+        Device(name, "", identity, integrated, 1, 0)
+        for name, identity, integrated in [
+            ("CUDA0", "0000:01:00.0", False),
+            ("Vulkan0", "0000:01:00.0", False),
+            ("Vulkan1", "0000:02:00.0", False),
+            ("Vulkan2", "0000:00:02.0", True),
+        ]
+    )
+    assert each_once([cuda, inside, vulkan, other]) == (cuda, other)
+    assert each_once([inside]) == (inside,)
+    assert each_once([]) == ()

@@ -1,4 +1,4 @@
-"""GPUs get as many layers as they have room for, the last ones; llama.cpp deals them out by free memory."""
+"""GPUs get as many layers as they have room for, the last ones, and share them by it."""
 
 from __future__ import annotations
 
