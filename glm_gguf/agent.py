@@ -31,9 +31,9 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.max_turns < 1:
-            raise RequestError(f"{self.max_turns} turns", where="max_turns", fix="give at least 1")
+            raise RequestError(f"{self.max_turns} turns", field="max_turns", fix="give at least 1")
         if self.timeout is not None and not self.timeout > 0:
-            raise RequestError(f"{self.timeout} seconds", where="timeout", fix="give a positive number, or None")
+            raise RequestError(f"{self.timeout} seconds", field="timeout", fix="give a positive number, or None")
 
 
 @dataclass(frozen=True, slots=True)

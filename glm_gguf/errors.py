@@ -20,19 +20,27 @@ GlmGgufError
     ├── DeadlineError      the time of a request was over before its answer began
     └── UnmetFormatError   the answer does not meet its schema, however often it was written
 
-Each carries what was wrong, where (file, tensor, field, option), and what to do about it.
+Each carries what was wrong, where (a file and the place in it, or a field), and what to do about it. A field belongs
+to what the caller gave: an argument, an option, a path into a request such as `messages[2].content`. A server tells
+fields to its clients, and no other place: that may be a path of its own machine.
 """
 
 from __future__ import annotations
 
 
 class GlmGgufError(Exception):
-    """Base of all errors a user can cause: `what` is wrong, `where`, and the `fix`."""
+    """Base of all errors a user can cause: `what` is wrong, `where` or in which `field`, and the `fix`.
 
-    def __init__(self, what: str, *, where: object = None, fix: str | None = None) -> None:
-        super().__init__(what, where, fix)
+    Give one of `where` and `field`. A field is a place too: `where` is then the same.
+    """
+
+    def __init__(self, what: str, *, where: object = None, field: str | None = None, fix: str | None = None) -> None:
+        assert where is None or field is None
+        place = field if where is None else str(where)
+        super().__init__(what, place, fix)
         self.what = what
-        self.where = None if where is None else str(where)
+        self.where = place
+        self.field = field
         self.fix = fix
 
     def __str__(self) -> str:

@@ -175,7 +175,7 @@ class GLM:
     ) -> list[ChatResult]:
         """Answer a conversation n times at once; the prompt is computed once, and a seed is counted up."""
         if n < 1:
-            raise RequestError(f"{n} answers", where="n", fix="give a positive number")
+            raise RequestError(f"{n} answers", field="n", fix="give a positive number")
         prepared = self.prepare(messages, tools, sampling)
         with ExitStack() as stack:
             streams = [stack.enter_context(prepared.choice(index).stream(self)) for index in range(n)]

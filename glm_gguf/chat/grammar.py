@@ -101,7 +101,7 @@ def answer_grammar(
 def _callable(tools: Sequence[Declaration], choice: ToolChoice) -> dict[str, int]:
     """Return the names that may be called, and where the tool of each stands; the last of a name counts."""
     if len(tools) > MOST_TOOLS:
-        raise RequestError(f"{len(tools)} tools", where="tools", fix=f"give up to {MOST_TOOLS}")
+        raise RequestError(f"{len(tools)} tools", field="tools", fix=f"give up to {MOST_TOOLS}")
     if isinstance(choice, NoChoice):
         return {}
     places = {_name(tool): index for index, tool in enumerate(tools)}
@@ -126,7 +126,7 @@ def _arguments(tool: Declaration, index: int) -> CompiledSchema:
     if parameters is None:
         parameters = NO_ARGUMENTS
     if not isinstance(parameters, dict):
-        raise RequestError("parameters are a JSON schema, an object", where=where)
+        raise RequestError("parameters are a JSON schema, an object", field=where)
     return compile_schema(_closed(parameters), strict=function.get("strict") is True, where=where)
 
 
@@ -218,7 +218,7 @@ def _renamed(grammar: str) -> str:
     """Give the `start` of a user's grammar another name, so that it can stand inside ours."""
     renamed, count = re.subn(r"(?m)^(\s*)\??start\b(?=[\s\[:])", r"\1user_start", grammar)
     if count != 1:
-        raise RequestError("the grammar has no single rule `start`", where="response_format.grammar")
+        raise RequestError("the grammar has no single rule `start`", field="response_format.grammar")
     return renamed
 
 
@@ -227,5 +227,5 @@ def _require_sound(text: str) -> None:
     error = validated_lark(text)
     if error is not None:
         raise RequestError(
-            f"it does not compile: {error[:300]}", where="response_format", fix="see llguidance's syntax"
+            f"it does not compile: {error[:300]}", field="response_format", fix="see llguidance's syntax"
         )

@@ -130,7 +130,7 @@ def _arguments(arguments: object, where: str) -> str:
     try:
         return json.dumps(arguments, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise TemplateError(f"the arguments are not JSON: {error}", where=where) from error
+        raise TemplateError(f"the arguments are not JSON: {error}", field=where) from error
 
 
 def _answer(calls: Sequence[_Call], message: Mapping[str, Any], content: str, where: str) -> None:
@@ -155,4 +155,4 @@ def _results(calls: Sequence[_Call]) -> list[Message]:
 
 
 def _fail(where: str, what: str, fix: str | None = None) -> NoReturn:
-    raise TemplateError(what, where=where, fix=fix)
+    raise TemplateError(what, field=where, fix=fix)

@@ -82,4 +82,4 @@ def response_format(value: object) -> ResponseFormat:
 
 
 def _refuse(what: str, fix: str) -> NoReturn:
-    raise RequestError(what, where="response_format", fix=fix)
+    raise RequestError(what, field="response_format", fix=fix)

@@ -59,4 +59,4 @@ def require_possible(choice: ToolChoice, functions: Collection[str]) -> None:
 
 
 def _refuse(what: str, fix: str) -> NoReturn:
-    raise RequestError(what, where="tool_choice", fix=fix)
+    raise RequestError(what, field="tool_choice", fix=fix)

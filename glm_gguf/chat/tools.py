@@ -134,7 +134,7 @@ def _declaration(tool: Tool, where: str) -> Declaration:
         return declare(tool)
     function = tool.get("function", tool) if isinstance(tool, Mapping) else None
     if not isinstance(function, Mapping):
-        raise RequestError("a tool is a Python function or a declaration", where=where)
+        raise RequestError("a tool is a Python function or a declaration", field=where)
     if not isinstance(function.get("name"), str) or not function["name"]:
-        raise RequestError("the declaration has no name", where=f"{where}.function.name")
+        raise RequestError("the declaration has no name", field=f"{where}.function.name")
     return {"type": "function", "function": dict(function)}

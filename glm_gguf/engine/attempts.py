@@ -107,7 +107,7 @@ class Attempts:
         if number + 1 == MOST_ATTEMPTS:
             raise UnmetFormatError(
                 f"after {MOST_ATTEMPTS} attempts the answer does not fit: {problem}",
-                where=self.plan.unenforced,
+                field=self.plan.unenforced,
                 fix="ask in another way, or leave the keyword out",
             )
         return None

@@ -65,9 +65,9 @@ class Grammars:
         grammar = LLMatcher.grammar_from_lark(lark)
         matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=LIMITS)
         if matcher.is_error():
-            raise RequestError(f"no grammar can be made: {matcher.get_error()[:300]}", where="grammar")
+            raise RequestError(f"no grammar can be made: {matcher.get_error()[:300]}", field="grammar")
         if matcher.is_stopped() and not matcher.is_accepting():
-            raise RequestError("nothing can meet this grammar", where="grammar", fix="look for contradictions")
+            raise RequestError("nothing can meet this grammar", field="grammar", fix="look for contradictions")
         return matcher
 
 
@@ -89,7 +89,7 @@ class GrammarConstraint:
         self._require_sound()
         if not self._mask.any():
             what = "the grammar leads to a place where nothing may follow"
-            raise RequestError(what, where="grammar", fix="look for contradictions")
+            raise RequestError(what, field="grammar", fix="look for contradictions")
         return self._mask
 
     def forced(self) -> list[int]:
@@ -104,9 +104,9 @@ class GrammarConstraint:
         """Take the token that came."""
         if not self._matcher.consume_token(token):
             what = f"token {token} is against the grammar: {self._matcher.get_error()[:200]}"
-            raise RequestError(what, where="grammar", fix="give a simpler schema")
+            raise RequestError(what, field="grammar", fix="give a simpler schema")
 
     def _require_sound(self) -> None:
         if self._matcher.is_error():
             what = f"too costly here: {self._matcher.get_error()[:200]}"
-            raise RequestError(what, where="grammar", fix="give a simpler schema")
+            raise RequestError(what, field="grammar", fix="give a simpler schema")

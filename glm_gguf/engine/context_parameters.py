@@ -61,7 +61,7 @@ class ContextSize:
         if n_cells > known * options.n_parallel:
             most = f"{known} tokens a conversation, {options.n_parallel} of them"
             fix = f"give up to {known * options.n_parallel} ({most}), or stretch it with yarn"
-            raise RequestError(f"{n_cells} tokens are more than the model knows", where="n_ctx", fix=fix)
+            raise RequestError(f"{n_cells} tokens are more than the model knows", field="n_ctx", fix=fix)
         # One for a text that is embedded or scored, one for saving a session, one on the way to main memory or back.
         n_running = options.n_parallel + 3
         alone, shared = (max(min(n_batch, n_cells), n_running) for n_batch in _batches(options))

@@ -84,7 +84,7 @@ def _named(names: Sequence[str]) -> tuple[Device, ...]:
     for name in names:
         if name not in known:
             there = ", ".join(known) or "none"
-            raise RequestError(f"there is no GPU {name!r}", where="devices", fix=f"llama.cpp finds: {there}")
+            raise RequestError(f"there is no GPU {name!r}", field="devices", fix=f"llama.cpp finds: {there}")
     return tuple(known[name] for name in names)
 
 

@@ -153,17 +153,17 @@ class Engine:
         """Refuse a prompt before it is put in line."""
         self.check_process()
         if not prompt:
-            raise RequestError("empty", where=where, fix="give at least one token")
+            raise RequestError("empty", field=where, fix="give at least one token")
         if len(prompt) >= self.size.n_ctx:
             n_ctx = self.size.n_ctx
             # Clients know this error by OpenAI's words.
             what = (
                 f"{len(prompt)} tokens do not fit into {n_ctx} (this model's maximum context length is {n_ctx} tokens)"
             )
-            raise ContextLengthError(what, where=where, fix=MORE_ROOM)
+            raise ContextLengthError(what, field=where, fix=MORE_ROOM)
         n_vocab = self._model.vocabulary.size
         if not 0 <= min(prompt) <= max(prompt) < n_vocab:
-            raise RequestError(f"a token id is not in the vocabulary of {n_vocab}", where=where)
+            raise RequestError(f"a token id is not in the vocabulary of {n_vocab}", field=where)
 
     def _post(self, task: Task) -> None:
         with self._mail:

@@ -34,7 +34,7 @@ class Bias:
         unknown = [token for token in values if token >= vocabulary.size]
         if unknown:
             fix = f"give ids below {vocabulary.size}"
-            raise RequestError(f"token {unknown[0]} is not in the vocabulary", where="logit_bias", fix=fix)
+            raise RequestError(f"token {unknown[0]} is not in the vocabulary", field="logit_bias", fix=fix)
         if params.ignore_eos:
             values |= dict.fromkeys(vocabulary.stop_ids, -np.inf)
         self._ids = np.array(list(values), np.int64)

@@ -69,7 +69,7 @@ def require_memory(contents: GgufParts, options: EngineOptions, available: int |
     fits = max(0, (available - weights) // cell // CELL_STEP * CELL_STEP)
     what = f"the KV cache takes {_gb(cache)} and the weights {_gb(weights)}, but {_gb(available)} are free"
     fix = f"up to {fits} tokens fit; a cache type of fewer bits fits more" if fits else "take a smaller quantisation"
-    raise RequestError(what, where="n_ctx", fix=fix)
+    raise RequestError(what, field="n_ctx", fix=fix)
 
 
 def host_cache_size(contents: GgufParts, options: EngineOptions, available: int | None) -> int:

@@ -110,13 +110,13 @@ class EngineOptions:
         _check("threads_batch", self.threads_batch, 1, MOST_THREADS)
         _check("n_gpu_layers", None if self.n_gpu_layers == "auto" else self.n_gpu_layers, -1, 2**31 - 1)
         if self.yarn is not None and not 1 <= self.yarn <= MOST_STRETCH:
-            raise RequestError(f"a factor of {self.yarn}", where="yarn", fix=f"give 1 to {MOST_STRETCH}; cards use 4")
+            raise RequestError(f"a factor of {self.yarn}", field="yarn", fix=f"give 1 to {MOST_STRETCH}; cards use 4")
         names = [adapter.name for adapter in self.lora]
         if len(set(names)) < len(names):
-            raise RequestError(f"two adapters have one name: {names}", where="lora", fix="rename one of the files")
+            raise RequestError(f"two adapters have one name: {names}", field="lora", fix="rename one of the files")
         if self.flash_attention is False and self.cache_type_v not in FLOAT_CACHE:
             fix = "allow flash attention, or keep the values as f16"
-            raise RequestError(f"{self.cache_type_v} needs flash attention", where="cache_type_v", fix=fix)
+            raise RequestError(f"{self.cache_type_v} needs flash attention", field="cache_type_v", fix=fix)
 
     @property
     def scales(self) -> Scales:
@@ -129,17 +129,17 @@ class EngineOptions:
         for name, scale in wanted.items():
             if name not in names:
                 known = ", ".join(names) or "none"
-                raise RequestError(f"no adapter {name!r} is loaded", where="lora", fix=f"there are: {known}")
+                raise RequestError(f"no adapter {name!r} is loaded", field="lora", fix=f"there are: {known}")
             _check_scale(scale)
         return tuple(float(wanted.get(name, 0.0)) for name in names)
 
 
 def _check_scale(scale: float) -> None:
     if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale):
-        raise RequestError(f"a scale of {scale!r}", where="lora", fix="give a finite number")
+        raise RequestError(f"a scale of {scale!r}", field="lora", fix="give a finite number")
 
 
 def _check(name: str, value: int | None, low: int, high: int) -> None:
     """Raise RequestError unless a whole number lies between its bounds, both allowed; None is no number."""
     if value is not None and not (type(value) is int and low <= value <= high):  # True is no number
-        raise RequestError(f"{value!r} is out of range", where=name, fix=f"give {low} to {high}")
+        raise RequestError(f"{value!r} is out of range", field=name, fix=f"give {low} to {high}")

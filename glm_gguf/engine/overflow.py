@@ -17,7 +17,7 @@ def drops_turns(on_overflow: str) -> bool:
     """Tell whether a conversation that is too long is shortened; RequestError for a word that is not known."""
     if on_overflow not in get_args(OnOverflow):
         fix = f"give one of {', '.join(get_args(OnOverflow))}"
-        raise RequestError(f"{on_overflow!r} is unknown", where="on_overflow", fix=fix)
+        raise RequestError(f"{on_overflow!r} is unknown", field="on_overflow", fix=fix)
     return on_overflow == "drop_oldest_turns"
 
 

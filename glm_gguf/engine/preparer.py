@@ -108,5 +108,5 @@ def _deadline(options: AnswerOptions) -> float:
     if timeout is None:
         return math.inf
     if not timeout > 0:
-        raise RequestError(f"{timeout} seconds", where="timeout", fix="give a positive number")
+        raise RequestError(f"{timeout} seconds", field="timeout", fix="give a positive number")
     return time.monotonic() + timeout

@@ -23,7 +23,7 @@ MOST_INTEGER = 2**31 - 1
 def _check(name: str, value: float | None, low: float, high: float) -> None:
     """Raise RequestError unless a number lies between its bounds, both allowed."""
     if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
-        raise RequestError(f"{value!r} is out of range", where=name, fix=f"give {low} to {high}")
+        raise RequestError(f"{value!r} is out of range", field=name, fix=f"give {low} to {high}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Dry:
         _check("dry.allowed_length", self.allowed_length, 0, MOST_INTEGER)
         _check("dry.last_n", self.last_n, 1, 2**20)
         if not all(isinstance(text, str) and text and "\0" not in text for text in self.breakers):
-            raise RequestError("a breaker is no text", where="dry.breakers", fix="give texts that are not empty")
+            raise RequestError("a breaker is no text", field="dry.breakers", fix="give texts that are not empty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,10 @@ class SamplingParams:
             _check("logit_bias", token_id, 0, MOST_INTEGER)
             _check("logit_bias", bias, -MOST_BIAS, MOST_BIAS)
         if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop or ()):
-            raise RequestError("not a tuple of texts", where="stop", fix="give a tuple of texts that are not empty")
+            raise RequestError("not a tuple of texts", field="stop", fix="give a tuple of texts that are not empty")
         if len(self.stop or ()) > MOST_STOPS or any(len(text) > MOST_STOP_LENGTH for text in self.stop or ()):
             fix = f"give up to {MOST_STOPS} texts of up to {MOST_STOP_LENGTH} characters"
-            raise RequestError("too many texts, or too long ones", where="stop", fix=fix)
+            raise RequestError("too many texts, or too long ones", field="stop", fix=fix)
 
     def filled(self, defaults: SamplingParams) -> SamplingParams:
         """Return these parameters with open fields taken from `defaults`."""

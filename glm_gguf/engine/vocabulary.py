@@ -98,7 +98,7 @@ class Vocabulary:
     def _piece(self, token_id: int) -> bytes:
         # int32_t llama_token_to_piece(vocab, token, buf, length, lstrip, special); -needed where the room is short
         if not 0 <= token_id < self.size:
-            raise RequestError(f"token {token_id} is not in the vocabulary of {self.size}", where="tokens")
+            raise RequestError(f"token {token_id} is not in the vocabulary of {self.size}", field="tokens")
         room = 64
         while True:
             buffer = ctypes.create_string_buffer(room)

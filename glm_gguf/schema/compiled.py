@@ -56,7 +56,7 @@ def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema
     """Compile a schema; RequestError where it is hostile or malformed, and under `strict` where any keyword is left."""
     require_modest(schema, where)
     if not isinstance(schema, dict | bool):
-        raise RequestError(f"a schema is an object, not {type(schema).__name__}", where=where)
+        raise RequestError(f"a schema is an object, not {type(schema).__name__}", field=where)
     return _compile(json.dumps(schema, ensure_ascii=False), strict, where)
 
 
@@ -72,7 +72,7 @@ def _compile(text: str, strict: bool, where: str) -> CompiledSchema:
     grammar, exact = _grammar(normal, where)
     left = _left(contained, where, schema) or (None if exact else first_unenforced(contained, normal, where))
     if strict and left is not None:
-        raise RequestError("no grammar can enforce this keyword", where=left, fix="leave it out, or leave out `strict`")
+        raise RequestError("no grammar can enforce this keyword", field=left, fix="leave it out, or leave out `strict`")
     return CompiledSchema(grammar, left is None, ValueCheck(schema, where), left)
 
 
@@ -88,7 +88,7 @@ def _tell_malformed(schema: Schema, strict: bool, where: str) -> None:
     """Refuse under `strict`, and else say, that a keyword says nothing: people write `"type": "float"`."""
     path = first_malformed(schema, where)
     if path is not None and strict:
-        raise RequestError("no schema may have this value", where=path, fix="mend it, or leave out `strict`")
+        raise RequestError("no schema may have this value", field=path, fix="mend it, or leave out `strict`")
     if path is not None:
         LOGGER.warning("%s has a value that no schema may have; anything is allowed there", path)
 
@@ -112,7 +112,7 @@ def _grammar(schema: dict[str, Any], where: str) -> tuple[str, bool]:
         text = _laid_out(loose)
         if not validated(LLMatcher.grammar_from_json_schema(text))[0]:
             return text, False
-    raise RequestError(f"no grammar can be made: {messages[0][:300]}", where=where)
+    raise RequestError(f"no grammar can be made: {messages[0][:300]}", field=where)
 
 
 def _laid_out(schema: Schema) -> str:

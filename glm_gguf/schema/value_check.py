@@ -102,7 +102,7 @@ class ValueCheck:
             error = next(self._validator.iter_errors(value), None)
         except (TypeError, ValueError, AttributeError, LookupError, RecursionError, ArithmeticError) as broken:
             # What jsonschema's keywords raise on values that no schema may have.
-            raise RequestError(f"no JSON Schema: {type(broken).__name__}: {broken}", where=self._where) from broken
+            raise RequestError(f"no JSON Schema: {type(broken).__name__}: {broken}", field=self._where) from broken
         return None if error is None else f"{error.json_path}: {error.message[:300]}"
 
 

@@ -14,7 +14,7 @@ def allowed_tools(declared: Sequence[Mapping[str, Any]], names: Collection[str |
     for name in names:
         if name is None or name not in known:
             raise RequestError(
-                f"no function {name!r} is declared", where="tool_choice.tools", fix="name some of `tools`"
+                f"no function {name!r} is declared", field="tool_choice.tools", fix="name some of `tools`"
             )
     return [tool for tool in declared if _name(tool) in names]
 

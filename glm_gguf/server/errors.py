@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from dataclasses import dataclass
 from typing import Final
 
-from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import (
     ContextLengthError,
     DeadlineError,
@@ -18,23 +15,6 @@ from glm_gguf.errors import (
     UnmetFormatError,
 )
 
-FIELDS: Final = frozenset({field.name for field in dataclasses.fields(SamplingParams)}) | {
-    *(
-        "messages",
-        "tools",
-        "tool_choice",
-        "response_format",
-        "parallel_tool_calls",
-        "prompt",
-        "input",
-        "n",
-        "timeout",
-        "tokens",
-    ),
-    *("variables", "on_overflow", "grammar", "top_logprobs", "chat_template_kwargs", "lora"),
-    *("instructions", "system", "text", "background", "previous_response_id", "conversation"),
-}
-"""Fields of requests that an error of ours may name; other places, like the model's path, are not told to clients."""
 RETRY_SECONDS: Final = 1
 
 
@@ -68,8 +48,7 @@ class Refused(Exception):
 
 def problem_of(error: GlmGgufError) -> Problem:
     """Say what an error of ours means to who asked."""
-    param = _param(error)
-    message = _sentence(error, param)
+    message, param = _sentence(error), error.field
     match error:
         case QueueFullError():
             return Problem(429, message, "rate_limit_error", code="rate_limit_exceeded", retry_after=RETRY_SECONDS)
@@ -84,13 +63,7 @@ def problem_of(error: GlmGgufError) -> Problem:
     return Problem(500, message, "server_error")
 
 
-def _param(error: GlmGgufError) -> str | None:
-    """Return the field that an error is about."""
-    head = re.match(r"\w*", error.where or "")
-    return error.where if head is not None and head.group() in FIELDS else None
-
-
-def _sentence(error: GlmGgufError, param: str | None) -> str:
-    """Write an error without the place, unless that is a field of the request."""
-    text = error.what if param is None else f"{param}: {error.what}"
+def _sentence(error: GlmGgufError) -> str:
+    """Write an error with the field that it is about; other places, like the model's path, are not told to clients."""
+    text = error.what if error.field is None else f"{error.field}: {error.what}"
     return f"{text}; {error.fix}." if error.fix else f"{text}."

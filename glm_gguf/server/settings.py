@@ -32,7 +32,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             if not getattr(self, name) > 0:
-                raise RequestError(f"{getattr(self, name)}", where=name, fix="give a positive number")
+                raise RequestError(f"{getattr(self, name)}", field=name, fix="give a positive number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,6 @@ class ServerSettings:
     def __post_init__(self) -> None:
         for key in self.api_keys:
             if not key or not key.isascii() or not key.isprintable() or key != key.strip():
-                raise RequestError("a key that no header can hold", where="api-key", fix="use printable ASCII")
+                raise RequestError("a key that no header can hold", field="api-key", fix="use printable ASCII")
         if not self.keep_alive > 0:
-            raise RequestError(f"{self.keep_alive} seconds", where="keep-alive", fix="give a positive number")
+            raise RequestError(f"{self.keep_alive} seconds", field="keep-alive", fix="give a positive number")

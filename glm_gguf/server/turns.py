@@ -28,7 +28,7 @@ def checked_messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
     try:
         template_messages(messages)
     except TemplateError as error:
-        raise RequestError(error.what, where=_place(error.where or "", turns), fix=error.fix) from error
+        raise RequestError(error.what, field=_place(error.field or "", turns), fix=error.fix) from error
     return messages
 
 

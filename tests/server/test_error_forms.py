@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -13,7 +14,14 @@ from server.questions import HELLO
 from server.serving import serving
 
 from glm_gguf import GLM
-from glm_gguf.errors import QueueFullError
+from glm_gguf.errors import (
+    ContextLengthError,
+    EngineError,
+    GlmGgufError,
+    QueueFullError,
+    RequestError,
+    TemplateError,
+)
 from glm_gguf.server.error_forms import error_response
 from glm_gguf.server.errors import Problem, problem_of
 from glm_gguf.server.settings import ServerSettings
@@ -64,6 +72,20 @@ def test_anthropics_types_follow_the_status(status: int, kind: str) -> None:
         "type": "error",
         "error": {"type": kind, "message": "No."},
     }
+
+
+@pytest.mark.parametrize("path", ["text-9b.gguf", "input/models/model.gguf", "messages.gguf", "n"])
+@pytest.mark.parametrize("kind", [EngineError, RequestError, TemplateError, ContextLengthError], ids=str)
+def test_a_path_is_not_told_to_clients_whatever_it_looks_like(kind: type[GlmGgufError], path: str) -> None:
+    problem = problem_of(kind("it cannot be", where=Path(path), fix="do it"))
+    assert (problem.message, problem.param) == ("it cannot be; do it.", None)
+
+
+def test_a_field_is_told_and_stands_in_the_error_as_its_place() -> None:
+    error = RequestError("wrong", field="messages[0].content")
+    assert (str(error), error.where) == ("messages[0].content: wrong", "messages[0].content")
+    problem = problem_of(error)
+    assert (problem.message, problem.param) == ("messages[0].content: wrong.", "messages[0].content")
 
 
 def test_a_full_queue_says_when_to_ask_again() -> None:

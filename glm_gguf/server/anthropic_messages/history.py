@@ -72,5 +72,5 @@ def _texts(blocks: Sequence[Block], where: str, allowed: tuple[type, ...]) -> li
 
 def _refuse(block: Block, where: str) -> NoReturn:
     if isinstance(block, OtherBlock):
-        raise RequestError(f"cannot read a block of type {block.type!r}", where=where, fix=READS_TEXT)
-    raise RequestError(f"a block of type {block.type!r} cannot stand here", where=where)
+        raise RequestError(f"cannot read a block of type {block.type!r}", field=where, fix=READS_TEXT)
+    raise RequestError(f"a block of type {block.type!r} cannot stand here", field=where)

@@ -142,7 +142,7 @@ def _messages(request: CountRequest) -> list[dict[str, Any]]:
     if request.messages[-1].role == "assistant":
         raise RequestError(
             "an answer cannot be begun for the model",
-            where=f"messages[{len(request.messages) - 1}]",
+            field=f"messages[{len(request.messages) - 1}]",
             fix="end the conversation with a message of the user",
         )
     return checked_messages(turns)
@@ -161,7 +161,7 @@ def _tools(tools: Sequence[MessageTool]) -> list[dict[str, Any]]:
         if tool.type not in (None, "custom"):
             raise RequestError(
                 f"the tool {tool.type!r} is Anthropic's own, and not here",
-                where=f"tools[{index}].type",
+                field=f"tools[{index}].type",
                 fix="declare a function with `name` and `input_schema`",
             )
         function = tool.model_dump(include={"name", "description", "strict"}, exclude_none=True)
@@ -187,5 +187,5 @@ def _choice(choice: MessageToolChoice) -> str | dict[str, Any]:
     if choice.type != "tool":
         return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
     if not choice.name:
-        raise RequestError("the choice names no function", where="tool_choice.name", fix="name one of `tools`")
+        raise RequestError("the choice names no function", field="tool_choice.name", fix="name one of `tools`")
     return {"type": "function", "function": {"name": choice.name}}

@@ -65,8 +65,8 @@ def _turn(where: str, item: Item) -> Turn:
             return Turn({"role": "tool", "tool_call_id": call_id, "content": content_parts}, where)
         case OtherItem(type="item_reference" | None):
             what = "nothing is stored here that an item could refer to"
-            raise RequestError(what, where=where, fix="give the item itself")
-    raise RequestError(f"cannot read an item of type {item.type!r}", where=f"{where}.type", fix=READS_TEXT)
+            raise RequestError(what, field=where, fix="give the item itself")
+    raise RequestError(f"cannot read an item of type {item.type!r}", field=f"{where}.type", fix=READS_TEXT)
 
 
 def _call(call: InputCall) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _parts(content: str | Sequence[Part], where: str, field: str = "content") ->
     for index, part in enumerate(content):
         if isinstance(part, OtherPart):
             place = f"{where}.{field}[{index}].type"
-            raise RequestError(f"cannot read a part of type {part.type!r}", where=place, fix=READS_TEXT)
+            raise RequestError(f"cannot read a part of type {part.type!r}", field=place, fix=READS_TEXT)
     return [{"type": "text", "text": _text(part)} for part in content]
 
 

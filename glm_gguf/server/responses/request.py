@@ -139,7 +139,7 @@ def _require_stateless(request: ResponseRequest) -> None:
             what = f"{name}: nothing is stored here; give the whole conversation as `input`."
             raise Refused(Problem(400, what, param=name, code=code))
     if request.background:
-        raise RequestError("responses are not written in the background", where="background", fix="leave it out")
+        raise RequestError("responses are not written in the background", field="background", fix="leave it out")
 
 
 def _messages(request: ResponseRequest) -> list[dict[str, Any]]:
@@ -164,11 +164,11 @@ def _declaration(tool: ResponseTool, where: str) -> dict[str, Any]:
     if tool.type != "function":
         raise RequestError(
             f"tools of type {tool.type!r} are not here",
-            where=f"{where}.type",
+            field=f"{where}.type",
             fix='declare a function: {"type": "function", "name", "parameters"}',
         )
     if not tool.name:
-        raise RequestError("the function has no name", where=f"{where}.name")
+        raise RequestError("the function has no name", field=f"{where}.name")
     function = tool.model_dump(include={"name", "description", "parameters", "strict"}, exclude_none=True)
     return {"type": "function", "function": function}
 
@@ -193,7 +193,7 @@ def _choice(choice: str | ResponseToolChoice) -> str | dict[str, Any]:
     if choice.type == "allowed_tools":
         return choice.mode
     if choice.type != "function" or not choice.name:
-        raise RequestError(f"cannot choose {choice.name or choice.type!r}", where="tool_choice", fix="name a function")
+        raise RequestError(f"cannot choose {choice.name or choice.type!r}", field="tool_choice", fix="name a function")
     return {"type": "function", "function": {"name": choice.name}}
 
 
@@ -203,5 +203,5 @@ def _format(form: ResponseTextFormat) -> dict[str, Any]:
     if form.type != "json_schema":
         return given
     if form.schema_ is None:
-        raise RequestError("there is no schema", where="text.format.schema", fix="give the schema of the answer")
+        raise RequestError("there is no schema", field="text.format.schema", fix="give the schema of the answer")
     return {"type": "json_schema", "json_schema": {key: value for key, value in given.items() if key != "type"}}
