@@ -1,11 +1,13 @@
 """Histories in OpenAI's form become the messages the templates know."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from glm_gguf.chat.messages import template_messages
+from glm_gguf.chat.pairing import NOT_ANSWERED
 from glm_gguf.errors import TemplateError
 
 
@@ -98,11 +100,6 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
         [{"role": "assistant", "tool_calls": [call("f", {"a": object()})]}],
         "messages[0].tool_calls[0].function.arguments",
     ),
-    "a result without a call": ([USER, RESULT_X], "messages[1]"),
-    "a result of another call": ([TWO_CALLS, {**RESULT_X, "tool_call_id": "z"}], "messages[1]"),
-    "a second result": ([TWO_CALLS, RESULT_X, RESULT_X], "messages[2]"),
-    "a call without its result": ([TWO_CALLS, RESULT_X, USER], "messages[0].tool_calls[1]"),
-    "a call without its result at the end": ([TWO_CALLS, RESULT_Y], "messages[0].tool_calls[0]"),
 }  # fmt: skip
 
 
@@ -111,3 +108,123 @@ def test_a_malformed_history_is_refused_with_its_place(history: list[Any], where
     with pytest.raises(TemplateError) as refusal:
         template_messages(history)
     assert refusal.value.where == where
+
+
+UNANSWERED = {"role": "observation", "content": NOT_ANSWERED}
+LOST: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
+    "a call that was interrupted": (
+        [USER, TWO_CALLS, RESULT_X, USER],
+        [USER, *RENDERED_CALLS, OBSERVATIONS[0], UNANSWERED, USER],
+    ),
+    "calls of which none was answered": ([TWO_CALLS, USER], [*RENDERED_CALLS, UNANSWERED, UNANSWERED, USER]),
+    "a call in the template's own form that was interrupted": (
+        [RENDERED_CALLS[0], USER],
+        [RENDERED_CALLS[0], UNANSWERED, USER],
+    ),
+    "a call without its result at the end, beside one that has it": (
+        [TWO_CALLS, RESULT_Y],
+        [*RENDERED_CALLS, UNANSWERED, OBSERVATIONS[1]],
+    ),
+    "a result whose call was left out": ([USER, RESULT_X, USER], [USER, OBSERVATIONS[0], USER]),
+    "a result at the start": ([RESULT_X, USER], [OBSERVATIONS[0], USER]),
+    "a result without an id and without a call": ([{"role": "tool", "content": "1"}], [OBSERVATIONS[0]]),
+    "a result of an unknown call": (
+        [TWO_CALLS, RESULT_X, {**RESULT_Y, "tool_call_id": "z"}],
+        [*RENDERED_CALLS, OBSERVATIONS[0], UNANSWERED, OBSERVATIONS[1]],
+    ),
+    "a second result of a call": (
+        [TWO_CALLS, RESULT_X, RESULT_Y, RESULT_X, USER],
+        [*RENDERED_CALLS, *OBSERVATIONS, OBSERVATIONS[0], USER],
+    ),
+    "a result behind a user's message": (
+        [TWO_CALLS, RESULT_X, USER, RESULT_Y],
+        [*RENDERED_CALLS, *OBSERVATIONS, USER],
+    ),
+    "a result without an id behind a user's message": (
+        [TWO_CALLS, RESULT_X, USER, {"role": "tool", "content": "2"}],
+        [*RENDERED_CALLS, *OBSERVATIONS, USER],
+    ),
+    "a result before its call": ([RESULT_Y, TWO_CALLS, RESULT_X], [*RENDERED_CALLS, *OBSERVATIONS]),
+    "calls in two messages": (
+        [{**TWO_CALLS, "tool_calls": [one]} for one in TWO_CALLS["tool_calls"]] + [RESULT_Y, RESULT_X],
+        [*RENDERED_CALLS, *OBSERVATIONS],
+    ),
+    "an id that comes again every turn": (
+        [*[{**TWO_CALLS, "tool_calls": [call("f", '{"a": 1}', "x")]}, RESULT_X] * 2, USER],
+        [*[RENDERED_CALLS[0], OBSERVATIONS[0]] * 2, USER],
+    ),
+    "an id that comes twice in a turn": (
+        [
+            {"role": "assistant", "tool_calls": [call("f", '{"a": 1}', "x"), call("g", {"北": 2}, "x")]},
+            RESULT_X,
+            {**RESULT_X, "content": "2"},
+        ],
+        [*RENDERED_CALLS, *OBSERVATIONS],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("history", "expected"), LOST.values(), ids=LOST.keys())
+def test_calls_and_results_that_lost_each_other_are_brought_together(
+    history: list[dict[str, Any]], expected: list[dict[str, Any]]
+) -> None:
+    assert template_messages(history) == expected
+
+
+def test_many_calls_of_one_id_are_paired_in_time_that_grows_with_their_number() -> None:
+    def seconds(count: int) -> float:
+        history = [{"role": "assistant", "tool_calls": [call("f", "{}", "x")]}, USER] * count + [RESULT_X] * count
+        started = time.process_time()
+        assert template_messages(history).count(OBSERVATIONS[0]) == count
+        return time.process_time() - started
+
+    assert seconds(4000) < 9 * min(seconds(1000) for _ in range(3))  # 16 times if it grew with the square
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+PARTS: dict[str, tuple[Any, str]] = {
+    "text of another API": ([{"type": "input_text", "text": "a"}, {"type": "output_text", "text": "b"}], "a\nb"),
+    "an image beside text": ([{"type": "text", "text": "a"}, IMAGE], "a\n[an image that this model cannot see]"),
+    "a sound": ([{"type": "input_audio"}], "[a sound that this model cannot hear]"),
+    "a file with its name": ([{"type": "file", "filename": "a.pdf"}], "[a file that this model cannot read: a.pdf]"),
+    "a kind that nobody knows": ([{"type": "smell"}], "[a part of type 'smell' that this model cannot read]"),
+    "text in a kind that nobody knows": ([{"type": "note", "text": "a"}], "a"),
+    "a document of text": (
+        [{"type": "document", "title": "T", "source": {"type": "text", "media_type": "text/plain", "data": "a"}}],
+        "T\na",
+    ),
+    "a document of blocks": (
+        [{"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "a"}]}}],
+        "a",
+    ),
+    "a document that is no text": (
+        [{"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AAAA"}}],
+        "[a document that this model cannot read]",
+    ),
+    "what a search found": (
+        [{"type": "search_result", "title": "T", "source": "https://a", "content": [{"type": "text", "text": "a"}]}],
+        "T\nhttps://a\na",
+    ),
+    "a tool that was found": ([{"type": "tool_reference", "tool_name": "f"}], "the tool f"),
+    "a resource of MCP": ([{"type": "resource", "resource": {"uri": "a:b", "text": "a"}}], "a"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "text"), PARTS.values(), ids=PARTS.keys())
+@pytest.mark.parametrize("role", ["tool", "observation"])
+def test_parts_of_a_result_become_text(content: Any, text: str, role: str) -> None:
+    assert template_messages([{"role": role, "content": content}]) == [{"role": "observation", "content": text}]
+
+
+def test_an_image_that_the_assistant_once_gave_is_a_line_too_and_a_thought_nothing() -> None:
+    content = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "a"}, IMAGE]
+    told = template_messages([{"role": "assistant", "content": content}])
+    assert told[0]["content"] == "a\n[an image that this model cannot see]"
+
+
+@pytest.mark.parametrize("part", [IMAGE, {"type": "input_audio"}, {"type": "file"}, {"type": "document", "source": {}}])
+@pytest.mark.parametrize("role", ["user", "system"])
+def test_what_a_user_sends_is_refused_where_it_is_no_text(part: dict[str, Any], role: str) -> None:
+    with pytest.raises(TemplateError, match="read text") as refusal:
+        template_messages([{"role": role, "content": [part]}])
+    assert refusal.value.where == "messages[0].content[0].type"

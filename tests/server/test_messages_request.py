@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from glm_gguf.chat.messages import template_messages
+from glm_gguf.chat.pairing import NOT_ANSWERED
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
 from glm_gguf.server.anthropic_messages.request import CountRequest, MessageRequest
@@ -57,6 +58,18 @@ def test_text_beside_results_comes_behind_them() -> None:
     content = [{"type": "text", "text": "And?"}, result("toolu_a", "sun"), result("toolu_b", None)]
     told = rendered(*HELLO, CALLS, {"role": "user", "content": content})
     assert told[-3:] == [("observation", "sun"), ("observation", ""), ("user", "And?")]
+
+
+def test_calls_and_results_that_lost_each_other() -> None:
+    results = {"role": "user", "content": [result("toolu_b", "rain"), result("toolu_x", "snow")]}
+    assert rendered(*HELLO, CALLS, *HELLO, results)[2:] == [
+        ("weather", '{"city": "北京"}'),
+        ("weather", '{"city": "Paris"}'),
+        ("observation", NOT_ANSWERED),
+        ("observation", "rain"),
+        ("user", "Hello"),
+        ("observation", "snow"),
+    ]
 
 
 def test_a_result_can_be_an_error() -> None:
@@ -141,12 +154,6 @@ REFUSED = {
         {"messages": [*HELLO, {"role": "assistant", "content": [result("a", "x")]}, *HELLO]},
         "messages[1].content[0].type",
         "'tool_result'",
-    ),
-    "a call without a result": ({"messages": [*HELLO, CALLS, *HELLO]}, "messages[1].content[2]", "no result"),
-    "a result without a call": (
-        {"messages": [{"role": "user", "content": [result("toolu_x", "sun")]}]},
-        "messages[0].content[0]",
-        "toolu_x",
     ),
     "an answer begun": ({"messages": [*HELLO, {"role": "assistant", "content": "{"}]}, "messages[1]", "begun"),
     "Anthropic's own tool": (

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from glm_gguf.chat.messages import template_messages
+from glm_gguf.chat.pairing import NOT_ANSWERED
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
 from glm_gguf.server.asked import Asked
@@ -26,6 +27,8 @@ SAID = {
     "status": "completed",
     "content": [{"type": "output_text", "text": "Let me look.", "annotations": []}],
 }
+
+USER_TOLD, THREE = ("user", "Hello"), ("observation", "3")
 
 
 def call(call_id: str, arguments: str) -> dict[str, Any]:
@@ -77,6 +80,13 @@ def test_what_the_model_said_is_one_turn_and_results_follow_their_calls() -> Non
 def test_a_call_answered_before_the_next() -> None:
     told = rendered(USER, call("a", "{}"), output("a", "1"), call("b", "{}"), output("b", "2"), SAID, USER)
     assert [role for role, _ in told] == ["user", "f", "observation", "f", "observation", "assistant", "user"]
+
+
+def test_calls_and_results_that_lost_each_other() -> None:
+    told = rendered(USER, call("a", "{}"), call("b", "{}"), output("a", "1"), USER, output("c", "3"), output("b", "2"))
+    assert told[1:] == [("f", "{}"), ("f", "{}"), *[("observation", text) for text in "12"], USER_TOLD, THREE]
+    told = rendered(call("a", "{}"), USER)
+    assert told == [("f", "{}"), ("observation", NOT_ANSWERED), USER_TOLD]
 
 
 def test_a_refusal_is_text() -> None:
@@ -148,12 +158,6 @@ REFUSED = {
     "an item of a built-in tool": ({"input": [{"type": "web_search_call"}]}, "input[0].type", "'web_search_call'"),
     "a reference": ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]", "nothing is stored"),
     "a reference without its type": ({"input": [{"id": "msg_1"}]}, "input[0]", "nothing is stored"),
-    "a call without a result": (
-        {"input": [call("a", "{}"), call("b", "{}"), output("a", "1"), USER]},
-        "input[1]",
-        "no",
-    ),
-    "a result without a call": ({"input": [output("a", "1")]}, "input[0]", "'a'"),
     "the background": ({"background": True}, "background", "background"),
     "a built-in tool": ({"tools": [{"type": "web_search"}]}, "tools[0].type", "'web_search'"),
     "a custom tool": ({"tools": [{"type": "custom", "name": "x"}]}, "tools[0].type", "'custom'"),

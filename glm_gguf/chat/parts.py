@@ -1,0 +1,93 @@
+"""Parts of a message's content: the text that one holds, in any API's form, and what stands for one that holds none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+READS_TEXT: Final = "the GLM-4-0414 models read text"
+TEXT_KINDS: Final = frozenset({"text", "input_text", "output_text"})
+THOUGHT_KINDS: Final = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text"})
+"""Thoughts of earlier answers, which the models are not shown."""
+
+_IMAGE: Final = "an image that this model cannot see"
+_SOUND: Final = "a sound that this model cannot hear"
+_FILE: Final = "a file that this model cannot read"
+_STAND_INS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "image": _IMAGE,
+        "image_url": _IMAGE,
+        "input_image": _IMAGE,
+        "output_image": _IMAGE,
+        "computer_screenshot": _IMAGE,
+        "audio": _SOUND,
+        "audio_url": _SOUND,
+        "input_audio": _SOUND,
+        "output_audio": _SOUND,
+        "video": "a video that this model cannot see",
+        "video_url": "a video that this model cannot see",
+        "file": _FILE,
+        "input_file": _FILE,
+        "document": "a document that this model cannot read",
+    }
+)
+
+
+def part_text(part: Mapping[str, Any]) -> str | None:
+    """Return the text that a part holds; None where it holds none."""
+    kind = part.get("type", "text")
+    match part:
+        case {"refusal": str(text)} if kind == "refusal":
+            return text
+        case {"text": str(text)} if kind in TEXT_KINDS:
+            return text
+        case {"source": Mapping() as source} if kind == "document":
+            body = _document(source)
+            return None if body is None else _titled(part, body)
+        case {"content": content} if kind == "search_result":
+            return _titled(part, _joined(content) or "")
+        case {"tool_name": str(name)} if kind == "tool_reference":
+            return f"the tool {name}"
+        case {"resource": {"text": str(text)}} if kind == "resource":
+            return text
+    return None
+
+
+def stand_in(part: Mapping[str, Any]) -> str:
+    """Return the line that takes the place of a part in what a tool returned, where no text is in it."""
+    text = part.get("text")
+    if isinstance(text, str):
+        return text
+    kind = part.get("type")
+    named = (part.get(key) for key in ("filename", "file_name", "title", "name"))
+    name = next((name for name in named if isinstance(name, str) and name), None)
+    line = _STAND_INS.get(str(kind), f"a part of type {kind!r} that this model cannot read")
+    return f"[{line}]" if name is None else f"[{line}: {name}]"
+
+
+def _document(source: Mapping[str, Any]) -> str | None:
+    """Return the text of a document's source: plain text, or blocks of it."""
+    match source:
+        case {"type": "text", "data": str(text)}:
+            return text
+        case {"type": "content", "content": content}:
+            return _joined(content)
+    return None
+
+
+def _joined(content: object) -> str | None:
+    """Return a content's text; None where a part of it holds none."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, Sequence):
+        return None
+    texts = [part_text(part) if isinstance(part, Mapping) else None for part in content]
+    known = [text for text in texts if text is not None]
+    return "\n".join(known) if len(known) == len(texts) else None
+
+
+def _titled(part: Mapping[str, Any], body: str) -> str:
+    """Put what a part says of its text before it."""
+    heads = (part.get(key) for key in ("title", "source", "context"))
+    return "\n".join([*(head for head in heads if isinstance(head, str) and head), body])
