@@ -14,7 +14,7 @@ import pytest
 from glm_gguf import errors
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LEAVES = ("errors", "special_tokens", "variant", "cpus", "whole_file", "regular_file")
+LEAVES = ("errors", "special_tokens", "variant", "cpus", "whole_file", "regular_file", "source_name")
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, ("errors",)),
     "demo": (),

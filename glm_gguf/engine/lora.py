@@ -16,6 +16,7 @@ from glm_gguf.errors import EngineError, GgufError, RequestError
 from glm_gguf.gguf_file.contents import GLM4, architecture
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.gguf_file.values import text
+from glm_gguf.source_name import Wanted, refuse_mistaken
 
 
 class Adapters:
@@ -42,6 +43,7 @@ class Adapters:
 
 def _load(model: ModelHandle, adapter: LoraAdapter) -> Any:
     """Read one adapter, checked before llama.cpp sees it; it is freed with the model."""
+    refuse_mistaken(adapter.path, Wanted.ADAPTER, RequestError)
     if not adapter.path.is_file():
         raise RequestError("no such file", where=adapter.path, fix="give the path of a LoRA adapter as GGUF")
     metadata = open_all_parts(adapter.path).metadata

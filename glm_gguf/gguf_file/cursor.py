@@ -27,7 +27,7 @@ class Cursor:
     def __init__(self, stream: BinaryIO, path: Path, size: int) -> None:
         self._stream = stream
         self._buffer = bytearray()
-        self._path = path
+        self.path = path
         self._items_left = MAX_ITEMS
         self.size = size
         self.position = 0
@@ -41,7 +41,7 @@ class Cursor:
     def error(self, what: str, *, fix: str = FETCH_AGAIN, at: int | None = None) -> GgufError:
         """The error to raise for what stands at byte `at`, or here."""
         offset = self.position if at is None else at
-        return GgufError(what, where=f"{self._path}, {self.subject}, byte {offset}", fix=fix)
+        return GgufError(what, where=f"{self.path}, {self.subject}, byte {offset}", fix=fix)
 
     def require(self, count: int) -> None:
         """Have the next `count` bytes in memory, or say that the file is too short."""

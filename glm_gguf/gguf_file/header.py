@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ from glm_gguf.gguf_file import tensors as lists
 from glm_gguf.gguf_file.cursor import Cursor
 from glm_gguf.gguf_file.tensors import TensorInfo, align
 from glm_gguf.gguf_file.values import Scalar, Value, ValueType
+from glm_gguf.regular_file import open_regular
+from glm_gguf.source_name import Wanted, refuse_mistaken
 
 MAGIC: Final = b"GGUF"
 VERSIONS: Final = (2, 3)
@@ -87,15 +88,9 @@ class GgufHeader:
 
 
 def _open(path: Path) -> BinaryIO:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            # Opening a pipe would wait for a writer; a device may never end.
-            raise GgufError("this is not a file", where=path, fix="name a .gguf file")
-        return path.open("rb")
-    except OSError as error:
-        raise GgufError(f"the file cannot be opened: {error.strerror}", where=path, fix="check the path") from error
-    except ValueError as error:
-        raise GgufError(f"this is not a path: {error}", where=repr(str(path)), fix="check the path") from error
+    if not os.path.isfile(path):
+        refuse_mistaken(path, Wanted.MODEL, GgufError)
+    return open_regular(path, GgufError, "name a .gguf file")
 
 
 def _read_version(cursor: Cursor) -> int:
@@ -103,6 +98,7 @@ def _read_version(cursor: Cursor) -> int:
         raise cursor.error("the file is empty")
     magic = cursor.take(4)
     if magic != MAGIC:
+        refuse_mistaken(cursor.path, Wanted.MODEL, GgufError)
         known = _FOREIGN.get(magic, f"its first bytes are {magic!r}")
         raise cursor.error(f"this is no GGUF file: {known}", at=0, fix="name a .gguf file")
     version = cursor.unsigned("I")

@@ -1,0 +1,146 @@
+"""What a name looks like that was given for something else, and what to do with it.
+
+People name a hub's repository, a checkpoint or an adapter where a GGUF belongs, and a GGUF where a checkpoint does.
+Each is told by its name and by what lies there; no hub is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from enum import Enum
+from pathlib import Path
+
+from glm_gguf.errors import GlmGgufError
+
+ADDRESS = re.compile(r"(hf|ms):[/\\]{1,2}(.+)", re.IGNORECASE)
+"""hf://OWNER/NAME, also as a Path spells it: hf:/OWNER/NAME."""
+PAGE = re.compile(
+    r"(?:https?:/{1,2})?(?:www\.)?(huggingface\.co|hf\.co|modelscope\.cn)/(?:models/)?([^/?#]+/[^/?#]+)"
+    r"(?:/tree/([^/?#]+))?",
+    re.IGNORECASE,
+)
+REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*(@[\w./+-]+)?")
+PYTORCH = (".bin", ".pt", ".pth", ".ckpt")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors")
+"""What peft saves, and the last what MLX does."""
+CHECKPOINT_FILES = ("config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json")
+
+MAKE_ADAPTER = (
+    "llama.cpp's convert_lora_to_gguf.py makes a GGUF of it for --lora; or merge it into its base (peft's "
+    "merge_and_unload), save that, and convert the result"
+)
+SAVE_SAFETENSORS = "save the model as safetensors (save_pretrained of transformers does), then convert that directory"
+
+
+class Wanted(Enum):
+    """What a name was given for."""
+
+    MODEL = "a .gguf file"
+    ADAPTER = "a LoRA adapter as .gguf file"
+    CHECKPOINT = "a checkpoint directory"
+
+
+def refuse_mistaken(name: str | os.PathLike[str], wanted: Wanted, error: type[GlmGgufError]) -> None:
+    """Raise `error`, saying what `name` is and what to do, where it looks like something else than is `wanted`.
+
+    A file that begins as a GGUF is taken for one, whatever its name.
+    """
+    text = os.fspath(name)
+    try:
+        found = _remote(text, wanted) or _local(Path(text), wanted)
+    except (OSError, ValueError):  # what cannot be looked at is told of by whoever opens it
+        return
+    if found is not None:
+        what, fix = found
+        raise error(what, where=_as_written(text), fix=fix)
+
+
+Mistake = tuple[str, str]
+"""What a name is, and what to do."""
+
+
+def _as_written(text: str) -> str:
+    """An address as its owner wrote it, before a Path took one of its slashes."""
+    return re.sub(r"^(hf|ms|https?):[/\\]{1,2}", r"\1://", text)
+
+
+def _remote(text: str, wanted: Wanted) -> Mistake | None:
+    """A repository on a hub: where a file is wanted, or with its address written in another way."""
+    page, address = PAGE.match(text), ADDRESS.fullmatch(text)
+    if page is not None:
+        hub = "ms" if page[1].lower() == "modelscope.cn" else "hf"
+        written = f"{hub}://{page[2]}" + (f"@{page[3]}" if page[3] else "")
+        return "this is the page of a repository on a hub", _fetched(written, wanted)
+    if address is not None and (wanted is not Wanted.CHECKPOINT or "://" not in text):
+        written = f"{address[1].lower()}://" + address[2].replace("\\", "/")
+        return "this is a repository on a hub", _fetched(written, wanted)
+    plain = text.replace(os.sep, "/")
+    if REPOSITORY.fullmatch(plain) and not plain.endswith(".gguf") and not os.path.lexists(text):
+        return "does not exist", f"if a repository on a hub is meant: {_fetched(f'hf://{plain}', wanted)}"
+    return None
+
+
+def _fetched(address: str, wanted: Wanted) -> str:
+    if wanted is Wanted.CHECKPOINT:
+        return f"write {address}"
+    return MAKE_ADAPTER if wanted is Wanted.ADAPTER else f"convert it first: glm-gguf convert {address}"
+
+
+def _local(path: Path, wanted: Wanted) -> Mistake | None:
+    if path.is_dir():
+        return _directory(path, wanted)
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        is_gguf = file.read(4) == b"GGUF"
+    if is_gguf and wanted is not Wanted.CHECKPOINT:
+        return None
+    if is_gguf:
+        fix = "name the checkpoint that it was made from, a directory or hf://OWNER/NAME"
+        return "this is a GGUF already, and cannot be converted again", fix
+    return _file(path, wanted)
+
+
+def _file(path: Path, wanted: Wanted) -> Mistake | None:
+    if path.name in ADAPTER_FILES or (path.suffix == ".safetensors" and wanted is Wanted.ADAPTER):
+        return "this is a PEFT adapter's file, not a GGUF", MAKE_ADAPTER
+    if path.suffix in PYTORCH:
+        return "this is a file of PyTorch's", SAVE_SAFETENSORS
+    part = path.suffix == ".safetensors" or path.name in CHECKPOINT_FILES
+    if wanted is Wanted.CHECKPOINT:
+        return f"this is {'one file of a checkpoint' if part else 'a file'}", f"name its directory: {path.parent}"
+    return ("this is one file of a checkpoint", _convert_first(path.parent, wanted)) if part else None
+
+
+def _directory(directory: Path, wanted: Wanted) -> Mistake | None:
+    names = {entry.name for entry in directory.iterdir()}
+    whole = "config.json" in names
+    ggufs = sorted(name for name in names if name.endswith(".gguf"))
+    if not whole and names.intersection(ADAPTER_FILES):
+        return "this is a PEFT adapter, not a whole model", MAKE_ADAPTER
+    if wanted is Wanted.CHECKPOINT:
+        return None if whole else _no_checkpoint(directory, names, ggufs)
+    if ggufs:
+        return "this is a directory", f"name the file in it: {directory / ggufs[0]}"
+    if whole or any(name.endswith(".safetensors") for name in names):
+        return "this is a checkpoint directory", _convert_first(directory, wanted)
+    return "this is a directory", f"name {wanted.value}"
+
+
+def _convert_first(directory: Path, wanted: Wanted) -> str:
+    return MAKE_ADAPTER if wanted is Wanted.ADAPTER else f"convert it first: glm-gguf convert {directory}"
+
+
+def _no_checkpoint(directory: Path, names: set[str], ggufs: list[str]) -> Mistake | None:
+    """A directory without config.json: where one lies below, or what it holds instead."""
+    below = [*directory.glob("*/config.json"), *directory.glob("snapshots/*/config.json")]  # a trainer's; a hub cache's
+    if below:
+        latest = max(below, key=lambda path: path.stat().st_mtime).parent
+        return "config.json is missing", f"there is one in {latest}: name that directory"
+    if ggufs:
+        fix = "name the checkpoint that it was made from, a directory or hf://OWNER/NAME"
+        return f"it holds a GGUF ({ggufs[0]}), which cannot be converted again", fix
+    if any(Path(name).suffix in PYTORCH for name in names):
+        return "it holds files of PyTorch's, and no config.json", SAVE_SAFETENSORS
+    return None
