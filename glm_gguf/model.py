@@ -5,42 +5,46 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast, overload
 
-from glm_gguf.agent import RunOptions, RunResult, run
-from glm_gguf.chat.events import ChatResult, Event, TokenLogprob, collect
-from glm_gguf.chat.tools import Tool, Toolbox
+from glm_gguf.chat.events import TokenLogprob, collect
+from glm_gguf.chat.messages import Messages, conversation
+from glm_gguf.chat.tools import Tools, declarations
+from glm_gguf.chat_model import ChatModel, whole
 from glm_gguf.engine.answer import token_logprob
-from glm_gguf.engine.answer_options import AnswerOptions
+from glm_gguf.engine.answer_options import ChatOptions, CompletionOptions, PromptOptions
 from glm_gguf.engine.attempts import Attempts, EventStream
+from glm_gguf.engine.delivery import Drawn
 from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.fingerprint import fingerprint, vocabulary_hash
+from glm_gguf.engine.keywords import SamplingLike, chat_options, completion_options, made, prompt_variables
 from glm_gguf.engine.model_handle import ModelHandle
-from glm_gguf.engine.options import EngineOptions
+from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.preparer import Preparer
-from glm_gguf.engine.prompting import NO_VARIABLES
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.engine.session import Sessions
 from glm_gguf.engine.status import EngineStatus
-from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.finding import Finding
 from glm_gguf.gguf_file.values import Metadata
 
 if TYPE_CHECKING:
     from glm_gguf.engine.embedding import Vector
 
-FILE_DEFAULTS: Final = SamplingParams()
-ENGINE_DEFAULTS: Final = EngineOptions()
-RUN_DEFAULTS: Final = RunOptions()
 ONE_TOKEN: Final = SamplingParams(temperature=0, max_tokens=1)
+TEXT: Final = "content"
+"""What to call a text that is embedded, in an error."""
+Text = str | Sequence[int]
+"""A text, or its token ids."""
+Texts = list[str] | tuple[str, ...] | list[list[int]]
+"""Several of them."""
 
 
-class GLM:
+class GLM(ChatModel):
     """A loaded GLM-4-0414: `with GLM("model.gguf", n_parallel=4) as glm: glm.chat([...])`.
 
     Any thread may ask at any time: answers are written side by side, and what prompts begin with in common is
@@ -54,8 +58,9 @@ class GLM:
         n_ctx: int | None = None,
         n_parallel: int | None = None,
         session: str | os.PathLike[str] | None = None,
-        options: EngineOptions = ENGINE_DEFAULTS,
+        options: EngineOptions | Mapping[str, Any] | None = None,
     ) -> None:
+        options = made(EngineOptions, options, "options")
         self._options = replace(
             options,
             n_ctx=options.n_ctx if n_ctx is None else n_ctx,
@@ -92,114 +97,37 @@ class GLM:
         return self._model.problems
 
     def prepare(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Tool] = (),
-        sampling: SamplingParams = FILE_DEFAULTS,
-        **options: Unpack[AnswerOptions],
+        self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
     ) -> Attempts:
         """Render a conversation and compile what its answer must meet, without beginning it.
 
         Raises GlmGgufError for what cannot be answered.
         """
-        return self._preparer.conversation(messages, tools, sampling, options)
-
-    def stream(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Tool] = (),
-        sampling: SamplingParams = FILE_DEFAULTS,
-        **options: Unpack[AnswerOptions],
-    ) -> EventStream:
-        """Answer a conversation in OpenAI's or the template's form; the last event is Finish.
-
-        `tools` are Python functions or declarations. Raises GlmGgufError at once for what cannot be rendered. The
-        model begins now; closing the iterator stops it.
-        """
-        return self.prepare(messages, tools, sampling, **options).stream(self)
-
-    async def astream(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Tool] = (),
-        sampling: SamplingParams = FILE_DEFAULTS,
-        **options: Unpack[AnswerOptions],
-    ) -> AsyncIterator[Event]:
-        """Answer a conversation as `stream` does, in an event loop, which templates and grammars do not hold up."""
-        loop = asyncio.get_running_loop()
-        events = await asyncio.to_thread(
-            lambda: self.prepare(messages, tools, sampling, **options).events(loop)  # a thread, for grammars take long
+        return self._preparer.conversation(
+            conversation(messages), declarations(tools), *chat_options(sampling, options)
         )
-        with closing(events):
-            async for event in events:
-                yield event
-
-    def chat(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Tool] = (),
-        sampling: SamplingParams = FILE_DEFAULTS,
-        **options: Unpack[AnswerOptions],
-    ) -> ChatResult:
-        """Answer a conversation as `stream` does, and return the whole answer."""
-        with self.stream(messages, tools, sampling, **options) as events:
-            return collect(events)
-
-    def run(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Callable[..., Any]] | Toolbox,
-        sampling: SamplingParams = FILE_DEFAULTS,
-        limits: RunOptions = RUN_DEFAULTS,
-        *,
-        max_turns: int | None = None,
-        **options: Unpack[AnswerOptions],
-    ) -> RunResult:
-        """Answer a conversation, run the functions the model calls, and go on until it calls none.
-
-        Calls of one answer run side by side; what they raise is told to the model.
-        """
-        toolbox = tools if isinstance(tools, Toolbox) else Toolbox.of(tools)
-
-        def answer(transcript: Sequence[Mapping[str, Any]]) -> ChatResult:
-            return self.chat(transcript, toolbox.declarations, sampling, **options)
-
-        return run(answer, messages, toolbox, replace(limits, max_turns=max_turns or limits.max_turns))
-
-    def choices(
-        self,
-        n: int,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Tool] = (),
-        sampling: SamplingParams = FILE_DEFAULTS,
-    ) -> list[ChatResult]:
-        """Answer a conversation n times at once; the prompt is computed once, and a seed is counted up."""
-        if n < 1:
-            raise RequestError(f"{n} answers", field="n", fix="give a positive number")
-        prepared = self.prepare(messages, tools, sampling)
-        with ExitStack() as stack:
-            streams = [stack.enter_context(prepared.choice(index).stream(self)) for index in range(n)]
-            return [collect(stream) for stream in streams]
 
     def continuation(
-        self, prompt: str | Sequence[int], sampling: SamplingParams = FILE_DEFAULTS, **options: Unpack[AnswerOptions]
+        self, prompt: Text, sampling: SamplingLike = None, **options: Unpack[CompletionOptions]
     ) -> Attempts:
         """Make a text or tokens ready to be continued as they stand, without beginning it."""
-        ids = self._model.vocabulary.parsed_ids(prompt) if isinstance(prompt, str) else prompt
-        return self._preparer.continuation(ids, sampling, options)
+        return self._preparer.continuation(self._parsed(prompt), *completion_options(sampling, options))
 
     def stream_completion(
-        self, prompt: str | Sequence[int], sampling: SamplingParams = FILE_DEFAULTS, **options: Unpack[AnswerOptions]
+        self, prompt: Text, sampling: SamplingLike = None, **options: Unpack[CompletionOptions]
     ) -> EventStream:
         """Continue a text as it stands, without any template; control tokens spelled in it are meant."""
         return self.continuation(prompt, sampling, **options).stream(self)
 
-    def complete(
-        self, prompt: str | Sequence[int], sampling: SamplingParams = FILE_DEFAULTS, **options: Unpack[AnswerOptions]
-    ) -> str:
+    def complete(self, prompt: Text, sampling: SamplingLike = None, **options: Unpack[CompletionOptions]) -> str:
         """Continue a text as `stream_completion` does, and return what was written."""
         with self.stream_completion(prompt, sampling, **options) as events:
             return collect(events).content
+
+    async def acomplete(self, prompt: Text, sampling: SamplingLike = None, **options: Unpack[CompletionOptions]) -> str:
+        """Continue a text as `complete` does, in an event loop; cancelling it stops the model."""
+        prepared = await asyncio.to_thread(lambda: self.continuation(prompt, sampling, **options))
+        return (await whole(prepared)).content
 
     def tokenize(self, content: str) -> list[int]:
         """Return the token ids of a text in which nothing is special."""
@@ -209,51 +137,63 @@ class GLM:
         """Return the text of token ids, control tokens spelled; what is no UTF-8 as U+FFFD."""
         return b"".join(map(self._model.vocabulary.token_bytes, ids)).decode(errors="replace")
 
-    def apply_template(
-        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = (), **options: Unpack[AnswerOptions]
-    ) -> str:
+    def apply_template(self, messages: Messages, tools: Tools = (), **options: Unpack[PromptOptions]) -> str:
         """Return the prompt of a conversation, as text."""
-        return self._preparer.prompter.text(messages, tools, options.get("variables", NO_VARIABLES))
+        return self._preparer.prompter.text(conversation(messages), declarations(tools), prompt_variables(options))
 
-    def prompt_ids(
-        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = (), **options: Unpack[AnswerOptions]
-    ) -> list[int]:
+    def prompt_ids(self, messages: Messages, tools: Tools = (), **options: Unpack[PromptOptions]) -> list[int]:
         """Return the prompt of a conversation, as token ids."""
-        return list(self._preparer.prompter.prompt(messages, tools, options.get("variables", NO_VARIABLES)).ids)
+        given = conversation(messages), declarations(tools), prompt_variables(options)
+        return list(self._preparer.prompter.prompt(*given).ids)
 
-    def embed(self, content: str | Sequence[int]) -> Vector:
-        """Return a text's vector, [n_embd] of length 1: the mean of the model's final hidden states."""
-        return self._engine.embed(self.tokenize(content) if isinstance(content, str) else content)
+    @overload
+    def embed(self, content: Text) -> Vector: ...
+    @overload
+    def embed(self, content: Texts) -> list[Vector]: ...
+    def embed(self, content: Text | Texts) -> Vector | list[Vector]:
+        """Return a text's vector, [n_embd] of length 1: the mean of the model's final hidden states.
 
-    async def aembed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
-        """Return the vector of tokens in an event loop; cancelling it frees its cells. `where` names it in errors."""
-        return await self._engine.aembed(tokens, where)
+        Of a list of texts, or of lists of token ids, a list of vectors.
+        """
+        texts = self._texts(content)
+        vectors = [self._engine.embed(ids, where) for where, ids in texts.items()]
+        return vectors if TEXT not in texts else vectors[0]
 
-    async def ascore(
-        self, prompt: str | Sequence[int], alternatives: int = 0, lora: Mapping[str, float] | None = None
-    ) -> list[TokenLogprob]:
-        """Return in an event loop the natural log probability of each token behind those before it; 0 for the first.
+    @overload
+    async def aembed(self, content: Text) -> Vector: ...
+    @overload
+    async def aembed(self, content: Texts) -> list[Vector]: ...
+    async def aembed(self, content: Text | Texts) -> Vector | list[Vector]:
+        """Return what `embed` does, in an event loop; cancelling it frees its cells."""
+        texts = self._texts(content)
+        vectors = [await self._engine.aembed(ids, where) for where, ids in texts.items()]
+        return vectors if TEXT not in texts else vectors[0]
+
+    def score(self, prompt: Text, alternatives: int = 0, lora: Mapping[str, float] | None = None) -> list[TokenLogprob]:
+        """Return the natural log probability of each token behind those before it; 0 for the first.
 
         Control tokens spelled in a text are meant, as in `complete`. With each come so many of the likeliest in its
         place, `alternatives`, up to 20. Raises RequestError for more, for an unknown adapter, for what does not fit.
         """
-        SamplingParams(logprobs=alternatives)  # refuses too many
-        ids = self._model.vocabulary.parsed_ids(prompt) if isinstance(prompt, str) else prompt
-        scales = self._options.scales if lora is None else self._options.scales_of(lora)
-        spelled = self._model.vocabulary.token_bytes
-        return [token_logprob(drawn, spelled) for drawn in await self._engine.ascore(ids, alternatives, scales)]
+        return self._spelled(self._engine.score(*self._scored(prompt, alternatives, lora)))
+
+    async def ascore(
+        self, prompt: Text, alternatives: int = 0, lora: Mapping[str, float] | None = None
+    ) -> list[TokenLogprob]:
+        """Return what `score` does, in an event loop; cancelling it frees its cells."""
+        return self._spelled(await self._engine.ascore(*self._scored(prompt, alternatives, lora)))
 
     def save_session(
         self,
         path: str | os.PathLike[str],
         messages: Sequence[Mapping[str, Any]] | None = None,
-        tools: Sequence[Tool] = (),
+        tools: Tools = (),
     ) -> None:
         """Write the computed beginning of a conversation to a file, for `GLM(..., session=path)`.
 
         Usually system messages and tools. Without messages everything that the cache holds is written.
         """
-        wanted = None if messages is None else [self._preparer.prompter.beginning(messages, tools)]
+        wanted = None if messages is None else [self._preparer.prompter.beginning(messages, declarations(tools))]
         self._sessions().save(Path(path), wanted)
 
     def fingerprint(self) -> str:
@@ -264,6 +204,14 @@ class GLM:
         """Stop all answers, free model and context; doing it twice does no harm."""
         self._closer()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
     def __enter__(self) -> Self:
         return self
 
@@ -271,6 +219,28 @@ class GLM:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _parsed(self, prompt: Text) -> Sequence[int]:
+        """Return the token ids of a text in which control tokens that are spelled are meant."""
+        return self._model.vocabulary.parsed_ids(prompt) if isinstance(prompt, str) else prompt
+
+    def _texts(self, content: Text | Texts) -> dict[str, Sequence[int]]:
+        """Return the token ids of one text or of several, by what to call each in an error."""
+        if isinstance(content, str):
+            return {TEXT: self.tokenize(content)}
+        if not content or not isinstance(content[0], str | Sequence):
+            return {TEXT: cast("Sequence[int]", content)}
+        several = enumerate(cast("Sequence[Text]", content))
+        return {f"{TEXT}[{index}]": self.tokenize(text) if isinstance(text, str) else text for index, text in several}
+
+    def _scored(self, prompt: Text, alternatives: int, lora: Mapping[str, float] | None) -> tuple[Any, int, Scales]:
+        """Return what the engine is to score."""
+        SamplingParams(logprobs=alternatives)  # refuses too many
+        scales = self._options.scales if lora is None else self._options.scales_of(lora)
+        return self._parsed(prompt), alternatives, scales
+
+    def _spelled(self, scored: Sequence[Drawn]) -> list[TokenLogprob]:
+        return [token_logprob(drawn, self._model.vocabulary.token_bytes) for drawn in scored]
 
     def _sessions(self) -> Sessions:
         """Saved prefixes as they belong to this model."""

@@ -13,11 +13,28 @@ from typing import Any, NoReturn
 
 from glm_gguf.chat.pairing import Call, Calls, Entry, Message, Result, paired
 from glm_gguf.chat.parts import READS_TEXT, TEXT_KINDS, THOUGHT_KINDS, part_text, stand_in
-from glm_gguf.errors import TemplateError
+from glm_gguf.errors import RequestError, TemplateError
 
-__all__ = ["ROLES", "Message", "template_messages"]
+__all__ = ["ROLES", "Message", "Messages", "conversation", "template_messages"]
+
+Messages = str | Mapping[str, Any] | list[Any] | tuple[Any, ...] | Sequence[Mapping[str, Any]]
+"""A conversation in OpenAI's or the template's form; a text is one message of the user's."""
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "observation")
+
+
+def conversation(messages: Messages) -> list[Mapping[str, Any]]:
+    """Return the messages of a conversation, at least one; RequestError for what is none."""
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    if isinstance(messages, Mapping):
+        return [messages]
+    if not isinstance(messages, list | tuple):
+        fix = 'give a text or a list of {"role": …, "content": …}'
+        raise RequestError(f"{type(messages).__name__} is no conversation", field="messages", fix=fix)
+    if not messages:
+        raise RequestError("empty", field="messages", fix="give at least one message")
+    return list(messages)
 
 
 def template_messages(history: Sequence[Mapping[str, Any]]) -> list[Message]:
@@ -28,6 +45,8 @@ def template_messages(history: Sequence[Mapping[str, Any]]) -> list[Message]:
 def _entry(message: Mapping[str, Any], where: str) -> Entry:
     """Read one message."""
     role = _role(message, where)
+    if message.get("content") is None and role in ("system", "developer", "user"):
+        raise RequestError("no content", field=f"{where}.content", fix="give it a text")
     content = _text(message.get("content"), f"{where}.content", role)
     match role:
         case "tool" | "observation":
@@ -45,7 +64,7 @@ def _entry(message: Mapping[str, Any], where: str) -> Entry:
 def _role(message: Mapping[str, Any], where: str) -> str:
     """Return the role, a known one."""
     if not isinstance(message, Mapping):
-        _fail(where, f"a message is an object, not {type(message).__name__}")
+        _fail(where, f"a message is a dict, not {type(message).__name__}", "of an answer take its message()")
     role = message.get("role")
     if role not in ROLES:
         _fail(f"{where}.role", f"unknown role {role!r}", f"use one of {', '.join(ROLES)}")

@@ -31,9 +31,19 @@ class Toolbox:
     declarations: tuple[Declaration, ...]
 
     @classmethod
-    def of(cls, functions: Sequence[Callable[..., Any]]) -> Toolbox:
-        """Gather functions that declare themselves."""
-        declared = tuple(declare(function) for function in functions)
+    def of(cls, functions: Toolbox | Callable[..., Any] | Sequence[Callable[..., Any]]) -> Toolbox:
+        """Gather functions that declare themselves; a toolbox is one already."""
+        if isinstance(functions, Toolbox):
+            return functions
+        if callable(functions):
+            functions = [functions]
+        for index, function in enumerate(functions):
+            if not callable(function):
+                what = f"{type(function).__name__} is no function"
+                raise RequestError(
+                    what, field=f"tools[{index}]", fix="give what runs a call; chat() takes declarations"
+                )
+        declared = tuple(declarations(functions))
         return cls(dict(zip(function_names(declared), functions, strict=True)), declared)
 
     def answer(self, call: ToolCall) -> str:
@@ -50,9 +60,29 @@ class Toolbox:
             return error_text(error.what)
 
 
-def declarations(tools: Sequence[Tool]) -> list[Declaration]:
+Tools = Toolbox | Tool | Sequence[Tool] | None
+"""What may be called: functions, declarations, one of them, a toolbox, or nothing."""
+
+
+def declarations(tools: Tools) -> list[Declaration]:
     """Return the declarations of functions and of declarations in either form; RequestError names a malformed one."""
-    return [_declaration(tool, f"tools[{index}]") for index, tool in enumerate(tools)]
+    if isinstance(tools, Toolbox):
+        return list(tools.declarations)
+    if isinstance(tools, Mapping) or callable(tools):
+        tools = [tools]
+    if not isinstance(tools, Sequence | None) or isinstance(tools, str):
+        raise RequestError(f"{type(tools).__name__} is no tools", field="tools", fix="give a list of functions")
+    declared = [_declaration(tool, f"tools[{index}]") for index, tool in enumerate(tools or ())]
+    _refuse_doubles(declared)
+    return declared
+
+
+def _refuse_doubles(declared: Sequence[Declaration]) -> None:
+    """Raise RequestError where a name stands for two tools: a call of it could mean either."""
+    names = function_names(declared)
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise RequestError(f"two tools are named {name!r}", field=f"tools[{index}]", fix="rename one of them")
 
 
 def function_names(tools: Sequence[Declaration]) -> tuple[str, ...]:

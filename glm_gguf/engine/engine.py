@@ -84,18 +84,25 @@ class Engine:
         status = self._scheduler.status
         return replace(status, waiting=status.waiting + self._arrivals)
 
-    def embed(self, tokens: Sequence[int]) -> Vector:
+    def embed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
         """Turn a text into a vector, while answers are being written."""
-        return self._embedding(tokens).result.result()
+        return self._embedding(tokens, where).result.result()
 
     async def aembed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
         """Turn a text into a vector in an event loop; cancelling it frees its cells at the next step."""
         return await _found(self._embedding(tokens, where))
 
-    async def ascore(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> list[Drawn]:
+    def score(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> list[Drawn]:
         """Return natural log probabilities of all tokens behind those before them, and of the likeliest ones."""
+        return self._scoring(tokens, alternatives, scales).result.result()
+
+    async def ascore(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> list[Drawn]:
+        """Return them in an event loop; cancelling it frees its cells at the next step."""
+        return await _found(self._scoring(tokens, alternatives, scales))
+
+    def _scoring(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> Reading[list[Drawn]]:
         self.check(tokens)
-        return await _found(self._line_up(Reading(tokens, scales, Scores(tokens, alternatives))))
+        return self._line_up(Reading(tokens, scales, Scores(tokens, alternatives)))
 
     def _embedding(self, tokens: Sequence[int], where: str = "prompt") -> Reading[Vector]:
         self.check(tokens, where)

@@ -52,8 +52,8 @@ class Preparer:
         """Render a conversation, and plan the answer to it."""
         n_ctx = self._engine.size.n_ctx
         reserved = reserved_tokens(sampling.max_tokens, n_ctx)
-        room = n_ctx - reserved if drops_turns(options.get("on_overflow", "error")) else None
-        prompt = self.prompter.prompt(messages, tools, options.get("variables", NO_VARIABLES), room)
+        room = n_ctx - reserved if drops_turns(options.get("on_overflow") or "error") else None
+        prompt = self.prompter.prompt(messages, tools, options.get("variables") or NO_VARIABLES, room)
         form = prompt.form
         plan = AnswerPlan(form) if "constraint" in options else plan_answer(declarations(tools), rules(options), form)
         deadline, scales = _deadline(options), self._scales(options)
@@ -81,7 +81,8 @@ class Preparer:
 
     def _scales(self, options: AnswerOptions) -> Scales:
         """Return how strongly each LoRA adapter counts."""
-        return self._options.scales_of(options["lora"]) if "lora" in options else self._options.scales
+        wanted = options.get("lora")
+        return self._options.scales if wanted is None else self._options.scales_of(wanted)
 
     def _ready(self, begin: Begin, sampling: SamplingParams, plan: AnswerPlan) -> Attempts:
         """Refuse what cannot be answered, and have the grammar compiled."""

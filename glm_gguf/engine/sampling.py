@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from glm_gguf.errors import RequestError
@@ -21,9 +21,20 @@ MOST_INTEGER = 2**31 - 1
 
 
 def _check(name: str, value: float | None, low: float, high: float) -> None:
-    """Raise RequestError unless a number lies between its bounds, both allowed."""
-    if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
+    """Raise RequestError unless a number lies between its bounds, both allowed; True is none."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RequestError(f"{value!r} is no number", field=name, fix=f"give {low} to {high}")
+    if not (math.isfinite(value) and low <= value <= high):
         raise RequestError(f"{value!r} is out of range", field=name, fix=f"give {low} to {high}")
+
+
+def _check_whole(name: str, value: int | None, low: int, high: int) -> None:
+    """Raise RequestError unless a whole number lies between its bounds, both allowed."""
+    _check(name, value, low, high)
+    if isinstance(value, float):
+        raise RequestError(f"{value!r} is no whole number", field=name, fix=f"give {low} to {high}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +53,8 @@ class Dry:
     def __post_init__(self) -> None:
         _check("dry.multiplier", self.multiplier, 0, 100)
         _check("dry.base", self.base, 1, 100)
-        _check("dry.allowed_length", self.allowed_length, 0, MOST_INTEGER)
-        _check("dry.last_n", self.last_n, 1, 2**20)
+        _check_whole("dry.allowed_length", self.allowed_length, 0, MOST_INTEGER)
+        _check_whole("dry.last_n", self.last_n, 1, 2**20)
         if not all(isinstance(text, str) and text and "\0" not in text for text in self.breakers):
             raise RequestError("a breaker is no text", field="dry.breakers", fix="give texts that are not empty")
 
@@ -74,8 +85,8 @@ class SamplingParams:
     dry: Dry | None = None
     logit_bias: Mapping[int, float] | None = None
     """Token id → what is added to its logit; -100 forbids it."""
-    stop: tuple[str, ...] | None = None
-    """Texts at which the visible answer ends; they are not part of it."""
+    stop: str | Sequence[str] | None = None
+    """Texts at which the visible answer ends; they are not part of it. They are kept as a tuple, one text too."""
     logprobs: int | None = None
     """Report the log probability of every token, and of so many likeliest ones."""
     ignore_eos: bool | None = None
@@ -85,31 +96,56 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         _check("temperature", self.temperature, 0, 100)
-        _check("top_k", self.top_k, 0, MOST_INTEGER)
+        _check_whole("top_k", self.top_k, 0, MOST_INTEGER)
         _check("top_p", self.top_p, 0, 1)
         _check("min_p", self.min_p, 0, 1)
-        _check("seed", self.seed, 0, RANDOM_SEED - 1)
-        _check("max_tokens", self.max_tokens, 1, MOST_INTEGER)
+        _check_whole("seed", self.seed, 0, RANDOM_SEED - 1)
+        _check_whole("max_tokens", self.max_tokens, 1, MOST_INTEGER)
         _check("repeat_penalty", self.repeat_penalty, 0.01, 100)
         _check("frequency_penalty", self.frequency_penalty, -100, 100)
         _check("presence_penalty", self.presence_penalty, -100, 100)
-        _check("penalty_last_n", self.penalty_last_n, 0, 2**20)
-        _check("logprobs", self.logprobs, 0, MOST_ALTERNATIVES)
-        _check("thinking_budget", self.thinking_budget, 0, MOST_INTEGER)
-        for token_id, bias in (self.logit_bias or {}).items():
-            _check("logit_bias", token_id, 0, MOST_INTEGER)
-            _check("logit_bias", bias, -MOST_BIAS, MOST_BIAS)
-        if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop or ()):
-            raise RequestError("not a tuple of texts", field="stop", fix="give a tuple of texts that are not empty")
-        if len(self.stop or ()) > MOST_STOPS or any(len(text) > MOST_STOP_LENGTH for text in self.stop or ()):
-            fix = f"give up to {MOST_STOPS} texts of up to {MOST_STOP_LENGTH} characters"
-            raise RequestError("too many texts, or too long ones", field="stop", fix=fix)
+        _check_whole("penalty_last_n", self.penalty_last_n, 0, 2**20)
+        _check_whole("logprobs", self.logprobs, 0, MOST_ALTERNATIVES)
+        _check_whole("thinking_budget", self.thinking_budget, 0, MOST_INTEGER)
+        if not isinstance(self.ignore_eos, bool | None):
+            raise RequestError(f"{self.ignore_eos!r} is no truth value", field="ignore_eos", fix="give True or False")
+        if not isinstance(self.dry, Dry | None):
+            raise RequestError(f"{type(self.dry).__name__} is no Dry", field="dry", fix="give Dry(…)")
+        # A frozen dataclass leaves no other way to keep in one form what may come in several.
+        object.__setattr__(self, "logit_bias", _biases(self.logit_bias))
+        object.__setattr__(self, "stop", _stops(self.stop))
 
     def filled(self, defaults: SamplingParams) -> SamplingParams:
         """Return these parameters with open fields taken from `defaults`."""
         fields = [field.name for field in dataclasses.fields(self)]
         chosen = {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
         return dataclasses.replace(defaults, **chosen)
+
+
+def _stops(stop: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return one or several texts that end an answer as a tuple."""
+    if stop is None:
+        return None
+    texts = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, Sequence) else (None,)
+    if not all(isinstance(text, str) and text for text in texts):
+        raise RequestError("not texts", field="stop", fix="give a text or several, none of them empty")
+    if len(texts) > MOST_STOPS or any(len(text) > MOST_STOP_LENGTH for text in texts):
+        fix = f"give up to {MOST_STOPS} texts of up to {MOST_STOP_LENGTH} characters"
+        raise RequestError("too many texts, or too long ones", field="stop", fix=fix)
+    return texts
+
+
+def _biases(biases: Mapping[int, float] | None) -> Mapping[int, float] | None:
+    """Return biases by token id; ids may be decimal texts, as JSON writes keys."""
+    if biases is None:
+        return None
+    if not isinstance(biases, Mapping):
+        raise RequestError(f"{type(biases).__name__} is no mapping", field="logit_bias", fix="give {token id: bias}")
+    read = {int(key) if isinstance(key, str) and key.isdecimal() else key: bias for key, bias in biases.items()}
+    for token_id, bias in read.items():
+        _check_whole("logit_bias", token_id, 0, MOST_INTEGER)
+        _check("logit_bias", bias, -MOST_BIAS, MOST_BIAS)
+    return read
 
 
 OFFICIAL_DEMO = SamplingParams(temperature=0.6, top_k=0, top_p=0.8, min_p=0.0)

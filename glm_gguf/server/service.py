@@ -8,8 +8,9 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from glm_gguf.engine.answer_options import AnswerOptions
+from glm_gguf.engine.answer_options import AnswerOptions, TextOptions
 from glm_gguf.engine.attempts import AsyncEvents, Attempts
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.model import GLM
@@ -20,6 +21,7 @@ from glm_gguf.server.settings import ServerSettings
 from glm_gguf.server.sse import KEEP_ALIVE, EventStream
 
 LOGGER = logging.getLogger(__name__)
+Options = TypeVar("Options", TextOptions, AnswerOptions)
 THREADS = 8
 """For rendering prompts; as many again for compiling schemas, so that costly ones hold up nobody else."""
 
@@ -108,8 +110,10 @@ class Service:
     async def count(self, asked: Asked) -> int:
         """Count the tokens of a conversation's prompt."""
         asked.require_modest(self.settings.limits)
-        glm, loop = self.glm, asyncio.get_running_loop()
-        return await loop.run_in_executor(self._rendering, lambda: len(glm.prompt_ids(asked.messages, asked.tools)))
+        glm, loop, variables = self.glm, asyncio.get_running_loop(), asked.options.get("variables")
+        return await loop.run_in_executor(
+            self._rendering, lambda: len(glm.prompt_ids(asked.messages, asked.tools, variables=variables))
+        )
 
     async def begin_prepared(
         self, prompts: Sequence[Callable[[GLM], Attempts]], n: int, *, costly: bool = False
@@ -137,12 +141,14 @@ class Service:
         stall = self.settings.limits.stall_seconds
         return EventStream(pieces, keep_alive=self.settings.keep_alive, stall_seconds=stall, ping=ping)
 
-    def bounded(self, options: AnswerOptions) -> AnswerOptions:
+    def bounded(self, options: Options) -> Options:
         """Give an answer no more time than the server gives any."""
+        return {**options, "timeout": self.seconds(options)}
+
+    def seconds(self, options: TextOptions) -> float:
+        """Return how long an answer may take."""
         most = self.settings.limits.seconds
-        bounded = options.copy()
-        bounded["timeout"] = min(options.get("timeout", most), most)
-        return bounded
+        return min(options.get("timeout") or most, most)
 
 
 def close_all(answers: Sequence[AsyncEvents]) -> None:

@@ -27,7 +27,7 @@ def checked_messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
     messages = [turn.message for turn in turns]
     try:
         template_messages(messages)
-    except TemplateError as error:
+    except (TemplateError, RequestError) as error:
         raise RequestError(error.what, field=_place(error.field or "", turns), fix=error.fix) from error
     return messages
 

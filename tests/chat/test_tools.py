@@ -64,9 +64,9 @@ def test_hints_that_json_lacks_say_nothing() -> None:
 
 def test_declarations_come_in_three_forms() -> None:
     bare = {"name": "f", "parameters": {}}
-    tools = declarations([get_weather, bare, {"type": "function", "function": bare}])
-    assert function_names(tools) == ("get_weather", "f", "f")
-    assert tools[1] == tools[2]
+    tools = declarations([get_weather, bare, {"type": "function", "function": bare | {"name": "g"}}])
+    assert function_names(tools) == ("get_weather", "f", "g")
+    assert tools[1]["function"] | {"name": "g"} == tools[2]["function"]
 
 
 @pytest.mark.parametrize("tool", [3, {}, {"function": {}}, {"function": {"name": ""}}, {"function": 1}], ids=repr)

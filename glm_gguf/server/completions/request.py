@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from glm_gguf.engine.answer_options import AnswerOptions
+from glm_gguf.engine.answer_options import TextOptions
 from glm_gguf.engine.attempts import Attempts
 from glm_gguf.engine.sampling import MOST_ALTERNATIVES, MOST_INTEGER, SamplingParams
 from glm_gguf.model import GLM
@@ -69,9 +69,9 @@ class CompletionRequest(SamplingFields):
             if what is not None:
                 raise Refused(Problem(400, f"{param}: {what}.", param=param))
 
-    def options(self) -> AnswerOptions:
+    def options(self) -> TextOptions:
         """Say what else is asked of the texts."""
-        options: AnswerOptions = {}
+        options: TextOptions = {}
         if self.timeout is not None:
             options["timeout"] = self.timeout
         if self.lora is not None:
@@ -83,10 +83,10 @@ class CompletionRequest(SamplingFields):
         return self.sampling(max_tokens=self.max_tokens or DEFAULT_TOKENS, logprobs=self.logprobs)
 
 
-def preparation(prompt: Prompt, sampling: SamplingParams, options: AnswerOptions) -> Callable[[GLM], Attempts]:
+def preparation(prompt: Prompt, sampling: SamplingParams, options: TextOptions) -> Callable[[GLM], Attempts]:
     """Return what prepares the continuation of one prompt."""
     return partial(_continuation, prompt=prompt, sampling=sampling, options=options)
 
 
-def _continuation(glm: GLM, prompt: Prompt, sampling: SamplingParams, options: AnswerOptions) -> Attempts:
+def _continuation(glm: GLM, prompt: Prompt, sampling: SamplingParams, options: TextOptions) -> Attempts:
     return glm.continuation(prompt, sampling, **options)

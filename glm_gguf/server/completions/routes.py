@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
@@ -51,7 +52,8 @@ async def create(body: CompletionRequest, request: Request) -> Response:
 async def _begun(service: Service, body: CompletionRequest, starts: Sequence[Start]) -> list[AsyncEvents]:
     if body.max_tokens == 0:
         return [Unwritten(len(start.tokens)) for start in starts for _ in range(body.n or 1)]
-    sampling, options = body.drawn().filled(service.settings.sampling), service.bounded(body.options())
+    sampling = replace(body.drawn().filled(service.settings.sampling), thinking_budget=None)
+    options = service.bounded(body.options())
     return await service.begin_prepared(
         [preparation(prompt, sampling, options) for prompt in body.prompts], body.n or 1
     )
@@ -61,7 +63,7 @@ async def _starts(service: Service, body: CompletionRequest) -> list[Start]:
     """Return what each prompt's continuations begin with; DeadlineError where scoring takes all the time there is."""
     if not body.echo:
         return [Start()] * len(body.prompts)
-    glm, seconds = service.glm, service.bounded(body.options())["timeout"]
+    glm, seconds = service.glm, service.seconds(body.options())
     try:
         async with asyncio.timeout(seconds):
             return [await _echoed(glm, body, prompt) for prompt in body.prompts]

@@ -7,6 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 
 from glm_gguf.engine.embedding import Vector
+from glm_gguf.errors import RequestError
 from glm_gguf.model import GLM
 from glm_gguf.server.described import OPENAI_ERRORS
 from glm_gguf.server.embeddings.request import EmbeddingRequest
@@ -40,4 +41,7 @@ def _tokens(glm: GLM, inputs: list[str | list[int]]) -> list[list[int]]:
 
 async def _embedded(glm: GLM, tokens: list[list[int]]) -> list[Vector]:
     """One after another: several requests take turns."""
-    return [await glm.aembed(ids, where="input") for ids in tokens]
+    try:
+        return [await glm.aembed(ids) for ids in tokens]
+    except RequestError as error:
+        raise type(error)(error.what, field="input", fix=error.fix) from error

@@ -46,7 +46,8 @@ async def apply_template(body: TemplateRequest, request: Request) -> Response:
     """Render a conversation as the model reads it."""
     service: Service = request.app.state.service
     asked = _asked(service, body)
-    text = await asyncio.to_thread(service.glm.apply_template, asked.messages, asked.tools, **asked.options)
+    variables = asked.options.get("variables")
+    text = await asyncio.to_thread(service.glm.apply_template, asked.messages, asked.tools, variables=variables)
     return Prompt(prompt=text).response()
 
 
@@ -58,4 +59,4 @@ def _asked(service: Service, body: TokenizeRequest | TemplateRequest) -> Asked:
 
 
 def _prompt_ids(glm: GLM, asked: Asked) -> list[int]:
-    return glm.prompt_ids(asked.messages, asked.tools, **asked.options)
+    return glm.prompt_ids(asked.messages, asked.tools, variables=asked.options.get("variables"))

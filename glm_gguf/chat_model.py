@@ -1,0 +1,139 @@
+"""What can be asked of a model that makes conversations ready to be answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import ExitStack, aclosing, closing
+from dataclasses import replace
+from typing import Any, Protocol, Unpack
+
+from glm_gguf.agent import RunOptions, RunResult, run
+from glm_gguf.chat.events import ChatResult, Event, collect
+from glm_gguf.chat.messages import Messages, conversation
+from glm_gguf.chat.tools import Toolbox, Tools
+from glm_gguf.engine.answer_options import ChatOptions
+from glm_gguf.engine.attempts import Attempts, EventStream
+from glm_gguf.engine.keywords import SamplingLike, chat_options, made
+from glm_gguf.errors import RequestError
+
+
+class ChatModel(Protocol):
+    """Answers of a model, whole, as events and in an event loop: all of them follow from `prepare`.
+
+    `messages` are in OpenAI's or the template's form; a text is one message of the user's. `tools` are Python functions
+    or declarations. Keywords are those of ChatOptions: fields of SamplingParams (temperature, max_tokens, …), which win
+    over `sampling`, and tool_choice, response_format, timeout, …. None is as if not given, an unknown one a TypeError.
+    """
+
+    def prepare(
+        self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
+    ) -> Attempts:
+        """Render a conversation and compile what its answer must meet, without beginning it."""
+
+    def stream(
+        self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
+    ) -> EventStream:
+        """Answer a conversation event by event; the last is Finish.
+
+        The model begins now; closing the iterator stops it. Raises GlmGgufError at once for what cannot be answered.
+        """
+        return self.prepare(messages, tools, sampling, **options).stream(self)
+
+    def astream(
+        self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
+    ) -> AsyncGenerator[Event, None]:
+        """Answer a conversation as `stream` does, in an event loop, which templates and grammars do not hold up."""
+        chat_options(sampling, options)  # a wrong name is told at the call, not at the first event
+        return _events(lambda: self.prepare(messages, tools, sampling, **options))
+
+    def chat(
+        self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
+    ) -> ChatResult:
+        """Answer a conversation, and return the whole answer: `glm.chat("Hello", temperature=0, max_tokens=64)`."""
+        with self.stream(messages, tools, sampling, **options) as events:
+            return collect(events)
+
+    async def achat(
+        self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
+    ) -> ChatResult:
+        """Answer a conversation as `chat` does, in an event loop; cancelling it stops the model."""
+        async with aclosing(self.astream(messages, tools, sampling, **options)) as events:
+            return collect([event async for event in events])
+
+    def choices(
+        self,
+        n: int,
+        messages: Messages,
+        tools: Tools = (),
+        sampling: SamplingLike = None,
+        **options: Unpack[ChatOptions],
+    ) -> list[ChatResult]:
+        """Answer a conversation n times at once; the prompt is computed once, and a seed is counted up."""
+        prepared = _several(n, self.prepare(messages, tools, sampling, **options), options)
+        with ExitStack() as stack:
+            streams = [stack.enter_context(answer.stream(self)) for answer in prepared]
+            return [collect(stream) for stream in streams]
+
+    async def achoices(
+        self,
+        n: int,
+        messages: Messages,
+        tools: Tools = (),
+        sampling: SamplingLike = None,
+        **options: Unpack[ChatOptions],
+    ) -> list[ChatResult]:
+        """Answer a conversation n times at once as `choices` does, in an event loop."""
+        chat_options(sampling, options)
+        prepared = await asyncio.to_thread(lambda: self.prepare(messages, tools, sampling, **options))
+        return await asyncio.gather(*(whole(answer) for answer in _several(n, prepared, options)))
+
+    def run(
+        self,
+        messages: Messages,
+        tools: Toolbox | Callable[..., Any] | Sequence[Callable[..., Any]],
+        sampling: SamplingLike = None,
+        limits: RunOptions | Mapping[str, Any] | None = None,
+        *,
+        max_turns: int | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> RunResult:
+        """Answer a conversation, run the functions the model calls, and go on until it calls none.
+
+        Calls of one answer run side by side; what they raise is told to the model.
+        """
+        toolbox = Toolbox.of(tools)
+
+        def answer(transcript: Sequence[Mapping[str, Any]]) -> ChatResult:
+            return self.chat(transcript, toolbox, sampling, **options)
+
+        return run(answer, conversation(messages), toolbox, _limits(limits, max_turns))
+
+
+def _limits(limits: RunOptions | Mapping[str, Any] | None, max_turns: int | None) -> RunOptions:
+    """Return how far a run may go."""
+    given = made(RunOptions, limits, "limits")
+    return given if max_turns is None else replace(given, max_turns=max_turns)
+
+
+def _several(n: int, prepared: Attempts, options: ChatOptions) -> list[Attempts]:
+    """Return what n answers to one prompt are begun from."""
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise RequestError(f"{n!r} answers", field="n", fix="give a positive number")
+    if n > 1 and options.get("constraint") is not None:
+        raise RequestError("a constraint is good for one answer", field="n", fix="ask for one, or give a format")
+    return [prepared.choice(index) for index in range(n)]
+
+
+async def _events(prepare: Callable[[], Attempts]) -> AsyncGenerator[Event, None]:
+    loop = asyncio.get_running_loop()
+    events = await asyncio.to_thread(lambda: prepare().events(loop))  # a thread, for grammars take long
+    with closing(events):
+        async for event in events:
+            yield event
+
+
+async def whole(prepared: Attempts) -> ChatResult:
+    """Write an answer in an event loop, and return it whole."""
+    async with aclosing(_events(lambda: prepared)) as events:
+        return collect([event async for event in events])
