@@ -6,13 +6,20 @@ it is replaced by a placeholder character, so that what a rendering still spells
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
-FIRST_PLACEHOLDER = 0xF0000  # start of plane 15, private use: no text that means anything holds these
-LAST_PLACEHOLDER = 0xFFFFD
+from glm_gguf.errors import TemplateError
+
+FIRST_PLACEHOLDER: Final = 0xF0000  # start of plane 15, private use: no text that means anything holds these
+LAST_PLACEHOLDER: Final = 0xFFFFD
+_PRIVATE: Final = re.compile(f"[{chr(FIRST_PLACEHOLDER)}-{chr(LAST_PLACEHOLDER)}]")
+_ESCAPED: Final = re.compile(r"\\udb[89ab][0-9a-f]\\ud[c-f][0-9a-f]{2}")
+"""What json.dumps writes for a character of plane 15, its two noncharacters included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +73,12 @@ class ContentMask:
         self._beginnings = {token[:length] for token in control_tokens for length in range(1, len(token))}
         self._longest = max(map(len, control_tokens), default=0)
         content = [text for value in values for text in strings_in(value)]
+        self.n_characters = sum(map(len, content))
         spelled = {piece for text in content for piece in self._spelled(text)}
-        unused = _unused_characters("\n".join([source, *content])) if spelled else iter(())
-        self._placeholders = {piece: next(unused) for piece in sorted(spelled)}
-        self._pieces = {mark: piece for piece, mark in self._placeholders.items()}
-        self._pieces |= {_json_escape(mark): piece for mark, piece in self._pieces.items()}
+        marks = _unused_characters([source, *content], len(spelled)) if spelled else []
+        self._placeholders = dict(zip(sorted(spelled), marks, strict=True))
+        self._pieces = {ord(mark): piece for piece, mark in self._placeholders.items()}
+        self._escaped_pieces = {_json_escape(mark): piece for piece, mark in self._placeholders.items()}
 
     def hide(self, value: Any) -> Any:
         """Copy a JSON-like value with every spelled control token replaced by its placeholder."""
@@ -113,9 +121,13 @@ class ContentMask:
         return tuple(kinds)
 
     def _show(self, text: str) -> str:
-        for mark, piece in self._pieces.items():
-            text = text.replace(mark, piece)
-        return text
+        if not self._pieces:
+            return text
+        return _ESCAPED.sub(self._show_escaped, text).translate(self._pieces)
+
+    def _show_escaped(self, found: re.Match[str]) -> str:
+        """Return the control token whose placeholder a template wrote as JSON escapes."""
+        return self._escaped_pieces.get(found.group(), found.group())
 
 
 def _alternatives(texts: Iterable[str]) -> str:
@@ -123,11 +135,23 @@ def _alternatives(texts: Iterable[str]) -> str:
     return "|".join(map(re.escape, sorted(texts, key=lambda text: (-len(text), text)))) or r"(?!)"
 
 
-def _unused_characters(text: str) -> Iterator[str]:
-    """Yield private-use characters that the text holds neither as they are nor as JSON escapes."""
-    for code in range(FIRST_PLACEHOLDER, LAST_PLACEHOLDER + 1):
-        if chr(code) not in text and _json_escape(chr(code)) not in text:
-            yield chr(code)
+def _unused_characters(texts: Iterable[str], count: int) -> list[str]:
+    """Return private-use characters that the texts hold neither as they are nor as JSON escapes.
+
+    Raises TemplateError where fewer than `count` are left.
+    """
+    used: set[str] = set()
+    for text in texts:
+        used.update(_PRIVATE.findall(text))
+        used.update(json.loads(f'"{escape}"') for escape in set(_ESCAPED.findall(text)))
+    characters = map(chr, range(FIRST_PLACEHOLDER, LAST_PLACEHOLDER + 1))
+    unused = list(islice((character for character in characters if character not in used), count))
+    if len(unused) < count:
+        raise TemplateError(
+            "the text holds nearly every private-use character of plane 15 and spells control tokens",
+            fix=f"leave {count} of U+F0000 to U+FFFFD unused",
+        )
+    return unused
 
 
 def _json_escape(character: str) -> str:

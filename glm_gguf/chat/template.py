@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from importlib import resources
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 import jinja2
-from jinja2.ext import Extension
-from jinja2.nodes import Node
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from glm_gguf.chat.segments import ContentMask, Segment
+from glm_gguf.chat.template_environment import TemplateEnvironment
 from glm_gguf.errors import TemplateError
 from glm_gguf.special_tokens import CONTROL_TOKENS
 from glm_gguf.variant import Variant
@@ -42,25 +37,15 @@ _RENDER_ERRORS = (
 )
 
 
-class _GenerationTag(Extension):
-    """`{% generation %}…{% endgeneration %}`, which marks text for training: the text itself."""
-
-    tags = {"generation"}  # noqa: RUF012 - the name and the type are jinja2's
-
-    def parse(self, parser: Parser) -> Node | list[Node]:
-        """Return what stands between the tags."""
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
 class ChatTemplate:
     """A compiled chat template; TemplateError where its source is no template."""
 
     def __init__(self, source: str, control_tokens: Sequence[str] = CONTROL_TOKENS) -> None:
         self.source = source
         self._control_tokens = tuple(control_tokens)
+        self._environment = TemplateEnvironment()
         try:
-            self._template = _environment().from_string(source)
+            self._template = self._environment.from_string(source)
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(f"no Jinja template: {error.message}", where=f"template line {error.lineno}") from error
         except (RecursionError, MemoryError) as error:
@@ -84,7 +69,8 @@ class ChatTemplate:
         hidden["tools"] = mask.hide(list(tools)) if tools else None
         hidden["add_generation_prompt"] = add_generation_prompt
         try:
-            rendering = self._template.render(hidden)
+            with self._environment.metered(mask.n_characters):
+                rendering = self._template.render(hidden)
         except _RENDER_ERRORS as error:
             raise TemplateError(f"cannot be rendered: {type(error).__name__}: {error}", where="template") from error
         return mask.split(rendering)
@@ -105,35 +91,3 @@ def variant_of_name(name: str) -> Variant:
         if word in lowered:
             return variant
     return Variant.CHAT
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    """Return what transformers' utils/chat_template_utils.py renders with."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _GenerationTag]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = _now
-    return environment
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Write JSON without jinja2's HTML escapes."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _refuse(message: str) -> NoReturn:
-    """Let a template refuse its input."""
-    raise jinja2.TemplateError(message)
-
-
-def _now(format_string: str) -> str:
-    """Return the local time in strftime's format."""
-    return datetime.now().strftime(format_string)

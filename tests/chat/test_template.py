@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,74 @@ REFUSED = {
 def test_what_cannot_be_rendered_is_a_template_error(source: str, reason: str) -> None:
     with pytest.raises(TemplateError, match=reason):
         ChatTemplate(source).render([{"role": "user", "content": "x"}])
+
+
+SIXTY_TIMES = "{{% set s = namespace(t={}) %}}{{% for i in range(60) %}}{}{{% endfor %}}"
+ENDLESS = {
+    "loops in loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+    "a loop that calls itself": "{% for i in [1] recursive %}{{ loop(range(9999)) if loop.depth < 5 }}{% endfor %}",
+    "a macro that calls itself": "{% macro f(n) %}{{ f(n - 1) ~ f(n - 1) if n }}{% endmacro %}{{ f(60) }}",
+    "a power": "{% set n = 9 ** 9 ** 9 %}{{ n ** n }}",
+    "squares": SIXTY_TIMES.format("9", "{% set s.t = s.t * s.t %}"),
+    "a text many times": "{{ 'x' * 10000000000 }}",
+    "a list many times": "{{ [1] * 10000000000 }}",
+    "a text that doubles": SIXTY_TIMES.format("'x'", "{% set s.t = s.t ~ s.t %}"),
+    "a list that doubles": SIXTY_TIMES.format("[1]", "{% set s.t = s.t + s.t %}"),
+    "a block that doubles": SIXTY_TIMES.format("'x'", "{% set s.t %}{{ s.t }}{{ s.t }}{% endset %}"),
+    "a join that doubles": SIXTY_TIMES.format("'x'", "{% set s.t = [s.t, s.t] | join %}"),
+    "a wide filter": "{{ 'x' | center(10000000000) }}",
+    "a wide method": "{{ 'x'.ljust(10000000000) }}",
+    "a wide format": "{{ '{:>10000000000}'.format(1) }}",
+    "a wide number": "{{ '%10000000000d' % 1 }}",
+    "a text in place of every letter": "{% set s = 'a' * 99999 %}{{ s.replace('a', s * 9) }}",
+    "searches": "{% set r = range(99999) %}{% for i in r %}{{ 'a' in r }}{% endfor %}",
+    "content again and again": "{% for i in range(99999) %}{{ messages[0].content }}{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS.keys())
+def test_a_template_that_computes_without_end_is_stopped(source: str) -> None:
+    begun = time.process_time()
+    with pytest.raises(TemplateError, match="TooCostlyError"):
+        ChatTemplate(source).render([{"role": "user", "content": "x" * 10_000}])
+    assert time.process_time() - begun < 30  # seconds; a tenth of that on an idle machine
+
+
+def test_a_long_conversation_is_not_taken_for_an_endless_one() -> None:
+    messages = [{"role": "user", "content": "x" * 100}, {"role": "assistant", "content": "y"}] * 5_000
+    assert len(joined_text(TEMPLATES[Variant.CHAT].render(messages))) > 600_000
+    (long,) = [{"role": "user", "content": "x" * 4_000_000}]
+    assert len(joined_text(TEMPLATES[Variant.Z1].render([long]))) > 4_000_000
+
+
+EVERY_PRIVATE_CHARACTER = "".join(map(chr, range(0xF0000, 0xFFFFE)))
+
+
+def test_content_that_holds_every_private_character_is_refused_once_it_spells_a_token() -> None:
+    message = {"role": "user", "content": EVERY_PRIVATE_CHARACTER}
+    assert EVERY_PRIVATE_CHARACTER in joined_text(TEMPLATES[Variant.CHAT].render([message]))
+    message["content"] += "<|user|>"
+    with pytest.raises(TemplateError, match="private-use"):
+        TEMPLATES[Variant.CHAT].render([message])
+
+
+@pytest.mark.parametrize("left", [0, 40_000, 0xFFFD - 99], ids=hex)
+def test_one_private_character_left_is_enough_for_one_token_however_long_the_text(left: int) -> None:
+    used = EVERY_PRIVATE_CHARACTER.replace(chr(0xF0000 + left), "") + json.dumps(EVERY_PRIVATE_CHARACTER[-99:])
+    content = "\U00010000" * 500_000 + used + "<|user|>"
+    begun = time.process_time()
+    segments = TEMPLATES[Variant.CHAT].render([{"role": "user", "content": content}])
+    assert time.process_time() - begun < 10  # seconds, where a search for each character took minutes
+    assert content in joined_text(segments)
+    assert controls(segments).count("<|user|>") == 1
+
+
+def test_every_token_and_every_beginning_of_one_are_hidden_together() -> None:
+    beginnings = sorted({token[:length] for token in CONTROL_TOKENS for length in range(1, len(token) + 1)})
+    messages = [{"role": "user", "content": f"x{text}"} for text in beginnings]
+    segments = TEMPLATES[Variant.CHAT].render(messages)
+    assert controls(segments).count("<|user|>") == len(beginnings)
+    assert all(f"\nx{text}" in joined_text(segments) for text in beginnings)
 
 
 RENDERED = {
