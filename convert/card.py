@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -17,10 +18,13 @@ from gguf import Keys, Metadata, size_label
 
 from glm_gguf.convert.json_file import read_object, shown
 from glm_gguf.errors import RequestError, SourceError
+from glm_gguf.regular_file import read_text
 from glm_gguf.variant import ADVICE, Variant
 
-BROKEN = (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
-"""What gguf-py lets through of a file that is not as it expects."""
+MOST_CARD_BYTES = 2**24
+
+BROKEN = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+"""What gguf-py and yaml let through of a file that is not as they expect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +41,15 @@ def model_card(directory: Path, naming: Naming, n_params: int, variant: Variant)
     Raises SourceError for a file that cannot be read or a value of another form, RequestError for
     the user's own.
     """
-    generation = directory / "generation_config.json"
-    if generation.exists():
-        read_object(generation, SourceError)  # gguf-py passes over a broken one
     try:
-        card = Metadata.load(None, directory.resolve(), naming.name, n_params)
+        card = _stated(directory, n_params)
     except BROKEN as problem:
         raise SourceError(
             f"the model card cannot be read: {' '.join(str(problem).split())[:200]}",
             where=directory / "README.md",
             fix="mend the YAML between its --- lines",
         ) from None
+    card.name = card.name if naming.name is None else naming.name
     for key, field in FIELDS.items():
         try:
             setattr(card, field, _fitting(field, getattr(card, field)))
@@ -57,6 +59,33 @@ def model_card(directory: Path, naming: Naming, n_params: int, variant: Variant)
     _override(card, naming)
     _complete(card, directory, n_params, variant)
     return card
+
+
+def _stated(directory: Path, n_params: int) -> Metadata:
+    """What Metadata.load of gguf-py makes of a directory; it would stumble over byte order marks, and read anything."""
+    found = [directory / "config.json", directory / "generation_config.json"]
+    config, generation = (read_object(path, SourceError) if path.exists() else {} for path in found)
+    card = Metadata.apply_metadata_heuristic(
+        Metadata(), _front_matter(directory), config, directory.resolve(), n_params
+    )
+    for field in HINTS:
+        if field.startswith("sampling_"):
+            key = "temperature" if field == "sampling_temp" else field.removeprefix("sampling_")
+            setattr(card, field, generation.get(key, getattr(card, field)))
+    return card
+
+
+def _front_matter(directory: Path) -> dict[str, Any]:
+    """The YAML between the first lines of README.md, with the corrections of gguf-py's load_model_card."""
+    path = directory / "README.md"
+    if not path.exists():
+        return {}
+    first, *lines = read_text(path, MOST_CARD_BYTES, SourceError).splitlines() or [""]
+    if first != "---":
+        return {}
+    text = "".join(f"{line}\n" for line in takewhile(lambda line: line != "---", lines))
+    card = yaml.safe_load(text.replace("- no\n", '- "no"\n').replace("\t", "  "))
+    return card if isinstance(card, dict) else {}
 
 
 def _override(card: Metadata, naming: Naming) -> None:

@@ -18,10 +18,11 @@ import numpy.typing as npt
 from glm_gguf.errors import ImatrixError
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.values import TextArray, integer, text
+from glm_gguf.regular_file import open_regular, read_regular
 
 Floats = npt.NDArray[np.float32]
 MAX_NAME = 1024
-MAX_DAT_BYTES = 2**30  # a 32B model's has 20 MB
+MAX_BYTES = 2**30  # a 32B model's has 20 MB
 MAX_IMPORTANCE = 1e12
 """Activations of a working model square to less; from about 1e15 on, ggml's i-quants abort the process."""
 REMAKE = "make it again with llama-imatrix"
@@ -39,12 +40,9 @@ class Imatrix:
     @classmethod
     def read(cls, path: Path) -> Imatrix:
         """Read either form; raises ImatrixError, or GgufError for a malformed GGUF."""
-        try:
-            with path.open("rb") as file:
-                magic = file.read(4)
-            found = _read_gguf(path) if magic == b"GGUF" else _read_dat(path)
-        except OSError as problem:
-            raise ImatrixError(f"cannot be read: {problem.strerror}", where=path) from None
+        with open_regular(path, ImatrixError) as file:
+            magic = file.read(4)
+        found = _read_gguf(path) if magic == b"GGUF" else _read_dat(path)
         for name, values in found.entries.items():
             if not ((values >= 0) & (values <= MAX_IMPORTANCE)).all():
                 odd = values[~((values >= 0) & (values <= MAX_IMPORTANCE))][0]
@@ -69,12 +67,12 @@ def _read_gguf(path: Path) -> Imatrix:
     header = GgufHeader.read(path)
     if text(header.metadata, "general.type") != "imatrix":
         raise ImatrixError("this GGUF holds no importance matrix", where=path, fix=REMAKE)
-    data = np.memmap(path, np.uint8, "r")
     arrays: dict[str, Floats] = {}
+    data = read_regular(path, MAX_BYTES, ImatrixError, "this is no importance matrix")
     for tensor in header.tensors:
         if tensor.type.name != "f32":
             raise ImatrixError(f"tensor {tensor.name!r} is {tensor.type.name}, not f32", where=path, fix=REMAKE)
-        arrays[tensor.name] = np.frombuffer(data[tensor.offset : tensor.offset + tensor.n_bytes].tobytes(), "<f4")
+        arrays[tensor.name] = np.frombuffer(data, "<f4", tensor.n_bytes // 4, tensor.offset)
     entries = {
         name.removesuffix(".in_sum2"): _mean(name, sums, arrays, path)
         for name, sums in arrays.items()
@@ -102,10 +100,7 @@ def _mean(name: str, sums: Floats, arrays: Mapping[str, Floats], path: Path) -> 
 
 
 def _read_dat(path: Path) -> Imatrix:
-    n_bytes = path.stat().st_size
-    if n_bytes > MAX_DAT_BYTES:
-        raise ImatrixError(f"{n_bytes} bytes", where=path, fix="this is no importance matrix")
-    cursor = _Cursor(path.read_bytes(), path)
+    cursor = _Cursor(read_regular(path, MAX_BYTES, ImatrixError, "this is no importance matrix"), path)
     entries: dict[str, Floats] = {}
     count = cursor.integer("number of entries")
     if count < 1:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 from reprlib import Repr
 from typing import Any
 
 from glm_gguf.errors import GlmGgufError
+from glm_gguf.regular_file import read_regular
 
 LFS_POINTER = b"version https://git-lfs"
 """How the text starts that git leaves in place of a large file it has not fetched."""
+
+MOST_BYTES = 2**28
+"""Bytes of a JSON file: ten times the largest tokenizer.json in use."""
 
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 """The escape of half a character; alone it is no text that UTF-8 can hold."""
@@ -37,12 +42,8 @@ def parse_object(data: bytes, where: object, error: type[GlmGgufError]) -> dict[
 
 
 def read_object(path: Path, error: type[GlmGgufError]) -> dict[str, Any]:
-    """Read the JSON object in the file at `path`; raises `error` if it cannot be read."""
-    try:
-        data = path.read_bytes()
-    except OSError as problem:
-        raise error(f"cannot be read: {problem.strerror}", where=path) from None
-    return parse_object(data, path, error)
+    """Read the JSON object in the file at `path`, behind a byte order mark or not; raises `error`."""
+    return parse_object(read_regular(path, MOST_BYTES, error).removeprefix(BOM_UTF8), path, error)
 
 
 def refuse_pointer(data: bytes, where: object, error: type[GlmGgufError]) -> None:

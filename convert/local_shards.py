@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from io import FileIO
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from glm_gguf.convert.page_cache import ReadAhead
 from glm_gguf.convert.shards import Bytes
 from glm_gguf.errors import ShardError
+from glm_gguf.regular_file import open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +31,37 @@ class LocalShards:
         return tuple(sorted(path.name for path in self.directory.glob("*.safetensors")))
 
     def size(self, name: str) -> int | None:
-        """Bytes of the file, None where there is none; raises OSError."""
-        path = self.directory / name
-        return path.stat().st_size if path.is_file() else None
+        """Bytes of the file, None where there is none; raises ShardError for what is no file or cannot be read."""
+        if not (self.directory / name).exists():
+            return None
+        with open_regular(self.directory / name, ShardError) as file:
+            return os.fstat(file.fileno()).st_size
 
     def peek(self, name: str, offset: int, n_bytes: int) -> bytes:
         """Bytes at `offset`, fewer where the file ends; raises ShardError."""
-        try:
-            with (self.directory / name).open("rb") as file:
-                file.seek(offset)
-                return file.read(n_bytes)
-        except OSError as problem:
-            raise _unreadable(problem, self.directory / name) from None
+        with self._checked(name) as file:
+            file.seek(offset)
+            return file.read(n_bytes)
 
     def identity(self, name: str) -> str:
-        """Size, time of change and hash of the header."""
-        length = int.from_bytes(self.peek(name, 0, 8), "little")
-        status = (self.directory / name).stat()
-        header = hashlib.sha256(self.peek(name, 8, min(length, status.st_size))).hexdigest()
+        """Size, time of change and hash of the header; raises ShardError."""
+        with self._checked(name) as file:
+            status = os.fstat(file.fileno())
+            length = int.from_bytes(file.read(8), "little")
+            header = hashlib.sha256(file.read(min(length, status.st_size))).hexdigest()
         return f"{status.st_size} bytes, {status.st_mtime_ns} ns, header {header}"
+
+    @contextmanager
+    def _checked(self, name: str) -> Iterator[BufferedReader]:
+        """A file whose size was asked for; raises ShardError where it has gone, or what the context reads cannot be."""
+        path = self.directory / name
+        if not os.path.exists(path):
+            raise ShardError("has changed since it was checked: it is gone", where=path)
+        with open_regular(path, ShardError) as file:
+            try:
+                yield file
+            except OSError as problem:
+                raise _unreadable(problem, path) from None
 
     def reading(self, beside: Path, n_bytes: int) -> AbstractContextManager[None]:
         """Nothing is written on the way."""
@@ -56,18 +70,14 @@ class LocalShards:
     @contextmanager
     def stream(self, name: str) -> Iterator[LocalReader]:
         """Open the file for one pass; raises ShardError."""
-        try:
-            file = (self.directory / name).open("rb", buffering=0)
-        except OSError as problem:
-            raise _unreadable(problem, self.directory / name) from None
-        with file, closing(ReadAhead(file.fileno())) as ahead:
+        with self._checked(name) as file, closing(ReadAhead(file.fileno())) as ahead:
             yield LocalReader(file, ahead)
 
 
 class LocalReader:
     """Reads one file front to back into memory of its own: a map would kill the process if the file shrank."""
 
-    def __init__(self, file: FileIO, ahead: ReadAhead) -> None:
+    def __init__(self, file: BufferedReader, ahead: ReadAhead) -> None:
         self._file, self._ahead = file, ahead
 
     def read(self, offset: int, n_bytes: int) -> Bytes:
@@ -90,6 +100,4 @@ class LocalReader:
 
 
 def _unreadable(problem: OSError, path: Path) -> ShardError:
-    """Every file was there when its size was asked for."""
-    what = "has changed since it was checked" if isinstance(problem, FileNotFoundError) else "cannot be read"
-    return ShardError(f"{what}: {problem.strerror}", where=path)
+    return ShardError(f"cannot be read: {problem.strerror}", where=path)

@@ -15,6 +15,7 @@ from typing import Any
 
 from glm_gguf.convert.json_file import read_object, refuse_pointer, shown
 from glm_gguf.errors import TokenizerError
+from glm_gguf.regular_file import read_regular
 
 _REST = r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 REGEXES = (
@@ -24,6 +25,7 @@ REGEXES = (
 """GLM-4's pre-tokenizer in the two spellings in use."""
 
 MAX_RANK = 2**24
+MOST_RANKS_BYTES = 2**28  # of tokenizer.model; GLM-4's has 2.6 MB
 MAX_TOKEN_BYTES = 1024  # GLM-4's longest has 512
 
 
@@ -134,10 +136,7 @@ def _from_ranks(path: Path, config_path: Path) -> Bpe:
 
 
 def _rank_lines(path: Path) -> Iterator[tuple[bytes, int]]:
-    try:
-        data = path.read_bytes()
-    except OSError as problem:
-        raise TokenizerError(f"cannot be read: {problem.strerror}", where=path) from None
+    data = read_regular(path, MOST_RANKS_BYTES, TokenizerError)
     refuse_pointer(data, path, TokenizerError)
     for line_number, line in enumerate(data.splitlines(), 1):
         token, _, digits = line.partition(b" ")

@@ -13,8 +13,11 @@ from gguf import TokenType
 from glm_gguf.convert.json_file import read_object, shown
 from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS, Bpe, read_bpe
 from glm_gguf.errors import TokenizerError
+from glm_gguf.regular_file import read_text
 from glm_gguf.special_tokens import END_OF_TEXT, FORMAT_TOKENS, OBSERVATION, USER
 from glm_gguf.variant import Variant, detect_variant
+
+MOST_TEMPLATE_BYTES = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +129,5 @@ def _templates(directory: Path, config: Mapping[str, Any]) -> dict[str, str]:
         raise TokenizerError(f"chat_template is {type(listed).__name__}, no text", where=where)
     file = directory / "chat_template.jinja"
     if file.exists():
-        try:
-            templates["default"] = file.read_bytes().decode("utf-8")
-        except (OSError, UnicodeDecodeError) as problem:
-            raise TokenizerError(f"cannot be read: {problem}", where=file) from None
+        templates["default"] = read_text(file, MOST_TEMPLATE_BYTES, TokenizerError)
     return templates

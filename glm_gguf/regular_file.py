@@ -15,9 +15,9 @@ from glm_gguf.errors import GlmGgufError, RequestError
 BLOCK = 2**20  # bytes read at once
 
 KINDS = (
-    (stat.S_ISDIR, "this is a directory, not a file"),
-    (stat.S_ISFIFO, "this is a pipe, not a file"),
-    (stat.S_ISSOCK, "this is a socket, not a file"),
+    (stat.S_ISDIR, "cannot be read: it is a directory, not a file"),
+    (stat.S_ISFIFO, "cannot be read: it is a pipe, not a file"),
+    (stat.S_ISSOCK, "cannot be read: it is a socket, not a file"),
 )
 
 
@@ -44,16 +44,18 @@ def read_regular(
     path: str | os.PathLike[str], most_bytes: int, error: type[GlmGgufError] = RequestError, fix: str | None = None
 ) -> bytes:
     """Read a file whole; raises `error` where it is none, cannot be read, or holds more than `most_bytes`."""
-    data = bytearray()
-    try:
-        with open_regular(path, error, fix) as file:
-            while block := os.read(file.fileno(), BLOCK):
+    data, block = bytearray(), b"."
+    with open_regular(path, error, fix) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            while block and max(size, len(data)) <= most_bytes:  # a size of 0 may be that of a file made as it is read
+                block = os.read(file.fileno(), BLOCK)
                 data += block
-                if len(data) > most_bytes:
-                    what = f"it holds more than {most_bytes:,} bytes"
-                    raise error(what, where=path, fix=fix or "is this the file you mean?")
-    except OSError as problem:
-        raise error(f"cannot be read: {problem.strerror}", where=path, fix=fix) from None
+        except OSError as problem:
+            raise error(f"cannot be read: {problem.strerror}", where=path, fix=fix) from None
+    if max(size, len(data)) > most_bytes:
+        what = f"it holds more than {most_bytes:,} bytes"
+        raise error(what, where=path, fix=fix or "is this the file you mean?")
     return bytes(data)
 
 
@@ -64,7 +66,9 @@ def read_text(
     try:
         text = read_regular(path, most_bytes, error, fix).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise error(f"not UTF-8 at byte {problem.start}", where=path, fix=fix or "save it as UTF-8") from None
+        raise error(
+            f"cannot be read: not UTF-8 at byte {problem.start}", where=path, fix=fix or "save it as UTF-8"
+        ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -75,5 +79,7 @@ def _open_at_once(path: str, flags: int) -> int:
 def _check(status: os.stat_result, path: str | os.PathLike[str], error: type[GlmGgufError], fix: str | None) -> None:
     """Raise `error` for everything but a regular file."""
     if not stat.S_ISREG(status.st_mode):
-        what = next((what for holds, what in KINDS if holds(status.st_mode)), "this is a device, not a file")
+        what = next(
+            (what for holds, what in KINDS if holds(status.st_mode)), "cannot be read: it is a device, not a file"
+        )
         raise error(what, where=path, fix=fix)

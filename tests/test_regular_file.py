@@ -44,11 +44,11 @@ def nothing(path: Path) -> None:
 
 
 NO_FILES = {
-    a_directory: "this is a directory, not a file",
-    a_pipe: "this is a pipe, not a file",
-    a_link_to_a_pipe: "this is a pipe, not a file",
-    a_socket: "this is a socket, not a file",
-    an_endless_device: "this is a device, not a file",
+    a_directory: "cannot be read: it is a directory, not a file",
+    a_pipe: "cannot be read: it is a pipe, not a file",
+    a_link_to_a_pipe: "cannot be read: it is a pipe, not a file",
+    a_socket: "cannot be read: it is a socket, not a file",
+    an_endless_device: "cannot be read: it is a device, not a file",
     a_broken_link: "cannot be read: No such file or directory",
     nothing: "cannot be read: No such file or directory",
 }
@@ -106,5 +106,5 @@ def test_texts_come_as_they_are_meant(tmp_path: Path, data: bytes, text: str) ->
 
 def test_a_text_in_another_encoding_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes("key".encode("utf-16"))
-    with pytest.raises(RequestError, match="not UTF-8 at byte 0; save it as UTF-8"):
+    with pytest.raises(RequestError, match="cannot be read: not UTF-8 at byte 0; save it as UTF-8"):
         read_text(tmp_path / "text", 100)

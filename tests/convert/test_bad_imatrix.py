@@ -14,7 +14,7 @@ from damage import SMALL, choose, refusal, says
 from gguf import GGUFReader, GGUFWriter
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-from glm_gguf.convert.imatrix import MAX_DAT_BYTES
+from glm_gguf.convert.imatrix import MAX_BYTES
 from glm_gguf.errors import GgufError, ImatrixError, OutputError
 
 NAME = "blk.1.attn_q.weight"
@@ -161,8 +161,8 @@ def test_an_imatrix_that_is_no_file_is_told(name: str, good: Path, tmp_path: Pat
 
 def test_weights_given_as_imatrix_are_not_read_whole(good: Path, tmp_path: Path) -> None:
     with (tmp_path / "weights").open("wb") as file:
-        file.truncate(MAX_DAT_BYTES + 1)  # a hole: it takes no space
-    with pytest.raises(ImatrixError, match=str(MAX_DAT_BYTES + 1)):
+        file.truncate(MAX_BYTES + 1)  # a hole: it takes no space
+    with pytest.raises(ImatrixError, match="more than 1,073,741,824 bytes; this is no importance matrix"):
         convert(good, tmp_path / "out.gguf", choose(imatrix=tmp_path / "weights"))
 
 
