@@ -181,7 +181,8 @@ class GLM(ChatModel):
         self, prompt: Text, alternatives: int = 0, lora: Mapping[str, float] | None = None
     ) -> list[TokenLogprob]:
         """Return what `score` does, in an event loop; cancelling it frees its cells."""
-        return self._spelled(await self._engine.ascore(*self._scored(prompt, alternatives, lora)))
+        scored = await asyncio.to_thread(self._scored, prompt, alternatives, lora)
+        return self._spelled(await self._engine.ascore(*scored))
 
     def save_session(
         self,

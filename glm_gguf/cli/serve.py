@@ -59,7 +59,8 @@ def command(choice: ModelChoice, host: str, port: int, allow_unauthenticated: bo
     choice.check()
     with _listener(host, port) as listener:
         _greet(settings, listener)
-        run_server(create_app(settings, choice.open), listener)
+        if not run_server(create_app(settings, choice.open), listener):
+            os._exit(0)  # Python would wait for the thread that does not end
 
 
 def _settings(

@@ -110,16 +110,11 @@ async def _gone(request: Request, error: Exception) -> Response:
     return Response(status_code=499)
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    """Answer for an error of ours; starlette logs it with its traceback."""
-    return error_response(Problem(500, "An error of the server's own; see its log.", "server_error"), request.url.path)
-
-
+# What else is raised is an error of the server's own, for which Door answers.
 _HANDLERS: dict[Any, Callable[[Request, Exception], Any]] = {
     GlmGgufError: _ours,
     Refused: _refused,
     RequestValidationError: _malformed,
     HTTPException: _unrouted,
     ClientGone: _gone,
-    Exception: _unexpected,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
 import time
 from typing import Final
@@ -11,9 +12,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from glm_gguf.server.error_forms import error_response
-from glm_gguf.server.errors import Problem
+from glm_gguf.server.errors import UNEXPECTED, Problem
 from glm_gguf.server.service import Service
 
+LOGGER = logging.getLogger(__name__)
 OPEN_PATHS: Final = ("/health", "/docs", "/openapi.json", "/page/", "/favicon.ico")
 """What needs no key: it tells nothing of the model or of anybody's conversation."""
 
@@ -36,6 +38,11 @@ class Door:
         self._service.inside += 1
         try:
             await app(scope, receive, named)
+        except Exception:  # the outermost edge: an error of ours ends one request, and is told once
+            LOGGER.exception("%s %s failed (%s)", scope["method"], scope["path"], named.request_id)
+            if not named.status:
+                await error_response(UNEXPECTED, scope["path"])(scope, receive, named)
+            named.status = UNEXPECTED.status
         finally:
             self._service.inside -= 1
             self._service.metrics.count_request(_route(scope), named.status, time.monotonic() - start)
@@ -99,13 +106,14 @@ class _NamedSend:
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self.request_id = f"req_{secrets.token_hex(12)}"
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         """Send."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            request_id = f"req_{secrets.token_hex(12)}".encode()
+            request_id = self.request_id.encode()
             ids = ((b"x-request-id", request_id), (b"request-id", request_id))
             message["headers"] = [*message.get("headers", ()), *ids]
         await self._send(message)

@@ -38,6 +38,9 @@ class Problem:
         return headers
 
 
+UNEXPECTED: Final = Problem(500, "An error of the server's own; see its log.", "server_error")
+
+
 class Refused(Exception):
     """A request is answered with a problem."""
 

@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from glm_gguf.server.patience import PatientProtocol
-from glm_gguf.server.service import Service
+from glm_gguf.server.service import CLOSING_SECONDS, Service
 
 LOGGER = logging.getLogger(__name__)
 
@@ -30,6 +30,17 @@ class DrainingServer(uvicorn.Server):
         else:
             LOGGER.info("%d requests are being answered; a second signal ends them", self._service.inside)
             self._service.draining = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; behind the second signal every client is hung up on, and what was done for it ends as it always does."""
+        if self.force_exit:
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+            if self.server_state.tasks:
+                await asyncio.wait(self.server_state.tasks, timeout=CLOSING_SECONDS)
+        await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn would leave the app to be cancelled
+            await self.lifespan.shutdown()
 
     async def on_tick(self, counter: int) -> bool:
         """End where there is nothing left to do."""
@@ -50,11 +61,15 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     )
 
 
-def run_server(app: FastAPI, listener: socket.socket) -> None:
-    """Serve on a socket until a signal comes; returns when everything is freed."""
+def run_server(app: FastAPI, listener: socket.socket) -> bool:
+    """Serve on a socket until a signal comes; returns when everything is freed.
+
+    False where a thread goes on and on, for which Python would wait at its own end.
+    """
     service: Service = app.state.service
     server = DrainingServer(uvicorn_config(app), service)
     try:
         asyncio.run(server.serve([listener]))
     finally:
-        service.close()
+        ended = service.close()
+    return ended

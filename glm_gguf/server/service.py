@@ -5,25 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from fastapi import Request
 
 from glm_gguf.engine.answer_options import AnswerOptions, TextOptions
 from glm_gguf.engine.attempts import AsyncEvents, Attempts
-from glm_gguf.errors import GlmGgufError
+from glm_gguf.errors import DeadlineError, GlmGgufError
 from glm_gguf.model import GLM
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.jobs import Jobs
 from glm_gguf.server.metrics import MeasuredEvents, Metrics
 from glm_gguf.server.settings import ServerSettings
-from glm_gguf.server.sse import KEEP_ALIVE, EventStream
+from glm_gguf.server.sse import KEEP_ALIVE, EventStream, unless_gone
 
 LOGGER = logging.getLogger(__name__)
+T = TypeVar("T")
 Options = TypeVar("Options", TextOptions, AnswerOptions)
-THREADS = 8
-"""For rendering prompts; as many again for compiling schemas, so that costly ones hold up nobody else."""
+CLOSING_SECONDS = 2.0
+"""How long a request that is being prepared may hold up the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,9 @@ class Service:
         """Requests that are being answered."""
         self.metrics = Metrics(lambda: self.state.glm.status if isinstance(self.state, Ready) else None)
         self._open_model = open_model
-        self._rendering = ThreadPoolExecutor(THREADS, "glm-gguf-rendering")
-        self._compiling = ThreadPoolExecutor(THREADS, "glm-gguf-compiling")
+        self._rendering = Jobs("glm-gguf-rendering", settings.limits.preparing)
+        self._compiling = Jobs("glm-gguf-compiling", settings.limits.preparing)
+        """Schemas and grammars, on threads of their own: costly ones hold up nobody else."""
 
     @property
     def ready(self) -> Ready:
@@ -93,30 +97,35 @@ class Service:
             LOGGER.error("%s", error)
             self.state = Failed(error)
 
-    def close(self) -> None:
-        """Stop all answers and free the model; doing it twice does no harm."""
-        if isinstance(self.state, Ready):
-            self.state.glm.close()
-        for pool in (self._rendering, self._compiling):
-            pool.shutdown(wait=False, cancel_futures=True)
+    def close(self) -> bool:
+        """Stop all answers and free the model; doing it twice does no harm.
 
-    async def begin(self, asked: Asked) -> list[AsyncEvents]:
+        False where a thread goes on and on: it may need the model, which is then not freed.
+        """
+        ended = [jobs.close(CLOSING_SECONDS) for jobs in (self._rendering, self._compiling)]
+        if not all(ended):
+            LOGGER.warning("a request is still being prepared; the model is left to the end of the process")
+        elif isinstance(self.state, Ready):
+            self.state.glm.close()
+        return all(ended)
+
+    async def begin(self, request: Request, asked: Asked) -> list[AsyncEvents]:
         """Have a conversation answered n times; everything that can be refused is refused here."""
         asked.require_modest(self.settings.limits)
         sampling = asked.sampling.filled(self.settings.sampling)
         filled = replace(asked, sampling=sampling, options=self.bounded(asked.options))
-        return await self.begin_prepared([filled.prepared], asked.n, costly=asked.costly)
+        return await self.begin_prepared(request, [filled.prepared], asked.n, costly=asked.costly)
 
-    async def count(self, asked: Asked) -> int:
+    async def count(self, request: Request, asked: Asked) -> int:
         """Count the tokens of a conversation's prompt."""
         asked.require_modest(self.settings.limits)
-        glm, loop, variables = self.glm, asyncio.get_running_loop(), asked.options.get("variables")
-        return await loop.run_in_executor(
-            self._rendering, lambda: len(glm.prompt_ids(asked.messages, asked.tools, variables=variables))
+        glm, variables = self.glm, asked.options.get("variables")
+        return await self.prepared(
+            request, lambda: len(glm.prompt_ids(asked.messages, asked.tools, variables=variables))
         )
 
     async def begin_prepared(
-        self, prompts: Sequence[Callable[[GLM], Attempts]], n: int, *, costly: bool = False
+        self, request: Request, prompts: Sequence[Callable[[GLM], Attempts]], n: int, *, costly: bool = False
     ) -> list[AsyncEvents]:
         """Begin n answers to each of what a thread prepares; none is left behind where one is refused."""
         glm, loop = self.glm, asyncio.get_running_loop()
@@ -129,12 +138,28 @@ class Service:
                     for index in range(n):
                         events = prepared.choice(index).events(loop)
                         answers.append(MeasuredEvents(events, self.metrics, with_prompt=index == 0))
-            except GlmGgufError:
+            except BaseException:
                 close_all(answers)
                 raise
             return answers
 
-        return await loop.run_in_executor(self._compiling if costly else self._rendering, begun)
+        jobs = self._compiling if costly else self._rendering
+        return await self._awaited(request, jobs.run(begun, close_all))
+
+    async def prepared(self, request: Request, job: Callable[[], T]) -> T:
+        """Have a thread do what a request needs; ClientGone where the client does not wait for it."""
+        return await self._awaited(request, self._rendering.run(job))
+
+    async def _awaited(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for a thread as long as the client does; DeadlineError where it takes too long."""
+        limit = asyncio.timeout(self.settings.limits.preparing_seconds)
+        try:
+            async with limit:
+                return await unless_gone(request.receive, work)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise DeadlineError("the request could not be prepared in time", fix="ask again later") from None
 
     def event_stream(self, pieces: AsyncGenerator[bytes, None], ping: bytes = KEEP_ALIVE) -> EventStream:
         """Return a response that is written piece by piece."""

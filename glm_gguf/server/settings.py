@@ -26,6 +26,10 @@ class Limits:
     """Texts of one request for embeddings, prompts of one for completions; OpenAI's own number."""
     seconds: float = 3600.0
     """How long an answer may take, its time in the line included; then it ends as it is, if it has begun."""
+    preparing: int = 1024
+    """Requests that wait for a thread, or are on one, before they are in the engine's line; one more is refused."""
+    preparing_seconds: float = 300.0
+    """How long that may take."""
     stall_seconds: float = 60.0
     """How long a client may let what was sent lie; then it counts as gone."""
 

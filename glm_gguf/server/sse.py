@@ -9,9 +9,8 @@ from typing import Any, Final, TypeVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from glm_gguf.errors import GlmGgufError
 from glm_gguf.server.error_forms import OPENAI
-from glm_gguf.server.errors import problem_of
+from glm_gguf.server.errors import Problem
 
 T = TypeVar("T")
 KEEP_ALIVE: Final = b": keep-alive\n\n"
@@ -32,9 +31,9 @@ def named(name: str, json_text: str) -> bytes:
     return f"event: {name}\ndata: {json_text}\n\n".encode()
 
 
-def error_data(error: GlmGgufError) -> bytes:
+def error_data(problem: Problem) -> bytes:
     """Write an error behind the beginning of a stream, in OpenAI's form."""
-    return data(OPENAI.text(problem_of(error)))
+    return data(OPENAI.text(problem))
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

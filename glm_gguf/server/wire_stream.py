@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -12,10 +13,11 @@ from glm_gguf.chat.events import Event
 from glm_gguf.engine.attempts import AsyncEvents
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.server.answering import side_by_side, whole
-from glm_gguf.server.errors import Problem, problem_of
+from glm_gguf.server.errors import UNEXPECTED, Problem, problem_of
 from glm_gguf.server.sse import DONE, data, error_data, named
 from glm_gguf.server.wire import WireResponse
 
+LOGGER = logging.getLogger(__name__)
 WireEvent = dict[str, Any]
 """An event as it goes over the wire; its `type` is also the name of the server-sent event."""
 
@@ -52,8 +54,8 @@ async def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage
         async for index, event in side_by_side(answers):
             for chunk in fold.feed(index, event):
                 yield data(chunk.as_json())
-    except GlmGgufError as error:
-        yield error_data(error)
+    except Exception as error:  # the outermost edge: behind a stream's beginning nothing but an event can tell it
+        yield error_data(_told(error))
         return
     if usage:
         yield data(fold.usage().as_json())
@@ -69,8 +71,16 @@ async def wire_stream(fold: WireFold, answer: Sequence[AsyncEvents]) -> AsyncGen
                 yield written
         if written := _written(fold.flush()):
             yield written
-    except GlmGgufError as error:
-        yield _written(fold.fail(problem_of(error)))
+    except Exception as error:  # as above
+        yield _written(fold.fail(_told(error)))
+
+
+def _told(error: Exception) -> Problem:
+    """Say what an error means to who reads the stream; one of the server's own is logged with its cause."""
+    if isinstance(error, GlmGgufError):
+        return problem_of(error)
+    LOGGER.error("a stream failed", exc_info=error)
+    return UNEXPECTED
 
 
 async def read_to_end(request: Request, fold: WireFold, answer: Sequence[AsyncEvents]) -> None:

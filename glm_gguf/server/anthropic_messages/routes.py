@@ -29,7 +29,7 @@ router = APIRouter(route_class=JsonRoute, tags=["Anthropic"])
 async def create(body: MessageRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
-    answer = await service.begin(body.asked())
+    answer = await service.begin(request, body.asked())
     frame = MessageFrame(new_id("msg_"), service.settings.model_name, body.thoughts, answer[0].prompt_tokens)
     fold = MessageEvents(frame, new_id)
     if body.stream:
@@ -47,4 +47,4 @@ async def create(body: MessageRequest, request: Request) -> Response:
 async def count_tokens(body: CountRequest, request: Request) -> Response:
     """Count the tokens of a conversation's prompt."""
     service: Service = request.app.state.service
-    return TokenCount(input_tokens=await service.count(body.asked())).response()
+    return TokenCount(input_tokens=await service.count(request, body.asked())).response()

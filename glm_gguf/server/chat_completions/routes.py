@@ -27,7 +27,7 @@ async def create(body: ChatCompletionRequest, request: Request) -> Response:
     service: Service = request.app.state.service
     name, fingerprint = service.settings.model_name, service.ready.fingerprint
     asked = body.asked()
-    answers = await service.begin(asked)
+    answers = await service.begin(request, asked)
     logprobs = asked.sampling.logprobs is not None
     if not body.stream:
         events = await whole(request, answers)

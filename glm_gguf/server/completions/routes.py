@@ -36,8 +36,8 @@ async def create(body: CompletionRequest, request: Request) -> Response:
     service: Service = request.app.state.service
     body.require_possible(service.settings.limits)
     ready, n = service.ready, body.n or 1
-    starts = await unless_gone(request.receive, _starts(service, body))
-    answers = await _begun(service, body, starts)
+    starts = await _starts(service, request, body)
+    answers = await _begun(service, request, body, starts)
     starts = [start for start in starts for _ in range(n)]
     texts = Texts(service.settings.model_name, ready.fingerprint, starts, n, logprobs=body.logprobs is not None)
     if body.stream:
@@ -49,31 +49,40 @@ async def create(body: CompletionRequest, request: Request) -> Response:
     return texts.whole().response()
 
 
-async def _begun(service: Service, body: CompletionRequest, starts: Sequence[Start]) -> list[AsyncEvents]:
+async def _begun(
+    service: Service, request: Request, body: CompletionRequest, starts: Sequence[Start]
+) -> list[AsyncEvents]:
     if body.max_tokens == 0:
         return [Unwritten(len(start.tokens)) for start in starts for _ in range(body.n or 1)]
     sampling = replace(body.drawn().filled(service.settings.sampling), thinking_budget=None)
     options = service.bounded(body.options())
-    return await service.begin_prepared(
-        [preparation(prompt, sampling, options) for prompt in body.prompts], body.n or 1
-    )
+    prompts = [preparation(prompt, sampling, options) for prompt in body.prompts]
+    return await service.begin_prepared(request, prompts, body.n or 1)
 
 
-async def _starts(service: Service, body: CompletionRequest) -> list[Start]:
+async def _starts(service: Service, request: Request, body: CompletionRequest) -> list[Start]:
     """Return what each prompt's continuations begin with; DeadlineError where scoring takes all the time there is."""
     if not body.echo:
         return [Start()] * len(body.prompts)
     glm, seconds = service.glm, service.seconds(body.options())
+    texts = await service.prepared(request, lambda: [_text(glm, prompt) for prompt in body.prompts])
     try:
         async with asyncio.timeout(seconds):
-            return [await _echoed(glm, body, prompt) for prompt in body.prompts]
+            return await unless_gone(request.receive, _echoed(glm, body, texts))
     except TimeoutError:
         what = "the time was over before the prompts were scored"
         raise DeadlineError(what, fix="give fewer, or more time") from None
 
 
-async def _echoed(glm: GLM, body: CompletionRequest, prompt: Prompt) -> Start:
-    text = prompt if isinstance(prompt, str) else await asyncio.to_thread(glm.detokenize, prompt)
+def _text(glm: GLM, prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else glm.detokenize(prompt)
+
+
+async def _echoed(glm: GLM, body: CompletionRequest, texts: Sequence[str]) -> list[Start]:
+    """Score prompts, where that is wanted, one after another: several requests take turns."""
     if not body.scores_prompts and body.max_tokens != 0:
-        return Start(text)
-    return Start(text, tuple(await glm.ascore(prompt, body.logprobs or 0, body.lora)))
+        return [Start(text) for text in texts]
+    return [
+        Start(text, tuple(await glm.ascore(prompt, body.logprobs or 0, body.lora)))
+        for text, prompt in zip(texts, body.prompts, strict=True)
+    ]

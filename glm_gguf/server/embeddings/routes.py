@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
@@ -25,7 +25,7 @@ async def create(body: EmbeddingRequest, request: Request) -> Response:
     """Turn texts into vectors of length 1: the mean of the model's final hidden states."""
     service: Service = request.app.state.service
     inputs, glm = body.inputs(service.settings.limits), service.glm
-    tokens = await asyncio.to_thread(_tokens, glm, inputs)
+    tokens = await service.prepared(request, partial(_tokens, glm, inputs))
     vectors = await unless_gone(request.receive, _embedded(glm, tokens))
     if body.dimensions not in (None, len(vectors[0])):
         what = f"dimensions: the model's vectors have {len(vectors[0])}, and cannot be cut."

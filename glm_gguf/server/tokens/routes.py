@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
@@ -26,10 +26,10 @@ async def tokenize(body: TokenizeRequest, request: Request) -> Response:
     if (text is None) == (body.messages is None):
         raise Refused(Problem(400, "Give either `content` or `messages`.", param="content"))
     if text is not None:
-        ids = await asyncio.to_thread(service.glm.tokenize, text)
+        ids = await service.prepared(request, partial(service.glm.tokenize, text))
     else:
         asked = _asked(service, body)
-        ids = await asyncio.to_thread(_prompt_ids, service.glm, asked)
+        ids = await service.prepared(request, partial(_prompt_ids, service.glm, asked))
     return Tokens(tokens=ids, count=len(ids), max_model_len=service.glm.n_ctx).response()
 
 
@@ -37,7 +37,7 @@ async def tokenize(body: TokenizeRequest, request: Request) -> Response:
 async def detokenize(body: DetokenizeRequest, request: Request) -> Response:
     """Turn token ids into their text."""
     service: Service = request.app.state.service
-    text = await asyncio.to_thread(service.glm.detokenize, body.tokens)
+    text = await service.prepared(request, partial(service.glm.detokenize, body.tokens))
     return Text(content=text, prompt=text).response()
 
 
@@ -46,8 +46,7 @@ async def apply_template(body: TemplateRequest, request: Request) -> Response:
     """Render a conversation as the model reads it."""
     service: Service = request.app.state.service
     asked = _asked(service, body)
-    variables = asked.options.get("variables")
-    text = await asyncio.to_thread(service.glm.apply_template, asked.messages, asked.tools, variables=variables)
+    text = await service.prepared(request, partial(_prompt_text, service.glm, asked))
     return Prompt(prompt=text).response()
 
 
@@ -60,3 +59,7 @@ def _asked(service: Service, body: TokenizeRequest | TemplateRequest) -> Asked:
 
 def _prompt_ids(glm: GLM, asked: Asked) -> list[int]:
     return glm.prompt_ids(asked.messages, asked.tools, variables=asked.options.get("variables"))
+
+
+def _prompt_text(glm: GLM, asked: Asked) -> str:
+    return glm.apply_template(asked.messages, asked.tools, variables=asked.options.get("variables"))
