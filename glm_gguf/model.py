@@ -139,12 +139,18 @@ class GLM(ChatModel):
 
     def apply_template(self, messages: Messages, tools: Tools = (), **options: Unpack[PromptOptions]) -> str:
         """Return the prompt of a conversation, as text."""
-        return self._preparer.prompter.text(conversation(messages), declarations(tools), prompt_variables(options))
+        return self._preparer.prompter.text(
+            conversation(messages),
+            declarations(tools),
+            prompt_variables(options),
+            continues=options.get("continue_final_message") is True,
+        )
 
     def prompt_ids(self, messages: Messages, tools: Tools = (), **options: Unpack[PromptOptions]) -> list[int]:
         """Return the prompt of a conversation, as token ids."""
-        given = conversation(messages), declarations(tools), prompt_variables(options)
-        return list(self._preparer.prompter.prompt(*given).ids)
+        sampling, given = chat_options(None, {**options, "variables": prompt_variables(options)})
+        prompt = self._preparer.prompt(conversation(messages), declarations(tools), sampling, given)
+        return list(prompt.ids[: len(prompt.ids) - prompt.uncounted])
 
     @overload
     def embed(self, content: Text) -> Vector: ...

@@ -46,10 +46,11 @@ class AnswerParser:
         self._form = form
         self._heads = HeadReader(form.functions, json_calls=form.json_calls)
         self._held = ""
-        self._prose = Prose(TextDelta)
-        self._line_start = True
-        self._part_start = True  # no text yet in this part: behind the prompt, `<|assistant|>` or a call
-        self._line_broken = False  # a blank line was dropped at the start of this part
+        begun = form.begun_answer.strip()
+        self._prose = Prose(TextDelta, empty=not begun)
+        self._line_start = not begun or form.begun_answer.endswith("\n")
+        self._part_start = not begun  # no text yet in this part: behind the prompt, `<|assistant|>` or a call
+        self._line_broken = form.opened  # a blank line was dropped at the start of this part, or stands in the prompt
         self._fence_open = False  # a call was read whose fence may be closed now
         self._fence_left = False  # it was not closed yet: another call may follow in it
         self._object: tuple[Head, ObjectExtent] | None = None

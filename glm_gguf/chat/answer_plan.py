@@ -45,7 +45,7 @@ class AnswerPlan:
                 return f"{call.name}: {problem}"
         if self.grammar.value is None or result.tool_calls:
             return None
-        return _problem(self.grammar.value, result.content)
+        return _problem(self.grammar.value, self.form.begun_answer + result.content)
 
 
 def plan_answer(tools: Sequence[Declaration], rules: AnswerRules, form: ReplyForm) -> AnswerPlan:
@@ -54,7 +54,7 @@ def plan_answer(tools: Sequence[Declaration], rules: AnswerRules, form: ReplyFor
         if not isinstance(rules.choice, AutoChoice | NoChoice) or not isinstance(rules.format, TextFormat):
             raise RequestError("a Rumination model has tools and a form of its own", fix="use a chat or Z1 model")
         return AnswerPlan(form)
-    grammar = answer_grammar(tools, rules, starts_in_thought=form.starts_in_thought)
+    grammar = answer_grammar(tools, rules, starts_in_thought=form.starts_in_thought, opened=form.opened)
     functions = tuple(name.strip() for name in function_names(tools))
     if grammar is None:
         return AnswerPlan(replace(form, functions=functions))

@@ -34,6 +34,7 @@ from glm_gguf.schema.walk import Schema
 from glm_gguf.special_tokens import ASSISTANT, OBSERVATION
 
 MOST_TOOLS = 512
+OPENED_TEXT = r"/(.|\n)*/"
 NO_ARGUMENTS: Schema = {"type": "object", "properties": {}, "additionalProperties": False}
 _COMBINED = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "patternProperties", "additionalProperties")
 _COMBINED_ALSO = ("unevaluatedProperties", "propertyNames", "dependentSchemas", "dependencies", "$dynamicRef")
@@ -78,19 +79,23 @@ def rules(options: Mapping[str, Any]) -> AnswerRules:
 
 
 def answer_grammar(
-    tools: Sequence[Declaration], rules: AnswerRules, *, starts_in_thought: bool = False
+    tools: Sequence[Declaration], rules: AnswerRules, *, starts_in_thought: bool = False, opened: bool = False
 ) -> AnswerGrammar | None:
-    """Return the grammar of an answer, None where nothing is asked of it; RequestError names what cannot be met."""
+    """Return the grammar of an answer, None where nothing is asked of it; RequestError names what cannot be met.
+
+    Where it is `opened`, the newline before it stands in the prompt, and no call can be its beginning.
+    """
     require_possible(rules.choice, [_name(tool) for tool in tools])
     if not tools and isinstance(rules.format, TextFormat):
         return None
     callable_tools = _callable(tools, rules.choice)
     arguments = {name: _arguments(tools[index], index) for name, index in callable_tools.items()}
     value = _value(rules.format)
-    alternatives = _alternatives(rules.choice, calls=bool(arguments))
+    alternatives = _alternatives(rules.choice, calls=bool(arguments), opened=opened)
     lines = _start(alternatives, starts_in_thought=starts_in_thought)
     if "answer" in alternatives:
-        lines += _answer(rules.format, value, list(arguments), starts_in_thought=starts_in_thought)
+        text = OPENED_TEXT if opened else _text(list(arguments), starts_in_thought)
+        lines += _answer(rules.format, value, text, calls=bool(arguments), opened=opened)
     lines += _calls(arguments, parallel=rules.parallel, breaks=r"\n{0,2}" if starts_in_thought else "")
     text = "\n".join(lines) + "\n"
     if isinstance(rules.format, LarkFormat | RegexFormat):
@@ -108,10 +113,14 @@ def _callable(tools: Sequence[Declaration], choice: ToolChoice) -> dict[str, int
     return {choice.name: places[choice.name]} if isinstance(choice, NamedChoice) else places
 
 
-def _alternatives(choice: ToolChoice, *, calls: bool) -> list[str]:
+def _alternatives(choice: ToolChoice, *, calls: bool, opened: bool) -> list[str]:
     """Return what an answer may consist of."""
     answer = ["answer"] if isinstance(choice, AutoChoice | NoChoice) else []
-    return [*answer, "calls"] if calls else answer
+    if opened and not answer:
+        raise RequestError(
+            "a call is required, and the answer was begun as text", field="tool_choice", fix='use "auto" or "none"'
+        )
+    return [*answer, "calls"] if calls and not opened else answer
 
 
 def _name(tool: Declaration) -> str:
@@ -151,15 +160,13 @@ def _start(alternatives: Sequence[str], *, starts_in_thought: bool) -> list[str]
     return [f"start: thought ({rule})", r"thought[lazy]: /(.|\n)*<\/think>/"]
 
 
-def _answer(
-    form: ResponseFormat, value: CompiledSchema | None, functions: Sequence[str], *, starts_in_thought: bool
-) -> list[str]:
-    """Write the rules of an answer that is no call; prose may be followed by calls."""
+def _answer(form: ResponseFormat, value: CompiledSchema | None, text: str, *, calls: bool, opened: bool) -> list[str]:
+    """Write the rules of an answer that is no call; prose, of the terminal `text`, may be followed by calls."""
     if not isinstance(form, TextFormat):
         body, others = _body(form, value)
-        return [rf"answer: /\n{{1,2}}/ {body}", *others]
-    then = f" ({ASSISTANT} calls)?" if functions else ""
-    return [f"answer: TEXT{then}", f"TEXT: {_text(functions, starts_in_thought)}"]
+        return [f"answer: {body}" if opened else rf"answer: /\n{{1,2}}/ {body}", *others]
+    then = f" ({ASSISTANT} calls)?" if calls else ""
+    return [f"answer: TEXT{then}", f"TEXT: {text}"]
 
 
 def _text(functions: Sequence[str], behind_thought: bool) -> str:

@@ -47,7 +47,7 @@ def _entry(message: Mapping[str, Any], where: str) -> Entry:
     role = _role(message, where)
     if message.get("content") is None and role in ("system", "developer", "user"):
         raise RequestError("no content", field=f"{where}.content", fix="give it a text")
-    content = _text(message.get("content"), f"{where}.content", role)
+    content = content_text(message.get("content"), f"{where}.content", role)
     match role:
         case "tool" | "observation":
             return Result(content, _id(message.get("tool_call_id")))
@@ -71,7 +71,7 @@ def _role(message: Mapping[str, Any], where: str) -> str:
     return str(role)
 
 
-def _text(content: object, where: str, role: str) -> str:
+def content_text(content: object, where: str, role: str) -> str:
     """Return the text of a content: None is empty, several text parts are lines."""
     if content is None:
         return ""

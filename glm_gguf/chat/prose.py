@@ -10,10 +10,10 @@ from glm_gguf.chat.events import ReasoningDelta, TextDelta
 class Prose:
     """Text of one kind, the answer's or the thought's."""
 
-    def __init__(self, kind: type[TextDelta] | type[ReasoningDelta]) -> None:
+    def __init__(self, kind: type[TextDelta] | type[ReasoningDelta], *, empty: bool = True) -> None:
         self._kind = kind
         self._blank = ""
-        self.empty = True
+        self.empty = empty
 
     def write(self, text: str) -> Iterator[TextDelta | ReasoningDelta]:
         """Pass text on, except for the blank space at its end."""

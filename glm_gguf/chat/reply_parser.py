@@ -40,9 +40,10 @@ class ReplyParser:
 
     def __init__(self, form: ReplyForm) -> None:
         self._in_thought = form.starts_in_thought
-        self._part_start = True  # a thought may begin here: behind the prompt, `<|assistant|>` or a thought
+        # a thought may begin here: behind the prompt, `<|assistant|>` or a thought
+        self._part_start = not form.begun_answer.strip()
         self._held = ""  # text that may be the beginning of a tag
-        self._thought = Prose(ReasoningDelta)
+        self._thought = Prose(ReasoningDelta, empty=not form.begun_thought.strip())
         self._answer = AnswerParser(form)
 
     @property

@@ -55,13 +55,16 @@ class PlainText:
 
 
 class Answer:
-    """The events of one answer to a prompt of known length; `done` after its Finish."""
+    """The events of one answer to a prompt of known length; `done` after its Finish.
 
-    def __init__(self, reader: TokenReader, token_bytes: TokenBytes, request: Request) -> None:
+    So many tokens of the prompt as `uncounted` says are not in the counts: they open the answer.
+    """
+
+    def __init__(self, reader: TokenReader, token_bytes: TokenBytes, request: Request, uncounted: int = 0) -> None:
         self._reader = reader
         self._token_bytes = token_bytes
         self._stops = StopStrings(request.sampling.stop or ())
-        self._usage = Usage(len(request.prompt))
+        self._usage = Usage(len(request.prompt) - uncounted)
         self.done = False
 
     @property
@@ -73,7 +76,8 @@ class Answer:
         """Take what the engine delivers; raises the error that it ends with."""
         match delivery:
             case Started(cached_tokens):
-                self._usage = replace(self._usage, cached_tokens=cached_tokens)
+                cached = min(cached_tokens, self._usage.prompt_tokens - 1)  # one token is computed in any case
+                self._usage = replace(self._usage, cached_tokens=cached)
             case Drawn():
                 yield from self._read(delivery)
             case Ended(reason):

@@ -17,6 +17,8 @@ class PromptOptions(TypedDict, total=False):
 
     variables: Mapping[str, Any] | None
     """What a template reads beside the messages."""
+    continue_final_message: bool | None
+    """The last message, an assistant's, is the beginning of the answer, which goes on behind it."""
 
 
 class TextOptions(TypedDict, total=False):

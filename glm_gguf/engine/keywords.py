@@ -32,6 +32,7 @@ _KINDS: Mapping[str, tuple[Any, str]] = {
     "lora": (Mapping, "a dict, name → scale"),
     "timeout": (Real, "a number of seconds"),
     "parallel_tool_calls": (bool, "True or False"),
+    "continue_final_message": (bool, "True or False"),
 }
 """Option → what it must be, and what to call that."""
 
@@ -54,10 +55,10 @@ def completion_options(sampling: SamplingLike, given: Mapping[str, Any]) -> tupl
 def prompt_variables(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the variables that a prompt is rendered with; TypeError for what no prompt depends on."""
     refuse_unknown(given, PromptOptions.__optional_keys__, "a prompt")
-    variables = given.get("variables")
-    if variables is not None:
-        _require("variables", variables)
-    return variables or {}
+    for name, value in given.items():
+        if value is not None:
+            _require(name, value)
+    return given.get("variables") or {}
 
 
 def refuse_unknown(given: Collection[str], known: Collection[str], what: str) -> None:

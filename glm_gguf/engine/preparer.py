@@ -8,21 +8,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from glm_gguf.chat.answer_plan import AnswerPlan, plan_answer
-from glm_gguf.chat.grammar import rules
+from glm_gguf.chat.grammar import AnswerGrammar, rules
 from glm_gguf.chat.output_parser import OutputParser
 from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.tool_choice import NoChoice, tool_choice
 from glm_gguf.chat.tools import Tool, declarations
 from glm_gguf.engine.answer import Answer, PlainText
 from glm_gguf.engine.answer_options import AnswerOptions
 from glm_gguf.engine.attempts import Attempts, Begin
-from glm_gguf.engine.constraint import Grammars
+from glm_gguf.engine.constraint import GrammarConstraint, Grammars
 from glm_gguf.engine.constraint_protocol import Constraint
 from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.masking import Bias
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.overflow import drops_turns, reserved_tokens
-from glm_gguf.engine.prompting import NO_VARIABLES, Prompter
+from glm_gguf.engine.prompting import NO_VARIABLES, Opening, Prompt, Prompter
 from glm_gguf.engine.request import Request
 from glm_gguf.engine.sampling import SamplingParams, default_sampling
 from glm_gguf.engine.thought_budget import CLOSING_TEXT, ThoughtBudget
@@ -53,7 +54,7 @@ class Preparer:
         n_ctx = self._engine.size.n_ctx
         reserved = reserved_tokens(sampling.max_tokens, n_ctx)
         room = n_ctx - reserved if drops_turns(options.get("on_overflow") or "error") else None
-        prompt = self.prompter.prompt(messages, tools, options.get("variables") or NO_VARIABLES, room)
+        prompt = self.prompt(messages, tools, sampling, options, room)
         form = prompt.form
         plan = AnswerPlan(form) if "constraint" in options else plan_answer(declarations(tools), rules(options), form)
         deadline, scales = _deadline(options), self._scales(options)
@@ -62,10 +63,27 @@ class Preparer:
             constraint = self._constraint(plan, attempt, options)
             request = Request(prompt.ids, attempt, constraint, deadline, scales)
             reader = OutputParser(self._vocabulary.token_bytes, self._vocabulary.role_marks, plan.form)
-            return request, Answer(reader, self._vocabulary.token_bytes, request)
+            return request, Answer(reader, self._vocabulary.token_bytes, request, prompt.uncounted)
 
         self._engine.check(prompt.ids, "messages")
         return self._ready(begin, sampling, plan)
+
+    def prompt(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Tool],
+        sampling: SamplingParams,
+        options: AnswerOptions,
+        room: int | None = None,
+    ) -> Prompt:
+        """Render a conversation for its answer, and the answer's beginning as far as it is known."""
+        opening = Opening(
+            continues=options.get("continue_final_message") is True,
+            closes_thought=sampling.thinking_budget == 0,
+            may_call=tool_choice(options.get("tool_choice")) != NoChoice(),
+            writes_newline="constraint" not in options,
+        )
+        return self.prompter.prompt(messages, tools, options.get("variables") or NO_VARIABLES, room, opening)
 
     def continuation(self, prompt: Sequence[int], sampling: SamplingParams, options: AnswerOptions) -> Attempts:
         """Plan to continue a prompt without any template."""
@@ -89,17 +107,25 @@ class Preparer:
         filled = sampling.filled(self.sampling)
         Bias(filled, self._vocabulary)  # refuses ids that there are not
         if plan.grammar is not None:
-            self.grammars.constraint(plan.grammar.text)
+            self._grammar(plan.grammar, plan.form)
         return Attempts(self._engine, begin, filled, plan)
 
     def _constraint(self, plan: AnswerPlan, sampling: SamplingParams, options: AnswerOptions) -> Constraint | None:
         """Return fresh rules for the tokens of one answer, if there are any."""
         constraint = options.get("constraint")
         if plan.grammar is not None:
-            constraint = self.grammars.constraint(plan.grammar.text)
+            constraint = self._grammar(plan.grammar, plan.form)
         if plan.form.starts_in_thought and sampling.thinking_budget is not None:
             closing = self._vocabulary.plain_ids(CLOSING_TEXT)
             return ThoughtBudget(sampling.thinking_budget, closing, self._vocabulary.token_bytes, constraint)
+        return constraint
+
+    def _grammar(self, grammar: AnswerGrammar, form: ReplyForm) -> GrammarConstraint:
+        """Return fresh rules of a grammar, behind the text that was begun; RequestError where that is against them."""
+        constraint = self.grammars.constraint(grammar.text)
+        if not constraint.begin(self._vocabulary.plain_ids(form.begun_answer)):
+            fix = "begin it as the format has it, or leave the format out"
+            raise RequestError("the answer was begun in another form", field="response_format", fix=fix)
         return constraint
 
 

@@ -15,6 +15,8 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from glm_gguf.server.errors import Problem
+from glm_gguf.server.ignored_fields import declared_fields, ignore_fields, name_ignored
+from glm_gguf.server.known_fields import passed_over, refused_field
 from glm_gguf.server.settings import Limits
 
 SMALL: Final = 2**16
@@ -34,6 +36,9 @@ class BodyRefused(HTTPException):
 class JsonRequest(Request):
     """A request whose body is JSON, whatever its Content-Type says."""
 
+    declared: frozenset[str] = frozenset()
+    """Fields of the body that its schema has."""
+
     @property
     def _limits(self) -> Limits:
         limits: Limits = self.app.state.service.settings.limits
@@ -49,8 +54,20 @@ class JsonRequest(Request):
         """Parse the body."""
         body = await self.body()
         if len(body) <= SMALL:
-            return parsed(body, self._limits)
-        return await asyncio.to_thread(parsed, body, self._limits)
+            value = parsed(body, self._limits)
+        else:
+            value = await asyncio.to_thread(parsed, body, self._limits)
+        if isinstance(value, dict):
+            self._hear(value)
+        return value
+
+    def _hear(self, value: dict[str, Any]) -> None:
+        """Refuse a field that is known and asks for what there is not; note those that are passed over."""
+        refused = refused_field(value, self.declared)
+        if refused is not None:
+            name, field = refused
+            raise BodyRefused(Problem(400, f"{name}: {field.why}; leave it out.", param=name))
+        ignore_fields(self, passed_over(value, self.declared))
 
     async def _received(self) -> bytes:
         most, seconds = self._limits.body_bytes, self._limits.body_seconds
@@ -122,13 +139,17 @@ class JsonRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler, given our request."""
-        handler = super().get_route_handler()
+        handler, declared = super().get_route_handler(), declared_fields(self.endpoint)
 
         async def handle(request: Request) -> Response:
             scope = dict(request.scope)
             others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
             scope["headers"] = [*others, (b"content-type", b"application/json")]
-            return await handler(JsonRequest(scope, request.receive))
+            asked = JsonRequest(scope, request.receive)
+            asked.declared = declared
+            response = await handler(asked)
+            name_ignored(asked, response)
+            return response
 
         return handle
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -27,6 +27,9 @@ T = TypeVar("T")
 Options = TypeVar("Options", TextOptions, AnswerOptions)
 CLOSING_SECONDS = 2.0
 """How long a request that is being prepared may hold up the end."""
+
+MOST_LOGGED = 1000
+"""Names of fields; what clients make up must not fill the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Service:
         """Requests that are being answered."""
         self.metrics = Metrics(lambda: self.state.glm.status if isinstance(self.state, Ready) else None)
         self._open_model = open_model
+        self._ignored: set[str] = set()
         self._rendering = Jobs("glm-gguf-rendering", settings.limits.preparing)
         self._compiling = Jobs("glm-gguf-compiling", settings.limits.preparing)
         """Schemas and grammars, on threads of their own: costly ones hold up nobody else."""
@@ -108,6 +112,13 @@ class Service:
         elif isinstance(self.state, Ready):
             self.state.glm.close()
         return all(ended)
+
+    def log_ignored(self, names: Iterable[str]) -> None:
+        """Log once which fields of requests nothing here reads."""
+        new = {name for name in names if name not in self._ignored and len(self._ignored) < MOST_LOGGED}
+        if new:
+            self._ignored |= new
+            LOGGER.warning("requests have fields that nothing here reads: %s", ", ".join(map(ascii, sorted(new))))
 
     async def begin(self, request: Request, asked: Asked) -> list[AsyncEvents]:
         """Have a conversation answered n times; everything that can be refused is refused here."""

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from glm_gguf.chat.events import Usage
 from glm_gguf.engine.sampling import MOST_INTEGER
 
-Count = Annotated[int, Field(ge=1, le=MOST_INTEGER)]
+
+def whole(value: Any) -> Any:
+    """Return 5.0 as 5, since JSON has one kind of number; all else is as it was."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Count = Annotated[int, Field(ge=1, le=MOST_INTEGER), BeforeValidator(whole)]
 
 
 class WireRequest(BaseModel):

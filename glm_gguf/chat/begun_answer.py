@@ -1,0 +1,62 @@
+"""An answer that the prompt begins: its opening newline, or the assistant's last message, which goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from glm_gguf.chat.messages import content_text
+from glm_gguf.chat.reply_parser import CLOSE_THOUGHT, OPEN_THOUGHT
+from glm_gguf.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class BegunAnswer:
+    """What stands behind the rendered conversation, and what the reader of the answer has to know of it."""
+
+    prompt_text: str
+    text: str | None
+    """Of the answer, or of its thought; None where nothing is begun."""
+    in_thought: bool = False
+    """The answer goes on inside a thought."""
+
+
+@dataclass(frozen=True, slots=True)
+class BegunMessage:
+    """A message of the assistant that is to go on."""
+
+    content: str = ""
+    thought: str = ""
+
+    def behind(self, *, thinks: bool) -> BegunAnswer:
+        """Write it behind a prompt, which has opened a thought where the model thinks."""
+        if not thinks:
+            return BegunAnswer(f"\n{self.content}", self.content)
+        if self.thought and not self.content:
+            return BegunAnswer(f"\n{self.thought}", self.thought, in_thought=True)
+        thought = f"\n{self.thought}" if self.thought else ""
+        return BegunAnswer(f"{thought}\n{CLOSE_THOUGHT}\n{self.content}", self.content)
+
+
+def begun_message(messages: Sequence[Mapping[str, Any]]) -> BegunMessage:
+    """Read the last message as the beginning of the answer; RequestError where it cannot be one."""
+    where = f"messages[{len(messages) - 1}]"
+    last = messages[-1] if messages else {}
+    if last.get("role") != "assistant":
+        _refuse(where, "only a message of the assistant can be continued", "end with one, or leave the flag out")
+    if last.get("tool_calls") or last.get("metadata") or last.get("function_call"):
+        _refuse(where, "a call cannot be continued", "end with text of the assistant, or with the call's result")
+    content = content_text(last.get("content"), f"{where}.content", "assistant")
+    thought = last.get("reasoning_content") or last.get("reasoning") or ""
+    if not isinstance(thought, str):
+        _refuse(f"{where}.reasoning_content", "a thought is text", "give a string")
+    if not thought and content.lstrip().startswith(OPEN_THOUGHT):
+        thought, closed, content = content.lstrip().removeprefix(OPEN_THOUGHT).partition(CLOSE_THOUGHT)
+        content = content.lstrip("\n")
+        thought = thought.strip() if closed else thought.lstrip("\n")
+    return BegunMessage(content, thought)
+
+
+def _refuse(where: str, what: str, fix: str) -> NoReturn:
+    raise RequestError(what, field=where, fix=fix)

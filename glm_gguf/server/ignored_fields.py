@@ -1,0 +1,43 @@
+"""Fields of requests that are passed over: noted while a request is read, named in a header of its response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, get_type_hints
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from pydantic import BaseModel
+
+IGNORED_HEADER: Final = "x-ignored-fields"
+"""Names what was passed over, apart by commas and percent-encoded."""
+MOST_NAMED: Final = 32
+
+
+def declared_fields(endpoint: Callable[..., Any]) -> frozenset[str]:
+    """Return the fields of the body that a handler takes, by their names on the wire."""
+    kinds = [kind for kind in get_type_hints(endpoint).values() if isinstance(kind, type)]
+    bodies = [kind.model_fields for kind in kinds if issubclass(kind, BaseModel)]
+    return frozenset(field.alias or name for fields in bodies for name, field in fields.items())
+
+
+def ignore_fields(request: Request, names: Iterable[str]) -> None:
+    """Have the response name fields of the request that were passed over; the log does once each."""
+    ignored = _ignored(request)
+    ignored += [name for name in names if name not in ignored]
+    request.app.state.service.log_ignored(ignored)
+
+
+def name_ignored(request: Request, response: Response) -> None:
+    """Name the fields that were passed over in a header of the response."""
+    names = _ignored(request)[:MOST_NAMED]
+    if names:
+        response.headers[IGNORED_HEADER] = ", ".join(quote(name[:64], errors="replace") for name in names)
+
+
+def _ignored(request: Request) -> list[str]:
+    """Return the fields passed over so far; a list that the request keeps."""
+    if not hasattr(request.state, "ignored_fields"):
+        request.state.ignored_fields = []
+    ignored: list[str] = request.state.ignored_fields
+    return ignored

@@ -1,0 +1,250 @@
+"""What requests of this field of software hold besides what our schemas declare, and what becomes of each.
+
+A field that a request's schema declares is honoured. Any other is looked up here: it passes because no answer changes
+with it, it is passed over and the response says so, or it is refused, because an answer without it is not what was
+asked for. A value that asks for nothing (null, false, an empty list) passes whatever the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+NOTHING: Final = ("", "off", "default")
+"""Texts that ask for nothing in any field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """No answer changes with the field."""
+
+    of: str
+    """Whose requests have it."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """The answer is as good without; a header of the response names the field."""
+
+    of: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedField:
+    """The answer would not be what was asked for."""
+
+    of: str
+    why: str
+    off: tuple[Any, ...] = ()
+    """Values that ask for nothing, besides null, false and what is empty."""
+
+
+KnownField = Passes | PassedOver | RefusedField
+
+
+def _all(names: str, field: KnownField) -> dict[str, KnownField]:
+    return dict.fromkeys(names.split(), field)
+
+
+_BOOKS: Final = "it is for the books of a service"
+_SPEED: Final = "it is about speed, not about the answer"
+_FORM: Final = "the form of the answer is given in this API's own field"
+_SAMPLING: Final = "this API has no such field; the chat completions have"
+_NO_SAMPLER: Final = "there is no such sampler here; there are temperature, top_k, top_p, min_p, penalties and DRY"
+
+OPENAI: Final = {
+    **_all("user safety_identifier metadata service_tier store", Passes("OpenAI", _BOOKS)),
+    **_all("prompt_cache_key prompt_cache_retention prediction", Passes("OpenAI", _SPEED)),
+    "client_metadata": Passes("Codex", _BOOKS),
+    "modalities": RefusedField("OpenAI", "the models write text", (["text"],)),
+    "audio": RefusedField("OpenAI", "the models write text"),
+    "web_search_options": RefusedField("OpenAI", "nothing is searched here; declare a function that searches"),
+    "moderation": RefusedField("OpenAI", "nothing is moderated here"),
+    "verbosity": RefusedField("OpenAI", "the models have no such setting; ask for it in a message", ("medium",)),
+    "background": RefusedField("OpenAI", "responses are not written in the background"),
+    "previous_response_id": RefusedField("OpenAI", "nothing is stored here; give the whole conversation"),
+    "conversation": RefusedField("OpenAI", "nothing is stored here; give the whole conversation"),
+    "context_management": PassedOver("OpenAI, Anthropic", "a conversation is taken as it comes"),
+    "max_tool_calls": PassedOver("OpenAI", "it counts calls of tools that a service runs; none is run here"),
+    **_all("suffix", RefusedField("OpenAI", "GLM-4-0414 cannot write text between two others")),
+    "best_of": RefusedField(
+        "OpenAI, vLLM", "answers are not written to be chosen from; ask for `n` and choose", (0, 1)
+    ),
+    **_all("instructions system", RefusedField("OpenAI, Anthropic, Ollama", "give a message of the role system")),
+}
+ANTHROPIC: Final = {
+    "container": RefusedField("Anthropic", "no code is run here"),
+    "mcp_servers": RefusedField("Anthropic", "no servers of tools are asked here; declare their functions"),
+    **_all("betas inference_geo speed cache_control", Passes("Anthropic", "it is about how a service computes")),
+    "anthropic_version": Passes("Anthropic", "there is one version here"),
+}
+CONSTRAINTS: Final = {
+    **_all("response_format", RefusedField("OpenAI", _FORM)),
+    **_all("guided_json guided_regex guided_choice guided_grammar structured_outputs", RefusedField("vLLM", _FORM)),
+    **_all("json_schema grammar", RefusedField("llama.cpp", _FORM)),
+    **_all("regex ebnf", RefusedField("SGLang", _FORM)),
+    "format": RefusedField("Ollama", _FORM),
+    **_all("guided_decoding_backend guided_whitespace_pattern", PassedOver("vLLM", "there is one engine for grammars")),
+    **_all("grammar_lazy", RefusedField("llama.cpp", "grammars hold from the first token on")),
+    **_all("grammar_triggers", RefusedField("llama.cpp", "grammars hold from the first token on")),
+    "structural_tag": RefusedField("vLLM, SGLang", "give the whole form of the answer as a schema or a grammar"),
+    "chat_format": RefusedField("llama-cpp-python", "there is the model's own template"),
+}
+SAMPLING: Final = {
+    **_all("temperature top_p frequency_penalty presence_penalty", RefusedField("OpenAI", _SAMPLING)),
+    **_all("stop logit_bias n", RefusedField("OpenAI", _SAMPLING, (1,))),
+    **_all("logprobs top_logprobs", RefusedField("OpenAI", _SAMPLING, (0,))),
+    "seed": RefusedField("OpenAI", _SAMPLING, (-1,)),
+    **_all("top_k", RefusedField("llama.cpp, vLLM", _SAMPLING, (0, -1))),
+    **_all("min_p", RefusedField("llama.cpp, vLLM", _SAMPLING, (0,))),
+    **_all("repeat_penalty repetition_penalty", RefusedField("llama.cpp, vLLM", _SAMPLING, (0, 1))),
+    **_all("repeat_last_n penalty_last_n", RefusedField("llama.cpp", "no penalty looks back here", (0, -1, 64))),
+    **_all("dry_multiplier", RefusedField("llama.cpp", _SAMPLING, (0,))),
+    **_all(
+        "dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers",
+        Passes("llama.cpp", "it says something of DRY, which `dry_multiplier` turns on"),
+    ),
+    **_all(
+        "max_tokens max_completion_tokens max_output_tokens max_new_tokens n_predict num_predict",
+        RefusedField("OpenAI, llama.cpp, Ollama", "the length is given in this API's own field", (-1,)),
+    ),
+    **_all("ignore_eos", RefusedField("llama.cpp, vLLM", _SAMPLING)),
+    **_all("stop_sequences", RefusedField("Anthropic", _SAMPLING)),
+    **_all("typical_p top_a tfs_z tfs", RefusedField("llama.cpp, others", _NO_SAMPLER, (1, 0))),
+    **_all("mirostat mirostat_mode", RefusedField("llama.cpp, Ollama", _NO_SAMPLER, (0,))),
+    **_all("mirostat_tau mirostat_eta", Passes("llama.cpp, Ollama", "it says something of `mirostat`")),
+    "xtc_probability": RefusedField("llama.cpp", _NO_SAMPLER, (0,)),
+    "xtc_threshold": Passes("llama.cpp", "it says something of `xtc_probability`"),
+    **_all("dynatemp_range adaptive_target", RefusedField("llama.cpp", _NO_SAMPLER, (0, -1))),
+    **_all("dynatemp_exponent adaptive_decay", Passes("llama.cpp", "it says something of another sampler")),
+    **_all("top_n_sigma nsigma", RefusedField("llama.cpp, others", _NO_SAMPLER, (0, -1))),
+    **_all(
+        "epsilon_cutoff eta_cutoff smoothing_factor penalty_alpha",
+        RefusedField("text-generation-webui", _NO_SAMPLER, (0,)),
+    ),
+    **_all(
+        "samplers sampler_seq",
+        RefusedField("llama.cpp", "the order of samplers is fixed: penalties, temperature, cuts"),
+    ),
+    **_all("penalize_nl penalty_prompt", RefusedField("llama.cpp", "penalties look at the answer alone")),
+    "min_keep": RefusedField("llama.cpp", _NO_SAMPLER, (0, 1)),
+    "min_tokens": RefusedField("vLLM, SGLang", "an answer ends where the model ends it", (0,)),
+    **_all("stop_token_ids", RefusedField("vLLM, SGLang", "answers end at texts; give `stop`")),
+    **_all("stop_regex", RefusedField("SGLang", "answers end at texts; give `stop`")),
+    **_all(
+        "no_stop_trim include_stop_str_in_output",
+        RefusedField("vLLM, SGLang", "the text that ends an answer is left out"),
+    ),
+    **_all("bad_words allowed_token_ids", RefusedField("vLLM", "give `logit_bias`, or the form of the answer")),
+    "use_beam_search": RefusedField("vLLM", "answers are drawn token by token"),
+    "length_penalty": RefusedField("vLLM", "it belongs to beam search", (0, 1)),
+    "early_stopping": RefusedField("vLLM", "it belongs to beam search"),
+    "logits_processors": RefusedField("vLLM, SGLang", "no code comes over the wire"),
+    "custom_logit_processor": RefusedField("SGLang", "no code comes over the wire"),
+    **_all("sampling_params", RefusedField("SGLang, TGI", "give its fields beside the messages")),
+    **_all("speculative", Passes("llama.cpp", _SPEED)),
+    "t_max_predict_ms": RefusedField("llama.cpp", "give `timeout`, in seconds", (0, -1)),
+    "n_indent": RefusedField("llama.cpp", "lines are not cut by their indentation", (0,)),
+}
+PROMPTS: Final = {
+    **_all("n_keep n_discard", RefusedField("llama.cpp", "a context is never shifted", (0, -1))),
+    **_all("truncate_prompt_tokens", RefusedField("vLLM", "a prompt is read whole, or refused", (-1,))),
+    "truncation": RefusedField("OpenAI", "a prompt is read whole, or refused", ("disabled", "auto")),
+    **_all("transforms", RefusedField("OpenRouter", "a prompt is read whole, or refused")),
+    **_all("chat_template", RefusedField("vLLM, llama.cpp", "there is the model's own template")),
+    **_all("template raw context images", RefusedField("Ollama", "the model's own template renders `messages`")),
+    "documents": RefusedField("vLLM", "the model's template has no place for documents; put them into a message"),
+    **_all("mm_processor_kwargs media_io_kwargs", RefusedField("vLLM", "the models read text")),
+    "add_special_tokens": RefusedField("vLLM", "the model's template writes them"),
+    "echo": RefusedField("vLLM", "an answer begins behind the conversation"),
+    **_all("add_generation_prompt continue_final_message", RefusedField("vLLM", "this API has no such field", (True,))),
+    **_all("allowed_local_media_path", RefusedField("vLLM", "the models read text")),
+}
+THOUGHTS: Final = {
+    **_all(
+        "chat_template_kwargs enable_thinking thinking think reasoning reasoning_effort thinking_budget",
+        RefusedField("vLLM, Ollama, OpenRouter", "this API says it in a field of its own", (True, "none", "auto")),
+    ),
+    **_all(
+        "reasoning_budget thinking_budget_tokens thinking_token_budget",
+        RefusedField("vLLM, llama.cpp", "give the thinking budget of this API", (-1,)),
+    ),
+    **_all("include_reasoning", RefusedField("vLLM, OpenRouter", "this API has no such field", (True,))),
+    **_all(
+        "reasoning_format",
+        RefusedField("llama.cpp, Groq", "this API has no such field", ("auto", "deepseek", "parsed")),
+    ),
+    **_all("separate_reasoning stream_reasoning", Passes("SGLang", "thoughts stand apart, and stream, in any case")),
+    "thinking_forced_open": Passes("llama.cpp", "the model's template says whether a thought is open"),
+    **_all("parse_tool_calls", Passes("llama.cpp", "calls are read in any case")),
+}
+SERVICE: Final = {
+    **_all("cache_prompt id_slot slot_id", Passes("llama.cpp", _SPEED)),
+    **_all("priority request_id rid kv_transfer_params data_parallel_rank", Passes("vLLM, SGLang", _SPEED)),
+    **_all("cache_salt", Passes("vLLM", "what is cached never tells what others asked")),
+    **_all("keep_alive", PassedOver("Ollama", "the model stays loaded as long as the server runs")),
+    **_all("timings_per_token return_progress", PassedOver("llama.cpp", "there are /metrics")),
+    **_all("response_fields", RefusedField("llama.cpp", "responses are whole")),
+    **_all("n_probs post_sampling_probs", RefusedField("llama.cpp", "ask for `logprobs` and `top_logprobs`", (0,))),
+    **_all("return_tokens return_token_ids return_tokens_as_token_ids", RefusedField("vLLM", "answers are text")),
+    **_all("return_hidden_states", RefusedField("SGLang", "answers are text")),
+    **_all("prompt_logprobs", RefusedField("vLLM", "completions with `echo` and `logprobs` tell them", (-1,))),
+    **_all(
+        "skip_special_tokens spaces_between_special_tokens detokenize",
+        RefusedField("vLLM", "answers are text", (True,)),
+    ),
+    **_all("vllm_xargs extra_body extra_headers extra_query", PassedOver("clients", "nothing here reads it")),
+    **_all("provider models route plugins usage", PassedOver("OpenRouter", "there is one model here")),
+    **_all("lora_path", RefusedField("SGLang", "give `lora`, by name")),
+    **_all("lora timeout", RefusedField("ours", "this API has no such field")),
+    **_all("citations search_parameters", PassedOver("others", "nothing is searched here")),
+    **_all("safe_prompt guardrails", RefusedField("Mistral, others", "nothing is moderated here")),
+    **_all("random_seed", RefusedField("Mistral", "give `seed`")),
+    **_all("options", RefusedField("Ollama", "give its fields beside the messages")),
+    "tags": Passes("LiteLLM", _BOOKS),
+}
+EMBEDDINGS: Final = {
+    "task": RefusedField("vLLM, others", "the model embeds any text alike"),
+    "input_type": RefusedField("NVIDIA, Cohere", "the model embeds any text alike"),
+    "truncate": RefusedField("NVIDIA, Ollama", "a text is read whole, or refused", ("NONE", "none")),
+    "normalize": RefusedField("vLLM", "vectors have length 1", (True,)),
+    "embd_normalize": RefusedField("llama.cpp", "vectors have length 1", (2,)),
+    "pooling": RefusedField("llama.cpp", "vectors are the mean of all tokens", ("mean",)),
+    "embed_dtype": RefusedField("vLLM", "give `encoding_format`", ("float32",)),
+}
+KNOWN_FIELDS: Final[Mapping[str, KnownField]] = MappingProxyType(
+    OPENAI | ANTHROPIC | CONSTRAINTS | SAMPLING | PROMPTS | THOUGHTS | SERVICE | EMBEDDINGS
+)
+
+
+def asks_for_nothing(value: Any, off: Iterable[Any] = ()) -> bool:
+    """Tell whether a field's value is as if the field were not there."""
+    if value is None or value is False or (isinstance(value, str | list | dict) and not value):
+        return True
+    if isinstance(value, str) and value.lower() in NOTHING:
+        return True
+    return any(value == nothing and isinstance(value, bool) == isinstance(nothing, bool) for nothing in off)
+
+
+def refused_field(body: Mapping[str, Any], declared: Collection[str]) -> tuple[str, RefusedField] | None:
+    """Return the first field that asks for what there is not, and why it cannot be passed over."""
+    for name, value in body.items():
+        known = None if name in declared else KNOWN_FIELDS.get(name)
+        if isinstance(known, RefusedField) and not asks_for_nothing(value, known.off):
+            return name, known
+    return None
+
+
+def passed_over(body: Mapping[str, Any], declared: Collection[str]) -> list[str]:
+    """Return the fields that ask for something and are passed over: those that the table says, and unknown ones."""
+    return [
+        name
+        for name, value in body.items()
+        if name not in declared
+        and isinstance(KNOWN_FIELDS.get(name), PassedOver | None)
+        and not asks_for_nothing(value)
+    ]
