@@ -30,14 +30,16 @@ from glm_gguf.chat.tool_choice import AutoChoice, NamedChoice, NoChoice, ToolCho
 from glm_gguf.chat.tools import Declaration
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.compiled import CompiledSchema, compile_schema, validated_lark
-from glm_gguf.schema.walk import Schema
+from glm_gguf.schema.well_formed import is_type
 from glm_gguf.special_tokens import ASSISTANT, OBSERVATION
 
 MOST_TOOLS = 512
 OPENED_TEXT = r"/(.|\n)*/"
-NO_ARGUMENTS: Schema = {"type": "object", "properties": {}, "additionalProperties": False}
-_COMBINED = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "patternProperties", "additionalProperties")
-_COMBINED_ALSO = ("unevaluatedProperties", "propertyNames", "dependentSchemas", "dependencies", "$dynamicRef")
+_COMBINED = (
+    *("allOf", "anyOf", "oneOf", "$ref", "if", "not", "patternProperties", "additionalProperties"),
+    *("unevaluatedProperties", "propertyNames", "dependentSchemas", "dependencies", "$dynamicRef", "extends"),
+)
+"""Keywords beside which other arguments may be meant, or are spoken of already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,23 +130,41 @@ def _name(tool: Declaration) -> str:
 
 
 def _arguments(tool: Declaration, index: int) -> CompiledSchema:
-    """Compile the schema of a function's parameters."""
+    """Compile the schema of a function's parameters; RequestError names the function, too."""
     function: Mapping[str, Any] = tool["function"]
     where = f"tools[{index}].function.parameters"
     parameters = function.get("parameters")
     if parameters is None:
-        parameters = NO_ARGUMENTS
+        parameters = {}
     if not isinstance(parameters, dict):
         raise RequestError("parameters are a JSON schema, an object", field=where)
-    return compile_schema(_closed(parameters), strict=function.get("strict") is True, where=where)
+    try:
+        return compile_schema(_closed(parameters), strict=function.get("strict") is True, where=where)
+    except RequestError as error:
+        raise RequestError(f"{_name(tool)}: {error.what}", field=error.field, fix=error.fix) from error
 
 
 def _closed(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Allow a function an object alone, and of arguments those it declares, where the schema leaves that open."""
-    typed = {"type": "object", **parameters} | {"type": "object"}
-    if "properties" not in parameters or any(key in parameters for key in (*_COMBINED, *_COMBINED_ALSO)):
+    """Allow a function an object alone, and of arguments those it declares, where the schema leaves that open.
+
+    What it asks for by name alone is an argument like any other, of a free value.
+    """
+    typed = {"type": "object", **parameters} | ({"type": "object"} if is_type(parameters.get("type")) else {})
+    declared = parameters.get("properties") or {}
+    if not isinstance(declared, dict) or any(parameters.get(key) is not None for key in _COMBINED):
         return typed
-    return typed | {"additionalProperties": False}
+    properties = declared | {name: {} for name in _asked_for(parameters) if name not in declared}
+    least = parameters.get("minProperties")
+    if isinstance(least, int) and least > len(properties):
+        return typed
+    return typed | {"properties": properties, "additionalProperties": False}
+
+
+def _asked_for(parameters: dict[str, Any]) -> list[str]:
+    """Return the names that a schema requires, always or beside others; what is no name is refused later."""
+    required, dependent = parameters.get("required"), parameters.get("dependentRequired")
+    lists = [required, *(dependent.values() if isinstance(dependent, dict) else ())]
+    return [name for names in lists if isinstance(names, list) for name in names if isinstance(name, str)]
 
 
 def _value(form: ResponseFormat) -> CompiledSchema | None:

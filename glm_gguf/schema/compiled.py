@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-import logging
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from llguidance import LLMatcher, LLParserLimits
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.dialect import draft_uri, is_oldest
-from glm_gguf.schema.draft3 import modern
+from glm_gguf.schema.draft3 import DRAFT_4, modern
+from glm_gguf.schema.emptiness import possible
 from glm_gguf.schema.limits import require_modest
 from glm_gguf.schema.loosening import looser
-from glm_gguf.schema.normal_form import first_malformed, normal_form, well_formed
+from glm_gguf.schema.normal_form import normal_form
 from glm_gguf.schema.patterns import byte_tokenizer
-from glm_gguf.schema.references import SelfContained, self_contained
-from glm_gguf.schema.unenforced import first_unenforced, first_unsound, original_path
+from glm_gguf.schema.references import self_contained
+from glm_gguf.schema.text_cache import TextCache
+from glm_gguf.schema.unenforced import first_unenforced
 from glm_gguf.schema.value_check import ValueCheck
 from glm_gguf.schema.walk import Schema
+from glm_gguf.schema.well_formed import well_formed
 
-LOGGER = logging.getLogger(__name__)
 LAYOUT: Final = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": True}
 """GLM's own separators, as its training data has them: no other blank space, so none without end."""
 LIMITS = LLParserLimits(max_items_in_row=20_000, max_lexer_states=50_000, verbose_errors=False)
@@ -52,54 +52,77 @@ class CompiledSchema:
             raise
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was made of a schema's text, and the paths in it of what OpenAI's strict mode would refuse."""
+
+    compiled: CompiledSchema
+    foreign: str | None
+    left: str | None
+
+    def at(self, where: str, *, strict: bool) -> CompiledSchema:
+        """Return it for a schema that stands somewhere."""
+        if strict and self.foreign is not None:
+            path, fix = f"{where}{self.foreign}", "name one of JSON's types, or leave out `strict`"
+            raise RequestError("this is no type of JSON's", field=path, fix=fix)
+        if self.left is None:
+            return self.compiled
+        if strict:
+            fix = "leave it out, or leave out `strict`"
+            raise RequestError("no grammar can enforce this keyword", field=f"{where}{self.left}", fix=fix)
+        return replace(self.compiled, unenforced=f"{where}{self.left}")
+
+
+MOST_KEPT = 16_000_000
+"""Characters of the schemas that are kept compiled: the largest set of tools, and those of other clients."""
+_KEPT: TextCache[_Found] = TextCache(MOST_KEPT)
+
+
 def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema") -> CompiledSchema:
-    """Compile a schema; RequestError where it is hostile or malformed, and under `strict` where any keyword is left."""
-    require_modest(schema, where)
-    if not isinstance(schema, dict | bool):
-        raise RequestError(f"a schema is an object, not {type(schema).__name__}", field=where)
-    return _compile(json.dumps(schema, ensure_ascii=False), strict, where)
+    """Compile a schema; RequestError where it is hostile, no schema, or one that nothing fits.
+
+    Under `strict` also where a keyword is left to the check.
+    """
+    text = _written(schema, where)
+    found = _KEPT.get(text)
+    if found is None:
+        require_modest(schema, where)
+        if not isinstance(schema, dict | bool):
+            raise RequestError(f"a schema is an object, not {type(schema).__name__}", field=where)
+        found = _compile(text, where)
+        _KEPT.put(text, found)
+    return found.at(where, strict=strict)
 
 
-@lru_cache(maxsize=64)
-def _compile(text: str, strict: bool, where: str) -> CompiledSchema:
-    given = _of_known_draft(json.loads(text))
-    _tell_malformed(given, strict, where)
-    schema = well_formed(given)
-    contained = self_contained(schema, where)
-    normal = normal_form(contained.schema)
-    if isinstance(normal, bool):
-        normal = {} if normal else {"not": {}}
+def _written(schema: object, where: str) -> str:
+    """Write a schema as the text that it is known by."""
+    try:
+        return json.dumps(schema, ensure_ascii=False)
+    except RecursionError as error:
+        raise RequestError("a schema of too many levels", field=where, fix="give a simpler schema") from error
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"no JSON: {error}", field=where) from error
+
+
+def _compile(text: str, where: str) -> _Found:
+    given = json.loads(text)
+    draft = draft_uri(given)
+    if is_oldest(draft):
+        given, draft = modern(given), DRAFT_4
+    schema, foreign = well_formed(given, where)
+    contained = self_contained(schema, draft, where)
+    normal = _possible(normal_form(contained.schema), where)
     grammar, exact = _grammar(normal, where)
-    left = _left(contained, where, schema) or (None if exact else first_unenforced(contained, normal, where))
-    if strict and left is not None:
-        raise RequestError("no grammar can enforce this keyword", field=left, fix="leave it out, or leave out `strict`")
-    return CompiledSchema(grammar, left is None, ValueCheck(schema, where), left)
+    left = None if exact else first_unenforced(contained, normal)
+    return _Found(CompiledSchema(grammar, exact, ValueCheck(schema, draft=draft)), foreign, left)
 
 
-def _of_known_draft(schema: Schema) -> Schema:
-    """Return a schema that says its draft, which is not the oldest."""
-    if isinstance(schema, bool):
-        return schema
-    draft = draft_uri(schema)
-    return modern(schema) if is_oldest(draft) else {**schema, "$schema": draft}
-
-
-def _tell_malformed(schema: Schema, strict: bool, where: str) -> None:
-    """Refuse under `strict`, and else say, that a keyword says nothing: people write `"type": "float"`."""
-    path = first_malformed(schema, where)
-    if path is not None and strict:
-        raise RequestError("no schema may have this value", field=path, fix="mend it, or leave out `strict`")
-    if path is not None:
-        LOGGER.warning("%s has a value that no schema may have; anything is allowed there", path)
-
-
-def _left(contained: SelfContained, where: str, schema: Schema) -> str | None:
-    """Return the path of a keyword that nobody can enforce."""
-    if contained.unresolved is not None:
-        path = original_path(contained, contained.unresolved, where)
-        LOGGER.warning("%s leads nowhere that can be read; anything is allowed there", path)
-        return path
-    return first_unsound(schema, where)
+def _possible(schema: Schema, where: str) -> dict[str, Any]:
+    """Return a schema with `false` for what nothing fits in it; RequestError where nothing fits the whole."""
+    left, why_not = possible(schema)
+    if why_not is not None:
+        raise RequestError(f"nothing fits this schema: {why_not}", field=where, fix="look for contradictions")
+    return left if isinstance(left, dict) else {}
 
 
 def _grammar(schema: dict[str, Any], where: str) -> tuple[str, bool]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from glm_gguf.schema.walk import Schema, rewrite
 
-_DRAFT_4: Final = "http://json-schema.org/draft-04/schema#"
+DRAFT_4: Final = "http://json-schema.org/draft-04/schema#"
 _FORMATS: Final = {"host-name": "hostname", "ip-address": "ipv4", "time": "draft 3's time"}
 """Names that have changed; a time had no offset, so that it is none of today's."""
 
@@ -14,7 +14,7 @@ _FORMATS: Final = {"host-name": "hostname", "ip-address": "ipv4", "time": "draft
 def modern(schema: Schema) -> Schema:
     """Return a schema of draft 3 as one of draft 4; depth is checked before."""
     result = rewrite(schema, _modern)
-    return {**result, "$schema": _DRAFT_4} if isinstance(result, dict) else schema
+    return {**result, "$schema": DRAFT_4} if isinstance(result, dict) else schema
 
 
 def _modern(node: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ _OUTSIDE: Final = {
     r"\Z": "$",
     r"\z": "$",
     "[^]": r"[\s\S]",
+    "[]": r"[^\s\S]",
 }
 _INSIDE: Final = {r"\d": "0-9", r"\w": "0-9A-Za-z_", "[": r"\[", "&": r"\&", "~": r"\~"}
 _SETS: Final = ("\\d", "\\D", "\\w", "\\W", "\\s", "\\S", "\\p", "\\P")
@@ -77,12 +78,14 @@ def _class_end(pattern: str, start: int) -> int:
 
 
 def _normal_class(text: str) -> str:
-    """Rewrite a character class, given with its brackets."""
+    """Rewrite a character class, given with its brackets; a hyphen beside a set is itself."""
     head = "[^" if text.startswith("[^") else "["
-    kept, behind_set = [], False
-    for token in (match.group() for match in re.finditer(rf"{_ESCAPE.pattern}|.", text[len(head) : -1], re.DOTALL)):
-        kept.append(r"\-" if token == "-" and behind_set else _INSIDE.get(token, token))
-        behind_set = token.startswith(_SETS)
+    inner = [match.group() for match in re.finditer(rf"{_ESCAPE.pattern}|.", text[len(head) : -1], re.DOTALL)]
+    kept = []
+    for index, token in enumerate(inner):
+        beside = inner[max(index - 1, 0) : index + 2]
+        alone = token == "-" and any(neighbour.startswith(_SETS) for neighbour in beside)
+        kept.append(r"\-" if alone else _INSIDE.get(token, token))
     return f"{head}{''.join(kept)}]"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema import ValidationError
 from referencing.jsonschema import lookup_recursive_ref
 
-from glm_gguf.schema.patterns import property_search
+from glm_gguf.schema.patterns import compiled_search
 
 
 def unevaluated_properties(validator: Any, _: Any, value: Any, parent: Any) -> Iterator[ValidationError]:
@@ -35,7 +35,7 @@ def _by_properties(validator: Any, value: dict[str, Any], schema: dict[str, Any]
     """Return the names that a schema's own keywords evaluate."""
     names = {name for name in schema.get("properties", {}) if name in value}
     for pattern in schema.get("patternProperties", {}):
-        names.update(filter(property_search(pattern), value))
+        names.update(filter(compiled_search(pattern), value))
     for keyword in ("additionalProperties", "unevaluatedProperties"):
         if keyword in schema:
             names.update(name for name, item in value.items() if _fits(validator, item, schema[keyword]))

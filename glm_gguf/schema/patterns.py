@@ -62,11 +62,6 @@ def compiled_search(pattern: str) -> Search:
     return search
 
 
-def property_search(pattern: str) -> Search:
-    """Return the search for a property's name; what is no pattern may match anything."""
-    return compiled_search(pattern) if is_sound(pattern) else lambda _: True
-
-
 def is_sound(pattern: str) -> bool:
     """Tell whether a pattern is one at all."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -128,11 +129,123 @@ def test_optional_arguments_come_in_the_declared_order() -> None:
     assert not takes(grammar, f'f\n{{"c": 3, "a": 1}}{OBSERVATION}')
 
 
-@pytest.mark.parametrize("parameters", [None, {}, {"type": "object"}], ids=repr)
-def test_functions_without_declared_parameters_take_an_empty_object(parameters: Any) -> None:
-    function = {"name": "f"} if parameters is None else {"name": "f", "parameters": parameters}
-    grammar = answer_grammar([{"type": "function", "function": function}], AnswerRules())
+NO_ARGUMENTS: list[Any] = [
+    None,
+    {},
+    {"type": "object"},
+    {"type": "object", "$schema": "http://json-schema.org/draft-07/schema#", "title": "f", "description": "none"},
+    {"type": "object", "required": [], "$defs": {"a": {}}},
+    {"type": "object", "properties": None, "additionalProperties": None},
+    {"type": "object", "properties": []},
+    {"type": "object", "properties": {}, "additionalProperties": False},
+]
+
+
+@pytest.mark.parametrize("parameters", NO_ARGUMENTS, ids=repr)
+def test_functions_without_declared_parameters_take_none(parameters: Any) -> None:
+    grammar = one_function(parameters)
+    assert grammar.exact
     assert takes(grammar, "f\n{}" + OBSERVATION)
+    assert not takes(grammar, 'f\n{"city": "A"}' + OBSERVATION)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"additionalProperties": True},
+        {"additionalProperties": {"type": "string"}},
+        {"patternProperties": {"^c": {}}},
+        {"minProperties": 1},
+        {"anyOf": [{"required": ["city"]}, {"required": ["town"]}]},
+    ],
+    ids=repr,
+)
+def test_a_schema_that_speaks_of_other_arguments_stays_open(more: dict[str, Any]) -> None:
+    assert takes(one_function({"type": "object", **more}), 'f\n{"city": "A"}' + OBSERVATION)
+
+
+def one_function(parameters: Any, **more: Any) -> AnswerGrammar:
+    function = {"name": "f"} if parameters is None else {"name": "f", "parameters": parameters}
+    grammar = answer_grammar([{"type": "function", "function": function | more}], AnswerRules())
+    assert grammar is not None
+    return grammar
+
+
+UNDECLARED: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
+    "required": (
+        {"properties": {"city": {"type": "string"}}, "required": ["city", "country"]},
+        ['{"city": "A", "country": [1]}', '{"city": "A", "country": "B"}'],
+        ['{"city": "A"}', '{"city": "A", "country": 1, "other": 1}'],
+    ),
+    "required alone": ({"properties": {}, "required": ["a", "b"]}, ['{"a": 1, "b": {}}'], ['{"a": 1}', "{}"]),
+    "required without properties": ({"required": ["a"]}, ['{"a": 1}'], ["{}", '{"a": 1, "b": 1}']),
+    "demanded by another": (
+        {"properties": {"a": {"type": "integer"}}, "dependentRequired": {"a": ["b"]}},
+        ["{}", '{"a": 1, "b": "x"}'],
+        ['{"c": 1}'],
+    ),
+    "required in an arm": (
+        {"properties": {"a": {"type": "integer"}}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+        ['{"a": 1}', '{"b": 1}'],
+        ["{}"],
+    ),
+    "required if": (
+        {"properties": {"a": {"type": "integer"}}, "if": {"required": ["a"]}, "then": {"required": ["b"]}},
+        ['{"a": 1, "b": 1}', "{}"],
+        [],
+    ),
+    "required of all": (
+        {"properties": {"a": {"type": "integer"}}, "allOf": [{"required": ["b"]}]},
+        ['{"a": 1, "b": 1}'],
+        ["{}"],
+    ),
+    "required in what is referred to": (
+        {"properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"type": "object", "required": ["y"]}}},
+        ['{"a": {"y": 1}}', "{}"],
+        ['{"a": {}}'],
+    ),
+    "required below": (
+        {"properties": {"a": {"type": "object", "properties": {"x": {}}, "required": ["y"]}}},
+        ['{"a": {"x": 1, "y": 1}}', '{"a": {"y": 1}}'],
+        ['{"a": {"x": 1}}'],
+    ),
+    "more than are declared": ({"properties": {"a": {}}, "minProperties": 2}, ['{"a": 1, "b": 1}'], []),
+}
+
+
+@pytest.mark.parametrize("strict", [False, None])
+@pytest.mark.parametrize(("parameters", "good", "bad"), UNDECLARED.values(), ids=UNDECLARED)
+def test_what_is_required_and_not_declared_is_an_argument(
+    parameters: dict[str, Any], good: list[str], bad: list[str], strict: bool | None
+) -> None:
+    grammar = one_function({"type": "object", **parameters}, strict=strict)
+    for arguments in good:
+        assert takes(grammar, f"f\n{arguments}{OBSERVATION}"), arguments
+        assert grammar.arguments["f"].problem(json.loads(arguments)) is None
+    assert [arguments for arguments in bad if takes(grammar, f"f\n{arguments}{OBSERVATION}")] == []
+
+
+def test_what_is_required_and_not_declared_is_enforced_under_strict() -> None:
+    assert one_function(UNDECLARED["required"][0], strict=True).exact
+
+
+@pytest.mark.parametrize("choice", [AutoChoice(), RequiredChoice(), NamedChoice("f")], ids=str)
+def test_a_function_that_cannot_be_called_is_refused_by_name(choice: Any) -> None:
+    closed = {"type": "object", "properties": {}, "required": ["country"], "additionalProperties": False}
+    tools = [tool("g"), {"type": "function", "function": {"name": "f", "parameters": closed}}]
+    with pytest.raises(RequestError, match="f: nothing fits this schema: 'country' is required") as caught:
+        answer_grammar(tools, AnswerRules(choice))
+    assert caught.value.where == "tools[1].function.parameters"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "path"),
+    [({"type": "objekt"}, "/type"), ({"properties": 5}, "/properties"), ({"required": "x"}, "/required")],
+)
+def test_parameters_that_are_no_schema_are_refused(parameters: Any, path: str) -> None:
+    with pytest.raises(RequestError, match="f: ") as caught:
+        one_function(parameters)
+    assert caught.value.where == f"tools[0].function.parameters{path}"
 
 
 def test_names_are_taken_literally() -> None:

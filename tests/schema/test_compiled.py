@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from typing import Any
 
@@ -12,8 +13,11 @@ import pytest
 from llguidance import LLMatcher
 
 from glm_gguf.errors import RequestError
+from glm_gguf.schema import compiled as module
+from glm_gguf.schema import validator
 from glm_gguf.schema.compiled import CompiledSchema, compile_schema
 from glm_gguf.schema.patterns import byte_tokenizer
+from glm_gguf.schema.text_cache import TextCache
 
 
 def takes(compiled: CompiledSchema, text: str) -> bool:
@@ -85,7 +89,6 @@ EXACT |= {
     ),
 }
 CHECKED: dict[str, tuple[Any, list[Any], list[Any]]] = {
-    "nothing": (False, [], [1, None]),
     "not": ({"not": {"type": "string"}}, [1], ["x"]),
     "if": ({"if": {"type": "string"}, "then": {"minLength": 2}}, ["ab", 1], ["a"]),
     "uniqueItems": ({"type": "array", "uniqueItems": True}, [[1, 2]], [[1, 1]]),
@@ -129,7 +132,7 @@ def test_the_check_refuses_what_the_grammar_takes(schema: Any, valid: list[Any],
 @pytest.mark.parametrize(
     ("schema", "path"),
     [
-        ({"properties": {"a": {"items": {"not": {}}}}}, "schema/properties/a/items/not"),
+        ({"properties": {"a": {"items": {"not": {"const": 1}}}}}, "schema/properties/a/items/not"),
         ({"anyOf": [{}, {"uniqueItems": True}]}, "schema/anyOf/1/uniqueItems"),
         ({"properties": {"a/b~c": {"pattern": "(?=x)"}}}, "schema/properties/a~1b~0c/pattern"),
         ({"type": "string", "format": "regex"}, "schema/format"),
@@ -146,12 +149,6 @@ def test_strict_refuses_with_the_path(schema: Any, path: str) -> None:
     with pytest.raises(RequestError) as caught:
         compile_schema(schema, strict=True)
     assert caught.value.where == path
-
-
-def test_a_keyword_that_says_nothing_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    compiled = compile_schema({"properties": {"a": {"type": "float", "minimum": "low"}}})
-    assert "schema/properties/a/type has a value that no schema may have" in caplog.text
-    assert accepts(compiled, {"a": "anything"})
 
 
 def test_separators_are_glms_own() -> None:
@@ -271,20 +268,78 @@ def test_what_applied_schemas_evaluate_is_evaluated(schema: Any) -> None:
     assert check.problem({"é": 1, "other_1": "x"}) is not None
 
 
+@pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])
-def test_what_stands_beside_a_reference_to_nowhere_is_checked(keyword: str) -> None:
-    compiled = compile_schema({keyword: "gone.json", "properties": {"a": {}}, "unevaluatedProperties": False})
-    assert compiled.problem({"a": 1}) is None
-    assert compiled.problem({"b": 1}) is not None
+@pytest.mark.parametrize("reference", ["http://localhost:1/x.json", "#/definitions/none", "other.json#/a", "#none"])
+def test_a_reference_to_nowhere_is_refused_with_its_place(reference: str, keyword: str, strict: bool) -> None:
+    schema = {"properties": {"a": {"$defs": {"b": {keyword: reference}}, "items": {"$ref": "#/properties/a/$defs/b"}}}}
+    with pytest.raises(RequestError, match="leads nowhere") as caught:
+        compile_schema(schema, strict=strict)
+    assert caught.value.where == f"schema/properties/a/$defs/b/{keyword}"
 
 
-@pytest.mark.parametrize("reference", ["http://localhost:1/x.json", "#/definitions/none", "other.json#/a"])
-def test_a_reference_to_nowhere_allows_anything_and_is_named(reference: str) -> None:
-    schema = {"properties": {"a": {"$ref": reference}, "b": {"type": "integer"}}}
-    compiled = compile_schema(schema)
-    assert not compiled.exact
-    assert compiled.unenforced == "schema/properties/a/$ref"
-    assert accepts(compiled, {"a": [1], "b": 2})
-    assert not accepts(compiled, {"a": [1], "b": "x"})
-    with pytest.raises(RequestError):
-        compile_schema(schema, strict=True)
+def test_a_definition_that_nothing_uses_may_lead_anywhere() -> None:
+    compiled = compile_schema({"$defs": {"a": {"$ref": "gone.json"}, "b": "no schema"}, "type": "integer"}, strict=True)
+    assert accepts(compiled, 1)
+
+
+def test_threads_that_check_at_once_have_a_budget_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that takes most of the steps that one check may take, checked by four threads at once."""
+    monkeypatch.setattr(validator, "MOST_STEPS", 1000)
+    compiled = compile_schema({"items": {"$ref": "#/$defs/a"}, "$defs": {"a": {"not": {"const": "x"}}}})
+    value = next(list(range(n)) for n in range(1000, 0, -10) if settled(compiled, list(range(n))))
+    assert len(value) >= 100
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: compiled.problem(value), range(40))) == [None] * 40
+
+
+def settled(compiled: CompiledSchema, value: Any) -> bool:
+    with contextlib.suppress(RequestError):
+        return compiled.problem(value) is None
+    return False
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Count the schemas that are compiled from now on, with nothing kept."""
+    made: list[str] = []
+    compile_anew = module._compile
+
+    def counting(text: str, where: str) -> Any:
+        made.append(where)
+        return compile_anew(text, where)
+
+    monkeypatch.setattr(module, "_compile", counting)
+    monkeypatch.setattr(module, "_KEPT", TextCache(module.MOST_KEPT))
+    return made
+
+
+def test_a_schema_is_compiled_once_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = counted(monkeypatch)
+    schemas = [{"type": "object", "properties": {f"a{i}": {"not": {"const": i}}}} for i in range(512)]
+    for turn in range(2):
+        places = [f"tools[{turn + index}]" for index in range(512)]
+        found = [compile_schema(schema, where=place) for schema, place in zip(schemas, places, strict=True)]
+        assert [one.unenforced for one in found] == [f"{at}/properties/a{i}/not" for i, at in enumerate(places)]
+    assert len(made) == 512
+
+
+def test_what_strict_refuses_is_compiled_once_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = counted(monkeypatch)
+    schema = {"not": {"const": 1}}
+    for where in ("a", "b"):
+        compile_schema(schema)
+        with pytest.raises(RequestError) as caught:
+            compile_schema(schema, strict=True, where=where)
+        assert caught.value.where == f"{where}/not"
+    assert len(made) == 1
+
+
+def test_compiled_schemas_are_evicted_beyond_so_many_characters() -> None:
+    cache: TextCache[int] = TextCache(10)
+    for number, text in enumerate(("aaaa", "bbbb", "cccc")):
+        cache.put(text, number)
+    assert (cache.get("aaaa"), cache.get("bbbb"), cache.get("cccc")) == (None, 1, 2)
+    cache.get("bbbb")
+    cache.put("dd", 3)
+    cache.put("dddd", 4)
+    assert (cache.get("bbbb"), cache.get("cccc"), cache.get("dd"), cache.get("dddd")) == (1, None, 3, 4)

@@ -10,7 +10,9 @@ import pytest
 from jsonschema.validators import validator_for
 from llguidance import LLMatcher
 
+from glm_gguf.errors import RequestError
 from glm_gguf.schema.compiled import LIMITS, compile_schema
+from glm_gguf.schema.dialect import LATEST
 from glm_gguf.schema.patterns import byte_tokenizer
 from glm_gguf.schema.references import self_contained
 
@@ -91,16 +93,26 @@ def test_a_misspelled_draft_changes_nothing(spelling: str) -> None:
 
 
 def test_a_path_names_the_place_in_the_users_schema() -> None:
-    schema = {"$defs": {"one": {"items": {"$ref": "#/$defs/two"}}, "two": {"not": {}}}, "$ref": "#/$defs/one"}
+    unenforced = {"not": {"const": 1}}
+    schema = {"$defs": {"one": {"items": {"$ref": "#/$defs/two"}}, "two": unenforced}, "$ref": "#/$defs/one"}
     assert compile_schema(schema).unenforced == "schema/$defs/two/not"
-    schema["$defs"]["two"] = {"$ref": "gone.json"}
-    assert compile_schema(schema).unenforced == "schema/$defs/two/$ref"
+
+
+def test_what_stands_outside_of_all_definitions_is_mended_too() -> None:
+    schema = {"items": {"$ref": "#/components/schemas/a"}, "components": {"schemas": {"a": {"type": "str"}}}}
+    compiled = compile_schema(schema)
+    assert takes(compiled.grammar, ["x"])
+    assert not takes(compiled.grammar, [1])
+    schema["components"]["schemas"]["a"] = {"pattern": 5}
+    with pytest.raises(RequestError) as caught:
+        compile_schema(schema)
+    assert caught.value.where == "schema/components/schemas/a/pattern"
 
 
 def test_a_definition_is_kept_once_and_only_where_it_is_used() -> None:
     shared = {"type": "string"}
     contained = self_contained(
-        {"items": {"$ref": "#/$defs/a"}, "contains": {"$ref": "#/$defs/a"}, "$defs": {"a": shared, "b": {}}}
+        {"items": {"$ref": "#/$defs/a"}, "contains": {"$ref": "#/$defs/a"}, "$defs": {"a": shared, "b": {}}}, LATEST
     )
     assert contained.schema == {
         "items": {"$ref": "#/$defs/d0"},

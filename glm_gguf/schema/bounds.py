@@ -1,0 +1,70 @@
+"""What the bounds in several schemas leave together: of types, of numbers, of lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import ceil, floor, inf
+from typing import Any, Final
+
+KINDS: Final = frozenset(("null", "boolean", "object", "array", "number", "string"))
+Parts = Sequence[dict[str, Any]]
+
+
+def kinds(parts: Parts) -> tuple[set[str], bool]:
+    """Return the types that values of all of some schemas can have, and whether their numbers are whole."""
+    left, whole = set(KINDS), False
+    for part in parts:
+        if "type" in part:
+            names = _names(part["type"])
+            whole = whole or ("integer" in names and "number" not in names)
+            left &= {"number" if name == "integer" else name for name in names}
+    for part in parts:
+        refused = part.get("not")
+        if isinstance(refused, dict) and refused.keys() == {"type"}:
+            names = _names(refused["type"])
+            left -= names | ({"number"} if whole and "integer" in names else set())
+    return left, whole
+
+
+def spans(parts: Parts, least: str, most: str) -> tuple[float, float]:
+    """Return the tightest bounds of a count."""
+    return max((part.get(least, 0) for part in parts), default=0), min(
+        (part.get(most, inf) for part in parts), default=inf
+    )
+
+
+def no_number(parts: Parts, *, whole: bool) -> str | None:
+    """Say why no number fits the bounds of all of some schemas."""
+    low = max(_bounds(parts, "minimum", "exclusiveMinimum", 1), default=None)
+    high = max(_bounds(parts, "maximum", "exclusiveMaximum", -1), default=None)
+    if low is None or high is None:
+        return None
+    least, most = low[0], -high[0]
+    text = f"no number lies between {float(least):g} and {float(most):g}"
+    if least > most or (least == most and (low[1] or high[1])):
+        return text
+    units = [Fraction(repr(part["multipleOf"])) for part in parts if "multipleOf" in part] + [Fraction(1)] * whole
+    if any(_first(least, unit, strict=low[1]) > _last(most, unit, strict=high[1]) for unit in units):
+        return text + " that is whole or a multiple as asked"
+    return None
+
+
+def _bounds(parts: Parts, inclusive: str, exclusive: str, sign: int) -> list[tuple[Fraction, bool]]:
+    """Return the bounds on one side, each with whether it is itself left out; turned around for `sign` -1."""
+    found = [(sign * Fraction(repr(part[inclusive])), False) for part in parts if inclusive in part]
+    return found + [(sign * Fraction(repr(part[exclusive])), True) for part in parts if exclusive in part]
+
+
+def _first(least: Fraction, unit: Fraction, *, strict: bool) -> int:
+    count = ceil(least / unit)
+    return count + (strict and count * unit == least)
+
+
+def _last(most: Fraction, unit: Fraction, *, strict: bool) -> int:
+    count = floor(most / unit)
+    return count - (strict and count * unit == most)
+
+
+def _names(value: Any) -> set[str]:
+    return set(value) if isinstance(value, list) else {value}

@@ -1,0 +1,273 @@
+"""Schemas that nothing fits: the whole is refused, and within it an arm is no arm, a property is never written.
+
+`{"not": {}}` is how zod writes "nothing". What is found is certain; what is not found may still be empty, and is then
+found by the check of the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from glm_gguf.errors import RequestError
+from glm_gguf.schema.bounds import kinds, no_number, spans
+from glm_gguf.schema.fitting import fits
+from glm_gguf.schema.patterns import compiled_search
+from glm_gguf.schema.walk import Schema, rewrite_children
+from glm_gguf.schema.well_formed import RULES
+
+Part = dict[str, Any]
+Parts = Sequence[Part]
+
+MOST_STEPS = 60_000
+"""Schemas looked at, together and alone; the rest is taken for one that something fits."""
+MOST_DEPTH = 48
+MOST_ITEMS = 16
+_FREE: Final = frozenset(("$defs", "definitions", "$id", "id", "$anchor", "$dynamicAnchor"))
+_RESTRICTING: Final = (RULES.keys() - _FREE) | {"const"}
+_OBJECT: Final[Part] = {"type": "object"}
+NEVER: Final = "nothing is allowed there"
+
+
+class Possible(NamedTuple):
+    """A schema with `false` for each in it that nothing fits; `why_not` where nothing fits the whole."""
+
+    schema: Schema
+    why_not: str | None
+
+
+def possible(schema: Schema) -> Possible:
+    """Leave out what nothing fits, of a schema in normal form whose references lead to its `$defs`."""
+    if not isinstance(schema, dict):
+        return Possible(schema, None if schema else NEVER)
+    emptiness = _Emptiness(schema)
+    left = emptiness.pruned(schema)
+    return Possible(left, emptiness.reason if left is False else None)
+
+
+class _Emptiness:
+    """What is known of one schema and those in it."""
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        self._root = root
+        self._left = MOST_STEPS
+        self._fitted: set[frozenset[int]] = set()
+        self._made: list[Schema] = []  # kept, for what is known of a schema is known by its id
+        self.reason = NEVER
+
+    def pruned(self, node: Any) -> Schema:
+        """Copy a schema; False for what nothing fits, and then `reason` says why."""
+        if not isinstance(node, dict):
+            return bool(node)
+        reason = self.why([node])
+        if reason is None:
+            left = _tidy(rewrite_children(node, lambda child, _: self.pruned(child)))
+            self._made.append(left)
+            reason = None if left == node else self.why([left])
+        if reason is None:
+            return left
+        self.reason = reason
+        return False
+
+    def why(self, schemas: Sequence[Schema], above: frozenset[frozenset[int]] = frozenset()) -> str | None:
+        """Say why nothing fits all of some schemas; None where something may, or where it takes too long to tell."""
+        self._left -= 1
+        if self._left < 0 or len(above) > MOST_DEPTH:
+            return None
+        parts = self._parts(schemas)
+        if parts is None:
+            return NEVER
+        key = frozenset(map(id, parts))
+        if key in above:
+            return "it holds itself without end"
+        if key in self._fitted:
+            return None
+        reason = self._conflict(parts, above | {key}) or self._no_arm(parts, above | {key})
+        if reason is None:
+            self._fitted.add(key)
+        return reason
+
+    def _parts(self, schemas: Sequence[Schema]) -> list[Part] | None:
+        """Gather all schemas that the same value must fit; None where one is `false`."""
+        found: dict[int, Part] = {}
+        waiting = list(schemas)
+        while waiting:
+            schema = waiting.pop()
+            if schema is False:
+                return None
+            if not isinstance(schema, dict) or id(schema) in found:
+                continue
+            found[id(schema)] = schema
+            waiting += schema.get("allOf", ())
+            for keyword in ("anyOf", "oneOf"):
+                waiting += schema[keyword] if len(schema.get(keyword, ())) == 1 else ()
+            if "$ref" in schema:
+                waiting.append(self._target(schema["$ref"]))
+            if "if" in schema and _is_free(schema["if"]):
+                waiting.append(schema.get("then", True))
+            elif schema.get("if") is False:
+                waiting.append(schema.get("else", True))
+        return list(found.values())
+
+    def _target(self, reference: str) -> Schema:
+        name = reference.removeprefix("#/$defs/")
+        found: Schema = self._root if name == reference else self._root.get("$defs", {}).get(name, True)
+        return found
+
+    def _no_arm(self, parts: Parts, above: frozenset[frozenset[int]]) -> str | None:
+        """Say that no arm of a choice fits beside the rest."""
+        for part in parts:
+            for keyword in ("anyOf", "oneOf"):
+                if keyword in part and not any(self._may_choose(arm, parts, above) for arm in _arms(part, keyword)):
+                    return f"nothing fits any of its {keyword}"
+        return None
+
+    def _may_choose(self, arm: Schema, parts: Parts, above: frozenset[frozenset[int]]) -> bool:
+        if self.why([arm], above) is not None:
+            return False
+        joined = self._parts([*parts, arm])
+        return joined is not None and self._conflict(joined, above) is None
+
+    def _conflict(self, parts: Parts, above: frozenset[frozenset[int]]) -> str | None:
+        """Say why what stands in some schemas themselves contradicts itself."""
+        if any("not" in part and _is_free(part["not"]) for part in parts):
+            return NEVER
+        listed = [part.get("enum", [part.get("const")]) for part in parts if "enum" in part or "const" in part]
+        for values in listed:
+            if not any(_may_be(value, parts) for value in values):
+                return "none of its values fits" if values else "it has no values"
+        possible, whole = kinds(parts)
+        reasons = [self._no_value(kind, parts, above, whole=whole) for kind in sorted(possible)]
+        if listed:
+            return None
+        return None if None in reasons else next(iter(reasons), "no type is left")
+
+    def _no_value(self, kind: str, parts: Parts, above: frozenset[frozenset[int]], *, whole: bool) -> str | None:
+        """Say why no value of a type fits."""
+        if kind == "number":
+            return no_number(parts, whole=whole)
+        if kind == "string":
+            least, most = spans(parts, "minLength", "maxLength")
+            return f"minLength {least} is above maxLength {most}" if least > most else None
+        if kind == "array":
+            return self._no_array(parts, above)
+        return self._no_object(parts, above) if kind == "object" else None
+
+    def _no_array(self, parts: Parts, above: frozenset[frozenset[int]]) -> str | None:
+        least, most = spans(parts, "minItems", "maxItems")
+        for part in parts:
+            if "contains" in part and part.get("minContains", 1) > 0:
+                least = max(least, part.get("minContains", 1))
+                if self.why([part["contains"]], above) or part.get("maxContains", least) < part.get("minContains", 1):
+                    return "nothing fits its contains"
+            if part.get("uniqueItems") and isinstance(part.get("items"), dict) and "enum" in part["items"]:
+                most = min(most, len(part.get("prefixItems", ())) + len(part["items"]["enum"]))
+        if least > most:
+            return f"at least {least} items, and at most {most}"
+        for index in range(min(int(least), MOST_ITEMS)):
+            if self.why([schema for part in parts for schema in _of_item(part, index)], above):
+                return f"nothing fits item {index}, and there must be one"
+        return None
+
+    def _no_object(self, parts: Parts, above: frozenset[frozenset[int]]) -> str | None:
+        needed, more = _needed(parts)
+        joined = self._parts([*parts, *more])
+        if joined is None or len(joined) > len(parts):
+            return self.why([*parts, *more, _OBJECT], above)
+        least, most = spans(parts, "minProperties", "maxProperties")
+        closed = [
+            part for part in parts if part.get("additionalProperties") is False and not part.get("patternProperties")
+        ]
+        for part in closed:
+            most = min(most, sum(self.why([schema], above) is None for schema in part.get("properties", {}).values()))
+        for name in needed:
+            if any(fits(name, part["propertyNames"]) is False for part in parts if "propertyNames" in part):
+                return f"{name!r} is required, and no name that may be"
+            if self.why([schema for part in parts for schema in _of_property(part, name)], above):
+                return f"{name!r} is required, and no value of it allowed"
+        if max(least, len(needed)) > most:
+            return f"at least {max(least, len(needed))} properties, and at most {most}"
+        return None
+
+
+def _tidy(node: dict[str, Any]) -> Schema:
+    """Leave out what `false` among its parts makes meaningless."""
+    if node.get("not") is False:
+        del node["not"]
+    for keyword in ("anyOf", "oneOf"):
+        if keyword in node and False in [arm is not False for arm in node[keyword]]:
+            node[keyword] = [arm for arm in node[keyword] if arm is not False]
+    if "if" in node or "then" in node or "else" in node:
+        node = _decided(node)
+    for keyword in ("anyOf", "oneOf", "allOf"):
+        if len(node) == 1 and len(node.get(keyword, ())) == 1:
+            only: Schema = node[keyword][0]
+            return only
+    return node
+
+
+def _decided(node: dict[str, Any]) -> dict[str, Any]:
+    """Put what a condition decides in its place where it is always or never met, and drop one that decides nothing."""
+    kept = {key: value for key, value in node.items() if key not in ("if", "then", "else")}
+    condition, yes, no = node.get("if"), node.get("then", True), node.get("else", True)
+    if condition is None or (_is_free(yes) and _is_free(no)):
+        return kept
+    if condition is not False and not _is_free(condition):
+        return node
+    return {**kept, "allOf": [*kept.get("allOf", ()), no if condition is False else yes]}
+
+
+def _is_free(schema: Any) -> bool:
+    """Tell a schema that everything fits."""
+    return schema is True or (isinstance(schema, dict) and not schema.keys() & _RESTRICTING)
+
+
+def _arms(part: Part, keyword: str) -> list[Schema]:
+    """Return the arms of a choice; of two that are the same, just one can never fit."""
+    arms: list[Schema] = part[keyword]
+    if keyword == "oneOf" and len(arms) <= MOST_ITEMS:
+        return [arm for arm in arms if sum(other == arm or (_is_free(other) and _is_free(arm)) for other in arms) == 1]
+    return arms
+
+
+def _may_be(value: Any, parts: Parts) -> bool:
+    return all(fits(value, part) is not False for part in parts)
+
+
+def _of_item(part: Part, index: int) -> Iterator[Schema]:
+    """Yield what a schema asks of an item."""
+    first = part.get("prefixItems", [])
+    if index < len(first):
+        yield first[index]
+    elif "items" in part:
+        yield part["items"]
+
+
+def _of_property(part: Part, name: str) -> Iterator[Schema]:
+    """Yield what a schema asks of a property."""
+    found = [part["properties"][name]] if name in part.get("properties", {}) else []
+    named = part.get("patternProperties", {})
+    try:
+        found += [schema for pattern, schema in named.items() if compiled_search(pattern)(name)]
+    except RequestError:
+        return
+    if not found and "additionalProperties" in part:
+        found = [part["additionalProperties"]]
+    yield from found
+
+
+def _needed(parts: Parts) -> tuple[list[str], list[Schema]]:
+    """Return the names that an object must have, and the schemas that they make it fit."""
+    needed = dict.fromkeys(name for part in parts for name in part.get("required", ()))
+    waiting, more = list(needed), []
+    while waiting:
+        name = waiting.pop()
+        for part in parts:
+            for keyword in ("dependentRequired", "dependentSchemas", "dependencies"):
+                demand = part.get(keyword, {}).get(name, [])
+                if not isinstance(demand, list):
+                    more.append(demand)
+                    continue
+                waiting += [other for other in demand if other not in needed]
+                needed |= dict.fromkeys(demand)
+    return list(needed), more

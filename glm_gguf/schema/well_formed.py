@@ -1,0 +1,260 @@
+"""What is a schema at all: keywords whose values no schema may have are refused, harmless spellings are mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from glm_gguf.errors import RequestError
+from glm_gguf.schema.patterns import is_sound
+from glm_gguf.schema.walk import MANY, NAMED, ONE, Place, Schema, rewrite_children
+
+TYPES: Final = frozenset(("null", "boolean", "object", "array", "number", "string", "integer"))
+FOREIGN_TYPES: Final = {
+    **dict.fromkeys(("float", "double", "decimal"), "number"),
+    **dict.fromkeys(("int", "long", "short", "byte", "bigint"), "integer"),
+    **dict.fromkeys(("str", "text", "char"), "string"),
+    **dict.fromkeys(("dict", "map", "hashmap", "hashtable"), "object"),
+    **dict.fromkeys(("list", "tuple", "set", "arraylist", "queue", "stack"), "array"),
+    **{"bool": "boolean", "none": "null", "nonetype": "null"},
+}
+"""How programming languages call JSON's types, in small letters; tools in the wild are declared so."""
+_ANY: Final = "any"
+_WRONG: Final = object()
+_NOTHING: Final = object()
+
+
+class WellFormed(NamedTuple):
+    """The schema, and the path of the first foreign type name in it, which OpenAI's strict mode would refuse."""
+
+    schema: Schema
+    foreign: str | None
+
+
+def well_formed(schema: Schema, where: str) -> WellFormed:
+    """Return a schema with harmless spellings mended; RequestError names a keyword that has no possible value."""
+    if not isinstance(schema, dict):
+        return WellFormed(schema, None)
+    mender = _Mender()
+    mended = mender.mended(schema, Place(where))
+    return WellFormed(mended, None if mender.foreign is None else mender.foreign.removeprefix(where))
+
+
+class _Mender:
+    """What has been seen on the way through one schema."""
+
+    def __init__(self) -> None:
+        self.foreign: str | None = None
+
+    def mended(self, node: Any, place: Place) -> Any:
+        """Copy a schema and all in it."""
+        if not isinstance(node, dict):
+            return node
+        kept = {}
+        for key, given in node.items():
+            value = given if key not in RULES else _NOTHING if given is None else RULES[key].read(given)
+            if value is _WRONG:
+                _refuse(key, given, place)
+            if value is not _NOTHING:
+                kept[key] = value
+        if self.foreign is None and _is_foreign(node.get("type")):
+            self.foreign = f"{place}/type"
+        return rewrite_children(kept, lambda child, step: self.mended(child, Place(step, place)))
+
+
+def _refuse(key: str, value: Any, place: Place) -> None:
+    text = repr(value)
+    if key == "pattern" and isinstance(value, str):
+        raise RequestError(f"{text[:200]} is no regular expression", field=f"{place}/{key}", fix="mend the pattern")
+    if key == "patternProperties" and isinstance(value, dict):
+        wrong = next((name for name in value if not is_sound(name)), None)
+        if wrong is not None:
+            raise RequestError(
+                f"{wrong[:200]!r} is no regular expression", field=f"{place}/{key}", fix="mend the pattern"
+            )
+    raise RequestError(f"{text[:80]} is not {RULES[key].wanted}", field=f"{place}/{key}", fix="mend the schema")
+
+
+def _is_foreign(kind: Any) -> bool:
+    names = kind if isinstance(kind, list) else [kind]
+    return any(isinstance(name, str) and name not in TYPES and name != _ANY for name in names)
+
+
+def is_type(value: Any) -> bool:
+    """Tell whether a value of `type` names types, or says nothing."""
+    return value is None or _types(value) is not _WRONG
+
+
+def _types(value: Any) -> Any:
+    """Read type names; `any`, as the first drafts had it, says nothing."""
+    names = [_type(name) for name in (value if isinstance(value, list) else [value])]
+    if not names or _WRONG in names:
+        return _WRONG
+    if _ANY in names:
+        return _NOTHING
+    return names if isinstance(value, list) else names[0]
+
+
+def _type(name: Any) -> Any:
+    if name is None:
+        return "null"
+    if not isinstance(name, str):
+        return _WRONG
+    small = name.lower()
+    return small if small in TYPES or small == _ANY else FOREIGN_TYPES.get(small, _WRONG)
+
+
+def _number(value: Any) -> Any:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else _WRONG
+
+
+def _positive(value: Any) -> Any:
+    return value if _number(value) is not _WRONG and value > 0 else _WRONG
+
+
+def _exclusive(value: Any) -> Any:
+    """Read an exclusive bound; draft 4 has Booleans."""
+    return value if isinstance(value, bool) else _number(value)
+
+
+def _count(value: Any) -> Any:
+    return int(value) if _number(value) is not _WRONG and value >= 0 and value == int(value) else _WRONG
+
+
+def _boolean(value: Any) -> Any:
+    return value if isinstance(value, bool) else _WRONG
+
+
+def _text(value: Any) -> Any:
+    return value if isinstance(value, str) else _WRONG
+
+
+def _pattern(value: Any) -> Any:
+    return value if isinstance(value, str) and is_sound(value) else _WRONG
+
+
+def _address(value: Any) -> Any:
+    if not isinstance(value, str):
+        return _WRONG
+    try:
+        urlsplit(value)
+    except ValueError:
+        return _WRONG
+    return value
+
+
+def _identifier(value: Any) -> Any:
+    """Read an identifier; one that cannot be is never referred to."""
+    return _NOTHING if _address(value) is _WRONG else value
+
+
+def _names(value: Any) -> Any:
+    return value if isinstance(value, list) and all(isinstance(name, str) for name in value) else _WRONG
+
+
+def _required(value: Any) -> Any:
+    """Read the names that are required; the Boolean of draft 3 says nothing in others."""
+    return _NOTHING if isinstance(value, bool) else _names(value)
+
+
+def _list(value: Any) -> Any:
+    return value if isinstance(value, list) else _WRONG
+
+
+def _schema(value: Any) -> Any:
+    """Read a schema; PHP writes an empty one as an empty list."""
+    return {} if value == [] or value is None else value if isinstance(value, dict | bool) else _WRONG
+
+
+def _schemas(value: Any) -> Any:
+    schemas = [_schema(schema) for schema in value] if isinstance(value, list) else [_WRONG]
+    return _WRONG if _WRONG in schemas else schemas
+
+
+def _some_schemas(value: Any) -> Any:
+    return _NOTHING if value == [] else _schemas(value)
+
+
+def _items(value: Any) -> Any:
+    return _schemas(value) if isinstance(value, list) else _schema(value)
+
+
+def _named(value: Any) -> Any:
+    """Read schemas by name; PHP writes none of them as an empty list."""
+    named = {} if value == [] else value
+    schemas = {name: _schema(schema) for name, schema in named.items()} if isinstance(named, dict) else {"": _WRONG}
+    return _WRONG if _WRONG in schemas.values() else schemas
+
+
+def _definitions(value: Any) -> Any:
+    """Read definitions; what is no schema there can only be referred to in vain."""
+    if not isinstance(value, dict):
+        return _NOTHING
+    return {name: schema for name, schema in value.items() if isinstance(schema, dict | bool)}
+
+
+def _pattern_properties(value: Any) -> Any:
+    named = _named(value)
+    return named if named is not _WRONG and all(map(is_sound, named)) else _WRONG
+
+
+def _demands(value: Any) -> Any:
+    """Read the names that each name demands."""
+    if not isinstance(value, dict):
+        return _WRONG
+    demands = {name: _names([needed] if isinstance(needed, str) else needed) for name, needed in value.items()}
+    return _WRONG if _WRONG in demands.values() else demands
+
+
+def _dependencies(value: Any) -> Any:
+    """Read names or a schema that each name demands."""
+    if not isinstance(value, dict):
+        return _WRONG
+    read = {
+        name: _schema(demand) if isinstance(demand, dict | bool) else _demands({name: demand})
+        for name, demand in value.items()
+    }
+    if _WRONG in read.values():
+        return _WRONG
+    return {name: demand if isinstance(value[name], dict | bool) else demand[name] for name, demand in read.items()}
+
+
+class Rule(NamedTuple):
+    """How a keyword's value is read, and what it must be."""
+
+    read: Callable[[Any], Any]
+    wanted: str
+
+
+_NUMBERS: Final = ("minimum", "maximum")
+_EXCLUSIVE: Final = ("exclusiveMinimum", "exclusiveMaximum")
+_COUNTS: Final = (
+    *("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "minContains", "maxContains"),
+)
+RULES: Final[dict[str, Rule]] = {
+    "type": Rule(_types, "a type of JSON's: " + ", ".join(sorted(TYPES))),
+    "enum": Rule(_list, "a list of values"),
+    "required": Rule(_required, "a list of names"),
+    "uniqueItems": Rule(_boolean, "true or false"),
+    "multipleOf": Rule(_positive, "a number above 0"),
+    **dict.fromkeys(_NUMBERS, Rule(_number, "a number")),
+    **dict.fromkeys(_EXCLUSIVE, Rule(_exclusive, "a number")),
+    **dict.fromkeys(_COUNTS, Rule(_count, "a whole number from 0 on")),
+    "pattern": Rule(_pattern, "a regular expression"),
+    "format": Rule(_text, "the name of a format"),
+    **dict.fromkeys(("$ref", "$dynamicRef", "$recursiveRef"), Rule(_address, "a reference")),
+    **dict.fromkeys(("$id", "id", "$anchor", "$dynamicAnchor"), Rule(_identifier, "a text")),
+    **dict.fromkeys(ONE - {"items"}, Rule(_schema, "a schema")),
+    **dict.fromkeys(("anyOf", "oneOf"), Rule(_schemas, "a list of schemas")),
+    **dict.fromkeys(("allOf", "prefixItems"), Rule(_some_schemas, "a list of schemas")),
+    "items": Rule(_items, "a schema"),
+    "properties": Rule(_named, "an object of schemas"),
+    "dependentSchemas": Rule(_named, "an object of schemas"),
+    "patternProperties": Rule(_pattern_properties, "an object of schemas"),
+    **dict.fromkeys(("$defs", "definitions"), Rule(_definitions, "an object of schemas")),
+    "dependentRequired": Rule(_demands, "an object of lists of names"),
+    "dependencies": Rule(_dependencies, "an object of schemas, or of lists of names"),
+}
+"""Every keyword that restricts; what else stands in a schema is a word of its author's."""
+assert RULES.keys() >= ONE | MANY | NAMED
