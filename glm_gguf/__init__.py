@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from glm_gguf.agent import RunOptions, RunResult
+    from glm_gguf.agent import RunResult
     from glm_gguf.chat.events import (
         ChatResult,
         Event,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from glm_gguf.engine.sampling import Dry, SamplingParams
     from glm_gguf.errors import GlmGgufError
     from glm_gguf.model import GLM
+    from glm_gguf.tool_calls import RunOptions
 
 __all__ = [
     "GLM",
@@ -65,7 +66,7 @@ _HOMES = {
     "GlmGgufError": "glm_gguf.errors",
     "LoraAdapter": "glm_gguf.engine.options",
     "Message": "glm_gguf.chat.reply",
-    "RunOptions": "glm_gguf.agent",
+    "RunOptions": "glm_gguf.tool_calls",
     "RunResult": "glm_gguf.agent",
     "SamplingParams": "glm_gguf.engine.sampling",
     "Toolbox": "glm_gguf.chat.tools",

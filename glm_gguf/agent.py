@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from glm_gguf.chat.events import ChatResult, ToolCall
-from glm_gguf.chat.tools import Toolbox, error_text
-from glm_gguf.errors import RequestError
+from glm_gguf.chat.events import ChatResult, Event, ToolCall, collect
+from glm_gguf.chat.tools import Toolbox
+from glm_gguf.tool_calls import CallRunner, RunOptions, arun_calls
 
-Approval = Callable[[ToolCall], bool]
-"""Asked before every call; a call that is refused is told to the model as an error."""
-
-Answer = Callable[[Sequence[Mapping[str, Any]]], ChatResult]
-"""Answers a conversation, with the tools declared."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How far a run may go."""
-
-    max_turns: int = 8
-    """Answers at most; where the last one still calls, its calls are not run."""
-    timeout: float | None = 60.0
-    """Seconds a call may take; a Python thread cannot be stopped, so what takes longer is left behind."""
-    approve: Approval | None = None
-
-    def __post_init__(self) -> None:
-        if self.max_turns < 1:
-            raise RequestError(f"{self.max_turns} turns", field="max_turns", fix="give at least 1")
-        if self.timeout is not None and not self.timeout > 0:
-            raise RequestError(f"{self.timeout} seconds", field="timeout", fix="give a positive number, or None")
+History = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,58 +33,98 @@ class RunResult:
         return not self.answer.tool_calls
 
 
-def run(answer: Answer, messages: Sequence[Mapping[str, Any]], toolbox: Toolbox, options: RunOptions) -> RunResult:
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """A call was run: what the model is told, in the stream of a run."""
+
+    call: ToolCall
+    content: str
+
+
+RunEvent = Event | ToolResult | RunResult
+"""What a run that streams yields: the events of every answer, the results of its calls, and RunResult at the end."""
+
+
+class _Transcript:
+    """The conversation so far, and whether it goes on."""
+
+    def __init__(self, messages: History, options: RunOptions) -> None:
+        self.messages = [dict(message) for message in messages]
+        self._most = options.max_turns
+        self._turns = 0
+
+    def goes_on(self, answer: ChatResult) -> bool:
+        """Take an answer; True where its calls are to be run, and another answer is to follow."""
+        self._answer = answer
+        self._turns += 1
+        self.messages.append(answer.message())
+        return bool(answer.tool_calls) and self._turns < self._most
+
+    def results(self, texts: Sequence[str]) -> list[ToolResult]:
+        """Take what came of the last answer's calls."""
+        results = [ToolResult(*pair) for pair in zip(self._answer.tool_calls, texts, strict=True)]
+        self.messages += [one.call.result(one.content) for one in results]
+        return results
+
+    @property
+    def result(self) -> RunResult:
+        """The conversation as it stands."""
+        return RunResult(tuple(self.messages), self._answer, self._turns)
+
+
+def run(answer: Callable[[History], ChatResult], messages: History, toolbox: Toolbox, options: RunOptions) -> RunResult:
     """Let a model answer and call until it is done or the turns are used up."""
-    transcript = [dict(message) for message in messages]
-    for turn in range(1, options.max_turns + 1):
-        result = answer(transcript)
-        transcript.append(result.message())
-        if not result.tool_calls or turn == options.max_turns:
-            break
-        observations = run_calls(result.tool_calls, toolbox, options)
-        transcript += [{"role": "tool", "content": text} for text in observations]
-    return RunResult(tuple(transcript), result, turn)
+    transcript = _Transcript(messages, options)
+    with CallRunner(toolbox, options) as runner:
+        while transcript.goes_on(result := answer(transcript.messages)):
+            transcript.results(runner.run(result.tool_calls))
+    return transcript.result
 
 
-def run_calls(calls: Sequence[ToolCall], toolbox: Toolbox, options: RunOptions) -> list[str]:
-    """Run the calls of one answer side by side; the observations in their order, errors among them."""
-    runs = [_started(call, toolbox, options) for call in calls]
-    return [_observation(one, call, options.timeout) for one, call in zip(runs, calls, strict=True)]
+async def arun(
+    answer: Callable[[History], Awaitable[ChatResult]], messages: History, toolbox: Toolbox, options: RunOptions
+) -> RunResult:
+    """Do what `run` does, in an event loop."""
+    transcript = _Transcript(messages, options)
+    while transcript.goes_on(result := await answer(transcript.messages)):
+        transcript.results(await arun_calls(result.tool_calls, toolbox, options))
+    return transcript.result
 
 
-def _started(call: ToolCall, toolbox: Toolbox, options: RunOptions) -> _Run | None:
-    """Start a call on a thread of its own; None where it is not approved."""
-    if options.approve is not None and not options.approve(call):
-        return None
-    one = _Run(call, toolbox)
-    one.thread.start()
-    return one
+def stream_run(
+    stream: Callable[[History], Generator[Event, None, None]], messages: History, toolbox: Toolbox, options: RunOptions
+) -> Generator[RunEvent, None, None]:
+    """Do what `run` does, event by event."""
+    transcript = _Transcript(messages, options)
+    with CallRunner(toolbox, options) as runner:
+        while transcript.goes_on(result := (yield from _told(stream(transcript.messages)))):
+            yield from transcript.results(runner.run(result.tool_calls))
+    yield transcript.result
 
 
-class _Run:
-    """One call under way, and its observation once it is there."""
+async def astream_run(
+    stream: Callable[[History], AsyncGenerator[Event, None]], messages: History, toolbox: Toolbox, options: RunOptions
+) -> AsyncGenerator[RunEvent, None]:
+    """Do what `run` does, event by event in an event loop."""
+    transcript = _Transcript(messages, options)
+    goes_on = True
+    while goes_on:
+        heard: list[Event] = []
+        async with aclosing(stream(transcript.messages)) as events:
+            async for event in events:
+                heard.append(event)
+                yield event
+        result = collect(heard)
+        if goes_on := transcript.goes_on(result):
+            for told in transcript.results(await arun_calls(result.tool_calls, toolbox, options)):
+                yield told
+    yield transcript.result
 
-    def __init__(self, call: ToolCall, toolbox: Toolbox) -> None:
-        self.observation: str | None = None
-        self.start = time.monotonic()
-        self._call = call
-        self._toolbox = toolbox
-        self.thread = threading.Thread(target=self._work, name=f"tool {call.name}", daemon=True)
 
-    def _work(self) -> None:
-        """Run a user's function, which may raise anything: the model is told, and goes on."""
-        try:
-            self.observation = self._toolbox.answer(self._call)
-        except Exception as error:
-            self.observation = error_text(f"{type(error).__name__}: {error}")
-
-
-def _observation(one: _Run | None, call: ToolCall, timeout: float | None) -> str:
-    if one is None:
-        return error_text(f"the call of {call.name} was not approved")
-    one.thread.join(None if timeout is None else max(one.start + timeout - time.monotonic(), 0))
-    if one.observation is not None:
-        return one.observation
-    if one.thread.is_alive():
-        return error_text(f"{call.name} took longer than {timeout} seconds")
-    return error_text(f"{call.name} ended without a result")  # by SystemExit, say
+def _told(events: Generator[Event, None, None]) -> Generator[Event, None, ChatResult]:
+    """Pass the events of an answer on, and return it whole."""
+    heard = []
+    for event in events:
+        heard.append(event)
+        yield event
+    return collect(heard)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import ExitStack, aclosing, closing
 from dataclasses import replace
 from typing import Any, Protocol, Unpack
 
-from glm_gguf.agent import RunOptions, RunResult, run
+from glm_gguf.agent import History, RunEvent, RunResult, arun, astream_run, run, stream_run
 from glm_gguf.chat.events import ChatResult, Event, collect
 from glm_gguf.chat.messages import Messages, conversation
-from glm_gguf.chat.tools import Toolbox, Tools
+from glm_gguf.chat.tools import Functions, Toolbox, Tools
 from glm_gguf.engine.answer_options import ChatOptions
 from glm_gguf.engine.attempts import Attempts, EventStream
 from glm_gguf.engine.keywords import SamplingLike, chat_options, made
 from glm_gguf.errors import RequestError
+from glm_gguf.tool_calls import RunOptions
+
+Limits = RunOptions | Mapping[str, Any] | None
 
 
 class ChatModel(Protocol):
@@ -91,26 +94,74 @@ class ChatModel(Protocol):
     def run(
         self,
         messages: Messages,
-        tools: Toolbox | Callable[..., Any] | Sequence[Callable[..., Any]],
+        tools: Toolbox | Functions,
         sampling: SamplingLike = None,
-        limits: RunOptions | Mapping[str, Any] | None = None,
+        limits: Limits = None,
         *,
         max_turns: int | None = None,
         **options: Unpack[ChatOptions],
     ) -> RunResult:
         """Answer a conversation, run the functions the model calls, and go on until it calls none.
 
-        Calls of one answer run side by side; what they raise is told to the model.
+        Calls of one answer run side by side, an `async def` on an event loop; what they raise is told to the model.
         """
-        toolbox = Toolbox.of(tools)
+        given = conversation(messages), Toolbox.of(tools), _limits(limits, max_turns)
+        return run(lambda history: self.chat(history, given[1], sampling, **options), *given)
 
-        def answer(transcript: Sequence[Mapping[str, Any]]) -> ChatResult:
-            return self.chat(transcript, toolbox, sampling, **options)
+    async def arun(
+        self,
+        messages: Messages,
+        tools: Toolbox | Functions,
+        sampling: SamplingLike = None,
+        limits: Limits = None,
+        *,
+        max_turns: int | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> RunResult:
+        """Do what `run` does, in an event loop: an `async def` is awaited on it, other functions run beside it."""
+        given = conversation(messages), Toolbox.of(tools), _limits(limits, max_turns)
+        return await arun(lambda history: self.achat(history, given[1], sampling, **options), *given)
 
-        return run(answer, conversation(messages), toolbox, _limits(limits, max_turns))
+    def stream_run(
+        self,
+        messages: Messages,
+        tools: Toolbox | Functions,
+        sampling: SamplingLike = None,
+        limits: Limits = None,
+        *,
+        max_turns: int | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Generator[RunEvent, None, None]:
+        """Do what `run` does, event by event: those of every answer, a ToolResult a call, and RunResult at the end.
+
+        Closing the iterator stops the model.
+        """
+        chat_options(sampling, options)  # a wrong name is told at the call, not at the first event
+        given = conversation(messages), Toolbox.of(tools), _limits(limits, max_turns)
+
+        def stream(history: History) -> Generator[Event, None, None]:
+            with self.stream(history, given[1], sampling, **options) as events:
+                yield from events
+
+        return stream_run(stream, *given)
+
+    def astream_run(
+        self,
+        messages: Messages,
+        tools: Toolbox | Functions,
+        sampling: SamplingLike = None,
+        limits: Limits = None,
+        *,
+        max_turns: int | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> AsyncGenerator[RunEvent, None]:
+        """Do what `stream_run` does, in an event loop."""
+        chat_options(sampling, options)
+        given = conversation(messages), Toolbox.of(tools), _limits(limits, max_turns)
+        return astream_run(lambda history: self.astream(history, given[1], sampling, **options), *given)
 
 
-def _limits(limits: RunOptions | Mapping[str, Any] | None, max_turns: int | None) -> RunOptions:
+def _limits(limits: Limits, max_turns: int | None) -> RunOptions:
     """Return how far a run may go."""
     given = made(RunOptions, limits, "limits")
     return given if max_turns is None else replace(given, max_turns=max_turns)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import json
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from glm_gguf.agent import RunOptions, run, run_calls
-from glm_gguf.chat.events import ChatResult, ToolCall
+from glm_gguf.agent import RunEvent, RunResult, ToolResult, arun, run
+from glm_gguf.chat.events import ChatResult, Finish, ToolCall
 from glm_gguf.chat.messages import template_messages
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.demo.tools import DECLARATIONS, FUNCTIONS
 from glm_gguf.engine.options import EngineOptions
-from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
 from glm_gguf.model import GLM
+from glm_gguf.tool_calls import RunOptions, arun_calls, run_calls
 
 QUESTION = [{"role": "user", "content": "北京和上海的空气质量如何？"}]
 
@@ -125,19 +128,236 @@ def test_a_model_that_calls_for_ever_is_stopped() -> None:
     assert (result.turns, result.complete) == (3, False)
 
 
-@pytest.mark.parametrize("options", [{"max_turns": 0}, {"timeout": 0.0}, {"timeout": -1.0}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"max_turns": 0}, {"max_turns": 2.5}, {"max_turns": True}, {"timeout": 0.0}, {"timeout": "1"}, {"approve": True}],
+    ids=str,
+)
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(RequestError):
         RunOptions(**options)
 
 
-def test_the_tiny_model_answers_for_two_cities(tiny_gguf: Callable[[str], Path]) -> None:
-    question = [{"role": "user", "content": "北京和上海的空气质量怎么样？"}]
-    sampling = SamplingParams(temperature=0, max_tokens=200)
-    with GLM(tiny_gguf("Q8_0"), options=EngineOptions(threads=1, n_ctx=2048)) as glm:
-        result = glm.run(question, Toolbox(FUNCTIONS, DECLARATIONS), sampling, max_turns=3)
+def test_results_refer_to_their_calls() -> None:
+    asked = calls("北京", "上海")
+    result = run(Script(asked, ChatResult("?")), QUESTION, BOX, RunOptions())
+    told = [message["tool_call_id"] for message in result.messages if message["role"] == "tool"]
+    assert told == [call.id for call in asked.tool_calls]
+    assert [call["id"] for call in result.messages[1]["tool_calls"]] == told
+
+
+async def realtime_aqi_later(city: str) -> dict[str, Any]:
+    await asyncio.sleep(0)
+    LOOPS.append(asyncio.get_running_loop())
+    return realtime_aqi(city)
+
+
+realtime_aqi_later.__name__ = "realtime_aqi"
+LOOPS: list[asyncio.AbstractEventLoop] = []
+
+
+def test_coroutines_of_a_run_are_awaited_on_one_loop() -> None:
+    LOOPS.clear()
+    model = Script(calls("北京", "上海"), calls("北京"), ChatResult("10"))
+    result = run(model, QUESTION, Toolbox.of(realtime_aqi_later), RunOptions())
+    observations = [message["content"] for message in result.messages if message["role"] == "tool"]
+    assert observations[1:] == ['{"city": "上海", "aqi": 72}', '{"city": "北京", "aqi": 10}']
+    assert len(LOOPS) == 3
+    assert len(set(LOOPS)) == 1
+
+
+def test_an_event_loop_awaits_coroutines_itself_and_runs_the_rest_beside_it() -> None:
+    LOOPS.clear()
+    here = contextvars.ContextVar("here", default="elsewhere")
+
+    def place() -> str:
+        return f"{here.get()} {threading.current_thread() is threading.main_thread()}"
+
+    async def answered() -> RunResult:
+        here.set("here")
+        both = ChatResult("", tool_calls=(*calls("北京").tool_calls, ToolCall("place", "{}")))
+        model = Script(both, ChatResult("10"))
+
+        async def answer(history: Sequence[Mapping[str, Any]]) -> ChatResult:
+            return model(history)
+
+        result = await arun(answer, QUESTION, Toolbox.of([realtime_aqi_later, place]), RunOptions())
+        assert [asyncio.get_running_loop()] == LOOPS
+        return result
+
+    messages = asyncio.run(answered()).messages
+    assert [message["content"] for message in messages[2:4]] == ['{"city": "北京", "aqi": 10}', "here False"]
+
+
+async def never() -> None:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        CANCELLED.set()
+        raise
+
+
+CANCELLED = threading.Event()
+NEVER = [ToolCall("never", "{}")]
+
+
+def test_a_coroutine_that_takes_too_long_is_cancelled() -> None:
+    for told in (
+        lambda: run_calls(NEVER, Toolbox.of(never), RunOptions(timeout=0.05)),
+        lambda: asyncio.run(arun_calls(NEVER, Toolbox.of(never), RunOptions(timeout=0.05))),
+    ):
+        CANCELLED.clear()
+        assert "took longer than 0.05 seconds" in told()[0]
+        assert CANCELLED.wait(10)
+
+
+def test_a_function_that_takes_too_long_does_not_hold_up_an_event_loop() -> None:
+    released = threading.Event()
+
+    def wait() -> None:
+        released.wait(60)
+
+    told = asyncio.run(arun_calls([ToolCall("wait", "{}")], Toolbox.of(wait), RunOptions(timeout=0.05)))
+    assert "took longer" in told[0]
+    released.set()
+
+
+def fails() -> None:
+    raise KeyError("x")
+
+
+async def fails_later() -> None:
+    raise KeyError("x")
+
+
+async def gives_up() -> None:
+    raise asyncio.CancelledError
+
+
+def leaves() -> None:
+    sys.exit(3)
+
+
+@pytest.mark.parametrize(
+    ("tool", "text"),
+    [
+        (fails, "KeyError: 'x'"),
+        (fails_later, "KeyError: 'x'"),
+        (gives_up, "cancelled"),
+        (leaves, "ended by SystemExit"),
+    ],
+)
+def test_what_goes_wrong_in_an_event_loop_is_told_to_the_model(tool: Callable[..., Any], text: str) -> None:
+    assert text in asyncio.run(arun_calls([ToolCall(tool.__name__, "{}")], Toolbox.of(tool), RunOptions()))[0]
+    assert "no functions" in asyncio.run(arun_calls([ToolCall("f", "{}")], Toolbox.of([]), RunOptions()))[0]
+
+
+def test_an_approval_may_be_a_coroutine() -> None:
+    async def approve(call: ToolCall) -> bool:
+        await asyncio.sleep(0)
+        return "上海" in call.arguments
+
+    both = calls("北京", "上海").tool_calls
+    for told in (
+        run_calls(both, BOX, RunOptions(approve=approve)),
+        asyncio.run(arun_calls(both, BOX, RunOptions(approve=approve))),
+        asyncio.run(arun_calls(both, BOX, RunOptions(approve=lambda call: "上海" in call.arguments))),
+    ):
+        assert "not approved" in told[0]
+        assert json.loads(told[1])["aqi"] == 72
+
+
+@pytest.fixture(scope="module")
+def glm(tiny_gguf: Callable[[str], Path]) -> Iterator[GLM]:
+    with GLM(tiny_gguf("Q8_0"), options=EngineOptions(threads=1, n_ctx=2048)) as opened:
+        yield opened
+
+
+CITIES = [{"role": "user", "content": "北京和上海的空气质量怎么样？"}]
+DEMO_TOOLS = Toolbox(FUNCTIONS, DECLARATIONS)
+GREEDY: Any = {"temperature": 0, "max_tokens": 200}
+
+
+def test_the_tiny_model_answers_for_two_cities(glm: GLM) -> None:
+    result = glm.run(CITIES, DEMO_TOOLS, max_turns=3, **GREEDY)
     called = [call["function"] for call in result.messages[1]["tool_calls"]]
     assert called == [{"name": "realtime_aqi", "arguments": f'{{"city": "{city}"}}'} for city in ("北京", "上海")]
     assert result.complete
     assert "10" in result.content
     assert "72" in result.content
+
+
+def test_a_run_streams_what_it_returns(glm: GLM) -> None:
+    whole = glm.run(CITIES, DEMO_TOOLS, **GREEDY)
+    events = list(glm.stream_run(CITIES, DEMO_TOOLS, **GREEDY))
+    result = events[-1]
+    assert isinstance(result, RunResult)
+    assert (result.content, result.turns) == (whole.content, 2)
+    kinds = [type(event) for event in events]
+    assert kinds.count(Finish) == 2
+    assert [event.content for event in events if isinstance(event, ToolResult)] == [
+        message["content"] for message in whole.messages if message["role"] == "tool"
+    ]
+    assert kinds.index(Finish) < kinds.index(ToolResult) < len(kinds) - 1 - kinds[::-1].index(Finish)
+
+
+def test_a_run_in_an_event_loop_is_the_same(glm: GLM) -> None:
+    whole = glm.run(CITIES, DEMO_TOOLS, **GREEDY)
+
+    async def asked() -> tuple[RunResult, list[RunEvent]]:
+        streamed = [event async for event in glm.astream_run(CITIES, DEMO_TOOLS, **GREEDY)]
+        return await glm.arun(CITIES, DEMO_TOOLS, **GREEDY), streamed
+
+    result, streamed = asyncio.run(asked())
+    assert result.content == whole.content
+    assert isinstance(streamed[-1], RunResult)
+    assert streamed[-1].content == whole.content
+
+
+def test_a_run_that_is_closed_stops_the_model(glm: GLM) -> None:
+    with closing(glm.stream_run(CITIES, DEMO_TOOLS, ignore_eos=True, temperature=0)) as events:
+        next(events)
+    assert glm.chat("Hello", temperature=0, max_tokens=1).usage.completion_tokens == 1
+
+
+@pytest.mark.parametrize("method", ["run", "arun", "stream_run", "astream_run"])
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"max_turns": 0}, "max_turns"),
+        ({"limits": {"max_turn": 1}}, "did you mean 'max_turns'"),
+        ({"limits": 3}, "limits"),
+        ({"tools": [{"name": "f"}]}, "no function"),
+        ({"messages": []}, "messages"),
+    ],
+    ids=str,
+)
+def test_a_run_that_makes_no_sense_is_refused_at_the_call(
+    glm: GLM, method: str, given: dict[str, Any], match: str
+) -> None:
+    def begun() -> None:
+        made = getattr(glm, method)(**{"messages": CITIES, "tools": [realtime_aqi]} | given)
+        asyncio.run(made)  # only arun() gets so far
+
+    with pytest.raises(RequestError, match=match):
+        begun()
+
+
+def test_a_tool_on_an_event_loop_can_be_cancelled_with_its_run(glm: GLM) -> None:
+    begun = asyncio.Event()
+
+    async def realtime_aqi(city: str) -> None:
+        """天气预报。获取实时空气质量"""
+        begun.set()
+        await never()
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(glm.arun(CITIES, realtime_aqi, **GREEDY))
+        await begun.wait()
+        task.cancel()
+        await task
+
+    CANCELLED.clear()
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+    assert CANCELLED.wait(10)

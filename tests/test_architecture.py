@@ -23,13 +23,14 @@ MAY_IMPORT = {
     "chat": ("schema", *LEAVES),
     "engine": ("chat", "schema", "gguf_file", *LEAVES),
     "convert": ("gguf_file", *LEAVES),
-    "agent": ("chat", *LEAVES),
-    "chat_model": ("agent", "engine", "chat", *LEAVES),
+    "tool_calls": ("chat", *LEAVES),
+    "agent": ("tool_calls", "chat", *LEAVES),
+    "chat_model": ("agent", "tool_calls", "engine", "chat", *LEAVES),
     "model": ("chat_model", "agent", "engine", "chat", "schema", "gguf_file", *LEAVES),
     "server": ("model", "engine", "chat", *LEAVES),
-    "cli": ("server", "model", "agent", "convert", "engine", "chat", "gguf_file", "demo", *LEAVES),
+    "cli": ("server", "model", "tool_calls", "convert", "engine", "chat", "gguf_file", "demo", *LEAVES),
     "__main__": ("cli",),
-    "__init__": ("model", "agent", "engine", "chat", *LEAVES),
+    "__init__": ("model", "agent", "tool_calls", "engine", "chat", *LEAVES),
 }
 """Room → the rooms it may import. A room is a folder or a module right below glm_gguf/."""
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 FinishReason = Literal["stop", "tool_calls", "length", "timeout"]
+
+
+def new_call_id() -> str:
+    """Draw an id of OpenAI's form, by which a result refers to its call."""
+    return f"call_{os.urandom(12).hex()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class ToolCallStart:
     name: str
     declared: bool = True
     repaired: bool = False
+    id: str = field(default_factory=new_call_id, compare=False, kw_only=True)
+    """What a result refers to as `tool_call_id`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,16 @@ class ToolCall:
     """False where the function was not declared, and the form of the answer alone says that it is a call."""
     repaired: bool = False
     """The arguments were no JSON (a Python literal) and are written anew; only in lenient mode."""
+    id: str = field(default_factory=new_call_id, compare=False, kw_only=True)
+    """What a result refers to as `tool_call_id`; of no other call."""
+
+    def message(self) -> dict[str, Any]:
+        """Write the call as it stands in an assistant message of OpenAI's form."""
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+
+    def result(self, content: str) -> dict[str, Any]:
+        """Write what came of the call as the message that follows it."""
+        return {"role": "tool", "tool_call_id": self.id, "content": content}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +143,7 @@ class ChatResult:
         """Write the answer as the assistant message that goes into an OpenAI-shaped history (without the thought)."""
         message: dict[str, Any] = {"role": "assistant", "content": self.content}
         if self.tool_calls:
-            message["tool_calls"] = [
-                {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-                for call in self.tool_calls
-            ]
+            message["tool_calls"] = [call.message() for call in self.tool_calls]
         return message
 
 
@@ -145,8 +160,8 @@ def collect(events: Iterable[Event]) -> ChatResult:
                 content.append(text)
             case ReasoningDelta(text):
                 reasoning.append(text)
-            case ToolCallStart(_, name, declared, repaired):
-                calls.append(ToolCall(name, "", declared, repaired))
+            case ToolCallStart(_, name, declared, repaired, id=call_id):
+                calls.append(ToolCall(name, "", declared, repaired, id=call_id))
             case ToolCallDelta(index, arguments):
                 calls[index] = replace(calls[index], arguments=calls[index].arguments + arguments)
             case ToolCallCut(index):

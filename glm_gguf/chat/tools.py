@@ -1,26 +1,43 @@
-"""Python functions as tools: their declarations in OpenAI's form, and calling them with what a model wrote."""
+"""Tools: declarations in OpenAI's form, and the functions that run what a model calls."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import contextvars
+import functools
 import inspect
 import json
-import typing
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from glm_gguf.chat.docstring import read_docstring
 from glm_gguf.chat.events import ToolCall
-from glm_gguf.chat.json_object import decode_object
-from glm_gguf.chat.type_schema import from_json, hint_schema
+from glm_gguf.chat.function import Declaration, call_function, declare
+from glm_gguf.chat.plain_value import json_text
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.value_check import ValueCheck
-from glm_gguf.schema.walk import subschemas
 
-Declaration = dict[str, Any]
-"""A tool in OpenAI's form: {"type": "function", "function": {name, description, parameters}}."""
+__all__ = [
+    "Declaration",
+    "Functions",
+    "Tool",
+    "Toolbox",
+    "Tools",
+    "beside",
+    "call_function",
+    "declarations",
+    "declare",
+    "error_text",
+    "function_names",
+    "result_text",
+]
 
+T = TypeVar("T")
 Tool = Mapping[str, Any] | Callable[..., Any]
+Functions = Callable[..., Any] | Sequence[Callable[..., Any]]
+Wait = Callable[[Awaitable[Any]], Any]
+"""Runs what is awaitable to its end, and returns what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +48,7 @@ class Toolbox:
     declarations: tuple[Declaration, ...]
 
     @classmethod
-    def of(cls, functions: Toolbox | Callable[..., Any] | Sequence[Callable[..., Any]]) -> Toolbox:
+    def of(cls, functions: Toolbox | Functions) -> Toolbox:
         """Gather functions that declare themselves; a toolbox is one already."""
         if isinstance(functions, Toolbox):
             return functions
@@ -39,25 +56,49 @@ class Toolbox:
             functions = [functions]
         for index, function in enumerate(functions):
             if not callable(function):
-                what = f"{type(function).__name__} is no function"
-                raise RequestError(
-                    what, field=f"tools[{index}]", fix="give what runs a call; chat() takes declarations"
+                what, fix = (
+                    f"{type(function).__name__} is no function",
+                    "give what runs a call; chat() takes declarations",
                 )
+                raise RequestError(what, field=f"tools[{index}]", fix=fix)
         declared = tuple(declarations(functions))
         return cls(dict(zip(function_names(declared), functions, strict=True)), declared)
 
-    def answer(self, call: ToolCall) -> str:
+    def answer(self, call: ToolCall, wait: Wait | None = None) -> str:
         """Run a call and return the observation's text; a call that fits no function is answered with its error.
 
-        What the function itself raises is the caller's.
+        What the function itself raises is the caller's. An `async def` is run to its end by `wait`, by default on an
+        event loop of its own.
         """
-        function = self.functions.get(call.name)
-        if function is None:
-            return error_text(f"there is no function {call.name!r}, only {', '.join(self.functions)}")
         try:
-            return result_text(call_function(function, call.arguments))
+            result = self._called(call)
         except RequestError as error:
             return error_text(error.what)
+        while inspect.isawaitable(result):
+            result = (wait or _on_a_loop)(result)
+        return result_text(result)
+
+    async def aanswer(self, call: ToolCall) -> str:
+        """Run a call in an event loop: an `async def` on it, anything else on a thread beside it."""
+        function = self.functions.get(call.name)
+        try:
+            result = self._called(call) if _is_async(function) else await beside(lambda: self._called(call))
+        except RequestError as error:
+            return error_text(error.what)
+        while inspect.isawaitable(result):
+            result = await result
+        return result_text(result)
+
+    def _called(self, call: ToolCall) -> Any:
+        """Call the function; what comes may be awaitable."""
+        function = self.functions.get(call.name)
+        if function is None:
+            known = ", ".join(self.functions)
+            raise RequestError(
+                f"there is no function {call.name!r}, only {known}" if known else "there are no functions"
+            )
+        told = next((tool for tool in self.declarations if tool["function"]["name"] == call.name), None)
+        return call_function(function, call.arguments, None if told is None else told["function"].get("parameters", {}))
 
 
 Tools = Toolbox | Tool | Sequence[Tool] | None
@@ -90,72 +131,61 @@ def function_names(tools: Sequence[Declaration]) -> tuple[str, ...]:
     return tuple(tool["function"]["name"] for tool in tools)
 
 
-def declare(function: Callable[..., Any]) -> Declaration:
-    """Declare a Python function from its type hints and its docstring, in Google's, Sphinx's or numpy's form."""
-    documentation = read_docstring(inspect.getdoc(function) or "")
-    hints = _hints(function)
-    properties: dict[str, Any] = {}
-    required = []
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise RequestError(f"parameter {name!r} cannot be given by name", where=f"tool {function.__name__}")
-        text = documentation.parameters.get(name)
-        properties[name] = hint_schema(hints.get(name, Any)) | ({"description": text} if text else {})
-        if parameter.default is parameter.empty:
-            required.append(name)
-    parameters = {"type": "object", "properties": properties, "required": required} | _hoisted(properties)
-    return {
-        "type": "function",
-        "function": {"name": function.__name__, "description": documentation.summary, "parameters": parameters},
-    }
-
-
-def call_function(function: Callable[..., Any], arguments: str) -> Any:
-    """Call a function with arguments in JSON; RequestError where they do not fit its declaration.
-
-    Models, enums and dataclasses are made from the JSON where the type hints ask for them.
-    """
-    where = f"call of {function.__name__}"
-    decoded = decode_object(arguments.strip())
-    if decoded is None:
-        raise RequestError("the arguments are not one JSON object", where=where)
-    parameters = declare(function)["function"]["parameters"]
-    problem = ValueCheck(parameters | {"additionalProperties": False}, where).problem(decoded.value)
-    if problem is not None:
-        raise RequestError(problem, where=where)
-    hints = _hints(function)
-    try:
-        given = {name: from_json(value, hints.get(name, Any)) for name, value in decoded.value.items()}
-        bound = inspect.signature(function).bind(**given)
-    except (TypeError, ValueError) as error:
-        raise RequestError(str(error), where=where) from error
-    return function(*bound.args, **bound.kwargs)
-
-
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return a function's type hints; RequestError where one names nothing."""
-    try:
-        return typing.get_type_hints(function, include_extras=True)
-    except (NameError, TypeError) as error:
-        raise RequestError(f"a type hint cannot be read: {error}", where=f"tool {function.__name__}") from error
-
-
-def _hoisted(properties: dict[str, Any]) -> dict[str, Any]:
-    """Move the definitions of nested models to the root, where their references look for them."""
-    definitions: dict[str, Any] = {}
-    for _, node in subschemas({"properties": properties}):
-        definitions |= node.pop("$defs", {})
-    return {"$defs": definitions} if definitions else {}
-
-
 def result_text(result: object) -> str:
-    """Write a function's result as the text of an observation: a string as it is, anything else as JSON."""
-    return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+    """Write a function's result as the text of an observation: a string as it is, anything else as JSON.
+
+    Models, dataclasses, dates, sets, arrays and what an iterator yields are written too; TypeError for what JSON lacks.
+    """
+    return result if isinstance(result, str) else json_text(result)
 
 
 def error_text(what: str) -> str:
     """Write an observation that tells the model what went wrong."""
     return json.dumps({"error": what}, ensure_ascii=False)
+
+
+async def beside(function: Callable[[], T]) -> T:
+    """Run a function on a thread of its own, which is left behind where nobody waits for it any more.
+
+    asyncio.to_thread would have the interpreter wait for it at its end.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def tell(setter: Callable[..., None], value: Any) -> None:
+        if not future.done():  # else cancelled
+            setter(value)
+
+    def work() -> None:
+        try:
+            told: tuple[Callable[..., None], Any] = (future.set_result, context.run(function))
+        except Exception as error:  # whatever it is, it is the caller's
+            told = (future.set_exception, error)
+        except BaseException as error:  # SystemExit, say, which ends a thread and not the program
+            told = (future.set_exception, RuntimeError(f"it ended by {type(error).__name__}"))
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, *told)
+
+    threading.Thread(target=work, name="tool", daemon=True).start()
+    return await future
+
+
+def _on_a_loop(result: Awaitable[Any]) -> Any:
+    """Wait for a result on an event loop made for it."""
+
+    async def waited() -> Any:
+        return await result
+
+    return asyncio.run(waited())
+
+
+def _is_async(function: object) -> bool:
+    """Tell a coroutine function, or an object that is called by one: calling it only makes the coroutine."""
+    inner = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(type(inner), "__call__", None))  # noqa: B004
 
 
 def _declaration(tool: Tool, where: str) -> Declaration:

@@ -1,109 +1,175 @@
-"""Type hints and JSON: the schema of a hint, and a JSON value turned into what the hint asks for."""
+"""Type hints to JSON schemas."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import decimal
 import enum
+import pathlib
 import types
 import typing
+import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from glm_gguf.chat.annotations import annotated
+from glm_gguf.chat.plain_value import plain
 from glm_gguf.errors import RequestError
+from glm_gguf.schema.walk import subschemas
 
-_JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-_LISTS = (list, tuple, set, frozenset, Sequence)
-_UNIONS = (typing.Union, types.UnionType)
+JSON_TYPES: Final = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+LISTS: Final = (list, tuple, set, frozenset, Sequence)
+DICTS: Final = (dict, Mapping)
+UNIONS: Final = (typing.Union, types.UnionType)
+TEXT_FORMATS: Final[Mapping[type, str | None]] = {
+    datetime.datetime: "date-time",
+    datetime.date: "date",
+    datetime.time: "time",
+    uuid.UUID: "uuid",
+    decimal.Decimal: None,
+    pathlib.Path: None,
+}
+"""Classes whose values JSON writes as text → the format of that text."""
+_PRESENCE = ("Required", "NotRequired", "ReadOnly", "ClassVar", "Final")
+
+Inside = tuple[type, ...]
+"""The classes that are being described."""
 
 
-def hint_schema(hint: Any) -> dict[str, Any]:
+def hint_schema(hint: Any, inside: Inside = ()) -> dict[str, Any]:
     """Return the JSON schema of a type hint; anything goes where the hint says nothing JSON knows."""
-    if hint in _JSON_TYPES:
-        return {"type": _JSON_TYPES[hint]}
+    hint = resolved(hint)
     origin, members = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
-        texts = [note for note in members[1:] if isinstance(note, str)]
-        return hint_schema(members[0]) | ({"description": texts[0]} if texts else {})
+        return annotated(hint_schema(members[0], inside), members[1:])
     if origin is typing.Literal:
-        return {"enum": list(members)}
-    if origin in _UNIONS:
-        return {"anyOf": [hint_schema(member) for member in members]}
-    if hint in _LISTS or origin in _LISTS:
-        return _list_schema(origin or hint, members)
-    if hint is dict or origin in (dict, Mapping):
-        values = hint_schema(members[1]) if len(members) == 2 else {}
+        return {"enum": [plain(member) for member in members]}
+    if origin in UNIONS:
+        return {"anyOf": [hint_schema(member, inside) for member in members]}
+    if hint in LISTS or origin in LISTS:
+        return _list_schema(origin or hint, members, inside)
+    if hint in DICTS or origin in DICTS:
+        values = hint_schema(members[1], inside) if len(members) == 2 else {}
         return {"type": "object"} | ({"additionalProperties": values} if values else {})
-    return _class_schema(hint) if isinstance(hint, type) else {}
+    return _class_schema(hint, inside) if isinstance(hint, type) else {}
 
 
-def from_json(value: Any, hint: Any) -> Any:
-    """Turn a JSON value into what a hint asks for: models, enums, dataclasses, and lists and dicts of them."""
-    origin, members = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Annotated:
-        return from_json(value, members[0])
-    if origin in _UNIONS:
-        return _from_union(value, members)
-    if isinstance(value, list) and origin in _LISTS and members:
-        items = [from_json(item, members[0]) for item in value]
-        return items if origin in (list, Sequence) else origin(items)
-    if isinstance(value, dict) and origin in (dict, Mapping) and len(members) == 2:
-        return {key: from_json(item, members[1]) for key, item in value.items()}
-    return _instance(value, hint) if isinstance(hint, type) and origin is None else value
+def resolved(hint: Any) -> Any:
+    """Return what a NewType, a type alias or a mark of presence stands for."""
+    if getattr(typing.get_origin(hint), "_name", "") in _PRESENCE:
+        return resolved(typing.get_args(hint)[0])
+    for name in ("__supertype__", "__value__"):
+        if hasattr(hint, name) and not isinstance(hint, type):
+            return resolved(getattr(hint, name))
+    return hint
 
 
-def _list_schema(origin: Any, members: tuple[Any, ...]) -> dict[str, Any]:
-    unique = {"uniqueItems": True} if origin in (set, frozenset) else {}
-    return {"type": "array"} | ({"items": hint_schema(members[0])} if members else {}) | unique
+def is_type(value: object) -> bool:
+    """Tell a class or a type hint from other values."""
+    return isinstance(value, type) or typing.get_origin(value) is not None
 
 
-def _class_schema(kind: type) -> dict[str, Any]:
-    """Return the schema of a class: enum, pydantic model, TypedDict or dataclass."""
-    if issubclass(kind, enum.Enum):
-        return {"enum": [member.value for member in kind]}
-    if hasattr(kind, "model_json_schema"):
-        schema: dict[str, Any] = kind.model_json_schema()
+def answer_schema(hint: Any) -> dict[str, Any]:
+    """Return the schema of an answer that is to become a value of a type; what a class does not name is left out."""
+    schema = with_definitions(hint_schema(hint))
+    for _, node in subschemas(schema):
+        if "properties" in node:
+            node.setdefault("additionalProperties", False)
+    return schema
+
+
+def with_definitions(schema: dict[str, Any]) -> dict[str, Any]:
+    """Move the definitions of nested models to the root, where their references look for them."""
+    definitions: dict[str, Any] = {}
+    for _, node in list(subschemas(schema)):
+        for name, definition in node.pop("$defs", {}).items():
+            if definitions.setdefault(name, definition) != definition:
+                raise RequestError(f"two models are named {name!r}", where=name, fix="rename one of them")
+    return schema | ({"$defs": definitions} if definitions else {})
+
+
+def is_model(kind: object) -> bool:
+    """Tell a class of pydantic's models from others, without importing pydantic."""
+    return isinstance(kind, type) and hasattr(kind, "model_json_schema") and hasattr(kind, "model_validate")
+
+
+def is_typed_dict(kind: type) -> bool:
+    """Tell a TypedDict, of typing or of typing_extensions, from other classes."""
+    return issubclass(kind, dict) and hasattr(kind, "__required_keys__")
+
+
+def class_hints(kind: type) -> dict[str, Any]:
+    """Return the hints of a class's fields; RequestError where one names nothing."""
+    try:
+        return typing.get_type_hints(kind, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise RequestError(f"a type hint cannot be read: {error}", where=kind.__name__) from error
+
+
+def with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
+    """Return a schema that names its default, where JSON has it."""
+    try:
+        return schema | {"default": plain(default)}
+    except (TypeError, ValueError):
         return schema
-    if typing.is_typeddict(kind):
-        hints = typing.get_type_hints(kind)
-        return _object(hints, [name for name in hints if name in kind.__required_keys__])  # type: ignore[attr-defined]
+
+
+def _list_schema(origin: Any, members: tuple[Any, ...], inside: Inside) -> dict[str, Any]:
+    if origin is tuple and members and members[-1] is not ...:
+        items = [hint_schema(member, inside) for member in members if member != ()]
+        return {"type": "array", "prefixItems": items, "items": False, "minItems": len(items), "maxItems": len(items)}
+    unique = {"uniqueItems": True} if origin in (set, frozenset) else {}
+    return {"type": "array"} | ({"items": hint_schema(members[0], inside)} if members else {}) | unique
+
+
+def _class_schema(kind: type, inside: Inside) -> dict[str, Any]:
+    """Return the schema of a class: a JSON type, enum, pydantic model, TypedDict or dataclass."""
+    if kind in JSON_TYPES:
+        return {"type": JSON_TYPES[kind]}
+    if kind in TEXT_FORMATS:
+        form = TEXT_FORMATS[kind]
+        return {"type": "string"} | ({"format": form} if form else {})
+    if issubclass(kind, enum.Enum):
+        return {"enum": [plain(member) for member in kind]}
+    if is_model(kind):
+        return _model_schema(kind)
+    if kind in inside:
+        raise RequestError(f"{kind.__name__} contains itself", where=kind.__name__, fix="write it as a pydantic model")
+    if is_typed_dict(kind):
+        hints = class_hints(kind)
+        return _object(hints, [name for name in hints if _is_required(kind, name, hints[name])], {}, (*inside, kind))
     if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        fields = {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
-        return _object(fields, [field.name for field in dataclasses.fields(kind) if _is_required(field)])
+        return _dataclass_schema(kind, (*inside, kind))
     return {}
 
 
-def _object(hints: Mapping[str, Any], required: list[str]) -> dict[str, Any]:
-    properties = {name: hint_schema(hint) for name, hint in hints.items()}
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+def _model_schema(kind: Any) -> dict[str, Any]:
+    try:
+        schema: dict[str, Any] = kind.model_json_schema()
+    except (TypeError, NameError, ValueError) as error:  # pydantic's own derive from these
+        raise RequestError(f"the model has no JSON schema: {error}", where=kind.__name__) from error
+    return schema
 
 
-def _is_required(field: dataclasses.Field[Any]) -> bool:
+def _is_required(kind: Any, name: str, hint: Any) -> bool:
+    """Tell whether a key of a TypedDict must be there; where hints are texts, Python itself does not see the marks."""
+    mark = getattr(typing.get_origin(hint), "_name", "")
+    return mark == "Required" or (mark != "NotRequired" and name in kind.__required_keys__)
+
+
+def _dataclass_schema(kind: Any, inside: Inside) -> dict[str, Any]:
+    hints, fields = class_hints(kind), [field for field in dataclasses.fields(kind) if field.init]
     none = dataclasses.MISSING
-    return field.init and field.default is none and field.default_factory is none
+    required = [field.name for field in fields if field.default is none and field.default_factory is none]
+    defaults = {field.name: field.default for field in fields if field.default is not none}
+    return _object({field.name: hints[field.name] for field in fields}, required, defaults, inside)
 
 
-def _instance(value: Any, kind: type) -> Any:
-    if issubclass(kind, enum.Enum):
-        return kind(value)
-    if hasattr(kind, "model_validate") and isinstance(value, dict):
-        try:
-            return kind.model_validate(value)
-        except ValueError as error:  # pydantic's ValidationError is one
-            raise RequestError(" ".join(str(error).split())[:300]) from error
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        hints = typing.get_type_hints(kind)
-        return kind(**{name: from_json(item, hints[name]) for name, item in value.items()})
-    return value
-
-
-def _from_union(value: Any, members: tuple[Any, ...]) -> Any:
-    """Take the first member that changes the value or stands for its JSON type."""
-    for member in members:
-        try:
-            made = from_json(value, member)
-        except (RequestError, ValueError, TypeError, KeyError):
-            continue
-        if made is not value:
-            return made
-    return value
+def _object(
+    hints: Mapping[str, Any], required: list[str], defaults: Mapping[str, Any], inside: Inside
+) -> dict[str, Any]:
+    properties = {name: hint_schema(hint, inside) for name, hint in hints.items()}
+    for name, default in defaults.items():
+        properties[name] = with_default(properties[name], default)
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}

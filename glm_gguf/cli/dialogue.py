@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from glm_gguf.agent import RunOptions, run_calls
 from glm_gguf.chat.events import ChatResult, Event, ToolCall
 from glm_gguf.chat.messages import template_messages
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
+from glm_gguf.tool_calls import RunOptions, run_calls
 from glm_gguf.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Dialogue:
             observations = run_calls(result.tool_calls, self._toolbox, self._options)
             for call, observation in zip(result.tool_calls, observations, strict=True):
                 narrator.observation(call, observation)
-                self.messages.append({"role": "tool", "content": observation})
+                self.messages.append(call.result(observation))
         raise RequestError(
             f"the model still calls functions after {self._options.max_turns} rounds", fix="ask in another way"
         )

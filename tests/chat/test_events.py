@@ -52,3 +52,25 @@ def test_an_answer_goes_back_into_the_history() -> None:
         {"role": "assistant", "metadata": "f", "content": '{"x": 1}'},
         {"role": "assistant", "metadata": "g", "content": "{}"},
     ]
+
+
+def test_every_call_has_an_id_of_its_own_from_stream_to_history() -> None:
+    started = [event.id for event in STREAM if isinstance(event, ToolCallStart)]
+    result = collect(STREAM)
+    assert [call.id for call in result.tool_calls] == started
+    assert [call["id"] for call in result.message()["tool_calls"]] == started
+    assert len({*started, *(ToolCall("f", "{}").id for _ in range(100))}) == 102
+
+
+def test_results_refer_to_their_calls_in_any_order() -> None:
+    first, second = collect(STREAM).tool_calls
+    history = [{"role": "user", "content": "q"}, collect(STREAM).message(), second.result("2"), first.result("1")]
+    assert [message["content"] for message in template_messages(history)[-2:]] == ["1", "2"]
+
+
+def test_an_answer_is_a_message_of_openai() -> None:
+    from openai.types.chat import ChatCompletionMessage
+
+    sent = ChatCompletionMessage.model_validate(collect(STREAM).message(), strict=True)
+    assert sent.tool_calls is not None
+    assert [call.type for call in sent.tool_calls] == ["function", "function"]

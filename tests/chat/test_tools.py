@@ -44,8 +44,8 @@ def test_a_function_declares_itself() -> None:
                 "type": "object",
                 "properties": {
                     "city": {"type": "string", "description": "Name of the city."},
-                    "unit": {"enum": ["C", "F"], "description": "Scale of the temperature."},
-                    "days": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+                    "unit": {"enum": ["C", "F"], "default": "C", "description": "Scale of the temperature."},
+                    "days": {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None},
                 },
                 "required": ["city"],
             },

@@ -1,0 +1,193 @@
+"""A Python function as a tool: its name, its parameters as the model is told of them, and a call with JSON."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from glm_gguf.chat.annotations import annotated, is_field
+from glm_gguf.chat.docstring import Documentation, read_docstring
+from glm_gguf.chat.json_object import decode_object
+from glm_gguf.chat.type_schema import hint_schema, is_model, with_default, with_definitions
+from glm_gguf.chat.type_value import from_json, validated
+from glm_gguf.errors import RequestError
+from glm_gguf.schema.value_check import ValueCheck
+
+Declaration = dict[str, Any]
+"""A tool in OpenAI's form: {"type": "function", "function": {name, description, parameters}}."""
+Function = Callable[..., Any]
+
+_NAMELESS: Final = {
+    inspect.Parameter.POSITIONAL_ONLY: ("{} takes no name", "write it without the `/` behind"),
+    inspect.Parameter.VAR_POSITIONAL: ("*{} takes any number of values without names", "take a list instead"),
+    inspect.Parameter.VAR_KEYWORD: ("**{} takes whatever names there are", "name the parameters, or take a dict"),
+}
+"""Kind of parameter that cannot be declared → why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """One argument: its type hint, its schema, and what is passed where the model leaves it out."""
+
+    hint: Any
+    schema: dict[str, Any]
+    required: bool
+    fallback: Callable[[], Any] | None = None
+    """Makes the default that stands in a Field."""
+
+
+def function_name(function: Function) -> str:
+    """Return the name that a function is declared under; RequestError for a lambda, which has none."""
+    inner = _unbound(function)
+    name = getattr(inner, "__name__", None) or type(inner).__name__
+    if name == "<lambda>":
+        raise RequestError("a lambda has no name to call it by", field="tools", fix="write it as a def")
+    return str(name)
+
+
+def declare(function: Function) -> Declaration:
+    """Declare a Python function from its type hints and its docstring, in Google's, Sphinx's or numpy's form.
+
+    A class is declared by its fields, a callable object by the name of its class, a partial without what it binds.
+    """
+    documentation = _documentation(function)
+    if is_model(function):
+        parameters = {"type": "object", **hint_schema(function)}
+    else:
+        described = _parameters(function, documentation)
+        properties = {name: parameter.schema for name, parameter in described.items()}
+        required = [name for name, parameter in described.items() if parameter.required]
+        parameters = with_definitions({"type": "object", "properties": properties, "required": required})
+    declared = {"name": function_name(function), "description": documentation.summary, "parameters": parameters}
+    return {"type": "function", "function": declared}
+
+
+def call_function(function: Function, arguments: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    """Call a function with arguments in JSON; RequestError where they do not fit its declaration.
+
+    Models, enums and dataclasses are made from the JSON where the type hints ask for them. `parameters` is the schema
+    that the model was told; by default the function's own. What a coroutine function returns is still to be awaited.
+    """
+    where = f"call of {function_name(function)}"
+    decoded = decode_object(arguments.strip())
+    if decoded is None:
+        raise RequestError("the arguments are not one JSON object", where=where)
+    if parameters is None:
+        parameters = {"additionalProperties": False} | declare(function)["function"]["parameters"]
+    problem = ValueCheck(dict(parameters), where).problem(decoded.value)
+    if problem is not None:
+        raise RequestError(problem, where=where)
+    if is_model(function):
+        return validated(decoded.value, function.model_validate)  # type: ignore[attr-defined]
+    try:
+        bound = _bound(function, decoded.value)
+    except (TypeError, ValueError) as error:
+        raise RequestError(str(error), where=where) from error
+    return function(*bound.args, **bound.kwargs)
+
+
+def _bound(function: Function, given: Mapping[str, Any]) -> inspect.BoundArguments:
+    """Turn JSON values into what the hints ask for, and lay them on the parameters."""
+    hints = _hints(function)
+    made = {name: from_json(value, hints.get(name, Any)) for name, value in given.items()}
+    signature = _signature(function)
+    for name, parameter in signature.parameters.items():
+        fallback = _field_default(hints.get(name), parameter.default)
+        if name not in made and fallback is not None:
+            made[name] = fallback()
+    return signature.bind(**made)
+
+
+def _parameters(function: Function, documentation: Documentation) -> dict[str, _Parameter]:
+    """Read what a function takes by name."""
+    hints = _hints(function)
+    bound = _bound_names(function)
+    found: dict[str, _Parameter] = {}
+    for name, parameter in _signature(function).parameters.items():
+        if parameter.kind in _NAMELESS:
+            what, fix = _NAMELESS[parameter.kind]
+            raise RequestError(f"parameter {what.format(name)}", where=f"tool {function_name(function)}", fix=fix)
+        if name == "self" and not found:
+            fix = "give the method of an object"
+            raise RequestError("a method without its object", where=f"tool {function_name(function)}", fix=fix)
+        if name not in bound:
+            found[name] = _parameter(hints.get(name, Any), parameter.default, documentation.parameters.get(name))
+    return found
+
+
+def _parameter(hint: Any, default: Any, text: str | None) -> _Parameter:
+    """Describe one parameter; what its docstring says of it wins over notes."""
+    schema = hint_schema(hint)
+    fallback = _field_default(hint, default)
+    if is_field(default):
+        schema = annotated(schema, [default])
+    elif default is not inspect.Parameter.empty:
+        schema = with_default(schema, default)
+    elif fallback is not None:
+        schema = with_default(schema, fallback())
+    if is_field(default) and fallback is not None:
+        schema = with_default(schema, fallback())
+    required = fallback is None and (default is inspect.Parameter.empty or is_field(default))
+    return _Parameter(hint, schema | ({"description": text} if text else {}), required, fallback)
+
+
+def _field_default(hint: Any, default: Any) -> Callable[[], Any] | None:
+    """Return what makes the default that a Field holds, as the parameter's default or among the notes of its hint."""
+    notes = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
+    for note in (default, *notes):
+        if is_field(note) and not note.is_required():
+            return functools.partial(note.get_default, call_default_factory=True)
+    return None
+
+
+def _signature(function: Function) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError) as error:  # some functions of C have none
+        where = f"tool {function_name(function)}"
+        raise RequestError("its parameters cannot be read", where=where, fix="write a def around it") from error
+
+
+def _hints(function: Function) -> dict[str, Any]:
+    """Return the type hints of a function's parameters; RequestError where one names nothing."""
+    inner = _unbound(function)
+    if isinstance(inner, type):
+        inner = inner.__init__  # type: ignore[misc]
+    elif not inspect.isroutine(inner):
+        inner = type(inner).__call__
+    try:
+        return typing.get_type_hints(inner, include_extras=True)
+    except (NameError, TypeError) as error:
+        where = f"tool {function_name(function)}"
+        raise RequestError(f"a type hint cannot be read: {error}", where=where) from error
+
+
+def _documentation(function: Function) -> Documentation:
+    """Read what is said of a function; of a class only its own text, not its ancestors'."""
+    inner = _unbound(function)
+    if isinstance(inner, type):
+        text = inspect.cleandoc(inner.__doc__ or "")
+        return read_docstring("" if text.startswith(f"{inner.__name__}(") else text)  # dataclasses write such a one
+    if inspect.isroutine(inner):
+        return read_docstring(inspect.getdoc(inner) or "")
+    return read_docstring(inspect.getdoc(type(inner).__call__) or inspect.getdoc(type(inner)) or "")
+
+
+def _unbound(function: Function) -> Any:
+    """Return the function that partials bind arguments of."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _bound_names(function: Function) -> set[str]:
+    """Return the names that partials have bound: they are the caller's, and not told to the model."""
+    names: set[str] = set()
+    while isinstance(function, functools.partial):
+        names |= function.keywords.keys()
+        function = function.func
+    return names

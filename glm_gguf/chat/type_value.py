@@ -1,0 +1,96 @@
+"""JSON values turned into what a type hint asks for: models, enums, dataclasses, dates, and lists and dicts of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import sys
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from glm_gguf.chat.type_schema import (
+    DICTS,
+    LISTS,
+    TEXT_FORMATS,
+    UNIONS,
+    class_hints,
+    is_model,
+    is_typed_dict,
+    resolved,
+)
+from glm_gguf.errors import RequestError
+
+
+def from_json(value: Any, hint: Any) -> Any:
+    """Turn a JSON value into what a hint asks for; RequestError, ValueError or TypeError where it cannot be."""
+    hint = resolved(hint)
+    origin, members = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _annotated(value, hint, members)
+    if origin in UNIONS:
+        return _from_union(value, members)
+    if isinstance(value, list) and (origin in LISTS or hint in LISTS):
+        return _from_list(value, origin or hint, members)
+    if isinstance(value, dict) and origin in DICTS and len(members) == 2:
+        return {from_json(key, members[0]): from_json(item, members[1]) for key, item in value.items()}
+    return _instance(value, hint) if isinstance(hint, type) and origin is None else value
+
+
+def validated(value: Any, validate: Any) -> Any:
+    """Call a validator of pydantic's; RequestError says in one line what is wrong."""
+    try:
+        return validate(value)
+    except ValueError as error:  # pydantic's ValidationError is one
+        raise RequestError(" ".join(str(error).split())[:300]) from error
+
+
+def _annotated(value: Any, hint: Any, members: tuple[Any, ...]) -> Any:
+    """Have pydantic validate where it is there and the notes are more than texts: they may hold validators."""
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is None or all(isinstance(note, str) for note in members[1:]):
+        return from_json(value, members[0])
+    try:
+        adapter = pydantic.TypeAdapter(hint)
+    except (TypeError, NameError):  # pydantic's own errors for a type that it does not know are these
+        return from_json(value, members[0])
+    return validated(value, adapter.validate_python)
+
+
+def _from_list(value: list[Any], origin: Any, members: tuple[Any, ...]) -> Any:
+    if origin is tuple and members and members[-1] is not ...:
+        return tuple(from_json(item, member) for item, member in zip(value, members, strict=True))
+    items = [from_json(item, members[0]) for item in value] if members else value
+    return items if origin in (list, Sequence) else origin(items)
+
+
+def _instance(value: Any, kind: type) -> Any:
+    if kind in TEXT_FORMATS and isinstance(value, str):
+        return kind.fromisoformat(value) if hasattr(kind, "fromisoformat") else kind(value)
+    if issubclass(kind, enum.Enum):
+        return kind(value)
+    if is_model(kind):
+        return validated(value, kind.model_validate)  # type: ignore[attr-defined]
+    if not isinstance(value, dict):
+        return value
+    if is_typed_dict(kind):
+        hints = class_hints(kind)
+        return {name: from_json(item, hints[name]) for name, item in value.items()}
+    if dataclasses.is_dataclass(kind):
+        hints = class_hints(kind)
+        return kind(**{name: from_json(item, hints[name]) for name, item in value.items()})
+    return value
+
+
+def _from_union(value: Any, members: tuple[Any, ...]) -> Any:
+    """Take the value as it is where a member is its type, else the first member that changes it."""
+    if type(value) in members:
+        return value
+    for member in members:
+        try:
+            made = from_json(value, member)
+        except (RequestError, ValueError, TypeError, KeyError):
+            continue
+        if made is not value:
+            return made
+    return value

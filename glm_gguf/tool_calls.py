@@ -1,0 +1,204 @@
+"""The calls of one answer run side by side, on threads or in an event loop; what goes wrong is told to the model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from glm_gguf.chat.events import ToolCall
+from glm_gguf.chat.tools import Toolbox, beside, error_text
+from glm_gguf.errors import RequestError
+
+Approval = Callable[[ToolCall], bool | Awaitable[bool]]
+"""Asked before every call, also as an `async def`; a call that is refused is told to the model as an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How far a run may go."""
+
+    max_turns: int = 8
+    """Answers at most; where the last one still calls, its calls are not run."""
+    timeout: float | None = 60.0
+    """Seconds a call may take; a Python thread cannot be stopped, so what takes longer is left behind."""
+    approve: Approval | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_turns, bool) or not isinstance(self.max_turns, int) or self.max_turns < 1:
+            raise RequestError(f"{self.max_turns!r} turns", field="max_turns", fix="give at least 1")
+        if self.timeout is not None and not (isinstance(self.timeout, int | float) and self.timeout > 0):
+            raise RequestError(f"{self.timeout!r} seconds", field="timeout", fix="give a positive number, or None")
+        if not (self.approve is None or callable(self.approve)):
+            fix = "give a function of a ToolCall"
+            raise RequestError(f"{type(self.approve).__name__} cannot be asked", field="approve", fix=fix)
+
+
+class CallRunner:
+    """Runs calls for callers without an event loop; coroutines of all of them share one loop, made for the first."""
+
+    def __init__(self, toolbox: Toolbox, options: RunOptions) -> None:
+        self._toolbox = toolbox
+        self._options = options
+        self._loop: _LoopThread | None = None
+        self._lock = threading.Lock()
+
+    def run(self, calls: Sequence[ToolCall]) -> list[str]:
+        """Run the calls of one answer side by side; the observations in their order, errors among them."""
+        runs = [self._started(call) for call in calls]
+        return [self._observation(one, call) for one, call in zip(runs, calls, strict=True)]
+
+    def close(self) -> None:
+        """Cancel the coroutines that are still under way."""
+        if self._loop is not None:
+            self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _started(self, call: ToolCall) -> _Run | None:
+        """Start a call on a thread of its own; None where it is not approved."""
+        if self._options.approve is not None:
+            approved = self._options.approve(call)
+            if not (self._submitted(approved).result() if inspect.isawaitable(approved) else approved):
+                return None
+        one = _Run(call, self._toolbox, self._submitted)
+        one.thread.start()
+        return one
+
+    def _submitted(self, result: Awaitable[Any]) -> Future[Any]:
+        """Have something awaited on the shared loop."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = _LoopThread()
+        return self._loop.submit(_awaited(result))
+
+    def _observation(self, one: _Run | None, call: ToolCall) -> str:
+        if one is None:
+            return _refused(call)
+        timeout = self._options.timeout
+        one.thread.join(None if timeout is None else max(one.start + timeout - time.monotonic(), 0))
+        if one.observation is not None:
+            return one.observation
+        if one.thread.is_alive():
+            one.cancel()
+            return _too_long(call, timeout)
+        return error_text(f"{call.name} ended without a result")  # by SystemExit, say
+
+
+def run_calls(calls: Sequence[ToolCall], toolbox: Toolbox, options: RunOptions) -> list[str]:
+    """Run the calls of one answer side by side; the observations in their order, errors among them."""
+    with CallRunner(toolbox, options) as runner:
+        return runner.run(calls)
+
+
+async def arun_calls(calls: Sequence[ToolCall], toolbox: Toolbox, options: RunOptions) -> list[str]:
+    """Run the calls of one answer side by side in an event loop: coroutines on it, other functions on threads."""
+    asked = [(call, await _approved(call, options.approve)) for call in calls]
+    runs = (_arun(call, toolbox, options.timeout) if approved else _done(_refused(call)) for call, approved in asked)
+    return await asyncio.gather(*runs)
+
+
+class _Run:
+    """One call under way on a thread, and its observation once it is there."""
+
+    def __init__(self, call: ToolCall, toolbox: Toolbox, submit: Callable[[Awaitable[Any]], Future[Any]]) -> None:
+        self.observation: str | None = None
+        self.start = time.monotonic()
+        self._call = call
+        self._toolbox = toolbox
+        self._submit = submit
+        self._awaited: Future[Any] | None = None
+        context = contextvars.copy_context()
+        self.thread = threading.Thread(target=context.run, args=(self._work,), name=f"tool {call.name}", daemon=True)
+
+    def cancel(self) -> None:
+        """Cancel the coroutine, where it is one."""
+        if self._awaited is not None:
+            self._awaited.cancel()
+
+    def _work(self) -> None:
+        """Run a user's function, which may raise anything: the model is told, and goes on."""
+        try:
+            self.observation = self._toolbox.answer(self._call, self._wait)
+        except Exception as error:
+            self.observation = _failed(error)
+
+    def _wait(self, result: Awaitable[Any]) -> Any:
+        self._awaited = self._submit(result)
+        return self._awaited.result()
+
+
+class _LoopThread:
+    """An event loop on a thread of its own, which ends with its program."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="tools' event loop", daemon=True)
+        self._thread.start()
+
+    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Have a coroutine run; any thread may ask."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def close(self) -> None:
+        """Cancel what runs, and end the loop as soon as that has ended; one that blocks it is left behind."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # cancels what is left when it closes
+            runner.get_loop().run_forever()
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+async def _approved(call: ToolCall, approve: Approval | None) -> bool:
+    """Ask whether a call may run; a question to the terminal must not hold up the loop."""
+    if approve is None:
+        return True
+    answer = approve(call) if inspect.iscoroutinefunction(approve) else await beside(lambda: approve(call))
+    return bool(await answer if inspect.isawaitable(answer) else answer)
+
+
+async def _arun(call: ToolCall, toolbox: Toolbox, timeout: float | None) -> str:
+    """Run a user's function, which may raise anything: the model is told, and goes on."""
+    task = asyncio.current_task()
+    try:
+        async with asyncio.timeout(timeout) as limit:
+            return await toolbox.aanswer(call)
+    except asyncio.CancelledError:
+        if task is not None and task.cancelling():
+            raise
+        return error_text(f"{call.name} was cancelled")
+    except Exception as error:
+        return _too_long(call, timeout) if limit.expired() else _failed(error)
+
+
+async def _done(text: str) -> str:
+    return text
+
+
+def _failed(error: Exception) -> str:
+    return error_text(f"{type(error).__name__}: {error}")
+
+
+def _refused(call: ToolCall) -> str:
+    return error_text(f"the call of {call.name} was not approved")
+
+
+def _too_long(call: ToolCall, timeout: float | None) -> str:
+    return error_text(f"{call.name} took longer than {timeout} seconds")
