@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.model import GLM
 from glm_gguf.server.anthropic_messages import routes as anthropic_messages
+from glm_gguf.server.bodies import BodyRefused
 from glm_gguf.server.chat_completions import routes as chat_completions
 from glm_gguf.server.completions import routes as completions
 from glm_gguf.server.docs import routes as docs
@@ -24,7 +25,7 @@ from glm_gguf.server.embeddings import routes as embeddings
 from glm_gguf.server.error_forms import error_response
 from glm_gguf.server.errors import Problem, Refused, problem_of
 from glm_gguf.server.health import routes as health
-from glm_gguf.server.json_body import BodyRefused, validation_problem
+from glm_gguf.server.json_body import validation_problem
 from glm_gguf.server.models import routes as models
 from glm_gguf.server.page.routes import page_router
 from glm_gguf.server.responses import routes as responses

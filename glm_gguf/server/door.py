@@ -11,6 +11,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from glm_gguf.server.bodies import BODY
 from glm_gguf.server.error_forms import error_response
 from glm_gguf.server.errors import UNEXPECTED, Problem
 from glm_gguf.server.service import Service
@@ -35,6 +36,7 @@ class Door:
         problem = self._problem(scope)
         app = self._app if problem is None else error_response(problem, scope["path"])
         named, start = _NamedSend(send), time.monotonic()
+        body = scope[BODY] = self._service.bodies.begin()
         self._service.inside += 1
         try:
             await app(scope, receive, named)
@@ -45,6 +47,7 @@ class Door:
             named.status = UNEXPECTED.status
         finally:
             self._service.inside -= 1
+            body.leave()
             self._service.metrics.count_request(_route(scope), named.status, time.monotonic() - start)
 
     def _problem(self, scope: Scope) -> Problem | None:

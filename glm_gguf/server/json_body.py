@@ -12,8 +12,8 @@ from typing import Any, Final
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 
+from glm_gguf.server.bodies import BODY, FULL, Body, BodyRefused
 from glm_gguf.server.errors import Problem
 from glm_gguf.server.ignored_fields import declared_fields, ignore_fields, name_ignored
 from glm_gguf.server.known_fields import passed_over, refused_field
@@ -23,14 +23,6 @@ SMALL: Final = 2**16
 """Bytes that are parsed at once, in less than a millisecond."""
 OPENING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|([\[{])', re.DOTALL)
 """A text of JSON, or the beginning of one that does not end; else, as group 1, where a list or an object opens."""
-
-
-class BodyRefused(HTTPException):
-    """A body that is not read; FastAPI lets errors of this base through."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.status, problem.message)
-        self.problem = problem
 
 
 class JsonRequest(Request):
@@ -75,15 +67,21 @@ class JsonRequest(Request):
         declared = self.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > most:
             raise too_large
+        held: Body = self.scope[BODY]
         pieces, size = [], 0
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as limit:
+                held.come(limit)
                 async for piece in self.stream():
                     size += len(piece)
                     if size > most:
                         raise too_large
+                    held.take(len(piece))
                     pieces.append(piece)
+            held.stay()
         except TimeoutError:
+            if held.given_up:
+                raise BodyRefused(FULL) from None
             late = f"The body took longer than {seconds:g} seconds."
             raise BodyRefused(Problem(408, late, code="request_timeout")) from None
         return b"".join(pieces)

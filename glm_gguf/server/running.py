@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from functools import partial
 from types import FrameType
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
 
+from glm_gguf.server.connections import Connections
+from glm_gguf.server.descriptors import Shortage, free_descriptors, raise_descriptors
 from glm_gguf.server.patience import PatientProtocol
 from glm_gguf.server.service import CLOSING_SECONDS, Service
 
 LOGGER = logging.getLogger(__name__)
+ACCEPTED: Final = 16
+"""Connections that asyncio takes at a time; where descriptors run out it complains so often."""
+QUEUE: Final = 512
+"""Connections that the kernel keeps until they are taken."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -30,6 +38,13 @@ class DrainingServer(uvicorn.Server):
         else:
             LOGGER.info("%d requests are being answered; a second signal ends them", self._service.inside)
             self._service.draining = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, with a longer queue in the kernel than asyncio takes out of it at a time."""
+        asyncio.get_running_loop().set_exception_handler(Shortage())
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(QUEUE)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End; behind the second signal every client is hung up on, and what was done for it ends as it always does."""
@@ -50,9 +65,14 @@ class DrainingServer(uvicorn.Server):
 
 def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     """Say how uvicorn serves: no log of requests, no WebSockets, 5 seconds for connections that are only held open."""
+    service: Service = app.state.service
+    limits = service.settings.limits
+    connections = Connections(min(limits.connections, free_descriptors()))
+    protocol: Any = partial(PatientProtocol, connections=connections, limits=limits)
     return uvicorn.Config(
         app,
-        http=PatientProtocol,
+        http=protocol,
+        backlog=ACCEPTED,
         ws="none",
         log_config=None,
         access_log=False,
@@ -67,6 +87,7 @@ def run_server(app: FastAPI, listener: socket.socket) -> bool:
     False where a thread goes on and on, for which Python would wait at its own end.
     """
     service: Service = app.state.service
+    raise_descriptors()
     server = DrainingServer(uvicorn_config(app), service)
     try:
         asyncio.run(server.serve([listener]))

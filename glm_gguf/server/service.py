@@ -16,6 +16,7 @@ from glm_gguf.engine.attempts import AsyncEvents, Attempts
 from glm_gguf.errors import DeadlineError, GlmGgufError
 from glm_gguf.model import GLM
 from glm_gguf.server.asked import Asked
+from glm_gguf.server.bodies import Bodies
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.jobs import Jobs
 from glm_gguf.server.metrics import MeasuredEvents, Metrics
@@ -64,6 +65,7 @@ class Service:
         """No request is let in any more; those inside go on."""
         self.inside = 0
         """Requests that are being answered."""
+        self.bodies = Bodies(settings.limits.bodies_bytes)
         self.metrics = Metrics(lambda: self.state.glm.status if isinstance(self.state, Ready) else None)
         self._open_model = open_model
         self._ignored: set[str] = set()

@@ -12,7 +12,19 @@ from glm_gguf.errors import RequestError
 class Limits:
     """What one request may ask for; more is refused with a 4xx."""
 
+    connections: int = 4096
+    """Open at once, and fewer where the system gives fewer file descriptors; one more takes the place of the one on
+    which the client has owed a request longest, or is sent away with 503."""
+    head_bytes: int = 2**16
+    """Of a request's line and headers, or of what else belongs to no body: trailers, and what stands between chunks."""
+    head_seconds: float = 20.0
+    """How long a client may take to send a head."""
+    pipelined: int = 16
+    """Requests that may wait on a connection for the one before them."""
     body_bytes: int = 16 * 2**20
+    bodies_bytes: int = 256 * 2**20
+    """Of all bodies together, of each what is beyond 64 KB; where they are more, the one that has been coming longest
+    is given up with 503, or the new one."""
     body_seconds: float = 60.0
     """How long a client may take to send its body."""
     depth: int = 128

@@ -47,6 +47,7 @@ def quick(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
     limits = Limits(
         body_bytes=100_000,
         containers=20_000,
+        head_seconds=0.2,
         body_seconds=0.3,
         messages=10,
         tools=3,

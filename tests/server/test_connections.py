@@ -14,8 +14,6 @@ from server.questions import ENDLESS, SHORT
 from server.serving import Served, chat, connection, idle, posted
 from waiting import until
 
-from glm_gguf.server.patience import PatientProtocol
-
 
 def test_silence_is_filled_with_comments(quick: Served) -> None:
     held = threading.Event()
@@ -51,13 +49,10 @@ def test_a_body_that_does_not_come_is_408(quick: Served) -> None:
 @pytest.mark.parametrize(
     "head", [b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: x\r\n"], ids=["none", "line", "headers"]
 )
-def test_who_does_not_say_what_is_wanted_is_hung_up_on(
-    served: Served, monkeypatch: pytest.MonkeyPatch, head: bytes
-) -> None:
-    monkeypatch.setattr(PatientProtocol, "head_seconds", 0.2)
-    with connection(served, head) as silent:
+def test_who_does_not_say_what_is_wanted_is_hung_up_on(quick: Served, head: bytes) -> None:
+    with connection(quick, head) as silent:
         assert silent.recv(100) == b""
-    with connection(served, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") as again:
+    with connection(quick, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") as again:
         answer = b""
         while b"ready" not in answer:
             answer += again.recv(1000)
