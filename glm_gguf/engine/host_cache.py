@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
-from glm_gguf.engine.common_length import common_length
 from glm_gguf.engine.options import Scales
+from glm_gguf.engine.token_trie import TokenTrie
 
 WORTH_KEEPING: Final = 16
 """Tokens: fewer are not worth the looking through when a prompt comes."""
@@ -52,6 +50,7 @@ class HostCache:
         self.most_tokens = most_tokens
         self._shortest_run = shortest_run
         self._prefixes: list[HostPrefix] = []  # the one used last at the end
+        self._trie: TokenTrie[HostPrefix] = TokenTrie()
 
     @property
     def used(self) -> int:
@@ -63,34 +62,33 @@ class HostCache:
         """Everything kept, the one used last at the end."""
         return tuple(self._prefixes)
 
-    def takes(self, cells: Sequence[int]) -> bool:
-        """Tell whether the tokens in these cells are to be kept."""
-        if not WORTH_KEEPING <= len(cells) <= self.most_tokens:
-            return False
-        if self._shortest_run == 1:
-            return True
-        runs = 1 + sum(cell + 1 != following for cell, following in pairwise(cells))
-        return len(cells) >= runs * self._shortest_run
+    def takes(self, n_cells: int, n_runs: int) -> bool:
+        """Tell whether the tokens in so many cells, which lie in so many runs, are to be kept."""
+        return WORTH_KEEPING <= n_cells <= self.most_tokens and n_cells >= n_runs * self._shortest_run
 
     def put(self, new: HostPrefix) -> None:
         """Keep a prefix, in place of those that it holds."""
-        self._prefixes = [prefix for prefix in self._prefixes if not new.holds(prefix)]
+        for held in [prefix for prefix in self._prefixes if new.holds(prefix)]:
+            self.forget(held)
         self._prefixes.append(new)
+        self._trie.note(new, new.tokens, new.scales)
         while self.used > self.most_tokens:
-            self._prefixes.pop(0)
+            self.forget(self._prefixes[0])
 
     def behind(self, tokens: list[int], length: int, scales: Scales) -> tuple[HostPrefix, int] | None:
         """Find who knows most of `tokens` behind their first `length`, and how many there are then."""
+        walk = self._trie.walk(tokens, scales)
         best: HostPrefix | None = None
         known = length + WORTH_KEEPING - 1
-        wanted = slice(length, length + WORTH_KEEPING)
-        for prefix in self._prefixes:
-            # Most hold something else there, which is seen without a look at all that stands before.
-            if prefix.start <= length and prefix.scales == scales and prefix.tokens[wanted] == tokens[wanted]:
-                common = common_length(prefix.tokens, tokens)
-                if common > known:
-                    best, known = prefix, common
-        return None if best is None else (best, known)
+        for owners in (walk.deepest, walk.sharing(known)):
+            for prefix in owners:
+                if prefix.start <= length:
+                    common = self._trie.common(prefix, prefix.tokens, walk)
+                    if common > known:
+                        best, known = prefix, common
+            if best is not None:
+                return best, known
+        return None
 
     def touch(self, prefix: HostPrefix) -> None:
         """Note that a prefix was used."""
@@ -100,7 +98,9 @@ class HostCache:
     def forget(self, prefix: HostPrefix) -> None:
         """Give up a prefix, if it is still kept."""
         self._prefixes = [kept for kept in self._prefixes if kept is not prefix]
+        self._trie.forget(prefix)
 
     def clear(self) -> None:
         """Give up everything."""
-        self._prefixes.clear()
+        for prefix in self.prefixes:
+            self.forget(prefix)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Final, Protocol
 
-from glm_gguf.engine.common_length import common_length
+from glm_gguf.engine.cell_spans import CellSpans, Span
 from glm_gguf.engine.host_cache import HostCache, HostPrefix
 from glm_gguf.engine.options import Scales
+from glm_gguf.engine.token_trie import TokenTrie, Walk
 from glm_gguf.errors import EngineError
 
 LOGGER = logging.getLogger(__name__)
@@ -41,13 +41,13 @@ class Prefix:
     Keys and values differ with the adapters they were computed with, at these scales.
     """
 
-    __slots__ = ("cells", "held", "last_use", "scales", "sequence", "tokens")
+    __slots__ = ("held", "last_span", "last_use", "scales", "sequence", "tokens")
 
     def __init__(self, sequence: int, scales: Scales) -> None:
         self.sequence = sequence
         self.scales = scales
         self.tokens: list[int] = []
-        self.cells: list[int] = []
+        self.last_span: Span | None = None
         self.held = True
         self.last_use = 0
 
@@ -67,14 +67,14 @@ class KvCache:
         self._free_running = list(range(n_running))
         self._free_resting = list(range(n_running, MOST_SEQUENCES))
         self._prefixes: list[Prefix] = []
-        self._owners: Counter[int] = Counter()  # cell → how many sequences share it
-        self._names = count()  # cells are told apart by numbers of our own; llama.cpp does not say where they lie
+        self._trie: TokenTrie[Prefix] = TokenTrie()
+        self._spans = CellSpans()
         self._clock = count(1)
 
     @property
     def used(self) -> int:
         """Cells that hold something."""
-        return len(self._owners)
+        return self._spans.used
 
     @property
     def prefixes(self) -> tuple[Prefix, ...]:
@@ -89,13 +89,8 @@ class KvCache:
 
     def longest(self, tokens: list[int], scales: Scales) -> tuple[Prefix | None, int]:
         """Find the prefix that shares most tokens, and how many."""
-        best: Prefix | None = None
-        length = 0
-        for prefix in self._alike(scales):
-            common = common_length(prefix.tokens, tokens)
-            if common > length:
-                best, length = prefix, common
-        return best, length
+        walk = self._trie.walk(tokens, scales)
+        return self._longest(walk.deepest, walk)
 
     def known(self, tokens: list[int], scales: Scales) -> int:
         """Count the tokens that need not be computed, as far as one look tells."""
@@ -105,43 +100,43 @@ class KvCache:
 
     def has_room(self, tokens: list[int], scales: Scales) -> bool:
         """Tell whether an answer that begins with these tokens fits beside the running ones."""
-        alike = (prefix for prefix in self._alike(scales) if prefix.held)
-        shared = max((common_length(prefix.tokens, tokens) for prefix in alike), default=0)
-        return self.n_cells - self._in_use() >= len(tokens) - shared
+        free = self.n_cells - self._spans.pinned
+        if free >= len(tokens):
+            return True
+        running = (prefix for prefix in self._prefixes if prefix.held and prefix.scales == scales)
+        _, shared = self._longest(running, self._trie.walk(tokens, scales))
+        return free >= len(tokens) - shared
 
     def take(self, tokens: list[int], scales: Scales) -> Prefix:
         """Return a sequence for an answer that begins with these tokens, holding as many of them as are known."""
         if not self._free_running:
             raise EngineError("no sequence of the KV cache is free")
-        best, length = self.longest(tokens, scales)
-        taken = Prefix(self._free_running.pop(), scales)
-        self._prefixes.append(taken)
-        if best is not None:
-            self._cells.copy(best.sequence, taken.sequence, length)
-            taken.tokens = best.tokens[:length]
-            taken.cells = best.cells[:length]
-            self._owners.update(taken.cells)
-            best.last_use = next(self._clock)
-            if not best.held and length == len(best.tokens):
-                self.drop(best)
-        self._bring_back(taken, tokens)
+        walk = self._trie.walk(tokens, scales)
+        best, length = self._longest(walk.deepest, walk)
+        if best is None:
+            taken = self._new(scales)
+        elif not best.held and length == len(best.tokens):
+            taken = best
+            self._pin(best)
+        else:
+            taken = self._shared(best, length, walk)
+        self._restore_from_host(taken, tokens)
         return taken
 
     def make_room(self, tokens: int) -> bool:
-        """See to it that so many cells are free; what was not used for longest goes first. False where it cannot be."""
+        """Evict until so many cells are free, what was not used for longest first; False where it cannot be."""
         while self.n_cells - self.used < tokens:
             idle = self._idle()
             if not idle:
                 return False
-            self._lay_off(_stalest(idle))
+            self._evict(_stalest(idle))
         return True
 
     def extend(self, prefix: Prefix, tokens: Sequence[int]) -> None:
         """Note that tokens were computed behind a prefix."""
-        cells = [next(self._names) for _ in tokens]
         prefix.tokens += tokens
-        prefix.cells += cells
-        self._owners.update(cells)
+        prefix.last_span = self._spans.append(prefix.last_span, len(tokens))
+        self._trie.note(prefix, prefix.tokens, prefix.scales)
 
     def undo(self, prefix: Prefix) -> None:
         """Bring the cache back to what is noted, after a decode that did not go through."""
@@ -150,28 +145,33 @@ class KvCache:
     def cut(self, prefix: Prefix, length: int) -> None:
         """Forget the tokens behind a length."""
         self._cells.cut(prefix.sequence, length)
-        self._disown(prefix.cells[length:])
-        del prefix.tokens[length:], prefix.cells[length:]
+        held = len(prefix.tokens)
+        prefix.last_span = self._spans.truncate(prefix.last_span, held, length, pinned=prefix.held)
+        del prefix.tokens[length:]
+        self._trie.note(prefix, prefix.tokens, prefix.scales)
 
     def release(self, prefix: Prefix) -> None:
         """Lay a prefix by that no answer grows any more, unless another holds all of it."""
-        others = (other for other in self._alike(prefix.scales) if other is not prefix)
-        if any(common_length(other.tokens, prefix.tokens) == len(prefix.tokens) for other in others):
+        walk = self._trie.walk(prefix.tokens, prefix.scales)
+        _, shared = self._longest((other for other in walk.deepest if other is not prefix), walk)
+        if shared == len(prefix.tokens):
             self.drop(prefix)
             return
         if not self._free_resting:
-            self._lay_off(_stalest(self._idle()))
+            self._evict(_stalest(self._idle()))
         resting = self._free_resting.pop()
         self._cells.copy(prefix.sequence, resting, len(prefix.tokens))
         self._cells.cut(prefix.sequence, 0)
         self._free_running.append(prefix.sequence)
+        self._spans.unpin(prefix.last_span)
         prefix.sequence, prefix.held, prefix.last_use = resting, False, next(self._clock)
-        while self._rests_too_much() and (early := self._keepable(prefix)):
-            self._lay_off(_stalest(early))
+        while self._over_resting_limit() and (early := self._offloadable(prefix)):
+            self._evict(_stalest(early))
 
     def drop(self, prefix: Prefix) -> None:
         """Forget a prefix."""
         self.cut(prefix, 0)
+        self._trie.forget(prefix)
         self._prefixes.remove(prefix)
         (self._free_running if prefix.held else self._free_resting).append(prefix.sequence)
 
@@ -181,17 +181,56 @@ class KvCache:
             self.drop(prefix)
         self.host.clear()
 
-    def _lay_off(self, prefix: Prefix) -> None:
+    def _new(self, scales: Scales) -> Prefix:
+        """Begin a sequence that holds nothing."""
+        prefix = Prefix(self._free_running.pop(), scales)
+        self._prefixes.append(prefix)
+        self._trie.note(prefix, prefix.tokens, scales)
+        return prefix
+
+    def _pin(self, prefix: Prefix) -> None:
+        """Let an answer grow a prefix that no other holds: it moves to a sequence that llama.cpp computes."""
+        running = self._free_running.pop()
+        self._cells.copy(prefix.sequence, running, len(prefix.tokens))
+        self._cells.cut(prefix.sequence, 0)
+        self._free_resting.append(prefix.sequence)
+        prefix.sequence, prefix.held = running, True
+        self._spans.pin(prefix.last_span)
+
+    def _shared(self, best: Prefix, length: int, walk: Walk[Prefix]) -> Prefix:
+        """Begin a sequence with the first tokens of another, in the same cells."""
+        prefix = Prefix(self._free_running.pop(), best.scales)
+        self._prefixes.append(prefix)
+        self._cells.copy(best.sequence, prefix.sequence, length)
+        prefix.tokens = best.tokens[:length]
+        prefix.last_span = self._spans.share(best.last_span, len(best.tokens), length)
+        self._trie.adopt(prefix, walk, length)
+        best.last_use = next(self._clock)
+        return prefix
+
+    def _longest(self, prefixes: Iterable[Prefix], walk: Walk[Prefix]) -> tuple[Prefix | None, int]:
+        """Find which of some prefixes shares most tokens with a prompt, and how many."""
+        best: Prefix | None = None
+        length = 0
+        for prefix in prefixes:
+            common = self._trie.common(prefix, prefix.tokens, walk)
+            if common > length:
+                best, length = prefix, common
+        return best, length
+
+    def _evict(self, prefix: Prefix) -> None:
         """Free the cells of a prefix that no answer uses; what it shares with no other goes to main memory."""
-        start, length = self._shared(prefix), len(prefix.cells)
-        if self.host.takes(prefix.cells[start:]):
+        length = len(prefix.tokens)
+        exclusive, pieces = self._spans.exclusive(prefix.last_span)
+        if self.host.takes(exclusive, pieces):
+            start = length - exclusive
             spare = self._free_running[-1]  # llama.cpp writes only sequences that could run
             self._cells.copy(prefix.sequence, spare, length, start)
             self.host.put(HostPrefix(prefix.tokens[:], prefix.scales, start, self._cells.state(spare)))
             self._cells.cut(spare, 0)
         self.drop(prefix)
 
-    def _bring_back(self, prefix: Prefix, tokens: list[int]) -> None:
+    def _restore_from_host(self, prefix: Prefix, tokens: list[int]) -> None:
         """Add to a sequence what main memory has of the tokens that it lacks, as far as there is room."""
         while found := self.host.behind(tokens, len(prefix.tokens), prefix.scales):
             saved, known = found
@@ -210,36 +249,17 @@ class KvCache:
             self._cells.cut(spare, 0)
             self.extend(prefix, tokens[start:known])
 
-    def _alike(self, scales: Scales) -> Iterator[Prefix]:
-        """What was computed with the same adapters."""
-        return (prefix for prefix in self._prefixes if prefix.scales == scales)
-
     def _idle(self) -> list[Prefix]:
         return [prefix for prefix in self._prefixes if not prefix.held]
 
-    def _keepable(self, prefix: Prefix) -> list[Prefix]:
+    def _offloadable(self, prefix: Prefix) -> list[Prefix]:
         """List what no answer uses, and main memory takes, so that nothing is lost; what was used just now stays."""
         others = (other for other in self._idle() if other is not prefix)
-        return [other for other in others if self.host.takes(other.cells[self._shared(other) :])]
+        return [other for other in others if self.host.takes(*self._spans.exclusive(other.last_span))]
 
-    def _shared(self, prefix: Prefix) -> int:
-        """Count the cells that a prefix shares with others; they stand at its beginning."""
-        cells = enumerate(prefix.cells)
-        return next((index for index, cell in cells if self._owners[cell] == 1), len(prefix.cells))
-
-    def _rests_too_much(self) -> bool:
+    def _over_resting_limit(self) -> bool:
         """Tell whether more cells than may hold what no running answer uses."""
-        return self.used > self._most_resting and self.used - self._in_use() > self._most_resting
-
-    def _in_use(self) -> int:
-        """Count the cells of running answers."""
-        return len({cell for prefix in self._prefixes if prefix.held for cell in prefix.cells})
-
-    def _disown(self, cells: Iterable[int]) -> None:
-        for cell in cells:
-            self._owners[cell] -= 1
-            if not self._owners[cell]:
-                del self._owners[cell]
+        return self.used - self._spans.pinned > self._most_resting
 
 
 def _stalest(prefixes: Iterable[Prefix]) -> Prefix:

@@ -138,25 +138,34 @@ class Scheduler:
         for sequence in list(self._waiting):
             if len(self._running) >= self._options.n_parallel:
                 return
-            # The last token is computed again even if it is there: its logits are wanted.
-            known = sequence.tokens[:-1]
-            if self._is_being_read(known, sequence.scales):
+            if self._is_being_read(sequence):
                 continue
             if self._running and not self.cache.has_room(sequence.tokens, sequence.scales):
                 return
             self._waiting.remove(sequence)
-            sequence.place(self.cache.take(known, sequence.scales))
+            # The last token is computed again even if it is there: its logits are wanted.
+            sequence.place(self.cache.take(sequence.tokens[:-1], sequence.scales))
             self._running.append(sequence)
 
-    def _is_being_read(self, tokens: list[int], scales: Scales) -> bool:
-        """Tell whether a running prompt will soon have many more of these tokens in the cache than there are now."""
-        cached = self.cache.known(tokens, scales)
-        return any(
-            sequence.pending > 1
-            and common_length(sequence.tokens, tokens) >= max(cached, len(sequence.held.tokens)) + _WORTH_WAITING
-            for sequence in self._running
-            if sequence.scales == scales
-        )
+    def _is_being_read(self, waiting: Sequence) -> bool:
+        """Tell whether a running prompt will soon have many more of its tokens in the cache than there are now.
+
+        Which one that is is remembered: to look for it anew in every step takes milliseconds with hundreds in line.
+        """
+        if waiting.awaited is not None and _is_reading(*waiting.awaited):
+            return True
+        waiting.awaited = None
+        tokens = waiting.tokens[:-1]
+        for sequence in self._running:
+            if sequence.pending > 1 and sequence.scales == waiting.scales:
+                common = common_length(sequence.tokens, tokens)
+                if (
+                    _is_reading(sequence, common)
+                    and common >= self.cache.known(tokens, waiting.scales) + _WORTH_WAITING
+                ):
+                    waiting.awaited = sequence, common
+                    return True
+        return False
 
     def _read(self) -> None:
         """Compute the next pieces of texts to embed or score, as many tokens as prompts get beside answers."""
@@ -278,5 +287,12 @@ class Scheduler:
         if sequence in self._running:
             self._running.remove(sequence)
             self.cache.release(sequence.held)
+            sequence.prefix = None
         sequence.sampler.close()
         self._outbox.put(sequence.ticket, delivery)
+
+
+def _is_reading(sequence: Sequence, length: int) -> bool:
+    """Tell whether a prompt is in prefill, and lacks many of its first `length` tokens."""
+    prefix = sequence.prefix
+    return prefix is not None and sequence.pending > 1 and length >= len(prefix.tokens) + _WORTH_WAITING

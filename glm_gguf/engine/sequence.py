@@ -25,6 +25,8 @@ class Sequence:
         self.sampler = sampler
         self.last_step = -1
         """Number of the last batch that held tokens of it."""
+        self.awaited: tuple[Sequence, int] | None = None
+        """While it waits: the running answer whose prompt begins as its own does, and how many tokens they share."""
         self._bias = bias
         self._started = False
         self._n_ctx = n_ctx

@@ -1,7 +1,5 @@
 """What main memory keeps of prefixes, and what it forgets."""
 
-from collections.abc import Sequence
-
 import pytest
 
 from glm_gguf.engine.host_cache import HostCache, HostPrefix
@@ -74,19 +72,13 @@ def test_what_was_forgotten_can_be_given_up_again() -> None:
 
 def test_what_is_too_short_or_too_long_is_not_kept() -> None:
     cache = HostCache(100)
-    assert [cache.takes(range(size)) for size in (15, 16, 100, 101)] == [False, True, True, False]
-    assert not any(HostCache(0).takes(range(size)) for size in (0, 1, 16, 1000))
+    assert [cache.takes(size, 1) for size in (15, 16, 100, 101)] == [False, True, True, False]
+    assert not any(HostCache(0).takes(size, 1) for size in (0, 1, 16, 1000))
 
 
 @pytest.mark.parametrize(
-    ("cells", "taken"),
-    [
-        (range(16), True),
-        (range(0, 64, 4), False),
-        ([*range(64), *range(100, 128, 4)], True),  # a prompt, and an answer of seven beside three others
-        ([*range(64), *range(100, 140, 4)], False),
-    ],
+    ("n_cells", "n_runs", "taken"), [(16, 1, True), (16, 16, False), (71, 8, True), (74, 11, False)]
 )
-def test_what_is_in_too_many_pieces_is_not_kept(cells: Sequence[int], taken: bool) -> None:
-    assert HostCache(100, shortest_run=8).takes(cells) is taken
-    assert HostCache(100).takes(cells)
+def test_what_is_in_too_many_pieces_is_not_kept(n_cells: int, n_runs: int, taken: bool) -> None:
+    assert HostCache(100, shortest_run=8).takes(n_cells, n_runs) is taken
+    assert HostCache(100).takes(n_cells, n_runs)
