@@ -1,5 +1,10 @@
 """The one writer: a checkpoint directory in, one quantised GGUF out."""
 
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
 from glm_gguf.convert.conversion import Conversion, Output, convert
 from glm_gguf.convert.options import ConvertOptions, TypeChoices
 from glm_gguf.convert.plan import Plan, TensorPlan, make_plan, make_plans
@@ -15,3 +20,14 @@ __all__ = [
     "make_plan",
     "make_plans",
 ]
+
+
+class _CallablePackage(ModuleType):
+    """This package: `from glm_gguf import convert` names it and the function at once, so it can be called as that."""
+
+    def __call__(self, *given: Any, **named: Any) -> tuple[Path, ...]:
+        """Call the function `convert`."""
+        return convert(*given, **named)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glm_gguf.convert.layout import FileLayout, lay_out
-from glm_gguf.convert.options import ConvertOptions
+from glm_gguf.convert.options import ConvertOptions, with_type
 from glm_gguf.convert.output import check_outputs, is_directory, output_paths
 from glm_gguf.convert.plan import Plan, make_plans
 from glm_gguf.convert.shards import ShardSource
@@ -77,16 +77,20 @@ class Conversion:
 def convert(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
-    options: ConvertOptions | None = None,
+    options: ConvertOptions | str | None = None,
     progress: Progress | None = None,
+    *,
+    type: str | None = None,
 ) -> tuple[Path, ...]:
-    """Convert a checkpoint to GGUF, by default Q4_K_M in the current directory.
+    """Convert a checkpoint to GGUF: `convert("GLM-4-9B-0414", "glm.gguf", type="Q5_K_M")`.
+
+    By default it is Q4_K_M in the current directory. A type's name may stand in place of the options.
 
     `source` is a directory, or a repository on a hub as hf://OWNER/NAME[@REVISION] or ms://…. `out` is a .gguf
     file or a directory. Returns the files written: one, or several with options.split_max_bytes or
     options.types.also. Raises GlmGgufError; nothing is left behind then, unless the next run can go on from it.
     """
-    options = options or ConvertOptions()
+    options = with_type(options, type)
     with open_source(source, options.keep_source) as opened:
         conversion = Conversion.prepare(opened.directory, None if out is None else Path(out), options, opened.shards)
         conversion.write(progress or Silent())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from glm_gguf.cpus import usable_cpus
@@ -45,9 +45,26 @@ class ConvertOptions:
     """Replace an existing output."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.types, TypeChoices):
+            fix = 'give TypeChoices(type="Q5_K_M"), or convert(…, type="Q5_K_M")'
+            raise RequestError(f"{self.types!r} is no TypeChoices", field="types", fix=fix)
         if not 1 <= self.threads <= 1024:
             raise RequestError(f"{self.threads} threads", where="--threads", fix="1 to 1024 can be asked for")
         if self.yarn is not None and not 1 < self.yarn <= 64:
             raise RequestError(f"factor {self.yarn}", where="--yarn", fix="above 1, up to 64; the cards advise 4")
         if self.split_max_bytes is not None and self.split_max_bytes < 1:
             raise RequestError(f"{self.split_max_bytes} bytes", where="--split-max-size", fix="give 500M or 4G, say")
+
+
+def with_type(options: ConvertOptions | str | None, type: str | None) -> ConvertOptions:
+    """Return options with the file type that was named, beside them or in their place; RequestError for no options."""
+    named = options if isinstance(options, str) else type
+    given = ConvertOptions() if options is None or isinstance(options, str) else options
+    if not isinstance(given, ConvertOptions):
+        fix = 'give ConvertOptions(…), or a type\'s name as in type="Q5_K_M"'
+        raise RequestError(f"{given!r} is no ConvertOptions", field="options", fix=fix)
+    if not isinstance(named, str | None):
+        raise RequestError(f"{named!r} is no type's name", field="type", fix='give "Q5_K_M", say')
+    if isinstance(options, str) and type not in (None, options):
+        raise RequestError(f"two types are named, {options!r} and {type!r}", field="type", fix="name one")
+    return given if named is None else replace(given, types=replace(given.types, type=named))

@@ -9,11 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from glm_gguf.agent import RunResult
+    from glm_gguf.agent import RunEvent, RunResult, ToolResult
     from glm_gguf.chat.events import (
         ChatResult,
         Event,
         Finish,
+        FinishReason,
         ReasoningDelta,
         TextDelta,
         TokenLogprob,
@@ -25,61 +26,198 @@ if TYPE_CHECKING:
         collect,
     )
     from glm_gguf.chat.reply import Message, parse_reply
+    from glm_gguf.chat.tools import Tool, Toolbox
+    from glm_gguf.chat_model import ChatModel
+    from glm_gguf.convert import ConvertOptions, TypeChoices, convert
+    from glm_gguf.engine.answer_options import ChatOptions, CompletionOptions, PromptOptions
+    from glm_gguf.engine.attempts import Attempts, EventStream
+    from glm_gguf.engine.constraint_protocol import Constraint
     from glm_gguf.engine.options import CacheType, EngineOptions, LoraAdapter
     from glm_gguf.engine.sampling import Dry, SamplingParams
-    from glm_gguf.errors import GlmGgufError
+    from glm_gguf.engine.status import EngineStatus
+    from glm_gguf.errors import (
+        ChecksumError,
+        ConfigError,
+        ContextLengthError,
+        DeadlineError,
+        EngineError,
+        GgufError,
+        GlmGgufError,
+        HubError,
+        ImatrixError,
+        OutputError,
+        QueueFullError,
+        RequestError,
+        ShardError,
+        SourceError,
+        TemplateError,
+        TokenizerError,
+        TransferError,
+        UnmetFormatError,
+        WeightError,
+    )
+    from glm_gguf.gguf_file.finding import Finding
     from glm_gguf.model import GLM
-    from glm_gguf.tool_calls import RunOptions
+    from glm_gguf.tool_calls import Approval, RunOptions
+    from glm_gguf.variant import Variant
 
 __all__ = [
     "GLM",
+    "Approval",
+    "Attempts",
     "CacheType",
+    "ChatModel",
+    "ChatOptions",
     "ChatResult",
+    "ChecksumError",
+    "CompletionOptions",
+    "ConfigError",
+    "Constraint",
+    "ContextLengthError",
+    "ConvertOptions",
+    "DeadlineError",
     "Dry",
+    "EngineError",
     "EngineOptions",
+    "EngineStatus",
     "Event",
+    "EventStream",
+    "Finding",
     "Finish",
+    "FinishReason",
+    "GgufError",
     "GlmGgufError",
+    "HubError",
+    "ImatrixError",
     "LoraAdapter",
     "Message",
+    "OutputError",
+    "PromptOptions",
+    "QueueFullError",
     "ReasoningDelta",
+    "RequestError",
+    "RunEvent",
     "RunOptions",
     "RunResult",
     "SamplingParams",
+    "ShardError",
+    "SourceError",
+    "TemplateError",
     "TextDelta",
     "TokenLogprob",
+    "TokenizerError",
+    "Tool",
     "ToolCall",
     "ToolCallCut",
     "ToolCallDelta",
     "ToolCallStart",
+    "ToolResult",
     "Toolbox",
+    "TransferError",
+    "TypeChoices",
+    "UnmetFormatError",
     "Usage",
+    "Variant",
+    "WeightError",
     "collect",
+    "convert",
     "parse_reply",
 ]
 
-_HOMES = {
-    "GLM": "glm_gguf.model",
-    "CacheType": "glm_gguf.engine.options",
-    "Dry": "glm_gguf.engine.sampling",
-    "EngineOptions": "glm_gguf.engine.options",
-    "GlmGgufError": "glm_gguf.errors",
-    "LoraAdapter": "glm_gguf.engine.options",
-    "Message": "glm_gguf.chat.reply",
-    "RunOptions": "glm_gguf.tool_calls",
-    "RunResult": "glm_gguf.agent",
-    "SamplingParams": "glm_gguf.engine.sampling",
-    "Toolbox": "glm_gguf.chat.tools",
-    "parse_reply": "glm_gguf.chat.reply",
+_NAMES = {
+    "glm_gguf.model": ("GLM",),
+    "glm_gguf.chat_model": ("ChatModel",),
+    "glm_gguf.agent": (
+        "RunEvent",
+        "RunResult",
+        "ToolResult",
+    ),
+    "glm_gguf.tool_calls": (
+        "Approval",
+        "RunOptions",
+    ),
+    "glm_gguf.chat.events": (
+        "ChatResult",
+        "Event",
+        "Finish",
+        "FinishReason",
+        "ReasoningDelta",
+        "TextDelta",
+        "TokenLogprob",
+        "ToolCall",
+        "ToolCallCut",
+        "ToolCallDelta",
+        "ToolCallStart",
+        "Usage",
+        "collect",
+    ),
+    "glm_gguf.chat.reply": (
+        "Message",
+        "parse_reply",
+    ),
+    "glm_gguf.chat.tools": (
+        "Tool",
+        "Toolbox",
+    ),
+    "glm_gguf.convert": (
+        "ConvertOptions",
+        "TypeChoices",
+    ),
+    "glm_gguf.engine.answer_options": (
+        "ChatOptions",
+        "CompletionOptions",
+        "PromptOptions",
+    ),
+    "glm_gguf.engine.attempts": (
+        "Attempts",
+        "EventStream",
+    ),
+    "glm_gguf.engine.constraint_protocol": ("Constraint",),
+    "glm_gguf.engine.options": (
+        "CacheType",
+        "EngineOptions",
+        "LoraAdapter",
+    ),
+    "glm_gguf.engine.sampling": (
+        "Dry",
+        "SamplingParams",
+    ),
+    "glm_gguf.engine.status": ("EngineStatus",),
+    "glm_gguf.errors": (
+        "ChecksumError",
+        "ConfigError",
+        "ContextLengthError",
+        "DeadlineError",
+        "EngineError",
+        "GgufError",
+        "GlmGgufError",
+        "HubError",
+        "ImatrixError",
+        "OutputError",
+        "QueueFullError",
+        "RequestError",
+        "ShardError",
+        "SourceError",
+        "TemplateError",
+        "TokenizerError",
+        "TransferError",
+        "UnmetFormatError",
+        "WeightError",
+    ),
+    "glm_gguf.gguf_file.finding": ("Finding",),
+    "glm_gguf.variant": ("Variant",),
 }
-"""Name → module it lives in; what is not listed lives with the events."""
+"""Module → public names that live in it; `convert` is the package of that name, which can be called."""
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name (PEP 562)."""
-    if name not in __all__:
+    if name == "convert":
+        return importlib.import_module("glm_gguf.convert")
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES.get(name, "glm_gguf.chat.events")), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -30,7 +30,7 @@ from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.engine.session import Sessions
 from glm_gguf.engine.status import EngineStatus
 from glm_gguf.gguf_file.finding import Finding
-from glm_gguf.gguf_file.values import Metadata
+from glm_gguf.gguf_file.values import Plain, plain_value
 
 if TYPE_CHECKING:
     from glm_gguf.engine.embedding import Vector
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 ONE_TOKEN: Final = SamplingParams(temperature=0, max_tokens=1)
 TEXT: Final = "content"
 """What to call a text that is embedded, in an error."""
+FilePath = str | os.PathLike[str]
 Text = str | Sequence[int]
 """A text, or its token ids."""
 Texts = list[str] | tuple[str, ...] | list[list[int]]
@@ -53,11 +54,11 @@ class GLM(ChatModel):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: FilePath,
         *,
         n_ctx: int | None = None,
         n_parallel: int | None = None,
-        session: str | os.PathLike[str] | None = None,
+        session: FilePath | None = None,
         options: EngineOptions | Mapping[str, Any] | None = None,
     ) -> None:
         options = made(EngineOptions, options, "options")
@@ -87,9 +88,9 @@ class GLM(ChatModel):
         return self._engine.status
 
     @property
-    def metadata(self) -> Metadata:
-        """Keys of the file."""
-        return self._model.metadata
+    def metadata(self) -> dict[str, Plain]:
+        """Keys of the file and their values: numbers, texts, and tuples of them."""
+        return {key: plain_value(value) for key, value in self._model.metadata.items()}
 
     @property
     def problems(self) -> tuple[Finding, ...]:
@@ -192,7 +193,7 @@ class GLM(ChatModel):
 
     def save_session(
         self,
-        path: str | os.PathLike[str],
+        path: FilePath,
         messages: Sequence[Mapping[str, Any]] | None = None,
         tools: Tools = (),
     ) -> None:

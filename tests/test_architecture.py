@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "server": ("model", "engine", "chat", *LEAVES),
     "cli": ("server", "model", "tool_calls", "convert", "engine", "chat", "gguf_file", "demo", *LEAVES),
     "__main__": ("cli",),
-    "__init__": ("model", "agent", "tool_calls", "engine", "chat", *LEAVES),
+    "__init__": ("model", "chat_model", "convert", "gguf_file", "agent", "tool_calls", "engine", "chat", *LEAVES),
 }
 """Room → the rooms it may import. A room is a folder or a module right below glm_gguf/."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from glm_gguf.chat.type_schema import answer_schema, is_type
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.walk import Schema
 
@@ -53,15 +54,23 @@ ResponseFormat = TextFormat | SchemaFormat | RegexFormat | LarkFormat | ChoiceFo
 JSON_OBJECT = SchemaFormat({"type": "object"})
 
 
+_FORMS = (
+    'give {"type": "json_schema", "json_schema": {"schema": {…}}}, {"type": "regex", "pattern": "…"}, '
+    '{"type": "choice", "choices": […]}, {"type": "lark", "grammar": "…"}, or the type json_object or text'
+)
+
+
 def response_format(value: object) -> ResponseFormat:
     """Read OpenAI's `response_format`, or {"type": "regex", "pattern"}, {"type": "lark", "grammar"}, {"type": "choice",
-    "choices"}; RequestError for anything else."""
+    "choices"}, or a type: a pydantic model, dataclass or TypedDict, list[…]; RequestError for anything else."""
     if isinstance(value, TextFormat | SchemaFormat | RegexFormat | LarkFormat | ChoiceFormat):
         return value
     if value is None:
         return TextFormat()
+    if is_type(value):
+        return SchemaFormat(answer_schema(value))
     if not isinstance(value, Mapping):
-        _refuse(f"{type(value).__name__} is no format", 'give {"type": …}')
+        _refuse(f"{type(value).__name__} is no format", 'give {"type": …}, or a pydantic model')
     match dict(value):
         case {"type": "text"}:
             return TextFormat()
@@ -73,12 +82,9 @@ def response_format(value: object) -> ResponseFormat:
             return RegexFormat(pattern)
         case {"type": "lark", "grammar": str(grammar)}:
             return LarkFormat(grammar)
-        case {"type": "choice", "choices": list(options)}:
+        case {"type": "choice", "choices": list(options) | tuple(options)}:
             return ChoiceFormat(tuple(options))
-    _refuse(
-        f"unknown or incomplete: {str(dict[str, Any](value))[:120]}",
-        "use text, json_object, json_schema, regex, lark or choice, each with its own field",
-    )
+    _refuse(f"unknown or incomplete: {str(dict[str, Any](value))[:120]}", _FORMS)
 
 
 def _refuse(what: str, fix: str) -> NoReturn:

@@ -113,6 +113,20 @@ Value = Scalar | Text | Array
 Metadata = Mapping[str, Value]
 
 
+Plain = Number | str | tuple["Plain", ...]
+"""A value without its declared type."""
+
+
+def plain_value(value: Value) -> Plain:
+    """Return a key's value as Python has it: a number, a truth value, a text, or a tuple of them."""
+    match value:
+        case Scalar() | Text():
+            return value.value
+        case NestedArray(items=arrays):
+            return tuple(plain_value(array) for array in arrays)
+    return value.items
+
+
 def type_label(value: Value) -> str:
     """The declared type in ggml's words: `u32`, `str`, `[i32, 151552]`."""
     match value:
