@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from glm_gguf.chat.pairing import Call, Calls, Entry, Message, Result, paired
 from glm_gguf.chat.parts import READS_TEXT, TEXT_KINDS, THOUGHT_KINDS, part_text, stand_in
+from glm_gguf.chat.transport_lines import without_transport_line
 from glm_gguf.errors import RequestError, TemplateError
 
 __all__ = ["ROLES", "Message", "Messages", "conversation", "template_messages"]
@@ -39,11 +40,12 @@ def conversation(messages: Messages) -> list[Mapping[str, Any]]:
 
 def template_messages(history: Sequence[Mapping[str, Any]]) -> list[Message]:
     """Turn a history in OpenAI's or in the template's own form into the template's; TemplateError names the field."""
-    return paired([_entry(message, f"messages[{index}]") for index, message in enumerate(history)])
+    entries = (_entry(message, f"messages[{index}]") for index, message in enumerate(history))
+    return paired([entry for entry in entries if entry is not None])
 
 
-def _entry(message: Mapping[str, Any], where: str) -> Entry:
-    """Read one message."""
+def _entry(message: Mapping[str, Any], where: str) -> Entry | None:
+    """Read one message; None for a system message in which nothing is meant for the model."""
     role = _role(message, where)
     if message.get("content") is None and role in ("system", "developer", "user"):
         raise RequestError("no content", field=f"{where}.content", fix="give it a text")
@@ -56,8 +58,9 @@ def _entry(message: Mapping[str, Any], where: str) -> Entry:
         case "assistant" if message.get("metadata"):
             name = _name(message["metadata"], f"{where}.metadata")
             return Calls([{"role": "assistant", "metadata": name, "content": content}], [Call()])
-        case "developer":
-            return {"role": "system", "content": content}
+        case "system" | "developer":
+            told = without_transport_line(content)
+            return {"role": "system", "content": told} if told or not content else None
     return {"role": role, "content": content}
 
 

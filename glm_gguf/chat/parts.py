@@ -54,6 +54,11 @@ def part_text(part: Mapping[str, Any]) -> str | None:
     return None
 
 
+def is_media(part: Mapping[str, Any]) -> bool:
+    """Tell whether a part is of a kind that these models cannot read."""
+    return part.get("type") in _STAND_INS
+
+
 def stand_in(part: Mapping[str, Any]) -> str:
     """Return the line that takes the place of a part in what a tool returned, where no text is in it."""
     text = part.get("text")

@@ -10,16 +10,15 @@ from typing import Any
 from glm_gguf.chat.messages import template_messages
 from glm_gguf.errors import RequestError, TemplateError
 
-READS_TEXT = "the GLM-4-0414 models read text"
-
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A message, its place in the request, and those of its calls."""
+    """A message, its place in the request, and those of its calls and of the parts of its content."""
 
     message: dict[str, Any]
     where: str
     calls: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 def checked_messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
@@ -34,8 +33,10 @@ def checked_messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
 
 def _place(where: str, turns: Sequence[Turn]) -> str | None:
     """Find what a place in the messages was made of."""
-    found = re.match(r"messages\[(\d+)\](?:\.tool_calls\[(\d+)\])?", where)
+    found = re.match(r"messages\[(\d+)\](?:\.(tool_calls|content)\[(\d+)\](.*))?", where)
     if found is None:
         return None
     turn = turns[int(found[1])]
-    return turn.where if found[2] is None else turn.calls[int(found[2])]
+    if found[2] == "tool_calls":
+        return turn.calls[int(found[3])]
+    return turn.parts[int(found[3])] + found[4] if found[2] and turn.parts else turn.where

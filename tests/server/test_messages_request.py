@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -132,14 +133,131 @@ def test_counting_needs_no_length() -> None:
     assert CountRequest.model_validate({"model": "glm", "messages": HELLO}).asked().messages == asked().messages
 
 
+SERVED: dict[str, tuple[list[dict[str, Any]], list[tuple[str, str]]]] = {
+    "a search": (
+        [
+            {"type": "text", "text": "Let me look."},
+            {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "q"}},
+            {
+                "type": "web_search_tool_result",
+                "tool_use_id": "s",
+                "content": [{"type": "web_search_result", "url": "https://a", "title": "A", "encrypted_content": "AA"}],
+            },
+            {"type": "text", "text": "Found."},
+        ],
+        [
+            ("assistant", "Let me look."),
+            ("web_search", '{"query": "q"}'),
+            ("observation", '{"type": "web_search_result", "url": "https://a", "title": "A"}'),
+            ("assistant", "Found."),
+        ],
+    ),
+    "a tool of a server": (
+        [
+            {"type": "mcp_tool_use", "id": "m", "name": "add", "server_name": "s", "input": {}},
+            {"type": "mcp_tool_result", "tool_use_id": "m", "content": [{"type": "text", "text": "2"}]},
+        ],
+        [("add", "{}"), ("observation", "2")],
+    ),
+    "a tool that failed": (
+        [
+            {"type": "server_tool_use", "id": "s", "name": "code_execution", "input": {"code": "1"}},
+            {"type": "code_execution_tool_result", "tool_use_id": "s", "is_error": True, "content": "no"},
+        ],
+        [("code_execution", '{"code": "1"}'), ("observation", '{"error": "no"}')],
+    ),
+    "a compaction": ([{"type": "compaction", "content": "So far."}], [("assistant", "So far.")]),
+    "an image": ([{"type": "image", "source": {}}], [("assistant", "[an image that this model cannot see]")]),
+    "a thought": ([{"type": "redacted_thinking", "data": "AA"}, {"type": "text", "text": "a"}], [("assistant", "a")]),
+    "a word to the service": ([{"type": "fallback", "from": {}, "to": {}}], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "told"), SERVED.values(), ids=SERVED.keys())
+def test_what_a_service_put_into_the_assistants_message_is_read(
+    content: list[dict[str, Any]], told: list[tuple[str, str]]
+) -> None:
+    user = ("user", "Hello")
+    assert rendered(*HELLO, {"role": "assistant", "content": content}, *HELLO) == [user, *told, user]
+
+
+RETURNED = {
+    "an image": ({"type": "image", "source": {"type": "base64"}}, "[an image that this model cannot see]"),
+    "a tool that was found": ({"type": "tool_reference", "tool_name": "f"}, "the tool f"),
+    "a document of text": ({"type": "document", "source": {"type": "text", "data": "a"}}, "a"),
+    "a document that is none": (
+        {"type": "document", "title": "T", "source": {"type": "base64"}},
+        "[a document that this model cannot read: T]",
+    ),
+    "what a search found": (
+        {"type": "search_result", "title": "T", "source": "s", "content": [{"type": "text", "text": "a"}]},
+        "T\ns\na",
+    ),
+}
+
+
+@pytest.mark.parametrize(("block", "text"), RETURNED.values(), ids=RETURNED.keys())
+def test_blocks_of_a_result_become_text(block: dict[str, Any], text: str) -> None:
+    results = [result("toolu_a", [{"type": "text", "text": "See:"}, block]), result("toolu_b", None)]
+    told = rendered(*HELLO, CALLS, {"role": "user", "content": results})
+    assert told[-2] == ("observation", f"See:\n{text}")
+
+
+def test_a_document_of_text_may_come_from_the_user() -> None:
+    block = {"type": "document", "title": "T", "source": {"type": "text", "media_type": "text/plain", "data": "a"}}
+    assert rendered({"role": "user", "content": [block]}) == [("user", "T\na")]
+
+
+SERVICES: list[dict[str, Any]] = [
+    {"type": "web_search_20250305", "name": "web_search", "max_uses": 3},
+    {"type": "bash_20250124", "name": "bash"},
+    {"type": "mcp_toolset", "mcp_server_name": "s"},
+]
+
+
+def test_anthropics_own_tools_are_left_out_and_named() -> None:
+    body = {"model": "glm", "messages": HELLO, "tools": [*SERVICES, {"type": "custom", "name": "f"}]}
+    request = CountRequest.model_validate(body)
+    assert [tool["function"]["name"] for tool in request.asked().tools] == ["f"]
+    assert request.left_out == [f"tools:{tool['type']}" for tool in SERVICES]
+
+
+BILLING = "x-anthropic-billing-header: cc_version=2.1.117.48f; cc_entrypoint=cli; cch={};"
+BRIEF = {"type": "text", "text": "Be brief."}
+BILLED = {
+    "a block of its own": [{"type": "text", "text": BILLING}, BRIEF],
+    "the first line": BILLING + "\nBe brief.",
+    "joined to the next": BILLING + "Be brief.",
+    "with an empty line": [{"type": "text", "text": BILLING + "\n"}, BRIEF],
+}
+
+
+@pytest.mark.parametrize("system", BILLED.values(), ids=BILLED.keys())
+def test_a_line_for_the_service_that_changes_with_every_request_is_left_out(system: Any) -> None:
+    for value in ("71fea", "00000"):
+        filled = json.loads(json.dumps(system).replace("cch={}", f"cch={value}"))
+        assert rendered(*HELLO, system=filled) == [("system", "Be brief."), ("user", "Hello")]
+
+
+def test_a_system_prompt_of_nothing_else_is_none() -> None:
+    assert rendered(*HELLO, system=BILLING.format("71fea")) == [("user", "Hello")]
+
+
+MEANT = {
+    "about the header": "x-anthropic-billing-header: is a line of Claude Code's; leave it out.",
+    "behind other text": "Be brief.\n" + BILLING,
+    "another header": "x-request-id: cch=71fea;\nBe brief.",
+}
+
+
+@pytest.mark.parametrize("system", MEANT.values(), ids=MEANT.keys())
+def test_what_a_user_may_have_meant_stays(system: str) -> None:
+    assert rendered(*HELLO, system=system)[0] == ("system", system)
+
+
 IMAGE = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
 REFUSED = {
     "an image": ({"messages": [{"role": "user", "content": [IMAGE]}]}, "messages[0].content[0].type", "'image'"),
-    "an image in a result": (
-        {"messages": [*HELLO, CALLS, {"role": "user", "content": [result("toolu_a", [IMAGE])]}]},
-        "messages[2].content[0].content[0].type",
-        "'image'",
-    ),
     "a document": (
         {"messages": [{"role": "user", "content": [{"type": "document"}]}]},
         "messages[0].content[0].type",
@@ -156,11 +274,6 @@ REFUSED = {
         "'tool_result'",
     ),
     "an answer begun": ({"messages": [*HELLO, {"role": "assistant", "content": "{"}]}, "messages[1]", "begun"),
-    "Anthropic's own tool": (
-        {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
-        "tools[0].type",
-        "web",
-    ),
     "a choice of nothing": ({"tool_choice": {"type": "tool"}}, "tool_choice.name", "no function"),
 }
 

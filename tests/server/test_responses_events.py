@@ -12,7 +12,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 from server.answer_scripts import SCRIPTS, CountedIds, answers, split
 
-from glm_gguf.chat.events import Event
+from glm_gguf.chat.events import Event, Finish, TextDelta, ToolCallCut, ToolCallDelta, ToolCallStart
 from glm_gguf.server.errors import Problem
 from glm_gguf.server.responses.events import ResponseEvents
 from glm_gguf.server.responses.request import ResponseRequest
@@ -193,3 +193,64 @@ def test_an_answer_that_fails_says_so() -> None:
     assert kinds(events)[-2:] == ["output_item.done", "failed"]
     assert fold.response["error"] == {"code": "server_error", "message": "out of cells"}
     assert list(fold.flush()) == []
+
+
+TOOLS = ResponseRequest.model_validate(
+    {
+        "input": "Hello",
+        "tools": [
+            {"type": "custom", "name": "patch"},
+            {"type": "namespace", "name": "git", "description": "", "tools": [{"type": "function", "name": "log"}]},
+            {"type": "namespace", "name": "ns_", "description": "", "tools": [{"type": "custom", "name": "say"}]},
+        ],
+    }
+)
+PATCHED: list[Event] = [
+    ToolCallStart(0, "patch"),
+    ToolCallDelta(0, '{"input": "*** \\'),
+    ToolCallDelta(0, 'n\\"x\\""}'),
+    ToolCallStart(1, "git__log"),
+    ToolCallDelta(1, '{"n": 1}'),
+    ToolCallStart(2, "ns_say"),
+    ToolCallDelta(2, '{"input": ""}'),
+    Finish("tool_calls"),
+]
+
+
+def custom_fold(script: list[Event]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    frame = response_frame(TOOLS, "resp_1", "glm", 1)
+    fold = ResponseEvents(frame, CountedIds(), tools=TOOLS.offered)
+    events = [*fold.begin(), *(wire for event in script for wire in fold.feed(event)), *fold.flush()]
+    for event in events:
+        CLIENT_EVENT.validate_python(event)
+    WholeResponse.model_validate(fold.response)
+    return events, Response.model_validate(fold.response).model_dump(mode="json", exclude_unset=True)
+
+
+def test_calls_go_by_the_names_that_the_client_knows() -> None:
+    _, response = custom_fold(PATCHED)
+    kept = ("type", "name", "namespace", "input", "arguments")
+    assert [{key: item[key] for key in kept if key in item} for item in response["output"]] == [
+        {"type": "custom_tool_call", "name": "patch", "input": '*** \n"x"'},
+        {"type": "function_call", "name": "log", "namespace": "git", "arguments": '{"n": 1}'},
+        {"type": "custom_tool_call", "name": "say", "namespace": "ns_", "input": ""},
+    ]
+    assert response["tools"] == TOOLS.model_dump(exclude_unset=True)["tools"]
+
+
+@pytest.mark.parametrize("script", [PATCHED, split(PATCHED)], ids=["in pieces", "letter by letter"])
+def test_the_text_of_a_custom_tool_streams(script: list[Event]) -> None:
+    events, _ = custom_fold(script)
+    deltas = [event["delta"] for event in events if event["type"] == "response.custom_tool_call_input.delta"]
+    done = [event for event in events if event["type"] == "response.custom_tool_call_input.done"]
+    assert "".join(deltas) == '*** \n"x"' == done[0]["input"]
+    assert [event["output_index"] for event in done] == [0, 2]
+    assert "input.done" in [kind.removeprefix("custom_tool_call_") for kind in kinds(events)]
+
+
+def test_the_text_of_a_cut_custom_call_is_never_done() -> None:
+    cut: list[Event] = [*PATCHED[:2], ToolCallCut(0), TextDelta("patch"), Finish("length")]
+    events, response = custom_fold(cut)
+    assert response["output"][0]["input"] == "*** "
+    assert response["status"] == "incomplete"
+    assert not [event for event in events if event["type"].endswith("input.done")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -131,6 +132,157 @@ def test_log_probabilities_may_be_included() -> None:
     assert asked(include=["reasoning.encrypted_content"]).sampling.logprobs is None
 
 
+PATCH = {
+    "type": "custom",
+    "name": "apply_patch",
+    "description": "Edit files.",
+    "format": {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"},
+}
+CODE = {"type": "custom", "name": "code", "format": {"type": "grammar", "syntax": "regex", "definition": "[0-9]{4}"}}
+GIT = {"type": "namespace", "name": "mcp__git", "description": "Git.", "tools": [F, {"type": "custom", "name": "say"}]}
+KINDS = ("web_search", "file_search", "local_shell", "image_generation", "tool_search", "shell", "apply_patch")
+SERVICES: list[dict[str, Any]] = [
+    *({"type": kind} for kind in KINDS),
+    {"type": "mcp", "server_label": "s", "server_url": "https://example.org"},
+    {"type": "code_interpreter", "container": {"type": "auto"}},
+    {"type": "computer_use_preview", "display_width": 9, "display_height": 9, "environment": "linux"},
+    {"type": "teleport", "name": 5, "parameters": "none"},
+]
+
+
+def test_tools_that_a_service_runs_are_left_out_and_named() -> None:
+    request = ResponseRequest.model_validate({"input": "Hello", "tools": [F, *SERVICES], "tool_choice": "auto"})
+    assert [tool["function"]["name"] for tool in request.asked().tools] == ["f"]
+    assert request.left_out == [f"tools:{tool['type']}" for tool in SERVICES]
+    assert response_frame(request, "resp_1", "glm", 1)["tools"] == [F]
+
+
+def test_a_custom_tool_is_a_function_of_one_text() -> None:
+    patch, code = (tool["function"] for tool in asked(tools=[PATCH, CODE]).tools)
+    assert patch["parameters"] == {
+        "type": "object",
+        "properties": {"input": {"type": "string"}},
+        "required": ["input"],
+        "additionalProperties": False,
+    }
+    assert "Edit files." in patch["description"]
+    assert "start: /.+/" in patch["description"]
+    assert code["parameters"]["properties"]["input"] == {"type": "string", "pattern": "^(?:[0-9]{4})$"}
+
+
+def test_tools_of_a_namespace_have_both_names() -> None:
+    made = asked(tools=[GIT, {**GIT, "name": "a_"}])
+    assert [tool["function"]["name"] for tool in made.tools] == ["mcp__git__f", "mcp__git__say", "a_f", "a_say"]
+
+
+CHOICES = {
+    "a custom tool": ({"type": "custom", "name": "apply_patch"}, "apply_patch"),
+    "a function of a namespace": ({"type": "function", "name": "f", "namespace": "mcp__git"}, "mcp__git__f"),
+    "a function of a namespace by its own name": ({"type": "function", "name": "f"}, "mcp__git__f"),
+    "a function of a namespace by both names": ({"type": "function", "name": "mcp__git__f"}, "mcp__git__f"),
+}
+
+
+@pytest.mark.parametrize(("choice", "name"), CHOICES.values(), ids=CHOICES.keys())
+def test_a_tool_may_be_chosen(choice: dict[str, Any], name: str) -> None:
+    made = asked(tools=[PATCH, GIT], tool_choice=choice)
+    assert made.options == {"tool_choice": {"type": "function", "function": {"name": name}}}
+
+
+def test_tools_may_be_declared_on_the_way() -> None:
+    items = [
+        {"type": "tool_search_output", "call_id": "s", "execution": "client", "status": "completed", "tools": [GIT, F]},
+        USER,
+        {"type": "additional_tools", "role": "developer", "tools": [PATCH]},
+    ]
+    made = asked(input=items, tools=[F, G])
+    names = [tool["function"]["name"] for tool in made.tools]
+    assert names == ["f", "g", "mcp__git__f", "mcp__git__say", "apply_patch"]
+
+
+CUSTOM_CALL = {"type": "custom_tool_call", "call_id": "a", "name": "apply_patch", "input": '*** "x"\n'}
+SHELL = {"type": "exec", "command": ["ls"], "env": {}}
+HISTORIES: dict[str, tuple[list[dict[str, Any]], list[tuple[str, str]]]] = {
+    "a custom tool": (
+        [CUSTOM_CALL, {"type": "custom_tool_call_output", "call_id": "a", "output": "done"}],
+        [("apply_patch", '{"input": "*** \\"x\\"\\n"}'), ("observation", "done")],
+    ),
+    "a tool of a namespace": (
+        [
+            {**call("a", "{}"), "namespace": "mcp__git"},
+            {**CUSTOM_CALL, "call_id": "b", "namespace": "n_", "input": ""},
+            output("a", "1"),
+            output("b", "2"),
+        ],
+        [("mcp__git__f", "{}"), ("n_apply_patch", '{"input": ""}'), ("observation", "1"), ("observation", "2")],
+    ),
+    "a shell": (
+        [
+            {"type": "local_shell_call", "id": "i", "call_id": "a", "status": "completed", "action": SHELL},
+            {"type": "local_shell_call_output", "id": "a", "output": "README"},
+        ],
+        [("local_shell", json.dumps(SHELL)), ("observation", "README")],
+    ),
+    "another shell": (
+        [
+            {"type": "shell_call", "call_id": "a", "status": "completed", "action": {"commands": ["ls"]}},
+            {"type": "shell_call_output", "call_id": "a", "output": [{"stdout": "README", "stderr": ""}]},
+        ],
+        [("shell", '{"commands": ["ls"]}'), ("observation", '{"stdout": "README", "stderr": ""}')],
+    ),
+    "a screen": (
+        [
+            {"type": "computer_call", "id": "i", "call_id": "a", "action": {"type": "screenshot"}},
+            {"type": "computer_call_output", "call_id": "a", "output": {"type": "computer_screenshot"}},
+        ],
+        [("computer", '{"type": "screenshot"}'), ("observation", "[an image that this model cannot see]")],
+    ),
+    "a tool of a server": (
+        [{"type": "mcp_call", "id": "m", "server_label": "s", "name": "add", "arguments": "{}", "output": "2"}],
+        [("add", "{}"), ("observation", "2")],
+    ),
+    "a tool of a server that failed": (
+        [{"type": "mcp_call", "id": "m", "server_label": "s", "name": "add", "arguments": "{}", "error": "no"}],
+        [("add", "{}"), ("observation", "no")],
+    ),
+    "an interpreter": (
+        [{"type": "code_interpreter_call", "id": "c", "code": "1", "outputs": [{"type": "logs", "logs": "1"}]}],
+        [("code_interpreter", '{"code": "1"}'), ("observation", '{"type": "logs", "logs": "1"}')],
+    ),
+    "an image that a tool returned": (
+        [call("a", "{}"), output("a", [{"type": "input_text", "text": "t"}, {"type": "input_image"}])],
+        [("f", "{}"), ("observation", "t\n[an image that this model cannot see]")],
+    ),
+    "nothing that a tool returned": ([call("a", "{}"), output("a", None)], [("f", "{}"), ("observation", "")]),
+}
+
+
+@pytest.mark.parametrize(("items", "told"), HISTORIES.values(), ids=HISTORIES.keys())
+def test_calls_of_other_tools_and_their_results_are_read(
+    items: list[dict[str, Any]], told: list[tuple[str, str]]
+) -> None:
+    assert rendered(USER, *items, USER) == [USER_TOLD, *told, USER_TOLD]
+
+
+NOT_READ = [
+    {"type": "web_search_call", "id": "w", "status": "completed", "action": {"type": "search", "query": "q"}},
+    {"type": "image_generation_call", "id": "i", "status": "completed", "result": "AAAA"},
+    {"type": "mcp_list_tools", "id": "l", "server_label": "s", "tools": []},
+    {"type": "compaction", "encrypted_content": "AAAA"},
+    {"type": "tool_search_call", "arguments": {}, "execution": "client"},
+    {"type": "item_reference", "id": "msg_1"},
+    {"type": "dream", "content": "x"},
+]
+
+
+def test_items_that_hold_nothing_for_the_model_are_left_out_and_named() -> None:
+    thought = {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "AAAA"}
+    request = ResponseRequest.model_validate({"input": [USER, *NOT_READ, {"id": "msg_2"}, thought, USER]})
+    assert [message["role"] for message in request.asked().messages] == ["user", "user"]
+    kinds = [item["type"] for item in NOT_READ]
+    assert request.left_out == [f"input:{kind}" for kind in [*kinds, "item_reference"]]
+
+
 def test_of_allowed_tools_only_those_are_declared() -> None:
     choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]}
     made = asked(tools=[F, G], tool_choice=choice)
@@ -150,19 +302,32 @@ def test_a_response_tells_its_request() -> None:
 IMAGE = {"role": "user", "content": [{"type": "input_image", "image_url": "https://example.org/a.png"}]}
 REFUSED = {
     "an image": ({"input": [IMAGE]}, "input[0].content[0].type", "'input_image'"),
-    "a file as a result": (
-        {"input": [USER, call("a", "{}"), output("a", [{"type": "input_file"}])]},
-        "input[2].output[0].type",
-        "'input_file'",
-    ),
-    "an item of a built-in tool": ({"input": [{"type": "web_search_call"}]}, "input[0].type", "'web_search_call'"),
-    "a reference": ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]", "nothing is stored"),
-    "a reference without its type": ({"input": [{"id": "msg_1"}]}, "input[0]", "nothing is stored"),
+    "no items": ({"input": []}, "input", "no message"),
+    "nothing but a thought": ({"input": [{"type": "reasoning", "summary": []}]}, "input", "no message"),
     "the background": ({"background": True}, "background", "background"),
-    "a built-in tool": ({"tools": [{"type": "web_search"}]}, "tools[0].type", "'web_search'"),
-    "a custom tool": ({"tools": [{"type": "custom", "name": "x"}]}, "tools[0].type", "'custom'"),
     "a function without a name": ({"tools": [{"type": "function"}]}, "tools[0].name", "no name"),
+    "a namespace without a name": ({"tools": [{"type": "namespace", "tools": [F]}]}, "tools[0].name", "no name"),
+    "a custom tool without a name, in a namespace": (
+        {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "custom"}]}]},
+        "tools[0].tools[0].name",
+        "no name",
+    ),
     "a choice of a built-in tool": ({"tool_choice": {"type": "file_search"}}, "tool_choice", "'file_search'"),
+    "a choice of a built-in tool that was given": (
+        {"tools": [F, {"type": "web_search"}], "tool_choice": {"type": "web_search"}},
+        "tool_choice",
+        "'web_search'",
+    ),
+    "a call required of built-in tools": (
+        {"tools": [{"type": "web_search"}], "tool_choice": "required"},
+        "tool_choice",
+        "not here",
+    ),
+    "a choice of no tool": (
+        {"tools": [F], "tool_choice": {"type": "custom", "name": "x"}},
+        "tool_choice",
+        "'x'",
+    ),
     "an allowed tool that is none": (
         {"tools": [F], "tool_choice": {"type": "allowed_tools", "tools": [{"type": "function", "name": "x"}]}},
         "tool_choice.tools",
@@ -190,7 +355,6 @@ def test_what_would_be_stored_is_refused(field: str) -> None:
 
 MALFORMED = {
     "no input": {"input": None},
-    "no items": {"input": []},
     "an unknown role": {"input": [{"role": "tool", "content": "x"}]},
     "arguments that are no text": {"input": [{**call("a", "{}"), "arguments": {}}]},
     "an unknown choice": {"tool_choice": "sometimes"},

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from glm_gguf.server.wire import WireRequest
-
-KINDS = ("text", "thinking", "redacted_thinking", "tool_use", "tool_result")
 
 
 class TextBlock(WireRequest):
@@ -18,53 +16,58 @@ class TextBlock(WireRequest):
     text: str
 
 
-class ThinkingBlock(WireRequest):
-    """A thought of an earlier answer, which the models are not shown."""
-
-    type: Literal["thinking", "redacted_thinking"]
-
-
 class OtherBlock(WireRequest):
-    """A block that these models cannot read."""
+    """A block of another kind, as it is: text in another form, a thought, what these models cannot read."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
 
     type: str
 
 
 class ToolUseBlock(WireRequest):
-    """A call that the model made."""
+    """A call that the model made, of a function or of a tool that a service runs."""
 
-    type: Literal["tool_use"]
+    type: Literal["tool_use", "server_tool_use", "mcp_tool_use"] = "tool_use"
     id: str
     name: Annotated[str, Field(min_length=1)]
     input: dict[str, Any]
 
 
-def _kind(block: Any) -> str:
-    kind = block.get("type") if isinstance(block, dict) else getattr(block, "type", None)
-    return kind if kind in KINDS else "other"
-
-
-ResultBlock = Annotated[
-    Annotated[TextBlock, Tag("text")] | Annotated[OtherBlock, Tag("other")],
-    Discriminator(lambda block: "text" if _kind(block) == "text" else "other"),
-]
-
-
 class ToolResultBlock(WireRequest):
     """What a call returned."""
 
-    type: Literal["tool_result"]
+    type: Literal["tool_result"] = "tool_result"
     tool_use_id: str
-    content: str | list[ResultBlock] | None = None
+    content: str | list[OtherBlock] | None = None
     is_error: bool | None = None
+
+
+class ServiceResultBlock(WireRequest):
+    """What a tool returned that a service ran; it stands in the assistant's message, behind the call."""
+
+    type: str
+    tool_use_id: str
+    content: Any = None
+    is_error: bool | None = None
+
+
+def _kind(block: Any) -> str:
+    kind = block.get("type") if isinstance(block, dict) else getattr(block, "type", None)
+    match kind:
+        case "text" | "tool_result":
+            return str(kind)
+        case "tool_use" | "server_tool_use" | "mcp_tool_use":
+            return "tool_use"
+        case str() if kind.endswith("_tool_result"):
+            return "service_result"
+    return "other"
 
 
 Block = Annotated[
     Annotated[TextBlock, Tag("text")]
-    | Annotated[ThinkingBlock, Tag("thinking")]
-    | Annotated[ThinkingBlock, Tag("redacted_thinking")]
     | Annotated[ToolUseBlock, Tag("tool_use")]
     | Annotated[ToolResultBlock, Tag("tool_result")]
+    | Annotated[ServiceResultBlock, Tag("service_result")]
     | Annotated[OtherBlock, Tag("other")],
     Discriminator(_kind),
 ]

@@ -1,7 +1,7 @@
 """Anthropic's messages to a history in OpenAI's form.
 
-A user's message may hold the results of calls beside text; they become messages of their own, before it. Thoughts of
-earlier answers are left out.
+A user's message may hold the results of calls beside text; they become messages of their own, before it. What tools of
+a service returned stands in the assistant's message, which is parted there.
 """
 
 from __future__ import annotations
@@ -14,63 +14,100 @@ from glm_gguf.errors import RequestError
 from glm_gguf.server.anthropic_messages.blocks import (
     Block,
     OtherBlock,
+    ServiceResultBlock,
     TextBlock,
-    ThinkingBlock,
     ToolResultBlock,
     ToolUseBlock,
 )
-from glm_gguf.server.turns import READS_TEXT, Turn
+from glm_gguf.server.tool_output import output_text
+from glm_gguf.server.turns import Turn
+
+Placed = tuple[str, Block]
+"""A block, and where it stands."""
+LEFT_OUT = ("tool_addition", "tool_removal", "mcp_tool_listing", "fallback")
+"""Blocks that say something to a service, and nothing to a model."""
 
 
 def message_turns(role: str, content: str | Sequence[Block], where: str) -> list[Turn]:
-    """Return what one message becomes."""
-    blocks = [TextBlock(text=content)] if isinstance(content, str) else content
+    """Return what one message becomes; RequestError for a block that may not stand there."""
+    if isinstance(content, str):
+        return [Turn({"role": role, "content": content}, where)]
+    placed = [(f"{where}.content[{index}]", block) for index, block in enumerate(content)]
+    read = [(place, block) for place, block in placed if block.type not in LEFT_OUT]
+    if placed and not read:
+        return []
     if role == "assistant":
-        return [_answer(blocks, where)]
+        return _answer(read, where)
     results = [
-        _result(block, f"{where}.content[{index}]")
-        for index, block in enumerate(blocks)
-        if isinstance(block, ToolResultBlock) and role == "user"
+        _result(block, place) for place, block in read if isinstance(block, ToolResultBlock | ServiceResultBlock)
     ]
-    texts = _texts(blocks, where, (TextBlock, *([ToolResultBlock] if role == "user" else [])))
-    if results and not texts:
-        return results
-    return [*results, Turn({"role": role, "content": texts}, where)]
+    parts = [one for one in read if not isinstance(one[1], ToolResultBlock | ServiceResultBlock)]
+    if role != "user" and results:
+        _refuse(read[0][1], f"{where}.content")
+    return results if results and not parts else [*results, _message(role, parts, where)]
 
 
-def _answer(blocks: Sequence[Block], where: str) -> Turn:
-    """Gather an assistant's text and calls."""
-    texts = _texts(blocks, where, (TextBlock, ThinkingBlock, ToolUseBlock))
-    message: dict[str, Any] = {"role": "assistant", "content": texts}
-    calls = [(index, block) for index, block in enumerate(blocks) if isinstance(block, ToolUseBlock)]
-    if calls:
-        message["tool_calls"] = [_call(block) for _, block in calls]
-    return Turn(message, where, tuple(f"{where}.content[{index}]" for index, _ in calls))
+def left_out_blocks(content: str | Sequence[Block]) -> list[str]:
+    """Return the types of the blocks that are left out."""
+    return [] if isinstance(content, str) else [block.type for block in content if block.type in LEFT_OUT]
+
+
+def _answer(blocks: Sequence[Placed], where: str) -> list[Turn]:
+    """Gather an assistant's text and calls; what a service's tool returned ends what was gathered."""
+    turns: list[Turn] = []
+    gathered: list[Placed] = []
+    for place, block in blocks:
+        if isinstance(block, ToolResultBlock):
+            _refuse(block, f"{place}.type")
+        if isinstance(block, ServiceResultBlock):
+            turns += [_said(gathered, where)] if gathered else []
+            turns.append(_result(block, place))
+            gathered = []
+        else:
+            gathered.append((place, block))
+    return turns if turns and not gathered else [*turns, _said(gathered, where)]
+
+
+def _said(blocks: Sequence[Placed], where: str) -> Turn:
+    """Return a message of the assistant, with its calls."""
+    calls = [(place, block) for place, block in blocks if isinstance(block, ToolUseBlock)]
+    turn = _message("assistant", [one for one in blocks if not isinstance(one[1], ToolUseBlock)], where)
+    if not calls:
+        return turn
+    message = {**turn.message, "tool_calls": [_call(block) for _, block in calls]}
+    return Turn(message, where, tuple(place for place, _ in calls), turn.parts)
 
 
 def _call(block: ToolUseBlock) -> dict[str, Any]:
     return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": block.input}}
 
 
-def _result(block: ToolResultBlock, where: str) -> Turn:
+def _result(block: ToolResultBlock | ServiceResultBlock, where: str) -> Turn:
     """Return a result; that it is an error is told to the model as text."""
-    content = block.content or ""
-    if not isinstance(content, str):
-        content = "\n".join(part["text"] for part in _texts(content, where, (TextBlock,)))
-    if block.is_error:
-        content = error_text(content)
-    return Turn({"role": "tool", "tool_call_id": block.tool_use_id, "content": content}, where)
+    content = block.content
+    if isinstance(content, list):
+        content = [part.model_dump() if isinstance(part, OtherBlock) else part for part in content]
+    text = output_text(content)
+    text = error_text(text) if block.is_error else text
+    return Turn({"role": "tool", "tool_call_id": block.tool_use_id, "content": text}, where)
 
 
-def _texts(blocks: Sequence[Block], where: str, allowed: tuple[type, ...]) -> list[dict[str, str]]:
-    """Return the text blocks as parts of OpenAI's; RequestError for a block that may not stand here."""
-    for index, block in enumerate(blocks):
-        if not isinstance(block, allowed):
-            _refuse(block, f"{where}.content[{index}].type")
-    return [{"type": "text", "text": block.text} for block in blocks if isinstance(block, TextBlock)]
+def _message(role: str, blocks: Sequence[Placed], where: str) -> Turn:
+    """Return a message with its parts as they are."""
+    for place, block in blocks:
+        if isinstance(block, ToolUseBlock):
+            _refuse(block, f"{place}.type")
+    parts = [_part(block) for _, block in blocks]
+    return Turn({"role": role, "content": parts}, where, parts=tuple(place for place, _ in blocks))
+
+
+def _part(block: Block) -> dict[str, Any]:
+    """Return a block as a part; a compaction is the text that a service made of earlier messages."""
+    if isinstance(block, TextBlock):
+        return {"type": "text", "text": block.text}
+    part = block.model_dump()
+    return {"type": "text", "text": part.get("content") or ""} if block.type == "compaction" else part
 
 
 def _refuse(block: Block, where: str) -> NoReturn:
-    if isinstance(block, OtherBlock):
-        raise RequestError(f"cannot read a block of type {block.type!r}", field=where, fix=READS_TEXT)
     raise RequestError(f"a block of type {block.type!r} cannot stand here", field=where)

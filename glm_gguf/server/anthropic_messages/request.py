@@ -12,7 +12,7 @@ from glm_gguf.engine.sampling import MOST_INTEGER, SamplingParams
 from glm_gguf.errors import RequestError
 from glm_gguf.server.anthropic_messages.blocks import Block, TextBlock
 from glm_gguf.server.anthropic_messages.events import Thoughts
-from glm_gguf.server.anthropic_messages.history import message_turns
+from glm_gguf.server.anthropic_messages.history import left_out_blocks, message_turns
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
@@ -28,13 +28,18 @@ class MessageTurn(WireRequest):
 
 
 class MessageTool(WireRequest):
-    """A function the model may call; Anthropic's own tools are not here."""
+    """A function the model may call; of another type it is a tool of Anthropic's own, which is left out."""
 
     type: str | None = None
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1)] | None = None
     description: str | None = None
     input_schema: dict[str, Any] | None = None
     strict: bool | None = None
+
+    @property
+    def is_function(self) -> bool:
+        """The client runs it, and says what it takes."""
+        return self.type in (None, "custom")
 
 
 class MessageToolChoice(WireRequest):
@@ -50,7 +55,7 @@ class Thinking(WireRequest):
 
     type: Literal["enabled", "adaptive", "between_tools", "disabled"]
     budget_tokens: Annotated[int, Field(ge=0, le=MOST_INTEGER)] | None = None
-    display: Literal["summarized", "omitted"] | None = None
+    display: Literal["summarized", "omitted", "updates"] | None = None
 
 
 _NO_THREADS: Final = Problem(
@@ -87,6 +92,13 @@ class CountRequest(WireRequest):
     thinking: Thinking | None = None
     output_config: MessageOutput | None = None
     thread: Any = None
+
+    @property
+    def left_out(self) -> list[str]:
+        """What is passed over: tools and blocks by their types."""
+        blocks = [kind for message in self.messages for kind in left_out_blocks(message.content)]
+        tools = [f"tools:{tool.type}" for tool in self.tools or () if not tool.is_function]
+        return tools + [f"messages:{kind}" for kind in blocks]
 
     def asked(self) -> Asked:
         """Say it in the model's own values; RequestError names what makes no sense."""
@@ -155,15 +167,13 @@ def _system(system: str | list[TextBlock] | None) -> str | list[dict[str, str]]:
 
 
 def _tools(tools: Sequence[MessageTool]) -> list[dict[str, Any]]:
-    """Return the declarations in OpenAI's form."""
+    """Return the declarations in OpenAI's form, without Anthropic's own tools."""
     declared = []
     for index, tool in enumerate(tools):
-        if tool.type not in (None, "custom"):
-            raise RequestError(
-                f"the tool {tool.type!r} is Anthropic's own, and not here",
-                field=f"tools[{index}].type",
-                fix="declare a function with `name` and `input_schema`",
-            )
+        if not tool.is_function:
+            continue
+        if tool.name is None:
+            raise RequestError("the function has no name", field=f"tools[{index}].name")
         function = tool.model_dump(include={"name", "description", "strict"}, exclude_none=True)
         if tool.input_schema is not None:
             function["parameters"] = tool.input_schema

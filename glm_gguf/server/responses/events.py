@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from typing import Any
+from typing import Any, Final
 
 from glm_gguf.chat.events import (
     Event,
@@ -18,9 +18,12 @@ from glm_gguf.chat.events import (
 )
 from glm_gguf.server.errors import Problem
 from glm_gguf.server.logprobs import content_logprob
-from glm_gguf.server.responses.items import CallItem, Item, MessageItem, Status, ThoughtItem
+from glm_gguf.server.responses.items import CallItem, CustomCallItem, Item, MessageItem, Status, ThoughtItem
+from glm_gguf.server.responses.offered_tools import OfferedTools
 from glm_gguf.server.shown_tokens import ShownTokens
 from glm_gguf.server.wire_stream import WireEvent
+
+NO_TOOLS: Final = OfferedTools()
 
 
 class ResponseEvents:
@@ -30,8 +33,16 @@ class ResponseEvents:
     cut off stays, incomplete, and its text is left out.
     """
 
-    def __init__(self, frame: dict[str, Any], new_id: Callable[[str], str], *, summary: bool = False) -> None:
+    def __init__(
+        self,
+        frame: dict[str, Any],
+        new_id: Callable[[str], str],
+        *,
+        summary: bool = False,
+        tools: OfferedTools = NO_TOOLS,
+    ) -> None:
         self._response = {**frame, "status": "in_progress", "output": [], "usage": None}
+        self._tools = tools
         self._new_id = new_id
         self._summary = summary
         self._open: Item | None = None
@@ -84,15 +95,22 @@ class ResponseEvents:
             case ReasoningDelta(text):
                 yield from self._write_thought(text)
             case ToolCallStart(name=name):
-                yield from self._enter(CallItem(self._new_id("fc_"), self._new_id("call_"), name))
+                yield from self._enter(self._call(name))
             case ToolCallDelta(arguments=arguments):
-                if isinstance(self._open, CallItem):
+                if isinstance(self._open, CallItem | CustomCallItem):
                     yield from self._placed(self._open.write(arguments))
             case ToolCallCut():
                 self._cut = True
                 yield from self._close("incomplete")
             case Finish():
                 yield from self._finish(event)
+
+    def _call(self, name: str) -> CallItem | CustomCallItem:
+        """Begin a call of a tool, by the client's names for it."""
+        tool = self._tools.offered_as(name)
+        kind, prefix = (CustomCallItem, "ctc_") if tool is not None and tool.custom else (CallItem, "fc_")
+        own, namespace = (name, None) if tool is None else (tool.name, tool.namespace)
+        return kind(self._new_id(prefix), self._new_id("call_"), own, namespace)
 
     def _write_text(self, text: str, logprobs: list[dict[str, Any]]) -> Iterator[WireEvent]:
         if not isinstance(self._open, MessageItem):

@@ -1,36 +1,38 @@
 """The input items of a response to a history in OpenAI's older form.
 
 What the model said in one turn comes as several items, and becomes one message with its calls. Thoughts of earlier
-answers are left out.
+answers are left out, and items that hold nothing a model could read.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from glm_gguf.errors import RequestError
+from glm_gguf.chat.parts import THOUGHT_KINDS
 from glm_gguf.server.responses.input_items import (
     InputCall,
     InputCallOutput,
+    InputCustomCall,
     InputMessage,
-    InputReasoning,
-    InputText,
+    InputTools,
     Item,
     OtherItem,
-    OtherPart,
-    Part,
 )
-from glm_gguf.server.turns import READS_TEXT, Turn
+from glm_gguf.server.responses.offered_tools import INPUT, OfferedTools, joined_name, offered_tools
+from glm_gguf.server.responses.other_items import read_item
+from glm_gguf.server.turns import Turn
 
-Placed = tuple[str, Item]
+Read = InputMessage | InputCall | InputCallOutput
+Placed = tuple[str, Read]
 """An item, and where it stands."""
 
 
 def item_turns(items: Sequence[Item]) -> list[Turn]:
-    """Return the messages that items become; RequestError for an item that means nothing here."""
-    placed = [(f"input[{index}]", item) for index, item in enumerate(items) if not isinstance(item, InputReasoning)]
+    """Return the messages that items become; RequestError for a user's part that is no text."""
+    placed = [(f"input[{index}]", read) for index, item in enumerate(items) for read in _read(item)]
     turns: list[Turn] = []
     for said, grouped in groupby(placed, key=lambda one: _is_said(one[1])):
         group = list(grouped)
@@ -38,7 +40,34 @@ def item_turns(items: Sequence[Item]) -> list[Turn]:
     return turns
 
 
-def _is_said(item: Item) -> bool:
+def item_tools(items: Sequence[Item]) -> OfferedTools:
+    """Return the tools that were declared on the way."""
+    tools = OfferedTools()
+    for index, item in enumerate(items):
+        if isinstance(item, InputTools):
+            tools = tools.joined(offered_tools(item.tools, f"input[{index}].tools"))
+    return tools
+
+
+def left_out_items(items: Sequence[Item]) -> list[str]:
+    """Return the types of the items that are left out, but for thoughts."""
+    others = [item for item in items if isinstance(item, OtherItem) and item.type not in THOUGHT_KINDS]
+    return [item.type or "item_reference" for item in others if not any(_read(item))]
+
+
+def _read(item: Item) -> Iterator[Read]:
+    """Return what an item says, as messages, calls of functions and their results."""
+    match item:
+        case InputMessage() | InputCall() | InputCallOutput():
+            yield item
+        case InputCustomCall():
+            arguments = json.dumps({INPUT: item.input}, ensure_ascii=False)
+            yield InputCall(call_id=item.call_id, name=item.name, namespace=item.namespace, arguments=arguments)
+        case OtherItem():
+            yield from read_item(item)
+
+
+def _is_said(item: Read) -> bool:
     """Tell whether the model said it."""
     return isinstance(item, InputCall) or (isinstance(item, InputMessage) and item.role == "assistant")
 
@@ -46,45 +75,34 @@ def _is_said(item: Item) -> bool:
 def _answer(group: Sequence[Placed]) -> Iterator[Turn]:
     """Return what the model said: messages, and where it called, one message with all of it."""
     calls = [(where, item) for where, item in group if isinstance(item, InputCall)]
-    texts = [(where, _parts(item.content, where)) for where, item in group if isinstance(item, InputMessage)]
+    texts = [_message(where, item) for where, item in group if isinstance(item, InputMessage)]
     if not calls:
-        yield from (Turn({"role": "assistant", "content": parts}, where) for where, parts in texts)
+        yield from texts
         return
-    content = [part for _, parts in texts for part in parts]
+    content = [part for turn in texts for part in turn.message["content"]]
     message = {"role": "assistant", "content": content, "tool_calls": [_call(call) for _, call in calls]}
-    yield Turn(message, group[0][0], tuple(where for where, _ in calls))
+    yield Turn(
+        message, group[0][0], tuple(where for where, _ in calls), tuple(part for turn in texts for part in turn.parts)
+    )
 
 
-def _turn(where: str, item: Item) -> Turn:
+def _turn(where: str, item: Read) -> Turn:
     """Return the message of one item that others said."""
-    match item:
-        case InputMessage(role=role, content=content):
-            return Turn({"role": role, "content": _parts(content, where)}, where)
-        case InputCallOutput(call_id=call_id, output=output):
-            content_parts = _parts(output, where, "output")
-            return Turn({"role": "tool", "tool_call_id": call_id, "content": content_parts}, where)
-        case OtherItem(type="item_reference" | None):
-            what = "nothing is stored here that an item could refer to"
-            raise RequestError(what, field=where, fix="give the item itself")
-    raise RequestError(f"cannot read an item of type {item.type!r}", field=f"{where}.type", fix=READS_TEXT)
+    if isinstance(item, InputMessage):
+        return _message(where, item)
+    assert isinstance(item, InputCallOutput)
+    content = item.output if isinstance(item.output, str | None) else [part.model_dump() for part in item.output]
+    return Turn({"role": "tool", "tool_call_id": item.call_id, "content": content}, where)
+
+
+def _message(where: str, item: InputMessage) -> Turn:
+    """Return a message with its parts as they are."""
+    if isinstance(item.content, str):
+        return Turn({"role": item.role, "content": [{"type": "text", "text": item.content}]}, where, parts=(where,))
+    places = tuple(f"{where}.content[{index}]" for index in range(len(item.content)))
+    return Turn({"role": item.role, "content": [part.model_dump() for part in item.content]}, where, parts=places)
 
 
 def _call(call: InputCall) -> dict[str, Any]:
-    return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-
-
-def _parts(content: str | Sequence[Part], where: str, field: str = "content") -> list[dict[str, str]]:
-    """Return the parts of a content as the older form has them."""
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}]
-    for index, part in enumerate(content):
-        if isinstance(part, OtherPart):
-            place = f"{where}.{field}[{index}].type"
-            raise RequestError(f"cannot read a part of type {part.type!r}", field=place, fix=READS_TEXT)
-    return [{"type": "text", "text": _text(part)} for part in content]
-
-
-def _text(part: Part) -> str:
-    if isinstance(part, InputText):
-        return part.text
-    return "" if isinstance(part, OtherPart) else part.refusal
+    name = joined_name(call.namespace, call.name)
+    return {"id": call.call_id, "type": "function", "function": {"name": name, "arguments": call.arguments}}

@@ -4,44 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
+from glm_gguf.server.responses.tools import ResponseTool
 from glm_gguf.server.wire import WireRequest
 
-ITEMS = ("message", "function_call", "function_call_output", "reasoning")
+KINDS = {
+    "message": "message",
+    "function_call": "call",
+    "custom_tool_call": "custom call",
+    "function_call_output": "output",
+    "custom_tool_call_output": "output",
+    "additional_tools": "tools",
+    "tool_search_output": "tools",
+}
 
 
-class InputText(WireRequest):
-    """Text, of whoever speaks."""
+class InputPart(WireRequest):
+    """A part of a content: text, or what these models cannot read."""
 
-    type: Literal["input_text", "output_text", "text"] = "input_text"
-    text: str
+    model_config = ConfigDict(strict=True, extra="allow")
 
-
-class InputRefusal(WireRequest):
-    """What a model said in place of an answer."""
-
-    type: Literal["refusal"]
-    refusal: str
-
-
-class OtherPart(WireRequest):
-    """A part that these models cannot read: an image, a file, a sound."""
-
-    type: str
-
-
-def _part_kind(part: Any) -> str:
-    kind = part.get("type") if isinstance(part, dict) else getattr(part, "type", None)
-    if kind in ("input_text", "output_text", "text"):
-        return "text"
-    return "refusal" if kind == "refusal" else "other"
-
-
-Part = Annotated[
-    Annotated[InputText, Tag("text")] | Annotated[InputRefusal, Tag("refusal")] | Annotated[OtherPart, Tag("other")],
-    Discriminator(_part_kind),
-]
+    type: str = "input_text"
 
 
 class InputMessage(WireRequest):
@@ -49,52 +33,67 @@ class InputMessage(WireRequest):
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[Part]
+    content: str | list[InputPart]
 
 
 class InputCall(WireRequest):
     """A call that the model made."""
 
-    type: Literal["function_call"]
+    type: Literal["function_call"] = "function_call"
     call_id: str
     name: Annotated[str, Field(min_length=1)]
+    namespace: str | None = None
     arguments: str
+
+
+class InputCustomCall(WireRequest):
+    """A call of a custom tool, which takes one text."""
+
+    type: Literal["custom_tool_call"]
+    call_id: str
+    name: Annotated[str, Field(min_length=1)]
+    namespace: str | None = None
+    input: str
 
 
 class InputCallOutput(WireRequest):
     """What a call returned."""
 
-    type: Literal["function_call_output"]
+    type: Literal["function_call_output", "custom_tool_call_output"] = "function_call_output"
     call_id: str
-    output: str | list[Part]
+    output: str | list[InputPart] | None = None
 
 
-class InputReasoning(WireRequest):
-    """A thought of an earlier answer, which the models are not shown."""
+class InputTools(WireRequest):
+    """Tools that were declared on the way."""
 
-    type: Literal["reasoning"]
+    type: Literal["additional_tools", "tool_search_output"]
+    tools: list[ResponseTool]
 
 
 class OtherItem(WireRequest):
-    """An item that means nothing here: of a built-in tool, or a reference to something stored."""
+    """An item of another kind: of a tool that a service runs, a thought, a reference to something stored."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
 
     type: str | None = None
 
 
 def _item_kind(item: Any) -> str:
     if not isinstance(item, dict):
-        return str(getattr(item, "type", "other"))
+        return KINDS.get(str(getattr(item, "type", None)), "other")
     kind = item.get("type")
     if kind is None and "role" in item:
         return "message"
-    return kind if kind in ITEMS else "other"
+    return KINDS.get(kind, "other") if isinstance(kind, str) else "other"
 
 
 Item = Annotated[
     Annotated[InputMessage, Tag("message")]
-    | Annotated[InputCall, Tag("function_call")]
-    | Annotated[InputCallOutput, Tag("function_call_output")]
-    | Annotated[InputReasoning, Tag("reasoning")]
+    | Annotated[InputCall, Tag("call")]
+    | Annotated[InputCustomCall, Tag("custom call")]
+    | Annotated[InputCallOutput, Tag("output")]
+    | Annotated[InputTools, Tag("tools")]
     | Annotated[OtherItem, Tag("other")],
     Discriminator(_item_kind),
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from glm_gguf.server.responses.argument_text import ArgumentText
+from glm_gguf.server.responses.offered_tools import INPUT
 from glm_gguf.server.wire_stream import WireEvent
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -46,15 +48,14 @@ class MessageItem:
 class CallItem:
     """A call of a function."""
 
-    def __init__(self, item_id: str, call_id: str, name: str) -> None:
+    def __init__(self, item_id: str, call_id: str, name: str, namespace: str | None = None) -> None:
         self.id = item_id
-        self._call_id = call_id
-        self._name = name
+        self._call = {"call_id": call_id, "name": name} | ({"namespace": namespace} if namespace else {})
         self._arguments = ""
 
     def value(self, status: Status) -> dict[str, Any]:
         """Return the item."""
-        call = {"call_id": self._call_id, "name": self._name, "arguments": self._arguments}
+        call = {**self._call, "arguments": self._arguments}
         return {"id": self.id, "type": "function_call", "status": status, **call}
 
     def begin(self) -> Iterator[WireEvent]:
@@ -69,8 +70,41 @@ class CallItem:
     def end(self, status: Status) -> Iterator[WireEvent]:
         """Close the arguments; those of a cut call are never done."""
         if status == "completed":
-            done = {"name": self._name, "arguments": self._arguments}
+            done = {"name": self._call["name"], "arguments": self._arguments}
             yield {"type": "response.function_call_arguments.done", **done}
+
+
+class CustomCallItem:
+    """A call of a custom tool: the one text in its arguments."""
+
+    def __init__(self, item_id: str, call_id: str, name: str, namespace: str | None = None) -> None:
+        self.id = item_id
+        self._call = {"call_id": call_id, "name": name} | ({"namespace": namespace} if namespace else {})
+        self._text = ArgumentText(INPUT)
+        self._input = ""
+
+    def value(self, status: Status) -> dict[str, Any]:
+        """Return the item."""
+        return {"id": self.id, "type": "custom_tool_call", "status": status, **self._call, "input": self._input}
+
+    def begin(self) -> Iterator[WireEvent]:
+        """Say nothing more: the item itself opens the text."""
+        yield from ()
+
+    def write(self, arguments: str) -> Iterator[WireEvent]:
+        """Take more of the arguments, and tell the text in them."""
+        yield from self._written(self._text.feed(arguments))
+
+    def end(self, status: Status) -> Iterator[WireEvent]:
+        """Close the text; that of a cut call is never done."""
+        if status == "completed":
+            yield from self._written(self._text.flush())
+            yield {"type": "response.custom_tool_call_input.done", "input": self._input}
+
+    def _written(self, text: str) -> Iterator[WireEvent]:
+        self._input += text
+        if text:
+            yield {"type": "response.custom_tool_call_input.delta", "delta": text}
 
 
 class ThoughtItem:
@@ -105,7 +139,7 @@ class ThoughtItem:
         return {"type": self._names["part"], "text": self._text}
 
 
-Item = MessageItem | CallItem | ThoughtItem
+Item = MessageItem | CallItem | CustomCallItem | ThoughtItem
 
 _CONTENT = {
     "field": "content",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -10,42 +11,17 @@ from pydantic import Field
 from glm_gguf.engine.answer_options import AnswerOptions
 from glm_gguf.engine.sampling import MOST_ALTERNATIVES, SamplingParams
 from glm_gguf.errors import RequestError
-from glm_gguf.server.allowed_tools import allowed_tools
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
-from glm_gguf.server.responses.history import item_turns
+from glm_gguf.server.responses.history import item_tools, item_turns, left_out_items
 from glm_gguf.server.responses.input_items import InputMessage, Item
+from glm_gguf.server.responses.offered_tools import OfferedTools, offered_tools
+from glm_gguf.server.responses.tools import ResponseTool, ResponseToolChoice
 from glm_gguf.server.turns import Turn, checked_messages
 from glm_gguf.server.wire import Count, WireRequest
 
 LOGPROBS = "message.output_text.logprobs"
-
-
-class ResponseTool(WireRequest):
-    """A function the model may call; OpenAI's own tools are not here."""
-
-    type: str
-    name: str | None = None
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class AllowedTool(WireRequest):
-    """A function among those that may be called."""
-
-    type: str
-    name: str | None = None
-
-
-class ResponseToolChoice(WireRequest):
-    """One function by name, or some: {"type": "function", "name"}, {"type": "allowed_tools", "mode", "tools"}."""
-
-    type: str
-    name: str | None = None
-    mode: Literal["auto", "required"] = "auto"
-    tools: list[AllowedTool] | None = None
 
 
 class ResponseTextFormat(WireRequest):
@@ -81,7 +57,7 @@ class ResponseRequest(WireRequest):
     model_config = with_example(model="glm", input="Hello", max_output_tokens=64)
 
     model: str | None = None
-    input: str | Annotated[list[Item], Field(min_length=1)]
+    input: str | list[Item]
     instructions: str | None = None
     tools: list[ResponseTool] | None = None
     tool_choice: Literal["auto", "required", "none"] | ResponseToolChoice | None = None
@@ -114,6 +90,26 @@ class ResponseRequest(WireRequest):
             return self.top_logprobs
         return 0 if LOGPROBS in (self.include or ()) else None
 
+    @property
+    def items(self) -> Sequence[Item]:
+        """The conversation as items."""
+        return [InputMessage(role="user", content=self.input)] if isinstance(self.input, str) else self.input
+
+    @cached_property
+    def offered(self) -> OfferedTools:
+        """The tools that the model may call; RequestError for one without a name."""
+        tools = offered_tools(self.tools or ()).joined(item_tools(self.items))
+        choice = self.tool_choice
+        allowed = isinstance(choice, ResponseToolChoice) and choice.type == "allowed_tools"
+        return tools.allowed(choice) if allowed and isinstance(choice, ResponseToolChoice) else tools
+
+    @property
+    def left_out(self) -> list[str]:
+        """What is passed over: tools and items by their types."""
+        return [f"tools:{kind}" for kind in self.offered.left_out] + [
+            f"input:{kind}" for kind in left_out_items(self.items)
+        ]
+
     def asked(self) -> Asked:
         """Say it in the model's own values; RequestError names what makes no sense, or needs what is not here."""
         _require_stateless(self)
@@ -125,7 +121,7 @@ class ResponseRequest(WireRequest):
             logprobs=self.logprobs,
             thinking_budget=0 if thoughtless else None,
         )
-        return Asked(_messages(self), _tools(self), sampling, _options(self))
+        return Asked(_messages(self), self.offered.declarations(), sampling, _options(self))
 
 
 def _require_stateless(request: ResponseRequest) -> None:
@@ -144,39 +140,18 @@ def _require_stateless(request: ResponseRequest) -> None:
 
 def _messages(request: ResponseRequest) -> list[dict[str, Any]]:
     """Return the conversation in OpenAI's older form."""
-    items = [InputMessage(role="user", content=request.input)] if isinstance(request.input, str) else request.input
-    turns = item_turns(items)
+    turns = item_turns(request.items)
     if request.instructions:
         turns.insert(0, Turn({"role": "system", "content": request.instructions}, "instructions"))
+    if not turns:
+        raise RequestError("there is no message to answer", field="input", fix="give a text, or at least one message")
     return checked_messages(turns)
-
-
-def _tools(request: ResponseRequest) -> Sequence[Mapping[str, Any]]:
-    """Return the declarations in the older form; of those that may be called, where only some may."""
-    declared = [_declaration(tool, f"tools[{index}]") for index, tool in enumerate(request.tools or ())]
-    choice = request.tool_choice
-    if not isinstance(choice, ResponseToolChoice) or choice.type != "allowed_tools":
-        return declared
-    return allowed_tools(declared, [tool.name for tool in choice.tools or ()])
-
-
-def _declaration(tool: ResponseTool, where: str) -> dict[str, Any]:
-    if tool.type != "function":
-        raise RequestError(
-            f"tools of type {tool.type!r} are not here",
-            field=f"{where}.type",
-            fix='declare a function: {"type": "function", "name", "parameters"}',
-        )
-    if not tool.name:
-        raise RequestError("the function has no name", field=f"{where}.name")
-    function = tool.model_dump(include={"name", "description", "parameters", "strict"}, exclude_none=True)
-    return {"type": "function", "function": function}
 
 
 def _options(request: ResponseRequest) -> AnswerOptions:
     options = AnswerOptions()
     if request.tool_choice is not None:
-        options["tool_choice"] = _choice(request.tool_choice)
+        options["tool_choice"] = request.offered.choice(request.tool_choice)
     if request.parallel_tool_calls is not None:
         options["parallel_tool_calls"] = request.parallel_tool_calls
     form = None if request.text is None else request.text.format
@@ -185,16 +160,6 @@ def _options(request: ResponseRequest) -> AnswerOptions:
     if request.truncation == "auto":
         options["on_overflow"] = "drop_oldest_turns"
     return options
-
-
-def _choice(choice: str | ResponseToolChoice) -> str | dict[str, Any]:
-    if isinstance(choice, str):
-        return choice
-    if choice.type == "allowed_tools":
-        return choice.mode
-    if choice.type != "function" or not choice.name:
-        raise RequestError(f"cannot choose {choice.name or choice.type!r}", field="tool_choice", fix="name a function")
-    return {"type": "function", "function": {"name": choice.name}}
 
 
 def _format(form: ResponseTextFormat) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from glm_gguf.server.responses.request import ResponseRequest
+from glm_gguf.server.responses.tools import CustomTool, DeclaredTool, FunctionTool, NamespaceTool
 from glm_gguf.server.wire import CachedTokens, ReasoningTokens, WireResponse
 
 Status = Literal["completed", "incomplete", "failed"]
@@ -37,7 +39,22 @@ class OutputCall(WireResponse):
     status: Status
     call_id: str
     name: str
+    namespace: str | None = None
+    """Only where the function is one of a namespace."""
     arguments: str
+
+
+class OutputCustomCall(WireResponse):
+    """A call of a custom tool; the text of an incomplete one was cut off."""
+
+    id: str
+    type: Literal["custom_tool_call"]
+    status: Status
+    call_id: str
+    name: str
+    namespace: str | None = None
+    """Only where the tool is one of a namespace."""
+    input: str
 
 
 class ThoughtText(WireResponse):
@@ -88,7 +105,7 @@ class WholeResponse(WireResponse):
     created_at: int
     status: Status
     model: str
-    output: list[OutputMessage | OutputCall | ReasoningOutput]
+    output: list[OutputMessage | OutputCall | OutputCustomCall | ReasoningOutput]
     usage: ResponseUsage | None
     error: dict[str, Any] | None
     incomplete_details: IncompleteDetails | None
@@ -138,10 +155,16 @@ def response_frame(request: ResponseRequest, response_id: str, model: str, creat
         "temperature": request.temperature,
         "text": {"format": {"type": "text"}, **text},
         "tool_choice": asked.get("tool_choice", "auto"),
-        "tools": asked.get("tools", []),
+        "tools": _offered(request.tools or ()),
         "top_logprobs": request.top_logprobs or 0,
         "top_p": request.top_p,
         "truncation": request.truncation or "disabled",
         "user": request.user,
         "background": False,
     }
+
+
+def _offered(tools: Sequence[DeclaredTool]) -> list[dict[str, Any]]:
+    """Return the tools that the model was told of, as the request has them."""
+    told = [tool for tool in tools if isinstance(tool, FunctionTool | CustomTool | NamespaceTool)]
+    return [tool.model_dump(mode="json", exclude_unset=True) for tool in told]

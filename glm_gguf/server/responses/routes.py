@@ -29,7 +29,7 @@ async def create(body: ResponseRequest, request: Request) -> Response:
     service: Service = request.app.state.service
     answer = await service.begin(request, body.asked())
     frame = response_frame(body, new_id("resp_"), service.settings.model_name, int(time.time()))
-    fold = ResponseEvents(frame, new_id, summary=body.wants_summary)
+    fold = ResponseEvents(frame, new_id, summary=body.wants_summary, tools=body.offered)
     if body.stream:
         return service.event_stream(wire_stream(fold, answer))
     await read_to_end(request, fold, answer)

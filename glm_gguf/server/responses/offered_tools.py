@@ -1,0 +1,150 @@
+"""The tools of a response as functions that the models may call, and back.
+
+The models know functions with JSON arguments. A custom tool, which takes one text, is offered as a function with the
+argument `input`; a tool of a namespace under both names joined. Tools that a service runs are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from glm_gguf.chat.tools import Declaration
+from glm_gguf.errors import RequestError
+from glm_gguf.schema.patterns import is_regular
+from glm_gguf.server.responses.tools import (
+    AllowedTool,
+    CustomFormat,
+    CustomTool,
+    DeclaredTool,
+    FunctionTool,
+    NamespaceTool,
+    ResponseToolChoice,
+)
+
+INPUT: Final = "input"
+"""The argument of a function that stands for a custom tool."""
+ELSEWHERE: Final = "tools of this type are run by OpenAI's service, not here"
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedTool:
+    """A tool by the client's names for it, and its declaration to the model."""
+
+    name: str
+    namespace: str | None
+    declaration: Declaration
+    custom: bool = False
+
+    @property
+    def offered_name(self) -> str:
+        """What the model calls it."""
+        return joined_name(self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedTools:
+    """All of them, and the types of those that are left out."""
+
+    tools: tuple[OfferedTool, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def declarations(self) -> list[Declaration]:
+        """Return what the model is told."""
+        return [tool.declaration for tool in self.tools]
+
+    def offered_as(self, name: str) -> OfferedTool | None:
+        """Return the tool that the model knows by a name."""
+        return next((tool for tool in self.tools if tool.offered_name == name), None)
+
+    def joined(self, others: OfferedTools) -> OfferedTools:
+        """Add tools that are not there yet."""
+        known = {tool.offered_name for tool in self.tools}
+        added = [tool for tool in others.tools if tool.offered_name not in known]
+        return OfferedTools((*self.tools, *added), (*self.left_out, *others.left_out))
+
+    def allowed(self, choice: ResponseToolChoice) -> OfferedTools:
+        """Return those of `allowed_tools`; RequestError for one that is not declared."""
+        named = [tool for tool in choice.tools or () if tool.name or tool.type == "function"]
+        chosen = [self._named(tool, "tool_choice.tools").offered_name for tool in named]
+        return replace(self, tools=tuple(tool for tool in self.tools if tool.offered_name in chosen))
+
+    def choice(self, choice: str | ResponseToolChoice) -> str | dict[str, Any]:
+        """Return a choice in the older form; RequestError for one that cannot be met."""
+        word = choice.mode if isinstance(choice, ResponseToolChoice) and choice.type == "allowed_tools" else choice
+        if isinstance(word, str):
+            if word == "required" and not self.tools and self.left_out:
+                raise RequestError(ELSEWHERE, field="tool_choice", fix="declare a function, or leave the choice out")
+            return word
+        if word.type not in ("function", "custom"):
+            raise RequestError(f"cannot choose {word.name or word.type!r}", field="tool_choice", fix="name a function")
+        return {"type": "function", "function": {"name": self._named(word, "tool_choice").offered_name}}
+
+    def _named(self, wanted: AllowedTool | ResponseToolChoice, field: str) -> OfferedTool:
+        for tool in self.tools:
+            own = tool.name == wanted.name and wanted.namespace in (None, tool.namespace)
+            if own or tool.offered_name == wanted.name:
+                return tool
+        raise RequestError(f"no function {wanted.name!r} is declared", field=field, fix="name one of `tools`")
+
+
+def offered_tools(tools: Sequence[DeclaredTool], field: str = "tools") -> OfferedTools:
+    """Offer tools; RequestError for one without a name."""
+    offered, left_out = [], []
+    for index, tool in enumerate(tools):
+        made = list(_offered(tool, f"{field}[{index}]"))
+        offered += made
+        if not made and not isinstance(tool, NamespaceTool):
+            left_out.append(tool.type)
+        elif isinstance(tool, NamespaceTool):
+            left_out += [one.type for one in tool.tools or () if not isinstance(one, FunctionTool | CustomTool)]
+    return OfferedTools(tuple(offered), tuple(left_out))
+
+
+def joined_name(namespace: str | None, name: str) -> str:
+    """Return the one name that a function of a namespace has for the model."""
+    if not namespace:
+        return name
+    return f"{namespace}{name}" if namespace.endswith("_") else f"{namespace}__{name}"
+
+
+def _offered(tool: DeclaredTool, where: str, namespace: str | None = None) -> Iterator[OfferedTool]:
+    """Offer a tool, or those of a namespace; nothing for one that is run elsewhere."""
+    match tool:
+        case FunctionTool():
+            function = tool.model_dump(include={"description", "parameters", "strict"}, exclude_none=True)
+            yield _tool(tool.name, namespace, function, where)
+        case CustomTool():
+            yield replace(_tool(tool.name, namespace, _text_function(tool), where), custom=True)
+        case NamespaceTool() if namespace is None:
+            if not tool.name:
+                raise RequestError("the namespace has no name", field=f"{where}.name")
+            for index, one in enumerate(tool.tools or ()):
+                yield from _offered(one, f"{where}.tools[{index}]", tool.name)
+
+
+def _tool(name: str | None, namespace: str | None, function: Mapping[str, Any], where: str) -> OfferedTool:
+    if not name:
+        raise RequestError("the function has no name", field=f"{where}.name")
+    declaration = {"type": "function", "function": {"name": joined_name(namespace, name), **function}}
+    return OfferedTool(name, namespace, declaration)
+
+
+def _text_function(tool: CustomTool) -> dict[str, Any]:
+    """Declare a function whose one argument is the text that a custom tool takes."""
+    text: dict[str, Any] = {"type": "string"}
+    said = [tool.description] if tool.description else []
+    said.append(f"Give the whole text as `{INPUT}`.")
+    form = tool.format
+    if form is not None and form.definition:
+        said.append(f"It has to follow this grammar ({form.syntax}):\n{form.definition}")
+        if is_enforced(form):
+            text["pattern"] = f"^(?:{form.definition})$"
+    parameters = {"type": "object", "properties": {INPUT: text}, "required": [INPUT], "additionalProperties": False}
+    return {"description": "\n\n".join(said), "parameters": parameters}
+
+
+def is_enforced(form: CustomFormat) -> bool:
+    """Tell whether the text of a custom tool is held to its format: a JSON text can be to a regular expression."""
+    return form.definition is None or (form.syntax == "regex" and is_regular(form.definition))

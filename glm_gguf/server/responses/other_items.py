@@ -1,0 +1,46 @@
+"""Items of tools that OpenAI's service or its clients run, as calls of functions and what these returned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from glm_gguf.server.responses.input_items import InputCall, InputCallOutput, OtherItem
+from glm_gguf.server.tool_output import output_text
+
+_ASKED: Final = ("arguments", "action", "actions", "operation", "code", "queries")
+"""Fields that say what was asked of a tool."""
+_RETURNED: Final = ("output", "outputs", "results", "error")
+"""Fields that hold what a tool returned, in the item of its call."""
+
+
+def read_item(item: OtherItem) -> Iterator[InputCall | InputCallOutput]:
+    """Return the call that an item is, and its result where the item holds one; nothing where it is neither."""
+    fields, kind = item.model_extra or {}, item.type or ""
+    call_id = fields.get("call_id") or fields.get("id")
+    if not isinstance(call_id, str):
+        return
+    if kind.endswith("_call_output"):
+        yield InputCallOutput(call_id=call_id, output=output_text(fields.get("output", fields.get("status"))))
+    if not kind.endswith("_call"):
+        return
+    returned = next((fields[name] for name in _RETURNED if fields.get(name)), None)
+    if returned is None and "call_id" not in fields:
+        return
+    name = fields.get("name")
+    called = name if isinstance(name, str) and name else kind.removesuffix("_call")
+    yield InputCall(call_id=call_id, name=called, arguments=_arguments(fields))
+    if returned is not None:
+        yield InputCallOutput(call_id=call_id, output=output_text(returned))
+
+
+def _arguments(fields: Mapping[str, Any]) -> str:
+    """Write what was asked as JSON: the one object that says it, or all fields that do."""
+    asked = {name: fields[name] for name in _ASKED if fields.get(name) is not None}
+    match list(asked.values()):
+        case [str(text)] if "arguments" in asked:
+            return text
+        case [dict(only)]:
+            return json.dumps(only, ensure_ascii=False)
+    return json.dumps(asked, ensure_ascii=False)

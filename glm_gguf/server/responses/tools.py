@@ -1,0 +1,88 @@
+"""Tools of a response, and the choice among them, as they come over the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Discriminator, Tag
+
+from glm_gguf.server.wire import WireRequest
+
+
+class DeclaredTool(WireRequest):
+    """Any tool; what is not read of it is kept, since a response repeats its tools."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    type: str
+
+
+class FunctionTool(DeclaredTool):
+    """A function: its arguments are JSON."""
+
+    type: Literal["function"]
+    name: str | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class CustomFormat(WireRequest):
+    """The form of a custom tool's text: `text`, or `grammar` with its syntax (lark or regex) and its definition."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    type: str = "text"
+    syntax: str | None = None
+    definition: str | None = None
+
+
+class CustomTool(DeclaredTool):
+    """A tool that takes one text, as it is."""
+
+    type: Literal["custom"]
+    name: str | None = None
+    description: str | None = None
+    format: CustomFormat | None = None
+
+
+class NamespaceTool(DeclaredTool):
+    """Tools that go by a name of their own and the name of all of them."""
+
+    type: Literal["namespace"]
+    name: str | None = None
+    description: str | None = None
+    tools: list[ResponseTool] | None = None
+
+
+def _kind(tool: Any) -> str:
+    kind = tool.get("type") if isinstance(tool, dict) else getattr(tool, "type", None)
+    return kind if kind in ("function", "custom", "namespace") else "other"
+
+
+ResponseTool = Annotated[
+    Annotated[FunctionTool, Tag("function")]
+    | Annotated[CustomTool, Tag("custom")]
+    | Annotated[NamespaceTool, Tag("namespace")]
+    | Annotated[DeclaredTool, Tag("other")],
+    Discriminator(_kind),
+]
+NamespaceTool.model_rebuild()
+
+
+class AllowedTool(WireRequest):
+    """A tool among those that may be called."""
+
+    type: str
+    name: str | None = None
+    namespace: str | None = None
+
+
+class ResponseToolChoice(WireRequest):
+    """One tool by name, or some: {"type": "function", "name"}, {"type": "allowed_tools", "mode", "tools"}."""
+
+    type: str
+    name: str | None = None
+    namespace: str | None = None
+    mode: Literal["auto", "required"] = "auto"
+    tools: list[AllowedTool] | None = None

@@ -1,0 +1,30 @@
+"""What tools that are not run here returned, in the form of their services, as text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from glm_gguf.chat.parts import is_media, part_text, stand_in
+
+_SEALED: Final = ("encrypted_content", "encrypted_index", "encrypted_stdout")
+"""Fields that only a service can read."""
+
+
+def output_text(value: Any) -> str:
+    """Write a value as text; what is no text in it becomes a line, anything else JSON."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case list():
+            return "\n".join(output_text(one) for one in value)
+        case dict():
+            text = part_text(value) if "type" in value else None
+            if text is not None:
+                return text
+            if is_media(value):
+                return stand_in(value)
+            return json.dumps({key: one for key, one in value.items() if key not in _SEALED}, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)
