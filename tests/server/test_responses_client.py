@@ -183,7 +183,8 @@ IMAGE: Any = {"role": "user", "content": [{"type": "input_image", "image_url": "
 REMOTE = {"$ref": "https://example.org/a.json"}
 ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "an image": ({"input": [IMAGE]}, "input[0].content[0].type"),
-    "a built-in tool": ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+    "a choice of a built-in tool": ({"tool_choice": {"type": "web_search"}}, "tool_choice"),
+    "no conversation": ({"input": []}, "input"),
     "an earlier response": ({"previous_response_id": "resp_1"}, "previous_response_id"),
     "a wrong type": ({"max_output_tokens": "many"}, "max_output_tokens"),
     "a function that is not there": ({"tools": AQI, "tool_choice": {"type": "function", "name": "x"}}, "tool_choice"),
