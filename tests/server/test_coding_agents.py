@@ -91,6 +91,15 @@ def test_codexs_probe_is_told_what_it_lacks(client: openai.OpenAI) -> None:
     assert caught.value.param == "input"
 
 
+def test_what_is_left_out_is_named_in_a_header(client: openai.OpenAI, served: Served) -> None:
+    raw = client.responses.with_raw_response.create(input="Hello", **GREEDY, **{**CODEX, "tool_choice": "none"})
+    assert raw.headers["x-ignored-fields"] == "tools%3Aweb_search, tools%3Atool_search"
+    tools = [{"type": "web_search_20250305", "name": "web_search"}]
+    body = {"model": "tiny", "max_tokens": 5, "tools": tools, "messages": [{"role": "user", "content": "Hello"}]}
+    answer = httpx.post(f"{served.url}/v1/messages", json=body, timeout=30)
+    assert answer.headers["x-ignored-fields"] == "tools%3Aweb_search_20250305"
+
+
 def test_claude_codes_changing_line_costs_no_prompt(served: Served) -> None:
     messages: list[Any] = []
     cached = []

@@ -10,6 +10,7 @@ from glm_gguf.server.anthropic_messages.events import MessageEvents, MessageFram
 from glm_gguf.server.anthropic_messages.request import CountRequest, MessageRequest
 from glm_gguf.server.anthropic_messages.response import TokenCount, WholeMessage
 from glm_gguf.server.described import ANTHROPIC_ERRORS, streamed
+from glm_gguf.server.ignored_fields import ignore_fields
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.service import Service
 from glm_gguf.server.sse import named
@@ -29,6 +30,7 @@ router = APIRouter(route_class=JsonRoute, tags=["Anthropic"])
 async def create(body: MessageRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
+    ignore_fields(request, body.left_out)
     answer = await service.begin(request, body.asked())
     frame = MessageFrame(new_id("msg_"), service.settings.model_name, body.thoughts, answer[0].prompt_tokens)
     fold = MessageEvents(frame, new_id)

@@ -7,6 +7,7 @@ import time
 from fastapi import APIRouter, Request, Response
 
 from glm_gguf.server.described import OPENAI_ERRORS, streamed
+from glm_gguf.server.ignored_fields import ignore_fields
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.responses.events import ResponseEvents
 from glm_gguf.server.responses.request import ResponseRequest
@@ -27,6 +28,7 @@ router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 async def create(body: ResponseRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events. Nothing is stored."""
     service: Service = request.app.state.service
+    ignore_fields(request, body.left_out)
     answer = await service.begin(request, body.asked())
     frame = response_frame(body, new_id("resp_"), service.settings.model_name, int(time.time()))
     fold = ResponseEvents(frame, new_id, summary=body.wants_summary, tools=body.offered)
