@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from glm_gguf.chat.parts import THOUGHT_KINDS
+from glm_gguf.chat.text_tool import INPUT
 from glm_gguf.server.responses.input_items import (
     InputCall,
     InputCallOutput,
@@ -21,7 +22,7 @@ from glm_gguf.server.responses.input_items import (
     Item,
     OtherItem,
 )
-from glm_gguf.server.responses.offered_tools import INPUT, OfferedTools, joined_name, offered_tools
+from glm_gguf.server.responses.offered_tools import OfferedTools, joined_name, offered_tools
 from glm_gguf.server.responses.other_items import read_item
 from glm_gguf.server.turns import Turn
 

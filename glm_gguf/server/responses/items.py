@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from glm_gguf.chat.text_tool import INPUT
 from glm_gguf.server.responses.argument_text import ArgumentText
-from glm_gguf.server.responses.offered_tools import INPUT
 from glm_gguf.server.wire_stream import WireEvent
 
 Status = Literal["in_progress", "completed", "incomplete"]

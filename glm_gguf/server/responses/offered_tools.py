@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from glm_gguf.chat.text_tool import text_function
 from glm_gguf.chat.tools import Declaration
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.patterns import is_regular
 from glm_gguf.server.responses.tools import (
     AllowedTool,
     CustomFormat,
@@ -23,8 +23,6 @@ from glm_gguf.server.responses.tools import (
     ResponseToolChoice,
 )
 
-INPUT: Final = "input"
-"""The argument of a function that stands for a custom tool."""
 ELSEWHERE: Final = "tools of this type are run by OpenAI's service, not here"
 
 
@@ -116,7 +114,9 @@ def _offered(tool: DeclaredTool, where: str, namespace: str | None = None) -> It
             function = tool.model_dump(include={"description", "parameters", "strict"}, exclude_none=True)
             yield _tool(tool.name, namespace, function, where)
         case CustomTool():
-            yield replace(_tool(tool.name, namespace, _text_function(tool), where), custom=True)
+            form = tool.format or CustomFormat()
+            function = text_function(tool.description, form.syntax, form.definition)
+            yield replace(_tool(tool.name, namespace, function, where), custom=True)
         case NamespaceTool() if namespace is None:
             if not tool.name:
                 raise RequestError("the namespace has no name", field=f"{where}.name")
@@ -129,22 +129,3 @@ def _tool(name: str | None, namespace: str | None, function: Mapping[str, Any], 
         raise RequestError("the function has no name", field=f"{where}.name")
     declaration = {"type": "function", "function": {"name": joined_name(namespace, name), **function}}
     return OfferedTool(name, namespace, declaration)
-
-
-def _text_function(tool: CustomTool) -> dict[str, Any]:
-    """Declare a function whose one argument is the text that a custom tool takes."""
-    text: dict[str, Any] = {"type": "string"}
-    said = [tool.description] if tool.description else []
-    said.append(f"Give the whole text as `{INPUT}`.")
-    form = tool.format
-    if form is not None and form.definition:
-        said.append(f"It has to follow this grammar ({form.syntax}):\n{form.definition}")
-        if is_enforced(form):
-            text["pattern"] = f"^(?:{form.definition})$"
-    parameters = {"type": "object", "properties": {INPUT: text}, "required": [INPUT], "additionalProperties": False}
-    return {"description": "\n\n".join(said), "parameters": parameters}
-
-
-def is_enforced(form: CustomFormat) -> bool:
-    """Tell whether the text of a custom tool is held to its format: a JSON text can be to a regular expression."""
-    return form.definition is None or (form.syntax == "regex" and is_regular(form.definition))
