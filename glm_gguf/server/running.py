@@ -18,7 +18,7 @@ from glm_gguf.server.patience import PatientProtocol
 from glm_gguf.server.service import CLOSING_SECONDS, Service
 
 LOGGER = logging.getLogger(__name__)
-ACCEPTED: Final = 16
+ACCEPTED: Final = 4
 """Connections that asyncio takes at a time; where descriptors run out it complains so often."""
 QUEUE: Final = 512
 """Connections that the kernel keeps until they are taken."""
