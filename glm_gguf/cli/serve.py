@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from glm_gguf.server.settings import ServerSettings
 
 KEY_VARIABLE = "GLM_GGUF_API_KEY"
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 SERVER_OPTIONS = (
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
     click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one."),
@@ -77,11 +76,11 @@ def _settings(
     from glm_gguf.server.settings import Limits, ServerSettings
 
     keys = (*api_keys, *_keys_of(api_key_file), *os.environ.get(KEY_VARIABLE, "").split())
-    known = (*LOOPBACK_NAMES, _in_url(host).lower(), *(name.lower() for name in hosts))
+    known = ("localhost", *hosts) if ":" in host else (host, *hosts)
     return ServerSettings(
         model_name=alias or choice.path.stem,
         api_keys=keys,
-        hosts=known if _is_loopback(host) or hosts else (),
+        hosts=known if not keys or _is_loopback(host) or hosts else (),
         origins=origins,
         sampling=choice.sampling,
         limits=Limits() if timeout is None else Limits(seconds=timeout),

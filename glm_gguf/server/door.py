@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from glm_gguf.server.bodies import BODY
 from glm_gguf.server.error_forms import error_response
 from glm_gguf.server.errors import UNEXPECTED, Problem
+from glm_gguf.server.hosts import host_name, is_host, is_welcome, own_names
 from glm_gguf.server.service import Service
 
 LOGGER = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Door:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._service = service
+        self._names = own_names() | {name for given in service.settings.hosts if (name := host_name(given))}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it."""
@@ -53,14 +55,14 @@ class Door:
     def _problem(self, scope: Scope) -> Problem | None:
         """Say why a request is not let in."""
         headers, settings = Headers(scope=scope), self._service.settings
-        host = headers.get("host", "")
-        if settings.hosts and _hostname(host) not in settings.hosts:
+        if (settings.hosts or not settings.api_keys) and not is_host(headers, self._names):
+            host = headers.get("host", "")[:100]
             return Problem(403, f"This server is not {host!r}; name it by --allowed-host.", code="host_not_allowed")
         if _is_open(scope):
             return None
         if settings.api_keys and scope["method"] != "OPTIONS" and not _has_key(headers, settings.api_keys):
             return Problem(401, _KEY_WANTED, code="invalid_api_key")
-        if not settings.api_keys and not _is_welcome(headers.get("origin"), host, settings.origins):
+        if not settings.api_keys and not is_welcome(headers, scope["scheme"], settings.origins):
             return Problem(
                 403, "Pages of this origin may not ask; name it by --cors-origin.", code="origin_not_allowed"
             )
@@ -78,25 +80,14 @@ def _is_open(scope: Scope) -> bool:
 
 
 def _has_key(headers: Headers, keys: tuple[str, ...]) -> bool:
-    """Compare a key with all there are, in a time that does not depend on where they differ."""
+    """Compare all keys a request brings with all there are, in a time that does not depend on where they differ.
+
+    One that is right is enough: some clients send a dummy under the other name.
+    """
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-    matches = [hmac.compare_digest(given.encode(errors="replace"), key.encode()) for key in keys]
+    given = [headers.get("x-api-key", ""), token.strip() if scheme.lower() == "bearer" else ""]
+    matches = [hmac.compare_digest(one.encode(errors="replace"), key.encode()) for one in given for key in keys]
     return any(matches)
-
-
-def _hostname(host: str) -> str:
-    """Return a Host header without its port."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0].lower()
-
-
-def _is_welcome(origin: str | None, host: str, origins: tuple[str, ...]) -> bool:
-    """Tell whether a page may ask: one of ours, or of an origin that was named; programs send no origin."""
-    if origin is None or "*" in origins or origin in origins:
-        return True
-    return origin.partition("://")[2] == host
 
 
 def _route(scope: Scope) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
+from glm_gguf.server.hosts import ORIGIN, host_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class ServerSettings:
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     """Keys of which a request must bring one; without any, everybody who reaches the port may ask."""
     hosts: tuple[str, ...] = ()
-    """Names that a request's Host header may have, against DNS rebinding; none means any."""
+    """Names that a request's Host header may have beside addresses, localhost and the machine's own name. Where there
+    are keys and no names, it may have any."""
     origins: tuple[str, ...] = ()
     """Web origins whose pages may ask (CORS); "*" is all."""
     sampling: SamplingParams = field(default_factory=SamplingParams)
@@ -73,5 +75,13 @@ class ServerSettings:
         for key in self.api_keys:
             if not key or not key.isascii() or not key.isprintable() or key != key.strip():
                 raise RequestError("a key that no header can hold", field="api-key", fix="use printable ASCII")
+        for host in self.hosts:
+            if host_name(host) is None or ":" in host.rpartition("]")[2]:
+                raise RequestError(f"{host!r} is no host's name", field="allowed-host", fix="give one without a port")
+        for origin in self.origins:
+            if not ORIGIN.fullmatch(origin):
+                raise RequestError(
+                    f"{origin!r} is no origin", field="cors-origin", fix="give https://host, without a path"
+                )
         if not self.keep_alive > 0:
             raise RequestError(f"{self.keep_alive} seconds", field="keep-alive", fix="give a positive number")

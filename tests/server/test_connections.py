@@ -42,17 +42,17 @@ def test_a_slow_reader_is_left_alone_until_it_counts_as_gone(served: Served, qui
 def test_a_body_that_does_not_come_is_408(quick: Served) -> None:
     with connection(quick, posted(b'{"messages":', 500)) as slow:
         assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
-    with connection(quick, b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Le"):
+    with connection(quick, b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Le"):
         assert chat(quick.url).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "head", [b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: x\r\n"], ids=["none", "line", "headers"]
+    "head", [b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: localhost\r\n"], ids=["none", "line", "headers"]
 )
 def test_who_does_not_say_what_is_wanted_is_hung_up_on(quick: Served, head: bytes) -> None:
     with connection(quick, head) as silent:
         assert silent.recv(100) == b""
-    with connection(quick, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") as again:
+    with connection(quick, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n") as again:
         answer = b""
         while b"ready" not in answer:
             answer += again.recv(1000)
@@ -64,8 +64,8 @@ def test_who_does_not_say_what_is_wanted_is_hung_up_on(quick: Served, head: byte
     "head",
     [
         b"GET /health?" + b"a" * 2**20,
-        b"GET /health HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 2**20,
-        b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"X-A: b\r\n" * 2**17,
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-A: " + b"a" * 2**20,
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: b\r\n" * 2**17,
     ],
     ids=["address", "header", "headers"],
 )
@@ -73,7 +73,7 @@ def test_a_head_that_is_too_long_is_400(served: Served, head: bytes) -> None:
     with connection(served, b"") as made, contextlib.suppress(OSError):  # it is hung up on while it still sends
         made.sendall(head)
         assert made.recv(100).startswith(b"HTTP/1.1 400 ")
-    with connection(served, b"GET /health HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 20_000 + b"\r\n\r\n") as made:
+    with connection(served, b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-A: " + b"a" * 20_000 + b"\r\n\r\n") as made:
         assert made.recv(100).startswith(b"HTTP/1.1 200 ")
 
 

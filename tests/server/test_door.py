@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ import openai
 import pytest
 from click.testing import CliRunner
 from server.questions import HELLO
-from server.serving import Served, serving
+from server.serving import Served, connection, serving
 from waiting import until
 
 from glm_gguf import GLM
@@ -58,7 +59,14 @@ def test_a_wrong_key_is_refused_in_openais_form(keyed: Served, key: str) -> None
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Authorization": "Bearer sk-two"}, {"authorization": "bearer sk-one"}, {"X-Api-Key": "sk-two"}],
+    [
+        {"Authorization": "Bearer sk-two"},
+        {"authorization": "bearer sk-one"},
+        {"X-Api-Key": "sk-two"},
+        {"Authorization": "Bearer wrong", "X-Api-Key": "sk-two"},
+        {"Authorization": "Bearer sk-one", "X-Api-Key": "wrong"},
+        {"Authorization": "Basic c2s6", "X-Api-Key": "sk-one"},
+    ],
     ids=str,
 )
 def test_every_key_opens(keyed: Served, headers: dict[str, str]) -> None:
@@ -72,14 +80,77 @@ def test_health_and_docs_need_no_key_and_metrics_do(keyed: Served) -> None:
     assert statuses == {"/health": 200, "/docs": 200, "/openapi.json": 200, "/metrics": 401}
 
 
-def test_another_host_name_is_refused(keyed: Served) -> None:
-    for host, status in (
-        ("localhost:1", 200),
-        ("127.0.0.1", 200),
-        ("evil.example", 403),
-        ("127.0.0.1.evil.example", 403),
-    ):
-        assert httpx.get(f"{keyed.url}/health", headers={"Host": host}).status_code == status
+HOSTS = {
+    "localhost": 200,
+    "localhost.": 200,
+    "LOCALHOST:1": 200,
+    "localhost:": 200,
+    "127.0.0.1:80": 200,
+    "192.0.2.7:8080": 200,
+    "[::1]:8080": 200,
+    "[2001:db8::1]": 200,
+    "evil.example": 403,
+    "127.0.0.1.evil.example": 403,
+    "localhost.evil.example": 403,
+    "[::1]evil.example": 403,
+    "[::1": 403,
+    "[localhost]": 403,
+    "[127.0.0.1]": 403,
+    "::1": 403,
+    "localhost:80@evil.example": 403,
+    "localhost:x": 403,
+    "localhost:80:80": 403,
+    "localhost/": 403,
+    "local host": 403,
+    "127.1": 403,
+    "2130706433": 403,
+    ".": 403,
+    "": 403,
+}
+
+
+@pytest.mark.parametrize("host", [*HOSTS, socket.gethostname()], ids=ascii)
+def test_another_host_name_is_refused(keyed: Served, served: Served, host: str) -> None:
+    for server in (keyed, served):
+        for path in ("/health", "/", "/v1/models"):
+            headers = {"Host": host, "Authorization": "Bearer sk-one"}
+            assert httpx.get(server.url + path, headers=headers).status_code == HOSTS.get(host, 200)
+
+
+@pytest.mark.parametrize("hosts", [b"", b"Host: localhost\r\nHost: evil.example\r\n"], ids=["none", "two"])
+def test_a_request_names_one_host(served: Served, hosts: bytes) -> None:
+    with connection(served, b"GET /health HTTP/1.1\r\n" + hosts + b"\r\n") as client:
+        assert client.recv(12) == b"HTTP/1.1 403"
+
+
+def test_beyond_loopback_without_a_key_the_host_is_checked_too(open_tiny: Callable[[], GLM]) -> None:
+    with serving(ServerSettings("tiny", hosts=("0.0.0.0", "glm.example")), open_tiny) as running:
+        url = f"{running.url}/v1/chat/completions"
+        for headers, status in (
+            ({"Host": "evil.example:9808", "Origin": "http://evil.example:9808"}, 403),
+            ({"Host": "", "Origin": "null"}, 403),
+            ({"Host": "glm.example:9808", "Origin": "http://glm.example:9808"}, 200),
+            ({"Host": "GLM.example."}, 200),
+        ):
+            assert httpx.post(url, json=CHAT, headers=headers).status_code == status
+
+
+def test_with_a_key_and_no_names_any_host_will_do(open_tiny: Callable[[], GLM]) -> None:
+    with serving(ServerSettings("tiny", api_keys=("sk",)), open_tiny) as running:
+        headers = {"Host": "proxy.example", "Authorization": "Bearer sk", "Sec-Fetch-Site": "cross-site"}
+        assert httpx.get(f"{running.url}/v1/models", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["glm.example:80", "http://glm.example", "a b", "", "[::1]:80"], ids=ascii)
+def test_what_is_no_hosts_name_is_refused(host: str) -> None:
+    with pytest.raises(RequestError, match="allowed-host"):
+        ServerSettings("tiny", hosts=(host,))
+
+
+@pytest.mark.parametrize("origin", ["page.example", "https://page.example/", "https://a@b", "", "https://"], ids=ascii)
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    with pytest.raises(RequestError, match="cors-origin"):
+        ServerSettings("tiny", origins=(origin,))
 
 
 def test_cors_headers_are_there_for_named_origins_only(keyed: Served, served: Served) -> None:
@@ -99,9 +170,40 @@ def test_cors_headers_are_there_for_named_origins_only(keyed: Served, served: Se
 
 
 def test_without_a_key_pages_of_other_origins_cannot_ask(served: Served) -> None:
-    url = f"{served.url}/v1/chat/completions"
-    for origin, status in ((served.url, 200), ("https://evil.example", 403), ("null", 403)):
-        assert httpx.post(url, json=CHAT, headers={"Origin": origin}).status_code == status
+    port = served.address[1]
+    for headers, status in (
+        ({}, 200),
+        ({"Origin": served.url}, 200),
+        ({"Origin": served.url, "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": ""}, 403),
+        ({"Origin": "file://"}, 403),
+        ({"Origin": served.url.replace("http:", "https:")}, 403),
+        ({"Origin": served.url.replace("http:", "x:")}, 403),
+        ({"Origin": f"127.0.0.1:{port}"}, 403),
+        ({"Origin": f"http://127.0.0.1:{port + 1}"}, 403),
+        ({"Origin": f"http://127.0.0.1:{port}.evil.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": served.url, "Sec-Fetch-Site": "cross-site"}, 403),
+    ):
+        asked = httpx.post(f"{served.url}/v1/chat/completions", json=CHAT, headers=headers)
+        assert asked.status_code == status, headers
+    assert (
+        httpx.get(f"{served.url}/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+    )  # a link to the page
+
+
+def test_an_origin_that_was_named_may_ask_without_a_key(open_tiny: Callable[[], GLM]) -> None:
+    with serving(ServerSettings("tiny", origins=("https://page.example",)), open_tiny) as running:
+        headers = {"Origin": "https://page.example", "Sec-Fetch-Site": "cross-site"}
+        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, headers=headers).status_code == 200
+
+
+def test_behind_a_proxy_that_says_so_a_page_comes_by_https(served: Served) -> None:
+    headers = {"Origin": served.url.replace("http:", "https:"), "X-Forwarded-Proto": "https"}
+    assert httpx.post(f"{served.url}/v1/chat/completions", json=CHAT, headers=headers).status_code == 200
 
 
 def test_unknown_paths_and_methods_are_errors_of_openais_form(served: Served) -> None:

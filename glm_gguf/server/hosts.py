@@ -1,0 +1,55 @@
+"""By which names a server may be called, and whose pages may ask: against other sites, and against DNS rebinding."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Collection
+from typing import Final
+
+from starlette.datastructures import Headers
+
+HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
+"""A Host header: an address in brackets or a name, and a port."""
+ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#@\s]+")
+
+
+def host_name(host: str) -> str | None:
+    """Return the name in a Host header, as names are compared; None where there is none."""
+    found = HOST.fullmatch(host)
+    return None if found is None else found[1].lower().removesuffix(".") or None
+
+
+def own_names() -> frozenset[str]:
+    """Return what this machine calls itself, and what every machine does."""
+    name = socket.gethostname().lower()
+    return frozenset({"localhost", name, f"{name.partition('.')[0]}.local"})
+
+
+def is_host(headers: Headers, names: Collection[str]) -> bool:
+    """Tell whether a request names this server: an address, one of its own names, or one that was given to it.
+
+    Whoever makes a name of his own lead here (DNS rebinding) makes browsers send that name.
+    """
+    hosts = headers.getlist("host")
+    name = host_name(hosts[0]) if len(hosts) == 1 else None
+    return name is not None and (name in names or _is_address(name))
+
+
+def is_welcome(headers: Headers, scheme: str, origins: Collection[str]) -> bool:
+    """Tell whether a page may ask: one of ours, or of an origin that was named; programs are no pages."""
+    origin = headers.get("origin")
+    if "*" in origins or origin in origins:
+        return True
+    if headers.get("sec-fetch-site") == "cross-site":
+        return False
+    return origin is None or origin.lower() == f"{scheme}://{headers.get('host', '')}".lower()
+
+
+def _is_address(name: str) -> bool:
+    bare = name[1:-1] if name.startswith("[") else name
+    try:
+        return isinstance(ipaddress.ip_address(bare), ipaddress.IPv6Address) == name.startswith("[")
+    except ValueError:
+        return False
