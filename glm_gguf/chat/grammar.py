@@ -170,7 +170,7 @@ def _asked_for(parameters: dict[str, Any]) -> list[str]:
 def _value(form: ResponseFormat) -> CompiledSchema | None:
     if not isinstance(form, SchemaFormat):
         return None
-    return compile_schema(form.schema, strict=form.strict, where="response_format.json_schema.schema")
+    return compile_schema(form.schema, strict=form.strict, where=form.field)
 
 
 def _start(alternatives: Sequence[str], *, starts_in_thought: bool) -> list[str]:
@@ -209,7 +209,7 @@ def _body(form: ResponseFormat, value: CompiledSchema | None) -> tuple[str, list
         case ChoiceFormat(options):
             return "choice", [f"choice: {' | '.join(map(_quoted, options))}"]
         case LarkFormat(grammar):
-            return "user_start", [_renamed(grammar)]
+            return "written", [f"written: %lark {{\n{grammar}\n}}"]
     raise AssertionError(form)
 
 
@@ -239,14 +239,6 @@ def _escaped(text: str) -> str:
 def _slashed(pattern: str) -> str:
     """Write a pattern between slashes: those in it are escaped, unless they are already."""
     return re.sub(r"(\\.)|/", lambda found: found.group(1) or r"\/", pattern, flags=re.DOTALL).replace("\n", r"\n")
-
-
-def _renamed(grammar: str) -> str:
-    """Give the `start` of a user's grammar another name, so that it can stand inside ours."""
-    renamed, count = re.subn(r"(?m)^(\s*)\??start\b(?=[\s\[:])", r"\1user_start", grammar)
-    if count != 1:
-        raise RequestError("the grammar has no single rule `start`", field="response_format.grammar")
-    return renamed
 
 
 def _require_sound(text: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from glm_gguf.chat.type_schema import answer_schema, is_type
 from glm_gguf.errors import RequestError
+from glm_gguf.schema.gbnf import lark_of_gbnf
 from glm_gguf.schema.walk import Schema
 
 
@@ -22,6 +23,8 @@ class SchemaFormat:
 
     schema: Schema
     strict: bool = False
+    field: str = field(default="response_format.json_schema.schema", compare=False)
+    """Where the schema stands, for errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,17 @@ JSON_OBJECT = SchemaFormat({"type": "object"})
 
 _FORMS = (
     'give {"type": "json_schema", "json_schema": {"schema": {…}}}, {"type": "regex", "pattern": "…"}, '
-    '{"type": "choice", "choices": […]}, {"type": "lark", "grammar": "…"}, or the type json_object or text'
+    '{"type": "choice", "choices": […]}, {"type": "lark" or "gbnf", "grammar": "…"}, or the type json_object or text'
 )
 
 
 def response_format(value: object) -> ResponseFormat:
-    """Read OpenAI's `response_format`, or {"type": "regex", "pattern"}, {"type": "lark", "grammar"}, {"type": "choice",
-    "choices"}, or a type: a pydantic model, dataclass or TypedDict, list[…]; RequestError for anything else."""
+    """Read OpenAI's `response_format`; RequestError for anything that is none.
+
+    Others are {"type": "regex", "pattern"}, {"type": "choice", "choices"}, {"type": "lark", "grammar"}, {"type":
+    "gbnf", "grammar"}, and a type: a pydantic model, dataclass or TypedDict, list[…]. A schema may also stand beside
+    `type`, as llama.cpp and others have it.
+    """
     if isinstance(value, TextFormat | SchemaFormat | RegexFormat | LarkFormat | ChoiceFormat):
         return value
     if value is None:
@@ -74,7 +81,9 @@ def response_format(value: object) -> ResponseFormat:
     match dict(value):
         case {"type": "text"}:
             return TextFormat()
-        case {"type": "json_object"}:
+        case {"type": "json_object" | "json_schema", "schema": dict(schema), **rest} if "json_schema" not in rest:
+            return SchemaFormat(schema, strict=rest.get("strict") is True, field="response_format.schema")
+        case {"type": "json_object", **rest} if rest.get("schema") is None and not rest.get("json_schema"):
             return JSON_OBJECT
         case {"type": "json_schema", "json_schema": {"schema": dict(schema), **rest}}:
             return SchemaFormat(schema, strict=rest.get("strict") is True)
@@ -82,6 +91,8 @@ def response_format(value: object) -> ResponseFormat:
             return RegexFormat(pattern)
         case {"type": "lark", "grammar": str(grammar)}:
             return LarkFormat(grammar)
+        case {"type": "gbnf" | "grammar", "grammar": str(grammar)}:
+            return LarkFormat(lark_of_gbnf(grammar, "response_format.grammar"))
         case {"type": "choice", "choices": list(options) | tuple(options)}:
             return ChoiceFormat(tuple(options))
     _refuse(f"unknown or incomplete: {str(dict[str, Any](value))[:120]}", _FORMS)

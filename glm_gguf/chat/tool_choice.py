@@ -33,7 +33,12 @@ class NamedChoice:
 
 ToolChoice = AutoChoice | RequiredChoice | NoChoice | NamedChoice
 
-_WORDS: Mapping[str, ToolChoice] = {"auto": AutoChoice(), "required": RequiredChoice(), "none": NoChoice()}
+_WORDS: Mapping[str, ToolChoice] = {
+    "auto": AutoChoice(),
+    "required": RequiredChoice(),
+    "any": RequiredChoice(),  # Anthropic's and Mistral's word
+    "none": NoChoice(),
+}
 
 
 def tool_choice(value: Any) -> ToolChoice:
@@ -45,6 +50,8 @@ def tool_choice(value: Any) -> ToolChoice:
     if isinstance(value, str) and value in _WORDS:
         return _WORDS[value]
     match value:
+        case {"type": str(word)} if word in _WORDS:
+            return _WORDS[word]
         case {"function": {"name": str(name)}} | {"name": str(name)}:
             return NamedChoice(name)
     _refuse(f"unknown choice {value!r}", 'use "auto", "required", "none" or {"function": {"name": …}}')

@@ -30,6 +30,8 @@ class TextOptions(TypedDict, total=False):
     """Rules for the next token in place of those that tools and format make; good for one answer."""
     lora: Mapping[str, float] | None
     """Name of a LoRA adapter loaded with the model → its scale; adapters that are not named are off."""
+    response_format: ResponseFormat | Mapping[str, Any] | type[Any] | None
+    """The form of the text, as in OpenAI's API; also a regex, a choice or a grammar (Lark, GBNF)."""
 
 
 class AnswerOptions(PromptOptions, TextOptions, total=False):
@@ -39,8 +41,6 @@ class AnswerOptions(PromptOptions, TextOptions, total=False):
     """`drop_oldest_turns` shortens a conversation that is too long; system messages and tools stay."""
     tool_choice: ToolChoice | str | Mapping[str, Any] | None
     """Whether functions may be called, as in OpenAI's API: "auto", "required", "none" or one by name."""
-    response_format: ResponseFormat | Mapping[str, Any] | type[Any] | None
-    """The form of the answer's text, as in OpenAI's API; also a regex, a Lark grammar or a choice."""
     parallel_tool_calls: bool | None
     """Several calls in one answer; allowed by default."""
 

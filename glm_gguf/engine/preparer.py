@@ -29,7 +29,8 @@ from glm_gguf.engine.sampling import SamplingParams, default_sampling
 from glm_gguf.engine.thought_budget import CLOSING_TEXT, ThoughtBudget
 from glm_gguf.errors import RequestError
 
-FREE: Final = AnswerPlan(ReplyForm())
+CONTINUED: Final = AnswerPlan(ReplyForm(begun=""))
+"""Of a text that is continued: no newline stands before it."""
 
 
 class Preparer:
@@ -88,14 +89,15 @@ class Preparer:
     def continuation(self, prompt: Sequence[int], sampling: SamplingParams, options: AnswerOptions) -> Attempts:
         """Plan to continue a prompt without any template."""
         ids, deadline, scales = tuple(prompt), _deadline(options), self._scales(options)
+        plan = CONTINUED if "constraint" in options else plan_answer((), rules(options), CONTINUED.form)
 
         def begin(attempt: SamplingParams) -> tuple[Request, Answer]:
-            request = Request(ids, attempt, options.get("constraint"), deadline, scales)
+            request = Request(ids, attempt, self._constraint(plan, attempt, options), deadline, scales)
             reader = PlainText(self._vocabulary.token_bytes, self._vocabulary.stop_ids)
             return request, Answer(reader, self._vocabulary.token_bytes, request)
 
         self._engine.check(ids)
-        return self._ready(begin, sampling, FREE)
+        return self._ready(begin, sampling, plan)
 
     def _scales(self, options: AnswerOptions) -> Scales:
         """Return how strongly each LoRA adapter counts."""

@@ -11,6 +11,8 @@ from pydantic import BaseModel
 
 IGNORED_HEADER: Final = "x-ignored-fields"
 """Names what was passed over, apart by commas and percent-encoded."""
+UNENFORCED_HEADER: Final = "x-unenforced"
+"""The path of the first keyword of a schema that no grammar enforces: the answer is checked instead."""
 MOST_NAMED: Final = 32
 
 
@@ -28,11 +30,19 @@ def ignore_fields(request: Request, names: Iterable[str]) -> None:
     request.app.state.service.log_ignored(ignored)
 
 
+def tell_unenforced(request: Request, paths: Iterable[str | None]) -> None:
+    """Have the response say that what is asked for can be met in part only."""
+    request.state.unenforced = next((path for path in paths if path is not None), None)
+
+
 def name_ignored(request: Request, response: Response) -> None:
-    """Name the fields that were passed over in a header of the response."""
+    """Name in headers of the response the fields that were passed over, and the keyword that is not enforced."""
     names = _ignored(request)[:MOST_NAMED]
     if names:
         response.headers[IGNORED_HEADER] = ", ".join(quote(name[:64], errors="replace") for name in names)
+    path = getattr(request.state, "unenforced", None)
+    if path is not None:
+        response.headers[UNENFORCED_HEADER] = quote(path[:512], safe="/[]$.", errors="replace")
 
 
 def _ignored(request: Request) -> list[str]:

@@ -58,7 +58,8 @@ _NO_SAMPLER: Final = "there is no such sampler here; there are temperature, top_
 
 OPENAI: Final = {
     **_all("user safety_identifier metadata service_tier store", Passes("OpenAI", _BOOKS)),
-    **_all("prompt_cache_key prompt_cache_retention prediction", Passes("OpenAI", _SPEED)),
+    **_all("prompt_cache_key prompt_cache_options prompt_cache_retention prediction", Passes("OpenAI", _SPEED)),
+    "stream_options": Passes("OpenAI", "it is about how a stream is written, not about the answer"),
     "client_metadata": Passes("Codex", _BOOKS),
     "modalities": RefusedField("OpenAI", "the models write text", (["text"],)),
     "audio": RefusedField("OpenAI", "the models write text"),
@@ -80,6 +81,7 @@ ANTHROPIC: Final = {
     "container": RefusedField("Anthropic", "no code is run here"),
     "mcp_servers": RefusedField("Anthropic", "no servers of tools are asked here; declare their functions"),
     **_all("betas inference_geo speed cache_control", Passes("Anthropic", "it is about how a service computes")),
+    **_all("diagnostics user_profile_id workspace_id", Passes("Anthropic", _BOOKS)),
     "anthropic_version": Passes("Anthropic", "there is one version here"),
 }
 CONSTRAINTS: Final = {

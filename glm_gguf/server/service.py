@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from glm_gguf.engine.answer_options import AnswerOptions, TextOptions
+from glm_gguf.engine.answer_options import AnswerOptions, PromptOptions, TextOptions
 from glm_gguf.engine.attempts import AsyncEvents, Attempts
 from glm_gguf.errors import DeadlineError, GlmGgufError
 from glm_gguf.model import GLM
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.bodies import Bodies
 from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.ignored_fields import tell_unenforced
 from glm_gguf.server.jobs import Jobs
 from glm_gguf.server.metrics import MeasuredEvents, Metrics
 from glm_gguf.server.settings import ServerSettings
@@ -132,10 +133,12 @@ class Service:
     async def count(self, request: Request, asked: Asked) -> int:
         """Count the tokens of a conversation's prompt."""
         asked.require_modest(self.settings.limits)
-        glm, variables = self.glm, asked.options.get("variables")
-        return await self.prepared(
-            request, lambda: len(glm.prompt_ids(asked.messages, asked.tools, variables=variables))
-        )
+        glm, given = self.glm, asked.options
+        options: PromptOptions = {
+            "variables": given.get("variables"),
+            "continue_final_message": given.get("continue_final_message"),
+        }
+        return await self.prepared(request, lambda: len(glm.prompt_ids(asked.messages, asked.tools, **options)))
 
     async def begin_prepared(
         self, request: Request, prompts: Sequence[Callable[[GLM], Attempts]], n: int, *, costly: bool = False
@@ -145,6 +148,7 @@ class Service:
 
         def begun() -> list[AsyncEvents]:
             ready = [prepare(glm) for prepare in prompts]
+            tell_unenforced(request, [prepared.plan.unenforced for prepared in ready])
             answers: list[AsyncEvents] = []
             try:
                 for prepared in ready:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import openai
 import pytest
 from server.serving import Served, serving
 
+import glm_gguf
 from glm_gguf import GLM, CacheType, EngineOptions
+from glm_gguf.convert import ConvertOptions, TypeChoices, convert
 from glm_gguf.server.settings import Limits, ServerSettings
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or importing litellm asks the network
 os.environ.setdefault("LANGSMITH_TRACING", "false")
+PACKAGE = Path(glm_gguf.__file__).parent
 F32 = CacheType.F32
 # Exact, so that an answer among others is the one given alone.
 OPTIONS = EngineOptions(threads=1, n_ctx=4096, n_parallel=8, cache_type_k=F32, cache_type_v=F32, flash_attention=False)
@@ -31,6 +35,18 @@ def open_tiny(tiny_gguf: Callable[[str], Path]) -> Callable[[], GLM]:
 def served(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
     """The server that most tests talk to."""
     with serving(ServerSettings("tiny"), open_tiny) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def z1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with the tiny model under Z1's template, which opens a thought."""
+    directory = tmp_path_factory.mktemp("z1") / "z1"
+    shutil.copytree(PACKAGE / "demo" / "checkpoint", directory)
+    shutil.copy(PACKAGE / "chat" / "glm-z1-0414.jinja", directory / "chat_template.jinja")
+    path = directory / "z1.gguf"
+    convert(directory, path, ConvertOptions(types=TypeChoices(type="Q8_0")))
+    with serving(ServerSettings("z1"), lambda: GLM(path, options=EngineOptions(threads=1, n_ctx=2048))) as running:
         yield running
 
 

@@ -18,19 +18,19 @@ from glm_gguf.chat.events import (
     ToolCallStart,
     Usage,
 )
-from glm_gguf.server.chat_completions.chunks import ChunkWriter, StreamForm
-from glm_gguf.server.chat_completions.response import chat_completion
+from glm_gguf.server.chat_completions.chunks import ChunkWriter
+from glm_gguf.server.chat_completions.response import AnswerForm, chat_completion
 from glm_gguf.server.shown_tokens import ShownTokens
 
 
 def deltas(*events: Event) -> list[dict[str, Any]]:
-    writer = ChunkWriter(1, "glm", "fp_1", StreamForm())
+    writer = ChunkWriter(1, "glm", "fp_1", AnswerForm())
     chunks = [json.loads(chunk.as_json()) for event in events for chunk in writer.feed(0, event)]
     return [chunk["choices"][0] for chunk in chunks]
 
 
 def message(*events: Event) -> dict[str, Any]:
-    completion = chat_completion([list(events)], "glm", "fp_1", logprobs=False, legacy=False)
+    completion = chat_completion([list(events)], "glm", "fp_1", AnswerForm())
     choice: dict[str, Any] = json.loads(completion.as_json())["choices"][0]
     return choice
 

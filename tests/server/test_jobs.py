@@ -23,7 +23,8 @@ from server.serving import Served, chat, connection, idle, posted, serving
 from waiting import until
 
 from glm_gguf import GLM
-from glm_gguf.server.chat_completions.chunks import ChunkWriter, StreamForm
+from glm_gguf.server.chat_completions.chunks import ChunkWriter
+from glm_gguf.server.chat_completions.response import AnswerForm
 from glm_gguf.server.errors import Refused
 from glm_gguf.server.jobs import STRANGE, Jobs
 from glm_gguf.server.settings import Limits, ServerSettings
@@ -199,7 +200,7 @@ class Broken:
 
 def test_an_error_of_the_servers_own_is_told_as_the_last_event_of_a_stream(caplog: pytest.LogCaptureFixture) -> None:
     async def read() -> list[bytes]:
-        form = StreamForm(logprobs=False, legacy=False, usage=False)
+        form = AnswerForm(logprobs=False, legacy=False, usage=False)
         return [piece async for piece in chunk_stream(ChunkWriter(1, "tiny", "fp", form), [Broken()], usage=False)]
 
     last = asyncio.run(read())[-1]

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from glm_gguf.chat.events import (
     Event,
@@ -22,7 +21,13 @@ from glm_gguf.chat.events import (
     ToolCallStart,
     Usage,
 )
-from glm_gguf.server.chat_completions.response import ChoiceLogprobs, WireFinish, choice_logprobs, wire_finish
+from glm_gguf.server.chat_completions.response import (
+    AnswerForm,
+    ChoiceLogprobs,
+    WireFinish,
+    choice_logprobs,
+    wire_finish,
+)
 from glm_gguf.server.shown_tokens import ShownTokens
 from glm_gguf.server.wire import WireResponse, WireUsage, new_id, wire_usage
 
@@ -72,21 +77,14 @@ class ChatCompletionChunk(WireResponse):
     system_fingerprint: str
     choices: list[ChunkChoice]
     usage: WireUsage | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StreamForm:
-    """How a stream is written."""
-
-    logprobs: bool = False
-    legacy: bool = False
-    usage: bool = False
+    unenforced: str | None = None
+    """In the chunk that ends an answer, as in a whole completion."""
 
 
 class ChunkWriter:
     """One stream: the answers to a prompt, and the ids that its chunks share."""
 
-    def __init__(self, n: int, model: str, fingerprint: str, form: StreamForm) -> None:
+    def __init__(self, n: int, model: str, fingerprint: str, form: AnswerForm) -> None:
         self._head = ChatCompletionChunk(
             id=new_id("chatcmpl-"),
             object="chat.completion.chunk",
@@ -102,10 +100,12 @@ class ChunkWriter:
 
     def feed(self, index: int, event: Event) -> Iterator[ChatCompletionChunk]:
         """Write what is new in an answer."""
+        told: dict[str, Any] = {}
         if isinstance(event, Finish):
             self._usages[index] = event.usage
+            told = {} if event.unenforced is None else {"unenforced": event.unenforced}
         for choice in self._choices[index].feed(event):
-            yield self._head.model_copy(update={"choices": [choice]})
+            yield self._head.model_copy(update={"choices": [choice]} | (told if choice.finish_reason else {}))
 
     def usage(self) -> ChatCompletionChunk:
         """Write the last chunk, with the counts and no choice."""
@@ -115,9 +115,9 @@ class ChunkWriter:
 class _Choice:
     """One answer under way."""
 
-    def __init__(self, index: int, form: StreamForm) -> None:
+    def __init__(self, index: int, form: AnswerForm) -> None:
         self._index = index
-        self._legacy = form.legacy
+        self._form = form
         self._shown = ShownTokens() if form.logprobs else None
         self._begun = False
         self._cut = False  # what follows is the text of a call that was sent already
@@ -132,7 +132,7 @@ class _Choice:
             self._begun = True
             yield self._chunk(Delta(role="assistant", content="" if isinstance(event, TextDelta | Finish) else None))
         if isinstance(event, Finish):
-            yield self._chunk(Delta(), finish=wire_finish(event.reason, legacy=self._legacy))
+            yield self._chunk(Delta(), finish=wire_finish(event.reason, legacy=self._form.legacy))
         elif (delta := self._delta(event)) is not None:
             yield self._chunk(delta, choice_logprobs(tokens) if tokens else None)
 
@@ -140,7 +140,7 @@ class _Choice:
         match event:
             case TextDelta(text):
                 return Delta(content=text)
-            case ReasoningDelta(text):
+            case ReasoningDelta(text) if not self._form.hides_thought:
                 return Delta(reasoning_content=text)
             case ToolCallStart(index, name):
                 return self._call(index, FunctionDelta(name=name, arguments=""), begins=True)
@@ -150,7 +150,7 @@ class _Choice:
 
     def _call(self, index: int, function: FunctionDelta, *, begins: bool) -> Delta | None:
         """Write a piece of a call; the old form has one call only."""
-        if self._legacy:
+        if self._form.legacy:
             return Delta(function_call=function) if index == 0 else None
         if begins:
             call = ToolCallChunk(index=index, id=new_id("call_"), type="function", function=function)

@@ -14,8 +14,12 @@ from glm_gguf.server.asked import Asked
 from glm_gguf.server.chat_completions.legacy import modern_choice, modern_messages, modern_tools
 from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.form_fields import FormFields
+from glm_gguf.server.prompt_fields import PromptFields
 from glm_gguf.server.sampling_fields import SamplingFields
-from glm_gguf.server.wire import Count, StreamOptions, WireRequest
+from glm_gguf.server.thinking_fields import ThinkingFields
+from glm_gguf.server.wire import StreamOptions, WireRequest
+from glm_gguf.server.wire_numbers import Length
 
 
 class AllowedFunction(WireRequest):
@@ -40,15 +44,15 @@ class AllowedTools(WireRequest):
 class ToolChoice(WireRequest):
     """One function by name, or some: {"type": "allowed_tools", "allowed_tools": {"mode", "tools"}}."""
 
-    type: Literal["function", "allowed_tools"] = "function"
+    type: Literal["function", "tool", "allowed_tools", "auto", "any", "required", "none"] = "function"
     function: AllowedFunction | None = None
     name: str | None = None
     """Of the function, in the form of Responses."""
     allowed_tools: AllowedTools | None = None
 
 
-class ChatCompletionRequest(SamplingFields):
-    """The fields of OpenAI's that mean something here, and some of ours: top_k, min_p, repeat_penalty and others."""
+class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFields):
+    """The fields of OpenAI's that mean something here, some of ours, and those that other servers have for both."""
 
     model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}], max_tokens=64)
 
@@ -59,18 +63,11 @@ class ChatCompletionRequest(SamplingFields):
     parallel_tool_calls: bool | None = None
     functions: list[dict[str, Any]] | None = None
     function_call: str | dict[str, Any] | None = None
-    response_format: dict[str, Any] | None = None
-    max_completion_tokens: Count | None = None
+    max_completion_tokens: Length | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    reasoning_effort: str | None = None
-    """"none" leaves the thought out."""
-    thinking_budget: Annotated[int, Field(ge=0)] | None = None
-    """Most tokens of a thought (GLM-Z1)."""
-    chat_template_kwargs: dict[str, Any] | None = None
-    """Variables of the chat template."""
 
     @property
     def legacy(self) -> bool:
@@ -86,11 +83,11 @@ class ChatCompletionRequest(SamplingFields):
         """Say it in the model's own values; RequestError names what makes no sense."""
         if self.top_logprobs and not self.logprobs:
             raise Refused(Problem(400, "top_logprobs: `logprobs` must be true for it.", param="top_logprobs"))
-        most = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+        most = self.most_tokens() if self.max_completion_tokens is None else self.max_completion_tokens
         sampling = self.sampling(
             max_tokens=most,
             logprobs=self.top_logprobs or 0 if self.logprobs else None,
-            thinking_budget=0 if self.reasoning_effort == "none" else self.thinking_budget,
+            thinking_budget=self.budget(),
         )
         return Asked(modern_messages(self.messages), self._tools(), sampling, self._options(), self.n or 1)
 
@@ -111,9 +108,11 @@ class ChatCompletionRequest(SamplingFields):
         return self.tool_choice.model_dump(exclude_unset=True) if allowed is None else allowed.mode
 
     def _options(self) -> AnswerOptions:
+        form = self.asked_form()
         given: dict[str, Any] = {
             "tool_choice": self._choice(),
-            "response_format": self._format(),
+            "response_format": None if form is None else form.form,
+            "continue_final_message": self.continues or None,
             "parallel_tool_calls": False if self.legacy else self.parallel_tool_calls,
             "variables": self.chat_template_kwargs,
             "timeout": self.timeout,
@@ -122,7 +121,3 @@ class ChatCompletionRequest(SamplingFields):
         chosen: Any = {name: value for name, value in given.items() if value is not None}
         options: AnswerOptions = chosen
         return options
-
-    def _format(self) -> Mapping[str, Any] | None:
-        """Return the format, None for free text: nothing has to be compiled for that."""
-        return None if self.response_format == {"type": "text"} else self.response_format

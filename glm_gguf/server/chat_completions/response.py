@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from glm_gguf.chat.events import ChatResult, Event, FinishReason, TokenLogprob, ToolCall, collect
@@ -56,6 +57,18 @@ class Choice(WireResponse):
     finish_reason: WireFinish
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerForm:
+    """How answers are written, whole or as a stream."""
+
+    logprobs: bool = False
+    legacy: bool = False
+    """Calls are in the form from before `tools`."""
+    usage: bool = False
+    """A stream ends with the counts."""
+    hides_thought: bool = False
+
+
 class ChatCompletion(WireResponse):
     """The response."""
 
@@ -66,14 +79,16 @@ class ChatCompletion(WireResponse):
     choices: list[Choice]
     usage: WireUsage
     system_fingerprint: str
+    unenforced: str | None = None
+    """Path of the first keyword of a schema that no grammar enforced: the answer was checked instead."""
 
 
 def chat_completion(
-    answers: Sequence[Sequence[Event]], model: str, fingerprint: str, *, logprobs: bool, legacy: bool
+    answers: Sequence[Sequence[Event]], model: str, fingerprint: str, form: AnswerForm
 ) -> ChatCompletion:
     """Write answers to one prompt as a completion."""
     results = [collect(events) for events in answers]
-    return ChatCompletion(
+    completion = ChatCompletion(
         id=new_id("chatcmpl-"),
         object="chat.completion",
         created=int(time.time()),
@@ -81,15 +96,18 @@ def chat_completion(
         choices=[
             Choice(
                 index=index,
-                message=_message(result, legacy=legacy),
-                logprobs=_logprobs(answers[index]) if logprobs else None,
-                finish_reason=wire_finish(result.finish_reason, legacy=legacy),
+                message=_message(result, form),
+                logprobs=_logprobs(answers[index]) if form.logprobs else None,
+                finish_reason=wire_finish(result.finish_reason, legacy=form.legacy),
             )
             for index, result in enumerate(results)
         ],
         usage=wire_usage([[result.usage for result in results]]),
         system_fingerprint=fingerprint,
     )
+    if results[0].unenforced is not None:
+        completion.unenforced = results[0].unenforced
+    return completion
 
 
 def wire_finish(reason: FinishReason, *, legacy: bool = False) -> WireFinish:
@@ -99,12 +117,12 @@ def wire_finish(reason: FinishReason, *, legacy: bool = False) -> WireFinish:
     return "function_call" if reason == "tool_calls" and legacy else reason
 
 
-def _message(result: ChatResult, *, legacy: bool) -> AssistantMessage:
+def _message(result: ChatResult, form: AnswerForm) -> AssistantMessage:
     content = result.content if result.content or not result.tool_calls else None
     message = AssistantMessage(role="assistant", content=content, refusal=None)
-    if result.reasoning:
+    if result.reasoning and not form.hides_thought:
         message.reasoning_content = result.reasoning
-    if result.tool_calls and legacy:
+    if result.tool_calls and form.legacy:
         message.function_call = _function(result.tool_calls[0])
     elif result.tool_calls:
         message.tool_calls = [

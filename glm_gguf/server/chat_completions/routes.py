@@ -5,10 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from glm_gguf.server.answering import whole
-from glm_gguf.server.chat_completions.chunks import ChunkWriter, StreamForm
+from glm_gguf.server.chat_completions.chunks import ChunkWriter
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
-from glm_gguf.server.chat_completions.response import ChatCompletion, chat_completion
+from glm_gguf.server.chat_completions.response import AnswerForm, ChatCompletion, chat_completion
 from glm_gguf.server.described import OPENAI_ERRORS, streamed
+from glm_gguf.server.form_fields import naming
+from glm_gguf.server.ignored_fields import ignore_fields
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.service import Service
 from glm_gguf.server.wire_stream import chunk_stream
@@ -26,12 +28,12 @@ async def create(body: ChatCompletionRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
     name, fingerprint = service.settings.model_name, service.ready.fingerprint
-    asked = body.asked()
-    answers = await service.begin(request, asked)
-    logprobs = asked.sampling.logprobs is not None
+    asked, hidden = body.asked(), body.hides_thought
+    with naming(body.asked_form()):
+        answers = await service.begin(request, asked)
+    ignore_fields(request, body.unmet(service.glm.variant))
+    form = AnswerForm(asked.sampling.logprobs is not None, body.legacy, body.includes_usage, hidden)
     if not body.stream:
-        events = await whole(request, answers)
-        return chat_completion(events, name, fingerprint, logprobs=logprobs, legacy=body.legacy).response()
-    form = StreamForm(logprobs, body.legacy, body.includes_usage)
+        return chat_completion(await whole(request, answers), name, fingerprint, form).response()
     writer = ChunkWriter(asked.n, name, fingerprint, form)
     return service.event_stream(chunk_stream(writer, answers, usage=form.usage))

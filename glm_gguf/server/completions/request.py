@@ -10,19 +10,21 @@ from pydantic import Field
 
 from glm_gguf.engine.answer_options import TextOptions
 from glm_gguf.engine.attempts import Attempts
-from glm_gguf.engine.sampling import MOST_ALTERNATIVES, MOST_INTEGER, SamplingParams
+from glm_gguf.engine.sampling import MOST_ALTERNATIVES, SamplingParams
 from glm_gguf.model import GLM
 from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.form_fields import FormFields
 from glm_gguf.server.sampling_fields import SamplingFields
 from glm_gguf.server.settings import Limits
 from glm_gguf.server.wire import StreamOptions
+from glm_gguf.server.wire_numbers import LengthOrNone, Whole
 
 Prompt = str | list[int]
 DEFAULT_TOKENS = 16  # OpenAI's
 
 
-class CompletionRequest(SamplingFields):
+class CompletionRequest(SamplingFields, FormFields):
     """The fields of OpenAI's that mean something here, and some of ours."""
 
     model_config = with_example(model="glm", prompt="Once upon a time", max_tokens=16)
@@ -30,12 +32,12 @@ class CompletionRequest(SamplingFields):
     prompt: str | list[str] | list[int] | list[list[int]]
     """Texts in which control tokens that are spelled are meant, or token ids."""
     model: str | None = None
-    max_tokens: Annotated[int, Field(ge=0, le=MOST_INTEGER)] | None = None
-    """0 only with `echo`: nothing is written."""
+    max_tokens: LengthOrNone | None = None
+    """0 only with `echo`: nothing is written; -1 is no limit."""
     echo: bool | None = None
     """The texts begin with their prompts; with `logprobs`, so do those."""
     logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
-    best_of: int | None = None
+    best_of: Whole | None = None
     suffix: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -72,6 +74,9 @@ class CompletionRequest(SamplingFields):
     def options(self) -> TextOptions:
         """Say what else is asked of the texts."""
         options: TextOptions = {}
+        form = self.asked_form()
+        if form is not None:
+            options["response_format"] = form.form
         if self.timeout is not None:
             options["timeout"] = self.timeout
         if self.lora is not None:
@@ -80,7 +85,7 @@ class CompletionRequest(SamplingFields):
 
     def drawn(self) -> SamplingParams:
         """Say how tokens are drawn."""
-        return self.sampling(max_tokens=self.max_tokens or DEFAULT_TOKENS, logprobs=self.logprobs)
+        return self.sampling(max_tokens=self.most_tokens() or DEFAULT_TOKENS, logprobs=self.logprobs)
 
 
 def preparation(prompt: Prompt, sampling: SamplingParams, options: TextOptions) -> Callable[[GLM], Attempts]:

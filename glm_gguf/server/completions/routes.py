@@ -17,6 +17,7 @@ from glm_gguf.server.completions.response import Completion
 from glm_gguf.server.completions.texts import Start, Texts
 from glm_gguf.server.completions.unwritten import Unwritten
 from glm_gguf.server.described import OPENAI_ERRORS, streamed
+from glm_gguf.server.form_fields import naming
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.service import Service
 from glm_gguf.server.sse import unless_gone
@@ -37,7 +38,8 @@ async def create(body: CompletionRequest, request: Request) -> Response:
     body.require_possible(service.settings.limits)
     ready, n = service.ready, body.n or 1
     starts = await _starts(service, request, body)
-    answers = await _begun(service, request, body, starts)
+    with naming(body.asked_form()):
+        answers = await _begun(service, request, body, starts)
     starts = [start for start in starts for _ in range(n)]
     texts = Texts(service.settings.model_name, ready.fingerprint, starts, n, logprobs=body.logprobs is not None)
     if body.stream:
@@ -57,7 +59,7 @@ async def _begun(
     sampling = replace(body.drawn().filled(service.settings.sampling), thinking_budget=None)
     options = service.bounded(body.options())
     prompts = [preparation(prompt, sampling, options) for prompt in body.prompts]
-    return await service.begin_prepared(request, prompts, body.n or 1)
+    return await service.begin_prepared(request, prompts, body.n or 1, costly="response_format" in options)
 
 
 async def _starts(service: Service, request: Request, body: CompletionRequest) -> list[Start]:

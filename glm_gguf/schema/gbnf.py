@@ -1,0 +1,23 @@
+"""GBNF, the grammars of llama.cpp and xgrammar, as llguidance's Lark."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from llguidance.gbnf_to_lark import gbnf_to_lark
+
+from glm_gguf.errors import RequestError
+
+MOST_CHARACTERS: Final = 65_536
+
+
+def lark_of_gbnf(text: str, field: str) -> str:
+    """Translate a grammar, whose rule `root` becomes `start`; RequestError for one that is none."""
+    if len(text) > MOST_CHARACTERS:
+        raise RequestError(f"{len(text)} characters", field=field, fix=f"give up to {MOST_CHARACTERS}")
+    try:
+        lark = gbnf_to_lark(text)
+    except Exception as error:  # llguidance raises the base class itself for a rule that is missing
+        what = " ".join(str(error).split())[:200]
+        raise RequestError(f"no GBNF grammar: {what}", field=field, fix="give rules, one of them `root`") from error
+    return lark.replace("%llguidance {}", "", 1)
