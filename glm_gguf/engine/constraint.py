@@ -21,7 +21,7 @@ from glm_gguf.special_tokens import OBSERVATION
 MOST_CACHED = 64
 
 
-def _tokenizer(vocabulary: Vocabulary, ends: Sequence[int]) -> LLTokenizer:
+def _tokenizer(vocabulary: Vocabulary, tables: llama_cpp.llama_vocab_p, ends: Sequence[int]) -> LLTokenizer:
     """Lay llguidance's trie over the vocabulary; about half a second for 151,552 tokens."""
     controls = set(vocabulary.control_ids.values())
     spellings = ((index, vocabulary.token_bytes(index)) for index in range(vocabulary.size))
@@ -30,7 +30,7 @@ def _tokenizer(vocabulary: Vocabulary, ends: Sequence[int]) -> LLTokenizer:
     # int32_t llama_tokenize(vocab, text, text_len, tokens, n_tokens_max, add_special, parse_special)
     function = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
     made: LLTokenizer = LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
-        tokens=tokens, vocab_ptr=vocabulary.pointer, tokenize_fptr=function, eos_token=list(ends)
+        tokens=tokens, vocab_ptr=tables, tokenize_fptr=function, eos_token=list(ends)
     )
     return made
 
@@ -48,9 +48,13 @@ class Grammars:
 
     def constraint(self, lark: str) -> GrammarConstraint:
         """Return a fresh constraint by a Lark text; RequestError for one that does not compile."""
+        with self._vocabulary.in_use() as tables:  # llguidance asks llama.cpp for tokens
+            return self._constraint(lark, tables)
+
+    def _constraint(self, lark: str, tables: llama_cpp.llama_vocab_p) -> GrammarConstraint:
         with self._lock:
             if self._tokenizer is None:
-                self._tokenizer = _tokenizer(self._vocabulary, self._ends)
+                self._tokenizer = _tokenizer(self._vocabulary, tables, self._ends)
             matcher = self._compiled.get(lark)
         # A costly grammar is compiled beside the others, at worst twice.
         compiled = self._compile(lark, self._tokenizer) if matcher is None else matcher

@@ -6,6 +6,7 @@ import ctypes
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -22,7 +23,7 @@ from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.repacking import computes_in_tiles
 from glm_gguf.engine.sampler import Sampler
-from glm_gguf.errors import EngineError, GlmGgufError
+from glm_gguf.errors import EngineError
 
 ABORTED: Final = 2  # of llama_decode
 
@@ -43,13 +44,17 @@ class Context:
         parameters = context_parameters(model.contents, options, self.size)
         parameters.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
         parameters.abort_callback_data = ctypes.c_void_p(ctypes.addressof(self._abort_flag))
-        self._pointer: llama_cpp.llama_context_p | None = _new_context(model, parameters)
+        self._pointer: llama_cpp.llama_context_p | None = None
         self._row = (model.vocabulary.size,)
+        loaded = model.acquire()  # the model is not freed before its context
         try:
-            self._adapters = Adapters(model, self.pointer, options.lora)
+            self._width = (int(llama_cpp.llama_model_n_embd(loaded)),)
+            self._pointer = _new_context(loaded, parameters, model.path)
+            self._adapters = Adapters(loaded, self.pointer, options.lora, model.path)
             self.use_adapters(options.scales)
-        except GlmGgufError:
-            self.close()
+        except BaseException:
+            self._free()
+            model.release()
             raise
 
     @property
@@ -139,7 +144,6 @@ class Context:
     def embed(self, batch: Batch) -> Floats | None:
         """Compute a batch and return the final hidden states, [tokens, n_embd]; None where abort() came between."""
         assert len(batch) <= OUTPUT_CHUNK
-        width = (llama_cpp.llama_model_n_embd(self._model.pointer),)
         with self._embeddings():
             if not self.decode(batch):
                 return None
@@ -147,7 +151,7 @@ class Context:
             rows = [llama_cpp.llama_get_embeddings_ith(self.pointer, row) for row in range(len(batch))]
             if not all(rows):
                 raise EngineError("llama.cpp gave no embeddings", where=self._model.path)
-            return np.stack([np.ctypeslib.as_array(row, width) for row in rows])
+            return np.stack([np.ctypeslib.as_array(row, self._width) for row in rows])
 
     def state(self, sequence: int) -> bytes:
         """Return the keys and values of a sequence."""
@@ -169,9 +173,15 @@ class Context:
 
     def close(self) -> None:
         """Free the context; doing it twice does no harm."""
+        if self._free():
+            self._model.release()
+
+    def _free(self) -> bool:
+        """Free the llama_context; False where there is none."""
         pointer, self._pointer = self._pointer, None
         if pointer is not None:
             llama_cpp.llama_free(pointer)
+        return pointer is not None
 
     def __enter__(self) -> Self:
         return self
@@ -191,13 +201,15 @@ class Context:
             llama_cpp.llama_set_embeddings(self.pointer, False)
 
 
-def _new_context(model: ModelHandle, parameters: llama_cpp.llama_context_params) -> llama_cpp.llama_context_p:
+def _new_context(
+    model: llama_cpp.llama_model_p, parameters: llama_cpp.llama_context_params, path: Path
+) -> llama_cpp.llama_context_p:
     """Have llama.cpp allocate a context."""
     with collected_errors() as errors:
-        pointer: llama_cpp.llama_context_p | None = llama_cpp.llama_init_from_model(model.pointer, parameters)
+        pointer: llama_cpp.llama_context_p | None = llama_cpp.llama_init_from_model(model, parameters)
     if not pointer:
         what = f"llama.cpp made no context of {parameters.n_ctx} tokens{_reason(errors)}"
-        raise EngineError(what, where=model.path, fix="lower n_ctx or change the cache types")
+        raise EngineError(what, where=path, fix="lower n_ctx or change the cache types")
     return pointer
 
 

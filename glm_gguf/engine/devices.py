@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -116,7 +116,7 @@ def _device(pointer: int) -> Device:
     return Device(name, description, identity, integrated, pointer, memory)
 
 
-def _function(name: str, result: Any, *arguments: Any) -> Any:
-    function = getattr(libggml, name)
-    function.restype, function.argtypes = result, list(arguments)
-    return function
+def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+    """Return a function of ggml's, a new object each time: no other thread changes its prototype."""
+    found: Callable[..., Any] = ctypes.CFUNCTYPE(result, *arguments)((name, libggml))
+    return found

@@ -16,11 +16,13 @@ Range = tuple[int, int]
 
 
 def own_memory() -> frozenset[Range]:
-    """Return the writable mappings of this process that are large and no file lies behind."""
-    if not MAPS.exists():
+    """Return the writable mappings of this process that are large and no file lies behind; none where none can tell."""
+    try:
+        maps = MAPS.read_text()
+    except OSError:  # another system, or no file may be opened any more
         return frozenset()
     # address perms offset dev inode pathname, of proc_pid_maps(5)
-    fields = [line.split() for line in MAPS.read_text().splitlines()]
+    fields = [line.split() for line in maps.splitlines()]
     bounds = [entry[0].split("-") for entry in fields if entry[1:] == ["rw-p", "00000000", "00:00", "0"]]
     ranges = [(int(start, 16), int(stop, 16)) for start, stop in bounds]
     return frozenset((start, stop) for start, stop in ranges if stop - start >= LARGE)
@@ -29,7 +31,8 @@ def own_memory() -> frozenset[Range]:
 def advise_huge_pages(before: frozenset[Range]) -> int:
     """Ask for huge pages where memory was mapped since, which is best done before it is filled; return the bytes.
 
-    The kernel need not follow, and nothing depends on it. An answer is written some 2 % faster from them.
+    The kernel need not follow, and nothing depends on it: what another thread maps meanwhile is advised as well, what
+    it gave back is refused by the kernel. An answer is written some 2 % faster from them.
     """
     # int madvise(void addr[.length], size_t length, int advice)
     madvise: Callable[..., int] = ctypes.CDLL(None).madvise

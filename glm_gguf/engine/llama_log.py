@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -17,13 +18,27 @@ GGML_LOG_LEVEL_ERROR: Final = 4
 LEVELS: Final = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, GGML_LOG_LEVEL_ERROR: logging.ERROR}
 
 
-def _to_logger(level: int, text: bytes, _: object = None) -> None:
+class _Collected(threading.local):
+    """The errors that this thread collects; llama.cpp reports on the thread that called it."""
+
+    lines: list[str] | None = None
+
+
+_COLLECTED: Final = _Collected()
+
+
+def _hear(level: int, text: bytes, _: object = None) -> None:
     """Pass one message on; without a handler of the application's it is heard by nobody."""
-    LOGGER.log(LEVELS.get(level, logging.DEBUG), "%s", text.decode("utf-8", "replace").rstrip())
+    message = text.decode("utf-8", "replace").rstrip()
+    if level == GGML_LOG_LEVEL_ERROR and message and _COLLECTED.lines is not None:
+        _COLLECTED.lines.append(message.lstrip())
+    LOGGER.log(LEVELS.get(level, logging.DEBUG), "%s", message)
 
 
 # typedef void (*ggml_log_callback)(enum ggml_log_level level, const char * text, void * user_data);
-_CALLBACK: Final = llama_cpp.llama_log_callback(_to_logger)
+_CALLBACK: Final = llama_cpp.llama_log_callback(_hear)
+# One for the whole process. Any thread may be inside it at any time, also while Python ends: it is never freed.
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_CALLBACK))
 
 
 def route_log() -> None:
@@ -35,18 +50,13 @@ def route_log() -> None:
 
 @contextmanager
 def collected_errors() -> Iterator[list[str]]:
-    """Collect the errors that llama.cpp reports inside the block; they tell why a NULL came back."""
-    lines: list[str] = []
+    """Collect the errors that llama.cpp reports to this thread inside the block; they tell why a NULL came back.
 
-    def collect(level: int, text: bytes, _: object) -> None:
-        line = text.decode("utf-8", "replace").strip()
-        if level == GGML_LOG_LEVEL_ERROR and line:
-            lines.append(line)
-        _to_logger(level, text)
-
-    callback = llama_cpp.llama_log_callback(collect)
-    llama_cpp.llama_log_set(callback, ctypes.c_void_p(None))
+    A block inside another takes its errors from it.
+    """
+    before, lines = _COLLECTED.lines, list[str]()
+    _COLLECTED.lines = lines
     try:
         yield lines
     finally:
-        route_log()
+        _COLLECTED.lines = before

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import llama_cpp
 
 from glm_gguf.engine.llama_log import collected_errors
-from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import LoraAdapter, Scales
 from glm_gguf.errors import EngineError, GgufError, RequestError
 from glm_gguf.gguf_file.contents import GLM4, architecture
@@ -22,8 +22,14 @@ from glm_gguf.source_name import Wanted, refuse_mistaken
 class Adapters:
     """The adapters of a context, which the model frees, and the scales it computes with now."""
 
-    def __init__(self, model: ModelHandle, context: llama_cpp.llama_context_p, adapters: Sequence[LoraAdapter]) -> None:
-        self._model = model
+    def __init__(
+        self,
+        model: llama_cpp.llama_model_p,
+        context: llama_cpp.llama_context_p,
+        adapters: Sequence[LoraAdapter],
+        path: Path,
+    ) -> None:
+        self._path = path
         self._context = context
         self._pointers: list[Any] = [_load(model, adapter) for adapter in adapters]
         self._scales: Scales = (0.0,) * len(adapters)
@@ -37,11 +43,11 @@ class Adapters:
         pointers = (llama_cpp.llama_adapter_lora_p_ctypes * len(used))(*[pointer for pointer, _ in used])
         factors = (ctypes.c_float * len(used))(*[scale for _, scale in used])
         if llama_cpp.llama_set_adapters_lora(self._context, pointers, len(used), factors) != 0:
-            raise EngineError("llama.cpp did not apply the LoRA adapters", where=self._model.path)
+            raise EngineError("llama.cpp did not apply the LoRA adapters", where=self._path)
         self._scales = scales
 
 
-def _load(model: ModelHandle, adapter: LoraAdapter) -> Any:
+def _load(model: llama_cpp.llama_model_p, adapter: LoraAdapter) -> Any:
     """Read one adapter, checked before llama.cpp sees it; it is freed with the model."""
     refuse_mistaken(adapter.path, Wanted.ADAPTER, RequestError)
     if not adapter.path.is_file():
@@ -51,7 +57,7 @@ def _load(model: ModelHandle, adapter: LoraAdapter) -> Any:
         fix = "make it from the fine-tune by llama.cpp's convert_lora_to_gguf.py"
         raise GgufError("this is no LoRA adapter for GLM-4-0414", where=adapter.path, fix=fix)
     with collected_errors() as errors:
-        pointer = llama_cpp.llama_adapter_lora_init(model.pointer, os.fsencode(adapter.path))
+        pointer = llama_cpp.llama_adapter_lora_init(model, os.fsencode(adapter.path))
     if not pointer:
         reason = f": {errors[0]}" if errors else ""
         raise EngineError(f"llama.cpp could not load the adapter{reason}", where=adapter.path)

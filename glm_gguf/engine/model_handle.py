@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -19,8 +20,9 @@ from glm_gguf.engine.memory import available_memory, require_memory
 from glm_gguf.engine.offload import Offload, plan_offload
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.repacking import repacks
+from glm_gguf.engine.shared_pointer import SharedPointer
 from glm_gguf.engine.vocabulary import Vocabulary
-from glm_gguf.errors import EngineError, GgufError, GlmGgufError
+from glm_gguf.errors import EngineError, GgufError
 from glm_gguf.gguf_file.contents import GLM4, architecture
 from glm_gguf.gguf_file.diagnosis import diagnose
 from glm_gguf.gguf_file.finding import Finding, Severity
@@ -52,35 +54,31 @@ class ModelHandle:
         options = replace(options, n_gpu_layers=self.offload.n_on_gpus)
         self.repacked = repacks(self.contents, options, available)
         options = replace(options, repack=self.repacked)
-        # libgomp's threads that help to repack stay as long as the one they help. With more of them than cores, those
-        # that compute later would sleep at barriers instead of spinning.
-        with ThreadPoolExecutor(1) as passing:
-            pointer = passing.submit(_load, self.contents, options, self.offload).result()
-        self._pointer: llama_cpp.llama_model_p | None = pointer
+        self._shared = SharedPointer(
+            _loaded(self.contents, options, self.offload), llama_cpp.llama_model_free, self.path
+        )
         try:
-            self.vocabulary = _vocabulary(pointer, self.contents)
-        except GlmGgufError:
-            llama_cpp.llama_model_free(pointer)
+            self.vocabulary = Vocabulary(self._shared, self.metadata)
+        except BaseException:
+            self.close()
             raise
-
-    @property
-    def pointer(self) -> llama_cpp.llama_model_p:
-        """The llama_model; EngineError after close()."""
-        if self._pointer is None:
-            raise EngineError("the model is closed", where=self.path)
-        return self._pointer
 
     @property
     def problems(self) -> tuple[Finding, ...]:
         """What is wrong with the file, though it can be loaded."""
         return tuple(finding for finding in self.findings if finding.severity is Severity.PROBLEM)
 
+    def acquire(self) -> llama_cpp.llama_model_p:
+        """Return the llama_model, which is not freed before release(); EngineError after close()."""
+        return self._shared.acquire()
+
+    def release(self) -> None:
+        """Need the llama_model no longer."""
+        self._shared.release()
+
     def close(self) -> None:
-        """Free the weights; doing it twice does no harm."""
-        pointer, self._pointer = self._pointer, None
-        if pointer is not None:
-            self.vocabulary.close()
-            llama_cpp.llama_model_free(pointer)
+        """Free the weights, when the last context and thread that uses them is done; doing it twice does no harm."""
+        self._shared.close()
 
     def __enter__(self) -> Self:
         return self
@@ -100,15 +98,32 @@ def _require_glm4(contents: GgufParts) -> None:
     raise GgufError(what, where=contents.first.path, fix=reasons[0].mend if reasons else None)
 
 
-def _vocabulary(pointer: llama_cpp.llama_model_p, contents: GgufParts) -> Vocabulary:
-    """Return the token tables of a loaded model."""
-    tables = llama_cpp.llama_model_get_vocab(pointer)
-    if not tables:
-        raise EngineError("llama.cpp found no vocabulary in it", where=contents.first.path)
-    return Vocabulary(tables, contents.metadata)
+def _loaded(contents: GgufParts, options: EngineOptions, offload: Offload) -> llama_cpp.llama_model_p:
+    """Have a thread of its own load the weights; whoever is interrupted meanwhile leaves nothing behind.
+
+    libgomp's threads that help to repack stay as long as the one they help. With more of them than cores, those that
+    compute later would sleep at barriers instead of spinning.
+    """
+    unwanted = threading.Event()
+    with ThreadPoolExecutor(1) as passing:
+        loading = passing.submit(_load, contents, options, offload, unwanted)
+        try:
+            return loading.result()
+        except BaseException:
+            unwanted.set()
+            loading.add_done_callback(_free_unwanted)
+            raise
 
 
-def _load(contents: GgufParts, options: EngineOptions, offload: Offload) -> llama_cpp.llama_model_p:
+def _free_unwanted(loading: Future[llama_cpp.llama_model_p]) -> None:
+    """Free a model that came all the same."""
+    if loading.exception() is None:
+        llama_cpp.llama_model_free(loading.result())
+
+
+def _load(
+    contents: GgufParts, options: EngineOptions, offload: Offload, unwanted: threading.Event
+) -> llama_cpp.llama_model_p:
     """Have llama.cpp read or map the weights."""
     # struct llama_model * llama_model_load_from_file(const char * path_model, struct llama_model_params params)
     parameters = llama_cpp.llama_model_default_params()
@@ -123,12 +138,13 @@ def _load(contents: GgufParts, options: EngineOptions, offload: Offload) -> llam
     parameters.use_extra_bufts = bool(options.repack)
     before = own_memory()
 
-    # bool (*llama_progress_callback)(float progress, void * user_data): 0 when all is allocated and nothing read yet
+    # bool (*llama_progress_callback)(float progress, void * user_data): 0 when all is allocated and nothing read yet;
+    # false ends the loading
     @llama_cpp.llama_progress_callback  # type: ignore[untyped-decorator]
     def allocated(progress: float, _: object) -> bool:
         if progress == 0:
             advise_huge_pages(before)
-        return True
+        return not unwanted.is_set()
 
     parameters.progress_callback = allocated
     with collected_errors() as errors:

@@ -101,9 +101,10 @@ def _corrections(params: SamplingParams, vocabulary: Vocabulary) -> list[Link]:
 
 def _dry(dry: Dry, vocabulary: Vocabulary) -> Link:
     breakers = (ctypes.c_char_p * len(dry.breakers))(*(text.encode() for text in dry.breakers))
-    link: Link = llama_cpp.llama_sampler_init_dry(
-        vocabulary.pointer, dry.multiplier, dry.base, dry.allowed_length, dry.last_n, breakers, len(dry.breakers)
-    )
+    with vocabulary.in_use() as tables:
+        link: Link = llama_cpp.llama_sampler_init_dry(
+            tables, dry.multiplier, dry.base, dry.allowed_length, dry.last_n, breakers, len(dry.breakers)
+        )
     return link
 
 

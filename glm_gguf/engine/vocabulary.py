@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import llama_cpp
 
 from glm_gguf.chat.reply_parser import ROLE_MARKS, RoleMark
 from glm_gguf.chat.segments import ControlText, Segment
+from glm_gguf.engine.shared_pointer import SharedPointer
 from glm_gguf.errors import EngineError, GgufError, RequestError
 from glm_gguf.gguf_file.values import Metadata, numbers, texts
 from glm_gguf.special_tokens import CONTROL_TOKENS, STOP_TOKENS
@@ -21,11 +23,13 @@ MOST_BYTES = 2**31 - 1  # lengths are int32_t in llama_tokenize
 
 
 class Vocabulary:
-    """The token tables of one model; valid as long as the model is loaded."""
+    """A model's token tables, for any thread; EngineError where llama.cpp is needed behind the model's close()."""
 
-    def __init__(self, pointer: llama_cpp.llama_vocab_p, metadata: Metadata) -> None:
-        self._open_pointer: llama_cpp.llama_vocab_p | None = pointer
-        self.size: int = llama_cpp.llama_vocab_n_tokens(pointer)
+    def __init__(self, model: SharedPointer[llama_cpp.llama_model_p], metadata: Metadata) -> None:
+        self._model = model
+        self._tables = _tables(model)
+        with self.in_use() as tables:
+            self.size: int = llama_cpp.llama_vocab_n_tokens(tables)
         self._bytes: dict[int, bytes] = {}
         self.control_ids = {text: index for text, index, _ in _special_tokens(metadata)}
         self.role_marks: Mapping[int, RoleMark] = {
@@ -36,16 +40,11 @@ class Vocabulary:
         parsed_anyway = [text for text, _, kind in _special_tokens(metadata) if kind == USER_DEFINED]
         self._parsed_anyway = re.compile("|".join(map(re.escape, parsed_anyway)) or r"(?!)")
 
-    @property
-    def pointer(self) -> llama_cpp.llama_vocab_p:
-        """The llama_vocab; EngineError after close()."""
-        if self._open_pointer is None:
-            raise EngineError("the model is closed")
-        return self._open_pointer
-
-    def close(self) -> None:
-        """Forget the tables, which go with the model."""
-        self._open_pointer = None
+    @contextmanager
+    def in_use(self) -> Iterator[llama_cpp.llama_vocab_p]:
+        """Give the llama_vocab, which stays while the block runs; EngineError after the model's close()."""
+        with self._model.used():
+            yield self._tables
 
     def token_ids(self, segments: Iterable[Segment]) -> list[int]:
         """Tokenise a prompt: control tokens are looked up, plain text never becomes one, nothing is added."""
@@ -90,7 +89,8 @@ class Vocabulary:
             return []
         room = len(encoded)  # a token stands for at least one byte
         tokens = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(self.pointer, encoded, len(encoded), tokens, room, False, parse_special)
+        with self.in_use() as tables:
+            count = llama_cpp.llama_tokenize(tables, encoded, len(encoded), tokens, room, False, parse_special)
         if not 0 <= count <= room:
             raise EngineError(f"llama.cpp could not tokenise a text of {len(encoded)} bytes (code {count})")
         return tokens[:count]
@@ -102,7 +102,8 @@ class Vocabulary:
         room = 64
         while True:
             buffer = ctypes.create_string_buffer(room)
-            count = llama_cpp.llama_token_to_piece(self.pointer, token_id, buffer, room, 0, True)
+            with self.in_use() as tables:
+                count = llama_cpp.llama_token_to_piece(tables, token_id, buffer, room, 0, True)
             if count >= 0:
                 return buffer.raw[:count]
             room = -count
@@ -110,11 +111,21 @@ class Vocabulary:
     def _stop_ids(self) -> frozenset[int]:
         """Return the three ids that end a turn whatever the file says, and those the file names."""
         ours = {self.control_ids[text] for text in STOP_TOKENS if text in self.control_ids}
-        ends = (token for token in self.control_ids.values() if llama_cpp.llama_vocab_is_eog(self.pointer, token))
+        with self.in_use() as tables:
+            ends = [token for token in self.control_ids.values() if llama_cpp.llama_vocab_is_eog(tables, token)]
         stops = frozenset(ours.union(ends))
         if not stops:
             raise GgufError("the vocabulary has no token that ends a turn", fix="convert the checkpoint again")
         return stops
+
+
+def _tables(model: SharedPointer[llama_cpp.llama_model_p]) -> llama_cpp.llama_vocab_p:
+    """Return the token tables of a loaded model."""
+    with model.used() as pointer:
+        tables: llama_cpp.llama_vocab_p | None = llama_cpp.llama_model_get_vocab(pointer)
+    if not tables:
+        raise EngineError("llama.cpp found no vocabulary in the file")
+    return tables
 
 
 def _special_tokens(metadata: Metadata) -> list[tuple[str, int, int]]:

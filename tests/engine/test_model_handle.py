@@ -20,11 +20,12 @@ TASKS = Path("/proc/self/task")
 
 def test_a_model_can_be_closed_twice_and_not_used_after(tiny_gguf: Callable[[str], Path]) -> None:
     handle = ModelHandle(tiny_gguf("Q8_0"), OPTIONS)
-    assert handle.pointer
+    assert handle.acquire()
+    handle.release()
     handle.close()
     handle.close()
     with pytest.raises(EngineError, match="closed"):
-        _ = handle.pointer
+        handle.acquire()
 
 
 def test_loading_is_silent(tiny_gguf: Callable[[str], Path], capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,64 @@
+"""A C pointer that threads use while another may close it: it is freed when the last of them is done with it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+from glm_gguf.errors import EngineError
+
+P = TypeVar("P")
+
+
+class SharedPointer(Generic[P]):
+    """Owner of a C object; any thread may use it, none waits, and it is freed once.
+
+    The lock may be taken twice by one thread: Python's collector may close a model anywhere, also inside this class.
+    """
+
+    def __init__(self, pointer: P, free: Callable[[P], None], where: object) -> None:
+        self._pointer: P | None = pointer
+        self._free = free
+        self._where = where
+        self._lock = threading.RLock()
+        self._users = 0
+        self._closed = False
+
+    def acquire(self) -> P:
+        """Begin to use the object, until release(); EngineError after close()."""
+        with self._lock:
+            self._users += 1  # first, so that it cannot be freed in between
+        pointer = self._pointer
+        if self._closed or pointer is None:
+            self.release()
+            raise EngineError("the model is closed", where=self._where)
+        return pointer
+
+    def release(self) -> None:
+        """End a use."""
+        with self._lock:
+            self._users -= 1
+            self._free_unused()
+
+    @contextmanager
+    def used(self) -> Iterator[P]:
+        """Use the object inside a block; EngineError after close()."""
+        pointer = self.acquire()
+        try:
+            yield pointer
+        finally:
+            self.release()
+
+    def close(self) -> None:
+        """Let nobody begin to use it; it is freed now, or by the last who does. Doing it twice does no harm."""
+        with self._lock:
+            self._closed = True
+            self._free_unused()
+
+    def _free_unused(self) -> None:
+        if self._closed and not self._users:
+            pointer, self._pointer = self._pointer, None
+            if pointer is not None:
+                self._free(pointer)
