@@ -147,7 +147,7 @@ def _class_schema(kind: type, inside: Inside) -> dict[str, Any]:
 def _model_schema(kind: Any) -> dict[str, Any]:
     try:
         schema: dict[str, Any] = kind.model_json_schema()
-    except (TypeError, NameError, ValueError) as error:  # pydantic's own derive from these
+    except (TypeError, NameError, RuntimeError, ValueError) as error:  # pydantic's own derive from these
         raise RequestError(f"the model has no JSON schema: {error}", where=kind.__name__) from error
     return schema
 

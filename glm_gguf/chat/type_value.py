@@ -52,7 +52,7 @@ def _annotated(value: Any, hint: Any, members: tuple[Any, ...]) -> Any:
         return from_json(value, members[0])
     try:
         adapter = pydantic.TypeAdapter(hint)
-    except (TypeError, NameError):  # pydantic's own errors for a type that it does not know are these
+    except (TypeError, NameError, RuntimeError):  # pydantic's own for a type that it does not know derive from these
         return from_json(value, members[0])
     return validated(value, adapter.validate_python)
 

@@ -204,6 +204,29 @@ def test_more_types_are_checked(arguments: str) -> None:
         call_function(many_types, "{" + arguments + '"spots": [], "entry": {"key": "k"}, "user": 5}')
 
 
+class Unfinished(pydantic.BaseModel):
+    part: Missing  # type: ignore[name-defined]  # noqa: F821
+
+
+class Foreign:
+    """pydantic knows nothing of it."""
+
+
+def test_a_model_that_is_not_fully_defined_is_refused() -> None:
+    def build(thing: Unfinished) -> None: ...
+
+    with pytest.raises(RequestError, match="Unfinished: the model has no JSON schema"):
+        declare(build)
+
+
+def test_a_type_that_pydantic_does_not_know_is_passed_on() -> None:
+    def take(thing: Annotated[Foreign, pydantic.Field(description="Whatever.")]) -> Any:
+        return thing
+
+    assert properties(take) == {"thing": {"description": "Whatever."}}
+    assert call_function(take, '{"thing": [1]}') == [1]
+
+
 @dataclasses.dataclass
 class Tree:
     children: list[Tree]

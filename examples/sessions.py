@@ -1,0 +1,23 @@
+"""Keep what is computed of a long system message: `python examples/sessions.py model.gguf notes.session`."""
+
+import sys
+from pathlib import Path
+
+from glm_gguf import GLM
+
+SYSTEM = {"role": "system", "content": "You answer questions about these notes.\n" + "Paris is sunny in May.\n" * 20}
+
+
+def main(path: str, session: str) -> None:
+    """The first run computes the system message and saves it; later ones find it in the file."""
+    with GLM(path, session=session) as glm:
+        if glm.session_refused is not None:
+            print(glm.session_refused, file=sys.stderr)
+        result = glm.chat([SYSTEM, {"role": "user", "content": "Hello"}], max_tokens=32)
+        print(f"{result.usage.cached_tokens} of {result.usage.prompt_tokens} tokens were computed before")
+        if not Path(session).exists():
+            glm.save_session(session, [SYSTEM])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,160 @@
+"""The page about Python and the examples run as they stand, name all that is public, and pass a strict type check."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import re
+import runpy
+import subprocess
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import glm_gguf
+from glm_gguf import GLM, ChatOptions, EngineOptions, SamplingParams
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGE = (REPOSITORY / "docs" / "python.md").read_text("utf-8")
+BLOCKS = [
+    pytest.param(block, id=f"{title.strip('# ')}-{index}")
+    for title, section in re.findall(r"(?ms)^(#+ [^\n]*)\n(.*?)(?=^#+ |\Z)", PAGE)
+    for index, block in enumerate(re.findall(r"```python\n(.*?)```", section, re.DOTALL))
+]
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def workplace(tiny_gguf: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a model and a checkpoint of the names that the page uses."""
+    directory = tmp_path_factory.mktemp("docs")
+    (directory / "model.gguf").symlink_to(tiny_gguf("Q8_0"))
+    (directory / "GLM-4-9B-0414").symlink_to(REPOSITORY / "glm_gguf" / "demo" / "checkpoint")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def page_names(workplace: Path) -> Iterator[dict[str, Any]]:
+    """What the blocks have in common: an open model, and what earlier ones defined."""
+    with GLM(workplace / "model.gguf", options={"threads": 1}) as glm:
+        names: dict[str, Any] = {"glm": glm, "__name__": "page"}
+        exec(re.findall(r"```python\n(def add.*?\n)\n\n", PAGE, re.DOTALL)[0], names)  # later blocks use it
+        yield names
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_block_of_the_page_runs(
+    block: str, page_names: dict[str, Any], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workplace)
+    exec(compile(block, "docs/python.md", "exec", dont_inherit=True), dict(page_names))
+
+
+def test_the_page_has_all_its_blocks() -> None:
+    assert len(BLOCKS) == PAGE.count("```python")
+
+
+def test_the_page_names_all_that_is_public() -> None:
+    words = set(re.findall(r"\w+", PAGE))
+    options = set(ChatOptions.__optional_keys__) | {field.name for field in dataclasses.fields(SamplingParams)}
+    engine = {field.name for field in dataclasses.fields(EngineOptions)}
+    methods = {name for name, _ in inspect.getmembers(GLM) if not name.startswith("_")}
+    assert set(glm_gguf.__all__) - words == set()
+    assert (options | engine | methods) - words == set()
+
+
+def test_every_event_and_field_of_an_answer_is_on_the_page() -> None:
+    words = set(re.findall(r"\w+", PAGE))
+    for kind in (*typing.get_args(glm_gguf.Event), glm_gguf.ChatResult, glm_gguf.Usage, glm_gguf.ToolCall):
+        assert {field.name for field in dataclasses.fields(kind)} <= words, kind
+
+
+SHOWN = {
+    "async_cancel": "cancelled",
+    "embeddings": r"0\.\d{3}  The weather in Paris is sunny\.\n-?0",
+    "json_model": r"^(good|mixed|bad) [1-5] \[",
+    "pydantic_tools": r'→ get_weather\(\{"city": "Paris".*\n.*Paris',
+    "sessions": "0 of [0-9]+ tokens were computed before",
+    "stream": r"Hello! How can I help you\?\n\(stop: ",
+    "stream_tools": r'→ add\n← \{"a": 37, "b": 58\}: \{"result": 95\}\n',
+}
+"""Example → a pattern of what it prints."""
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs(
+    example: Path,
+    workplace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = [str(tmp_path / "a.session")] if example.stem == "sessions" else []
+    monkeypatch.setattr(sys, "argv", [example.name, str(workplace / "model.gguf"), *arguments])
+    runpy.run_path(str(example), run_name="__main__")
+    shown = capsys.readouterr().out
+    assert re.search(SHOWN[example.stem], shown), shown
+
+
+def test_a_saved_session_is_found_again(workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main = runpy.run_path(str(REPOSITORY / "examples" / "sessions.py"))["main"]
+    for _ in range(2):
+        main(str(workplace / "model.gguf"), str(tmp_path / "a.session"))
+    first, second = (int(line.split()[0]) for line in capsys.readouterr().out.splitlines())
+    assert first == 0
+    assert second > 100
+
+
+PROGRAM = """
+from glm_gguf import GLM, SamplingParams, Toolbox, convert
+
+
+def use(glm: GLM, box: Toolbox, text: str | None = None) -> str:
+    convert("a", "b", type="Q4_0")
+    glm.chat("Hello", temperature=0, max_tokens=3, timeout=None, sampling={"top_k": 1}).content.upper()
+    glm.chat([{"role": "user", "content": "Hello"}], box, SamplingParams(seed=1), response_format=dict[str, int])
+    return glm.run("Hello", [len]).content
+"""
+WRONG = """
+from glm_gguf import GLM
+
+
+def use(glm: GLM) -> None:
+    glm.chat("Hello", tempreature=0)
+    glm.complete("Hello", tool_choice="auto")
+    glm.chat("Hello", temperature="hot")
+"""
+
+
+def strictly_checked(directory: Path, *files: Path) -> tuple[int, str]:
+    """Run mypy --strict over a user's programs, outside the repository and without its configuration."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("MYPYPATH", "PYTHONPATH")}
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--cache-dir",
+        str(REPOSITORY / ".mypy_cache"),
+        *map(str, files),
+    ]
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_programs_of_users_pass_a_strict_type_check(tmp_path: Path) -> None:
+    if list(Path(sys.prefix).glob("lib/python3*/site-packages/__editable___glm_gguf_*_finder.py")):
+        pytest.skip("the package is installed as type checkers cannot read it: run scripts/setup again")
+    for name, text in (("program.py", PROGRAM), ("wrong.py", WRONG)):
+        (tmp_path / name).write_text(text)
+    code, said = strictly_checked(tmp_path, tmp_path / "program.py", *EXAMPLES)
+    assert (code, said.count("error")) == (0, 0), said
+    code, said = strictly_checked(tmp_path, tmp_path / "wrong.py")
+    assert code == 1
+    assert said.count("error:") == 3, said
+    assert 'did you mean "temperature"' in said
