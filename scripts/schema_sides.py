@@ -150,7 +150,7 @@ def ours(_: str) -> Judge:
     from llguidance import LLMatcher
 
     from glm_gguf.errors import GlmGgufError
-    from glm_gguf.schema.compiled import LIMITS, compile_schema
+    from glm_gguf.schema.compiled import compile_schema, limits
     from glm_gguf.schema.patterns import byte_tokenizer
 
     def judge(schema: Any, tests: list[dict[str, Any]]) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def ours(_: str) -> Judge:
         try:
             compiled = compile_schema(schema)
             grammar = LLMatcher.grammar_from_json_schema(compiled.grammar)
-            walker = OurWalker(LLMatcher(byte_tokenizer(), grammar, log_level=0, limits=LIMITS))
+            walker = OurWalker(LLMatcher(byte_tokenizer(), grammar, log_level=0, limits=limits()))
             set_up = time.monotonic() - start
 
             def check(value: Any) -> bool:

@@ -6,23 +6,28 @@ import ctypes
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import llama_cpp
 import numpy as np
 import numpy.typing as npt
-from llguidance import LLMatcher, LLTokenizer
 
 from glm_gguf.engine.constraint_protocol import mask_words
 from glm_gguf.engine.vocabulary import Vocabulary
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.compiled import LIMITS
+from glm_gguf.schema.compiled import limits
 from glm_gguf.special_tokens import OBSERVATION
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
 
 MOST_CACHED = 64
 
 
 def _tokenizer(vocabulary: Vocabulary, tables: llama_cpp.llama_vocab_p, ends: Sequence[int]) -> LLTokenizer:
     """Lay llguidance's trie over the vocabulary; about half a second for 151,552 tokens."""
+    from llguidance import LLTokenizer
+
     controls = set(vocabulary.control_ids.values())
     spellings = ((index, vocabulary.token_bytes(index)) for index in range(vocabulary.size))
     # llguidance knows control tokens by a first byte that UTF-8 has not.
@@ -66,8 +71,10 @@ class Grammars:
             return GrammarConstraint(compiled.deep_copy(), self._vocabulary.size)
 
     def _compile(self, lark: str, tokenizer: LLTokenizer) -> LLMatcher:
+        from llguidance import LLMatcher
+
         grammar = LLMatcher.grammar_from_lark(lark)
-        matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=LIMITS)
+        matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=limits())
         if matcher.is_error():
             raise RequestError(f"no grammar can be made: {matcher.get_error()[:300]}", field="grammar")
         if matcher.is_stopped() and not matcher.is_accepting():

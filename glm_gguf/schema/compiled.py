@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
-
-from llguidance import LLMatcher, LLParserLimits
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.dialect import draft_uri, is_oldest
@@ -23,10 +22,11 @@ from glm_gguf.schema.value_check import ValueCheck
 from glm_gguf.schema.walk import Schema
 from glm_gguf.schema.well_formed import well_formed
 
+if TYPE_CHECKING:
+    from llguidance import LLParserLimits
+
 LAYOUT: Final = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": True}
 """GLM's own separators, as its training data has them: no other blank space, so none without end."""
-LIMITS = LLParserLimits(max_items_in_row=20_000, max_lexer_states=50_000, verbose_errors=False)
-"""Room for objects of some thousand optional properties, and, at 1 to 2 kB a state, for up to 100 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,8 @@ def _possible(schema: Schema, where: str) -> dict[str, Any]:
 
 def _grammar(schema: dict[str, Any], where: str) -> tuple[str, bool]:
     """Return the tightest grammar that compiles, and whether it enforces the whole schema."""
+    from llguidance import LLMatcher
+
     text = _laid_out(schema)
     failed, messages = validated(LLMatcher.grammar_from_json_schema(text))
     if not failed and not messages:
@@ -143,12 +145,24 @@ def _laid_out(schema: Schema) -> str:
     return json.dumps({"x-guidance": LAYOUT, **schema}, ensure_ascii=False)
 
 
+@lru_cache(maxsize=1)
+def limits() -> LLParserLimits:
+    """Return the limits of a grammar: objects of some thousand optional properties, and 100 MB of lexer states."""
+    from llguidance import LLParserLimits
+
+    return LLParserLimits(max_items_in_row=20_000, max_lexer_states=50_000, verbose_errors=False)
+
+
 def validated(grammar: str) -> tuple[bool, list[str]]:
     """Compile a grammar of llguidance's for trial; True with the error, else False with warnings."""
-    return LLMatcher.validate_grammar_with_warnings(grammar, byte_tokenizer(), limits=LIMITS)
+    from llguidance import LLMatcher
+
+    return LLMatcher.validate_grammar_with_warnings(grammar, byte_tokenizer(), limits=limits())
 
 
 def validated_lark(text: str) -> str | None:
     """Compile a Lark text for trial; the error, or None."""
+    from llguidance import LLMatcher
+
     failed, messages = validated(LLMatcher.grammar_from_lark(text))
     return messages[0] if failed else None

@@ -1,4 +1,7 @@
-"""Regular expressions of schemas, searched without the exponential time that Python's engine can take."""
+"""Regular expressions of schemas, searched without the exponential time that Python's engine can take.
+
+llguidance and regex are imported when the first pattern is there: they are a third of what starting up would cost.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,15 @@ import re
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
-
-import regex
-from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
+from typing import TYPE_CHECKING
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.ecma_regex import normal_pattern, tokens
 from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, OBSERVATION, USER
+
+if TYPE_CHECKING:
+    import regex
+    from llguidance import LLTokenizer
 
 Search = Callable[[str], bool]
 
@@ -38,6 +43,8 @@ class _Bytes:
 @lru_cache(maxsize=1)
 def byte_tokenizer() -> LLTokenizer:
     """Return the tokenizer of single bytes."""
+    from llguidance import LLTokenizer, TokenizerWrapper
+
     return LLTokenizer(TokenizerWrapper(_Bytes()), slices=[])
 
 
@@ -48,9 +55,8 @@ def compiled_search(pattern: str) -> Search:
     Where backtracking takes too long, llguidance's automata search in linear time; what they cannot, look-around and
     back references, is given up with a RequestError.
     """
-    try:
-        expression = _expression(pattern)
-    except (regex.error, RecursionError, OverflowError):
+    expression = _expression(pattern)
+    if expression is None:
         return _automaton_of(pattern)
 
     def search(text: str) -> bool:
@@ -64,25 +70,28 @@ def compiled_search(pattern: str) -> Search:
 
 def is_sound(pattern: str) -> bool:
     """Tell whether a pattern is one at all."""
-    try:
-        _expression(pattern)
-    except (regex.error, RecursionError, OverflowError):
-        return is_regular(pattern)
-    return True
+    return _expression(pattern) is not None or is_regular(pattern)
 
 
 @lru_cache(maxsize=4096)
 def is_regular(pattern: str) -> bool:
     """Tell whether a grammar can express a pattern: no look-around, no back references."""
+    from llguidance import LLMatcher
+
     return not LLMatcher.validate_grammar(string_grammar({"pattern": pattern}), byte_tokenizer())
 
 
-def _expression(pattern: str) -> regex.Pattern[str]:
-    """Compile a pattern for backtracking; ECMA's `$` is the end of the text, with no line break behind it."""
+def _expression(pattern: str) -> regex.Pattern[str] | None:
+    """Compile a pattern for backtracking; None where it is none. ECMA's `$` is the end, no line break behind it."""
+    import regex
+
     written = "".join(r"\Z" if token == "$" else token for token in tokens(normal_pattern(pattern)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of set operations that a later version may have
-        return regex.compile(written)
+        try:
+            return regex.compile(written)
+        except (regex.error, RecursionError, OverflowError):
+            return None
 
 
 def without_assertions(pattern: str) -> str:
@@ -134,6 +143,8 @@ def _group_end(parts: list[str], start: int) -> int:
 
 def automaton(grammar: str) -> Search:
     """Return the search for what a string's grammar takes, in linear time by llguidance's derivatives."""
+    from llguidance import LLMatcher
+
     error = LLMatcher.validate_grammar(grammar, byte_tokenizer())
     if error:
         raise RequestError(f"it cannot be searched safely: {error[:200]}", fix="give a simpler pattern")
@@ -161,4 +172,6 @@ def _automaton_of(pattern: str) -> Search:
 
 def string_grammar(keywords: dict[str, str]) -> str:
     """Return the grammar of a JSON string with a pattern or a format."""
+    from llguidance import LLMatcher
+
     return LLMatcher.grammar_from_json_schema(json.dumps({"type": "string", **keywords}))

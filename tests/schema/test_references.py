@@ -11,7 +11,7 @@ from jsonschema.validators import validator_for
 from llguidance import LLMatcher
 
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.compiled import LIMITS, compile_schema
+from glm_gguf.schema.compiled import compile_schema, limits
 from glm_gguf.schema.dialect import LATEST
 from glm_gguf.schema.patterns import byte_tokenizer
 from glm_gguf.schema.references import self_contained
@@ -52,7 +52,7 @@ VALUES: tuple[Any, ...] = ([], ["x"], [1], [["x"]], ["x", None])
 
 
 def takes(grammar: str, value: Any) -> bool:
-    matcher = LLMatcher(byte_tokenizer(), LLMatcher.grammar_from_json_schema(grammar), log_level=0, limits=LIMITS)
+    matcher = LLMatcher(byte_tokenizer(), LLMatcher.grammar_from_json_schema(grammar), log_level=0, limits=limits())
     written = list(json.dumps(value).encode())
     return matcher.try_consume_tokens(written) == len(written) and matcher.is_accepting()
 
