@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from llguidance.gbnf_to_lark import gbnf_to_lark
-
 from glm_gguf.errors import RequestError
 
 MOST_CHARACTERS: Final = 65_536
@@ -13,6 +11,8 @@ MOST_CHARACTERS: Final = 65_536
 
 def lark_of_gbnf(text: str, field: str) -> str:
     """Translate a grammar, whose rule `root` becomes `start`; RequestError for one that is none."""
+    from llguidance.gbnf_to_lark import gbnf_to_lark
+
     if len(text) > MOST_CHARACTERS:
         raise RequestError(f"{len(text)} characters", field=field, fix=f"give up to {MOST_CHARACTERS}")
     try:
