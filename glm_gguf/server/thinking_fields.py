@@ -142,3 +142,9 @@ def _said(field: str, value: bool | int | str | None) -> Iterator[tuple[str, int
 
 def _refuse(field: str, what: str) -> NoReturn:
     raise Refused(Problem(400, f"{field}: {what}.", param=field))
+
+
+def effort_budget(effort: str | None) -> int | None:
+    """Return the most tokens of a thought that a word for an effort allows; None is no limit."""
+    budget = UNLIMITED if effort is None else EFFORTS.get(effort, UNLIMITED)
+    return None if budget == UNLIMITED else budget

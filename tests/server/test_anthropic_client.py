@@ -184,6 +184,22 @@ def test_a_stream_begins_with_the_prompts_length(claude: anthropic.Anthropic) ->
     assert first.message.usage.input_tokens == claude.messages.count_tokens(model="t", messages=HELLO).input_tokens
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_an_answer_that_was_begun_goes_on(claude: anthropic.Anthropic, stream: bool) -> None:
+    whole = claude.messages.create(messages=HELLO, **GREEDY).content[0]
+    assert whole.type == "text"
+    begun: Any = [*HELLO, {"role": "assistant", "content": whole.text[:6]}]
+    if stream:
+        with claude.messages.stream(messages=begun, **GREEDY) as events:
+            rest = events.get_final_message()
+    else:
+        rest = claude.messages.create(messages=begun, **GREEDY)
+    assert (rest.content[0].type, rest.stop_reason) == ("text", "end_turn")
+    assert rest.content[0].text == whole.text[6:]
+    counted = claude.messages.count_tokens(model="tiny", messages=begun).input_tokens
+    assert counted == rest.usage.input_tokens + (rest.usage.cache_read_input_tokens or 0)
+
+
 IMAGE: Any = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
 ERRORS: dict[str, tuple[dict[str, Any], type[anthropic.APIStatusError], str]] = {
     "an image": ({"messages": [{"role": "user", "content": [IMAGE]}]}, anthropic.BadRequestError, "'image'"),

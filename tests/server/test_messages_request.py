@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from glm_gguf.chat.messages import template_messages
 from glm_gguf.chat.pairing import NOT_ANSWERED
-from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.engine.sampling import MOST_INTEGER, SamplingParams
 from glm_gguf.errors import RequestError
 from glm_gguf.server.anthropic_messages.request import CountRequest, MessageRequest
 from glm_gguf.server.asked import Asked
@@ -127,6 +127,60 @@ def test_thoughts(thinking: Any, shown: str, budget: int | None) -> None:
     request = MessageRequest.model_validate({"model": "glm", "max_tokens": 9, "messages": HELLO, "thinking": thinking})
     assert request.thoughts == shown
     assert request.asked().sampling.thinking_budget == budget
+
+
+EFFORTS = {
+    "low effort": ({"output_config": {"effort": "low"}}, 2048),
+    "the highest effort": ({"output_config": {"effort": "max"}}, None),
+    "low effort, and nothing thought": ({"output_config": {"effort": "low"}, "thinking": {"type": "disabled"}}, 0),
+    "low effort, and a budget": (
+        {"output_config": {"effort": "low"}, "thinking": {"type": "enabled", "budget_tokens": 4096.0}},
+        4096,
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "budget"), EFFORTS.values(), ids=EFFORTS.keys())
+def test_an_effort_limits_the_thought(fields: dict[str, Any], budget: int | None) -> None:
+    assert asked(**fields).sampling.thinking_budget == budget
+
+
+BEGUN = {
+    "text": ("The weather in Par", True, True),
+    "blocks": ([{"type": "text", "text": "The weather in Par"}], True, True),
+    "a thought and text": ([{"type": "thinking", "thinking": "a"}, {"type": "text", "text": "{"}], True, True),
+    "no text": ("", False, False),
+    "nothing": ([], False, False),
+    "null": (None, False, False),
+    "a thought": ([{"type": "thinking", "thinking": "a"}], False, False),
+    "a call": ([CALLS["content"][2]], False, True),
+}
+
+
+@pytest.mark.parametrize(("content", "begun", "kept"), BEGUN.values(), ids=BEGUN.keys())
+def test_a_last_message_of_the_assistant_is_the_beginning_of_the_answer(content: Any, begun: bool, kept: bool) -> None:
+    made = asked(messages=[*HELLO, {"role": "assistant", "content": content}])
+    assert made.options.get("continue_final_message", False) is begun
+    assert (made.messages[-1]["role"] == "assistant") is kept
+
+
+OFF: dict[str, tuple[dict[str, Any], Any]] = {
+    "no limit": ({"max_tokens": -1}, {"max_tokens": MOST_INTEGER}),
+    "a length with a point": ({"max_tokens": 5.0}, {"max_tokens": 5}),
+    "no cut": ({"top_k": -1}, {"top_k": 0}),
+    "a cut with a point": ({"top_k": 4.0}, {"top_k": 4}),
+    "nulls": ({"top_k": None, "temperature": None, "stop_sequences": None, "thinking": None, "tools": None}, {}),
+}
+
+
+@pytest.mark.parametrize(("fields", "sampling"), OFF.values(), ids=OFF.keys())
+def test_values_that_mean_off_are_read(fields: dict[str, Any], sampling: dict[str, Any]) -> None:
+    assert asked(**fields).sampling == SamplingParams(**{"max_tokens": 9, **sampling})
+
+
+def test_the_older_field_of_a_form_means_the_same() -> None:
+    form = {"type": "json_schema", "schema": {"type": "object"}}
+    assert asked(output_format=form).options == asked(output_config={"format": form}).options
 
 
 def test_counting_needs_no_length() -> None:
@@ -273,7 +327,11 @@ REFUSED = {
         "messages[1].content[0].type",
         "'tool_result'",
     ),
-    "an answer begun": ({"messages": [*HELLO, {"role": "assistant", "content": "{"}]}, "messages[1]", "begun"),
+    "nothing but a thought": (
+        {"messages": [{"role": "assistant", "content": [{"type": "thinking", "thinking": "a"}]}]},
+        "messages",
+        "no message",
+    ),
     "a choice of nothing": ({"tool_choice": {"type": "tool"}}, "tool_choice.name", "no function"),
 }
 

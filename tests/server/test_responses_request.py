@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from glm_gguf.chat.messages import template_messages
 from glm_gguf.chat.pairing import NOT_ANSWERED
-from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.engine.sampling import MOST_INTEGER, SamplingParams
 from glm_gguf.errors import RequestError
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.errors import Refused
@@ -121,6 +121,22 @@ def test_sampling_and_options() -> None:
         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA, "strict": True}},
         "on_overflow": "drop_oldest_turns",
     }
+
+
+OFF: dict[str, tuple[dict[str, Any], Any]] = {
+    "no limit": ({"max_output_tokens": -1}, {"max_tokens": MOST_INTEGER}),
+    "a length with a point": ({"max_output_tokens": 5.0}, {"max_tokens": 5}),
+    "likeliest tokens with a point": ({"top_logprobs": 2.0}, {"logprobs": 2}),
+    "nulls": ({"temperature": None, "reasoning": None, "text": None, "tools": None, "metadata": None}, {}),
+    "no effort": ({"reasoning": {"effort": "none"}}, {"thinking_budget": 0}),
+    "minimal effort": ({"reasoning": {"effort": "minimal"}}, {"thinking_budget": 512}),
+    "high effort": ({"reasoning": {"effort": "high", "summary": "auto"}}, {}),
+}
+
+
+@pytest.mark.parametrize(("fields", "sampling"), OFF.values(), ids=OFF.keys())
+def test_values_that_mean_off_are_read(fields: dict[str, Any], sampling: dict[str, Any]) -> None:
+    assert asked(**fields).sampling == SamplingParams(**sampling)
 
 
 def test_plain_text_asks_for_nothing() -> None:

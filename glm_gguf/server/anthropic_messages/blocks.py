@@ -30,7 +30,7 @@ class ToolUseBlock(WireRequest):
     type: Literal["tool_use", "server_tool_use", "mcp_tool_use"] = "tool_use"
     id: str
     name: Annotated[str, Field(min_length=1)]
-    input: dict[str, Any]
+    input: dict[str, Any] | None
 
 
 class ToolResultBlock(WireRequest):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from glm_gguf.chat.parts import THOUGHT_KINDS
 from glm_gguf.chat.tools import error_text
 from glm_gguf.errors import RequestError
 from glm_gguf.server.anthropic_messages.blocks import (
@@ -28,9 +29,9 @@ LEFT_OUT = ("tool_addition", "tool_removal", "mcp_tool_listing", "fallback")
 """Blocks that say something to a service, and nothing to a model."""
 
 
-def message_turns(role: str, content: str | Sequence[Block], where: str) -> list[Turn]:
+def message_turns(role: str, content: str | Sequence[Block] | None, where: str) -> list[Turn]:
     """Return what one message becomes; RequestError for a block that may not stand there."""
-    if isinstance(content, str):
+    if not content or isinstance(content, str):
         return [Turn({"role": role, "content": content}, where)]
     placed = [(f"{where}.content[{index}]", block) for index, block in enumerate(content)]
     read = [(place, block) for place, block in placed if block.type not in LEFT_OUT]
@@ -47,9 +48,11 @@ def message_turns(role: str, content: str | Sequence[Block], where: str) -> list
     return results if results and not parts else [*results, _message(role, parts, where)]
 
 
-def left_out_blocks(content: str | Sequence[Block]) -> list[str]:
+def left_out_blocks(content: str | Sequence[Block] | None) -> list[str]:
     """Return the types of the blocks that are left out."""
-    return [] if isinstance(content, str) else [block.type for block in content if block.type in LEFT_OUT]
+    return (
+        [] if not content or isinstance(content, str) else [block.type for block in content if block.type in LEFT_OUT]
+    )
 
 
 def _answer(blocks: Sequence[Placed], where: str) -> list[Turn]:
@@ -97,8 +100,9 @@ def _message(role: str, blocks: Sequence[Placed], where: str) -> Turn:
     for place, block in blocks:
         if isinstance(block, ToolUseBlock):
             _refuse(block, f"{place}.type")
-    parts = [_part(block) for _, block in blocks]
-    return Turn({"role": role, "content": parts}, where, parts=tuple(place for place, _ in blocks))
+    kept = [(place, block) for place, block in blocks if role != "assistant" or block.type not in THOUGHT_KINDS]
+    parts = [_part(block) for _, block in kept]
+    return Turn({"role": role, "content": parts}, where, parts=tuple(place for place, _ in kept))
 
 
 def _part(block: Block) -> dict[str, Any]:

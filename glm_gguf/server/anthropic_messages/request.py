@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from glm_gguf.engine.answer_options import AnswerOptions
-from glm_gguf.engine.sampling import MOST_INTEGER, SamplingParams
+from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
 from glm_gguf.server.anthropic_messages.blocks import Block, TextBlock
 from glm_gguf.server.anthropic_messages.events import Thoughts
@@ -16,15 +16,17 @@ from glm_gguf.server.anthropic_messages.history import left_out_blocks, message_
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.thinking_fields import effort_budget
 from glm_gguf.server.turns import Turn, checked_messages
-from glm_gguf.server.wire import Count, WireRequest
+from glm_gguf.server.wire import WireRequest
+from glm_gguf.server.wire_numbers import Cut, Length, LengthOrNone
 
 
 class MessageTurn(WireRequest):
     """One message of the conversation."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | list[Block]
+    content: str | list[Block] | None
 
 
 class MessageTool(WireRequest):
@@ -54,7 +56,7 @@ class Thinking(WireRequest):
     """Whether thoughts are shown, and how long they may be. GLM-Z1 always thinks, unless this is disabled."""
 
     type: Literal["enabled", "adaptive", "between_tools", "disabled"]
-    budget_tokens: Annotated[int, Field(ge=0, le=MOST_INTEGER)] | None = None
+    budget_tokens: LengthOrNone | None = None
     display: Literal["summarized", "omitted", "updates"] | None = None
 
 
@@ -74,9 +76,11 @@ class MessageFormat(WireRequest):
 
 
 class MessageOutput(WireRequest):
-    """What is asked of the output."""
+    """What is asked of the output; `effort` limits the thought, where `thinking` does not."""
 
     format: MessageFormat | None = None
+    effort: str | None = None
+    task_budget: dict[str, Any] | None = None
 
 
 class CountRequest(WireRequest):
@@ -91,20 +95,27 @@ class CountRequest(WireRequest):
     tool_choice: MessageToolChoice | None = None
     thinking: Thinking | None = None
     output_config: MessageOutput | None = None
+    output_format: MessageFormat | None = None
+    """The same as output_config.format, as it was called at first."""
     thread: Any = None
 
     @property
     def left_out(self) -> list[str]:
         """What is passed over: tools and blocks by their types."""
         blocks = [kind for message in self.messages for kind in left_out_blocks(message.content)]
+        config = self.output_config or MessageOutput()
+        wishes = ["output_config.task_budget"] if config.task_budget else []
         tools = [f"tools:{tool.type}" for tool in self.tools or () if not tool.is_function]
-        return tools + [f"messages:{kind}" for kind in blocks]
+        return [*tools, *(f"messages:{kind}" for kind in blocks), *wishes]
 
     def asked(self) -> Asked:
         """Say it in the model's own values; RequestError names what makes no sense."""
         if self.thread is not None:
             raise Refused(_NO_THREADS)
-        return Asked(_messages(self), _tools(self.tools or ()), self._sampling(), _options(self))
+        messages, options = _messages(self), _options(self)
+        if _begins_answer(messages[-1]):
+            options["continue_final_message"] = True
+        return Asked(messages, _tools(self.tools or ()), self._sampling(), options)
 
     def _sampling(self) -> SamplingParams:
         return SamplingParams()
@@ -115,12 +126,12 @@ class MessageRequest(CountRequest):
 
     model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}], max_tokens=64)
 
-    max_tokens: Count
+    max_tokens: Length
     stream: bool | None = None
     stop_sequences: list[Annotated[str, Field(min_length=1)]] | None = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=0, le=MOST_INTEGER)] | None = None
+    top_k: Cut | None = None
 
     @property
     def thoughts(self) -> Thoughts:
@@ -136,14 +147,17 @@ class MessageRequest(CountRequest):
             top_k=self.top_k,
             max_tokens=self.max_tokens,
             stop=tuple(self.stop_sequences or ()) or None,
-            thinking_budget=_budget(self.thinking),
+            thinking_budget=_budget(self.thinking, self.output_config),
         )
 
 
-def _budget(thinking: Thinking | None) -> int | None:
-    if thinking is None:
-        return None
-    return 0 if thinking.type == "disabled" else thinking.budget_tokens
+def _budget(thinking: Thinking | None, config: MessageOutput | None) -> int | None:
+    """Return the most tokens of a thought."""
+    if thinking is not None and thinking.type == "disabled":
+        return 0
+    if thinking is not None and thinking.budget_tokens is not None:
+        return thinking.budget_tokens
+    return None if config is None else effort_budget(config.effort)
 
 
 def _messages(request: CountRequest) -> list[dict[str, Any]]:
@@ -151,13 +165,16 @@ def _messages(request: CountRequest) -> list[dict[str, Any]]:
     turns = [Turn({"role": "system", "content": _system(request.system)}, "system")] if request.system else []
     for index, message in enumerate(request.messages):
         turns += message_turns(message.role, message.content, f"messages[{index}]")
-    if request.messages[-1].role == "assistant":
-        raise RequestError(
-            "an answer cannot be begun for the model",
-            field=f"messages[{len(request.messages) - 1}]",
-            fix="end the conversation with a message of the user",
-        )
+    if turns and not turns[-1].message["content"] and _begins_answer(turns[-1].message):
+        del turns[-1]
+    if not turns:
+        raise RequestError("there is no message to answer", field="messages", fix="give one with a text")
     return checked_messages(turns)
+
+
+def _begins_answer(message: Mapping[str, Any]) -> bool:
+    """Tell whether a message that is the last is the beginning of the answer, as Anthropic has it."""
+    return message["role"] == "assistant" and not message.get("tool_calls")
 
 
 def _system(system: str | list[TextBlock] | None) -> str | list[dict[str, str]]:
@@ -187,9 +204,9 @@ def _options(request: CountRequest) -> AnswerOptions:
     if choice is not None:
         options["tool_choice"] = _choice(choice)
         options["parallel_tool_calls"] = not choice.disable_parallel_tool_use
-    config = request.output_config
-    if config is not None and config.format is not None:
-        options["response_format"] = {"type": "json_schema", "json_schema": {"schema": config.format.schema_}}
+    form = request.output_format if request.output_config is None else request.output_config.format
+    if form is not None:
+        options["response_format"] = {"type": "json_schema", "json_schema": {"schema": form.schema_}}
     return options
 
 

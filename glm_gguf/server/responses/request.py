@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -18,10 +18,12 @@ from glm_gguf.server.responses.history import item_tools, item_turns, left_out_i
 from glm_gguf.server.responses.input_items import InputMessage, Item
 from glm_gguf.server.responses.offered_tools import OfferedTools, offered_tools
 from glm_gguf.server.responses.tools import ResponseTool, ResponseToolChoice
+from glm_gguf.server.thinking_fields import effort_budget
 from glm_gguf.server.turns import Turn, checked_messages
-from glm_gguf.server.wire import Count, WireRequest
+from glm_gguf.server.wire import WireRequest
+from glm_gguf.server.wire_numbers import Length, Whole
 
-LOGPROBS = "message.output_text.logprobs"
+LOGPROBS: Final = "message.output_text.logprobs"
 
 
 class ResponseTextFormat(WireRequest):
@@ -45,7 +47,7 @@ class ResponseText(WireRequest):
 
 
 class ResponseReasoning(WireRequest):
-    """What is asked of the thought: effort "none" leaves it out, and with `summary` it comes as its own summary."""
+    """What is asked of the thought: `effort` limits it, "none" leaves it out; `summary` makes it its own summary."""
 
     effort: str | None = None
     summary: str | None = None
@@ -64,10 +66,10 @@ class ResponseRequest(WireRequest):
     parallel_tool_calls: bool | None = None
     text: ResponseText | None = None
     reasoning: ResponseReasoning | None = None
-    max_output_tokens: Count | None = None
+    max_output_tokens: Length | None = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    top_logprobs: Annotated[Whole, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
     include: list[str] | None = None
     truncation: Literal["auto", "disabled"] | None = None
     stream: bool | None = None
@@ -106,20 +108,20 @@ class ResponseRequest(WireRequest):
     @property
     def left_out(self) -> list[str]:
         """What is passed over: tools and items by their types."""
-        return [f"tools:{kind}" for kind in self.offered.left_out] + [
-            f"input:{kind}" for kind in left_out_items(self.items)
-        ]
+        verbosity = None if self.text is None else self.text.verbosity
+        tools = [f"tools:{kind}" for kind in self.offered.left_out]
+        items = [f"input:{kind}" for kind in left_out_items(self.items)]
+        return [*tools, *items, *(["text.verbosity"] if verbosity not in (None, "medium") else [])]
 
     def asked(self) -> Asked:
         """Say it in the model's own values; RequestError names what makes no sense, or needs what is not here."""
         _require_stateless(self)
-        thoughtless = self.reasoning is not None and self.reasoning.effort == "none"
         sampling = SamplingParams(
             temperature=self.temperature,
             top_p=self.top_p,
             max_tokens=self.max_output_tokens,
             logprobs=self.logprobs,
-            thinking_budget=0 if thoughtless else None,
+            thinking_budget=None if self.reasoning is None else effort_budget(self.reasoning.effort),
         )
         return Asked(_messages(self), self.offered.declarations(), sampling, _options(self))
 
