@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 import weakref
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack, overload
 
 from glm_gguf.chat.events import TokenLogprob, collect
 from glm_gguf.chat.messages import Messages, conversation
@@ -29,6 +30,7 @@ from glm_gguf.engine.preparer import Preparer
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.engine.session import Sessions
 from glm_gguf.engine.status import EngineStatus
+from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.finding import Finding
 from glm_gguf.gguf_file.values import Plain, plain_value
 
@@ -230,16 +232,15 @@ class GLM(ChatModel):
 
     def _parsed(self, prompt: Text) -> Sequence[int]:
         """Return the token ids of a text in which control tokens that are spelled are meant."""
-        return self._model.vocabulary.parsed_ids(prompt) if isinstance(prompt, str) else prompt
+        return self._model.vocabulary.parsed_ids(prompt) if isinstance(prompt, str) else _ids(prompt, "prompt")
 
     def _texts(self, content: Text | Texts) -> dict[str, Sequence[int]]:
         """Return the token ids of one text or of several, by what to call each in an error."""
-        if isinstance(content, str):
-            return {TEXT: self.tokenize(content)}
-        if not content or not isinstance(content[0], str | Sequence):
-            return {TEXT: cast("Sequence[int]", content)}
-        several = enumerate(cast("Sequence[Text]", content))
-        return {f"{TEXT}[{index}]": self.tokenize(text) if isinstance(text, str) else text for index, text in several}
+        several = isinstance(content, list | tuple) and bool(content) and isinstance(content[0], str | Sequence)
+        texts = {f"{TEXT}[{index}]": text for index, text in enumerate(content)} if several else {TEXT: content}
+        return {
+            name: self.tokenize(text) if isinstance(text, str) else _ids(text, name) for name, text in texts.items()
+        }
 
     def _scored(self, prompt: Text, alternatives: int, lora: Mapping[str, float] | None) -> tuple[Any, int, Scales]:
         """Return what the engine is to score."""
@@ -258,6 +259,15 @@ class GLM(ChatModel):
     def _compute(self, tokens: Sequence[int]) -> None:
         """Have tokens computed into the cache."""
         self.complete(tokens, ONE_TOKEN)
+
+
+def _ids(tokens: object, field: str) -> list[int]:
+    """Return token ids; RequestError for what is none, whole numbers of numpy's are."""
+    try:
+        return [operator.index(token) for token in tokens]  # type: ignore[attr-defined]
+    except TypeError:
+        fix = "give a text, or a list of token ids"
+        raise RequestError(f"{type(tokens).__name__} is no text", field=field, fix=fix) from None
 
 
 def _close(resources: ExitStack, process: int) -> None:

@@ -82,7 +82,7 @@ def call_function(function: Function, arguments: str, parameters: Mapping[str, A
     if problem is not None:
         raise RequestError(problem, where=where)
     if is_model(function):
-        return validated(decoded.value, function.model_validate)  # type: ignore[attr-defined]
+        return validated(decoded.value, function)
     try:
         bound = _bound(function, decoded.value)
     except (TypeError, ValueError) as error:

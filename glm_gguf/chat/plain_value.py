@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import decimal
 import enum
 import json
+import pathlib
 import re
+import uuid
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON decodes it again; TypeError or ValueError for what JSON cannot say."""
-    return json.loads(json.dumps(value, default=_plainer, allow_nan=False))
+    """Return a value as JSON decodes it again; TypeError or ValueError for what nothing in JSON stands for."""
+    return json.loads(json.dumps(value, default=_known, allow_nan=False))
 
 
 def json_text(value: Any) -> str:
-    """Write a value as JSON; TypeError or ValueError for what JSON cannot say."""
-    return json.dumps(value, ensure_ascii=False, default=_plainer)
+    """Write a value as JSON, what it does not know as its text; TypeError or ValueError for what has none."""
+    return json.dumps(value, ensure_ascii=False, default=_known_or_text)
 
 
-def _plainer(value: Any) -> Any:
-    """Return what stands for a value that json does not know: fields of an object, items, a text."""
+def _known(value: Any) -> Any:
+    """Return what stands for a value of a type that many use; TypeError for any other."""
     if isinstance(value, enum.Enum):
         return value.value
     if hasattr(value, "model_dump") and not isinstance(value, type):
@@ -35,16 +38,21 @@ def _plainer(value: Any) -> Any:
         return list(value)
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
+    if isinstance(value, decimal.Decimal | pathlib.PurePath | uuid.UUID):
+        return str(value)
     if isinstance(value, bytes | bytearray):
         return value.decode(errors="replace")
     if hasattr(value, "tolist"):  # numpy's arrays and numbers
         return value.tolist()
-    return _text(value)
+    raise TypeError(f"{type(value).__name__} is no value that JSON has")
 
 
-def _text(value: Any) -> str:
-    """Return the text of a value that has one of its own: an address in memory tells nobody anything."""
-    text = str(value)
-    if isinstance(value, type) or re.search(r" at 0x[0-9a-fA-F]+>", text):
-        raise TypeError(f"{type(value).__name__} is no value that JSON has")
-    return text
+def _known_or_text(value: Any) -> Any:
+    """Return what stands for a value, at worst its text; an address in memory tells nobody anything."""
+    try:
+        return _known(value)
+    except TypeError:
+        text = str(value)
+        if isinstance(value, type) or re.search(r" at 0x[0-9a-fA-F]+>", text):
+            raise
+        return text

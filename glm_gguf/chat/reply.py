@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from glm_gguf.chat.events import ChatResult, Event, Finish, ToolCall, collect
@@ -24,13 +24,14 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
 
 
-def parse_reply(text: str, tools: Sequence[Tool | str] = (), *, lenient: bool = False) -> Message:
+def parse_reply(text: str, tools: Sequence[Tool | str] | Tool | str = (), *, lenient: bool = False) -> Message:
     """Parse what GLM-4-0414, Z1 or Rumination wrote, for people with a runtime of their own.
 
     `tools` are functions, declarations or names; a call of another name counts where its place says that it is one,
     and is marked. Control tokens may be spelled in the text or lacking. What follows the first `<|user|>`,
     `<|observation|>` or `<|endoftext|>` is not the model's turn and is left out. `lenient` reads Python dicts too.
     """
+    tools = [tools] if isinstance(tools, str | Mapping) or callable(tools) else tools
     names = [tool for tool in tools if isinstance(tool, str)]
     declared = declarations([tool for tool in tools if not isinstance(tool, str)])
     functions = (*names, *function_names(declared))

@@ -48,12 +48,13 @@ class Toolbox:
     declarations: tuple[Declaration, ...]
 
     @classmethod
-    def of(cls, functions: Toolbox | Functions) -> Toolbox:
+    def of(cls, functions: Toolbox | Functions | None) -> Toolbox:
         """Gather functions that declare themselves; a toolbox is one already."""
         if isinstance(functions, Toolbox):
             return functions
-        if callable(functions):
-            functions = [functions]
+        functions = [functions] if callable(functions) or isinstance(functions, Mapping) else functions or []
+        if not isinstance(functions, Sequence):
+            raise RequestError(f"{type(functions).__name__} is no tools", field="tools", fix="give a list of functions")
         for index, function in enumerate(functions):
             if not callable(function):
                 what, fix = (
@@ -172,12 +173,18 @@ async def beside(function: Callable[[], T]) -> T:
 
 
 def _on_a_loop(result: Awaitable[Any]) -> Any:
-    """Wait for a result on an event loop made for it."""
+    """Wait for a result on an event loop made for it; RequestError where one runs already, which this would hold up."""
 
     async def waited() -> Any:
         return await result
 
-    return asyncio.run(waited())
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(waited())
+    if inspect.iscoroutine(result):
+        result.close()
+    raise RequestError("the tool is a coroutine, and an event loop runs here", field="tools", fix="await aanswer(call)")
 
 
 def _is_async(function: object) -> bool:

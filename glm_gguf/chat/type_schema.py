@@ -7,6 +7,7 @@ import datetime
 import decimal
 import enum
 import pathlib
+import sys
 import types
 import typing
 import uuid
@@ -90,8 +91,21 @@ def with_definitions(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_model(kind: object) -> bool:
-    """Tell a class of pydantic's models from others, without importing pydantic."""
-    return isinstance(kind, type) and hasattr(kind, "model_json_schema") and hasattr(kind, "model_validate")
+    """Tell pydantic's models and dataclasses from other classes, without importing pydantic."""
+    return isinstance(kind, type) and hasattr(kind, "__pydantic_core_schema__")
+
+
+def model_adapter(hint: Any) -> Any:
+    """Return pydantic's TypeAdapter of a type that it knows, or of one of its models; RequestError says why not."""
+    try:
+        return sys.modules["pydantic"].TypeAdapter(hint)
+    except (TypeError, NameError, RuntimeError) as error:  # pydantic's own derive from these
+        raise _no_schema(hint, error) from error
+
+
+def _no_schema(hint: Any, error: Exception) -> RequestError:
+    name = getattr(hint, "__name__", str(hint))
+    return RequestError(f"pydantic makes no JSON schema of it: {str(error).splitlines()[0]}", where=name)
 
 
 def is_typed_dict(kind: type) -> bool:
@@ -144,11 +158,11 @@ def _class_schema(kind: type, inside: Inside) -> dict[str, Any]:
     return {}
 
 
-def _model_schema(kind: Any) -> dict[str, Any]:
+def _model_schema(kind: type) -> dict[str, Any]:
     try:
-        schema: dict[str, Any] = kind.model_json_schema()
-    except (TypeError, NameError, RuntimeError, ValueError) as error:  # pydantic's own derive from these
-        raise RequestError(f"the model has no JSON schema: {error}", where=kind.__name__) from error
+        schema: dict[str, Any] = model_adapter(kind).json_schema()
+    except (TypeError, NameError, RuntimeError, ValueError) as error:
+        raise _no_schema(kind, error) from error
     return schema
 
 

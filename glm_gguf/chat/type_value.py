@@ -17,6 +17,7 @@ from glm_gguf.chat.type_schema import (
     class_hints,
     is_model,
     is_typed_dict,
+    model_adapter,
     resolved,
 )
 from glm_gguf.errors import RequestError
@@ -37,24 +38,23 @@ def from_json(value: Any, hint: Any) -> Any:
     return _instance(value, hint) if isinstance(hint, type) and origin is None else value
 
 
-def validated(value: Any, validate: Any) -> Any:
-    """Call a validator of pydantic's; RequestError says in one line what is wrong."""
+def validated(value: Any, hint: Any) -> Any:
+    """Have pydantic make a value of a type; RequestError says in one line what is wrong."""
     try:
-        return validate(value)
+        return model_adapter(hint).validate_python(value)
     except ValueError as error:  # pydantic's ValidationError is one
         raise RequestError(" ".join(str(error).split())[:300]) from error
 
 
 def _annotated(value: Any, hint: Any, members: tuple[Any, ...]) -> Any:
     """Have pydantic validate where it is there and the notes are more than texts: they may hold validators."""
-    pydantic = sys.modules.get("pydantic")
-    if pydantic is None or all(isinstance(note, str) for note in members[1:]):
+    if "pydantic" not in sys.modules or all(isinstance(note, str) for note in members[1:]):
         return from_json(value, members[0])
     try:
-        adapter = pydantic.TypeAdapter(hint)
-    except (TypeError, NameError, RuntimeError):  # pydantic's own for a type that it does not know derive from these
+        model_adapter(hint)
+    except RequestError:  # a type that pydantic does not know
         return from_json(value, members[0])
-    return validated(value, adapter.validate_python)
+    return validated(value, hint)
 
 
 def _from_list(value: list[Any], origin: Any, members: tuple[Any, ...]) -> Any:
@@ -70,7 +70,7 @@ def _instance(value: Any, kind: type) -> Any:
     if issubclass(kind, enum.Enum):
         return kind(value)
     if is_model(kind):
-        return validated(value, kind.model_validate)  # type: ignore[attr-defined]
+        return validated(value, kind)
     if not isinstance(value, dict):
         return value
     if is_typed_dict(kind):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from glm_gguf.cpus import usable_cores
 from glm_gguf.errors import RequestError
@@ -100,6 +100,11 @@ class EngineOptions:
     lora: tuple[LoraAdapter, ...] = ()
 
     def __post_init__(self) -> None:
+        # A frozen dataclass leaves no other way to keep in one form what may come in several.
+        object.__setattr__(self, "lora", tuple(map(_adapter, _several(self.lora))))
+        object.__setattr__(self, "devices", _several(self.devices))
+        for name in ("cache_type_k", "cache_type_v"):
+            object.__setattr__(self, name, _cache_type(name, getattr(self, name)))
         _check("n_ctx", self.n_ctx, 1, 2**31 - 1)
         _check("n_parallel", self.n_parallel, 1, MOST_PARALLEL)
         _check("n_queue", self.n_queue, 0, 2**31 - 1)
@@ -132,6 +137,28 @@ class EngineOptions:
                 raise RequestError(f"no adapter {name!r} is loaded", field="lora", fix=f"there are: {known}")
             _check_scale(scale)
         return tuple(float(wanted.get(name, 0.0)) for name in names)
+
+
+def _several(given: object) -> tuple[Any, ...]:
+    """Return one or several values as a tuple."""
+    return tuple(given) if isinstance(given, list | tuple) else (given,)
+
+
+def _adapter(given: object) -> LoraAdapter:
+    """Return an adapter that may have been named by its path."""
+    if isinstance(given, LoraAdapter):
+        return given
+    if isinstance(given, str | Path):
+        return LoraAdapter(Path(given))
+    raise RequestError(f"{given!r} is no adapter", field="lora", fix="give LoraAdapter(path, scale), or a path")
+
+
+def _cache_type(name: str, given: str) -> CacheType:
+    """Return a type of cells that may have been named by its word."""
+    try:
+        return CacheType(given)
+    except ValueError:
+        raise RequestError(f"{given!r} is unknown", field=name, fix=f"give one of {', '.join(CacheType)}") from None
 
 
 def _check_scale(scale: float) -> None:

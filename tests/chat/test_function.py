@@ -11,15 +11,18 @@ import math
 import typing
 import uuid
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, NewType, TypedDict
 
 import annotated_types
 import numpy as np
 import pydantic
+import pydantic.dataclasses
 import pytest
 
 from glm_gguf.chat.events import ToolCall
+from glm_gguf.chat.reply import parse_reply
 from glm_gguf.chat.tools import Toolbox, call_function, declarations, declare, result_text
 from glm_gguf.chat.type_schema import hint_schema
 from glm_gguf.errors import RequestError
@@ -215,7 +218,7 @@ class Foreign:
 def test_a_model_that_is_not_fully_defined_is_refused() -> None:
     def build(thing: Unfinished) -> None: ...
 
-    with pytest.raises(RequestError, match="Unfinished: the model has no JSON schema"):
+    with pytest.raises(RequestError, match="Unfinished: pydantic makes no JSON schema of it"):
         declare(build)
 
 
@@ -394,6 +397,45 @@ def test_results_are_written_as_json(value: object, text: str) -> None:
 def test_a_result_that_json_lacks_is_no_address_in_memory(value: object) -> None:
     with pytest.raises(TypeError, match="no value that JSON has"):
         result_text(value)
+
+
+def test_defaults_that_json_lacks_are_not_made_up() -> None:
+    def odd(a: Any = object(), b: float = math.inf, c: Any = Fraction(1, 2), d: Any = ...) -> None: ...
+
+    assert properties(odd) == {"a": {}, "b": {"type": "number"}, "c": {}, "d": {}}
+    assert declare(odd)["function"]["parameters"]["required"] == []
+
+
+@pydantic.dataclasses.dataclass
+class Range:
+    low: int = pydantic.Field(0, ge=0, description="Lowest.")
+    high: int = 9
+
+
+def test_dataclasses_of_pydantic_keep_what_they_say() -> None:
+    def within(span: Range) -> Range:
+        return span
+
+    assert properties(within)["span"]["properties"]["low"] == {
+        **{"default": 0, "description": "Lowest.", "minimum": 0, "title": "Low", "type": "integer"}
+    }
+    assert call_function(within, '{"span": {"low": 3}}') == Range(3, 9)
+    assert call_function(Range, '{"low": 3}') == Range(3, 9)
+    with pytest.raises(RequestError, match="low"):
+        call_function(within, '{"span": {"low": -3}}')
+
+
+def test_a_coroutine_is_not_run_where_an_event_loop_waits() -> None:
+    async def asked() -> None:
+        Toolbox.of(asearch).answer(ToolCall("asearch", '{"query": "a"}'))
+
+    with pytest.raises(RequestError, match=r"await aanswer\(call\)"):
+        asyncio.run(asked())
+
+
+@pytest.mark.parametrize("tools", ["get", ["get"], {"name": "get"}, [{"name": "get"}]], ids=str)
+def test_a_reply_is_read_with_one_tool_or_several(tools: Any) -> None:
+    assert parse_reply('Well.\nget\n{"a": 1}', tools).tool_calls[0].name == "get"
 
 
 def test_values_of_unions_stay_what_they_are() -> None:

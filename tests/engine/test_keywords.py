@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from engine.conversations import EXACT
 
-from glm_gguf import GLM, EngineOptions, SamplingParams
+from glm_gguf import GLM, CacheType, EngineError, EngineOptions, LoraAdapter, SamplingParams
 from glm_gguf.engine.answer_options import AnswerOptions, ChatOptions, CompletionOptions, PromptOptions
 from glm_gguf.engine.keywords import chat_options, completion_options
 from glm_gguf.engine.sampling import Dry
@@ -111,7 +112,7 @@ def _taken(method: str) -> typing.Collection[str]:
 
 
 @pytest.mark.parametrize("method", ["continuation", "stream_completion", "complete", "acomplete"])
-@pytest.mark.parametrize("name", ["tool_choice", "response_format", "variables", "on_overflow", "thinking_budget"])
+@pytest.mark.parametrize("name", ["tool_choice", "variables", "on_overflow", "thinking_budget"])
 def test_a_text_that_is_continued_takes_no_options_of_answers(glm: GLM, method: str, name: str) -> None:
     with pytest.raises(TypeError, match=rf"'{name}' is no option of a text that is continued; chat\(\) takes it"):
         METHODS[method](glm, {name: None})
@@ -193,3 +194,89 @@ def test_several_choices_take_all_options(glm: GLM) -> None:
 def test_a_constraint_is_good_for_one_answer(glm: GLM) -> None:
     with pytest.raises(RequestError, match="n: a constraint"):
         glm.choices(2, HELLO, constraint=object())  # type: ignore[arg-type]
+
+
+def test_options_of_the_engine_take_one_or_several_and_names() -> None:
+    options = EngineOptions(lora="a/style.gguf", devices="CUDA0", cache_type_k="q8_0")  # type: ignore[arg-type]
+    assert options == EngineOptions(
+        lora=(LoraAdapter(Path("a/style.gguf")),), devices=("CUDA0",), cache_type_k=CacheType.Q8_0
+    )
+    assert EngineOptions(lora=["a.gguf", LoraAdapter(Path("b.gguf"), 0.5)]).scales == (1.0, 0.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", [{"lora": 3}, {"cache_type_k": "q9"}, {"cache_type_v": None}], ids=str)
+def test_options_of_the_engine_that_make_no_sense_are_refused(field: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match=next(iter(field))):
+        EngineOptions(**field)
+
+
+def test_texts_come_alone_or_several_at_once(glm: GLM) -> None:
+    texts = ["weather in Paris", "北京的空气质量"]
+    vectors = glm.embed(texts)
+    assert [vector.shape for vector in vectors] == [glm.embed(texts[0]).shape] * 2
+    assert np.allclose(vectors[1], glm.embed(glm.tokenize(texts[1])))
+    assert np.allclose(vectors[1], glm.embed([glm.tokenize(text) for text in texts])[1])
+
+    async def embedded() -> tuple[Any, Any]:
+        return await glm.aembed(texts), await glm.aembed(texts[0])
+
+    several, one = asyncio.run(embedded())
+    assert np.allclose(several, vectors)
+    assert np.allclose(one, vectors[0])
+
+
+def test_scores_are_the_same_in_an_event_loop(glm: GLM) -> None:
+    scored = glm.score("Hello there", alternatives=2)
+    assert scored == asyncio.run(glm.ascore(np.array(glm.tokenize("Hello there")), alternatives=2))  # type: ignore[arg-type]
+    assert scored[0].logprob == 0
+    assert scored[1].logprob < 0
+    assert len(scored[1].alternatives) == 2
+
+
+@pytest.mark.parametrize(
+    ("ask", "field"),
+    [
+        (lambda glm: glm.embed(["a", ""]), r"content\[1\]: empty"),
+        (lambda glm: glm.embed([]), "content: empty"),
+        (lambda glm: glm.embed(5), "content: int is no text"),
+        (lambda glm: glm.embed(["a", 5]), r"content\[1\]: int is no text"),
+        (lambda glm: glm.embed(None), "content: NoneType is no text"),
+        (lambda glm: glm.complete(5), "prompt: int is no text"),
+        (lambda glm: glm.complete(["a", "b"]), "prompt: list is no text"),
+        (lambda glm: glm.complete([1.5]), "prompt: list is no text"),
+        (lambda glm: glm.complete([10**9]), "prompt: a token id is not in the vocabulary"),
+        (lambda glm: glm.score("a", alternatives=True), "logprobs"),
+        (lambda glm: glm.score(""), "prompt: empty"),
+        (lambda glm: glm.run("Hello", 5), "tools: int is no tools"),
+        (lambda glm: glm.choices(0, "Hello"), "n: 0 answers"),
+        (lambda glm: glm.choices("2", "Hello"), "n: '2' answers"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_text_is_refused_by_name(glm: GLM, ask: Callable[[GLM], object], field: str) -> None:
+    with pytest.raises(RequestError, match=field):
+        ask(glm)
+
+
+def test_a_model_closes_with_its_async_block(tiny_gguf: Callable[[str], Path]) -> None:
+    async def used() -> GLM:
+        async with GLM(tiny_gguf("Q8_0"), options={"threads": 1, "n_ctx": 256}) as glm:
+            assert (await glm.achat("Hello", temperature=0, max_tokens=4)).usage.completion_tokens == 4
+            assert await glm.acomplete("Hello", temperature=0, max_tokens=4)
+            return glm
+
+    with pytest.raises(EngineError, match="closed"):
+        asyncio.run(used()).chat("Hello")
+
+
+def test_an_answer_that_is_cancelled_leaves_its_place(tiny_gguf: Callable[[str], Path]) -> None:
+    async def asked(glm: GLM) -> None:
+        for ask in (glm.achat, glm.acomplete):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(ask("Hello", ignore_eos=True), 0.1)
+        while glm.status.running:  # until the engine's next step
+            await asyncio.sleep(0)
+        await glm.achat("Hello", max_tokens=1)
+
+    with GLM(tiny_gguf("Q8_0"), options={"threads": 1, "n_ctx": 2048, "n_parallel": 1, "n_queue": 0}) as glm:
+        asyncio.run(asked(glm))
