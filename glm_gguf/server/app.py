@@ -28,6 +28,7 @@ from glm_gguf.server.health import routes as health
 from glm_gguf.server.json_body import validation_problem
 from glm_gguf.server.models import routes as models
 from glm_gguf.server.page.routes import page_router
+from glm_gguf.server.paths import LONGEST, PathMiddleware, nearest_path, served_paths
 from glm_gguf.server.responses import routes as responses
 from glm_gguf.server.service import Service
 from glm_gguf.server.settings import ServerSettings
@@ -53,11 +54,14 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM]) -> FastA
     service = Service(settings, open_model)
     app = FastAPI(title="glm-gguf", lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
-    for router in (*ROUTERS, page_router()):
+    routers = (*ROUTERS, page_router())
+    for router in routers:
         app.include_router(router)
+    app.state.paths = served_paths([*app.routes, *(route for router in routers for route in router.routes)])
     for kind, respond in _HANDLERS.items():
         app.add_exception_handler(kind, respond)
     app.add_middleware(Door, service=service)
+    app.add_middleware(PathMiddleware, paths=app.state.paths)
     if settings.origins:
         methods = ("GET", "POST", "OPTIONS")
         app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=methods, allow_headers=("*",))
@@ -99,8 +103,13 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error, BodyRefused):
         return await _refused(request, error)
-    code = "unknown_url" if error.status_code == 404 else None
-    problem = Problem(error.status_code, f"{error.detail}: {request.method} {request.url.path}", code=code)
+    message, code = f"{error.detail}: {request.method} {request.url.path[:LONGEST]}", None
+    if error.status_code == 404:
+        nearest, code = nearest_path(request.url.path, request.app.state.paths), "unknown_url"
+        message += f". Did you mean {nearest}?" if nearest else ". /docs lists the paths that there are."
+    elif allowed := (error.headers or {}).get("Allow"):
+        message += f". Use {allowed}."
+    problem = Problem(error.status_code, message, code=code)
     response = error_response(problem, request.url.path)
     response.headers.update(error.headers or {})
     return response

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from glm_gguf.server.described import with_example
+from glm_gguf.server.prompt_fields import PromptFields
 from glm_gguf.server.wire import WireRequest, WireResponse
 
 
-class TokenizeRequest(WireRequest):
+class TokenizeRequest(PromptFields):
     """A text in which nothing is special, or a conversation, whose prompt is meant."""
 
     model_config = with_example(content="Hello")
@@ -46,7 +47,7 @@ class Text(WireResponse):
     """The same as `content`."""
 
 
-class TemplateRequest(WireRequest):
+class TemplateRequest(PromptFields):
     """A conversation."""
 
     model_config = with_example(messages=[{"role": "user", "content": "Hello"}])

@@ -1,0 +1,58 @@
+"""Paths as clients write them: without /v1, with it twice, with doubled slashes or one at the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Final
+
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+VERSION: Final = "/v1"
+ALIKE: Final = 0.6
+"""Share of a path that must be alike for it to be what was meant (difflib's ratio)."""
+LONGEST: Final = 200
+"""Characters of a path that is looked at for what was meant."""
+
+
+def served_paths(routes: Iterable[BaseRoute]) -> frozenset[str]:
+    """Return the paths that routes answer at, up to the first parameter."""
+    paths = (getattr(route, "path", "") for route in routes)
+    return frozenset(path.partition("{")[0] for path in paths if path)
+
+
+class PathMiddleware:
+    """Gives a request the path that is meant, before anything is decided by it."""
+
+    def __init__(self, app: ASGIApp, paths: frozenset[str]) -> None:
+        self._app = app
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] == "http":
+            scope["path"] = meant_path(scope["path"], self._paths)
+        await self._app(scope, receive, send)
+
+
+def meant_path(path: str, paths: frozenset[str]) -> str:
+    """Return the path of ours that a request's means, or the path as it is."""
+    plain = re.sub(r"/{2,}", "/", path)
+    short = plain.rstrip("/") or "/"
+    while short.startswith(f"{VERSION}{VERSION}/"):
+        short = short.removeprefix(VERSION)
+    for candidate in (short, f"{VERSION}{short}"):
+        if candidate in paths:
+            return candidate
+    open_ended = tuple(known for known in paths if known.endswith("/") and known != "/")
+    versioned = f"{VERSION}{short}"
+    return versioned if versioned.startswith(open_ended) and not short.startswith(open_ended) else plain
+
+
+def nearest_path(path: str, paths: Iterable[str]) -> str | None:
+    """Return the path that was probably meant; None where none is like it."""
+    known = sorted(paths)
+    like = get_close_matches(path[:LONGEST].lower(), [*known, *(one.removeprefix(VERSION) for one in known)], 1, ALIKE)
+    return None if not like else like[0] if like[0] in known else f"{VERSION}{like[0]}"
