@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from glm_gguf.engine.answer_options import AnswerOptions
+from glm_gguf.engine.answer_options import AnswerOptions, PromptOptions
 from glm_gguf.engine.attempts import Attempts
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.model import GLM
@@ -36,6 +36,15 @@ class Asked:
     def costly(self) -> bool:
         """Something must be compiled for it first, which may take long."""
         return bool(self.tools) or bool(self.options.get("response_format"))
+
+    @property
+    def prompt_options(self) -> PromptOptions:
+        """What the prompt depends on besides messages and tools."""
+        given = self.options
+        return {
+            "variables": given.get("variables"),
+            "continue_final_message": given.get("continue_final_message"),
+        }
 
     def prepared(self, glm: GLM) -> Attempts:
         """Render and compile; GlmGgufError for what cannot be answered."""

@@ -209,6 +209,11 @@ SERVICE: Final = {
     **_all("options", RefusedField("Ollama", "give its fields beside the messages")),
     "tags": Passes("LiteLLM", _BOOKS),
 }
+TOKENS: Final = {
+    **_all("with_pieces return_token_strs", RefusedField("llama.cpp, vLLM", "ask /detokenize for the texts")),
+    "add_special": RefusedField("llama.cpp", "a text has no tokens of its own beginning; give `messages`"),
+    "parse_special": RefusedField("llama.cpp", "in a text nothing is special; give `messages`"),
+}
 EMBEDDINGS: Final = {
     "task": RefusedField("vLLM, others", "the model embeds any text alike"),
     "input_type": RefusedField("NVIDIA, Cohere", "the model embeds any text alike"),
@@ -219,7 +224,7 @@ EMBEDDINGS: Final = {
     "embed_dtype": RefusedField("vLLM", "give `encoding_format`", ("float32",)),
 }
 KNOWN_FIELDS: Final[Mapping[str, KnownField]] = MappingProxyType(
-    OPENAI | ANTHROPIC | CONSTRAINTS | SAMPLING | PROMPTS | THOUGHTS | SERVICE | EMBEDDINGS
+    OPENAI | ANTHROPIC | CONSTRAINTS | SAMPLING | PROMPTS | THOUGHTS | SERVICE | TOKENS | EMBEDDINGS
 )
 
 

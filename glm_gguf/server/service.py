@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from glm_gguf.engine.answer_options import AnswerOptions, PromptOptions, TextOptions
+from glm_gguf.engine.answer_options import AnswerOptions, TextOptions
 from glm_gguf.engine.attempts import AsyncEvents, Attempts
 from glm_gguf.errors import DeadlineError, GlmGgufError
 from glm_gguf.model import GLM
@@ -133,12 +133,10 @@ class Service:
     async def count(self, request: Request, asked: Asked) -> int:
         """Count the tokens of a conversation's prompt."""
         asked.require_modest(self.settings.limits)
-        glm, given = self.glm, asked.options
-        options: PromptOptions = {
-            "variables": given.get("variables"),
-            "continue_final_message": given.get("continue_final_message"),
-        }
-        return await self.prepared(request, lambda: len(glm.prompt_ids(asked.messages, asked.tools, **options)))
+        glm = self.glm
+        return await self.prepared(
+            request, lambda: len(glm.prompt_ids(asked.messages, asked.tools, **asked.prompt_options))
+        )
 
     async def begin_prepared(
         self, request: Request, prompts: Sequence[Callable[[GLM], Attempts]], n: int, *, costly: bool = False

@@ -6,6 +6,7 @@ from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
+from glm_gguf.engine.answer_options import AnswerOptions
 from glm_gguf.model import GLM
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.chat_completions.legacy import modern_messages
@@ -51,15 +52,15 @@ async def apply_template(body: TemplateRequest, request: Request) -> Response:
 
 
 def _asked(service: Service, body: TokenizeRequest | TemplateRequest) -> Asked:
-    variables = body.chat_template_kwargs or {}
-    asked = Asked(modern_messages(body.messages or []), body.tools or [], options={"variables": variables})
+    options: AnswerOptions = {"variables": body.chat_template_kwargs or {}, "continue_final_message": body.continues}
+    asked = Asked(modern_messages(body.messages or []), body.tools or [], options=options)
     asked.require_modest(service.settings.limits)
     return asked
 
 
 def _prompt_ids(glm: GLM, asked: Asked) -> list[int]:
-    return glm.prompt_ids(asked.messages, asked.tools, variables=asked.options.get("variables"))
+    return glm.prompt_ids(asked.messages, asked.tools, **asked.prompt_options)
 
 
 def _prompt_text(glm: GLM, asked: Asked) -> str:
-    return glm.apply_template(asked.messages, asked.tools, variables=asked.options.get("variables"))
+    return glm.apply_template(asked.messages, asked.tools, **asked.prompt_options)
