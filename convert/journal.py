@@ -1,8 +1,8 @@
 """The journal of a partial file: what is in it for certain, and what it was made of.
 
-A line is a CRC-32 in eight hexadecimal digits, a space and JSON; a line that was cut or garbled ends what is
-believed. The first holds the binding, the others ["+", names…] or ["-", names…]: tensors that are on the disk,
-and shards whose bytes are proven.
+A line is a CRC-32 in eight hexadecimal digits, a space and a JSON object; a line that was cut or garbled, or holds
+anything else, ends what is believed. The first is the binding, the others map names to checksums: of tensors that are
+on the disk, and of shards whose bytes are proven (0). null takes back what was said of a name before.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from glm_gguf.convert.disk_file import DiskFile
 from glm_gguf.convert.layout import FileLayout
 from glm_gguf.convert.shards import ShardSource
 
+MOST_BYTES = 2**26  # hundreds of times what the journal of the largest model holds
 PROGRAM = ("glm-gguf", "llama-cpp-python", "gguf")  # whose versions decide the bytes
 
 
@@ -70,10 +72,10 @@ def identities(layouts: Iterable[FileLayout], shards: ShardSource) -> dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What a journal says: its binding, the names that hold, and the bytes that could be read."""
+    """What a journal says: its binding, the checksum of everything that holds, and the bytes that could be read."""
 
     binding: Any
-    names: frozenset[str]
+    checksums: Mapping[str, int]
     n_bytes: int
 
     @classmethod
@@ -81,16 +83,18 @@ class Entries:
         """The journal at `path`, up to its first bad line; None where there is none. Raises OSError."""
         if path.is_symlink() or not path.is_file():
             return None
-        binding, names, n_bytes = None, set[str](), 0
-        for line, entry in _intact(path.read_bytes()):
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES)
+        binding, checksums, n_bytes = None, dict[str, int | None](), 0
+        for line, entry in _intact(data):
             if n_bytes == 0:
                 binding = entry
-            elif entry[0] == "+":
-                names.update(entry[1:])
+            elif _is_record(entry):
+                checksums.update(entry)
             else:
-                names.difference_update(entry[1:])
+                break
             n_bytes += len(line)
-        return cls(binding, frozenset(names), n_bytes)
+        return cls(binding, {name: value for name, value in checksums.items() if value is not None}, n_bytes)
 
 
 class Journal:
@@ -99,41 +103,41 @@ class Journal:
     def __init__(self, path: Path, binding: Binding, intact: int = 0) -> None:
         """`intact` bytes of a journal that is there already are kept, the rest is cut off."""
         self._path, self._binding, self._intact = path, binding, intact
-        self._number: int | None = None
+        self._file: DiskFile | None = None
 
     @property
     def exists(self) -> bool:
         """Whether there is anything in it."""
         return self._intact > 0
 
-    def add(self, names: Collection[str]) -> None:
-        """Say that these are in the file for certain; on the disk when it returns."""
-        self._append("+", names)
+    def add(self, checksums: Mapping[str, int]) -> None:
+        """Say that these are in the file, with these checksums; on the disk when it returns."""
+        self._append(checksums)
 
     def remove(self, names: Collection[str]) -> None:
         """Take back what was said of these."""
         if self.exists:
-            self._append("-", names)
+            self._append(dict.fromkeys(names))
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._number is not None:
-            os.close(self._number)
-            self._number = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def discard(self) -> None:
         """Remove it."""
         self.close()
         self._path.unlink(missing_ok=True)
 
-    def _append(self, sign: str, names: Collection[str]) -> None:
-        if self._number is None:
-            self._number = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-            os.ftruncate(self._number, self._intact)
+    def _append(self, record: Mapping[str, int | None]) -> None:
+        if self._file is None:
+            self._file = DiskFile(self._path, os.O_RDWR | os.O_CREAT)
+            self._file.truncate(self._intact)
         data = b"" if self._intact else _line(asdict(self._binding))
-        data += _line([sign, *names])
-        os.pwrite(self._number, data, self._intact)
-        os.fsync(self._number)
+        data += _line(record)
+        self._file.write(data, self._intact)
+        self._file.sync()
         self._intact += len(data)
 
 
@@ -143,9 +147,17 @@ def _line(value: object) -> bytes:
 
 
 def _intact(data: bytes) -> Iterator[tuple[bytes, Any]]:
-    """Lines and what they hold, up to the first that is torn or garbled."""
+    """Lines and what they hold, up to the first that is torn, garbled or no JSON."""
     for line in data.splitlines(keepends=True):
         text = line[9:-1]
         if not line.endswith(b"\n") or line[:9] != b"%08x " % zlib.crc32(text):
             return
-        yield line, json.loads(text)
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return
+        yield line, value
+
+
+def _is_record(entry: object) -> bool:
+    return isinstance(entry, dict) and all(value is None or type(value) is int for value in entry.values())

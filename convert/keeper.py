@@ -20,7 +20,7 @@ class Keeper:
 
     def __init__(self, parts: Sequence[Part], seconds: float = SECONDS) -> None:
         self._parts, self._seconds = parts, seconds
-        self._waiting: dict[int, list[str]] = defaultdict(list)
+        self._waiting: dict[int, dict[str, int]] = defaultdict(dict)
         self._pool = ThreadPoolExecutor(1)
         self._running: Future[None] | None = None
         self._last = time.monotonic()
@@ -45,9 +45,9 @@ class Keeper:
             with suppress(OSError):
                 self._record(self._waiting)
 
-    def completed(self, number: int, name: str) -> None:
+    def completed(self, number: int, name: str, checksum: int) -> None:
         """`name` of file `number` has been written whole; raises OSError where a recording has failed."""
-        self._waiting[number].append(name)
+        self._waiting[number][name] = checksum
         busy = self._running is not None and not self._running.done()
         if busy or time.monotonic() - self._last < self._seconds:
             return
@@ -57,7 +57,7 @@ class Keeper:
         """Begin to record what waits; raises OSError where a recording has failed."""
         if self._running is not None:
             self._running.result()
-        batch, self._waiting = self._waiting, defaultdict(list)
+        batch, self._waiting = self._waiting, defaultdict(dict)
         self._last = time.monotonic()
         self._running = self._pool.submit(self._record, batch)
 
@@ -66,10 +66,11 @@ class Keeper:
         if self._running is not None:
             self._running.result()
         for number, wrong in names.items():
-            self._waiting[number] = [name for name in self._waiting[number] if name not in wrong]
+            for name in wrong:
+                self._waiting[number].pop(name, None)
             self._parts[number].forget(wrong)
 
-    def _record(self, batch: Mapping[int, Collection[str]]) -> None:
-        for number, names in batch.items():
-            if names:
-                self._parts[number].record(names)
+    def _record(self, batch: Mapping[int, Mapping[str, int]]) -> None:
+        for number, checksums in batch.items():
+            if checksums:
+                self._parts[number].record(checksums)

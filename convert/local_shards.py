@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -70,8 +70,14 @@ class LocalShards:
     @contextmanager
     def stream(self, name: str) -> Iterator[LocalReader]:
         """Open the file for one pass; raises ShardError."""
-        with self._checked(name) as file, closing(ReadAhead(file.fileno())) as ahead:
-            yield LocalReader(file, ahead)
+        with self._checked(name) as file:
+            ahead = ReadAhead(file.fileno())
+            try:
+                yield LocalReader(file, ahead)
+            except BaseException:  # whoever was stopped does not wait for the disk
+                ahead.stop()
+                raise
+            ahead.close()
 
 
 class LocalReader:

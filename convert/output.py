@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from glm_gguf.convert.disk_file import sync_directory
 from glm_gguf.convert.journal import Binding
 from glm_gguf.convert.layout import FileLayout
-from glm_gguf.convert.part import FULL, INTERRUPTIONS, PARTIAL, Part, sync_directory
+from glm_gguf.convert.part import FULL, INTERRUPTIONS, PARTIAL, Part
 from glm_gguf.errors import OutputError, RequestError
 
 _log = logging.getLogger(__name__)
@@ -70,7 +71,11 @@ def _check_paths(paths: Sequence[Path], sources: Sequence[Path], force: bool) ->
 def _set_aside(path: Path) -> int:
     """Bytes of the disk that an interrupted run's partial file holds already."""
     partial = path.with_name(path.name + PARTIAL)
-    return partial.stat().st_blocks * 512 if partial.is_file() and not partial.is_symlink() else 0
+    if partial.is_symlink() or not partial.is_file():
+        return 0
+    status = partial.stat()
+    blocks: int | None = getattr(status, "st_blocks", None)
+    return status.st_size if blocks is None else blocks * 512  # Windows counts none, and sets aside what is asked for
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+
+from glm_gguf.convert.disk_file import advise
 
 WINDOW = 16 * 2**20  # bytes asked for and given back at once
 AHEAD = 2  # windows
@@ -10,39 +13,48 @@ PROBES = 8  # places of a window that are looked at
 
 
 class ReadAhead:
-    """Asks for the windows to come; gives back those behind, unless they were in memory before."""
+    """Asks for the windows to come; gives back those behind, unless they were in memory before.
+
+    Where the kernel takes no advice (macOS, Windows) it does nothing.
+    """
 
     def __init__(self, number: int) -> None:
         """`number` is the open file's."""
         self._number, self._next, self._n_bytes = number, 0, os.fstat(number).st_size
         self._ours: list[int] = []  # windows that were not in memory before; the first so many are given back
         self._n_given = 0
-        if hasattr(os, "posix_fadvise"):  # the kernel's own reading ahead would look like memory of others
-            os.posix_fadvise(number, 0, 0, os.POSIX_FADV_RANDOM)
+        self._advised = hasattr(os, "posix_fadvise")
+        advise(number, 0, 0, "RANDOM")  # the kernel's own reading ahead would look like memory of others
 
     def reached(self, offset: int) -> None:
         """Reading goes on at `offset`."""
-        if not hasattr(os, "posix_fadvise"):  # macOS
+        if not self._advised:
             return
         window = offset // WINDOW
         for ahead in range(max(self._next, window), window + AHEAD + 1):
             if not self._in_memory(ahead):
-                os.posix_fadvise(self._number, ahead * WINDOW, WINDOW, os.POSIX_FADV_WILLNEED)
+                advise(self._number, ahead * WINDOW, WINDOW, "WILLNEED")
                 self._ours.append(ahead)
         self._next = max(self._next, window + AHEAD + 1)
         self._give_back(window)
 
     def close(self) -> None:
-        """Reading has ended, at the file's end or before."""
-        for window in self._ours[self._n_given :]:  # a page still on its way from the disk cannot be given back
-            os.pread(self._number, WINDOW, window * WINDOW)
+        """Reading has ended, at the file's end or before it: wait for what was asked for, and give it back."""
+        if hasattr(os, "pread"):
+            with suppress(OSError):  # what cannot be read is not in memory; nobody wants its bytes
+                for window in self._ours[self._n_given :]:  # a page on its way from the disk cannot be given back
+                    os.pread(self._number, WINDOW, window * WINDOW)
         self._n_given = 0  # after a jump, some of what was asked for came in after it had been given back
+        self._give_back(self._next)
+
+    def stop(self) -> None:
+        """Reading was broken off: give back what is there, and wait for nothing."""
         self._give_back(self._next)
 
     def _give_back(self, end: int) -> None:
         while self._n_given < len(self._ours) and self._ours[self._n_given] < end:
             window = self._ours[self._n_given]
-            os.posix_fadvise(self._number, window * WINDOW, WINDOW, os.POSIX_FADV_DONTNEED)
+            advise(self._number, window * WINDOW, WINDOW, "DONTNEED")
             self._n_given += 1
 
     def _in_memory(self, window: int) -> bool:
@@ -52,10 +64,16 @@ class ReadAhead:
         place does not tell.
         """
         places = range(window * WINDOW, (window + 1) * WINDOW, WINDOW // PROBES)
-        try:
-            return all(
-                os.preadv(self._number, [bytearray(1)], min(place, self._n_bytes - 1), os.RWF_NOWAIT) > 0
-                for place in places
-            )
-        except (OSError, AttributeError):  # EAGAIN: it is not; or a system that cannot tell
-            return False
+        return all(_at_once(self._number, min(place, self._n_bytes - 1)) for place in places)
+
+
+def _at_once(number: int, offset: int) -> bool:
+    """Whether a byte can be read without waiting for the disk."""
+    flag = getattr(os, "RWF_NOWAIT", None)
+    if flag is None or not hasattr(os, "preadv"):  # a system that cannot tell
+        return False
+    try:
+        n_bytes: int = os.preadv(number, [bytearray(1)], offset, flag)
+    except OSError:  # EAGAIN: it is not there
+        return False
+    return n_bytes > 0

@@ -6,32 +6,19 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from types import ModuleType
 
-import numpy as np
-import numpy.typing as npt
-
+from glm_gguf.convert.disk_file import Bytes, DiskFile, fcntl, sync_directory
 from glm_gguf.convert.journal import Binding, Entries, Journal
 from glm_gguf.convert.layout import FileLayout
-from glm_gguf.errors import OutputError, TransferError
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows, which does not let an open file be replaced
-    fcntl = None
+from glm_gguf.errors import TransferError
 
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit, TransferError)
 """What a run is stopped by that could as well have gone on: then what is recorded is kept."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PARTIAL, JOURNAL = ".part", ".journal"
-
-NO_RESERVATION = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-"""What a file system says that cannot set space aside."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,54 +31,56 @@ class Part:
 
         Raises OutputError where another process is writing it.
         """
-        self.path, self.partial, self.done = path, path.with_name(path.name + PARTIAL), frozenset[str]()
-        self._settled, self._unrecorded = False, list[str]()
+        self.path, self.partial = path, path.with_name(path.name + PARTIAL)
+        self.recorded: Mapping[str, int] = {}
+        self._settled, self._unrecorded = False, dict[str, int]()
         journal = path.with_name(path.name + JOURNAL)
-        number = _locked(self.partial)
+        found = _locked(self.partial)
         try:
-            entries = _kept(number, journal, layout, binding)
+            entries = _kept(found, journal, layout, binding)
+            if found is not None and entries is not None:
+                self._file, self.recorded = found, entries.checksums
+                self._journal = Journal(journal, binding, entries.n_bytes)
+                self._frame(layout)
+                return
         except BaseException:
-            _close(number)
+            _close(found)
             raise
-        if number is not None and entries is not None:
-            self._number, self.done = number, entries.names
-            self._journal = Journal(journal, binding, entries.n_bytes)
-            return
         journal.unlink(missing_ok=True)
+        if fcntl is None:
+            _close(found)  # Windows removes no file that is open; elsewhere the lock is held until it is gone
         self.partial.unlink(missing_ok=True)
-        _close(number)
-        self._number = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        _close(found)
+        self._file = DiskFile(self.partial, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         self._journal = Journal(journal, binding)
-        lock(self._number, self.partial)
+        self._file.lock(self.partial)
         try:
-            self._begin(layout)
+            self._file.reserve(layout.n_bytes)  # a disk that is too small is known now
+            self._frame(layout)
         except BaseException:
             self.discard()
             raise
 
-    def _begin(self, layout: FileLayout) -> None:
-        """Set the file's space aside, so that a disk that is too small is known now, and write its header."""
-        try:
-            os.posix_fallocate(self._number, 0, layout.n_bytes)
-        except (OSError, AttributeError) as problem:  # AttributeError: macOS has no such call
-            if isinstance(problem, OSError) and problem.errno not in NO_RESERVATION:
-                raise
-            os.ftruncate(self._number, layout.n_bytes)
-        self.write(np.frombuffer(layout.header, np.uint8), 0)
+    def _frame(self, layout: FileLayout) -> None:
+        """Write all that no tensor fills: the header, and the zeros up to where the next tensor begins."""
+        self._file.write(layout.header, 0)
+        ends = [offset + tensor.n_bytes for tensor, offset in zip(layout.tensors, layout.offsets, strict=True)]
+        for end, following in zip(ends, [*layout.offsets[1:], layout.n_bytes], strict=False):  # none for none
+            self._file.write(bytes(following - end), end)
 
-    def write(self, data: npt.NDArray[np.uint8], offset: int) -> None:
+    def write(self, data: Bytes, offset: int) -> None:
         """Write `data` at `offset`; from any thread."""
-        left = data.reshape(-1).data
-        while left:
-            n_bytes = os.pwrite(self._number, left, offset)
-            left, offset = left[n_bytes:], offset + n_bytes
+        self._file.write(data, offset)
 
-    def record(self, names: Collection[str]) -> None:
-        """Put these on the disk, then say so in the journal, and give back the memory that holds the file's pages."""
-        os.fdatasync(self._number)
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._number, 0, 0, os.POSIX_FADV_DONTNEED)
-        self._unrecorded.extend(names)
+    def read(self, n_bytes: int, offset: int) -> Bytes:
+        """Read `n_bytes` at `offset`; from any thread."""
+        return self._file.read(n_bytes, offset)
+
+    def record(self, checksums: Mapping[str, int]) -> None:
+        """Put what has these on the disk, then say so in the journal, and give back the memory of the file's pages."""
+        self._file.flush()
+        self._file.leave_memory()
+        self._unrecorded |= checksums
         first = not self._journal.exists
         try:
             self._journal.add(self._unrecorded)
@@ -104,12 +93,13 @@ class Part:
             sync_directory(self.path.parent)
 
     def forget(self, names: Collection[str]) -> None:
-        """Take back what `record` said of these."""
+        """Take back what `record` said of these, and what it still has to say."""
+        self._unrecorded = {name: value for name, value in self._unrecorded.items() if name not in names}
         self._journal.remove(names)
 
     def sync(self) -> None:
         """Put the whole file on the disk."""
-        os.fsync(self._number)
+        self._file.sync()
 
     def appear(self) -> None:
         """Give the file its name: it is whole."""
@@ -131,66 +121,42 @@ class Part:
 
     def _close(self) -> None:
         self._journal.close()
-        number, self._number = self._number, -1
-        _close(number)
+        self._file.close()
 
 
-def sync_directory(directory: Path) -> None:
-    """Put the names in a directory on the disk, where that can be asked for."""
-    with suppress(OSError):
-        number = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
-
-
-def _locked(partial: Path) -> int | None:
+def _locked(partial: Path) -> DiskFile | None:
     """A partial file that is there, open and locked; None for none, and for a link, which is not followed."""
+    if partial.is_symlink():
+        return None
     try:
-        number = os.open(partial, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        found = DiskFile(partial, os.O_RDWR)
     except FileNotFoundError:
         return None
-    except OSError as problem:
-        if problem.errno == errno.ELOOP:  # O_NOFOLLOW met a link
-            return None
-        raise
-    lock(number, partial)
-    return number
+    found.lock(partial)
+    return found
 
 
-def _kept(number: int | None, journal: Path, layout: FileLayout, binding: Binding) -> Entries | None:
+def _kept(found: DiskFile | None, journal: Path, layout: FileLayout, binding: Binding) -> Entries | None:
     """What can be gone on with of a partial file; says why, where a journal is there and nothing can."""
     entries = Entries.read(journal)
     if entries is None:
         return None
-    reason = binding.difference(entries.binding) or _damage(number, layout.n_bytes)
+    reason = binding.difference(entries.binding) or _damage(found, layout.n_bytes)
     if reason is None:
         return entries
     _log.warning("%s: begun anew, an interrupted run cannot be gone on with: %s", journal.with_suffix("").name, reason)
     return None
 
 
-def _damage(number: int | None, n_bytes: int) -> str | None:
+def _damage(found: DiskFile | None, n_bytes: int) -> str | None:
     """What is wrong with a partial file of which `n_bytes` are expected."""
-    if number is None:
+    if found is None:
         return "its partial file is gone"
-    status = os.fstat(number)
+    status = found.status()
     same = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size == n_bytes
     return None if same else "its partial file is another"
 
 
-def lock(number: int, path: Path) -> None:
-    """Hold what is open for this process until it is closed; closes it and raises where another process holds it."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(number)
-        raise OutputError("another conversion is writing here", where=path, fix="wait for it") from None
-
-
-def _close(number: int | None) -> None:
-    if number is not None and number >= 0:
-        os.close(number)
+def _close(file: DiskFile | None) -> None:
+    if file is not None:
+        file.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -39,17 +40,20 @@ class Chunk:
 
 
 def chunks(job: Job, reader: ShardReader) -> Iterator[Chunk]:
-    """Read a tensor in chunks of whole rows, about CHUNK_WEIGHTS weights each."""
+    """Read a tensor in chunks of whole rows."""
     stored = job.stored
     n_columns = stored.shape[-1]
     row_bytes = n_columns * np.dtype(STORAGE[stored.dtype]).itemsize
-    n_rows = stored.n_bytes // row_bytes
-    step = max(1, CHUNK_WEIGHTS // n_columns)
-    for start in range(0, n_rows, step):
-        count = min(step, n_rows - start)
-        data = reader.read(stored.offset + start * row_bytes, count * row_bytes)
-        rows = data.view(STORAGE[stored.dtype]).reshape(count, n_columns)
-        yield Chunk(job, start, rows, start + count == n_rows)
+    for start, stop in extents(stored.shape):
+        data = reader.read(stored.offset + start * row_bytes, (stop - start) * row_bytes)
+        rows = data.view(STORAGE[stored.dtype]).reshape(stop - start, n_columns)
+        yield Chunk(job, start, rows, stop == prod(stored.shape[:-1]))
+
+
+def extents(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """First row, and the one behind the last, of each chunk of a tensor: about CHUNK_WEIGHTS weights each."""
+    n_rows, step = prod(shape[:-1]), max(1, CHUNK_WEIGHTS // shape[-1])
+    return ((start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
 
 def to_float32(stored: Stored) -> ggml.Floats:

@@ -10,12 +10,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from glm_gguf.convert.checksum import chained, checksum
 from glm_gguf.convert.journal import Binding, identities
 from glm_gguf.convert.keeper import SECONDS, Keeper
 from glm_gguf.convert.layout import FileLayout
 from glm_gguf.convert.output import open_parts
 from glm_gguf.convert.part import Part
 from glm_gguf.convert.plan import TensorPlan
+from glm_gguf.convert.resumption import still_held
 from glm_gguf.convert.rows import Chunk, chunks, convert_chunk
 from glm_gguf.convert.shards import ShardSource
 from glm_gguf.convert.work import ShardWork, in_source_order
@@ -79,17 +81,18 @@ def write(
         _doubting(not (sure or shards.trusted)),
     ):
         work = in_source_order(layouts)
-        held = _held(parts, work, shards)
+        held = _held(still_held(parts, work, pool), work, shards)
         progress.resumed(
             [t for names, layout in zip(held, layouts, strict=True) for t in layout.tensors if t.name in names]
         )
         try:
             with closing(_read(shards, work, held, keeper)) as read:
+                report = _Report(progress, keeper)
                 for item in _written(pool, read, parts, threads):
-                    if isinstance(item, Chunk):
-                        _report(item, progress, keeper)
-                    else:
+                    if isinstance(item, ShardWork):
                         _proven(item, shards, keeper)
+                    else:
+                        report.wrote(*item)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -118,9 +121,8 @@ def write_proven(
     write(outputs, shards, threads, progress)
 
 
-def _held(parts: Sequence[Part], work: Sequence[ShardWork], shards: ShardSource) -> list[set[str]]:
+def _held(held: list[set[str]], work: Sequence[ShardWork], shards: ShardSource) -> list[set[str]]:
     """What each file holds for certain; of a shard that must be proven and is not, that is nothing."""
-    held = [set(part.done) for part in parts]
     for shard in () if shards.trusted else work:
         for number, names in shard.files.items():
             if PROVEN.format(shard.name) not in held[number]:
@@ -150,18 +152,17 @@ def _read(
 
 def _written(
     pool: ThreadPoolExecutor, read: Iterator[Chunk | ShardWork], parts: Sequence[Part], threads: int
-) -> Iterator[Chunk | ShardWork]:
+) -> Iterator[tuple[Chunk, list[int]] | ShardWork]:
     """Chunks in the order in which they were read, when they are in their files, and then their shard.
 
-    A bounded number is under way.
+    With a chunk comes the checksum of what each placement got. A bounded number is under way.
     """
-    ahead: deque[tuple[Chunk, Future[None]]] = deque()
+    ahead: deque[tuple[Chunk, Future[list[int]]]] = deque()
 
-    def landed(most: int) -> Iterator[Chunk]:
+    def landed(most: int) -> Iterator[tuple[Chunk, list[int]]]:
         while len(ahead) > most:
             done, future = ahead.popleft()
-            future.result()
-            yield done
+            yield done, future.result()
 
     for item in read:
         if isinstance(item, ShardWork):
@@ -172,23 +173,37 @@ def _written(
             yield from landed(CHUNKS_AHEAD * threads)
 
 
-def _write_chunk(chunk: Chunk, parts: Sequence[Part]) -> None:
+def _write_chunk(chunk: Chunk, parts: Sequence[Part]) -> list[int]:
+    checksums = []
     for placement, data in convert_chunk(chunk):
         parts[placement.file].write(data, placement.offset + chunk.start * placement.row_bytes)
+        checksums.append(checksum(data))
+    return checksums
 
 
 def _proven(shard: ShardWork, shards: ShardSource, keeper: Keeper) -> None:
     """Say that a shard is done; where it had to be proven, that is worth the fetching of gigabytes."""
     for number in shard.files:
-        keeper.completed(number, PROVEN.format(shard.name))
+        keeper.completed(number, PROVEN.format(shard.name), 0)
     if not shards.trusted:
         keeper.record()
 
 
-def _report(chunk: Chunk, progress: Progress, keeper: Keeper) -> None:
-    for placement in chunk.job.placements:
+class _Report:
+    """Tells of chunks in their order, and of tensors as they become whole."""
+
+    def __init__(self, progress: Progress, keeper: Keeper) -> None:
+        self._progress, self._keeper = progress, keeper
+        self._checksums: list[int] = []
+
+    def wrote(self, chunk: Chunk, checksums: list[int]) -> None:
+        """A chunk is in its files; `checksums` are those of what each placement got."""
         if chunk.start == 0:
-            progress.started(placement.tensor)
-        progress.wrote(len(chunk.rows) * placement.row_bytes)
-        if chunk.last:
-            keeper.completed(placement.file, placement.tensor.name)
+            self._checksums = [0] * len(checksums)
+            for placement in chunk.job.placements:
+                self._progress.started(placement.tensor)
+        self._checksums = [chained(before, one) for before, one in zip(self._checksums, checksums, strict=True)]
+        for placement, whole in zip(chunk.job.placements, self._checksums, strict=True):
+            self._progress.wrote(len(chunk.rows) * placement.row_bytes)
+            if chunk.last:
+                self._keeper.completed(placement.file, placement.tensor.name, whole)

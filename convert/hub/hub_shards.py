@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+from glm_gguf.convert.disk_file import locked_directory
 from glm_gguf.convert.hub.digest import Sha256
 from glm_gguf.convert.hub.fetcher import Fetcher
 from glm_gguf.convert.hub.kept_source import Copy, KeptSource
@@ -75,7 +76,7 @@ class HubShards:
             return
         files = self._fetcher.repository.files
         self._kept.check_room(list(files.values()), beside, n_bytes)
-        with self._kept.held():
+        with locked_directory(self._kept.directory):
             for path in self._small_files.iterdir():
                 self._kept.add(files[path.name], path.read_bytes())
             yield

@@ -11,7 +11,6 @@ from io import BufferedWriter
 from pathlib import Path
 
 from glm_gguf.convert.hub.repository import RemoteFile
-from glm_gguf.convert.part import lock
 from glm_gguf.errors import OutputError, ShardError
 
 
@@ -77,16 +76,6 @@ class KeptSource:
         if free < needed:
             what = f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free"
             raise OutputError(what, where=self.directory, fix="make room, or do not keep the source")
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other conversions from writing there; raises OutputError where one does."""
-        number = os.open(self.directory, os.O_RDONLY)
-        lock(number, self.directory)
-        try:
-            yield
-        finally:
-            os.close(number)
 
     @contextmanager
     def copy(self, file: RemoteFile) -> Iterator[Copy]:

@@ -57,12 +57,12 @@ def history_file() -> Path:
 @contextmanager
 def line_history() -> Iterator[None]:
     """Give input() editing keys and the lines of earlier runs, where there is a terminal and Python has readline."""
-    if not sys.stdin.isatty():
+    if not sys.stdin.isatty() or sys.platform == "win32":  # the console of Windows edits lines itself
         yield
         return
     try:
         import readline
-    except ImportError:  # Python built without it, or Windows
+    except ImportError:  # Python built without it
         yield
         return
     path = history_file()

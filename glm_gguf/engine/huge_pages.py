@@ -34,10 +34,13 @@ def advise_huge_pages(before: frozenset[Range]) -> int:
     The kernel need not follow, and nothing depends on it: what another thread maps meanwhile is advised as well, what
     it gave back is refused by the kernel. An answer is written some 2 % faster from them.
     """
+    mapped = own_memory() - before
+    if not mapped or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return 0
     # int madvise(void addr[.length], size_t length, int advice)
     madvise: Callable[..., int] = ctypes.CDLL(None).madvise
     advised = 0
-    for start, stop in own_memory() - before:
+    for start, stop in mapped:
         length = stop - start
         if madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), mmap.MADV_HUGEPAGE) == 0:
             advised += length

@@ -14,7 +14,10 @@ from checkpoints import Shape, write_checkpoint
 from damage import SHARD, SMALL, choose, copied, root, says
 
 from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan, TypeChoices, convert
+from glm_gguf.convert.journal import Binding, Entries
+from glm_gguf.convert.layout import FileLayout
 from glm_gguf.convert.local_shards import LocalShards
+from glm_gguf.convert.part import Part
 from glm_gguf.convert.write import Silent, write
 from glm_gguf.errors import GlmGgufError, OutputError
 
@@ -108,6 +111,20 @@ def test_a_disk_that_is_full_once_the_conversion_begins_is_told_and_nothing_is_l
     says(str(caught.value), str(disk), "no space is left")
     assert (disk / "old.gguf").read_bytes() == b"kept"
     assert {path.name for path in disk.iterdir()} == {"old.gguf", "filler"}
+
+
+def test_what_was_taken_back_is_not_recorded_by_a_later_try(disk: Path) -> None:
+    """What a journal on a full disk has no room for waits for its next line; what was taken back does not."""
+    part = Part(disk / "out.gguf", FileLayout(b"", (), (), 0), Binding("program", "checkpoint", "request"))
+    fill(disk)
+    part.record({"right": 1, "wrong": 2})
+    part.forget(["wrong"])
+    (disk / "filler").unlink()
+    part.record({"later": 3})
+    assert part.keep()
+    entries = Entries.read(disk / "out.gguf.journal")
+    assert entries is not None
+    assert entries.checksums == {"right": 1, "later": 3}
 
 
 def test_a_read_only_file_system_is_told(disk: Path, source: Path) -> None:

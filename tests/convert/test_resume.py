@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from checkpoints import write_checkpoint
 from damage import SMALL, choose, copied, set_weights
 from interruptions import Counts, Stops, write_recording
 
-from glm_gguf.convert import ConvertOptions, convert
+from glm_gguf.convert import Conversion, ConvertOptions, convert
 from glm_gguf.convert.checkpoint import Checkpoint
 from glm_gguf.convert.journal import Binding, Entries, Journal
 from glm_gguf.convert.local_shards import LocalShards
@@ -204,26 +205,107 @@ def test_a_torn_or_garbled_journal_is_believed_up_to_its_first_bad_line(cut: int
     journal.write_bytes(data[:-cut] if cut % 2 else data[:-cut] + b"\x00" + data[-cut + 1 :])
     believed = Entries.read(journal)
     assert believed is not None
-    assert believed.names < said.names
+    assert believed.checksums.items() < said.checksums.items()
     assert believed.n_bytes == data[: len(data) - cut].rfind(b"\n") + 1
-    assert set(resume(source, out).found) == {name for name in believed.names if not name.startswith("shard:")}
+    assert set(resume(source, out).found) == {name for name in believed.checksums if not name.startswith("shard:")}
 
 
 def test_lines_that_follow_a_torn_one_are_read_again(tmp_path: Path) -> None:
     path, binding = tmp_path / "a.journal", Binding("program", "checkpoint", "request")
     journal = Journal(path, binding)
-    journal.add(["a"])
+    journal.add({"a": 1})
     journal.close()
     intact = path.stat().st_size
-    path.write_bytes(path.read_bytes() + b'12345678 ["+", "b"')
+    path.write_bytes(path.read_bytes() + b'12345678 {"b": 2')
     journal = Journal(path, binding, intact)
-    journal.add(["c", "d"])
+    journal.add({"c": 3, "d": 4})
     journal.remove(["a", "c"])
     journal.close()
     entries = Entries.read(path)
     assert entries is not None
-    assert entries.names == {"d"}
+    assert entries.checksums == {"d": 4}
     assert binding.difference(entries.binding) is None
+
+
+def line(text: bytes) -> bytes:
+    """A line of a journal, its checksum right."""
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+CONTENTS = {
+    "a number": b"5",
+    "null": b"null",
+    "a list": b"[]",
+    "signs and names, as an earlier version wrote": b'["+", "blk.0.attn_q.weight"]',
+    "names that are lists": b'["+", ["x"]]',
+    "a checksum that is a text": b'{"blk.0.attn_q.weight": "1"}',
+    "a checksum that is true": b'{"blk.0.attn_q.weight": true}',
+    "no JSON": b"{bad json",
+    "no UTF-8": b'{"\xff": 1}',
+    "half a character": b'{"\\ud800": []}',
+    "nested without end": b"[" * 200_000,
+    "digits without end": b'{"a": ' + b"9" * 10_000 + b"}",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+@pytest.mark.parametrize("first", [True, False], ids=["first", "in the middle"])
+def test_a_line_with_a_right_checksum_and_anything_else_in_it_ends_what_is_believed(
+    content: bytes, first: bool, source: Path, out: Path
+) -> None:
+    interrupt(source, out, 22)
+    journal = out.with_name("out.gguf.journal")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    before, after = (lines[:0], lines) if first else (lines[:5], lines[5:])
+    said = [name for text in before[1:] for name in json.loads(text[9:])]
+    journal.write_bytes(b"".join([*before, line(content), *after]))
+    assert set(resume(source, out).found) == {name for name in said if not name.startswith("shard:")}
+
+
+def flipped(part: Path, at: int) -> None:
+    """Change one bit of a byte."""
+    with part.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize("where", ["header", "first tensor", "padding", "last byte"])
+def test_a_byte_that_changed_meanwhile_is_made_again(
+    where: str, source: Path, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    interrupt(source, out, 22)
+    (layout,) = [layout for _, layout in Conversion.prepare(source, out, choose()).laid_out()]
+    ends = [offset + tensor.n_bytes for offset, tensor in zip(layout.offsets, layout.tensors, strict=True)]
+    padded = next(end for end, start in zip(ends, layout.offsets[1:], strict=False) if end < start)
+    places = {"header": 100, "first tensor": layout.offsets[0], "padding": padded, "last byte": ends[-1] - 1}
+    flipped(out.with_name("out.gguf.part"), places[where])
+    caplog.clear()
+    counts = resume(source, out)
+    assert counts.found
+    assert ("1 tensors are not as they were written" in caplog.text) == (where in ("first tensor", "last byte"))
+
+
+def test_a_partial_file_of_zeros_is_made_again_whole(source: Path, out: Path) -> None:
+    interrupt(source, out, 22)
+    part = out.with_name("out.gguf.part")
+    n_bytes = part.stat().st_size
+    with part.open("r+b") as file:
+        file.write(bytes(n_bytes))
+    assert resume(source, out).found == []
+
+
+def test_tensors_that_a_journal_names_and_nobody_wrote_are_made(source: Path, out: Path) -> None:
+    interrupt(source, out, 4)
+    names = [tensor.gguf_name for tensor in source_tensors(Checkpoint.open(source))]
+    journal = out.with_name("out.gguf.journal")
+    said = Entries.read(journal)
+    assert said is not None
+    invented = {name: 1 for name in names if name not in said.checksums}
+    journal.write_bytes(journal.read_bytes() + line(json.dumps(invented).encode()))
+    assert set(resume(source, out).found) == {name for name in said.checksums if not name.startswith("shard:")}
 
 
 def test_errors_that_another_run_would_meet_again_leave_nothing(source: Path, out: Path) -> None:

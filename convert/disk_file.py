@@ -1,0 +1,171 @@
+"""An open file, written and read at any place and from any thread, with what each system has for that.
+
+Linux sets space aside, flushes data alone and takes advice about its page cache; macOS has none of these calls;
+Windows has no calls that take an offset either. What is missing is done another way or left out.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from glm_gguf.errors import OutputError
+
+fcntl: ModuleType | None
+msvcrt: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+try:
+    import msvcrt
+except ImportError:  # everything else
+    msvcrt = None
+
+Bytes = npt.NDArray[np.uint8]
+
+NO_RESERVATION = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""What a file system says that cannot set space aside."""
+
+HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+"""What a system says of a lock that another process holds: EAGAIN of flock, the others of Windows."""
+
+LOCKED_BYTE = 2**62  # far behind any file's end, where Windows, whose locks keep others from reading, disturbs nobody
+
+
+class DiskFile:
+    """Bytes at offsets; every method raises OSError."""
+
+    def __init__(self, path: Path, flags: int) -> None:
+        """Open `path` with `flags` of os.open; a link is not followed where the system can be told so."""
+        flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        self._number, self._moving = os.open(path, flags, 0o666), Lock()
+
+    def status(self) -> os.stat_result:
+        """What fstat says."""
+        return os.fstat(self._number)
+
+    def lock(self, path: Path) -> None:
+        """Hold the file for this process until it is closed; closes it, and raises OutputError, where another does."""
+        try:
+            _lock(self._number, path)
+        except BaseException:
+            self.close()
+            raise
+
+    def reserve(self, n_bytes: int) -> None:
+        """Make the file `n_bytes` long, its space set aside where the system does that."""
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self._number, 0, n_bytes)
+                return
+        except OSError as problem:
+            if problem.errno not in NO_RESERVATION:
+                raise
+        os.ftruncate(self._number, n_bytes)
+
+    def truncate(self, n_bytes: int) -> None:
+        """Cut the file off."""
+        os.ftruncate(self._number, n_bytes)
+
+    def write(self, data: Bytes | bytes, offset: int) -> None:
+        """Write all of `data` at `offset`."""
+        left = data.reshape(-1).data if isinstance(data, np.ndarray) else memoryview(data)
+        while left:
+            n_bytes = self._written(left, offset)
+            left, offset = left[n_bytes:], offset + n_bytes
+
+    def read(self, n_bytes: int, offset: int) -> Bytes:
+        """Up to `n_bytes` at `offset`, fewer where the file ends."""
+        pieces, filled = [], 0
+        while filled < n_bytes and (piece := self._found(n_bytes - filled, offset + filled)):
+            pieces.append(piece)
+            filled += len(piece)
+        return np.frombuffer(pieces[0] if len(pieces) == 1 else b"".join(pieces), np.uint8)
+
+    def flush(self) -> None:
+        """Put the file's data on the disk."""
+        (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(self._number)
+
+    def sync(self) -> None:
+        """Put data and everything about the file on the disk."""
+        os.fsync(self._number)
+
+    def leave_memory(self) -> None:
+        """Give back the pages that hold the file, which is on the disk."""
+        advise(self._number, 0, 0, "DONTNEED")
+
+    def close(self) -> None:
+        """Let go of the file; a second time too."""
+        number, self._number = self._number, -1
+        if number >= 0:
+            os.close(number)
+
+    def _written(self, data: memoryview, offset: int) -> int:
+        n_bytes: int
+        if hasattr(os, "pwrite"):
+            n_bytes = os.pwrite(self._number, data, offset)
+            return n_bytes
+        with self._moving:  # Windows: the place is the file's, one for all threads
+            os.lseek(self._number, offset, os.SEEK_SET)
+            return os.write(self._number, data)
+
+    def _found(self, n_bytes: int, offset: int) -> bytes:
+        data: bytes
+        if hasattr(os, "pread"):
+            data = os.pread(self._number, n_bytes, offset)
+            return data
+        with self._moving:
+            os.lseek(self._number, offset, os.SEEK_SET)
+            return os.read(self._number, n_bytes)
+
+
+def advise(number: int, offset: int, n_bytes: int, advice: str) -> None:
+    """Tell the kernel what is going to be done with a part of an open file, where it takes advice (POSIX_FADV_…)."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(number, offset, n_bytes, getattr(os, f"POSIX_FADV_{advice}"))
+
+
+def _lock(number: int, path: Path) -> None:
+    try:
+        if fcntl is not None:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        elif msvcrt is not None:
+            os.lseek(number, LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+    except OSError as problem:
+        if problem.errno not in HELD:
+            raise
+        raise OutputError("another conversion is writing here", where=path, fix="wait for it") from None
+
+
+@contextmanager
+def locked_directory(directory: Path) -> Iterator[None]:
+    """Keep other conversions from writing there, but on Windows, which opens no directories; raises OutputError."""
+    if fcntl is None:
+        yield
+        return
+    number = os.open(directory, os.O_RDONLY)
+    try:
+        _lock(number, directory)
+        yield
+    finally:
+        os.close(number)
+
+
+def sync_directory(directory: Path) -> None:
+    """Put the names in a directory on the disk, where that can be asked for."""
+    with suppress(OSError):  # Windows opens no directories
+        number = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
