@@ -16,6 +16,7 @@ GlmGgufError
 ├── OutputError        the result cannot be written: exists, no space, no permission
 ├── TemplateError      a chat template or the messages given to it cannot be rendered
 └── EngineError        llama.cpp refused to load, decode or allocate
+    ├── EngineFailedError  the engine ended by an error of its own, its `__cause__`: the model must be opened again
     ├── QueueFullError     as many requests as allowed are waiting
     ├── DeadlineError      the time of a request was over before its answer began
     └── UnmetFormatError   the answer does not meet its schema, however often it was written
@@ -26,6 +27,11 @@ fields to its clients, and no other place: that may be a path of its own machine
 """
 
 from __future__ import annotations
+
+from typing import Final
+
+MOST_WORDS: Final = 300
+"""Characters of an error that is none of ours."""
 
 
 class GlmGgufError(Exception):
@@ -109,6 +115,10 @@ class EngineError(GlmGgufError):
     """llama.cpp refused to load, allocate or decode."""
 
 
+class EngineFailedError(EngineError):
+    """The engine ended by an error of its own, the `__cause__` of this one: open the model again."""
+
+
 class QueueFullError(EngineError):
     """As many requests as allowed are waiting already: ask again later."""
 
@@ -119,3 +129,21 @@ class DeadlineError(EngineError):
 
 class UnmetFormatError(EngineError):
     """The answer does not meet its schema, however often it was written."""
+
+
+def as_engine_error(error: BaseException) -> GlmGgufError:
+    """Return an error of ours as it is, and any other as the cause of an EngineError."""
+    if isinstance(error, GlmGgufError):
+        return error
+    made = EngineError(f"an unexpected error: {in_one_line(error)}", fix="its cause has the details")
+    made.__cause__ = error
+    return made
+
+
+def in_one_line(error: BaseException) -> str:
+    """Write an error that is none of ours by its class and its own words, whatever those are."""
+    try:
+        words = " ".join(str(error).split())[:MOST_WORDS]
+    except BaseException:  # an error that cannot even be written
+        words = ""
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

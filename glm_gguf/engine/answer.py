@@ -11,6 +11,7 @@ from glm_gguf.chat.events import Event, Finish, FinishReason, TextDelta, TokenLo
 from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed, Started
 from glm_gguf.engine.request import Request
 from glm_gguf.engine.stop_strings import StopStrings
+from glm_gguf.errors import GlmGgufError, as_engine_error
 
 
 class TokenReader(Protocol):
@@ -73,7 +74,17 @@ class Answer:
         return self._usage.prompt_tokens
 
     def feed(self, delivery: Delivery) -> Iterator[Event]:
-        """Take what the engine delivers; raises the error that it ends with."""
+        """Take what the engine delivers; raises the error that it ends with, and is done then."""
+        try:
+            yield from self._events(delivery)
+        except GlmGgufError:
+            self.done = True
+            raise
+        except Exception as error:  # of the detokenizer, say: it ends this answer
+            self.done = True
+            raise as_engine_error(error) from error
+
+    def _events(self, delivery: Delivery) -> Iterator[Event]:
         match delivery:
             case Started(cached_tokens):
                 cached = min(cached_tokens, self._usage.prompt_tokens - 1)  # one token is computed in any case
@@ -86,7 +97,6 @@ class Answer:
                     yield from self._stops.flush()
                     yield self._finish("tool_calls" if reason == "stop" and self._reader.has_calls else reason)
             case Failed(error):
-                self.done = True
                 raise error
 
     def _read(self, drawn: Drawn) -> Iterator[Event]:

@@ -39,10 +39,13 @@ class AnswerStream:
         while not self._ready:
             if self._answer.done or self._closed:
                 raise StopIteration
-            self._engine.check_process()
-            self._ready.extend(self._answer.feed(self._deliveries.get()))
-            if self._answer.done:
-                self._engine.cancel(self._ticket)
+            self._engine.check_caller()
+            delivery = self._deliveries.get()
+            try:
+                self._ready.extend(self._answer.feed(delivery))
+            finally:
+                if self._answer.done:
+                    self._engine.cancel(self._ticket)
         return self._ready.popleft()
 
     def close(self) -> None:
@@ -87,9 +90,12 @@ class AsyncAnswer:
         while not self._ready:
             if self._answer.done or self._closed:
                 raise StopAsyncIteration
-            self._ready.extend(self._answer.feed(await self._deliveries.get()))
-            if self._answer.done:
-                self._engine.cancel(self._ticket)
+            delivery = await self._deliveries.get()
+            try:
+                self._ready.extend(self._answer.feed(delivery))
+            finally:
+                if self._answer.done:
+                    self._engine.cancel(self._ticket)
         return self._ready.popleft()
 
     def close(self) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import index
 from typing import TYPE_CHECKING, Protocol
+
+from glm_gguf.errors import EngineError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,8 +19,9 @@ class Constraint(Protocol):
     """The rules of one answer. The engine asks for the next token and tells what it became, one call at a time:
 
     forced() once; where it names tokens they are appended without sampling, each with accept(), and forced() is asked
-    again; then allowed(), on another thread while the model computes, the draw, accept(token). A GlmGgufError raised
-    here ends this answer alone.
+    again; then allowed(), on another thread while the model computes, the draw, accept(token). Whatever is raised here
+    ends this answer alone: a GlmGgufError as it is, anything else as the `__cause__` of an EngineError. All answers
+    wait for what is done here. It may close the model, which does not wait for itself then, but not ask it.
     """
 
     @property
@@ -40,3 +45,16 @@ class Constraint(Protocol):
 def mask_words(n_vocab: int) -> int:
     """Count the words of a mask over a vocabulary."""
     return (n_vocab + WORD_BITS - 1) // WORD_BITS
+
+
+def forced_ids(constraint: Constraint, n_vocab: int) -> list[int]:
+    """Ask which tokens must come next; EngineError for what is no list of tokens of the vocabulary."""
+    named = constraint.forced()
+    if isinstance(named, str | bytes) or not isinstance(named, Sequence):
+        raise EngineError(
+            f"the constraint's forced() returned {type(named).__name__}", fix="return a list of token ids"
+        )
+    ids = [index(token) for token in named]
+    if ids and not 0 <= min(ids) <= max(ids) < n_vocab:
+        raise EngineError(f"the constraint forces a token that is not in the vocabulary of {n_vocab}")
+    return ids

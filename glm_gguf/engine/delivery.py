@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from glm_gguf.errors import GlmGgufError
+from glm_gguf.errors import GlmGgufError, as_engine_error
 
 EndReason = Literal["stop", "length", "timeout"]
 
@@ -41,6 +41,11 @@ class Failed:
     """Nothing more comes."""
 
     error: GlmGgufError
+
+    @classmethod
+    def by(cls, error: BaseException) -> Failed:
+        """Say that an error ended the answer; one that is none of ours is the cause of an EngineError."""
+        return cls(as_engine_error(error))
 
 
 Delivery = Started | Drawn | Ended | Failed

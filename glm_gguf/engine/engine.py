@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar
@@ -16,6 +16,7 @@ from glm_gguf.engine.context import Context
 from glm_gguf.engine.context_parameters import ContextSize
 from glm_gguf.engine.delivery import Delivery, Drawn
 from glm_gguf.engine.embedding import MeanState, Vector
+from glm_gguf.engine.mailbox import Mailbox
 from glm_gguf.engine.memory import available_memory, host_cache_size
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions, Scales
@@ -24,32 +25,45 @@ from glm_gguf.engine.request import Request, Ticket
 from glm_gguf.engine.scheduler import Scheduler
 from glm_gguf.engine.scoring import Scores
 from glm_gguf.engine.status import EngineStatus
-from glm_gguf.errors import ContextLengthError, EngineError, GlmGgufError, QueueFullError, RequestError
+from glm_gguf.engine.task import Call, NewRequest, NewText, Task
+from glm_gguf.errors import (
+    ContextLengthError,
+    EngineError,
+    EngineFailedError,
+    QueueFullError,
+    RequestError,
+    in_one_line,
+)
 
+LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
-Task = Callable[[Scheduler, Context], None]
 CLOSED = "the model is closed"
 LATER = "try again later, or give a larger n_queue"
 MORE_ROOM = "give a larger n_ctx, or a shorter conversation"
 
 
 class Engine:
-    """A scheduler on a thread of its own; requests, texts to read and tasks come in through a mailbox."""
+    """A scheduler on a thread of its own; requests, texts to read and tasks come in through a mailbox.
+
+    Where an error of its own ends the thread, nobody waits for ever: whoever asked or asks is told, with the cause.
+    """
 
     def __init__(self, model: ModelHandle, options: EngineOptions) -> None:
         self._model = model
         host = host_cache_size(model.contents, options, available_memory())
         options = replace(options, n_host_cache=host, n_gpu_layers=model.offload.n_on_gpus)
         self._options = options
-        self._context = Context(model, options)
-        self._scheduler = Scheduler(self._context, model.vocabulary, options)
-        self._mail = threading.Condition()
-        self._tasks: deque[Task] = deque()
-        self._arrivals = 0  # requests in the mailbox
-        self._closing = False
+        self._mail = Mailbox()
+        self._failure: BaseException | None = None
         self._process = os.getpid()
-        self._thread = threading.Thread(target=self._run, name="glm-gguf-engine", daemon=True)
-        self._thread.start()
+        self._context = Context(model, options)
+        try:
+            self._scheduler = Scheduler(self._context, model.vocabulary, options)
+            self._thread = threading.Thread(target=self._run, name="glm-gguf-engine", daemon=True)
+            self._thread.start()
+        except BaseException:
+            self._context.close()
+            raise
 
     @property
     def size(self) -> ContextSize:
@@ -63,26 +77,23 @@ class Engine:
         """
         self.check(request.prompt)
         ticket = Ticket(request, deliver)
-        with self._mail:
-            if self._arrivals + self._scheduler.load >= self._options.n_queue + self._options.n_parallel:
-                raise QueueFullError(f"{self._options.n_queue} requests are waiting already", fix=LATER)
-            self._arrivals += 1
-        self._post(lambda scheduler, _: self._arrive(scheduler, ticket))
-        if self._scheduler.gives_way:
-            self._context.abort()
+        self._mail.put(NewRequest(ticket), NewRequest, self._require_room)
+        self._scheduler.give_way()
         return ticket
 
     def cancel(self, ticket: Ticket) -> None:
         """Stop an answer at the next step; a batch that is computed for it alone is given up at once."""
         ticket.cancelled = True
-        if self._scheduler.lone.is_for(ticket):
-            self._context.abort()
+        self._scheduler.lone.give_up(ticket)
 
     @property
     def status(self) -> EngineStatus:
         """What it is busy with."""
         status = self._scheduler.status
-        return replace(status, waiting=status.waiting + self._arrivals)
+        if self._failure is not None:
+            return EngineStatus(0, 0, 0, 0, status.n_cells, 0, status.steps, failed=True)
+        waiting, texts = (self._mail.count(kind) for kind in (NewRequest, NewText))
+        return replace(status, waiting=status.waiting + waiting, embeddings=status.embeddings + texts)
 
     def embed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
         """Turn a text into a vector, while answers are being written."""
@@ -110,43 +121,43 @@ class Engine:
 
     def _line_up(self, reading: Reading[T]) -> Reading[T]:
         """Put a text in line."""
-        if self._scheduler.status.embeddings > self._options.n_queue:
-            raise QueueFullError(f"{self._options.n_queue} texts are waiting already", fix=LATER)
-        self._post(lambda scheduler, _: scheduler.add_reading(reading))
+        self._mail.put(NewText(reading), NewText, self._require_room_for_text)
         return reading
 
     def call(self, function: Callable[[Scheduler, Context], T]) -> T:
         """Run a function between two steps and return what it returns."""
-        result: Future[T] = Future()
+        self.check_caller()
+        task = Call(function)
+        self._mail.put(task)
+        return task.result.result()
 
-        def task(scheduler: Scheduler, context: Context) -> None:
-            try:
-                result.set_result(function(scheduler, context))
-            except GlmGgufError as error:
-                result.set_exception(error)
-            finally:
-                result.cancel()
-
-        self._post(task)
-        return result.result()
-
-    def check_process(self) -> None:
-        """Raise EngineError after a fork: the thread stayed in the parent."""
-        if os.getpid() != self._process:
+    def check_caller(self) -> None:
+        """Raise EngineError where waiting would be for ever: behind a fork, and on the engine's own threads."""
+        if os.getpid() != self._process:  # the thread stayed in the parent
             raise EngineError(
                 "the model was opened in another process", where=self._model.path, fix="open it anew after the fork"
             )
+        if self._is_own_thread:
+            what = "a constraint cannot ask the model that asks it"
+            raise EngineError(what, where=self._model.path, fix="ask from another thread, before or behind the answer")
+
+    @property
+    def _is_own_thread(self) -> bool:
+        """The thread that asks is one of the engine's."""
+        return self._thread is threading.current_thread() or self._scheduler.mask_thread.is_current
 
     def close(self) -> None:
-        """End all answers and free the context; doing it twice does no harm, nor does it in a forked child."""
+        """End all answers and free the context; doing it twice does no harm, nor does it in a forked child.
+
+        A constraint may call it, and the collector on any thread: the engine's own threads do not wait for themselves.
+        """
         if os.getpid() != self._process:
             return
-        with self._mail:
-            self._closing = True
-            self._mail.notify()
+        self._mail.close(self._refusal)
         if self._thread.is_alive():
-            self._context.abort()
-            self._thread.join()
+            self._scheduler.lone.stop()
+            if not self._is_own_thread:
+                self._thread.join()
 
     def __enter__(self) -> Self:
         return self
@@ -158,7 +169,7 @@ class Engine:
 
     def check(self, prompt: Sequence[int], where: str = "prompt") -> None:
         """Refuse a prompt before it is put in line."""
-        self.check_process()
+        self.check_caller()
         if not prompt:
             raise RequestError("empty", field=where, fix="give at least one token")
         if len(prompt) >= self.size.n_ctx:
@@ -172,48 +183,59 @@ class Engine:
         if not 0 <= min(prompt) <= max(prompt) < n_vocab:
             raise RequestError(f"a token id is not in the vocabulary of {n_vocab}", field=where)
 
-    def _post(self, task: Task) -> None:
-        with self._mail:
-            if self._closing:
-                raise EngineError(CLOSED, where=self._model.path)
-            self._tasks.append(task)
-            self._mail.notify()
+    def _require_room(self, arriving: int) -> None:
+        """Refuse a request where as many wait as may."""
+        if arriving + self._scheduler.load >= self._options.n_queue + self._options.n_parallel:
+            raise QueueFullError(f"{self._options.n_queue} requests are waiting already", fix=LATER)
 
-    def _arrive(self, scheduler: Scheduler, ticket: Ticket) -> None:
-        with self._mail:
-            self._arrivals -= 1
-        scheduler.add(ticket)
+    def _require_room_for_text(self, arriving: int) -> None:
+        """Refuse a text where as many wait as may."""
+        if arriving + self._scheduler.status.embeddings > self._options.n_queue:
+            raise QueueFullError(f"{self._options.n_queue} texts are waiting already", fix=LATER)
+
+    def _refusal(self) -> EngineError:
+        """Make the error for whoever asks a closed engine, or one that failed."""
+        if self._failure is None:
+            return EngineError(CLOSED, where=self._model.path)
+        what = f"the engine failed and ended: {in_one_line(self._failure)}"
+        error = EngineFailedError(what, where=self._model.path, fix="open the model again")
+        error.__cause__ = self._failure
+        return error
 
     def _run(self) -> None:
         """The life of the thread."""
         try:
-            while self._open_mail():
+            while True:
+                waiting = self._scheduler.patience if self._scheduler.busy else None
+                for task in self._mail.take(waiting):
+                    self._begin(task)
+                if self._mail.closed:
+                    break
                 self._scheduler.step()
-        finally:  # by close(), or by an error of ours: nobody may wait for ever
-            self._end()
+        except BaseException as error:
+            LOGGER.critical("the engine failed and ends; the model must be opened again", exc_info=True)
+            self._failure = error
+        self._end()
 
-    def _open_mail(self) -> bool:
-        """Wait until there is something to do, and do what was asked for; False where the engine closes."""
-        with self._mail:
-            waiting = self._scheduler.patience if self._scheduler.busy else None
-            self._mail.wait_for(lambda: self._closing or self._tasks, waiting)
-            tasks = list(self._tasks)
-            self._tasks.clear()
-            if self._closing:
-                self._tasks.extend(tasks)
-                return False
-        for task in tasks:
-            task(self._scheduler, self._context)
-        return True
+    def _begin(self, task: Task) -> None:
+        """Do what was asked for."""
+        try:
+            task.begin(self._scheduler, self._context)
+        except BaseException as error:
+            self._failure = error
+            task.refuse(self._refusal())
+            raise
 
     def _end(self) -> None:
-        with self._mail:
-            self._closing = True
-            tasks = list(self._tasks)
-        for task in tasks:
-            task(self._scheduler, self._context)
-        self._scheduler.close(CLOSED)
-        self._context.close()
+        """Tell all who wait, then free the context, and behind a failure the model; each whatever the others raise."""
+        self._mail.close(self._refusal)
+        with ExitStack() as stack:
+            if self._failure is not None:
+                stack.callback(self._model.close, self._refusal)
+            stack.callback(self._context.close)
+            stack.callback(self._scheduler.close, self._refusal)
+            for task in self._mail.rest():
+                stack.callback(task.refuse, self._refusal())
 
 
 async def _found(reading: Reading[T]) -> T:

@@ -20,7 +20,7 @@ from glm_gguf.engine.memory import available_memory, require_memory
 from glm_gguf.engine.offload import Offload, plan_offload
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.repacking import repacks
-from glm_gguf.engine.shared_pointer import SharedPointer
+from glm_gguf.engine.shared_pointer import Refusal, SharedPointer
 from glm_gguf.engine.vocabulary import Vocabulary
 from glm_gguf.errors import EngineError, GgufError
 from glm_gguf.gguf_file.contents import GLM4, architecture
@@ -76,9 +76,12 @@ class ModelHandle:
         """Need the llama_model no longer."""
         self._shared.release()
 
-    def close(self) -> None:
-        """Free the weights, when the last context and thread that uses them is done; doing it twice does no harm."""
-        self._shared.close()
+    def close(self, refusal: Refusal | None = None) -> None:
+        """Free the weights, when the last context and thread that uses them is done; doing it twice does no harm.
+
+        Whoever asks for them then gets the `refusal`.
+        """
+        self._shared.close(refusal)
 
     def __enter__(self) -> Self:
         return self

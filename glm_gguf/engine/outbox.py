@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 from glm_gguf.engine.delivery import Delivery
 from glm_gguf.engine.request import Ticket
+
+LOGGER = logging.getLogger(__name__)
 
 
 class Outbox:
@@ -23,7 +27,11 @@ class Outbox:
         self._held.append((ticket, delivery))
 
     def hand_out(self) -> None:
-        """Deliver everything, in order."""
+        """Deliver everything, in order; who cannot take it is cancelled, and keeps nothing from the others."""
         held, self._held = self._held, []
         for ticket, delivery in held:
-            ticket.deliver(delivery)
+            try:
+                ticket.deliver(delivery)
+            except Exception:
+                LOGGER.exception("an answer could not be delivered; it is stopped")
+                ticket.cancelled = True

@@ -11,7 +11,7 @@ from glm_gguf.engine.context import Context
 from glm_gguf.engine.context_parameters import OUTPUT_CHUNK
 from glm_gguf.engine.kv_cache import KvCache, Prefix
 from glm_gguf.engine.options import Scales
-from glm_gguf.errors import GlmGgufError
+from glm_gguf.errors import GlmGgufError, as_engine_error
 
 T = TypeVar("T", covariant=True)
 S = TypeVar("S")
@@ -52,9 +52,9 @@ class Reading(Generic[S]):
             return True
         try:
             return self._advance(context, batch, cache)
-        except GlmGgufError as error:
+        except Exception as error:  # it ends this text alone
             self.restart(cache)
-            self.fail(error)
+            self.fail(as_engine_error(error))
             return True
 
     @property
@@ -71,8 +71,9 @@ class Reading(Generic[S]):
         return min(len(self._tokens) - self._done, OUTPUT_CHUNK, capacity)
 
     def fail(self, error: GlmGgufError) -> None:
-        """Hand out an error instead of what was to be found."""
-        self.result.set_exception(error)
+        """Hand out an error instead of what was to be found, unless that is handed out already."""
+        if not self.result.done():
+            self.result.set_exception(error)
 
     def restart(self, cache: KvCache) -> bool:
         """Give back the cells held so far; False where there are none."""
@@ -94,7 +95,6 @@ class Reading(Generic[S]):
         context.use_adapters(self._scales)
         if not self._findings.take(context, batch):
             cache.undo(prefix)
-            context.resume()
             return False
         cache.extend(prefix, piece)
         if len(prefix.tokens) < len(self._tokens):

@@ -29,6 +29,7 @@ class Sampler:
     """Owner of a llama_sampler chain: penalties, then in the order of transformers temperature and cuts."""
 
     def __init__(self, params: SamplingParams, vocabulary: Vocabulary) -> None:
+        self.n_vocab = vocabulary.size
         params = params.filled(OFFICIAL_DEMO)
         corrections = _corrections(params, vocabulary)
         self.takes_highest = not params.temperature and not corrections

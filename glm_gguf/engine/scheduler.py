@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 from glm_gguf.engine.batch import Batch
@@ -17,6 +16,7 @@ from glm_gguf.engine.devices import chosen_gpus
 from glm_gguf.engine.host_cache import SHORTEST_RUN_ON_GPU, HostCache
 from glm_gguf.engine.kv_cache import KvCache
 from glm_gguf.engine.lone_batch import LoneBatch
+from glm_gguf.engine.mask_thread import Masks, MaskThread
 from glm_gguf.engine.masking import Bias, Mask
 from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.outbox import Outbox
@@ -28,14 +28,12 @@ from glm_gguf.engine.sampler import Sampler
 from glm_gguf.engine.sequence import Sequence
 from glm_gguf.engine.status import EngineStatus
 from glm_gguf.engine.vocabulary import Vocabulary
-from glm_gguf.errors import EngineError, GlmGgufError
+from glm_gguf.errors import EngineError
 
 _WORTH_WAITING = 32
 """Tokens: fewer are computed again sooner than they come out of the batch that holds them."""
 _PATIENCE = 100
 """A batch waits at most one in so many parts of what the last one took."""
-_Masks = Mapping[int, Future[Mask | None]]
-"""Row of the batch → the mask for the token behind it."""
 
 
 class Scheduler:
@@ -52,8 +50,8 @@ class Scheduler:
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
         self._readings: deque[Reading[Any]] = deque()
-        self._masking = ThreadPoolExecutor(1, "glm-gguf-masks")
-        self.lone = LoneBatch()
+        self.mask_thread = MaskThread()
+        self.lone = LoneBatch(context)
         self.steps = 0
         self.patience = 0.0
         """Seconds that the next batch waits for a request: who got an answer may go on at once, as agents do."""
@@ -69,10 +67,10 @@ class Scheduler:
         """Count the requests that wait or run."""
         return len(self._waiting) + len(self._running)
 
-    @property
-    def gives_way(self) -> bool:
-        """Tell any thread whether who comes now should not wait for the batch under way."""
-        return self.load == 1 < self._options.n_parallel and self.lone.gives_way
+    def give_way(self) -> None:
+        """Have the batch under way given up for who comes now, if he should not wait for it; any thread may call it."""
+        if self.load == 1 < self._options.n_parallel:
+            self.lone.give_way()
 
     @property
     def status(self) -> EngineStatus:
@@ -86,15 +84,12 @@ class Scheduler:
         try:
             bias = Bias(ticket.request.sampling, self._vocabulary)
             sampler = Sampler(ticket.request.sampling, self._vocabulary)
-        except GlmGgufError as error:
-            self._outbox.put(ticket, Failed(error))
+        except Exception as error:  # it ends this answer alone
+            self._outbox.put(ticket, Failed.by(error))
             return
         sequence = Sequence(ticket, sampler, bias, self._context.size.n_ctx, self._outbox)
         self._waiting.append(sequence)
-        try:
-            self._append(sequence, sequence.forced())
-        except GlmGgufError as error:
-            self._end(sequence, Failed(error))
+        self._append(sequence, sequence.forced())
 
     def add_reading(self, reading: Reading[Any]) -> None:
         """Put a text that is to be embedded or scored in line; texts take turns with the answers."""
@@ -107,7 +102,7 @@ class Scheduler:
         self._admit()
         self._read()
         parts = self._plan()
-        masks = self._start_masks(parts)
+        masks = self.mask_thread.start(parts)
         self._outbox.hand_out()  # who was ended so far need not wait for the batch
         running = len(self._running)
         if parts and self._decode(parts):
@@ -117,14 +112,19 @@ class Scheduler:
         self.patience = (time.monotonic() - begun) / _PATIENCE if room else 0.0
         self._outbox.hand_out()
 
-    def close(self, what: str) -> None:
-        """End every request with an error."""
-        for sequence in [*self._running, *self._waiting]:
-            self._end(sequence, Failed(EngineError(what)))
+    def close(self, error: Callable[[], EngineError]) -> None:
+        """End every request with an error, a new one each; the cells are left as they are, for the context goes."""
+        ended = [*self._running, *self._waiting]
+        self._running.clear()
+        self._waiting.clear()
+        for sequence in ended:
+            self._outbox.put(sequence.ticket, Failed(error()))
+            sequence.sampler.close()
         self._outbox.hand_out()
         while self._readings:
-            self._readings.popleft().fail(EngineError(what))
-        self._masking.shutdown()
+            self._readings.popleft().fail(error())
+        self.cache.host.clear()
+        self.mask_thread.close()
 
     def _sweep(self) -> None:
         """Take out what was cancelled or has run out of time."""
@@ -142,9 +142,10 @@ class Scheduler:
                 continue
             if self._running and not self.cache.has_room(sequence.tokens, sequence.scales):
                 return
-            self._waiting.remove(sequence)
             # The last token is computed again even if it is there: its logits are wanted.
-            sequence.place(self.cache.take(sequence.tokens[:-1], sequence.scales))
+            prefix = self.cache.take(sequence.tokens[:-1], sequence.scales)
+            self._waiting.remove(sequence)  # behind what may fail: at no moment is it in neither list
+            sequence.place(prefix)
             self._running.append(sequence)
 
     def _is_being_read(self, waiting: Sequence) -> bool:
@@ -215,8 +216,9 @@ class Scheduler:
 
     def _put_back_youngest(self) -> None:
         """Put the answer that was admitted last back into the line."""
-        sequence = self._running.pop()
+        sequence = self._running[-1]
         self.cache.release(sequence.held)
+        self._running.pop()
         sequence.prefix = None
         self._waiting.appendleft(sequence)
 
@@ -243,8 +245,6 @@ class Scheduler:
                 self.cache.extend(part.prefix, part.tokens)
             else:
                 self.cache.undo(part.prefix)
-        if not done:
-            self._context.resume()
         return done
 
     def _give_up(self, parts: list[Part], error: EngineError) -> None:
@@ -253,43 +253,37 @@ class Scheduler:
             self.cache.undo(part.prefix)
             self._end(part.sequence, Failed(EngineError(error.what, where=error.where, fix=error.fix)))
 
-    def _start_masks(self, parts: list[Part]) -> _Masks:
-        """Have masks made while the model computes; they depend on the tokens before only."""
-        return {
-            part.row: self._masking.submit(part.sequence.mask)
-            for part in parts
-            if part.final and part.sequence.ticket.request.constraint is not None
-        }
-
-    def _take_up(self, part: Part, masks: _Masks) -> None:
-        """Draw a token behind a part that is complete; what goes wrong ends this answer alone."""
-        sequence = part.sequence
+    def _take_up(self, part: Part, masks: Masks) -> None:
+        """Draw a token behind a part that is complete."""
         if part.final:
-            try:
-                mask = masks[part.row].result() if part.row in masks else None
-                drawn = sequence.draw(self._context, part.row, mask)
-                self._append(sequence, chain([drawn], sequence.forced()))
-            except GlmGgufError as error:
-                self._end(sequence, Failed(error))
+            self._append(part.sequence, self._drawn(part, masks.get(part.row)))
+
+    def _drawn(self, part: Part, mask: Future[Mask | None] | None) -> Iterator[Drawn]:
+        """Yield a token that the mask allows, and those that must come behind it."""
+        yield part.sequence.draw(self._context, part.row, None if mask is None else mask.result())
+        yield from part.sequence.forced()
 
     def _append(self, sequence: Sequence, tokens: Iterable[Drawn]) -> None:
-        """Add tokens to an answer until it ends with one."""
-        for drawn in tokens:
-            reason = sequence.append(drawn, self._vocabulary.stop_ids)
-            if reason is not None:
-                self._end(sequence, Ended(reason))
-                return
+        """Add tokens to an answer until it ends with one; what goes wrong, in a constraint say, ends it alone."""
+        try:
+            reasons = (sequence.append(drawn, self._vocabulary.stop_ids) for drawn in tokens)
+            reason = next((reason for reason in reasons if reason is not None), None)
+            delivery: Delivery | None = None if reason is None else Ended(reason)
+        except BaseException as error:  # a constraint may raise anything, SystemExit too
+            delivery = Failed.by(error)
+        if delivery is not None:
+            self._end(sequence, delivery)
 
     def _end(self, sequence: Sequence, delivery: Delivery) -> None:
         """Take an answer out; its tokens stay in the cache as long as there is room."""
+        self._outbox.put(sequence.ticket, delivery)  # first: it is told whatever happens here
+        sequence.sampler.close()
         if sequence in self._waiting:
             self._waiting.remove(sequence)
         if sequence in self._running:
             self._running.remove(sequence)
             self.cache.release(sequence.held)
             sequence.prefix = None
-        sequence.sampler.close()
-        self._outbox.put(sequence.ticket, delivery)
 
 
 def _is_reading(sequence: Sequence, length: int) -> bool:

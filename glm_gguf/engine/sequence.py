@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from glm_gguf.engine.constraint_protocol import forced_ids
 from glm_gguf.engine.context import Context
 from glm_gguf.engine.delivery import Drawn, EndReason, Started
 from glm_gguf.engine.kv_cache import Prefix
@@ -91,7 +92,7 @@ class Sequence:
     def forced(self) -> Iterator[Drawn]:
         """Yield the tokens that the constraint says must come next, as long as it names some."""
         request = self.ticket.request
-        while request.constraint is not None and (tokens := request.constraint.forced()):
+        while request.constraint is not None and (tokens := forced_ids(request.constraint, self.sampler.n_vocab)):
             for token_id in tokens:
                 self.sampler.accept(token_id)
                 yield Drawn(token_id, logprob=None if request.sampling.logprobs is None else 0.0)

@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 from glm_gguf.errors import EngineError
 
 P = TypeVar("P")
+Refusal = Callable[[], EngineError]
+"""Makes the error for whoever comes too late: a new one each time, since it is raised in many threads."""
 
 
 class SharedPointer(Generic[P]):
@@ -21,7 +23,7 @@ class SharedPointer(Generic[P]):
     def __init__(self, pointer: P, free: Callable[[P], None], where: object) -> None:
         self._pointer: P | None = pointer
         self._free = free
-        self._where = where
+        self._refusal: Refusal = lambda: EngineError("the model is closed", where=where)
         self._lock = threading.RLock()
         self._users = 0
         self._closed = False
@@ -33,7 +35,7 @@ class SharedPointer(Generic[P]):
         pointer = self._pointer
         if self._closed or pointer is None:
             self.release()
-            raise EngineError("the model is closed", where=self._where)
+            raise self._refusal()
         return pointer
 
     def release(self) -> None:
@@ -51,9 +53,11 @@ class SharedPointer(Generic[P]):
         finally:
             self.release()
 
-    def close(self) -> None:
+    def close(self, refusal: Refusal | None = None) -> None:
         """Let nobody begin to use it; it is freed now, or by the last who does. Doing it twice does no harm."""
         with self._lock:
+            if refusal is not None and not self._closed:
+                self._refusal = refusal
             self._closed = True
             self._free_unused()
 

@@ -20,3 +20,5 @@ class EngineStatus:
     """Tokens of prefixes that main memory keeps."""
     steps: int
     """Batches computed since the start."""
+    failed: bool = False
+    """The engine ended by an error of its own: nothing is answered any more."""

@@ -14,6 +14,7 @@ from glm_gguf.engine.options import CacheType, EngineOptions
 from glm_gguf.engine.request import Request, Ticket
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.engine.scheduler import Scheduler
+from glm_gguf.errors import EngineError
 
 EXACT = EngineOptions(
     threads=1, n_ctx=2048, flash_attention=False, cache_type_k=CacheType.F32, cache_type_v=CacheType.F32
@@ -82,7 +83,7 @@ class Bench:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.scheduler.close("the test is over")
+        self.scheduler.close(lambda: EngineError("the test is over"))
         self.context.close()
 
 

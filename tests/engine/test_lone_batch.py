@@ -29,15 +29,33 @@ class Clock:
         return self.now
 
 
+class Flag:
+    """Whether the batch under way is to return."""
+
+    def __init__(self) -> None:
+        self.raised = False
+
+    def abort(self) -> None:
+        self.raised = True
+
+    def resume(self) -> None:
+        self.raised = False
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def lone(clock: Clock) -> LoneBatch:
+def flag() -> Flag:
+    return Flag()
+
+
+@pytest.fixture
+def lone(clock: Clock, flag: Flag) -> LoneBatch:
     """Where 100 tokens took 10 s."""
-    lone = LoneBatch(clock)
+    lone = LoneBatch(flag, clock)
     lone.begin(None, 100)
     clock.now += 10
     lone.end(done=True)
@@ -65,8 +83,8 @@ def test_nothing_gives_way_between_batches(lone: LoneBatch, ticket: Ticket) -> N
     assert not lone.is_for(ticket)
 
 
-def test_the_first_of_all_does_not_give_way(clock: Clock, ticket: Ticket) -> None:
-    lone = LoneBatch(clock)
+def test_the_first_of_all_does_not_give_way(clock: Clock, flag: Flag, ticket: Ticket) -> None:
+    lone = LoneBatch(flag, clock)
     lone.begin(ticket, 200)
     assert not lone.gives_way
 
@@ -93,6 +111,39 @@ def test_the_one_behind_one_given_up_does_not_give_way(lone: LoneBatch, clock: C
     lone.end(done=True)
     lone.begin(ticket, 200)
     assert lone.gives_way
+
+
+def test_only_the_batch_that_is_meant_is_given_up(lone: LoneBatch, flag: Flag, ticket: Ticket) -> None:
+    lone.begin(ticket, 200)
+    lone.end(done=True)
+    lone.give_up(ticket)  # too late
+    lone.give_way()
+    assert not flag.raised
+    lone.begin(None, 200)
+    lone.give_up(ticket)
+    lone.give_way()
+    assert not flag.raised
+    lone.end(done=True)
+    lone.begin(ticket, 2)
+    lone.give_way()
+    assert not flag.raised
+    lone.give_up(ticket)
+    assert flag.raised
+
+
+def test_a_flag_is_lowered_with_the_batch_that_it_met_too_late(lone: LoneBatch, flag: Flag, ticket: Ticket) -> None:
+    lone.begin(ticket, 200)
+    lone.give_way()
+    assert flag.raised
+    lone.end(done=True)
+    assert not flag.raised
+
+
+def test_nothing_is_computed_behind_the_end(lone: LoneBatch, flag: Flag, ticket: Ticket) -> None:
+    lone.stop()
+    lone.begin(ticket, 200)
+    lone.end(done=False)
+    assert flag.raised
 
 
 class Reader:

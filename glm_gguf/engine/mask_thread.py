@@ -1,0 +1,43 @@
+"""The thread on which constraints are asked what may come next, while the model computes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from glm_gguf.engine.masking import Mask
+from glm_gguf.engine.part import Part
+
+Masks = Mapping[int, Future[Mask | None]]
+"""Row of the batch → the mask for the token behind it, or what its constraint raised."""
+
+
+class MaskThread:
+    """One thread for all constraints, so that none is asked twice at once."""
+
+    def __init__(self) -> None:
+        self._idents: set[int] = set()
+        self._pool = ThreadPoolExecutor(1, "glm-gguf-masks", lambda: self._idents.add(threading.get_ident()))
+
+    def start(self, parts: Sequence[Part]) -> Masks:
+        """Have masks made for the tokens behind parts that are complete; they depend on the tokens before only."""
+        steered = (part for part in parts if part.final and part.sequence.ticket.request.constraint is not None)
+        return {part.row: self._started(part) for part in steered}
+
+    @property
+    def is_current(self) -> bool:
+        """The thread that asks is this one."""
+        return threading.get_ident() in self._idents
+
+    def close(self) -> None:
+        """End the thread behind the mask that it makes."""
+        self._pool.shutdown()
+
+    def _started(self, part: Part) -> Future[Mask | None]:
+        try:
+            return self._pool.submit(part.sequence.mask)
+        except RuntimeError as error:  # Python is ending
+            failed: Future[Mask | None] = Future()
+            failed.set_exception(error)
+            return failed

@@ -1,0 +1,78 @@
+"""What other threads want of the engine's thread: each is begun there, or refused, and whoever waits for it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Generic, Protocol, TypeVar
+
+from glm_gguf.engine.context import Context
+from glm_gguf.engine.delivery import Failed
+from glm_gguf.engine.reading import Reading
+from glm_gguf.engine.request import Ticket
+from glm_gguf.engine.scheduler import Scheduler
+from glm_gguf.errors import EngineError, as_engine_error
+
+T = TypeVar("T")
+
+
+class Task(Protocol):
+    """Something to do between two steps."""
+
+    def begin(self, scheduler: Scheduler, context: Context) -> None:
+        """Do it, or put it in line."""
+
+    def refuse(self, error: EngineError) -> None:
+        """Tell whoever waits for it that it will not be done."""
+
+
+class NewRequest:
+    """A request to put in line."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        self._ticket = ticket
+
+    def begin(self, scheduler: Scheduler, _: Context) -> None:
+        """Put it in line."""
+        scheduler.add(self._ticket)
+
+    def refuse(self, error: EngineError) -> None:
+        """End the answer."""
+        self._ticket.deliver(Failed(error))
+
+
+class NewText:
+    """A text to embed or score."""
+
+    def __init__(self, reading: Reading[Any]) -> None:
+        self._reading = reading
+
+    def begin(self, scheduler: Scheduler, _: Context) -> None:
+        """Put it in line."""
+        scheduler.add_reading(self._reading)
+
+    def refuse(self, error: EngineError) -> None:
+        """Fail it."""
+        self._reading.fail(error)
+
+
+class Call(Generic[T]):
+    """A function to run; `result` is what it returns, or the error that it raises."""
+
+    def __init__(self, function: Callable[[Scheduler, Context], T]) -> None:
+        self._function = function
+        self.result: Future[T] = Future()
+        self.result.set_running_or_notify_cancel()
+
+    def begin(self, scheduler: Scheduler, context: Context) -> None:
+        """Run it."""
+        try:
+            value = self._function(scheduler, context)
+        except BaseException as error:  # the caller's own
+            self.result.set_exception(as_engine_error(error))
+        else:
+            self.result.set_result(value)
+
+    def refuse(self, error: EngineError) -> None:
+        """Fail it."""
+        self.result.set_exception(error)
