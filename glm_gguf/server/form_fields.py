@@ -35,10 +35,13 @@ class FormFields(WireRequest):
     structured_outputs: dict[str, Any] | None = None
     """vLLM's: one of json, regex, choice, grammar, json_object."""
     guided_json: dict[str, Any] | str | None = None
-    """vLLM's, as the next three: a JSON schema."""
+    """vLLM's: a JSON schema, or its text."""
     guided_regex: str | None = None
+    """vLLM's: a regular expression for the whole text."""
     guided_choice: list[str] | None = None
+    """vLLM's: texts, of which one."""
     guided_grammar: str | None = None
+    """vLLM's: a grammar in GBNF, or in Lark."""
     json_schema: dict[str, Any] | None = None
     """llama.cpp's: a JSON schema."""
     grammar: str | None = None
@@ -46,9 +49,9 @@ class FormFields(WireRequest):
     format: dict[str, Any] | str | None = None
     """Ollama's: "json", or a JSON schema."""
     regex: str | None = None
-    """SGLang's."""
+    """SGLang's: a regular expression for the whole text."""
     ebnf: str | None = None
-    """SGLang's."""
+    """SGLang's: a grammar, as `grammar`."""
 
     @model_validator(mode="before")
     @classmethod

@@ -26,12 +26,15 @@ class DryFields(WireRequest):
     """llama.cpp's names for DRY, which makes a token that would prolong a repetition less likely."""
 
     dry_multiplier: Annotated[float, Field(ge=0, le=100)] | None = None
-    """0 is off."""
+    """How much less likely DRY makes a token that would prolong a repetition; 0 is off."""
     dry_base: Annotated[float, Field(ge=1, le=100)] | None = None
+    """By how much more with every token that is repeated."""
     dry_allowed_length: Annotated[Whole, Field(ge=0, le=MOST_INTEGER)] | None = None
+    """Repetitions up to this many tokens are free."""
     dry_penalty_last_n: Back | None = None
     """Tokens of the answer that are looked back at; -1 is all, 0 none."""
     dry_sequence_breakers: list[Annotated[str, Field(min_length=1)]] | None = None
+    """Texts behind which a repetition begins anew."""
 
     def dry(self) -> Dry | None:
         """Say it in the model's own value; None where nothing is said of it."""
@@ -52,35 +55,45 @@ class SamplingFields(DryFields):
     """OpenAI's, and top_k, min_p, penalties and DRY under the names that most local servers have for them."""
 
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    """0 takes the likeliest token."""
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Only the likeliest tokens that together reach this probability."""
     top_k: Cut | None = None
-    """0 and -1 are all."""
+    """Only the k likeliest tokens; 0 and -1 are all."""
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Only tokens at least this fraction as likely as the likeliest."""
     repeat_penalty: Penalty | None = None
-    """1 and 0 are none."""
+    """Divides the logits of tokens that the answer holds already; 1 and 0 are none."""
     repetition_penalty: Penalty | None = None
-    """The same."""
+    """vLLM's name for `repeat_penalty`."""
     penalty_last_n: Back | None = None
     """Tokens of the answer that penalties look back at; -1 is all."""
     repeat_last_n: Back | None = None
-    """The same."""
+    """llama.cpp's name for `penalty_last_n`."""
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    """Taken from a token's logit for every time that the answer holds it."""
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    """Taken from a token's logit once if the answer holds it."""
     seed: Whole | None = None
     """-1 draws one."""
     logit_bias: dict[str, Bias] | list[list[Any]] | None = None
     """Token id → what is added to its logit; or a list of such pairs."""
     stop: str | list[str | None] | None = None
+    """One text or several; the answer ends before the first that comes."""
     stop_sequences: list[str] | None = None
-    """The same."""
+    """Anthropic's name for `stop`."""
     max_tokens: Length | None = None
-    """-1 is no limit."""
+    """Most tokens of an answer; -1 is no limit."""
     n_predict: Length | None = None
-    """The same; so are the next three."""
+    """llama.cpp's name for `max_tokens`."""
     num_predict: Length | None = None
+    """Ollama's name for it."""
     max_new_tokens: Length | None = None
+    """transformers' name for it."""
     max_output_tokens: Length | None = None
+    """Its name in OpenAI's Responses."""
     n: Count | None = None
+    """Answers to one prompt."""
     ignore_eos: bool | None = None
     """Write up to max_tokens; for measurements."""
     lora: dict[str, float] | None = None

@@ -54,15 +54,19 @@ class ThinkingFields(WireRequest):
     thinking_budget: LengthOrNone | None = None
     """Most tokens of a thought; -1 is no limit."""
     reasoning_budget: LengthOrNone | None = None
-    """The same; so are the next two."""
+    """llama.cpp's name for `thinking_budget`; so is the next."""
     thinking_budget_tokens: LengthOrNone | None = None
+    """As `thinking_budget`."""
     thinking_token_budget: LengthOrNone | None = None
+    """vLLM's name for `thinking_budget`."""
     enable_thinking: bool | None = None
-    """false: nothing is thought."""
+    """false: nothing is thought. The name of most templates."""
     thinking: bool | Thinking | None = None
+    """true or false, or Anthropic's form: {type: enabled | disabled | adaptive, budget_tokens}."""
     think: bool | str | None = None
     """Ollama's: whether, or with which effort."""
     reasoning: bool | Reasoning | None = None
+    """true or false, or OpenRouter's form: {effort, enabled, max_tokens, exclude}."""
     include_reasoning: bool | None = None
     """false: the thought is not sent."""
     reasoning_format: str | None = None

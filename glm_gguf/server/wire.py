@@ -24,7 +24,7 @@ Count = Annotated[int, Field(ge=1, le=MOST_INTEGER), BeforeValidator(whole)]
 class WireRequest(BaseModel):
     """A body: of wrong types it is refused, unknown fields are passed over, null is as if it were not there."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class WireResponse(BaseModel):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import runpy
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +15,7 @@ from server.serving import Served, chat
 from glm_gguf.server.ignored_fields import IGNORED_HEADER
 from glm_gguf.server.known_fields import KNOWN_FIELDS, Passes, RefusedField, asks_for_nothing
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 PATHS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": SHORT,
     "/v1/completions": {"prompt": "Hello", "temperature": 0, "max_tokens": 2},
@@ -85,6 +88,12 @@ def test_what_changes_no_answer_passes_without_a_word(served: Served, name: str)
     response = httpx.post(f"{served.url}/v1/embeddings", json={"input": "Hello", name: "something"})
     assert response.status_code == 200
     assert IGNORED_HEADER not in response.headers
+
+
+def test_the_page_of_fields_is_that_of_the_table() -> None:
+    script = runpy.run_path(str(REPOSITORY / "scripts" / "server_fields.py"))
+    page = (REPOSITORY / "docs" / "server-fields.md").read_text("utf-8")
+    assert page == script["page"](), "run scripts/server_fields.py"
 
 
 def test_the_header_ends_somewhere(served: Served) -> None:

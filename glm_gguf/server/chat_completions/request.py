@@ -57,17 +57,29 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
     model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}], max_tokens=64)
 
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    """The conversation."""
     model: str | None = None
+    """Any name: there is one model."""
     tools: list[dict[str, Any]] | None = None
+    """Functions that the model may call."""
     tool_choice: str | ToolChoice | None = None
+    """auto, required (or any), none, a function by name, or some of them (allowed_tools)."""
     parallel_tool_calls: bool | None = None
+    """false: one call an answer."""
     functions: list[dict[str, Any]] | None = None
+    """The form of tools from before `tools`."""
     function_call: str | dict[str, Any] | None = None
+    """The form of `tool_choice` from then."""
     max_completion_tokens: Length | None = None
+    """OpenAI's name for `max_tokens` today; it wins."""
     logprobs: bool | None = None
+    """Tell the log probability of every token that shows."""
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    """And so many of the likeliest in its place."""
     stream: bool | None = None
+    """Answer as server-sent events."""
     stream_options: StreamOptions | None = None
+    """include_usage: the last chunk has the counts."""
 
     @property
     def legacy(self) -> bool:

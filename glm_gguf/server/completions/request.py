@@ -32,15 +32,21 @@ class CompletionRequest(SamplingFields, FormFields):
     prompt: str | list[str] | list[int] | list[list[int]]
     """Texts in which control tokens that are spelled are meant, or token ids."""
     model: str | None = None
+    """Any name: there is one model."""
     max_tokens: LengthOrNone | None = None
     """0 only with `echo`: nothing is written; -1 is no limit."""
     echo: bool | None = None
     """The texts begin with their prompts; with `logprobs`, so do those."""
     logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    """Tell the log probability of every token, and so many of the likeliest."""
     best_of: Whole | None = None
+    """As many as `n`, or nothing."""
     suffix: str | None = None
+    """Only an empty one: the models cannot write text between two others."""
     stream: bool | None = None
+    """Answer as server-sent events."""
     stream_options: StreamOptions | None = None
+    """include_usage: the last chunk has the counts."""
 
     @property
     def prompts(self) -> list[Prompt]:

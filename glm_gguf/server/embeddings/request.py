@@ -16,9 +16,13 @@ class EmbeddingRequest(WireRequest):
     model_config = with_example(model="glm", input=["one text", "another"])
 
     input: str | list[str] | list[int] | list[list[int]]
+    """One text or several, or their token ids."""
     model: str | None = None
+    """Any name: there is one model."""
     encoding_format: Literal["float", "base64"] | None = None
+    """Numbers, or base64 of little-endian float32."""
     dimensions: int | None = None
+    """As many as the vectors have: they cannot be cut."""
 
     def inputs(self, limits: Limits) -> list[str | list[int]]:
         """Return every text by itself; Refused where there are none, or too many."""

@@ -1,0 +1,85 @@
+"""Write docs/server-fields.md: what becomes of every field of a request. A test compares the page with this."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from glm_gguf.server.anthropic_messages.request import MessageRequest
+from glm_gguf.server.chat_completions.request import ChatCompletionRequest
+from glm_gguf.server.completions.request import CompletionRequest
+from glm_gguf.server.embeddings.request import EmbeddingRequest
+from glm_gguf.server.ignored_fields import IGNORED_HEADER, UNENFORCED_HEADER
+from glm_gguf.server.known_fields import KNOWN_FIELDS, KnownField, PassedOver, Passes, RefusedField
+from glm_gguf.server.responses.request import ResponseRequest
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "server-fields.md"
+APIS: Mapping[str, type[BaseModel]] = {
+    "/v1/chat/completions": ChatCompletionRequest,
+    "/v1/completions": CompletionRequest,
+    "/v1/embeddings": EmbeddingRequest,
+    "/v1/responses": ResponseRequest,
+    "/v1/messages": MessageRequest,
+}
+INTRODUCTION = f"""# Fields of requests
+
+Every field of a request is honoured, is of no weight for the answer, or is refused by name with a 400. A few that an
+answer is as good without, and fields that nobody knows, are passed over: the response names them in `{IGNORED_HEADER}`,
+and the server's log does once each. `null`, `false`, an empty text, list or object, `"off"` and `"default"` ask for
+nothing and pass in any field.
+
+Where a JSON schema has a keyword that no grammar enforces, the answer is checked, and written again up to four times.
+`{UNENFORCED_HEADER}` then has the path of the first such keyword, and so has the field `unenforced` of a chat
+completion, or of the chunk that ends one.
+
+Numbers may be written `5.0`; -1 is "no limit" or "off" for lengths, budgets and `top_k`. Fields that set the same thing
+under two names may not differ. The paths are answered without `/v1` too.
+
+On a GLM-Z1 every field that has to do with thoughts sets the most tokens of one: 0 leaves it out, of several fields the
+smallest number counts. A model that never thinks lets "off" pass, and names the others in `{IGNORED_HEADER}`.
+
+This page is written by `scripts/server_fields.py`.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [INTRODUCTION, "## Honoured\n"]
+    for path, model in APIS.items():
+        parts.append(f"### {path}\n\n{_rows(('field', 'meaning'), _declared(model))}")
+    for title, kind in (("Of no weight", Passes), ("Passed over and named", PassedOver), ("Refused", RefusedField)):
+        fields = {name: field for name, field in KNOWN_FIELDS.items() if isinstance(field, kind)}
+        parts.append(f"## {title}\n\n{_rows(('field', 'of', 'why'), _known(fields))}")
+    return "\n".join(parts)
+
+
+def _declared(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    for name, field in sorted(model.model_fields.items()):
+        yield f"`{field.alias or name}`", " ".join((field.description or "").split())
+
+
+def _known(fields: Mapping[str, KnownField]) -> Iterator[tuple[str, ...]]:
+    """Write a row for all fields of one reason."""
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for name, field in fields.items():
+        off = field.off if isinstance(field, RefusedField) else ()
+        passing = (
+            f" ({', '.join(f'`{json.dumps(value)}`' for value in off)} {'pass' if len(off) > 1 else 'passes'})"
+            if off
+            else ""
+        )
+        together.setdefault((field.of, field.why, passing), []).append(f"`{name}`")
+    for (of, why, passing), names in together.items():
+        yield ", ".join(names), of, why + passing
+
+
+def _rows(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
