@@ -23,6 +23,7 @@ from glm_gguf.engine.attempts import Attempts, EventStream
 from glm_gguf.engine.delivery import Drawn
 from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.fingerprint import fingerprint, vocabulary_hash
+from glm_gguf.engine.footprint import Footprint
 from glm_gguf.engine.keywords import SamplingLike, chat_options, completion_options, made, prompt_variables
 from glm_gguf.engine.model_handle import ModelHandle
 from glm_gguf.engine.options import EngineOptions, Scales
@@ -88,6 +89,11 @@ class GLM(ChatModel):
     def status(self) -> EngineStatus:
         """What the engine is busy with."""
         return self._engine.status
+
+    @property
+    def footprint(self) -> Footprint:
+        """Where it is computed, and what it takes of memory."""
+        return Footprint.of(self._model.contents, self._options, self._model.offload)
 
     @property
     def metadata(self) -> dict[str, Plain]:

@@ -48,6 +48,7 @@ ONLY_IN = {
     "pydantic": {"server"},
     "prometheus_client": {"server"},
     "rich": {"cli"},
+    "prompt_toolkit": {"cli"},
 }
 
 
@@ -108,7 +109,19 @@ def test_the_symlink_serves_an_uninstalled_checkout() -> None:
     assert link.readlink() == Path("../convert")
 
 
-HEAVY = ("numpy", "llama_cpp", "gguf", "jinja2", "rich", "fastapi", "uvicorn", "pydantic", "huggingface_hub", "httpx2")
+HEAVY = (
+    "numpy",
+    "llama_cpp",
+    "gguf",
+    "jinja2",
+    "rich",
+    "prompt_toolkit",
+    "fastapi",
+    "uvicorn",
+    "pydantic",
+    "huggingface_hub",
+    "httpx2",
+)
 
 
 CHECKING = ("jsonschema", "jsonschema_specifications", "referencing", "rfc3987_syntax", "llguidance", "regex")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from glm_gguf.chat.events import Finish
-from glm_gguf.cli.console import ModelChoice, model_options
+from glm_gguf.cli.grouped_help import GroupedCommand
+from glm_gguf.cli.model_options import ModelChoice, model_options
 
 if TYPE_CHECKING:
     from glm_gguf.model import GLM
@@ -43,13 +44,18 @@ class Report:
     """Seconds to the first token."""
 
 
-@click.command(name="bench")
+@click.command(name="bench", cls=GroupedCommand)
 @model_options
 @click.option("--prompt-tokens", type=click.IntRange(1), default=512, show_default=True, help="Length of a prompt.")
 @click.option("--tokens", type=click.IntRange(2), default=128, show_default=True, help="Length of an answer.")
-@click.option("--clients", type=click.IntRange(1), multiple=True, help="Answers at once; may be given several times.")
-@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Answers of each client.")
-@click.option("--json", "as_json", is_flag=True, help="Print the measurements as JSON.")
+@click.option(
+    "--clients",
+    type=click.IntRange(1),
+    multiple=True,
+    help="Answers at the same time; repeat to measure several numbers.",
+)
+@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Answers per client.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(
     choice: ModelChoice, prompt_tokens: int, tokens: int, clients: tuple[int, ...], repeat: int, as_json: bool
 ) -> None:
@@ -60,7 +66,7 @@ def command(
     counts = clients or (1,)
     if choice.options.n_parallel < max(counts):
         choice = replace(choice, options=replace(choice.options, n_parallel=max(counts)))
-    with choice.open() as glm:
+    with choice.open(verbose=True) as glm:
         ask = _asker(glm, choice, prompt_tokens, tokens)
         ask(0)  # the first answer pays for pages and threads
         reports = [measure(ask, count, repeat) for count in counts]

@@ -1,14 +1,10 @@
-"""What `chat`, `run`, `bench` and `demo` share: their options, and answers on the terminal while they are written."""
+"""Answers on the terminal while they are written: the answer to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import wraps
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
 
 import click
 
@@ -24,113 +20,6 @@ from glm_gguf.chat.events import (
     Usage,
     collect,
 )
-from glm_gguf.engine.options import CacheType, EngineOptions, LoraAdapter
-from glm_gguf.engine.sampling import SamplingParams
-
-if TYPE_CHECKING:
-    from glm_gguf.model import GLM
-
-Decorator = Callable[[Callable[..., None]], Callable[..., None]]
-CACHE_TYPES = click.Choice([type_.value for type_ in CacheType])
-ENGINE_OPTIONS = (
-    ("n_ctx", int, "Tokens that all conversations share; by default the model's own length, up to 8192."),
-    ("n_host_cache", int, "Tokens of earlier conversations kept in main memory; by default as many as n_ctx."),
-    ("n_parallel", int, "Answers written at the same time; 4 by default."),
-    ("threads", int, "CPU threads; by default one a physical core."),
-    ("threads_batch", int, "CPU threads for prompts; by default as many."),
-    ("n_gpu_layers", int, "Layers on a GPU; by default as many as it has room for."),
-    ("cache_type_k", CACHE_TYPES, "How keys are kept; f16 by default."),
-    ("cache_type_v", CACHE_TYPES, "How values are kept; f16 by default."),
-    ("yarn", float, "Factor by which YaRN stretches the trained length."),
-)
-SAMPLING_OPTIONS = (
-    ("temperature", float, "0 takes the likeliest token; by default as the file advises."),
-    ("top_k", int, "Draw from the k likeliest tokens."),
-    ("top_p", float, "Draw from the likeliest tokens that together reach this probability."),
-    ("min_p", float, "Draw from tokens at least this fraction as likely as the likeliest."),
-    ("repeat_penalty", float, "Make tokens of the answer less likely; 1 is off."),
-    ("seed", int, "Repeat the same draws."),
-    ("max_tokens", int, "Most tokens of an answer."),
-    ("thinking_budget", int, "Most tokens of a thought (GLM-Z1)."),
-)
-"""Field, type and help of what EngineOptions and SamplingParams offer on the command line."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
-    """Which file to run, and how."""
-
-    path: Path
-    options: EngineOptions
-    sampling: SamplingParams
-    session: Path | None = None
-
-    def check(self) -> None:
-        """Raise GgufError for a file that cannot be loaded, without loading it."""
-        from glm_gguf.gguf_file.loadable import require_loadable
-        from glm_gguf.gguf_file.parts import open_all_parts
-
-        require_loadable(open_all_parts(self.path))
-
-    def open(self) -> GLM:
-        """Load the model and tell on stderr what is wrong with its file."""
-        from glm_gguf.model import GLM
-
-        glm = GLM(self.path, session=self.session, options=self.options)
-        for finding in glm.problems:
-            click.secho(f"warning: {finding.what}: {finding.why}; {finding.mend}", err=True, fg="yellow")
-        if glm.session_refused is not None:
-            click.secho(f"warning: {glm.session_refused}", err=True, fg="yellow")
-        return glm
-
-
-def model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the argument FILE and the options of running it; the command gets them as one ModelChoice, `choice`."""
-
-    @wraps(command)
-    def with_choice(file: Path, session: Path | None, lora: tuple[str, ...], **given: Any) -> None:
-        lists = {"lora": tuple(map(parse_adapter, lora)), "devices": given.pop("device")}
-        engine = _given(given, ENGINE_OPTIONS) | lists
-        for name in ("cache_type_k", "cache_type_v"):
-            if name in engine:
-                engine[name] = CacheType(engine[name])
-        sampling = SamplingParams(**_given(given, SAMPLING_OPTIONS))
-        command(choice=ModelChoice(file, EngineOptions(**engine), sampling, session), **given)
-
-    path = click.Path(path_type=Path)
-    decorators: list[Decorator] = [
-        click.argument("file", type=path),
-        *(_option(name, type_, help_) for name, type_, help_ in ENGINE_OPTIONS),
-        click.option("--device", metavar="NAME", multiple=True, help="GPU to compute on; by default all there are."),
-        click.option(
-            "--lora", metavar="FILE[=SCALE]", multiple=True, help="LoRA adapter (GGUF); may be given several times."
-        ),
-        click.option("--session", type=path, help="Saved beginnings of conversations, to begin with."),
-        *(_option(name, type_, help_) for name, type_, help_ in SAMPLING_OPTIONS),
-    ]
-    decorated: Callable[..., None] = with_choice
-    for decorate in reversed(decorators):
-        decorated = decorate(decorated)
-    return decorated
-
-
-def parse_adapter(text: str) -> LoraAdapter:
-    """Read `adapter.gguf` or `adapter.gguf=0.5`."""
-    path, equals, scale = text.rpartition("=")
-    try:
-        return LoraAdapter(Path(path), float(scale)) if equals else LoraAdapter(Path(text))
-    except ValueError:
-        return LoraAdapter(Path(text))
-
-
-def _option(name: str, type_: Any, help_: str) -> Decorator:
-    return click.option(f"--{name.replace('_', '-')}", name, type=type_, help=help_)
-
-
-def _given(values: dict[str, Any], table: Iterable[tuple[str, Any, str]]) -> dict[str, Any]:
-    """Take the options of a table out of what click found, and return those that were given."""
-    taken = {name: values.pop(name) for name, _, _ in table}
-    return {name: value for name, value in taken.items() if value is not None}
 
 
 def show_answer(events: Iterable[Event]) -> ChatResult:
@@ -198,4 +87,4 @@ class TokenRate:
         first = now if self._first is None else self._first
         rate = (usage.completion_tokens - 1) / (now - first) if now > first else 0.0
         prompt = f"{usage.prompt_tokens} tokens in, {usage.cached_tokens} of them cached"
-        return f"({prompt}; {usage.completion_tokens} out, the first after {first - self._start:.1f} s, {rate:.1f}/s)"
+        return f"{prompt}; {usage.completion_tokens} out, the first after {first - self._start:.1f} s, {rate:.1f}/s"

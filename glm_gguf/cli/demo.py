@@ -12,8 +12,8 @@ import click
 
 from glm_gguf.chat.events import ChatResult, Event, ToolCall, collect
 from glm_gguf.chat.tools import Toolbox
-from glm_gguf.cli.console import ModelChoice
 from glm_gguf.cli.dialogue import Dialogue
+from glm_gguf.cli.model_options import ModelChoice
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.sampling import SamplingParams
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from glm_gguf.chat.events import ChatResult, Event, ToolCall
-from glm_gguf.chat.messages import template_messages
+from glm_gguf.chat.events import ChatResult, Event, ToolCall, collect
 from glm_gguf.chat.tools import Toolbox
+from glm_gguf.engine.overflow import OnOverflow
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
 from glm_gguf.tool_calls import RunOptions, run_calls
-from glm_gguf.whole_file import write_whole
 
 if TYPE_CHECKING:
     from glm_gguf.model import GLM
@@ -32,6 +30,15 @@ class Narrator(Protocol):
         """Show the result of a call."""
 
 
+@dataclass(slots=True)
+class Manner:
+    """How the model answers; it may change between two turns."""
+
+    sampling: SamplingParams
+    drops_turns: bool = False
+    """The oldest turns go where the conversation is longer than the context."""
+
+
 class Dialogue:
     """The history of one conversation with a model."""
 
@@ -43,73 +50,123 @@ class Dialogue:
         system: str | None = None,
         options: RunOptions = RUN_DEFAULTS,
     ) -> None:
-        self._glm = glm
-        self._toolbox = toolbox
-        self._sampling = sampling
+        self.glm = glm
+        self.toolbox = toolbox
+        self.manner = Manner(sampling)
         self._options = options
-        self._system = [{"role": "system", "content": system}] if system else []
-        self.messages: list[dict[str, Any]] = list(self._system)
+        self.system = _system(system)
+        """The system message, if there is one."""
+        self.messages: list[dict[str, Any]] = list(self.system)
 
     def reset(self) -> None:
         """Forget everything but the system message."""
-        self.messages = list(self._system)
+        self.messages = list(self.system)
 
     def instruct(self, system: str | None) -> None:
         """Begin anew with a system message."""
-        self._system = [{"role": "system", "content": system}] if system else []
+        self.system = _system(system)
         self.reset()
 
-    def undo(self) -> None:
-        """Forget the last turn: the user's last message and all behind it."""
-        turns = [index for index, message in enumerate(self.messages) if message["role"] == "user"]
-        if turns:
-            del self.messages[turns[-1] :]
+    @property
+    def last_question(self) -> str | None:
+        """What the user said last, as text; None where nothing was said."""
+        start = self._last_turn()
+        return None if start is None else _text(self.messages[start]["content"])
 
-    def save(self, path: Path) -> None:
-        """Write the conversation as JSON, in OpenAI's form; OutputError where that cannot be done."""
-        write_whole(path, [json.dumps(self.messages, ensure_ascii=False, indent=2).encode(), b"\n"])
-
-    def save_session(self, path: Path) -> None:
-        """Write the computed beginning of every conversation to a file: system message and tools."""
-        self._glm.save_session(path, self._system, self._toolbox.declarations)
-
-    def load(self, path: Path) -> None:
-        """Go on with a conversation that was saved; RequestError for a file that holds none."""
-        try:
-            messages = json.loads(path.read_text("utf-8"))
-        except OSError as error:
-            raise RequestError(f"cannot be read: {error.strerror}", where=path) from error
-        except ValueError as error:
-            raise RequestError("the file holds no JSON", where=path) from error
-        if not isinstance(messages, list):
-            raise RequestError("the file holds no list of messages", where=path)
-        template_messages(messages)  # names what is wrong
-        self.messages = messages
+    def undo(self) -> int:
+        """Forget the last turn, the user's last message and all behind it; return how many messages that were."""
+        start = self._last_turn()
+        if start is None:
+            return 0
+        count = len(self.messages) - start
+        del self.messages[start:]
+        return count
 
     def ask(self, question: str, narrator: Narrator) -> ChatResult:
-        """Take one turn; where it is interrupted or fails, the history is as before."""
-        before = len(self.messages)
+        """Take one turn. Where it fails, the history is as before; where it is interrupted, what was said is kept."""
+        return self._turn(list(self.messages), question, narrator)
+
+    def ask_again(self, question: str, narrator: Narrator) -> ChatResult:
+        """Take the last turn anew; where that fails, or nothing is said, the old one stays."""
+        before = list(self.messages)
+        self.undo()
+        return self._turn(before, question, narrator)
+
+    def _turn(self, before: list[dict[str, Any]], question: str, narrator: Narrator) -> ChatResult:
+        start = len(self.messages)
         self.messages.append({"role": "user", "content": question})
         complete = False
         try:
             result = self._answer(narrator)
             complete = True
             return result
+        except KeyboardInterrupt:
+            complete = self._settle(start)
+            raise
         finally:
             if not complete:
-                del self.messages[before:]
+                self.messages = before
 
     def _answer(self, narrator: Narrator) -> ChatResult:
         for _ in range(self._options.max_turns):
-            events = self._glm.stream(self.messages, self._toolbox.declarations, self._sampling)
-            result = narrator.answer(events)
+            result = self._heard(narrator)
             self.messages.append(result.message())
             if not result.tool_calls:
                 return result
-            observations = run_calls(result.tool_calls, self._toolbox, self._options)
-            for call, observation in zip(result.tool_calls, observations, strict=True):
+            observations = run_calls(result.tool_calls, self.toolbox, self._options)
+            answered = list(zip(result.tool_calls, observations, strict=True))
+            self.messages += [call.result(observation) for call, observation in answered]
+            for call, observation in answered:
                 narrator.observation(call, observation)
-                self.messages.append(call.result(observation))
         raise RequestError(
             f"the model still calls functions after {self._options.max_turns} rounds", fix="ask in another way"
         )
+
+    def _heard(self, narrator: Narrator) -> ChatResult:
+        """Have an answer shown; where that is interrupted, what was said of it becomes a message."""
+        on_overflow: OnOverflow = "drop_oldest_turns" if self.manner.drops_turns else "error"
+        heard: list[Event] = []
+        with self.glm.stream(
+            self.messages, self.toolbox.declarations, self.manner.sampling, on_overflow=on_overflow
+        ) as events:
+            try:
+                return narrator.answer(_noted(events, heard))
+            except KeyboardInterrupt:
+                said = collect(heard).content
+                if said.strip():
+                    self.messages.append({"role": "assistant", "content": said})
+                raise
+
+    def _settle(self, start: int) -> bool:
+        """End an interrupted turn that began at a message; False where nothing was said in it.
+
+        Calls that were not answered are no part of it.
+        """
+        last = self.messages[-1]
+        if "tool_calls" in last:
+            del last["tool_calls"]
+            if not last["content"].strip():
+                self.messages.pop()
+        return len(self.messages) > start + 1
+
+    def _last_turn(self) -> int | None:
+        """Return where the user's last message stands."""
+        turns = [index for index, message in enumerate(self.messages) if message["role"] == "user"]
+        return turns[-1] if turns else None
+
+
+def _system(text: str | None) -> list[dict[str, Any]]:
+    return [{"role": "system", "content": text}] if text else []
+
+
+def _text(content: Any) -> str:
+    """Return the text of a message's content, which may come in parts."""
+    if isinstance(content, list):
+        return "".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in content)
+    return str(content)
+
+
+def _noted(events: Iterable[Event], heard: list[Event]) -> Iterator[Event]:
+    for event in events:
+        heard.append(event)
+        yield event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 import click
@@ -15,7 +16,7 @@ COMMANDS = {
     "verify": "Compare a GGUF with the checkpoint it was made from.",
     "chat": "Talk with a model.",
     "run": "Answer prompts and exit.",
-    "serve": "Serve a model to OpenAI's clients.",
+    "serve": "Serve a model to OpenAI's and Anthropic's clients, and a page to chat in.",
     "bench": "Measure how fast a file runs here.",
     "demo": "Convert the bundled tiny model and watch it call tools.",
 }
@@ -49,11 +50,22 @@ def cli() -> None:
     """Convert GLM-4-0414 checkpoints to GGUF, and run them."""
 
 
+def error_line(error: GlmGgufError) -> str:
+    """Write an error as the command line knows it: fields that options set are called by these."""
+    from glm_gguf.cli.model_options import OPTION_OF_FIELD, as_options
+
+    place = error.where if error.field is None else OPTION_OF_FIELD.get(error.field, error.field)
+    fix = "" if error.fix is None else f"; {as_options(error.fix)}"
+    return f"Error: {'' if place is None else f'{place}: '}{error.what}{fix}"
+
+
 def main() -> None:
     """Run the command line; a user's error is one line on stderr and exit code 1.
 
     Without standalone mode click returns the code of `ctx.exit`, and None where there was none.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # an answer may hold what a locale's encoding does not
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:
@@ -63,7 +75,7 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except GlmGgufError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(error_line(error), err=True)
         sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -12,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from glm_gguf.chat.events import ChatResult, Event, collect
-from glm_gguf.cli.console import ModelChoice, model_options, show_answer
+from glm_gguf.cli.console import show_answer
+from glm_gguf.cli.grouped_help import GroupedCommand
+from glm_gguf.cli.model_options import ModelChoice, model_options
+from glm_gguf.cli.prompts import prompts_of
+from glm_gguf.cli.text_argument import Utf8Text
 
 if TYPE_CHECKING:
     from glm_gguf.model import GLM
@@ -23,22 +26,24 @@ AHEAD = 64
 """Prompts given to the model before the first answer is shown."""
 
 
-@click.command(name="run")
+@click.command(name="run", cls=GroupedCommand)
 @model_options
-@click.argument("prompts", nargs=-1, metavar="[PROMPT]...")
-@click.option("--system", help="What the model is told before every prompt.")
-@click.option("--json", "as_json", is_flag=True, help="Print whole answers as JSON: one object, or one a line.")
-@click.option("--lines", is_flag=True, help="Every line of standard input is a prompt.")
-def command(choice: ModelChoice, prompts: tuple[str, ...], system: str | None, as_json: bool, lines: bool) -> None:
+@click.argument("prompts", nargs=-1, metavar="[PROMPT]...", type=Utf8Text())
+@click.option("--system", type=Utf8Text(), help="System message to put before every prompt.")
+@click.option("--json", "as_json", is_flag=True, help="Print whole answers as JSON: one object, or one per line.")
+@click.option("--lines", is_flag=True, help="Take every line of standard input as a prompt.")
+@click.option("--verbose", is_flag=True, help="Say on standard error which devices and how much memory are used.")
+def command(choice: ModelChoice, prompts: tuple[str, ...], system: str | None, **shown: bool) -> None:
     """Answer each PROMPT with the model in FILE and exit.
 
-    A prompt that is `-`, or missing while something is piped in, is read from standard input. Several prompts are
+    What is piped in stands behind every PROMPT, or is the prompt itself where none is given. A PROMPT that is `-` puts
+    it elsewhere: all of them are then one prompt, with the piped text in the place of the `-`. Several prompts are
     answered at the same time and shown in order. Answers go to standard output, thoughts to standard error.
     """
-    texts = _prompts(prompts, lines=lines)
-    with choice.open() as glm:
+    texts = prompts_of(prompts, lines=shown["lines"])
+    with choice.open(verbose=shown["verbose"]) as glm:
         for number, events in enumerate(_answers(glm, texts, system, choice)):
-            if as_json:
+            if shown["as_json"]:
                 click.echo(json.dumps(_as_json(collect(events)), ensure_ascii=False, indent=_indent(texts)))
                 continue
             if len(texts) > 1:
@@ -55,16 +60,6 @@ def _answers(glm: GLM, texts: Sequence[str], system: str | None, choice: ModelCh
         if len(under_way) == AHEAD:
             yield under_way.popleft()
     yield from under_way
-
-
-def _prompts(given: Sequence[str], *, lines: bool) -> list[str]:
-    """Return the prompts, read from stdin where they were piped in."""
-    stdin = sys.stdin
-    if lines:
-        return [*given, *(line.rstrip("\r\n") for line in stdin if line.strip())]
-    if not given and stdin.isatty():
-        raise click.UsageError("no prompt: give one, or pipe one in")
-    return [stdin.read() if prompt == "-" else prompt for prompt in given or ["-"]]
 
 
 def _indent(texts: Sequence[str]) -> int | None:

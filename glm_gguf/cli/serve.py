@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.util
 import ipaddress
 import os
 import socket
@@ -10,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glm_gguf.cli.console import ModelChoice, model_options
+from glm_gguf.cli.grouped_help import GroupedCommand
+from glm_gguf.cli.model_options import ModelChoice, model_options
 from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
@@ -19,16 +22,32 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "GLM_GGUF_API_KEY"
 SERVER_OPTIONS = (
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
-    click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one."),
-    click.option("--alias", help="Name of the model in /v1/models; by default the file's."),
     click.option(
-        "--api-key", "api_keys", multiple=True, help="Key to ask for; others on this machine can see it here."
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=8080,
+        show_default=True,
+        help="Port to listen on; 0 takes a free one.",
     ),
-    click.option("--api-key-file", type=click.Path(path_type=Path), help="File with one key a line."),
-    click.option("--allow-unauthenticated", is_flag=True, help="Listen beyond this machine without a key."),
-    click.option("--cors-origin", "origins", multiple=True, help="Web origin whose pages may ask; * is all."),
-    click.option("--allowed-host", "hosts", multiple=True, help="Another name by which clients may call the server."),
-    click.option("--timeout", type=float, help="Most seconds of one answer; 3600 by default."),
+    click.option("--alias", help="Name of the model in /v1/models. Default: the file's."),
+    click.option(
+        "--api-key",
+        "api_keys",
+        multiple=True,
+        help="API key to ask for; other users of this machine can see it in the list of processes.",
+    ),
+    click.option("--api-key-file", type=click.Path(path_type=Path), help="File with one API key per line."),
+    click.option(
+        "--allow-unauthenticated", is_flag=True, help="Let everybody in who reaches the address, without a key."
+    ),
+    click.option(
+        "--cors-origin",
+        "origins",
+        multiple=True,
+        help="Origin of web pages that may send requests; * for all. May be repeated.",
+    ),
+    click.option("--allowed-host", "hosts", multiple=True, help="Another host name of this server; may be repeated."),
+    click.option("--timeout", type=float, help="Maximum time of an answer, in seconds. Default: 3600."),
 )
 
 
@@ -39,7 +58,7 @@ def server_options(command: Any) -> Any:
     return command
 
 
-@click.command(name="serve")
+@click.command(name="serve", cls=GroupedCommand)
 @model_options
 @server_options
 def command(choice: ModelChoice, host: str, port: int, allow_unauthenticated: bool, **given: Any) -> None:
@@ -48,6 +67,7 @@ def command(choice: ModelChoice, host: str, port: int, allow_unauthenticated: bo
     Without a key only this machine may ask. Keys come from the environment variable GLM_GGUF_API_KEY, from
     --api-key-file or --api-key. The first Ctrl-C or SIGTERM lets running answers end, the second does not.
     """
+    _require_server()
     from glm_gguf.server.app import create_app
     from glm_gguf.server.running import run_server
 
@@ -58,8 +78,17 @@ def command(choice: ModelChoice, host: str, port: int, allow_unauthenticated: bo
     choice.check()
     with _listener(host, port) as listener:
         _greet(settings, listener)
-        if not run_server(create_app(settings, choice.open), listener):
+        click.echo(f"loading {choice.path} …", err=True)
+        if not run_server(create_app(settings, lambda: choice.open(verbose=True)), listener):
             os._exit(0)  # Python would wait for the thread that does not end
+
+
+def _require_server() -> None:
+    """Raise RequestError where what the server needs is not installed."""
+    for name in ("fastapi", "uvicorn", "httptools", "prometheus_client"):
+        if importlib.util.find_spec(name) is None:
+            fix = "install it: pip install 'glm-gguf[server]'"
+            raise RequestError(f"the server needs {name}, which is not installed", fix=fix)
 
 
 def _settings(
@@ -114,11 +143,19 @@ def _in_url(host: str) -> str:
 
 def _listener(host: str, port: int) -> socket.socket:
     """Take the address before the model is loaded; RequestError where it cannot be had."""
+    url = f"{_in_url(host)}:{port}"
     try:
         family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address, family=family, backlog=512)
     except OSError as error:
-        raise RequestError(f"cannot listen there: {error}", where=f"{_in_url(host)}:{port}") from error
+        if error.errno == errno.EADDRINUSE:
+            fix = "choose another by --port; 0 takes a free one"
+            raise RequestError("another program listens on this port", where=url, fix=fix) from error
+        if error.errno == errno.EACCES:
+            fix = "choose one from 1024 up by --port"
+            raise RequestError("this port is not for ordinary users", where=url, fix=fix) from error
+        what = f"cannot listen there: {error.strerror or error}"
+        raise RequestError(what, where=url, fix="name an address of this machine by --host") from error
 
 
 def _greet(settings: ServerSettings, listener: socket.socket) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from glm_gguf import GLM, EngineOptions, SamplingParams
+from glm_gguf import GLM, EngineOptions, RunOptions, SamplingParams
 from glm_gguf.chat.events import (
     ChatResult,
     Event,
@@ -28,7 +28,7 @@ from glm_gguf.cli.console import show_answer
 from glm_gguf.cli.dialogue import Dialogue
 from glm_gguf.cli.main import cli
 from glm_gguf.cli.slash import COMMANDS
-from glm_gguf.errors import RequestError
+from glm_gguf.errors import OutputError, RequestError
 
 FAST = ["--threads", "1", "--temperature", "0", "--max-tokens", "5"]
 TOOLS = '''
@@ -123,13 +123,93 @@ def test_a_session_is_saved_and_begun_with(chat: Callable[..., Result], tmp_path
     assert "no session file" in chat("Hello\n", "--session", str(path)).stderr
 
 
+SAID = {
+    "nothing to undo": ("/undo\n", "there is nothing to undo"),
+    "what was undone": ("Hello\n/undo\n", 'forgot "Hello" (2 messages)'),
+    "a conversation saved": ("Hello\n/save {tmp}/new.json\n", "saved 2 messages to "),
+    "a file that is there": ("Hello\n/save {tmp}/old.txt\n", "the file exists already"),
+    "a parameter set": ("/set temperature 0.5\n", "temperature        0.5\n"),
+    "a parameter given back": ("/set max_tokens default\n", "max_tokens         default\n"),
+    "texts that end an answer": ('/set stop ["a", "b"]\n', 'stop               ["a", "b"]\n'),
+    "a parameter out of range": ("/set top_p 2\n", "Error: --top-p: 2 is out of range; give 0 to 1"),
+    "a parameter of another type": ("/set top_k few\n", "'few' is not a whole number"),
+    "a parameter misspelt": ("/set temprature 1\n", "did you mean temperature?"),
+    "a command misspelt": ("/sav x\n", "did you mean /save?"),
+    "no tools": ("/tools\n", "none; --tools FILE.py"),
+    "nothing to retry": ("/retry\n", "nothing was asked yet"),
+    "where it is computed": ("/show\n", "0 of 5 layers on a GPU"),
+    "what is in force": ("/set seed 7\n/show\n", "seed 7"),
+    "a file attached": ("/file {tmp}/old.txt\n", "4 characters go before your next message"),
+    "a file that is no text": ("/file {tmp}/utf16.txt\n", "looks like UTF-16 (PowerShell's > writes it)"),
+    "how full the context is": ("Hello\n", "context 11 of 4,096 tokens, 0%"),
+}
+
+
+@pytest.mark.parametrize(("lines", "told"), SAID.values(), ids=SAID.keys())
+def test_a_command_says_what_it_did(chat: Callable[..., Result], tmp_path: Path, lines: str, told: str) -> None:
+    (tmp_path / "old.txt").write_text("Hi!\n")
+    (tmp_path / "utf16.txt").write_text("Hi!\n", "utf-16")
+    assert told in chat(lines.format(tmp=tmp_path)).stderr
+    assert (tmp_path / "old.txt").read_text() == "Hi!\n"
+
+
+@pytest.mark.parametrize("name", ["/exit", "/bye", "/quit"])
+def test_every_word_for_leaving_leaves(chat: Callable[..., Result], name: str) -> None:
+    assert chat(f"{name}\nHello\n").stdout == ""
+
+
+def messages_of(chat: Callable[..., Result], tmp_path: Path, lines: str) -> list[dict[str, Any]]:
+    path = tmp_path / "t.json"
+    assert chat(lines, "--transcript", str(path)).exit_code == 0
+    return json.loads(path.read_text())
+
+
+def test_a_path_is_no_command(chat: Callable[..., Result], tmp_path: Path) -> None:
+    assert messages_of(chat, tmp_path, "/usr/bin/env\n")[0]["content"] == "/usr/bin/env"
+
+
+def test_a_file_goes_before_the_message(chat: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Hi!\r\n", newline="")
+    said = messages_of(chat, tmp_path, f"/file {tmp_path}/notes.txt\nHello\nHello\n")
+    assert [message["content"] for message in said[::2]] == ["notes.txt:\n\nHi!\n\n\nHello", "Hello"]
+
+
+def test_a_message_is_answered_anew(chat: Callable[..., Result], tmp_path: Path) -> None:
+    once = messages_of(chat, tmp_path, "Hello\n/exit\n")
+    (tmp_path / "t.json").unlink()
+    assert messages_of(chat, tmp_path, "Hello\n/set max_tokens 2\n/retry\n")[0] == once[0]
+    assert len(json.loads((tmp_path / "t.json").read_text())) == 2
+
+
+def test_the_oldest_turns_go_when_that_is_wanted(chat: Callable[..., Result]) -> None:
+    long = "word " * 12 + "\n"
+    full = chat(long * 4, "--n-ctx", "128")
+    assert "/drop forgets the oldest turns" in full.stderr
+    assert "Error: messages: " in full.stderr
+    assert "warning: 8" in full.stderr or "warning: 9" in full.stderr
+    assert "Error" not in chat("/drop\n" + long * 4, "--n-ctx", "128").stderr
+
+
+def test_quiet_shows_answers_alone(chat: Callable[..., Result]) -> None:
+    assert chat("Hello\n", "--quiet").stderr == "(cut after 5 tokens)\n"
+
+
+@pytest.mark.parametrize("option", ["--transcript", "--session"])
+def test_a_file_that_could_not_be_written_is_told_before_the_first_turn(
+    chat: Callable[..., Result], tmp_path: Path, option: str
+) -> None:
+    result = chat("Hello\n", option, str(tmp_path / "none" / "t"))
+    assert isinstance(result.exception, OutputError)
+    assert result.stdout == ""
+
+
 def test_help_lists_the_commands(chat: Callable[..., Result]) -> None:
     assert all(name in chat("/help\n").stderr for name in COMMANDS)
 
 
 def test_an_error_ends_the_turn_and_not_the_program(chat: Callable[..., Result]) -> None:
     result = chat("word " * 9000 + "\nHello\n", "--n-ctx", "512")
-    assert "error: messages: " in result.stderr
+    assert "Error: messages: " in result.stderr
     assert result.exit_code == 0
     assert result.stdout == chat("Hello\n").stdout
 
@@ -183,12 +263,48 @@ def dialogue(tiny_gguf: Callable[[str], Path]) -> Iterator[Dialogue]:
         yield Dialogue(glm, Toolbox.of([]), SamplingParams(temperature=0, max_tokens=30), "Be brief.")
 
 
-def test_a_turn_that_is_stopped_is_forgotten(dialogue: Dialogue) -> None:
+def test_what_was_said_of_an_answer_that_is_stopped_is_kept(dialogue: Dialogue) -> None:
+    whole = dialogue.ask("Hello", Patient()).content
+    dialogue.reset()
     with pytest.raises(KeyboardInterrupt):
         dialogue.ask("Hello", Impatient())
+    _, question, answer = dialogue.messages
+    assert question == {"role": "user", "content": "Hello"}
+    assert answer["content"]
+    assert whole.startswith(answer["content"])
+    dialogue.ask("Hello", Patient())
+    assert [message["role"] for message in dialogue.messages] == ["system", "user", "assistant", "user", "assistant"]
+
+
+def test_a_turn_in_which_nothing_was_said_is_forgotten(dialogue: Dialogue) -> None:
+    class Hasty(Impatient):
+        def answer(self, events: Iterable[Event]) -> ChatResult:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dialogue.ask("Hello", Hasty())
     assert dialogue.messages == [{"role": "system", "content": "Be brief."}]
     dialogue.ask("Hello", Patient())
-    assert [message["role"] for message in dialogue.messages] == ["system", "user", "assistant"]
+    before = list(dialogue.messages)
+    with pytest.raises(KeyboardInterrupt):
+        dialogue.ask_again("Hi", Hasty())
+    assert dialogue.messages == before
+
+
+def test_calls_that_were_stopped_are_no_part_of_the_conversation(tiny_gguf: Callable[[str], Path]) -> None:
+    def get_weather(city: str) -> str:
+        """Weather of a city."""
+        return "sunny"
+
+    def stop(call: ToolCall) -> bool:
+        raise KeyboardInterrupt
+
+    with GLM(tiny_gguf("Q8_0"), options=EngineOptions(threads=1)) as glm:
+        sampling = SamplingParams(temperature=0, max_tokens=60)
+        dialogue = Dialogue(glm, Toolbox.of([get_weather]), sampling, options=RunOptions(approve=stop))
+        with pytest.raises(KeyboardInterrupt):
+            dialogue.ask("What is the weather in Paris?", Patient())
+        assert dialogue.messages == []
 
 
 STREAMS: dict[str, tuple[list[Event], str, str]] = {
@@ -238,6 +354,14 @@ def test_a_call_runs_only_when_it_is_approved(
     assert '→ get_weather {"city": "Paris"}\n' in result.stderr
     assert 'run get_weather({"city": "Paris"})?' in result.stderr
     assert observed in result.stderr
+
+
+def test_a_function_that_is_always_approved_is_asked_for_once(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    ask = "What is the weather in Paris?\n"
+    result = approving(tiny_gguf("Q8_0"), tmp_path, f"{ask}always\n/reset\n{ask}/tools\n")
+    assert result.stderr.count("run get_weather") == 1
+    assert result.stderr.count("← sunny") >= 2
+    assert "get_weather(city)  Weather of a city." in result.stderr
 
 
 def test_a_question_left_unanswered_stops_the_turn(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """`run` answers one prompt: from the command line, from a pipe, as text or as JSON."""
 
+import io
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from glm_gguf.cli.main import cli
+from glm_gguf.cli.prompts import prompts_of
+from glm_gguf.cli.text_argument import utf8_text
 from glm_gguf.errors import GgufError, RequestError
 
 FAST = ["--threads", "1", "--temperature", "0", "--max-tokens", "5"]
@@ -78,6 +83,73 @@ def test_a_file_that_is_no_model_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_text("hello")
     result = CliRunner().invoke(cli, ["run", str(tmp_path / "x.gguf"), "Hello"])
     assert isinstance(result.exception, GgufError)
+
+
+PIPED = {
+    "behind the prompt": (["Say it:"], "Hello\n", "Say it:\n\nHello\n"),
+    "behind each prompt": (["One", "Two"], "Hello", "One\n\nHello", "Two\n\nHello"),
+    "before the prompt": (["-", "Say it."], "Hello", "Hello\n\nSay it."),
+    "between two": (["This:", "-", "is what?"], "Hello", "This:\n\nHello\n\nis what?"),
+    "nothing piped": (["Hello"], "", "Hello"),
+    "a byte order mark": (["-"], "\ufeffHello\r\nyou", "Hello\nyou"),
+}
+
+
+@pytest.mark.parametrize("case", PIPED.values(), ids=PIPED.keys())
+def test_a_piped_text_stands_with_the_prompt(monkeypatch: pytest.MonkeyPatch, case: tuple[list[str], str, str]) -> None:
+    given, piped, *expected = case
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(piped.encode())))
+    assert prompts_of(given, lines=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [([], ""), ([""], ""), (["  "], None), (["-"], " \n"), (["Hello", ""], ""), (["--lines"], "\n\n")],
+)
+def test_an_empty_prompt_is_refused(run: Callable[..., Result], arguments: list[str], stdin: str | None) -> None:
+    result = run(*arguments, stdin=stdin)
+    assert result.exit_code == 2
+    assert "no prompt" in result.stderr
+
+
+BYTES = {
+    "UTF-16 of PowerShell": ("Grüße".encode("utf-16"), "byte 0 (0xff)", "UTF-16 (PowerShell's > writes it)"),
+    "UTF-16 without a mark": ("Hello".encode("utf-16-le"), "byte 1 (0x00)", "UTF-16LE"),
+    "Windows' Western": ("Grüße".encode("cp1252"), "byte 2 (0xfc)", "WINDOWS-1252"),
+    "Windows' Chinese": ("你好，世界".encode("gb18030"), "byte 0 (0xc4)", "GB18030"),
+    "no text at all": (b"\x7fELF\x02\x01\x01\0\xff", "byte 8 (0xff)", "convert it to UTF-8"),
+}
+
+
+@pytest.mark.parametrize(("data", "place", "guess"), BYTES.values(), ids=BYTES.keys())
+def test_bytes_that_are_no_utf8_are_named_with_their_likely_encoding(data: bytes, place: str, guess: str) -> None:
+    with pytest.raises(RequestError, match=re.escape(place)) as caught:
+        utf8_text(data, "standard input")
+    assert guess in str(caught.value)
+
+
+def test_a_prompt_is_utf8_whatever_the_locale_says(tiny_gguf: Callable[[str], Path]) -> None:
+    command = [sys.executable, "-m", "glm_gguf", "run", str(tiny_gguf("Q8_0")), *FAST, "--json", "你好"]
+    ascii_only = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    runs = [
+        subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL, env=env).stdout
+        for env in (dict(os.environ), ascii_only)
+    ]
+    assert json.loads(runs[0]) == json.loads(runs[1])
+
+
+def test_a_field_is_called_by_its_option(tiny_gguf: Callable[[str], Path]) -> None:
+    command = [sys.executable, "-m", "glm_gguf", "run", str(tiny_gguf("Q8_0")), "--n-ctx", "0", "Hello"]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: --n-ctx: 0 is out of range")
+
+
+def test_layers_for_a_gpu_that_is_not_there_are_told(run: Callable[..., Result]) -> None:
+    result = run("Hello", "--n-gpu-layers", "99", "--verbose")
+    if "0 of 5 layers on a GPU" not in result.stderr:
+        pytest.skip("there is a GPU")
+    assert "--n-gpu-layers 99: there is no GPU here" in result.stderr
 
 
 def test_pipes_work_from_end_to_end(tiny_gguf: Callable[[str], Path]) -> None:

@@ -1,0 +1,34 @@
+"""Where a loaded model is computed, and what it takes, in one line."""
+
+from __future__ import annotations
+
+import click
+
+from glm_gguf.engine.footprint import Footprint
+from glm_gguf.engine.options import EngineOptions
+
+BUILD = "llama.cpp reaches one only where it was built for it: CMAKE_ARGS=-DGGML_CUDA=on for NVIDIA's, say"
+
+
+def footprint_line(footprint: Footprint) -> str:
+    """Write which device computes how many layers, and the memory of weights and KV cache."""
+    cpu = f"CPU ({footprint.threads} threads)" if footprint.threads > 1 else "CPU (1 thread)"
+    devices = [*footprint.gpus, *([cpu] if footprint.n_on_gpus < footprint.n_layers else [])]
+    together = "" if footprint.n_cells == footprint.n_ctx else f", {footprint.n_ctx:,} a conversation"
+    return (
+        f"{' and '.join(devices)}: {footprint.n_on_gpus} of {footprint.n_layers} layers on a GPU; weights "
+        f"{size(footprint.weights)}, KV cache {size(footprint.cache)} for {footprint.n_cells:,} tokens of context"
+        f"{together}"
+    )
+
+
+def warn_without_gpu(options: EngineOptions, footprint: Footprint) -> None:
+    """Warn where layers were wanted on a GPU and there is none."""
+    if options.n_gpu_layers not in ("auto", 0) and not footprint.n_on_gpus:
+        what = f"--n-gpu-layers {options.n_gpu_layers}: there is no GPU here, so the CPU computes all layers"
+        click.secho(f"warning: {what}; {BUILD}", err=True, fg="yellow")
+
+
+def size(n_bytes: int) -> str:
+    """Bytes in decimal units."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

@@ -1,0 +1,167 @@
+"""Which model to run, and how: the argument and the options that `chat`, `run`, `serve` and `bench` share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from glm_gguf.cli.grouped_help import GroupedOption
+from glm_gguf.engine.options import CacheType, EngineOptions, LoraAdapter
+from glm_gguf.engine.sampling import SamplingParams
+
+if TYPE_CHECKING:
+    from glm_gguf.model import GLM
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+CACHE_TYPES = click.Choice([type_.value for type_ in CacheType])
+ENGINE_OPTIONS = (
+    ("n_ctx", int, "Size of the context in tokens, shared by all conversations. Default: the model's own, up to 8192."),
+    ("n_parallel", int, "Answers written at the same time; more wait in line. Default: 4."),
+    ("n_gpu_layers", int, "Layers computed on the GPU; 0 for the CPU only, -1 for all. Default: as many as fit."),
+    ("threads", int, "CPU threads. Default: one per physical core."),
+    ("threads_batch", int, "CPU threads while prompts are read. Default: the same."),
+    ("n_host_cache", int, "Tokens of earlier conversations to keep in main memory. Default: as many as --n-ctx."),
+    ("cache_type_k", CACHE_TYPES, "Type of the keys in the KV cache, such as q8_0. Default: f16."),
+    ("cache_type_v", CACHE_TYPES, "Type of the values in the KV cache, such as q8_0. Default: f16."),
+    ("yarn", float, "Stretch the trained context length by this factor (YaRN)."),
+)
+SAMPLING_OPTIONS = (
+    ("temperature", float, "Randomness; 0 always takes the likeliest token. Default: what the model's card advises."),
+    ("top_k", int, "Draw from the N likeliest tokens only; 0 for all."),
+    ("top_p", float, "Draw from the likeliest tokens that together reach probability X."),
+    ("min_p", float, "Leave out tokens less than X times as likely as the likeliest."),
+    ("repeat_penalty", float, "Make tokens the answer already holds less likely; 1 turns it off."),
+    ("seed", int, "Draw the same tokens every time."),
+    ("max_tokens", int, "Maximum length of an answer, in tokens."),
+    ("thinking_budget", int, "Maximum length of a thought, in tokens (GLM-Z1)."),
+)
+"""Field, type and help of what EngineOptions and SamplingParams offer on the command line."""
+
+METAVARS = {int: "N", float: "X"}
+SAMPLING, ENGINE = "Sampling", "Model and engine"
+OPTION_OF_FIELD = {name: f"--{name.replace('_', '-')}" for name, _, _ in ENGINE_OPTIONS + SAMPLING_OPTIONS} | {
+    "devices": "--device",
+    "lora": "--lora",
+}
+"""What a field of EngineOptions or SamplingParams is called on the command line."""
+IDENTIFIER = re.compile(r"(?<![\w-])[a-z]+(?:_[a-z]+)+(?!\w)")
+
+
+def as_options(text: str) -> str:
+    """Spell the fields that a text names as the options which set them: n_ctx is --n-ctx."""
+    return IDENTIFIER.sub(lambda found: OPTION_OF_FIELD.get(found[0], found[0]), text)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """Which file to run, and how."""
+
+    path: Path
+    options: EngineOptions
+    sampling: SamplingParams
+    session: Path | None = None
+
+    def check(self) -> None:
+        """Raise GgufError for a file that cannot be loaded, without loading it."""
+        from glm_gguf.gguf_file.loadable import require_loadable
+        from glm_gguf.gguf_file.parts import open_all_parts
+
+        require_loadable(open_all_parts(self.path))
+
+    def open(self, *, verbose: bool = False) -> GLM:
+        """Load the model and tell on stderr what is wrong with its file; where `verbose`, also where it lies."""
+        from glm_gguf.cli.footprint_line import footprint_line, warn_without_gpu
+        from glm_gguf.model import GLM
+
+        glm = GLM(self.path, session=self.session, options=self.options)
+        warn_without_gpu(self.options, glm.footprint)
+        if verbose:
+            click.secho(footprint_line(glm.footprint), dim=True, err=True)
+        for finding in glm.problems:
+            click.secho(f"warning: {finding.what}: {finding.why}; {finding.mend}", err=True, fg="yellow")
+        if glm.session_refused is not None:
+            click.secho(f"warning: {glm.session_refused}", err=True, fg="yellow")
+        return glm
+
+
+def model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the argument FILE and the options of running it; the command gets them as one ModelChoice, `choice`."""
+
+    @wraps(command)
+    def with_choice(file: Path, session: Path | None, lora: tuple[str, ...], **given: Any) -> None:
+        lists = {"lora": tuple(map(parse_adapter, lora)), "devices": given.pop("device")}
+        engine = _given(given, ENGINE_OPTIONS) | lists
+        for name in ("cache_type_k", "cache_type_v"):
+            if name in engine:
+                engine[name] = CacheType(engine[name])
+        sampling = SamplingParams(**_given(given, SAMPLING_OPTIONS))
+        command(choice=ModelChoice(file, EngineOptions(**engine), sampling, session), **given)
+
+    file: Decorator = click.argument("file", type=click.Path(path_type=Path))
+    decorated: Callable[..., None] = with_choice
+    for decorate in reversed([file, *_sampling(), *_engine()]):
+        decorated = decorate(decorated)
+    return decorated
+
+
+def _sampling() -> list[Decorator]:
+    return [_field_option(SAMPLING, *row) for row in SAMPLING_OPTIONS]
+
+
+def _engine() -> Iterator[Decorator]:
+    yield from (_field_option(ENGINE, *row) for row in ENGINE_OPTIONS)
+    yield _option(
+        *(ENGINE, "--device"),
+        metavar="NAME",
+        multiple=True,
+        shell_complete=_devices,
+        help="GPU to use, such as CUDA0; may be repeated. Default: all.",
+    )
+    yield _option(
+        *(ENGINE, "--lora"),
+        metavar="FILE[=SCALE]",
+        multiple=True,
+        help="LoRA adapter (GGUF) to apply; may be repeated.",
+    )
+    yield _option(
+        *(ENGINE, "--session"),
+        type=click.Path(path_type=Path),
+        help="Start from prompts that were computed earlier and saved in this file.",
+    )
+
+
+def parse_adapter(text: str) -> LoraAdapter:
+    """Read `adapter.gguf` or `adapter.gguf=0.5`."""
+    path, equals, scale = text.rpartition("=")
+    try:
+        return LoraAdapter(Path(path), float(scale)) if equals else LoraAdapter(Path(text))
+    except ValueError:
+        return LoraAdapter(Path(text))
+
+
+def _field_option(group: str, name: str, type_: Any, text: str) -> Decorator:
+    return _option(group, OPTION_OF_FIELD[name], name, type=type_, metavar=METAVARS.get(type_, "TYPE"), help=text)
+
+
+def _option(group: str, *declarations: str, **attributes: Any) -> Decorator:
+    return click.option(*declarations, cls=GroupedOption, group=group, **attributes)
+
+
+def _devices(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the names of the GPUs that llama.cpp finds."""
+    from glm_gguf.engine.devices import gpus
+
+    return [CompletionItem(gpu.name, help=gpu.description) for gpu in gpus() if gpu.name.startswith(incomplete)]
+
+
+def _given(values: dict[str, Any], table: Iterable[tuple[str, Any, str]]) -> dict[str, Any]:
+    """Take the options of a table out of what click found, and return those that were given."""
+    taken = {name: values.pop(name) for name, _, _ in table}
+    return {name: value for name, value in taken.items() if value is not None}

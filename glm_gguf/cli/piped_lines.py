@@ -1,0 +1,48 @@
+"""What `chat` reads where nobody types: lines of standard input, and texts of several lines."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+
+from glm_gguf.cli.text_argument import from_surrogates
+
+BLOCK = '"""'
+
+
+class PipedLines:
+    r"""Texts from standard input.
+
+    A line that ends with a backslash goes on in the next; between two lines of three quotes everything is one text.
+    """
+
+    def __init__(self) -> None:
+        # Commands and questions share the stream, so that it is read by lines; what is no UTF-8 is told line by line.
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+    def read(self) -> str | None:
+        """Read one text; None at the end of input, RequestError for bytes that are no UTF-8."""
+        line = _read_line()
+        if line is None:
+            return None
+        lines = list(_block()) if line.strip() == BLOCK else list(_continued(line))
+        return from_surrogates("\n".join(lines), "standard input")
+
+
+def _continued(line: str) -> Iterator[str]:
+    while line.endswith("\\") and (following := _read_line()) is not None:
+        yield line.removesuffix("\\")
+        line = following
+    yield line
+
+
+def _block() -> Iterator[str]:
+    while (line := _read_line()) is not None and line.strip() != BLOCK:
+        yield line
+
+
+def _read_line() -> str | None:
+    line = sys.stdin.readline()
+    return line.rstrip("\r\n") if line else None

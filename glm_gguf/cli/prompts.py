@@ -1,0 +1,60 @@
+"""The prompts of `run`: arguments, what is piped in, or both joined."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import stat
+import sys
+from collections.abc import Sequence
+
+import click
+
+from glm_gguf.cli.text_argument import utf8_text
+
+PIPED = "-"
+"""Stands for what is piped in."""
+PATIENCE = 2.0
+"""Seconds after which somebody who may not know it is told that standard input is waited for."""
+
+
+def prompts_of(given: Sequence[str], *, lines: bool) -> list[str]:
+    """Return the prompts; UsageError where there is none, or an empty one."""
+    if not given and not lines and sys.stdin.isatty():
+        raise click.UsageError("no prompt: give one, or pipe one in")
+    if lines:
+        prompts = [*given, *(line for line in _piped_text().split("\n") if line.strip())]
+    elif PIPED in given:
+        piped = _piped_text()
+        prompts = ["\n\n".join(piped if prompt == PIPED else prompt for prompt in given)]
+    else:
+        piped = _piped_text() if not given or _is_piped() else ""
+        prompts = [f"{prompt}\n\n{piped}" if piped.strip() else prompt for prompt in given] or [piped]
+    if not prompts or not all(prompt.strip() for prompt in prompts):
+        raise click.UsageError("no prompt: the text is empty; give one, or pipe one in")
+    return prompts
+
+
+def _is_piped() -> bool:
+    """Tell whether standard input is a pipe, a socket or a file; a terminal or /dev/null brings no text."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (io.UnsupportedOperation, OSError, ValueError):  # an object in its place; or it is closed
+        return not sys.stdin.closed
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+
+def _piped_text() -> str:
+    """Read standard input; who leaves a pipe open without writing to it is told after a while."""
+    if os.name != "nt" and _is_quiet():
+        click.secho("reading standard input to its end … (</dev/null gives it none)", dim=True, err=True)
+    return utf8_text(sys.stdin.buffer.read(), "standard input")
+
+
+def _is_quiet() -> bool:
+    """Tell whether nothing comes for a while."""
+    try:
+        return not select.select([sys.stdin.fileno()], [], [], PATIENCE)[0]
+    except (io.UnsupportedOperation, ValueError, OSError):
+        return False

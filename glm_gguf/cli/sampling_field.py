@@ -1,0 +1,65 @@
+"""Sampling parameters as `/set NAME VALUE` changes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from typing import Any, Final
+
+from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.errors import RequestError
+
+OPEN: Final = ("default", "none", "off")
+"""Words that leave a parameter to the model's file."""
+UNSEEN: Final = ("logprobs",)
+"""What changes nothing that is shown."""
+
+
+def _types() -> dict[str, type]:
+    """Return the parameters that one number, yes or no, or a list of texts sets, with its type."""
+    found = {}
+    for name, hint in typing.get_type_hints(SamplingParams).items():
+        kind = typing.get_args(hint)[0]
+        if kind in (int, float, bool, str) and name not in UNSEEN:
+            found[name] = kind
+    return found
+
+
+TYPES: Final = types.MappingProxyType(_types())
+SETTABLE: Final = tuple(TYPES)
+
+
+def with_field(sampling: SamplingParams, name: str, text: str) -> SamplingParams:
+    """Return sampling with one parameter set as a text says; RequestError for what is none, or out of range."""
+    if name not in TYPES:
+        near = difflib.get_close_matches(name.replace("-", "_"), SETTABLE, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SETTABLE)}"
+        raise RequestError(f"there is no such parameter; {hint}", where=f"/set {name}")
+    if not text:
+        return sampling
+    value = None if text.lower() in OPEN else _value(TYPES[name], name, text)
+    return dataclasses.replace(sampling, **{name: value})
+
+
+def shown_value(value: Any) -> str:
+    """Write a parameter's value; what is left open is up to the model."""
+    return "default" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _value(kind: type, name: str, text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if kind is str:
+        return value if isinstance(value, str | list) else text
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
+        return value
+    if type(value) is kind:
+        return value
+    wanted = {int: "a whole number", float: "a number", bool: "true or false"}[kind]
+    raise RequestError(f"{text!r} is not {wanted}", where=f"/set {name}", fix=f"give {wanted}, or default")

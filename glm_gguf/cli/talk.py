@@ -1,0 +1,132 @@
+"""A talk on the terminal: the dialogue, what is shown of it, and what its user is asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import click
+
+from glm_gguf.chat.events import ChatResult, Event, ToolCall, Usage
+from glm_gguf.cli.console import TokenRate, show_answer
+from glm_gguf.cli.dialogue import Dialogue
+from glm_gguf.errors import ContextLengthError
+
+NEARLY_FULL = 0.8
+"""Part of the context from which on its user is warned."""
+OFFER = "forget the oldest turns whenever the context is full?"
+
+
+class Talk:
+    """A dialogue with somebody: answers go to stdout, everything else to stderr.
+
+    Questions are asked where standard input is a terminal; elsewhere the commands that answer them are named.
+    """
+
+    def __init__(self, dialogue: Dialogue, path: Path, *, quiet: bool = False) -> None:
+        self.dialogue = dialogue
+        self.path = path
+        """The model's file."""
+        self.own_files: set[Path] = set()
+        """Files that hold this conversation, and are written over without a question."""
+        self.attached: list[str] = []
+        """Texts of files, to stand before the next message."""
+        self.ended = False
+        self.used = 0
+        """Tokens that the conversation took of the context when it was last answered."""
+        self._quiet = quiet
+        self._warned = False
+
+    @property
+    def may_ask(self) -> bool:
+        """Somebody is there to answer questions."""
+        return sys.stdin.isatty()
+
+    def say(self, text: str) -> None:
+        """Tell what was done."""
+        click.secho(text, dim=True, err=True)
+
+    def ask(self, text: str) -> None:
+        """Have a message answered, with the files that were attached before it."""
+        self._ask(self.dialogue.ask, "\n\n".join([*self.attached, text]))
+
+    def ask_again(self, text: str) -> None:
+        """Have the last message, or another in its place, answered anew."""
+        self._ask(self.dialogue.ask_again, text)
+
+    def _ask(self, turn: Callable[[str, Talk], ChatResult], text: str) -> None:
+        try:
+            result = turn(text, self)
+        except ContextLengthError as error:
+            if self.dialogue.manner.drops_turns or self.dialogue.last_question is None:
+                raise
+            if not (self.may_ask and self._offer(f"the conversation is too long: {error.what}")):
+                fix = "/drop forgets the oldest turns, /undo the last; or give a larger --n-ctx"
+                raise ContextLengthError(error.what, field=error.field, fix=fix) from error
+            result = turn(text, self)
+        self.attached.clear()
+        self._warn(result.usage)
+
+    def answer(self, events: Iterable[Event]) -> ChatResult:
+        """Show an answer as it is written, how fast it came, and how full the context is."""
+        rate = TokenRate()
+        result = show_answer(rate.watch(events))
+        self.used = result.usage.prompt_tokens + result.usage.completion_tokens
+        if not self._quiet:
+            self.say(f"({rate.summary(result.usage)}; {self.meter()})")
+        return result
+
+    def observation(self, call: ToolCall, text: str) -> None:
+        """Show the result of a call below it."""
+        click.secho(f"← {text}", fg="green", err=True)
+
+    def meter(self) -> str:
+        """Write how full the context is."""
+        return f"context {self.used:,} of {self.dialogue.glm.n_ctx:,} tokens, {self._share:.0%}"
+
+    @property
+    def _share(self) -> float:
+        return self.used / self.dialogue.glm.n_ctx
+
+    def _warn(self, usage: Usage) -> None:
+        """Warn once where the context is nearly full, and offer to let the oldest turns go."""
+        if self._share < NEARLY_FULL or self.dialogue.manner.drops_turns:
+            self._warned = False
+        elif not self._warned:
+            self._warned = True
+            what = f"{self._share:.0%} of the context are used"
+            if self.may_ask:
+                self._offer(what)
+            else:
+                click.secho(f"warning: {what}; /drop forgets the oldest turns when it is full", fg="yellow", err=True)
+
+    def _offer(self, what: str) -> bool:
+        """Ask whether the oldest turns may go."""
+        click.secho(f"warning: {what}", fg="yellow", err=True)
+        try:
+            self.dialogue.manner.drops_turns = click.confirm(OFFER, default=True, err=True)
+        except click.Abort:
+            click.echo(err=True)
+        return self.dialogue.manner.drops_turns
+
+
+class Approval:
+    """Asks before a call runs, until its user says "always" of that function."""
+
+    def __init__(self) -> None:
+        self._always: set[str] = set()
+
+    def __call__(self, call: ToolCall) -> bool:
+        """Tell whether a call may run; Ctrl-C or the end of input stops the turn."""
+        if call.name in self._always:
+            return True
+        question = f"run {call.name}({call.arguments})? [y/N/always]"
+        try:
+            said = click.prompt(question, default="n", show_default=False, err=True).strip().lower()
+        except click.Abort:
+            raise KeyboardInterrupt from None
+        if said in ("a", "always"):
+            self._always.add(call.name)
+            return True
+        return said in ("y", "yes")

@@ -1,0 +1,138 @@
+"""What `chat` reads where somebody types: prompt_toolkit's editor with history, completion and pasted texts as one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import create_output
+
+from glm_gguf.cli.piped_lines import BLOCK
+
+PROMPT, CONTINUED = "> ", "… "
+MENU_ROWS = 6
+
+
+def history_path() -> Path:
+    """Return where texts are remembered: the XDG state directory."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "glm-gguf" / "chat-history"
+
+
+class TerminalPrompt:
+    """Texts that are typed: Enter sends, Alt-Enter begins a line, Ctrl-X Ctrl-E opens an editor, Tab completes."""
+
+    def __init__(self, commands: Mapping[str, Callable[[], Sequence[str]] | None]) -> None:
+        self._session: PromptSession[str] = PromptSession(
+            PROMPT,
+            multiline=True,
+            prompt_continuation=CONTINUED,
+            key_bindings=_keys(),
+            history=_history(history_path()),
+            completer=SlashCompleter(commands),
+            complete_while_typing=False,
+            reserve_space_for_menu=MENU_ROWS,
+            enable_open_in_editor=True,
+            tempfile_suffix=".md",
+            output=create_output(always_prefer_tty=True),
+        )
+
+    def read(self) -> str | None:
+        """Read one text; None for Ctrl-D, an empty text for Ctrl-C, which begins a new line."""
+        try:
+            return _typed(self._session.prompt())
+        except KeyboardInterrupt:
+            return ""
+        except EOFError:
+            return None
+
+
+class SlashCompleter(Completer):
+    """Completes commands, and behind them what their function lists, or names of files where it is None."""
+
+    def __init__(self, commands: Mapping[str, Callable[[], Sequence[str]] | None]) -> None:
+        self._commands = commands
+        self._paths = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        """List what may stand at the cursor."""
+        name, blank, argument = document.text_before_cursor.partition(" ")
+        if not blank:
+            yield from _beginning_with(name, [*self._commands] if name.startswith("/") else [])
+        elif name in self._commands:
+            listed = self._commands[name]
+            if listed is None:
+                yield from self._paths.get_completions(Document(argument), complete_event)
+            else:
+                yield from _beginning_with(argument, listed())
+
+
+def _beginning_with(word: str, known: Sequence[str]) -> Iterator[Completion]:
+    yield from (Completion(name, -len(word)) for name in known if name.startswith(word))
+
+
+def _keys() -> KeyBindings:
+    """Enter ends a text, unless it visibly goes on; pasted line ends are part of it."""
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def enter(event: KeyPressEvent) -> None:
+        buffer = get_app().current_buffer
+        if _goes_on(buffer.text):
+            buffer.newline(copy_margin=False)
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    @keys.add("c-j")
+    def newline(event: KeyPressEvent) -> None:
+        event.current_buffer.newline(copy_margin=False)
+
+    return keys
+
+
+def _goes_on(text: str) -> bool:
+    r"""Tell whether a text is unfinished: it ends with a backslash, or is a block of three quotes still open."""
+    lines = text.split("\n")
+    if lines[0].strip() == BLOCK:
+        return len(lines) == 1 or lines[-1].strip() != BLOCK
+    return text.endswith("\\")
+
+
+def _typed(text: str) -> str:
+    """Return what is meant by a text with quotes around it, or backslashes at ends of lines."""
+    lines = text.split("\n")
+    if len(lines) > 1 and lines[0].strip() == BLOCK == lines[-1].strip():
+        return "\n".join(lines[1:-1])
+    return "\n".join([*(line.removesuffix("\\") for line in lines[:-1]), lines[-1]])
+
+
+class _TolerantHistory(FileHistory):
+    """A history that is kept as far as its file can be read and written."""
+
+    def load_history_strings(self) -> Iterable[str]:
+        with suppress(OSError):
+            return list(super().load_history_strings())
+        return []
+
+    def store_string(self, string: str) -> None:
+        with suppress(OSError):
+            super().store_string(string)
+
+
+def _history(path: Path) -> History:
+    """Open the file of earlier texts, which only its owner reads; without one they are remembered until the end."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError:
+        return InMemoryHistory()
+    return _TolerantHistory(str(path))

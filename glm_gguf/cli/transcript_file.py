@@ -1,0 +1,45 @@
+"""Conversations in files: JSON, in OpenAI's form."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from glm_gguf.chat.messages import template_messages
+from glm_gguf.errors import OutputError, RequestError
+from glm_gguf.regular_file import read_text
+from glm_gguf.whole_file import write_whole
+
+MOST_BYTES = 2**28
+
+
+def read_transcript(path: Path) -> list[dict[str, Any]]:
+    """Read a conversation; RequestError for a file that holds none."""
+    text = read_text(path, MOST_BYTES)
+    try:
+        messages = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"the file holds no JSON: {error}", where=path) from error
+    if not isinstance(messages, list):
+        raise RequestError("the file holds no list of messages", where=path)
+    template_messages(messages)  # names what is wrong
+    return messages
+
+
+def write_transcript(path: Path, messages: Sequence[dict[str, Any]]) -> None:
+    """Write a conversation; OutputError where that cannot be done."""
+    write_whole(path, [json.dumps(messages, ensure_ascii=False, indent=2).encode(), b"\n"])
+
+
+def require_writable(path: Path, option: str) -> None:
+    """Raise OutputError where a file could not be written later: before anything is said that would be lost."""
+    directory = path.parent
+    if not directory.is_dir():
+        raise OutputError(f"there is no directory {directory}", where=f"{option} {path}", fix="make it first")
+    if path.is_dir():
+        raise OutputError("this is a directory", where=f"{option} {path}", fix="name a file in it")
+    if not os.access(directory, os.W_OK):
+        raise OutputError(f"{directory} may not be written to", where=f"{option} {path}", fix="name another place")
