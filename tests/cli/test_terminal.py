@@ -15,7 +15,7 @@ from prompt_toolkit.document import Document
 from glm_gguf.cli.slash import completions
 from glm_gguf.cli.terminal_prompt import SlashCompleter
 
-PATIENCE = 20
+PATIENCE = 60
 """Seconds that a busy machine may take."""
 READY = r"\x1b\[\?2004h"
 """A prompt begins: pasted texts come in brackets from here on."""
