@@ -140,11 +140,14 @@ class GLM(ChatModel):
 
     def tokenize(self, content: str) -> list[int]:
         """Return the token ids of a text in which nothing is special."""
+        if not isinstance(content, str):
+            raise RequestError(f"{type(content).__name__} is no text", field="content", fix="give a text")
         return self._model.vocabulary.plain_ids(content)
 
     def detokenize(self, ids: Sequence[int]) -> str:
         """Return the text of token ids, control tokens spelled; what is no UTF-8 as U+FFFD."""
-        return b"".join(map(self._model.vocabulary.token_bytes, ids)).decode(errors="replace")
+        spelled = map(self._model.vocabulary.token_bytes, _ids(ids, "tokens"))
+        return b"".join(spelled).decode(errors="replace")
 
     def apply_template(self, messages: Messages, tools: Tools = (), **options: Unpack[PromptOptions]) -> str:
         """Return the prompt of a conversation, as text."""
@@ -202,14 +205,17 @@ class GLM(ChatModel):
     def save_session(
         self,
         path: FilePath,
-        messages: Sequence[Mapping[str, Any]] | None = None,
+        messages: Messages | None = None,
         tools: Tools = (),
     ) -> None:
         """Write the computed beginning of a conversation to a file, for `GLM(..., session=path)`.
 
         Usually system messages and tools. Without messages everything that the cache holds is written.
         """
-        wanted = None if messages is None else [self._preparer.prompter.beginning(messages, declarations(tools))]
+        wanted = None
+        if messages is not None:
+            history = conversation(messages) if messages else ()
+            wanted = [self._preparer.prompter.beginning(history, declarations(tools))]
         self._sessions().save(Path(path), wanted)
 
     def fingerprint(self) -> str:
@@ -270,6 +276,8 @@ class GLM(ChatModel):
 def _ids(tokens: object, field: str) -> list[int]:
     """Return token ids; RequestError for what is none, whole numbers of numpy's are."""
     try:
+        if isinstance(tokens, bytes | bytearray | str):
+            raise TypeError
         return [operator.index(token) for token in tokens]  # type: ignore[attr-defined]
     except TypeError:
         fix = "give a text, or a list of token ids"

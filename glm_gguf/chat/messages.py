@@ -67,7 +67,8 @@ def _entry(message: Mapping[str, Any], where: str) -> Entry | None:
 def _role(message: Mapping[str, Any], where: str) -> str:
     """Return the role, a known one."""
     if not isinstance(message, Mapping):
-        _fail(where, f"a message is a dict, not {type(message).__name__}", "of an answer take its message()")
+        fix = "take its message()" if hasattr(message, "message") else 'give {"role": …, "content": …}'
+        _fail(where, f"a message is a dict, not {type(message).__name__}", fix)
     role = message.get("role")
     if role not in ROLES:
         _fail(f"{where}.role", f"unknown role {role!r}", f"use one of {', '.join(ROLES)}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Collection, Mapping
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -24,15 +25,22 @@ _ELSEWHERE = {
     "n": "choices() writes several answers",
     "stream": "stream() gives the events",
     "model": "the model is the one that was opened",
+    "approve": "run() takes it in limits={'approve': …}",
 }
 """What other libraries call it → where it is."""
 
-_KINDS: Mapping[str, tuple[Any, str]] = {
-    "variables": (Mapping, "a dict"),
-    "lora": (Mapping, "a dict, name → scale"),
-    "timeout": (Real, "a number of seconds"),
-    "parallel_tool_calls": (bool, "True or False"),
-    "continue_final_message": (bool, "True or False"),
+
+def _is_constraint(value: object) -> bool:
+    """Tell whether a value has what the engine asks of a Constraint, without asking it."""
+    return all(inspect.getattr_static(value, name, None) for name in ("finished", "allowed", "forced", "accept"))
+
+
+_KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "variables": (lambda value: isinstance(value, Mapping), "a dict"),
+    "lora": (lambda value: isinstance(value, Mapping), "a dict, name → scale"),
+    "timeout": (lambda value: isinstance(value, Real) and not isinstance(value, bool), "a number of seconds"),
+    "parallel_tool_calls": (lambda value: isinstance(value, bool), "True or False"),
+    "constraint": (_is_constraint, "an object with finished, allowed(), forced() and accept()"),
 }
 """Option → what it must be, and what to call that."""
 
@@ -97,8 +105,8 @@ def _parted(sampling: SamplingLike, given: Mapping[str, Any]) -> tuple[SamplingP
 
 def _require(name: str, value: object) -> None:
     """Raise RequestError where an option is of another kind than it must be."""
-    kind, words = _KINDS[name]
-    if not isinstance(value, kind) or (kind is Real and isinstance(value, bool)):
+    fits, words = _KINDS[name]
+    if not fits(value):
         raise RequestError(f"{value!r} is not {words}", field=name, fix=f"give {words}")
 
 

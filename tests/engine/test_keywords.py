@@ -18,6 +18,7 @@ from glm_gguf import GLM, CacheType, EngineError, EngineOptions, LoraAdapter, Sa
 from glm_gguf.engine.answer_options import AnswerOptions, ChatOptions, CompletionOptions, PromptOptions
 from glm_gguf.engine.keywords import chat_options, completion_options
 from glm_gguf.engine.sampling import Dry
+from glm_gguf.engine.thought_budget import ThoughtBudget
 from glm_gguf.errors import RequestError
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -127,7 +128,13 @@ def test_a_prompt_takes_no_options_of_answers(glm: GLM, method: str, name: str) 
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("max_completion_tokens", "max_tokens"), ("stream", "stream()"), ("n", "choices()"), ("top_logprobs", "logprobs")],
+    [
+        ("max_completion_tokens", "max_tokens"),
+        ("stream", "stream()"),
+        ("n", "choices()"),
+        ("top_logprobs", "logprobs"),
+        ("approve", "limits"),
+    ],
 )
 def test_names_of_other_libraries_lead_here(name: str, hint: str) -> None:
     with pytest.raises(TypeError) as caught:
@@ -156,6 +163,7 @@ def test_names_of_other_libraries_lead_here(name: str, hint: str) -> None:
         ({"timeout": "soon"}, "timeout"),
         ({"timeout": True}, "timeout"),
         ({"parallel_tool_calls": "no"}, "parallel_tool_calls"),
+        ({"constraint": object()}, "constraint: .* is not an object with finished"),
         ({"tools": 3}, "tools"),
         ({"messages": []}, "messages: empty"),
         ({"messages": 3}, "messages"),
@@ -193,7 +201,7 @@ def test_several_choices_take_all_options(glm: GLM) -> None:
 
 def test_a_constraint_is_good_for_one_answer(glm: GLM) -> None:
     with pytest.raises(RequestError, match="n: a constraint"):
-        glm.choices(2, HELLO, constraint=object())  # type: ignore[arg-type]
+        glm.choices(2, HELLO, constraint=ThoughtBudget(1, [1], lambda _: b""))
 
 
 def test_options_of_the_engine_take_one_or_several_and_names() -> None:
@@ -245,6 +253,9 @@ def test_scores_are_the_same_in_an_event_loop(glm: GLM) -> None:
         (lambda glm: glm.complete(["a", "b"]), "prompt: list is no text"),
         (lambda glm: glm.complete([1.5]), "prompt: list is no text"),
         (lambda glm: glm.complete([10**9]), "prompt: a token id is not in the vocabulary"),
+        (lambda glm: glm.embed(b"ab"), "content: bytes is no text"),
+        (lambda glm: glm.tokenize(5), "content: int is no text"),
+        (lambda glm: glm.detokenize("ab"), "tokens: str is no text"),
         (lambda glm: glm.score("a", alternatives=True), "logprobs"),
         (lambda glm: glm.score(""), "prompt: empty"),
         (lambda glm: glm.run("Hello", 5), "tools: int is no tools"),
@@ -280,3 +291,9 @@ def test_an_answer_that_is_cancelled_leaves_its_place(tiny_gguf: Callable[[str],
 
     with GLM(tiny_gguf("Q8_0"), options={"threads": 1, "n_ctx": 2048, "n_parallel": 1, "n_queue": 0}) as glm:
         asyncio.run(asked(glm))
+
+
+def test_a_session_is_saved_of_a_text_too(glm: GLM, tmp_path: Path) -> None:
+    for messages in ("Hello", HELLO, HELLO[0], [], None):
+        glm.save_session(tmp_path / "a.session", messages, [])
+    assert (tmp_path / "a.session").stat().st_size > 0
