@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,13 @@ import numpy.typing as npt
 from glm_gguf.convert.config import Glm4Config
 from glm_gguf.convert.json_file import read_object, shown
 from glm_gguf.convert.local_shards import LocalShards
+from glm_gguf.convert.prequantised import refuse_quantised
 from glm_gguf.convert.safetensors_file import StoredTensor, read_header
 from glm_gguf.convert.shards import ShardSource
 from glm_gguf.errors import ShardError, SourceError
+from glm_gguf.source_name import ADAPTER_FILES, PYTORCH, SAVE_SAFETENSORS, Wanted, refuse_mistaken
 
-INDEX = "model.safetensors.index.json"
+INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
 STORAGE: Mapping[str, npt.DTypeLike] = {"BF16": "<u2", "F16": "<f2", "F32": "<f4"}
 """dtypes a weight may have, with the numpy type that maps its bytes (bf16 as its bit pattern)."""
 
@@ -37,12 +39,15 @@ class Checkpoint:
         `shards` is where the weights come from, by default the directory itself.
         """
         shards = shards or LocalShards(directory)
+        refuse_mistaken(directory, Wanted.CHECKPOINT, SourceError)
         try:
             if not directory.is_dir():
                 kind = "is not a directory" if directory.exists() else "does not exist"
                 raise SourceError(kind, where=directory, fix="name the directory that holds config.json")
             config = Glm4Config.read(directory / "config.json")
-            return cls(directory, config, _collect(directory, shards) if weights else {}, shards)
+            tensors = _collect(directory, shards) if weights else {}
+            refuse_quantised(directory, tensors.values())
+            return cls(directory, config, tensors, shards)
         except OSError as problem:
             raise SourceError(f"cannot be read: {problem.strerror}", where=problem.filename) from None
 
@@ -63,10 +68,11 @@ def map_tensor(tensor: StoredTensor) -> npt.NDArray[np.generic]:
 def _collect(directory: Path, shards: ShardSource) -> dict[str, StoredTensor]:
     index = directory / INDEX
     weight_map = _read_index(index) if index.exists() else None
-    if weight_map is None:
-        paths = [directory / name for name in shards.names()]
+    if weight_map is None or _is_stale(weight_map, shards):
+        weight_map = None
+        paths = [directory / name for name in _model_files(shards.names())]
         if not paths:
-            raise SourceError("holds no *.safetensors file", where=directory, fix="fetch the weights")
+            raise SourceError("holds no *.safetensors file", where=directory, fix=_instead(directory))
     else:
         paths = [directory / name for name in sorted(set(weight_map.values()))]
     tensors: dict[str, StoredTensor] = {}
@@ -86,6 +92,25 @@ def _collect(directory: Path, shards: ShardSource) -> dict[str, StoredTensor]:
     if weight_map is not None:
         _check_index(weight_map, tensors, index)
     return tensors
+
+
+def _is_stale(weight_map: Mapping[str, str], shards: ShardSource) -> bool:
+    """An index whose shards are all gone, beside a model in one file, which then counts, as in transformers."""
+    return shards.size(WHOLE) is not None and all(shards.size(name) is None for name in set(weight_map.values()))
+
+
+def _model_files(names: Sequence[str]) -> Sequence[str]:
+    """Those that hold the model: model*.safetensors, beside which adapters, optimizers' states and copies may lie."""
+    return [name for name in names if name.startswith("model")] or [name for name in names if name not in ADAPTER_FILES]
+
+
+def _instead(directory: Path) -> str:
+    """What to do where no safetensors file lies in a directory that has a config.json."""
+    below = next((path.parent for path in sorted(directory.glob("*/*.safetensors"))), None)
+    if below is not None:
+        return f"there are some in {below}: move them beside config.json"
+    files = next((path.name for path in sorted(directory.iterdir()) if path.suffix in PYTORCH), None)
+    return "fetch the weights" if files is None else f"{files} is a file of PyTorch's: {SAVE_SAFETENSORS}"
 
 
 def _read_index(path: Path) -> dict[str, str]:

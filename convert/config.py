@@ -63,6 +63,12 @@ class Glm4Config:
         if not path.exists():
             raise ConfigError("config.json is missing", where=path.parent, fix="name a checkpoint directory")
         raw = read_object(path, ConfigError)
+        nested = raw.get("text_config")
+        raw = (
+            {**raw, **nested, "architectures": raw.get("architectures", nested.get("architectures"))}
+            if isinstance(nested, dict)
+            else raw
+        )
         fields = _Fields(raw, path)
         fields.check_architecture()
         rope = _Fields(_rope_parameters(raw, path), path)

@@ -18,11 +18,12 @@ from glm_gguf.convert.shards import ShardSource
 from glm_gguf.errors import ShardError
 
 MAX_HEADER_BYTES = 100_000_000  # the bound of the reference implementation
-ITEM_BYTES = {
-    **dict.fromkeys(("F64", "I64", "U64"), 8),
-    **dict.fromkeys(("F32", "I32", "U32"), 4),
-    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
-    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2"), 1),
+ITEM_BITS = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **{"F6_E2M3": 6, "F6_E3M2": 6, "F4": 4},
 }
 MAX_DIMENSIONS = 8  # far above a weight's two; keeps products of sizes small
 REFETCH = "the file is damaged or incomplete: fetch it again"
@@ -62,13 +63,13 @@ def _stored(name: str, entry: Any, path: Path, data_start: int) -> StoredTensor:
     if not isinstance(entry, dict):
         raise ShardError("its entry is no JSON object", where=where, fix=REFETCH)
     dtype = entry.get("dtype")
-    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
+    if not isinstance(dtype, str) or dtype not in ITEM_BITS:
         raise ShardError(f"unknown dtype {shown(dtype)}", where=where, fix="bf16, f16 or f32 is needed")
     shape, offsets = _naturals(entry, "shape", where), _naturals(entry, "data_offsets", where)
     if len(offsets) != 2 or offsets[0] > offsets[1]:
         raise ShardError(f"impossible data_offsets {offsets!r}", where=where, fix=REFETCH)
     n_bytes = offsets[1] - offsets[0]
-    if n_bytes != prod(shape) * ITEM_BYTES[dtype]:
+    if n_bytes * 8 != prod(shape) * ITEM_BITS[dtype]:
         raise ShardError(f"{n_bytes} bytes do not hold {dtype} {shape}", where=where, fix=REFETCH)
     return StoredTensor(name, dtype, tuple(shape), path, data_start + offsets[0], n_bytes)
 

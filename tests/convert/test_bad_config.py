@@ -31,11 +31,20 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_the_name_of_a_repository_is_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    says(refusal(Path("THUDM/GLM-4-9B-0414"), out=tmp_path / "a.gguf"), "THUDM/GLM-4-9B-0414", "config.json")
+    says(
+        refusal(Path("THUDM/GLM-4-9B-0414"), out=tmp_path / "a.gguf"),
+        "THUDM/GLM-4-9B-0414",
+        "does not exist",
+        "write hf://THUDM/GLM-4-9B-0414",
+    )
 
 
 def test_a_file_of_weights_is_no_directory(source: Path) -> None:
-    says(refusal(source / "model.safetensors", out=source / "a.gguf"), "is not a directory", "holds config.json")
+    says(
+        refusal(source / "model.safetensors", out=source / "a.gguf"),
+        "one file of a checkpoint",
+        f"name its directory: {source}",
+    )
 
 
 def test_a_path_the_system_does_not_take_is_told(tmp_path: Path) -> None:
