@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from glm_gguf.engine.attempts import Attempts
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.model import GLM
 from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.json_values import characters
 from glm_gguf.server.settings import Limits
 
 
@@ -31,6 +32,8 @@ class Asked:
         for (name, count), most in zip(counts, (limits.messages, limits.tools, limits.choices), strict=True):
             if count > most:
                 raise Refused(Problem(400, f"{count} are too many; give up to {most}.", param=name))
+        require_modest_form(self.options.get("response_format"), limits)
+        require_short_prompt((self.messages, self.tools, self.options.get("variables")), "messages", limits)
 
     @property
     def costly(self) -> bool:
@@ -49,3 +52,25 @@ class Asked:
     def prepared(self, glm: GLM) -> Attempts:
         """Render and compile; GlmGgufError for what cannot be answered."""
         return glm.prepare(self.messages, self.tools, self.sampling, **self.options)
+
+
+def require_short_prompt(texts: Iterable[Any], field: str, limits: Limits) -> None:
+    """Refuse what no context holds before it is rendered and turned into tokens."""
+    count = characters(texts)
+    if count > limits.characters:
+        message = f"{field}: {count} characters are more than any context holds; give up to {limits.characters}."
+        raise Refused(Problem(400, message, param=field, code="context_length_exceeded"))
+
+
+def require_modest_form(form: Any, limits: Limits) -> None:
+    """Refuse patterns, grammars and choices that take too long to compile; schemas have limits of their own."""
+    if not isinstance(form, Mapping):
+        return
+    for name in ("pattern", "grammar", "choices"):
+        value, field = form.get(name), f"response_format.{name}"
+        if isinstance(value, list) and len(value) > limits.options:
+            raise Refused(Problem(400, f"{field}: {len(value)} texts; give up to {limits.options}.", param=field))
+        count = characters([value])
+        if count > limits.grammar_characters:
+            message = f"{field}: {count} characters; give up to {limits.grammar_characters}."
+            raise Refused(Problem(400, message, param=field))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Callable, Coroutine
-from itertools import islice
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -16,13 +14,12 @@ from fastapi.routing import APIRoute
 from glm_gguf.server.bodies import BODY, FULL, Body, BodyRefused
 from glm_gguf.server.errors import Problem
 from glm_gguf.server.ignored_fields import declared_fields, ignore_fields, name_ignored
+from glm_gguf.server.json_values import require_modest, require_short, too_deep
 from glm_gguf.server.known_fields import passed_over, refused_field
 from glm_gguf.server.settings import Limits
 
 SMALL: Final = 2**16
 """Bytes that are parsed at once, in less than a millisecond."""
-OPENING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|([\[{])', re.DOTALL)
-"""A text of JSON, or the beginning of one that does not end; else, as group 1, where a list or an object opens."""
 
 
 class JsonRequest(Request):
@@ -88,43 +85,18 @@ class JsonRequest(Request):
 
 
 def parsed(body: bytes, limits: Limits) -> Any:
-    """Parse JSON; BodyRefused for what is none, is too deep, or holds too many values."""
-    depth = limits.depth
-    if _has_more(body, limits.containers):
-        raise BodyRefused(Problem(400, f"The body has more than {limits.containers} lists and objects."))
+    """Parse JSON; BodyRefused for what is none, is too deep, or holds too much."""
+    require_short(body, limits)
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise BodyRefused(Problem(400, f"The body is no UTF-8 text: byte {error.start} is wrong.")) from None
     except RecursionError:
-        raise BodyRefused(_too_deep(depth)) from None
+        raise too_deep(limits) from None
     except ValueError as error:
         raise BodyRefused(Problem(400, f"The body is no JSON: {error}.")) from None
-    level, levels = [value], 0
-    while level:
-        if levels > depth:
-            raise BodyRefused(_too_deep(depth))
-        level = [item for value in level for item in _items(value)]
-        levels += 1
+    require_modest(value, body, limits)
     return value
-
-
-def _has_more(body: bytes, containers: int) -> bool:
-    """Tell whether JSON text opens more lists and objects; brackets in texts open none."""
-    if body.count(b"[") + body.count(b"{") <= containers:
-        return False
-    opened = (found for found in OPENING.finditer(body) if found[1])
-    return next(islice(opened, containers, None), None) is not None
-
-
-def _too_deep(depth: int) -> Problem:
-    return Problem(400, f"The body has more than {depth} levels of lists and objects.")
-
-
-def _items(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _refuse_constant(name: str) -> None:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -118,7 +119,8 @@ class Service:
 
     def log_ignored(self, names: Iterable[str]) -> None:
         """Log once which fields of requests nothing here reads."""
-        new = {name for name in names if name not in self._ignored and len(self._ignored) < MOST_LOGGED}
+        unknown = (name[:64] for name in names)
+        new = set(islice((name for name in unknown if name not in self._ignored), MOST_LOGGED - len(self._ignored)))
         if new:
             self._ignored |= new
             LOGGER.warning("requests have fields that nothing here reads: %s", ", ".join(map(ascii, sorted(new))))

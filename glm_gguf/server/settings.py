@@ -32,9 +32,21 @@ class Limits:
     """Levels of lists and objects; schemas may have 96, and stand some levels deep in a body."""
     containers: int = 50_000
     """Lists and objects of a body; what is done with each takes longer than to send it."""
+    values: int = 100_000
+    """Values of a body, but for numbers in lists, which are counted with all others:"""
+    numbers: int = 500_000
+    entries: int = 10_000
+    """Of a list or an object in any field without a limit of its own, such as `logit_bias` and `metadata`, and of the
+    body itself."""
+    characters: int = 4 * 2**20
+    """Of the texts of one prompt, its tools and variables together; no context holds as many."""
     messages: int = 10_000
     tools: int = 512
     choices: int = 128
+    options: int = 2_000
+    """Texts of a `response_format` of the type choice."""
+    grammar_characters: int = 2**16
+    """Of a pattern, a grammar, or all texts of a choice."""
     inputs: int = 2048
     """Texts of one request for embeddings, prompts of one for completions; OpenAI's own number."""
     seconds: float = 3600.0

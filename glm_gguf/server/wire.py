@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -18,6 +18,9 @@ def whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+T = TypeVar("T")
+Many = Annotated[list[T], Field(fail_fast=True)]
+"""A list that may be long: what is wrong in it is told once, not for every entry."""
 Count = Annotated[int, Field(ge=1, le=MOST_INTEGER), BeforeValidator(whole)]
 
 

@@ -18,7 +18,7 @@ from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.thinking_fields import effort_budget
 from glm_gguf.server.turns import Turn, checked_messages
-from glm_gguf.server.wire import WireRequest
+from glm_gguf.server.wire import Many, WireRequest
 from glm_gguf.server.wire_numbers import Cut, Length, LengthOrNone
 
 
@@ -26,7 +26,7 @@ class MessageTurn(WireRequest):
     """One message of the conversation."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | list[Block] | None
+    content: str | Many[Block] | None
 
 
 class MessageTool(WireRequest):
@@ -89,9 +89,9 @@ class CountRequest(WireRequest):
     model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}])
 
     model: str
-    messages: Annotated[list[MessageTurn], Field(min_length=1)]
-    system: str | list[TextBlock] | None = None
-    tools: list[MessageTool] | None = None
+    messages: Annotated[Many[MessageTurn], Field(min_length=1)]
+    system: str | Many[TextBlock] | None = None
+    tools: Many[MessageTool] | None = None
     tool_choice: MessageToolChoice | None = None
     thinking: Thinking | None = None
     output_config: MessageOutput | None = None

@@ -31,7 +31,7 @@ async def create(body: MessageRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
     ignore_fields(request, body.left_out)
-    answer = await service.begin(request, body.asked())
+    answer = await service.begin(request, await service.prepared(request, body.asked))
     frame = MessageFrame(new_id("msg_"), service.settings.model_name, body.thoughts, answer[0].prompt_tokens)
     fold = MessageEvents(frame, new_id)
     if body.stream:
@@ -49,4 +49,4 @@ async def create(body: MessageRequest, request: Request) -> Response:
 async def count_tokens(body: CountRequest, request: Request) -> Response:
     """Count the tokens of a conversation's prompt."""
     service: Service = request.app.state.service
-    return TokenCount(input_tokens=await service.count(request, body.asked())).response()
+    return TokenCount(input_tokens=await service.count(request, await service.prepared(request, body.asked))).response()

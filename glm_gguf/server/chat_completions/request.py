@@ -18,7 +18,7 @@ from glm_gguf.server.form_fields import FormFields
 from glm_gguf.server.prompt_fields import PromptFields
 from glm_gguf.server.sampling_fields import SamplingFields
 from glm_gguf.server.thinking_fields import ThinkingFields
-from glm_gguf.server.wire import StreamOptions, WireRequest
+from glm_gguf.server.wire import Many, StreamOptions, WireRequest
 from glm_gguf.server.wire_numbers import Length
 
 
@@ -56,17 +56,17 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
 
     model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}], max_tokens=64)
 
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    messages: Annotated[Many[dict[str, Any]], Field(min_length=1)]
     """The conversation."""
     model: str | None = None
     """Any name: there is one model."""
-    tools: list[dict[str, Any]] | None = None
+    tools: Many[dict[str, Any]] | None = None
     """Functions that the model may call."""
     tool_choice: str | ToolChoice | None = None
     """auto, required (or any), none, a function by name, or some of them (allowed_tools)."""
     parallel_tool_calls: bool | None = None
     """false: one call an answer."""
-    functions: list[dict[str, Any]] | None = None
+    functions: Many[dict[str, Any]] | None = None
     """The form of tools from before `tools`."""
     function_call: str | dict[str, Any] | None = None
     """The form of `tool_choice` from then."""

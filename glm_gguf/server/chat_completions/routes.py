@@ -28,7 +28,7 @@ async def create(body: ChatCompletionRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
     name, fingerprint = service.settings.model_name, service.ready.fingerprint
-    asked, hidden = body.asked(), body.hides_thought
+    asked, hidden = await service.prepared(request, body.asked), body.hides_thought
     with naming(body.asked_form()):
         answers = await service.begin(request, asked)
     ignore_fields(request, body.unmet(service.glm.variant))

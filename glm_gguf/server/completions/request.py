@@ -12,12 +12,13 @@ from glm_gguf.engine.answer_options import TextOptions
 from glm_gguf.engine.attempts import Attempts
 from glm_gguf.engine.sampling import MOST_ALTERNATIVES, SamplingParams
 from glm_gguf.model import GLM
+from glm_gguf.server.asked import require_modest_form, require_short_prompt
 from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.form_fields import FormFields
 from glm_gguf.server.sampling_fields import SamplingFields
 from glm_gguf.server.settings import Limits
-from glm_gguf.server.wire import StreamOptions
+from glm_gguf.server.wire import Many, StreamOptions
 from glm_gguf.server.wire_numbers import LengthOrNone, Whole
 
 Prompt = str | list[int]
@@ -29,7 +30,7 @@ class CompletionRequest(SamplingFields, FormFields):
 
     model_config = with_example(model="glm", prompt="Once upon a time", max_tokens=16)
 
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: str | Many[str] | Many[int] | Many[Many[int]]
     """Texts in which control tokens that are spelled are meant, or token ids."""
     model: str | None = None
     """Any name: there is one model."""
@@ -76,6 +77,9 @@ class CompletionRequest(SamplingFields, FormFields):
         for param, what in wrong.items():
             if what is not None:
                 raise Refused(Problem(400, f"{param}: {what}.", param=param))
+        require_modest_form(self.options().get("response_format"), limits)
+        for prompt in self.prompts:
+            require_short_prompt([prompt], "prompt", limits)
 
     def options(self) -> TextOptions:
         """Say what else is asked of the texts."""

@@ -7,7 +7,7 @@ from typing import Literal
 from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.settings import Limits
-from glm_gguf.server.wire import WireRequest
+from glm_gguf.server.wire import Many, WireRequest
 
 
 class EmbeddingRequest(WireRequest):
@@ -15,7 +15,7 @@ class EmbeddingRequest(WireRequest):
 
     model_config = with_example(model="glm", input=["one text", "another"])
 
-    input: str | list[str] | list[int] | list[list[int]]
+    input: str | Many[str] | Many[int] | Many[Many[int]]
     """One text or several, or their token ids."""
     model: str | None = None
     """Any name: there is one model."""

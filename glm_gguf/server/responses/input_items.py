@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from glm_gguf.server.responses.tools import ResponseTool
-from glm_gguf.server.wire import WireRequest
+from glm_gguf.server.wire import Many, WireRequest
 
 KINDS = {
     "message": "message",
@@ -33,7 +33,7 @@ class InputMessage(WireRequest):
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[InputPart]
+    content: str | Many[InputPart]
 
 
 class InputCall(WireRequest):
@@ -61,7 +61,7 @@ class InputCallOutput(WireRequest):
 
     type: Literal["function_call_output", "custom_tool_call_output"] = "function_call_output"
     call_id: str
-    output: str | list[InputPart] | None = None
+    output: str | Many[InputPart] | None = None
 
 
 class InputTools(WireRequest):

@@ -20,7 +20,7 @@ from glm_gguf.server.responses.offered_tools import OfferedTools, offered_tools
 from glm_gguf.server.responses.tools import ResponseTool, ResponseToolChoice
 from glm_gguf.server.thinking_fields import effort_budget
 from glm_gguf.server.turns import Turn, checked_messages
-from glm_gguf.server.wire import WireRequest
+from glm_gguf.server.wire import Many, WireRequest
 from glm_gguf.server.wire_numbers import Length, Whole
 
 LOGPROBS: Final = "message.output_text.logprobs"
@@ -59,9 +59,9 @@ class ResponseRequest(WireRequest):
     model_config = with_example(model="glm", input="Hello", max_output_tokens=64)
 
     model: str | None = None
-    input: str | list[Item]
+    input: str | Many[Item]
     instructions: str | None = None
-    tools: list[ResponseTool] | None = None
+    tools: Many[ResponseTool] | None = None
     tool_choice: Literal["auto", "required", "none"] | ResponseToolChoice | None = None
     parallel_tool_calls: bool | None = None
     text: ResponseText | None = None

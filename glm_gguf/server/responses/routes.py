@@ -29,7 +29,7 @@ async def create(body: ResponseRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events. Nothing is stored."""
     service: Service = request.app.state.service
     ignore_fields(request, body.left_out)
-    answer = await service.begin(request, body.asked())
+    answer = await service.begin(request, await service.prepared(request, body.asked))
     frame = response_frame(body, new_id("resp_"), service.settings.model_name, int(time.time()))
     fold = ResponseEvents(frame, new_id, summary=body.wants_summary, tools=body.offered)
     if body.stream:
@@ -47,5 +47,5 @@ async def create(body: ResponseRequest, request: Request) -> Response:
 async def count_tokens(body: ResponseRequest, request: Request) -> Response:
     """Count the tokens of the prompt that a response would answer."""
     service: Service = request.app.state.service
-    tokens = await service.count(request, body.asked())
+    tokens = await service.count(request, await service.prepared(request, body.asked))
     return InputTokenCount(object="response.input_tokens", input_tokens=tokens).response()

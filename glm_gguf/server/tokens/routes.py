@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from glm_gguf.engine.answer_options import AnswerOptions
 from glm_gguf.model import GLM
-from glm_gguf.server.asked import Asked
+from glm_gguf.server.asked import Asked, require_short_prompt
 from glm_gguf.server.chat_completions.legacy import modern_messages
 from glm_gguf.server.described import OPENAI_ERRORS
 from glm_gguf.server.errors import Problem, Refused
@@ -26,12 +26,13 @@ async def tokenize(body: TokenizeRequest, request: Request) -> Response:
     text = body.content if body.content is not None else body.prompt
     if (text is None) == (body.messages is None):
         raise Refused(Problem(400, "Give either `content` or `messages`.", param="content"))
+    glm = service.glm
     if text is not None:
-        ids = await service.prepared(request, partial(service.glm.tokenize, text))
+        require_short_prompt([text], "content", service.settings.limits)
+        tokenized = partial(glm.tokenize, text)
     else:
-        asked = _asked(service, body)
-        ids = await service.prepared(request, partial(_prompt_ids, service.glm, asked))
-    return Tokens(tokens=ids, count=len(ids), max_model_len=service.glm.n_ctx).response()
+        tokenized = partial(_prompt_ids, glm, _asked(service, body))
+    return await service.prepared(request, lambda: _tokens(tokenized(), glm.n_ctx))
 
 
 @router.post("/detokenize", summary="Turn tokens into text", response_model=Text, responses=OPENAI_ERRORS)
@@ -49,6 +50,10 @@ async def apply_template(body: TemplateRequest, request: Request) -> Response:
     asked = _asked(service, body)
     text = await service.prepared(request, partial(_prompt_text, service.glm, asked))
     return Prompt(prompt=text).response()
+
+
+def _tokens(ids: list[int], n_ctx: int) -> Response:
+    return Tokens(tokens=ids, count=len(ids), max_model_len=n_ctx).response()
 
 
 def _asked(service: Service, body: TokenizeRequest | TemplateRequest) -> Asked:

@@ -6,7 +6,7 @@ from typing import Any
 
 from glm_gguf.server.described import with_example
 from glm_gguf.server.prompt_fields import PromptFields
-from glm_gguf.server.wire import WireRequest, WireResponse
+from glm_gguf.server.wire import Many, WireRequest, WireResponse
 
 
 class TokenizeRequest(PromptFields):
@@ -17,8 +17,8 @@ class TokenizeRequest(PromptFields):
     content: str | None = None
     prompt: str | None = None
     """The same as `content`."""
-    messages: list[dict[str, Any]] | None = None
-    tools: list[dict[str, Any]] | None = None
+    messages: Many[dict[str, Any]] | None = None
+    tools: Many[dict[str, Any]] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
 
@@ -36,7 +36,7 @@ class DetokenizeRequest(WireRequest):
 
     model_config = with_example(tokens=[9703])
 
-    tokens: list[int]
+    tokens: Many[int]
 
 
 class Text(WireResponse):
@@ -52,8 +52,8 @@ class TemplateRequest(PromptFields):
 
     model_config = with_example(messages=[{"role": "user", "content": "Hello"}])
 
-    messages: list[dict[str, Any]]
-    tools: list[dict[str, Any]] | None = None
+    messages: Many[dict[str, Any]]
+    tools: Many[dict[str, Any]] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
 
