@@ -163,6 +163,7 @@ def test_names_of_other_libraries_lead_here(name: str, hint: str) -> None:
         ({"timeout": "soon"}, "timeout"),
         ({"timeout": True}, "timeout"),
         ({"parallel_tool_calls": "no"}, "parallel_tool_calls"),
+        ({"continue_final_message": 1}, "continue_final_message"),
         ({"constraint": object()}, "constraint: .* is not an object with finished"),
         ({"tools": 3}, "tools"),
         ({"messages": []}, "messages: empty"),
