@@ -70,6 +70,8 @@ OPENAI: Final = {
     "previous_response_id": RefusedField("OpenAI", "nothing is stored here; give the whole conversation"),
     "conversation": RefusedField("OpenAI", "nothing is stored here; give the whole conversation"),
     "context_management": PassedOver("OpenAI, Anthropic", "a conversation is taken as it comes"),
+    **_all("access_programs image background_options", Passes("OpenAI", "it is about how a service computes")),
+    "personality": PassedOver("OpenAI", "the models have no such setting; ask for it in a message"),
     "max_tool_calls": PassedOver("OpenAI", "it counts calls of tools that a service runs; none is run here"),
     **_all("suffix", RefusedField("OpenAI", "GLM-4-0414 cannot write text between two others")),
     "best_of": RefusedField(
@@ -82,6 +84,9 @@ ANTHROPIC: Final = {
     "mcp_servers": RefusedField("Anthropic", "no servers of tools are asked here; declare their functions"),
     **_all("betas inference_geo speed cache_control", Passes("Anthropic", "it is about how a service computes")),
     **_all("diagnostics user_profile_id workspace_id", Passes("Anthropic", _BOOKS)),
+    **_all("billing_policy fallback_credit_token", Passes("Anthropic", _BOOKS)),
+    "fallbacks": Passes("Anthropic", "no other model answers in place of this one"),
+    "compaction": RefusedField("Anthropic", "no conversation is summarised here; ask for it in a message"),
     "anthropic_version": Passes("Anthropic", "there is one version here"),
 }
 CONSTRAINTS: Final = {

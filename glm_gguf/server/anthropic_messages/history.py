@@ -49,10 +49,18 @@ def message_turns(role: str, content: str | Sequence[Block] | None, where: str) 
 
 
 def left_out_blocks(content: str | Sequence[Block] | None) -> list[str]:
-    """Return the types of the blocks that are left out."""
-    return (
-        [] if not content or isinstance(content, str) else [block.type for block in content if block.type in LEFT_OUT]
-    )
+    """Return the types of the blocks that are left out, and the wish for citations."""
+    blocks = [] if not content or isinstance(content, str) else content
+    return [block.type for block in blocks if block.type in LEFT_OUT] + [
+        f"{block.type}.citations" for block in blocks if isinstance(block, OtherBlock) and _cites(block)
+    ]
+
+
+def _cites(block: OtherBlock) -> bool:
+    match (block.model_extra or {}).get("citations"):
+        case {"enabled": True}:
+            return True
+    return False
 
 
 def _answer(blocks: Sequence[Placed], where: str) -> list[Turn]:

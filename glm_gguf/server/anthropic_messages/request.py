@@ -36,6 +36,7 @@ class MessageTool(WireRequest):
     name: Annotated[str, Field(min_length=1)] | None = None
     description: str | None = None
     input_schema: dict[str, Any] | None = None
+    input_examples: list[dict[str, Any]] | None = None
     strict: bool | None = None
 
     @property
@@ -106,6 +107,7 @@ class CountRequest(WireRequest):
         config = self.output_config or MessageOutput()
         wishes = ["output_config.task_budget"] if config.task_budget else []
         tools = [f"tools:{tool.type}" for tool in self.tools or () if not tool.is_function]
+        tools += ["tools.input_examples" for tool in self.tools or () if tool.input_examples]
         return [*tools, *(f"messages:{kind}" for kind in blocks), *wishes]
 
     def asked(self) -> Asked:

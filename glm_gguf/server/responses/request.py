@@ -51,6 +51,8 @@ class ResponseReasoning(WireRequest):
 
     effort: str | None = None
     summary: str | None = None
+    generate_summary: str | None = None
+    """The same, as it was called at first."""
 
 
 class ResponseRequest(WireRequest):
@@ -83,7 +85,8 @@ class ResponseRequest(WireRequest):
     @property
     def wants_summary(self) -> bool:
         """Thoughts are to come as summaries."""
-        return self.reasoning is not None and self.reasoning.summary is not None
+        reasoning = self.reasoning or ResponseReasoning()
+        return reasoning.summary is not None or reasoning.generate_summary is not None
 
     @property
     def logprobs(self) -> int | None:
