@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from glm_gguf.convert.config import Glm4Config
+from glm_gguf.convert.head import head_differs
 from glm_gguf.convert.json_file import read_object, shown
 from glm_gguf.convert.local_shards import LocalShards
 from glm_gguf.convert.prequantised import refuse_quantised
-from glm_gguf.convert.safetensors_file import StoredTensor, read_header
+from glm_gguf.convert.safetensors_file import STORAGE, StoredTensor, read_header
 from glm_gguf.convert.shards import ShardSource
 from glm_gguf.errors import ShardError, SourceError
 from glm_gguf.source_name import ADAPTER_FILES, PYTORCH, SAVE_SAFETENSORS, Wanted, refuse_mistaken
 
+HEAD_KEPT = "the stored lm_head.weight is another: it is kept"
 INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
-STORAGE: Mapping[str, npt.DTypeLike] = {"BF16": "<u2", "F16": "<f2", "F32": "<f4"}
-"""dtypes a weight may have, with the numpy type that maps its bytes (bf16 as its bit pattern)."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Checkpoint:
     config: Glm4Config
     tensors: Mapping[str, StoredTensor]
     shards: ShardSource
+    head_kept: bool = False
+    """A head is stored that differs from the embedding, to which config.json ties it."""
 
     @classmethod
     def open(cls, directory: Path, shards: ShardSource | None = None, *, weights: bool = True) -> Checkpoint:
@@ -47,7 +51,11 @@ class Checkpoint:
             config = Glm4Config.read(directory / "config.json")
             tensors = _collect(directory, shards) if weights else {}
             refuse_quantised(directory, tensors.values())
-            return cls(directory, config, tensors, shards)
+            head_kept = config.tied and head_differs(tensors, shards)
+            if head_kept:
+                _log.warning("%s: config.json ties the output head to the embedding, but %s", directory, HEAD_KEPT)
+                config = replace(config, tied=False)
+            return cls(directory, config, tensors, shards, head_kept)
         except OSError as problem:
             raise SourceError(f"cannot be read: {problem.strerror}", where=problem.filename) from None
 

@@ -43,6 +43,13 @@ class LocalShards:
             file.seek(offset)
             return file.read(n_bytes)
 
+    def part(self, name: str, offset: int, n_bytes: int) -> bytes:
+        """Bytes at `offset`; raises ShardError where the file ends before."""
+        data = self.peek(name, offset, n_bytes)
+        if len(data) < n_bytes:
+            raise ShardError("has changed since it was checked: it is shorter", where=self.directory / name)
+        return data
+
     def identity(self, name: str) -> str:
         """Size, time of change and hash of the header; raises ShardError."""
         with self._checked(name) as file:

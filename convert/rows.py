@@ -9,11 +9,11 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from glm_gguf.convert.checkpoint import STORAGE
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.kernels.quantiser import quantise
 from glm_gguf.convert.plan import TensorPlan
 from glm_gguf.convert.recipes import UNQUANTISED
+from glm_gguf.convert.safetensors_file import STORAGE
 from glm_gguf.convert.shards import ShardReader
 from glm_gguf.convert.work import Job, Placement
 from glm_gguf.errors import WeightError

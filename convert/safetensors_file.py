@@ -7,11 +7,14 @@ Layout (safetensors format): u64 little-endian header length N, N bytes of JSON
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
+
+import numpy.typing as npt
 
 from glm_gguf.convert.json_file import LFS_POINTER, parse_object, refuse_pointer, shown
 from glm_gguf.convert.shards import ShardSource
@@ -25,6 +28,8 @@ ITEM_BITS = {
     **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
     **{"F6_E2M3": 6, "F6_E3M2": 6, "F4": 4},
 }
+STORAGE: Mapping[str, npt.DTypeLike] = {"BF16": "<u2", "F16": "<f2", "F32": "<f4"}
+"""dtypes a weight may have, with the numpy type that maps its bytes (bf16 as its bit pattern)."""
 MAX_DIMENSIONS = 8  # far above a weight's two; keeps products of sizes small
 REFETCH = "the file is damaged or incomplete: fetch it again"
 

@@ -62,6 +62,9 @@ class ShardSource(Protocol):
         Fewer only where the file ends. A header has about 100 bytes a tensor, 100 MB at most.
         """
 
+    def part(self, name: str, offset: int, n_bytes: int) -> bytes:
+        """Bytes anywhere in the file, apart from any stream and not proven; raises ShardError or TransferError."""
+
     def identity(self, name: str) -> str:
         """What tells this version of the file from any other, in one line without reading it all.
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from glm_gguf.convert.checkpoint import STORAGE, Checkpoint
+from glm_gguf.convert.checkpoint import Checkpoint
 from glm_gguf.convert.config import Glm4Config
-from glm_gguf.convert.safetensors_file import StoredTensor
+from glm_gguf.convert.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.errors import ShardError
 
 LAYER_NAMES: Mapping[str, str] = {

@@ -60,6 +60,10 @@ class HubShards:
         self._seen[name] = max(stop, self._seen.get(name, 0))
         return bytes(front[offset:stop])
 
+    def part(self, name: str, offset: int, n_bytes: int) -> bytes:
+        """Bytes anywhere, by a request of their own; raises TransferError."""
+        return bytes(self._source(self._files[name])(offset, offset + n_bytes))
+
     def identity(self, name: str) -> str:
         """Size and hash, as the hub lists them."""
         file = self._files[name]

@@ -38,21 +38,24 @@ def print_plan(conversion: Conversion) -> None:
             table.add_row(tensor.name, shape, tensor.source.stored.dtype, tensor.type.name, f"{tensor.n_bytes:,}")
         # a table in a pipe or file is as wide as it needs to be
         Console(width=None if sys.stdout.isatty() else 200).print(table)
-        for line in (model_line(output.plan), *output_lines(output)):
+        for line in (*model_lines(output.plan), *output_lines(output)):
             click.echo(line)
 
 
 def print_summary(conversion: Conversion) -> None:
     """What is about to happen, on stderr."""
-    click.echo(model_line(conversion.plans[0]), err=True)
+    for line in model_lines(conversion.plans[0]):
+        click.echo(line, err=True)
     for output in conversion.outputs:
         for line in output_lines(output):
             click.echo(line, err=True)
 
 
-def model_line(plan: Plan) -> str:
-    """Variant and size of the model."""
-    return f"variant      {plan.variant}, {plan.checkpoint.config.n_layers} layers, {plan.n_params:,} weights"
+def model_lines(plan: Plan) -> Iterator[str]:
+    """Variant and size of the model, and what is not as its config.json says."""
+    yield f"variant      {plan.variant}, {plan.checkpoint.config.n_layers} layers, {plan.n_params:,} weights"
+    if plan.checkpoint.head_kept:
+        yield "head         kept: it differs from the embedding, to which config.json ties it"
 
 
 def output_lines(output: Output) -> Iterator[str]:

@@ -237,14 +237,6 @@ def test_biases_that_config_json_announces_are_missed(source: Path) -> None:
     says(refusal(change_config(source, attention_bias=True), kind=ShardError), "_proj.bias", "missing")
 
 
-def test_the_head_of_a_tied_model_is_passed_over(source: Path, tmp_path: Path) -> None:
-    tied = made(tmp_path / "tied", tied=True)
-    convert(tied, tmp_path / "tied.gguf", choose())
-    convert(change_config(source, tie_word_embeddings=True), tmp_path / "head.gguf", choose())
-    sizes = [(tmp_path / name).stat().st_size for name in ("tied.gguf", "head.gguf")]
-    assert abs(sizes[0] - sizes[1]) < 64  # names differ, tensors do not
-
-
 METADATA = ({"format": "pt"}, None, [], {"format": 5}, "pt", {"a": {"b": []}})
 
 

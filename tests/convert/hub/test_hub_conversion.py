@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from checkpoints import write_checkpoint
+from checkpoints import random_tensors, write_checkpoint, write_shards
 from damage import SMALL, choose, says
 from hub_server import REPOSITORY, HubServer, Reply, Trouble, Waits, files_of
 from interruptions import Counts, Stops, write_recording
@@ -17,12 +17,14 @@ from troubles import be_silent, cut, flip, ignore_range, misplace, refuse, short
 
 from glm_gguf.convert import Conversion, TensorPlan, convert
 from glm_gguf.convert.checkpoint import INDEX
+from glm_gguf.convert.config import Glm4Config
 from glm_gguf.convert.hub.address import parse_address
 from glm_gguf.convert.hub.hub_shards import FRONT
 from glm_gguf.convert.hub.network import Network
 from glm_gguf.convert.hub.source import HubSource, open_hub
 from glm_gguf.convert.write import Silent
 from glm_gguf.errors import ChecksumError, GlmGgufError, TransferError, WeightError
+from glm_gguf.gguf_file.header import GgufHeader
 
 HF, MS = f"hf://{REPOSITORY}", f"ms://{REPOSITORY}"
 FIRST, SECOND, THIRD = (f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3))
@@ -335,3 +337,20 @@ def test_several_types_come_of_one_pass(full_hub: HubServer, checkpoint: Path, t
     assert [path.read_bytes() for path in made] == [path.read_bytes() for path in same]
     passes = [asked.range for asked in full_hub.requests("lfs", THIRD)]
     assert len(passes) == 2  # its header, and the whole
+
+
+@pytest.mark.parametrize("tied_in_truth", [True, False])
+def test_a_head_is_held_against_the_embedding_in_another_shard(
+    tied_in_truth: bool, hub: HubServer, tmp_path: Path, out: Path
+) -> None:
+    source = write_checkpoint(tmp_path / "GLM-4-9B-0414", replace(SMALL, tied=True), shards=3)
+    tensors = random_tensors(Glm4Config.read(source / "config.json"), "BF16", 0)
+    dtype, values = tensors["model.embed_tokens.weight"]
+    head = values.copy()
+    head[-1, -1] ^= 0 if tied_in_truth else 1
+    write_shards(source, {**tensors, "lm_head.weight": (dtype, head)}, 3)
+    hub.push(REPOSITORY, files_of(source))
+    convert_quickly(out)
+    (expected,) = convert(source, tmp_path / "expected.gguf", choose())
+    assert out.read_bytes() == expected.read_bytes()
+    assert ("output.weight" in {info.name for info in GgufHeader.read(out).tensors}) != tied_in_truth
