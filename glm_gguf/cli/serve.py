@@ -79,8 +79,12 @@ def command(choice: ModelChoice, host: str, port: int, allow_unauthenticated: bo
     with _listener(host, port) as listener:
         _greet(settings, listener)
         click.echo(f"loading {choice.path} …", err=True)
-        if not run_server(create_app(settings, lambda: choice.open(verbose=True)), listener):
-            os._exit(0)  # Python would wait for the thread that does not end
+        app = create_app(settings, lambda: choice.open(verbose=True))
+        ended = run_server(app, listener)
+        code = int(app.state.service.not_loaded)  # why was said when it happened
+        if not ended:
+            os._exit(code)  # Python would wait for the thread that does not end
+        click.get_current_context().exit(code)
 
 
 def _require_server() -> None:

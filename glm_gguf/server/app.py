@@ -83,8 +83,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, GlmGgufError)
     problem = problem_of(error)
-    if problem.status >= 500:
-        LOGGER.error("%s", error)
+    if problem.status == 500:
+        LOGGER.error("%s", error, exc_info=error.__cause__)
     return error_response(problem, request.url.path)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from glm_gguf.errors import (
     ContextLengthError,
     DeadlineError,
+    EngineFailedError,
     GlmGgufError,
     QueueFullError,
     RequestError,
@@ -41,6 +42,12 @@ class Problem:
 UNEXPECTED: Final = Problem(500, "An error of the server's own; see its log.", "server_error")
 
 
+NOT_LOADED: Final = Problem(
+    503, "The model could not be loaded; the server's log says why.", "server_error", code="model_failed"
+)
+FAILED: Final = Problem(503, "The model failed; the server's log says why.", "server_error", code="model_failed")
+
+
 class Refused(Exception):
     """A request is answered with a problem."""
 
@@ -53,6 +60,8 @@ def problem_of(error: GlmGgufError) -> Problem:
     """Say what an error of ours means to who asked."""
     message, param = _sentence(error), error.field
     match error:
+        case EngineFailedError():
+            return FAILED
         case QueueFullError():
             return Problem(429, message, "rate_limit_error", code="rate_limit_exceeded", retry_after=RETRY_SECONDS)
         case DeadlineError():

@@ -23,6 +23,7 @@ GAUGES: Final = {
     "embeddings": "Texts that are being embedded or scored, or wait for it",
     "cells_used": "Cells of the KV cache that hold a token, those of cached prefixes included",
     "n_cells": "Cells of the KV cache",
+    "failed": "1 where the engine ended by an error of its own",
     "host_tokens": "Tokens of prefixes that left the KV cache and are kept in main memory",
 }
 """Field of EngineStatus → what it is."""

@@ -58,8 +58,8 @@ class DrainingServer(uvicorn.Server):
             await self.lifespan.shutdown()
 
     async def on_tick(self, counter: int) -> bool:
-        """End where there is nothing left to do."""
-        ended = self._service.draining and not self._service.inside
+        """End where there is nothing left to do, or nothing can be done, for the model could not be loaded."""
+        ended = (self._service.draining and not self._service.inside) or self._service.not_loaded
         return await super().on_tick(counter) or ended
 
 

@@ -8,17 +8,17 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fastapi import Request
 
 from glm_gguf.engine.answer_options import AnswerOptions, TextOptions
 from glm_gguf.engine.attempts import AsyncEvents, Attempts
-from glm_gguf.errors import DeadlineError, GlmGgufError
+from glm_gguf.errors import DeadlineError, GlmGgufError, as_engine_error
 from glm_gguf.model import GLM
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.bodies import Bodies
-from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.errors import FAILED, NOT_LOADED, Problem, Refused
 from glm_gguf.server.ignored_fields import tell_unenforced
 from glm_gguf.server.jobs import Jobs
 from glm_gguf.server.metrics import MeasuredEvents, Metrics
@@ -27,6 +27,7 @@ from glm_gguf.server.sse import KEEP_ALIVE, EventStream, unless_gone
 
 LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
+Status = Literal["loading", "ready", "ending", "failed"]
 Options = TypeVar("Options", TextOptions, AnswerOptions)
 CLOSING_SECONDS = 2.0
 """How long a request that is being prepared may hold up the end."""
@@ -82,9 +83,25 @@ class Service:
             case Loading():
                 raise Refused(Problem(503, "The model is being loaded.", "server_error", None, "model_loading", 5))
             case Failed():
-                what = "The model could not be loaded; the server's log says why."
-                raise Refused(Problem(503, what, "server_error", None, "model_failed"))
+                raise Refused(NOT_LOADED)
+        if self.state.glm.status.failed:
+            raise Refused(FAILED)
         return self.state
+
+    @property
+    def status(self) -> Status:
+        """How it is, in a word."""
+        match self.state:
+            case Loading():
+                return "loading"
+            case Ready(glm) if not glm.status.failed:
+                return "ending" if self.draining else "ready"
+        return "failed"
+
+    @property
+    def not_loaded(self) -> bool:
+        """The model could not be loaded, nor will be."""
+        return isinstance(self.state, Failed)
 
     @property
     def loaded(self) -> bool:
@@ -97,13 +114,15 @@ class Service:
         return self.ready.glm
 
     def load(self) -> None:
-        """Open the model; an error becomes the state."""
+        """Open the model; an error becomes the state, and is told on stderr where no log is set up."""
         try:
-            glm = self._open_model()
-            self.state = Ready(glm, f"fp_{glm.fingerprint()[:12]}", int(time.time()))
+            self.state = _opened(self._open_model)
         except GlmGgufError as error:
-            LOGGER.error("%s", error)
+            LOGGER.error("error: the model could not be loaded: %s", error)
             self.state = Failed(error)
+        except Exception as error:  # the outermost edge of this thread: nobody would hear of it
+            LOGGER.exception("error: the model could not be loaded")
+            self.state = Failed(as_engine_error(error))
 
     def close(self) -> bool:
         """Stop all answers and free the model; doing it twice does no harm.
@@ -191,6 +210,16 @@ class Service:
         """Return how long an answer may take."""
         most = self.settings.limits.seconds
         return min(options.get("timeout") or most, most)
+
+
+def _opened(open_model: Callable[[], GLM]) -> Ready:
+    """Open a model; where its file cannot be read again, it is closed."""
+    glm = open_model()
+    try:
+        return Ready(glm, f"fp_{glm.fingerprint()[:12]}", int(time.time()))
+    except BaseException:
+        glm.close()
+        raise
 
 
 def close_all(answers: Sequence[AsyncEvents]) -> None:

@@ -78,7 +78,10 @@ async def wire_stream(fold: WireFold, answer: Sequence[AsyncEvents]) -> AsyncGen
 def _told(error: Exception) -> Problem:
     """Say what an error means to who reads the stream; one of the server's own is logged with its cause."""
     if isinstance(error, GlmGgufError):
-        return problem_of(error)
+        problem = problem_of(error)
+        if problem.status == 500:
+            LOGGER.error("%s", error, exc_info=error.__cause__)
+        return problem
     LOGGER.error("a stream failed", exc_info=error)
     return UNEXPECTED
 

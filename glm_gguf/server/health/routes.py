@@ -5,14 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from glm_gguf.server.metrics import CONTENT_TYPE
-from glm_gguf.server.service import Failed, Loading, Service
+from glm_gguf.server.service import Service
 from glm_gguf.server.wire import WireResponse
 
 router = APIRouter(tags=["server"])
 
 
 class Health(WireResponse):
-    """`loading`, `ready`, `ending` or `failed`."""
+    """`loading`, `ready`, `ending`, or `failed`: it could not be loaded, or ended by an error of its own."""
 
     status: str
 
@@ -23,19 +23,9 @@ class Health(WireResponse):
 async def health(request: Request) -> Response:
     """Answer 200 where the model answers, else 503."""
     service: Service = request.app.state.service
-    status = _status(service)
-    response = Health(status=status).response()
-    response.status_code = 200 if status == "ready" else 503
+    response = Health(status=service.status).response()
+    response.status_code = 200 if service.status == "ready" else 503
     return response
-
-
-def _status(service: Service) -> str:
-    match service.state:
-        case Loading():
-            return "loading"
-        case Failed():
-            return "failed"
-    return "ending" if service.draining else "ready"
 
 
 @router.get(
