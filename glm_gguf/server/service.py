@@ -118,10 +118,10 @@ class Service:
         try:
             self.state = _opened(self._open_model)
         except GlmGgufError as error:
-            LOGGER.error("error: the model could not be loaded: %s", error)
+            LOGGER.error("Error: the model could not be loaded: %s", error)
             self.state = Failed(error)
         except Exception as error:  # the outermost edge of this thread: nobody would hear of it
-            LOGGER.exception("error: the model could not be loaded")
+            LOGGER.exception("Error: the model could not be loaded")
             self.state = Failed(as_engine_error(error))
 
     def close(self) -> bool:

@@ -42,7 +42,7 @@ def test_serve_ends_where_the_model_cannot_be_loaded(
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert reason in ended.stderr.splitlines()[-1]
-    assert ended.stderr.splitlines()[-1].startswith("error: ")
+    assert ended.stderr.splitlines()[-1].startswith("Error: ")
     assert "Traceback" not in ended.stderr
 
 
