@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from glm_gguf.chat.call_head import FENCE, Head, HeadReader, NoHead
+from glm_gguf.chat.call_head import FENCE, MOST_BLANK, Head, HeadReader, NoHead
 from glm_gguf.chat.events import Event, TextDelta, ToolCall, ToolCallCut, ToolCallDelta, ToolCallStart
 from glm_gguf.chat.json_object import JsonObject, ObjectExtent, decode_object
 from glm_gguf.chat.prose import Prose
@@ -95,7 +95,7 @@ class AnswerParser:
                 self._close_fence(final=final)
             if self._part_start and not self._fence_open:
                 self._drop_blank_lines()
-            if not self._fence_open and (self._held.strip() or not self._part_start):
+            if not self._fence_open and (self._held.strip() or not self._part_start or len(self._held) > MOST_BLANK):
                 yield from self._step(final=final)
         if final:
             self._held = ""

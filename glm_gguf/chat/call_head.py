@@ -20,6 +20,10 @@ _UNDECLARED_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 """A name that a model may call though it was not declared: OpenAI's alphabet and length, and dots."""
 
 
+MOST_BLANK = 256
+"""Blank characters around a name, and between it and its brace: what has more is text, and is not held for ever."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """A name (None in Rumination's form), the offset of the brace, and whether a fence was opened."""
@@ -40,11 +44,13 @@ class NoHead(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line without the blank space around it, whether it is complete, and the offset behind it."""
+    """A line without the blank space around it, whether it is complete, the offset behind it, and whether it is far."""
 
     text: str
     complete: bool
     end: int
+    far: bool
+    """There is more blank space around it than before a call."""
 
 
 class HeadReader:
@@ -64,6 +70,8 @@ class HeadReader:
 
     def _read_fenced(self, text: str) -> Head | NoHead:
         fence = _line(text, 0)
+        if fence.far:
+            return NoHead.EVER
         if not fence.complete:
             return NoHead.YET if _may_be_fence(fence.text) or self._may_name(fence.text) else NoHead.EVER
         name = fence.text.removeprefix(FENCE).strip()
@@ -78,6 +86,8 @@ class HeadReader:
     def _read_named(self, text: str, start: int, *, fenced: bool) -> Head | NoHead:
         """Read the line of the name."""
         line = _line(text, start)
+        if line.far:
+            return NoHead.EVER
         if not line.complete:
             return NoHead.YET if self._may_begin(line.text) else NoHead.EVER
         if not self._is_name(line.text):
@@ -89,11 +99,13 @@ class HeadReader:
         offset = _skip_blank(text, start)
         if text.startswith("`", offset) and name in self._functions and not fenced:
             fence = _line(text, offset)
-            if not fence.complete:
+            if not fence.complete and not fence.far:
                 return NoHead.YET if _may_be_fence(fence.text) else NoHead.EVER
-            if not _FENCE_LINE.fullmatch(fence.text):
+            if fence.far or not _FENCE_LINE.fullmatch(fence.text):
                 return NoHead.EVER
             offset, fenced = _skip_blank(text, fence.end), True
+        if offset - start > MOST_BLANK:
+            return NoHead.EVER
         if offset == len(text):
             return NoHead.YET
         return Head(name, offset, fenced) if may_begin_object(text[offset : offset + 65]) else NoHead.EVER
@@ -116,14 +128,14 @@ class HeadReader:
 def _line(text: str, start: int) -> _Line:
     end = text.find("\n", start)
     complete = end >= 0
-    return _Line(text[start : end if complete else len(text)].strip(), complete, end + 1)
+    whole = text[start : end if complete else len(text)]
+    bare = whole.strip()
+    return _Line(bare, complete, end + 1, len(whole) - len(bare) > MOST_BLANK)
 
 
 def _skip_blank(text: str, start: int) -> int:
     """Return the offset of the first character from `start` that is not blank."""
-    while start < len(text) and text[start].isspace():
-        start += 1
-    return start
+    return len(text) - len(text[start:].lstrip())
 
 
 def _may_be_fence(line: str) -> bool:

@@ -72,15 +72,6 @@ def decode_object(text: str) -> JsonObject | None:
     return None if value is None else JsonObject(value, json.dumps(value, ensure_ascii=False))
 
 
-def object_end(text: str, start: int) -> int | None:
-    """Return the offset behind the object that begins at `start`, decoded for real; None where there is none."""
-    try:
-        value, end = _DECODERS[False].raw_decode(text, start)
-    except (ValueError, RecursionError):
-        return None
-    return end if isinstance(value, dict) else None
-
-
 def _decode(text: str, *, strict: bool) -> dict[str, Any] | None:
     try:
         value, end = _DECODERS[strict].raw_decode(text)

@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from glm_gguf.chat.events import ChatResult, Event, Finish, ToolCall, collect
-from glm_gguf.chat.json_object import object_end
+from glm_gguf.chat.object_scan import scan_object
 from glm_gguf.chat.reply_form import ReplyForm
 from glm_gguf.chat.reply_parser import CLOSE_THOUGHT, ROLE_MARKS, ReplyParser, RoleMark
 from glm_gguf.chat.tools import Tool, declarations, function_names
 
+MOST_AT_ONCE = 16_384
+"""Characters that the parser is fed: with every line it passes on, it copies what is left of them."""
 _ROLE = re.compile("|".join(map(re.escape, ROLE_MARKS)))
 
 
@@ -60,7 +62,11 @@ def read_reply(text: str, form: ReplyForm) -> ChatResult:
 def _events(text: str, form: ReplyForm) -> Iterator[Event]:
     parser = ReplyParser(form)
     for piece in role_pieces(text, parser):
-        yield from parser.mark(piece) if isinstance(piece, RoleMark) else parser.feed(piece)
+        if isinstance(piece, RoleMark):
+            yield from parser.mark(piece)
+            continue
+        for start in range(0, len(piece), MOST_AT_ONCE):
+            yield from parser.feed(piece[start : start + MOST_AT_ONCE])
     yield from parser.flush()
     yield Finish("tool_calls" if parser.has_calls else "stop")
 
@@ -75,7 +81,7 @@ def role_pieces(text: str, parser: ReplyParser) -> Iterator[str | RoleMark]:
     while (role := _ROLE.search(text, position)) is not None:
         yield text[position : role.start()]
         position = role.start()
-        end = object_end(text, position - parser.object_length) if parser.object_length else None
+        end = scan_object(text, position - parser.object_length).end if parser.object_length else None
         if end is not None and end > position:
             yield text[position:end]
             position = end

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 
 from glm_gguf.chat.answer_parser import AnswerParser
+from glm_gguf.chat.call_head import MOST_BLANK
 from glm_gguf.chat.events import Event, ReasoningDelta
 from glm_gguf.chat.prose import Prose
 from glm_gguf.chat.reply_form import ReplyForm
@@ -85,11 +86,12 @@ class ReplyParser:
     def _begin(self, text: str) -> Iterator[Event]:
         """Enter a thought where a part begins with its tag."""
         first = text.lstrip()
-        if first.startswith(OPEN_THOUGHT):
+        near = len(text) - len(first) <= MOST_BLANK
+        if near and first.startswith(OPEN_THOUGHT):
             self._in_thought = True
             self._thought.break_line()
             yield from self.feed(first.removeprefix(OPEN_THOUGHT))
-        elif OPEN_THOUGHT.startswith(first):
+        elif near and OPEN_THOUGHT.startswith(first):
             self._held = text
         else:
             self._part_start = False

@@ -1,15 +1,22 @@
 """Whole replies: the public function, and calls generated at random."""
 
 import json
+import time
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glm_gguf.chat.events import ToolCall, ToolCallCut, ToolCallDelta, ToolCallStart, collect
+from glm_gguf.chat import reply
+from glm_gguf.chat.call_head import HeadReader
+from glm_gguf.chat.events import TextDelta, ToolCall, ToolCallCut, ToolCallDelta, ToolCallStart, collect
+from glm_gguf.chat.json_object import ObjectExtent
+from glm_gguf.chat.object_scan import Scan, scan_object
 from glm_gguf.chat.output_parser import OutputParser
 from glm_gguf.chat.reply import Message, parse_reply
 from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.reply_parser import ReplyParser
 from tests.chat.cutting import MARK_IDS, feed_in_pieces
 
 ROLE_WORDS = [
@@ -131,6 +138,101 @@ def test_hostile_literals_are_text() -> None:
         assert parse_reply(text, ["get"], lenient=True).tool_calls == ()
 
 
-def test_hostile_replies_are_read_in_linear_time() -> None:
-    for unit in ('n\n{"<|assistant|>', "get\n{", "```\n", "get\n", '{"a":', "get\n```json\n"):
-        parse_reply(unit * 4000, ["get"])
+HOSTILE = (
+    *('n\n{"<|assistant|>', "get\n{", "```\n", "get\n", '{"a":', "get\n```json\n", 'get\n{"a":"<|assistant|>'),
+    *('n\n{"\n<|assistant|>"', 'n\n{"a":{"b":"<|assistant|>', 'get\n{"x<|assistant|>get\n{}', "get\n{'<|assistant|>"),
+    *('get\n{"a":["<|assistant|>",', '{"name":"get","arguments":{"a":"<|assistant|>', 'get\n{"a":"<|assistant|>\\'),
+)
+"""Texts that, repeated, open objects which never end, each with a role in it."""
+
+
+def looked_at(text: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Count the characters that are looked at for the ends of objects: at every role, and as the text comes."""
+    seen = 0
+
+    def scanning(text: str, start: int) -> Scan:
+        nonlocal seen
+        found = scan_object(text, start)
+        seen += found.seen - start
+        return found
+
+    def closing(extent: ObjectExtent, character: str) -> bool:
+        nonlocal seen
+        seen += 1
+        return closes(extent, character)
+
+    closes = ObjectExtent._closes
+    with monkeypatch.context() as patch:
+        patch.setattr(reply, "scan_object", scanning)
+        patch.setattr(ObjectExtent, "_closes", closing)
+        parse_reply(text, ["get"])
+    return seen
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_hostile_replies_are_read_in_linear_time(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each character a few times at most, read in whole up to three times; the time follows, with no other loops."""
+    for count in (500, 2000):
+        assert looked_at(unit * count, monkeypatch) <= 12 * len(unit) * count
+
+
+@pytest.mark.parametrize("blank", ["\n", " ", " \n", "\t"], ids=repr)
+@pytest.mark.parametrize(
+    "head", ["get", "get\n", "x\n", "```get\n", "get\n```json", "get\n```json\n", "```", "", "\n", "Hi\n"]
+)
+def test_blank_space_without_end_is_held_up_to_a_bound(head: str, blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a model that writes blank space for ever makes us read again with every token stays small."""
+    seen = []
+    monkeypatch.setattr(HeadReader, "read", lambda reader, text: seen.append(len(text)) or read(reader, text))
+    for pieces in ([head, *[blank] * 3000, "."], [head + blank * 3000 + "."]):
+        parser = ReplyParser(ReplyForm(("get",)))
+        events = [event for piece in pieces for event in parser.feed(piece)] + list(parser.flush())
+        text = "".join(event.text for event in events if isinstance(event, TextDelta))
+        assert text.split() == [*head.split(), "."]
+        if len(pieces) > 1:
+            assert max(seen, default=0) < 600
+
+
+read = HeadReader.read
+
+
+def test_a_long_hostile_reply_is_read_at_once() -> None:
+    start = time.process_time()
+    parse_reply('n\n{"<|assistant|>' * 20_000, ["get"])
+    assert time.process_time() - start < 8  # quadratic, it was minutes
+
+
+OBJECTS = st.sampled_from(
+    [
+        '{"a": [1, -2.5e3, true, null, {"b": "}"}]} x',
+        "{}",
+        '{"a" 1}',
+        '{"a": 1,}',
+        '{"a": [1,]}',
+        '{"a": [1}',
+        "{'a': 1}",
+        '{"a": "\\x"}',
+        '{"a": 01}',
+        '{"a": "\n"}',
+        '{"a": "\\"}',
+        '{"a": nul}',
+        "[1]",
+        '{"": {}}',
+        '{"a": [] ] }',
+        "{,}",
+    ]
+)
+
+
+@given(
+    OBJECTS | ARGUMENTS.map(json.dumps) | st.text(alphabet='{}[]",:1 a\\', max_size=12).map("{".__add__),
+    st.text(max_size=3),
+)
+def test_the_end_of_an_object_is_where_pythons_decoder_ends(written: str, before: str) -> None:
+    decoder = json.JSONDecoder(strict=False)
+    try:
+        value, end = decoder.raw_decode(before + written, len(before))
+    except ValueError:
+        value, end = None, None
+    expected = end if isinstance(value, dict) else None
+    assert scan_object(before + written, len(before)).end == expected
