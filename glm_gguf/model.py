@@ -96,6 +96,11 @@ class GLM(ChatModel):
         return Footprint.of(self._model.contents, self._options, self._model.offload)
 
     @property
+    def template_variables(self) -> frozenset[str]:
+        """Names that the chat template finds in `variables`; it reads no others."""
+        return self._preparer.prompter.variables
+
+    @property
     def metadata(self) -> dict[str, Plain]:
         """Keys of the file and their values: numbers, texts, and tuples of them."""
         return {key: plain_value(value) for key, value in self._model.metadata.items()}
@@ -148,6 +153,10 @@ class GLM(ChatModel):
         """Return the text of token ids, control tokens spelled; what is no UTF-8 as U+FFFD."""
         spelled = map(self._model.vocabulary.token_bytes, _ids(ids, "tokens"))
         return b"".join(spelled).decode(errors="replace")
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the bytes of a token, which may be no whole text."""
+        return self._model.vocabulary.token_bytes(token_id)
 
     def apply_template(self, messages: Messages, tools: Tools = (), **options: Unpack[PromptOptions]) -> str:
         """Return the prompt of a conversation, as text."""

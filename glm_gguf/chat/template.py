@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import jinja2
+from jinja2 import meta
 
 from glm_gguf.chat.segments import ContentMask, Segment
 from glm_gguf.chat.template_environment import TemplateEnvironment
@@ -36,6 +37,8 @@ _RENDER_ERRORS = (
     MemoryError,
 )
 
+GIVEN: Final = frozenset({"messages", "tools", "add_generation_prompt"})
+
 
 class ChatTemplate:
     """A compiled chat template; TemplateError where its source is no template."""
@@ -46,10 +49,13 @@ class ChatTemplate:
         self._environment = TemplateEnvironment()
         try:
             self._template = self._environment.from_string(source)
+            read = meta.find_undeclared_variables(self._environment.parse(source))
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(f"no Jinja template: {error.message}", where=f"template line {error.lineno}") from error
         except (RecursionError, MemoryError) as error:
             raise TemplateError("too deeply nested to be compiled", where="template") from error
+        self.variables = frozenset(read) - GIVEN
+        """What it reads besides what every rendering gives it."""
 
     def render(
         self,

@@ -66,6 +66,11 @@ class Prompter:
             controls = tuple(model.vocabulary.control_ids)
             self._template = ChatTemplate(source or bundled_template(self.variant), controls)
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """What the template reads beside messages and tools."""
+        return frozenset() if self._template is None else self._template.variables
+
     def prompt(
         self,
         messages: Sequence[Mapping[str, Any]],

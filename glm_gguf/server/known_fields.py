@@ -215,7 +215,6 @@ SERVICE: Final = {
     "tags": Passes("LiteLLM", _BOOKS),
 }
 TOKENS: Final = {
-    **_all("with_pieces return_token_strs", RefusedField("llama.cpp, vLLM", "ask /detokenize for the texts")),
     "add_special": RefusedField("llama.cpp", "a text has no tokens of its own beginning; give `messages`"),
     "parse_special": RefusedField("llama.cpp", "in a text nothing is special; give `messages`"),
 }

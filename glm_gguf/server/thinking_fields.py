@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, NoReturn
 
@@ -25,8 +25,8 @@ EFFORTS: Final[Mapping[str, int]] = MappingProxyType(
     }
 )
 """Words for an effort → most tokens of a thought."""
-SWITCHES: Final = ("enable_thinking", "thinking")
-"""Variables of other models' templates that switch thoughts on and off."""
+VARIABLES: Final = ("enable_thinking", "thinking", "reasoning_effort", "thinking_budget")
+"""Variables of other models' templates that have to do with thoughts."""
 
 
 class Thinking(WireRequest):
@@ -85,6 +85,14 @@ class ThinkingFields(WireRequest):
             return []
         return [name for name, _ in self._budgets()]
 
+    def unread(self, variables: Collection[str]) -> list[str]:
+        """Return the variables that a template does not read."""
+        given = self.chat_template_kwargs or {}
+        known = {*VARIABLES, *variables}
+        return [
+            f"chat_template_kwargs.{name}" for name, value in given.items() if name not in known and value is not None
+        ]
+
     @property
     def hides_thought(self) -> bool:
         """The thought is not to be sent."""
@@ -122,7 +130,7 @@ class ThinkingFields(WireRequest):
 
     def _variables(self) -> Iterator[tuple[str, int]]:
         variables = self.chat_template_kwargs or {}
-        for name in (*SWITCHES, "reasoning_effort", "thinking_budget"):
+        for name in VARIABLES:
             value, field = variables.get(name), f"chat_template_kwargs.{name}"
             if not (value is None or isinstance(value, bool | str | int)):
                 _refuse(field, "this is true, false, a number of tokens or an effort")

@@ -168,3 +168,16 @@ def test_tokens_go_there_and_back(served: Served) -> None:
         assert client.post("/detokenize", json={"tokens": ids}).json()["content"] == PROMPT
         refused = client.post("/detokenize", json={"tokens": [10**9]})
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tokens")
+
+
+def test_tokens_come_with_what_they_spell(served: Served) -> None:
+    with httpx.Client(base_url=served.url) as client:
+        plain = client.post("/tokenize", json={"content": "Grüße 🦥"}).json()["tokens"]
+        pieces = client.post("/tokenize", json={"content": "Grüße 🦥", "with_pieces": True}).json()["tokens"]
+        strings = client.post("/tokenize", json={"content": "Grüße", "return_token_strs": True}).json()
+    spelled = [
+        piece["piece"].encode() if isinstance(piece["piece"], str) else bytes(piece["piece"]) for piece in pieces
+    ]
+    assert [piece["id"] for piece in pieces] == plain
+    assert b"".join(spelled).decode() == "Grüße 🦥"
+    assert len(strings["token_strs"]) == strings["count"]

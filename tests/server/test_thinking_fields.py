@@ -126,3 +126,9 @@ def test_words_that_mean_nothing_are_refused(served: Served, fields: dict[str, A
     response = chat(served.url, SHORT | fields)
     assert response.status_code == 400
     assert response.json()["error"]["param"] == param
+
+
+def test_a_variable_that_the_template_does_not_read_is_named(served: Served) -> None:
+    variables = {"date": "today", "enable_thinking": False, "nothing": None}
+    response = chat(served.url, SHORT | {"chat_template_kwargs": variables})
+    assert response.headers[IGNORED_HEADER] == "chat_template_kwargs.date"

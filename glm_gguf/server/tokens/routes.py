@@ -14,7 +14,15 @@ from glm_gguf.server.described import OPENAI_ERRORS
 from glm_gguf.server.errors import Problem, Refused
 from glm_gguf.server.json_body import JsonRoute
 from glm_gguf.server.service import Service
-from glm_gguf.server.tokens.schemas import DetokenizeRequest, Prompt, TemplateRequest, Text, TokenizeRequest, Tokens
+from glm_gguf.server.tokens.schemas import (
+    DetokenizeRequest,
+    Piece,
+    Prompt,
+    TemplateRequest,
+    Text,
+    TokenizeRequest,
+    Tokens,
+)
 
 router = APIRouter(route_class=JsonRoute, tags=["tokens"])
 
@@ -32,7 +40,7 @@ async def tokenize(body: TokenizeRequest, request: Request) -> Response:
         tokenized = partial(glm.tokenize, text)
     else:
         tokenized = partial(_prompt_ids, glm, _asked(service, body))
-    return await service.prepared(request, lambda: _tokens(tokenized(), glm.n_ctx))
+    return await service.prepared(request, lambda: _tokens(tokenized(), glm, body))
 
 
 @router.post("/detokenize", summary="Turn tokens into text", response_model=Text, responses=OPENAI_ERRORS)
@@ -52,8 +60,22 @@ async def apply_template(body: TemplateRequest, request: Request) -> Response:
     return Prompt(prompt=text).response()
 
 
-def _tokens(ids: list[int], n_ctx: int) -> Response:
-    return Tokens(tokens=ids, count=len(ids), max_model_len=n_ctx).response()
+def _tokens(ids: list[int], glm: GLM, body: TokenizeRequest) -> Response:
+    made = Tokens(tokens=ids, count=len(ids), max_model_len=glm.n_ctx)
+    if body.with_pieces:
+        made.tokens = [Piece(id=index, piece=_piece(glm, index)) for index in ids]
+    if body.return_token_strs:
+        made.token_strs = [glm.detokenize([index]) for index in ids]
+    return made.response()
+
+
+def _piece(glm: GLM, token_id: int) -> str | list[int]:
+    """Spell a token as llama.cpp's server does."""
+    spelled = glm.token_bytes(token_id)
+    try:
+        return spelled.decode()
+    except UnicodeDecodeError:
+        return list(spelled)
 
 
 def _asked(service: Service, body: TokenizeRequest | TemplateRequest) -> Asked:

@@ -20,12 +20,24 @@ class TokenizeRequest(PromptFields):
     messages: Many[dict[str, Any]] | None = None
     tools: Many[dict[str, Any]] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    with_pieces: bool | None = None
+    """llama.cpp's: every token comes with its text, or its bytes where that is no UTF-8."""
+    return_token_strs: bool | None = None
+    """vLLM's: the texts come beside the ids, as `token_strs`."""
+
+
+class Piece(WireResponse):
+    """A token, and what it spells."""
+
+    id: int
+    piece: str | list[int]
 
 
 class Tokens(WireResponse):
     """Token ids."""
 
-    tokens: list[int]
+    tokens: list[int] | list[Piece]
+    token_strs: list[str] | None = None
     count: int
     max_model_len: int
     """Most tokens of one conversation."""
