@@ -35,8 +35,12 @@ class Sessions:
         A session of another model or of other settings is computed anew and written again, if its tokens mean the
         same here.
         """
-        if not path.exists():
+        try:
+            path.stat()
+        except FileNotFoundError:
             return None
+        except (OSError, ValueError) as error:
+            LOGGER.debug("%s", error)  # what opens it says why it cannot be read
         try:
             session = read_session(path)
             if session.fingerprint == self.fingerprint:

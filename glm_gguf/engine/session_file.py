@@ -1,30 +1,39 @@
 """Saved prefixes on disk: tokens with their keys and values, bound to the model they came from.
 
-Layout, little-endian: 8 bytes magic, u32 version, u32 length of a JSON header, the header, then for every prefix its
-tokens (i32) and its state as llama.cpp gives it. The header names what the states belong to, the lengths, and a hash
-of all that follows it, so that llama.cpp never reads a state it did not write.
+Layout, little-endian: 8 bytes magic, u32 version, u32 length of a JSON header, 16 bytes hash of all that follows, the
+header, then for every prefix its tokens (i32) and its state as llama.cpp gives it. The header names what the states
+belong to, and the lengths.
+
+The hash tells damage, not malice: whoever can write the file can write its hash, and llama.cpp reads the states as
+they are. Open sessions only that you would trust as you trust a program.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from glm_gguf.engine.memory import available_memory
 from glm_gguf.errors import EngineError
+from glm_gguf.regular_file import open_regular
 from glm_gguf.whole_file import write_whole
 
 MAGIC: Final = b"GLMKVSES"
-VERSION: Final = 2
-FRONT: Final = struct.Struct("<8sII")
+VERSION: Final = 3
+HASH_BYTES: Final = 16
+FRONT: Final = struct.Struct(f"<8sII{HASH_BYTES}s")
 MOST_HEADER: Final = 1 << 24
-DAMAGED: Final = "the session file is damaged"
+TOKEN_BYTES: Final = 4
+TOO_LARGE: Final = "the session is larger than the memory that is free"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,60 +63,82 @@ def write_session(path: Path, session: Session) -> None:
         "fingerprint": session.fingerprint,
         "vocabulary": session.vocabulary,
         "prefixes": [[len(prefix.tokens), len(prefix.state)] for prefix in prefixes],
-        "hash": _hash(blocks),
     }
-    text = json.dumps(header).encode()
-    write_whole(path, [FRONT.pack(MAGIC, VERSION, len(text)), text, *blocks])
+    following = [json.dumps(header).encode(), *blocks]
+    front = FRONT.pack(MAGIC, VERSION, len(following[0]), _hash(following))
+    write_whole(path, [front, *following])
 
 
 def read_session(path: Path) -> Session:
-    """Read a session, whomever it belongs to; EngineError says why one is refused."""
+    """Read a session, whomever it belongs to; EngineError says why one is refused.
+
+    Nothing is read of a file that is no session, nor of one that is larger than the memory that is free.
+    """
     try:
-        data = path.read_bytes()
+        with open_regular(path, EngineError) as file:
+            return _session(path, file)
     except OSError as error:
         raise EngineError(f"the session cannot be read: {error.strerror}", where=path) from error
-    header, body = _header(path, data)
-    if header.get("hash") != _hash([body]):
-        raise EngineError(DAMAGED, where=path, fix="save it again")
-    return Session(str(header.get("fingerprint")), str(header.get("vocabulary")), tuple(_prefixes(path, header, body)))
+    except MemoryError as error:
+        raise EngineError(TOO_LARGE, where=path) from error
 
 
-def _header(path: Path, data: bytes) -> tuple[dict[str, Any], bytes]:
-    """Split a file into its header and the rest."""
-    if len(data) < FRONT.size or not data.startswith(MAGIC):
+def _session(path: Path, file: BufferedReader) -> Session:
+    """Read an open file."""
+    front = file.read(FRONT.size)
+    if len(front) < FRONT.size or not front.startswith(MAGIC):
         raise EngineError("this is no session file", where=path)
-    _, version, length = FRONT.unpack_from(data)
+    _, version, length, hashed = FRONT.unpack(front)
     if version != VERSION:
         raise EngineError(f"the session has version {version}, not {VERSION}", where=path, fix="save it again")
-    if length > min(MOST_HEADER, len(data) - FRONT.size):
-        raise EngineError(DAMAGED, where=path, fix="save it again")
+    rest = os.fstat(file.fileno()).st_size - FRONT.size
+    available = available_memory()
+    if available is not None and rest > available:
+        raise EngineError(TOO_LARGE, where=path)
+    text = file.read(min(length, MOST_HEADER))
+    body = file.read(max(rest - length, 0))
+    header = _header(text) if _hash([text, body]) == hashed else None
+    prefixes = None if header is None else _prefixes(header[2], body)
+    if header is None or prefixes is None:
+        raise EngineError("the session file is damaged", where=path, fix="save it again")
+    return Session(header[0], header[1], prefixes)
+
+
+def _header(text: bytes) -> tuple[str, str, list[tuple[int, int]]] | None:
+    """Read fingerprint, vocabulary and the lengths of prefixes; None where they are not there."""
     try:
-        header = json.loads(data[FRONT.size : FRONT.size + length])
-    except ValueError as error:
-        raise EngineError(DAMAGED, where=path, fix="save it again") from error
-    if not isinstance(header, dict):
-        raise EngineError(DAMAGED, where=path, fix="save it again")
-    return header, data[FRONT.size + length :]
+        header = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    match header:
+        case {"fingerprint": str(fingerprint), "vocabulary": str(vocabulary), "prefixes": [*prefixes]}:
+            lengths = [(item[0], item[1]) for item in prefixes if _is_lengths(item)]
+            return (fingerprint, vocabulary, lengths) if len(lengths) == len(prefixes) else None
+    return None
 
 
-def _prefixes(path: Path, header: dict[str, Any], body: bytes) -> list[SavedPrefix]:
-    """Cut the rest of a file into prefixes; every length is checked against what is there."""
-    prefixes = []
-    offset = 0
-    for item in header.get("prefixes", ()):
-        match item:
-            case [int(count), int(size)] if count > 0 and size > 0 and offset + 4 * count + size <= len(body):
-                tokens = np.frombuffer(body, "<i4", count, offset)
-                start = offset + 4 * count
-                offset = start + size
-                prefixes.append(SavedPrefix(tuple(tokens.tolist()), body[start:offset]))
-            case _:
-                raise EngineError(DAMAGED, where=path, fix="save it again")
-    return prefixes
+def _is_lengths(item: object) -> bool:
+    """Tell whether these are a count of tokens and one of bytes."""
+    return (
+        isinstance(item, list) and len(item) == 2 and all(type(number) is int and 0 < number < 2**63 for number in item)
+    )
 
 
-def _hash(blocks: Sequence[bytes]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _prefixes(lengths: Sequence[tuple[int, int]], body: bytes) -> tuple[SavedPrefix, ...] | None:
+    """Cut the rest of a file into prefixes; None where it is not as long as they are together."""
+    if sum(TOKEN_BYTES * count + size for count, size in lengths) != len(body):
+        return None
+    prefixes, offset = [], 0
+    for count, size in lengths:
+        tokens = np.frombuffer(body, "<i4", count, offset)
+        start = offset + TOKEN_BYTES * count
+        offset = start + size
+        prefixes.append(SavedPrefix(tuple(tokens.tolist()), body[start:offset]))
+    return tuple(prefixes)
+
+
+def _hash(blocks: Sequence[bytes]) -> bytes:
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
     for block in blocks:
         digest.update(block)
-    return digest.hexdigest()
+    return digest.digest()

@@ -1,5 +1,7 @@
 """Saved prefixes come back in another run; what does not fit is refused with its reason."""
 
+import hashlib
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -149,7 +151,7 @@ def long_header(data: bytes) -> bytes:
 
 
 def no_header(data: bytes) -> bytes:
-    return data[:16] + b"[" * 20 + data[36:]
+    return data[:32] + b"[" * 20 + data[52:]
 
 
 @pytest.mark.parametrize(
@@ -162,15 +164,107 @@ def test_a_damaged_session_is_refused(
     assert refusal(tiny_gguf("Q8_0"), saved)
 
 
-def test_lengths_that_lie_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "s"
+@pytest.fixture
+def handmade(tmp_path: Path) -> Callable[[bytes, bytes], Path]:
+    """Writes a session with this header and body, and the hash that belongs to them."""
+
+    def made(header: bytes, body: bytes) -> Path:
+        path = tmp_path / "handmade"
+        hashed = hashlib.blake2b(header + body, digest_size=16).digest()
+        path.write_bytes(struct.pack("<8sII16s", b"GLMKVSES", 3, len(header), hashed) + header + body)
+        return path
+
+    return made
+
+
+GOOD = b'{"fingerprint": "f", "vocabulary": "v", "prefixes": [[2, 5]]}'
+BODY = struct.pack("<2i", 1, 2) + b"state"
+
+
+def test_a_session_is_read_as_it_was_written(tmp_path: Path, handmade: Callable[[bytes, bytes], Path]) -> None:
     session = Session("f", "v", (SavedPrefix((1, 2), b"state"),))
-    write_session(path, session)
-    assert read_session(path) == session
-    for old, new in ((b"[[2, 5]]", b"[[9, 5]]"), (b"[[2, 5]]", b"[[2,-5]]"), (b"[[2, 5]]", b"[[[],5]]")):
-        (tmp_path / "t").write_bytes(path.read_bytes().replace(old, new))
+    write_session(tmp_path / "s", session)
+    assert read_session(tmp_path / "s") == read_session(handmade(GOOD, BODY)) == session
+
+
+def test_a_header_that_was_changed_is_damaged(tmp_path: Path) -> None:
+    write_session(tmp_path / "s", Session("f", "v", (SavedPrefix((1, 2), b"state"),)))
+    whole = (tmp_path / "s").read_bytes()
+    for at in range(16, len(whole)):
+        (tmp_path / "t").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         with pytest.raises(EngineError, match="damaged"):
             read_session(tmp_path / "t")
+
+
+HEADERS = {
+    "a number": b"5",
+    "a list": b"[]",
+    "nothing": b"",
+    "no JSON": b"{",
+    "not UTF-8": b'{"\xff": 1}',
+    "deep": b"[" * 200_000,
+    "deep objects": b'{"a":' * 100_000,
+    "a huge number": b"9" * 10_000,
+    "nothing in it": b"{}",
+    "prefixes are a number": GOOD.replace(b"[[2, 5]]", b"5"),
+    "prefixes are a text": GOOD.replace(b"[[2, 5]]", b'"ab"'),
+    "prefixes are an object": GOOD.replace(b"[[2, 5]]", b'{"2": 5}'),
+    "a prefix is a number": GOOD.replace(b"[[2, 5]]", b"[2, 5]"),
+    "a length is a list": GOOD.replace(b"[[2, 5]]", b"[[[],5]]"),
+    "a length is a text": GOOD.replace(b"[[2, 5]]", b'[["2", 5]]'),
+    "a length is true": GOOD.replace(b"[[2, 5]]", b"[[2, true]]"),
+    "a length is a fraction": GOOD.replace(b"[[2, 5]]", b"[[2.0, 5]]"),
+    "a length is negative": GOOD.replace(b"[[2, 5]]", b"[[2, -5]]"),
+    "a length is zero": GOOD.replace(b"[[2, 5]]", b"[[2, 0], [2, 5]]"),
+    "three lengths": GOOD.replace(b"[[2, 5]]", b"[[2, 5, 1]]"),
+    "too long": GOOD.replace(b"[[2, 5]]", b"[[9, 5]]"),
+    "far too long": GOOD.replace(b"[[2, 5]]", b"[[2, 9223372036854775807]]"),
+    "too short": GOOD.replace(b"[[2, 5]]", b"[[1, 5]]"),
+    "none of them": GOOD.replace(b"[[2, 5]]", b"[]"),
+    "a fingerprint of numbers": GOOD.replace(b'"f"', b"7"),
+    "no vocabulary": GOOD.replace(b'"vocabulary"', b'"other"'),
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_a_header_that_lies_is_damaged(header: bytes, handmade: Callable[[bytes, bytes], Path]) -> None:
+    with pytest.raises(EngineError, match="damaged"):
+        read_session(handmade(header, BODY))
+
+
+def test_a_header_that_lies_does_not_keep_a_model_from_being_opened(
+    tiny_gguf: Callable[[str], Path], handmade: Callable[[bytes, bytes], Path]
+) -> None:
+    assert "damaged" in refusal(tiny_gguf("Q8_0"), handmade(HEADERS["prefixes are a number"], BODY))
+
+
+def test_states_that_llama_cpp_refuses_are_computed_anew(tiny_gguf: Callable[[str], Path], saved: Path) -> None:
+    session = read_session(saved)
+    prefix = session.prefixes[0]
+    write_session(saved, replace(session, prefixes=(replace(prefix, state=b"x" * len(prefix.state)),)))
+    assert "llama.cpp refused a saved sequence" in refusal(tiny_gguf("Q8_0"), saved)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_is_refused_at_once(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for path, what in (
+        (tmp_path / "pipe", "pipe"),
+        (tmp_path, "directory"),
+        (Path("/dev/zero"), "device"),
+        (tmp_path / "loop", "cannot be read"),
+        (Path("a\0b"), "no path"),
+    ):
+        with GLM(tiny_gguf("Q8_0"), session=path, options=OPTIONS) as glm:
+            assert what in str(glm.session_refused)
+
+
+def test_a_session_larger_than_memory_is_not_read(tmp_path: Path, handmade: Callable[[bytes, bytes], Path]) -> None:
+    path = handmade(GOOD.replace(b"[[2, 5]]", b"[[2, 1099511627776]]"), b"")
+    os.truncate(path, 2**42)  # sparse
+    with pytest.raises(EngineError, match="larger than the memory"):
+        read_session(path)
 
 
 def test_a_session_that_cannot_be_written_leaves_nothing(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
