@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.bounds import kinds, no_number, spans
+from glm_gguf.schema.bounds import KINDS, kinds, no_number, spans
 from glm_gguf.schema.fitting import fits
 from glm_gguf.schema.patterns import compiled_search
 from glm_gguf.schema.walk import Schema, rewrite_children
@@ -19,13 +19,14 @@ from glm_gguf.schema.well_formed import RULES
 Part = dict[str, Any]
 Parts = Sequence[Part]
 
-MOST_STEPS = 60_000
-"""Schemas looked at, together and alone; the rest is taken for one that something fits."""
+MOST_STEPS = 100_000
+"""Schemas looked at, each time they are; the rest is taken for one that something fits."""
 MOST_DEPTH = 48
 MOST_ITEMS = 16
 _FREE: Final = frozenset(("$defs", "definitions", "$id", "id", "$anchor", "$dynamicAnchor"))
 _RESTRICTING: Final = (RULES.keys() - _FREE) | {"const"}
 _OBJECT: Final[Part] = {"type": "object"}
+_DEMANDS: Final = ("dependentRequired", "dependentSchemas", "dependencies")
 NEVER: Final = "nothing is allowed there"
 
 
@@ -71,8 +72,7 @@ class _Emptiness:
 
     def why(self, schemas: Sequence[Schema], above: frozenset[frozenset[int]] = frozenset()) -> str | None:
         """Say why nothing fits all of some schemas; None where something may, or where it takes too long to tell."""
-        self._left -= 1
-        if self._left < 0 or len(above) > MOST_DEPTH:
+        if self._spent(1) or len(above) > MOST_DEPTH:
             return None
         parts = self._parts(schemas)
         if parts is None:
@@ -107,7 +107,13 @@ class _Emptiness:
                 waiting.append(schema.get("then", True))
             elif schema.get("if") is False:
                 waiting.append(schema.get("else", True))
+        self._left -= len(found)
         return list(found.values())
+
+    def _spent(self, steps: int) -> bool:
+        """Count steps, and tell whether there were too many."""
+        self._left -= steps
+        return self._left < 0
 
     def _target(self, reference: str) -> Schema:
         name = reference.removeprefix("#/$defs/")
@@ -125,6 +131,8 @@ class _Emptiness:
     def _may_choose(self, arm: Schema, parts: Parts, above: frozenset[frozenset[int]]) -> bool:
         if self.why([arm], above) is not None:
             return False
+        if self._spent(4 * len(parts)):
+            return True
         joined = self._parts([*parts, arm])
         return joined is not None and self._conflict(joined, above) is None
 
@@ -134,13 +142,16 @@ class _Emptiness:
             return NEVER
         listed = [part.get("enum", [part.get("const")]) for part in parts if "enum" in part or "const" in part]
         for values in listed:
-            if not any(_may_be(value, parts) for value in values):
+            if not any(self._may_be(value, parts) for value in values):
                 return "none of its values fits" if values else "it has no values"
         possible, whole = kinds(parts)
         reasons = [self._no_value(kind, parts, above, whole=whole) for kind in sorted(possible)]
         if listed:
             return None
         return None if None in reasons else next(iter(reasons), "no type is left")
+
+    def _may_be(self, value: Any, parts: Parts) -> bool:
+        return self._spent(len(parts)) or all(fits(value, part) is not False for part in parts)
 
     def _no_value(self, kind: str, parts: Parts, above: frozenset[frozenset[int]], *, whole: bool) -> str | None:
         """Say why no value of a type fits."""
@@ -170,7 +181,7 @@ class _Emptiness:
         return None
 
     def _no_object(self, parts: Parts, above: frozenset[frozenset[int]]) -> str | None:
-        needed, more = _needed(parts)
+        needed, more = self._needed(parts)
         joined = self._parts([*parts, *more])
         if joined is None or len(joined) > len(parts):
             return self.why([*parts, *more, _OBJECT], above)
@@ -180,7 +191,10 @@ class _Emptiness:
         ]
         for part in closed:
             most = min(most, sum(self.why([schema], above) is None for schema in part.get("properties", {}).values()))
+        patterns = sum(len(part.get("patternProperties", ())) for part in parts)
         for name in needed:
+            if self._spent(len(parts) + patterns):
+                return None
             if any(fits(name, part["propertyNames"]) is False for part in parts if "propertyNames" in part):
                 return f"{name!r} is required, and no name that may be"
             if self.why([schema for part in parts for schema in _of_property(part, name)], above):
@@ -188,6 +202,20 @@ class _Emptiness:
         if max(least, len(needed)) > most:
             return f"at least {max(least, len(needed))} properties, and at most {most}"
         return None
+
+    def _needed(self, parts: Parts) -> tuple[list[str], list[Schema]]:
+        """Return the names that an object must have, and the schemas that they make it fit."""
+        needed = dict.fromkeys(name for part in parts for name in part.get("required", ()))
+        waiting, more = list(needed), []
+        while waiting and not self._spent(len(parts)):
+            name = waiting.pop()
+            for demand in (part[key].get(name, []) for part in parts for key in _DEMANDS if key in part):
+                if isinstance(demand, list):
+                    waiting += [other for other in demand if other not in needed]
+                    needed |= dict.fromkeys(demand)
+                else:
+                    more.append(demand)
+        return list(needed), more
 
 
 def _tidy(node: dict[str, Any]) -> Schema:
@@ -218,8 +246,21 @@ def _decided(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_free(schema: Any) -> bool:
-    """Tell a schema that everything fits."""
-    return schema is True or (isinstance(schema, dict) and not schema.keys() & _RESTRICTING)
+    """Tell a schema that everything fits, as far as it is plain to see."""
+    if not isinstance(schema, dict):
+        return schema is True
+    return all(_frees(key, schema[key]) for key in schema.keys() & _RESTRICTING)
+
+
+def _frees(key: str, value: Any) -> bool:
+    """Tell whether a keyword restricts nothing."""
+    if key in ("anyOf", "allOf"):
+        return (any if key == "anyOf" else all)(map(_is_free, value))
+    if key in ("properties", "patternProperties"):
+        return all(map(_is_free, value.values()))
+    if key in ("items", "additionalProperties", "propertyNames"):
+        return _is_free(value)
+    return value is False if key == "not" else key == "type" and set(value) >= KINDS
 
 
 def _arms(part: Part, keyword: str) -> list[Schema]:
@@ -228,10 +269,6 @@ def _arms(part: Part, keyword: str) -> list[Schema]:
     if keyword == "oneOf" and len(arms) <= MOST_ITEMS:
         return [arm for arm in arms if sum(other == arm or (_is_free(other) and _is_free(arm)) for other in arms) == 1]
     return arms
-
-
-def _may_be(value: Any, parts: Parts) -> bool:
-    return all(fits(value, part) is not False for part in parts)
 
 
 def _of_item(part: Part, index: int) -> Iterator[Schema]:
@@ -254,20 +291,3 @@ def _of_property(part: Part, name: str) -> Iterator[Schema]:
     if not found and "additionalProperties" in part:
         found = [part["additionalProperties"]]
     yield from found
-
-
-def _needed(parts: Parts) -> tuple[list[str], list[Schema]]:
-    """Return the names that an object must have, and the schemas that they make it fit."""
-    needed = dict.fromkeys(name for part in parts for name in part.get("required", ()))
-    waiting, more = list(needed), []
-    while waiting:
-        name = waiting.pop()
-        for part in parts:
-            for keyword in ("dependentRequired", "dependentSchemas", "dependencies"):
-                demand = part.get(keyword, {}).get(name, [])
-                if not isinstance(demand, list):
-                    more.append(demand)
-                    continue
-                waiting += [other for other in demand if other not in needed]
-                needed |= dict.fromkeys(demand)
-    return list(needed), more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ NOTHING = {"not": {}}
 EMPTY: dict[str, Any] = {
     "not everything": NOTHING,
     "not everything, with words": {"not": {"description": "all"}, "title": "none"},
+    "not any of all": {"not": {"anyOf": [{"type": "string"}, {"properties": {"a": {}}}]}},
+    "not any type": {"not": {"type": ["null", "boolean", "object", "array", "number", "string"]}},
     "false": False,
     "no values": {"enum": []},
     "no arms": {"anyOf": []},
@@ -139,6 +142,50 @@ def test_a_definition_that_nothing_fits_is_no_arm() -> None:
     compiled = compile_schema(schema, strict=True)
     assert takes(compiled, "a")
     assert not takes(compiled, "b")
+
+
+LARGE: dict[str, Any] = {
+    "arms beside many": {"allOf": [{"anyOf": [{"required": [f"a{i}{j}"]} for j in range(3)]} for i in range(1500)]},
+    "names and patterns": {
+        "required": [f"a{i}" for i in range(2000)],
+        "patternProperties": {f"b{i}$": {"type": "integer"} for i in range(1000)},
+    },
+    "values beside many": {"enum": list(range(5000)), "allOf": [{"not": {"const": -i}} for i in range(3000)]},
+    "demands": {
+        "required": ["n0"],
+        "allOf": [{}] * 1000,
+        "dependentRequired": {f"n{i}": [f"n{i + 1}"] for i in range(10_000)},
+    },
+    "deep in definitions": {
+        "$ref": "#/$defs/d0",
+        "$defs": {
+            f"d{i}": {"type": "object", "required": ["a"], "properties": {"a": {"$ref": f"#/$defs/d{i + 1}"}}}
+            for i in range(2000)
+        }
+        | {"d2000": {}},
+    },
+    "arms within arms": {
+        "$ref": "#/$defs/d0",
+        "$defs": {
+            f"d{i}": {
+                "type": "object",
+                "required": ["a", "b"],
+                "properties": {
+                    key: {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}, {"$ref": f"#/$defs/d{i + 2}"}]} for key in "ab"
+                },
+            }
+            for i in range(30)
+        }
+        | {"d30": False, "d31": False},
+    },
+}
+
+
+@pytest.mark.parametrize("schema", LARGE.values(), ids=LARGE)
+def test_what_cannot_be_told_in_time_is_left_to_the_check(schema: Any) -> None:
+    start = time.process_time()
+    possible(schema)
+    assert time.process_time() - start < 5
 
 
 SCALARS = st.sampled_from([None, True, False, 0, 1, 2, 1.5, "", "a", "ab"])
