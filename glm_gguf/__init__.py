@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from glm_gguf.engine.answer_options import ChatOptions, CompletionOptions, PromptOptions
     from glm_gguf.engine.attempts import Attempts, EventStream
     from glm_gguf.engine.constraint_protocol import Constraint
+    from glm_gguf.engine.footprint import Footprint
     from glm_gguf.engine.options import CacheType, EngineOptions, LoraAdapter
     from glm_gguf.engine.sampling import Dry, SamplingParams
     from glm_gguf.engine.status import EngineStatus
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         ContextLengthError,
         DeadlineError,
         EngineError,
+        EngineFailedError,
         GgufError,
         GlmGgufError,
         HubError,
@@ -78,6 +80,7 @@ __all__ = [
     "DeadlineError",
     "Dry",
     "EngineError",
+    "EngineFailedError",
     "EngineOptions",
     "EngineStatus",
     "Event",
@@ -85,6 +88,7 @@ __all__ = [
     "Finding",
     "Finish",
     "FinishReason",
+    "Footprint",
     "GgufError",
     "GlmGgufError",
     "HubError",
@@ -173,6 +177,7 @@ _NAMES = {
         "EventStream",
     ),
     "glm_gguf.engine.constraint_protocol": ("Constraint",),
+    "glm_gguf.engine.footprint": ("Footprint",),
     "glm_gguf.engine.options": (
         "CacheType",
         "EngineOptions",
@@ -189,6 +194,7 @@ _NAMES = {
         "ContextLengthError",
         "DeadlineError",
         "EngineError",
+        "EngineFailedError",
         "GgufError",
         "GlmGgufError",
         "HubError",

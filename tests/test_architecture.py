@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import glm_gguf
 from glm_gguf import errors
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -157,5 +158,6 @@ def test_the_error_tree_in_the_docstring_is_the_tree() -> None:
     drawn = {word for line in (errors.__doc__ or "").splitlines() for word in line.split() if word.endswith("Error")}
     defined = {name for name, value in vars(errors).items() if isinstance(value, type)}
     assert drawn == defined
+    assert defined <= set(glm_gguf.__all__), "every error is public"
     for name in defined - {"GlmGgufError"}:
         assert issubclass(getattr(errors, name), errors.GlmGgufError)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import glm_gguf
-from glm_gguf import GLM, ConvertOptions, RequestError, TypeChoices, convert, errors
+from glm_gguf import GLM, ConvertOptions, RequestError, TypeChoices, convert
 from glm_gguf.convert import convert as function
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -35,11 +35,6 @@ def test_editors_readers_and_python_know_the_same_names() -> None:
     assert typed == glm_gguf._HOMES
     assert set(glm_gguf.__all__) == typed.keys() | {"convert"}
     assert dir(glm_gguf) == sorted(glm_gguf.__all__)
-
-
-def test_every_error_is_public() -> None:
-    tree = {name for name, value in vars(errors).items() if isinstance(value, type)}
-    assert tree <= set(glm_gguf.__all__)
 
 
 def test_help_is_readable() -> None:

@@ -140,10 +140,18 @@ def test_what_a_constraint_must_not_return_ends_its_answer_alone(glm: GLM, metho
     assert not glm.status.failed
 
 
+class Nonsense:
+    """It has what a constraint has, and means nothing."""
+
+    finished = allowed = forced = accept = 5
+
+
 def test_what_is_no_constraint_at_all_ends_its_answer_alone(glm: GLM) -> None:
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(RequestError, match="constraint"):
         glm.complete("Hello", SHORT, constraint=5)  # type: ignore[arg-type]
-    assert isinstance(caught.value.__cause__, AttributeError)
+    with pytest.raises(EngineError) as caught:
+        glm.complete("Hello", SHORT, constraint=Nonsense())  # type: ignore[arg-type]
+    assert isinstance(caught.value.__cause__, TypeError)
     assert glm.complete("Hello", SHORT)
 
 
