@@ -327,6 +327,29 @@ REFUSED = {
         "messages[1].content[0].type",
         "'tool_result'",
     ),
+    "a user's message of nothing": (
+        {
+            "messages": [
+                *HELLO,
+                CALLS,
+                {"role": "user", "content": [result("toolu_a", "1")]},
+                {"role": "user", "content": None},
+            ]
+        },
+        "messages[3]",
+        "no content",
+    ),
+    "an image behind results": (
+        {
+            "messages": [
+                *HELLO,
+                CALLS,
+                {"role": "user", "content": [result("toolu_a", "1"), result("toolu_b", "2"), IMAGE]},
+            ]
+        },
+        "messages[2].content[2].type",
+        "'image'",
+    ),
     "nothing but a thought": (
         {"messages": [{"role": "assistant", "content": [{"type": "thinking", "thinking": "a"}]}]},
         "messages",
