@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -37,9 +40,22 @@ def test_the_two_first_commands_are_the_promised_ones() -> None:
     assert [line for line in COMMANDS if line.startswith("scripts/")] == ["scripts/demo", "scripts/test"]
 
 
-def test_the_python_example_imports_what_exists() -> None:
+def test_the_python_example_runs(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    imports = [line for line in example.splitlines() if line.startswith("from ")]
-    assert imports
-    for line in imports:
-        exec(line, {})
+    (tmp_path / "GLM-4-9B-0414").symlink_to(REPOSITORY / "glm_gguf" / "demo" / "checkpoint")
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'get_weather {"city": "Paris"}' in done.stdout
+    assert "tokens)" in done.stdout
+
+
+def test_the_demo_shown_is_the_demo(tmp_path: Path) -> None:
+    shown = re.findall(r"```\n\$ glm-gguf demo\n…\n(.*?)```", README, re.DOTALL)
+    output = subprocess.run(
+        [sys.executable, "-m", "glm_gguf", "demo"], capture_output=True, cwd=REPOSITORY, check=True
+    ).stdout.decode()
+    assert len(shown) == 1
+    assert shown[0].strip() in output

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,12 +20,16 @@ from glm_gguf.cli.model_options import ModelChoice
 from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.sampling import SamplingParams
 
+if TYPE_CHECKING:
+    from glm_gguf.convert import Output
+
 QUESTIONS = (
     "北京和上海的空气质量怎么样？",
     "What is the weather in Paris?",
-    "What is 37 plus 58?",
+    "What is 58 plus 37?",
 )
 LABEL_WIDTH = 12
+NEXT = ("glm-gguf convert hf://THUDM/GLM-4-9B-0414", "glm-gguf chat GLM-4-9B-0414-Q4_K_M.gguf")
 
 
 @click.command(name="demo")
@@ -39,20 +46,39 @@ def command() -> None:
         out = Path(directory) / "tiny-Q4_K_M.gguf"
         _convert(checkpoint, out)
         _talk(out)
+    click.echo("Next, with a real model:")
+    for line in NEXT:
+        click.echo(f"  {line}")
 
 
 def _convert(checkpoint: Path, out: Path) -> None:
     """Show the plan and write the GGUF."""
-    from glm_gguf.cli.conversion_view import megabytes, print_plan
+    from glm_gguf.cli.conversion_view import megabytes, model_line, output_lines
     from glm_gguf.convert import Conversion, ConvertOptions
     from glm_gguf.convert.write import Silent
 
     conversion = Conversion.prepare(checkpoint, out, ConvertOptions())
-    print_plan(conversion)
+    for output in conversion.outputs:
+        _print_kinds(output)
+        for line in (model_line(output.plan), *output_lines(output)):
+            click.echo(line)
     start = time.perf_counter()
     conversion.write(Silent())
     seconds = time.perf_counter() - start
     click.secho(f"wrote        {megabytes(out.stat().st_size)} in {seconds:.1f} s\n", bold=True)
+
+
+def _print_kinds(output: Output) -> None:
+    """Show the plan: of every kind of tensor in every type the first, and how many there are."""
+    kinds = Counter((re.sub(r"\d+", "*", tensor.name), tensor.type.name) for tensor in output.plan.tensors)
+    shown = set()
+    click.secho(f"{'tensor':32}{'shape':>12}  from  to    alike", bold=True)
+    for tensor in output.plan.tensors:
+        kind = re.sub(r"\d+", "*", tensor.name), tensor.type.name
+        if kind not in shown:
+            shown.add(kind)
+            shape = " × ".join(map(str, tensor.shape))
+            click.echo(f"{tensor.name:32}{shape:>12}  {tensor.source.stored.dtype:5} {kind[1]:5} {kinds[kind]:5}")
 
 
 def _talk(path: Path) -> None:

@@ -34,4 +34,16 @@ def test_the_model_calls_functions_and_answers_from_their_results(output: str) -
     answers = re.findall(r"^ +model  (.+)", output, re.MULTILINE)
     assert len(answers) == len(QUESTIONS)
     assert all(fact in answers[0] for fact in ("10", "72"))
-    assert "95" in answers[2]
+    a, b = map(int, re.findall(r"\d+", QUESTIONS[2]))
+    assert answers[2] == f"{a} plus {b} is {a + b}."
+
+
+def test_every_kind_of_tensor_has_one_line(output: str) -> None:
+    lines = re.findall(r"^(?:blk|output|token_embd)[._]\S+ .* (\d+)$", output, re.MULTILINE)
+    assert len(lines) < 20
+    assert sum(map(int, lines)) == 55
+
+
+def test_it_ends_with_what_to_do_next(output: str) -> None:
+    commands = output.splitlines()[-2:]
+    assert [line.split()[:2] for line in commands] == [["glm-gguf", "convert"], ["glm-gguf", "chat"]]
