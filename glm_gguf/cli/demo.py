@@ -53,14 +53,14 @@ def command() -> None:
 
 def _convert(checkpoint: Path, out: Path) -> None:
     """Show the plan and write the GGUF."""
-    from glm_gguf.cli.conversion_view import megabytes, model_line, output_lines
+    from glm_gguf.cli.conversion_view import megabytes, model_lines, output_lines
     from glm_gguf.convert import Conversion, ConvertOptions
     from glm_gguf.convert.write import Silent
 
     conversion = Conversion.prepare(checkpoint, out, ConvertOptions())
     for output in conversion.outputs:
         _print_kinds(output)
-        for line in (model_line(output.plan), *output_lines(output)):
+        for line in (*model_lines(output.plan), *output_lines(output)):
             click.echo(line)
     start = time.perf_counter()
     conversion.write(Silent())
