@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "agent": ("tool_calls", "chat", *LEAVES),
     "chat_model": ("agent", "tool_calls", "engine", "chat", *LEAVES),
     "model": ("chat_model", "agent", "engine", "chat", "schema", "gguf_file", *LEAVES),
-    "server": ("model", "engine", "chat", *LEAVES),
+    "server": ("model", "tool_calls", "engine", "chat", *LEAVES),
     "cli": ("server", "model", "tool_calls", "convert", "engine", "chat", "gguf_file", "demo", *LEAVES),
     "__main__": ("cli",),
     "__init__": ("model", "chat_model", "convert", "gguf_file", "agent", "tool_calls", "engine", "chat", *LEAVES),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
+import importlib
 import ipaddress
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import click
 
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import ModelChoice, model_options
+from glm_gguf.cli.tools_file import load_tools
 from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
@@ -47,6 +49,11 @@ SERVER_OPTIONS = (
         help="Origin of web pages that may send requests; * for all. May be repeated.",
     ),
     click.option("--allowed-host", "hosts", multiple=True, help="Another host name of this server; may be repeated."),
+    click.option(
+        "--tools",
+        type=click.Path(path_type=Path),
+        help="Python file whose functions run here when the model calls them on the page. API clients run their own.",
+    ),
     click.option("--timeout", type=float, help="Maximum time of an answer, in seconds. Default: 3600."),
 )
 
@@ -61,7 +68,9 @@ def server_options(command: Any) -> Any:
 @click.command(name="serve", cls=GroupedCommand)
 @model_options
 @server_options
-def command(choice: ModelChoice, host: str, port: int, allow_unauthenticated: bool, **given: Any) -> None:
+def command(
+    choice: ModelChoice, host: str, port: int, allow_unauthenticated: bool, tools: Path | None, **given: Any
+) -> None:
     """Serve the model in FILE to OpenAI's clients: /v1/chat/completions, /v1/completions, /v1/embeddings and others.
 
     Without a key only this machine may ask. Keys come from the environment variable GLM_GGUF_API_KEY, from
@@ -72,6 +81,8 @@ def command(choice: ModelChoice, host: str, port: int, allow_unauthenticated: bo
     from glm_gguf.server.running import run_server
 
     settings = _settings(choice, host, **given)
+    if tools is not None:
+        settings = _with_tools(settings, tools, host)
     if not settings.api_keys and not _is_loopback(host) and not allow_unauthenticated:
         fix = f"set {KEY_VARIABLE}, give --api-key-file, or --allow-unauthenticated"
         raise RequestError("without a key everybody who reaches this address could ask", where=host, fix=fix)
@@ -90,9 +101,19 @@ def command(choice: ModelChoice, host: str, port: int, allow_unauthenticated: bo
 def _require_server() -> None:
     """Raise RequestError where what the server needs is not installed."""
     for name in ("fastapi", "uvicorn", "httptools", "prometheus_client"):
-        if importlib.util.find_spec(name) is None:
-            fix = "install it: pip install 'glm-gguf[server]'"
-            raise RequestError(f"the server needs {name}, which is not installed", fix=fix)
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            fix = "install what it needs: pip install 'glm-gguf[server]'"
+            raise RequestError(f"the server needs {name}, which cannot be imported ({error})", fix=fix) from error
+
+
+def _with_tools(settings: ServerSettings, path: Path, host: str) -> ServerSettings:
+    """Let the page run functions of a file; RequestError where everybody in a network could."""
+    if not settings.api_keys and not _is_loopback(host):
+        fix = f"set {KEY_VARIABLE}, or give --api-key-file"
+        raise RequestError("without a key everybody who reaches this address could run them", where="--tools", fix=fix)
+    return replace(settings, tools=load_tools(path))
 
 
 def _settings(
@@ -168,6 +189,8 @@ def _greet(settings: ServerSettings, listener: socket.socket) -> None:
     click.echo(
         f"{settings.model_name} at http://{_in_url(host)}:{port}/ (API at /v1, its description at /docs)", err=True
     )
+    if settings.tools is not None:
+        click.echo(f"the page may run {', '.join(settings.tools.functions)}", err=True)
     if settings.api_keys:
         who = f"{len(settings.api_keys)} keys" if len(settings.api_keys) > 1 else "one key"
         click.echo(f"requests need a key ({who})", err=True)

@@ -28,6 +28,7 @@ from glm_gguf.server.health import routes as health
 from glm_gguf.server.json_body import validation_problem
 from glm_gguf.server.models import routes as models
 from glm_gguf.server.page.routes import page_router
+from glm_gguf.server.page.tools import tools_router
 from glm_gguf.server.paths import LONGEST, PathMiddleware, nearest_path, served_paths
 from glm_gguf.server.responses import routes as responses
 from glm_gguf.server.service import Service
@@ -54,7 +55,9 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM]) -> FastA
     service = Service(settings, open_model)
     app = FastAPI(title="glm-gguf", lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
-    routers = (*ROUTERS, page_router())
+    routers = [*ROUTERS, page_router()]
+    if settings.tools is not None:
+        routers.append(tools_router(settings.tools))
     for router in routers:
         app.include_router(router)
     app.state.paths = served_paths([*app.routes, *(route for router in routers for route in router.routes)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from glm_gguf.chat.tools import Toolbox
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
 from glm_gguf.server.hosts import ORIGIN, host_name
@@ -79,6 +80,8 @@ class ServerSettings:
     """Web origins whose pages may ask (CORS); "*" is all."""
     sampling: SamplingParams = field(default_factory=SamplingParams)
     """What requests leave open."""
+    tools: Toolbox | None = None
+    """Functions that the server's own page may have run."""
     keep_alive: float = 15.0
     """Seconds of silence after which a stream sends a comment."""
     limits: Limits = Limits()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 
@@ -31,6 +31,8 @@ class Model(WireResponse):
     """Most tokens of one conversation; not OpenAI's, but many clients look for it."""
     variant: Variant
     """What the model was trained for, which tells whether it thinks; not OpenAI's either."""
+    page_tools: list[dict[str, Any]] | None = None
+    """Functions that the server runs for its own page, as it was started with --tools."""
 
 
 class ModelList(WireResponse):
@@ -63,6 +65,8 @@ async def retrieve_model(model_id: str, request: Request) -> Response:
 
 def _model(service: Service) -> Model:
     ready = service.ready
+    tools = service.settings.tools
+    offered: dict[str, Any] = {} if tools is None else {"page_tools": list(tools.declarations)}
     return Model(
         id=service.settings.model_name,
         object="model",
@@ -73,4 +77,5 @@ def _model(service: Service) -> Model:
         owned_by="glm-gguf",
         context_length=ready.glm.n_ctx,
         variant=ready.glm.variant,
+        **offered,
     )

@@ -2,6 +2,7 @@
 
 import { ArchiveError, archived, unarchived } from "./chat/archive.js";
 import { apiKey, lastSettings } from "./chat/preferences.js";
+import { Player } from "./chat/player.js";
 import { Session } from "./chat/session.js";
 import { Shelf } from "./chat/shelf.js";
 import { startArtifacts } from "./view/artifact.js";
@@ -18,7 +19,7 @@ import { showShortcuts, startShortcuts } from "./view/shortcuts.js";
 import { startThemeSwitch } from "./view/theme_switch.js";
 import { Transcript } from "./view/transcript.js";
 import { drawWelcome } from "./view/welcome.js";
-import { answerChunks, fetchModel, thinks } from "./wire/api.js";
+import { answerChunks, fetchModel, runCall, thinks } from "./wire/api.js";
 import { Problem } from "./wire/problem.js";
 
 const shelf = await Shelf.open().catch(() => null);
@@ -28,6 +29,7 @@ let model = null;
 let poll = 0;
 
 const session = new Session(shelf, (body, signal) => answerChunks(body, apiKey.get(), signal), lastSettings, async () => (model ??= await fetchModel(apiKey.get())).id);
+new Player(session, (call) => runCall(call, apiKey.get()));
 const transcript = new Transcript(session, () => composer.focus());
 const composer = new Composer(session, transcript);
 const meter = new Meter(session);
@@ -86,6 +88,8 @@ async function meet(state = "Asking the server for its model…") {
   byId("model-name").textContent = model.id;
   meter.setContextSize(model.contextSize);
   panel.setThinks(thinks(model));
+  session.serverTools = model.tools;
+  panel.setServerTools(model.tools);
   return drawWelcome(model, "", suggest);
 }
 

@@ -19,6 +19,8 @@ const KEEP_EVERY = 2000;
 export class Session extends EventTarget {
   /** @type {import("./conversation.js").Conversation} */
   conversation;
+  /** Declarations of the functions that the server runs. @type {object[]} */
+  serverTools = [];
   /** @type {Map<string, Run>} by conversation */
   #runs = new Map();
   #library;
@@ -152,7 +154,7 @@ export class Session extends EventTarget {
     this.#tell("conversation");
     let finish = null;
     try {
-      const body = requestBody(await this.#modelId(), branchTo({ messages }, leaf), settings);
+      const body = requestBody(await this.#modelId(), branchTo({ messages }, leaf), settings, this.serverTools);
       for await (const chunk of this.#answerChunks(body, run.controller.signal)) this.#grow(id, run, chunk);
     } catch (error) {
       if (!(error instanceof Problem) && error.name !== "AbortError") throw error;

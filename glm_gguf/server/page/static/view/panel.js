@@ -20,6 +20,7 @@ export class Panel {
   #session;
   /** Offered where it replaces nothing. */
   #example;
+  #serverTools = element("p", { class: "server-tools", hidden: true });
   /** @type {Map<string, {field: HTMLInputElement, note: HTMLElement, hint: string}>} */
   #fields = new Map();
 
@@ -41,6 +42,12 @@ export class Panel {
     this.#fields.get("thinkingBudget").field.closest(".field").hidden = !thinks;
   }
 
+  /** @param {object[]} tools declarations of what the server runs */
+  setServerTools(tools) {
+    this.#serverTools.hidden = !tools.length;
+    this.#serverTools.textContent = `The server runs: ${tools.map((tool) => tool.function.name).join(", ")}`;
+  }
+
   #groups(onkey) {
     const number = (name) => this.#labelled(name, NUMBERS[name][0], NUMBERS[name][1], element("input", { class: "input", inputmode: "decimal", placeholder: "model’s own" }));
     const area = (rows, code) => element("textarea", { class: code ? "input code" : "input", rows, spellcheck: code ? "false" : null });
@@ -49,7 +56,7 @@ export class Panel {
       group("Conversation", this.#labelled("system", "System prompt", "What the model is told before all else.", area(4, false))),
       group("Sampling", pair(number("temperature"), number("topP")), pair(number("maxTokens"), number("seed")), number("thinkingBudget")),
       group("Form of answers", this.#labelled("format", "Format", "", format), this.#labelled("schema", "JSON schema", "", area(6, true))),
-      group("Tools", this.#labelled("tools", "Declarations", "A JSON list as in OpenAI’s API. When the model calls one, you enter its result.", area(8, true)), this.#exampleButton()),
+      group("Tools", this.#serverTools, this.#labelled("tools", "Declarations", "A JSON list as in OpenAI’s API. When the model calls one, you enter its result.", area(8, true)), this.#exampleButton()),
       group("Server", keyField(onkey)),
     ];
   }

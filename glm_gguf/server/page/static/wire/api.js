@@ -4,7 +4,7 @@ import { Problem, brokenOff, refusal, streamed, unreachable } from "./problem.js
 import { jsonEvents } from "./sse.js";
 
 /**
- * @typedef {{id: string, contextSize: number | null, variant: string | null}} Model what is not told is null
+ * @typedef {{id: string, contextSize: number | null, variant: string | null, tools: object[]}} Model what is not told is null
  *
  * @returns {Promise<Model>} the model that the server runs
  */
@@ -12,7 +12,7 @@ export async function fetchModel(key) {
   const response = await asked("v1/models", { headers: headers(key) });
   const model = (await response.json().catch(() => null))?.data?.[0];
   if (typeof model?.id !== "string") throw new Problem("The server names no model.", "See whether what answers here is glm-gguf serve; its log says more.", "retry");
-  return { id: model.id, contextSize: model.context_length ?? null, variant: model.variant ?? null };
+  return { id: model.id, contextSize: model.context_length ?? null, variant: model.variant ?? null, tools: model.page_tools ?? [] };
 }
 
 /**
@@ -35,6 +35,12 @@ export async function* answerChunks(body, key, signal) {
     throw error instanceof Problem || error.name === "AbortError" ? error : brokenOff();
   }
   if (!finished) throw brokenOff();
+}
+
+/** Has the server run a call of one of its functions; returns the result's text. */
+export async function runCall({ name, arguments: given }, key) {
+  const response = await asked("page-tools", { method: "POST", headers: headers(key), body: JSON.stringify({ name, arguments: given }) });
+  return (await response.json()).content;
 }
 
 /** Whether a model opens its answers with a thought; as far as one knows, it does. */

@@ -13,13 +13,16 @@ const NUMBERS = [
  * @param {string} model
  * @param {import("../chat/conversation.js").Message[]} messages from the first one down to the last
  * @param {import("../chat/settings.js").Settings} settings
+ * @param {object[]} serverTools declarations of what the server runs; one in the settings goes before one of its name
  */
-export function requestBody(model, messages, settings) {
+export function requestBody(model, messages, settings, serverTools) {
   const body = { model, messages: wireMessages(messages, settings.system), stream: true, stream_options: { include_usage: true } };
   for (const [field, name] of NUMBERS) {
     if (settings[name] !== null) body[field] = settings[name];
   }
-  const tools = JSON.parse(settings.tools || "[]");
+  const own = JSON.parse(settings.tools || "[]");
+  const names = own.map((tool) => tool.function.name);
+  const tools = [...serverTools.filter((tool) => !names.includes(tool.function.name)), ...own];
   if (tools.length) body.tools = tools;
   const format = responseFormat(settings);
   if (format) body.response_format = format;

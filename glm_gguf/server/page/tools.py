@@ -1,0 +1,41 @@
+"""POST /page-tools: the page has a function of `serve --tools` run, and hands its result to the model."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from glm_gguf.chat.events import ToolCall
+from glm_gguf.chat.tools import Toolbox
+from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.hosts import is_welcome
+from glm_gguf.server.json_body import JsonRoute
+from glm_gguf.server.wire import WireRequest, WireResponse
+from glm_gguf.tool_calls import RunOptions, arun_calls
+
+
+class CallRequest(WireRequest):
+    """A call that the model wrote."""
+
+    name: str
+    arguments: str
+    """JSON text of an object."""
+
+
+class CallResult(WireResponse):
+    """The observation's text; what went wrong is told to the model."""
+
+    content: str
+
+
+def tools_router(toolbox: Toolbox) -> APIRouter:
+    """Return the route that runs functions; Door has checked host and key. Only the server's own page may ask."""
+    router = APIRouter(route_class=JsonRoute, include_in_schema=False)
+
+    @router.post("/page-tools")
+    async def call(body: CallRequest, request: Request) -> Response:
+        if "origin" not in request.headers or not is_welcome(request.headers, request.scope["scheme"], ()):
+            raise Refused(Problem(403, "Only this server's own page may have its functions run.", code="page_only"))
+        (content,) = await arun_calls([ToolCall(body.name, body.arguments)], toolbox, RunOptions())
+        return CallResult(content=content).response()
+
+    return router

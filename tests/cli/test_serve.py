@@ -1,0 +1,77 @@
+"""`serve` says what it does, and what keeps it from it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from glm_gguf.cli.main import cli
+from glm_gguf.errors import RequestError
+
+TOOL = '''
+def get_weather(city: str) -> str:
+    """Weather of a city."""
+    return "sunny"
+'''
+
+
+@pytest.fixture
+def serve(tiny_gguf: Callable[[str], Path]) -> Callable[..., Result]:
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, ["serve", str(tiny_gguf("Q8_0")), *arguments])
+
+    return invoke
+
+
+def told(result: Result) -> str:
+    assert isinstance(result.exception, RequestError)
+    return str(result.exception)
+
+
+def test_a_port_that_is_taken_is_told_with_the_option(serve: Callable[..., Result]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert told(serve("--port", str(port))) == (
+            f"127.0.0.1:{port}: another program listens on this port; choose another by --port; 0 takes a free one"
+        )
+
+
+def test_an_address_that_is_not_ours_is_told_with_the_option(serve: Callable[..., Result]) -> None:
+    assert "--host" in told(serve("--host", "192.0.2.1", "--api-key", "k"))
+
+
+@pytest.mark.parametrize("name", ["fastapi", "uvicorn", "prometheus_client"])
+def test_without_its_extra_one_line_says_what_to_install(
+    serve: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)  # as Python marks what is not there
+    assert "pip install 'glm-gguf[server]'" in told(serve())
+
+
+def test_functions_are_not_run_for_a_whole_network_without_a_key(serve: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "tools.py").write_text(TOOL)
+    options = ("--host", "0.0.0.0", "--allow-unauthenticated", "--tools", str(tmp_path / "tools.py"))
+    assert told(serve(*options)).startswith("--tools: without a key")
+
+
+def test_it_says_when_it_loads_and_where_the_model_lies(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "tools.py").write_text(TOOL)
+    options = ["--port", "0", "--n-gpu-layers", "0", "--tools", str(tmp_path / "tools.py")]
+    command = [sys.executable, "-m", "glm_gguf", "serve", str(tiny_gguf("Q8_0")), *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8") as running:
+        assert running.stderr is not None
+        lines = []
+        for line in running.stderr:
+            lines.append(line)
+            if "KV cache" in line:
+                running.send_signal(signal.SIGINT)
+    assert any(line.startswith("loading ") for line in lines)
+    assert "the page may run get_weather\n" in lines
+    assert any("0 of 5 layers on a GPU; weights 3.1 MB, KV cache 8.4 MB for 4,096 tokens" in line for line in lines)
