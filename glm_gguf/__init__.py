@@ -6,7 +6,12 @@ The names below are imported when they are first asked for: importing the packag
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+if not os.path.isdir(os.path.join(_HERE, "convert")):  # git made a text file of the link, as on Windows
+    __path__.append(os.path.dirname(_HERE))
 
 if TYPE_CHECKING:
     from glm_gguf.agent import RunEvent, RunResult, ToolResult

@@ -38,8 +38,11 @@ def write_whole(path: Path, blocks: Iterable[bytes]) -> None:
                 file.writelines(blocks)
                 file.flush()
                 os.fsync(file.fileno())
+                if fcntl is None:  # Windows renames no file that is open; elsewhere it stays locked until it is renamed
+                    file.close()
                 os.replace(temporary, path)
             finally:
+                file.close()
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=path) from error

@@ -8,8 +8,14 @@ import errno
 import logging
 import math
 import os
-import resource
+from types import ModuleType
 from typing import Any, Final
+
+resource: ModuleType | None
+try:
+    import resource
+except ImportError:  # Windows, which limits no process
+    resource = None
 
 LOGGER = logging.getLogger(__name__)
 RESERVE: Final = 32
@@ -24,6 +30,8 @@ ENOUGH: Final = 10_240
 
 def raise_descriptors() -> None:
     """Allow this process as many descriptors as its hard limit says."""
+    if resource is None:
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = max(soft, ENOUGH) if hard == resource.RLIM_INFINITY else hard
     if soft not in (wanted, resource.RLIM_INFINITY):
@@ -49,6 +57,8 @@ class Shortage:
 
 def free_descriptors() -> int:
     """Return for how many connections there are descriptors, beside those that are open and a reserve."""
+    if resource is None:
+        return ENOUGH
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = ENOUGH if soft == resource.RLIM_INFINITY else soft
     return max(limit - len(os.listdir("/dev/fd")) - RESERVE, FEWEST)
