@@ -50,6 +50,7 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
     multiple=True,
     default=["Q4_K_M"],
     show_default=True,
+    shell_complete=lambda ctx, param, incomplete: _type_names(incomplete),
     help="File type; several times for several files from one pass; an unknown one lists all, with sizes.",
 )
 @click.option("--imatrix", type=FILE, help="Importance matrix, GGUF or .dat.")
@@ -63,7 +64,7 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
 @click.option("--metadata", type=FILE, help="JSON of general.* keys, over the card's.")
 @click.option("--vocab-only", is_flag=True, help="Write vocabulary and keys without weights.")
 @click.option("--keep-source", type=FILE, metavar="DIR", help="Keep what is fetched from a hub in DIR.")
-@click.option("--threads", type=int, help="Threads that quantise; by default one a CPU.")
+@click.option("--threads", type=int, help="Threads to quantise with. Default: one per CPU.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, read no weights, write nothing.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 def command(source: str, out: Path | None, dry_run: bool, **asked: Any) -> None:
@@ -87,6 +88,13 @@ def command(source: str, out: Path | None, dry_run: bool, **asked: Any) -> None:
         with watch(conversion) as progress:
             conversion.write(progress)
     _report(conversion, time.monotonic() - begun)
+
+
+def _type_names(incomplete: str) -> list[str]:
+    """Complete the name of a file type; case is as one likes."""
+    from glm_gguf.convert.recipes import FILE_TYPES
+
+    return [name for name in FILE_TYPES if name.startswith(incomplete.upper())]
 
 
 @contextmanager

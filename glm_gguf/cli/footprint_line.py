@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from glm_gguf.engine.footprint import Footprint
-from glm_gguf.engine.options import EngineOptions
+if TYPE_CHECKING:
+    from glm_gguf.engine.footprint import Footprint
+    from glm_gguf.engine.options import EngineOptions
 
 BUILD = "llama.cpp reaches one only where it was built for it: CMAKE_ARGS=-DGGML_CUDA=on for NVIDIA's, say"
 

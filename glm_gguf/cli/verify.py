@@ -19,7 +19,7 @@ FILE = click.Path(path_type=Path)
 @click.command()
 @click.argument("file", type=FILE)
 @click.option("--against", "source", type=FILE, required=True, help="The checkpoint directory.")
-@click.option("--threads", type=int, help="Threads that compare; by default one a CPU.")
+@click.option("--threads", type=int, help="Threads to compare with. Default: one per CPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(file: Path, source: Path, threads: int | None, as_json: bool) -> None:
     """Compare FILE with its checkpoint: errors of every tensor, vocabulary and keys.

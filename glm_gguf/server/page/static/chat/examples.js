@@ -14,7 +14,7 @@ export const EXAMPLE_TOOLS = JSON.stringify([
 
 /** Suggestions on the empty page; `tools` are declared when one is taken. */
 export const SUGGESTIONS = [
-  { title: "Call a tool", hint: "You declare it, and play it", text: "What is the weather in Beijing?", tools: EXAMPLE_TOOLS },
+  { title: "Call a tool", hint: "You define the function and enter its result", text: "What is the weather in Beijing?", tools: EXAMPLE_TOOLS },
   { title: "Draw an SVG", hint: "Shown beside the answer", text: "Draw a sailing boat at sunset as an SVG, in one ```svg block." },
   { title: "Build a small page", hint: "Runs in a frame without network", text: "Write one HTML page with inline CSS and JavaScript: an animated solar system." },
   { title: "Explain something", hint: "With formulas and code", text: "Explain how a Fourier transform works, with the formula and a short Python example." },

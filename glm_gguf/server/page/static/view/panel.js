@@ -9,9 +9,9 @@ import { byId, element, iconButton } from "./dom.js";
 const NUMBERS = {
   temperature: ["Temperature", "0 always takes the likeliest token."],
   topP: ["Top p", "Only tokens that together reach this."],
-  maxTokens: ["Most tokens", "Of one answer."],
-  seed: ["Seed", "The same seed, the same draw."],
-  thinkingBudget: ["Thinking budget", "Tokens after which a thought is closed."],
+  maxTokens: ["Most tokens", "Of one answer.", "no limit"],
+  seed: ["Seed", "The same seed, the same draw.", "random"],
+  thinkingBudget: ["Thinking budget", "Tokens after which a thought is closed.", "no limit"],
 };
 const FORMATS = { text: "Text", json: "JSON object", schema: "JSON by a schema" };
 
@@ -49,13 +49,13 @@ export class Panel {
   }
 
   #groups(onkey) {
-    const number = (name) => this.#labelled(name, NUMBERS[name][0], NUMBERS[name][1], element("input", { class: "input", inputmode: "decimal", placeholder: "model’s own" }));
+    const number = (name) => this.#labelled(name, NUMBERS[name][0], NUMBERS[name][1], element("input", { class: "input", inputmode: "decimal", placeholder: NUMBERS[name][2] ?? "model’s own" }));
     const area = (rows, code) => element("textarea", { class: code ? "input code" : "input", rows, spellcheck: code ? "false" : null });
     const format = element("select", { class: "input" }, ...Object.entries(FORMATS).map(([value, label]) => element("option", { value }, label)));
     return [
       group("Conversation", this.#labelled("system", "System prompt", "What the model is told before all else.", area(4, false))),
       group("Sampling", pair(number("temperature"), number("topP")), pair(number("maxTokens"), number("seed")), number("thinkingBudget")),
-      group("Form of answers", this.#labelled("format", "Format", "", format), this.#labelled("schema", "JSON schema", "", area(6, true))),
+      group("Answer format", this.#labelled("format", "Format", "", format), this.#labelled("schema", "JSON schema", "", area(6, true))),
       group("Tools", this.#serverTools, this.#labelled("tools", "Declarations", "A JSON list as in OpenAI’s API. When the model calls one, you enter its result.", area(8, true)), this.#exampleButton()),
       group("Server", keyField(onkey)),
     ];
