@@ -257,6 +257,14 @@ def test_blocks_of_a_result_become_text(block: dict[str, Any], text: str) -> Non
     assert told[-2] == ("observation", f"See:\n{text}")
 
 
+def test_a_function_of_an_unknown_type_is_offered() -> None:
+    request = CountRequest.model_validate(
+        {"model": "glm", "messages": HELLO, "tools": [{"type": "custom_2030", "name": "f", "input_schema": {}}]}
+    )
+    assert [tool["function"]["name"] for tool in request.asked().tools] == ["f"]
+    assert request.left_out == []
+
+
 def test_a_document_of_text_may_come_from_the_user() -> None:
     block = {"type": "document", "title": "T", "source": {"type": "text", "media_type": "text/plain", "data": "a"}}
     assert rendered({"role": "user", "content": [block]}) == [("user", "T\na")]
@@ -349,6 +357,17 @@ REFUSED = {
         },
         "messages[2].content[2].type",
         "'image'",
+    ),
+    "a function in OpenAI's form": (
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
+        "tools[0]",
+        "input_schema",
+    ),
+    "a function without a name": ({"tools": [{"input_schema": {}}]}, "tools[0]", "`name`"),
+    "calls in OpenAI's form": (
+        {"messages": [*HELLO, {"role": "assistant", "content": "", "tool_calls": [{"id": "a"}]}]},
+        "messages[1].tool_calls",
+        "tool_use",
     ),
     "nothing but a thought": (
         {"messages": [{"role": "assistant", "content": [{"type": "thinking", "thinking": "a"}]}]},

@@ -318,6 +318,11 @@ def test_a_response_tells_its_request() -> None:
 IMAGE = {"role": "user", "content": [{"type": "input_image", "image_url": "https://example.org/a.png"}]}
 REFUSED = {
     "an image": ({"input": [IMAGE]}, "input[0].content[0].type", "'input_image'"),
+    "calls in the form of chat completions": (
+        {"input": [USER, {"role": "assistant", "content": "", "tool_calls": [{"id": "a"}]}]},
+        "input[1].tool_calls",
+        "function_call",
+    ),
     "no items": ({"input": []}, "input", "no message"),
     "nothing but a thought": ({"input": [{"type": "reasoning", "summary": []}]}, "input", "no message"),
     "the background": ({"background": True}, "background", "background"),

@@ -26,7 +26,8 @@ class MessageTurn(WireRequest):
     """One message of the conversation."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | Many[Block] | None
+    content: str | Many[Block] | None = None
+    tool_calls: Any = None
 
 
 class MessageTool(WireRequest):
@@ -41,8 +42,8 @@ class MessageTool(WireRequest):
 
     @property
     def is_function(self) -> bool:
-        """The client runs it, and says what it takes."""
-        return self.type in (None, "custom")
+        """The client runs it, and says what it takes; OpenAI's form is refused by name, not left out."""
+        return self.type in (None, "custom", "function") or self.input_schema is not None
 
 
 class MessageToolChoice(WireRequest):
@@ -166,6 +167,9 @@ def _messages(request: CountRequest) -> list[dict[str, Any]]:
     """Return the conversation in OpenAI's form."""
     turns = [Turn({"role": "system", "content": _system(request.system)}, "system")] if request.system else []
     for index, message in enumerate(request.messages):
+        if message.tool_calls:
+            what = "calls are blocks of type tool_use in `content`"
+            raise RequestError(what, field=f"messages[{index}].tool_calls", fix="give them so")
         turns += message_turns(message.role, message.content, f"messages[{index}]")
     if turns and not turns[-1].message["content"] and _begins_answer(turns[-1].message):
         del turns[-1]
@@ -191,8 +195,9 @@ def _tools(tools: Sequence[MessageTool]) -> list[dict[str, Any]]:
     for index, tool in enumerate(tools):
         if not tool.is_function:
             continue
-        if tool.name is None:
-            raise RequestError("the function has no name", field=f"tools[{index}].name")
+        if tool.name is None or tool.type == "function":
+            what = "a function has `name` and `input_schema` here"
+            raise RequestError(what, field=f"tools[{index}]", fix="give them beside each other")
         function = tool.model_dump(include={"name", "description", "strict"}, exclude_none=True)
         if tool.input_schema is not None:
             function["parameters"] = tool.input_schema

@@ -13,6 +13,7 @@ from typing import Any
 
 from glm_gguf.chat.parts import THOUGHT_KINDS
 from glm_gguf.chat.text_tool import INPUT
+from glm_gguf.errors import RequestError
 from glm_gguf.server.responses.input_items import (
     InputCall,
     InputCallOutput,
@@ -97,7 +98,10 @@ def _turn(where: str, item: Read) -> Turn:
 
 
 def _message(where: str, item: InputMessage) -> Turn:
-    """Return a message with its parts as they are."""
+    """Return a message with its parts as they are; RequestError for calls in the form of chat completions."""
+    if item.tool_calls:
+        what = "calls are items of type function_call, beside the messages"
+        raise RequestError(what, field=f"{where}.tool_calls", fix="give them so")
     if isinstance(item.content, str):
         return Turn({"role": item.role, "content": [{"type": "text", "text": item.content}]}, where, parts=(where,))
     places = tuple(f"{where}.content[{index}]" for index in range(len(item.content)))

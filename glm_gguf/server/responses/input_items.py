@@ -34,6 +34,7 @@ class InputMessage(WireRequest):
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
     content: str | Many[InputPart]
+    tool_calls: Any = None
 
 
 class InputCall(WireRequest):

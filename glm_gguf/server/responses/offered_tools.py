@@ -126,6 +126,6 @@ def _offered(tool: DeclaredTool, where: str, namespace: str | None = None) -> It
 
 def _tool(name: str | None, namespace: str | None, function: Mapping[str, Any], where: str) -> OfferedTool:
     if not name:
-        raise RequestError("the function has no name", field=f"{where}.name")
+        raise RequestError("the function has no name", field=f"{where}.name", fix="give `name` beside `type`")
     declaration = {"type": "function", "function": {"name": joined_name(namespace, name), **function}}
     return OfferedTool(name, namespace, declaration)
