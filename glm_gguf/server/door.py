@@ -55,6 +55,8 @@ class Door:
     def _problem(self, scope: Scope) -> Problem | None:
         """Say why a request is not let in."""
         headers, settings = Headers(scope=scope), self._service.settings
+        if len(scope["query_string"]) > settings.limits.query_bytes:
+            return Problem(414, f"The query has more than {settings.limits.query_bytes} bytes.")
         if (settings.hosts or not settings.api_keys) and not is_host(headers, self._names):
             host = headers.get("host", "")[:100]
             return Problem(403, f"This server is not {host!r}; name it by --allowed-host.", code="host_not_allowed")

@@ -19,6 +19,8 @@ class Limits:
     which the client has owed a request longest, or is sent away with 503."""
     head_bytes: int = 2**16
     """Of a request's line and headers, or of what else belongs to no body: trailers, and what stands between chunks."""
+    query_bytes: int = 2**12
+    """Of what stands behind the `?` of an address, of which nothing here reads anything."""
     head_seconds: float = 20.0
     """How long a client may take to send a head."""
     pipelined: int = 16
