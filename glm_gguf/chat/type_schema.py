@@ -11,7 +11,7 @@ import sys
 import types
 import typing
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence, Set
 from typing import Any, Final
 
 from glm_gguf.chat.annotations import annotated
@@ -20,8 +20,9 @@ from glm_gguf.errors import RequestError
 from glm_gguf.schema.walk import subschemas
 
 JSON_TYPES: Final = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-LISTS: Final = (list, tuple, set, frozenset, Sequence)
-DICTS: Final = (dict, Mapping)
+SETS: Final = (set, frozenset, Set, MutableSet)
+LISTS: Final = (list, tuple, Sequence, MutableSequence, Collection, Iterable, *SETS)
+DICTS: Final = (dict, Mapping, MutableMapping)
 UNIONS: Final = (typing.Union, types.UnionType)
 TEXT_FORMATS: Final[Mapping[type, str | None]] = {
     datetime.datetime: "date-time",
@@ -133,7 +134,7 @@ def _list_schema(origin: Any, members: tuple[Any, ...], inside: Inside) -> dict[
     if origin is tuple and members and members[-1] is not ...:
         items = [hint_schema(member, inside) for member in members if member != ()]
         return {"type": "array", "prefixItems": items, "items": False, "minItems": len(items), "maxItems": len(items)}
-    unique = {"uniqueItems": True} if origin in (set, frozenset) else {}
+    unique = {"uniqueItems": True} if origin in SETS else {}
     return {"type": "array"} | ({"items": hint_schema(members[0], inside)} if members else {}) | unique
 
 

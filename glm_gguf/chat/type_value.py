@@ -6,12 +6,12 @@ import dataclasses
 import enum
 import sys
 import typing
-from collections.abc import Sequence
 from typing import Any
 
 from glm_gguf.chat.type_schema import (
     DICTS,
     LISTS,
+    SETS,
     TEXT_FORMATS,
     UNIONS,
     class_hints,
@@ -61,7 +61,9 @@ def _from_list(value: list[Any], origin: Any, members: tuple[Any, ...]) -> Any:
     if origin is tuple and members and members[-1] is not ...:
         return tuple(from_json(item, member) for item, member in zip(value, members, strict=True))
     items = [from_json(item, members[0]) for item in value] if members else value
-    return items if origin in (list, Sequence) else origin(items)
+    if origin in SETS:
+        return frozenset(items) if origin is frozenset else set(items)
+    return tuple(items) if origin is tuple else items
 
 
 def _instance(value: Any, kind: type) -> Any:

@@ -10,7 +10,7 @@ import functools
 import math
 import typing
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping, MutableSet, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, NewType, TypedDict
@@ -397,6 +397,19 @@ def test_results_are_written_as_json(value: object, text: str) -> None:
 def test_a_result_that_json_lacks_is_no_address_in_memory(value: object) -> None:
     with pytest.raises(TypeError, match="no value that JSON has"):
         result_text(value)
+
+
+def test_abstract_collections_are_lists_sets_and_dicts() -> None:
+    def gather(
+        a: Iterable[int], b: Collection[str], c: MutableMapping[str, int], d: MutableSet[int], e: Sequence[Mood]
+    ) -> Any:
+        return a, b, c, d, e
+
+    described = properties(gather)
+    assert [described[name]["type"] for name in "abcde"] == ["array", "array", "object", "array", "array"]
+    assert described["d"]["uniqueItems"] is True
+    given = call_function(gather, '{"a": [1], "b": ["x"], "c": {"k": 2}, "d": [3], "e": ["bad"]}')
+    assert given == ([1], ["x"], {"k": 2}, {3}, [Mood.BAD])
 
 
 def test_defaults_that_json_lacks_are_not_made_up() -> None:
