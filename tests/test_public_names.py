@@ -24,7 +24,7 @@ TINY = REPOSITORY / "glm_gguf" / "demo" / "checkpoint"
 def typed_names() -> dict[str, str]:
     """Name → module, as the block for type checkers has them."""
     tree = ast.parse(Path(glm_gguf.__file__).read_text("utf-8"))
-    block = next(node for node in tree.body if isinstance(node, ast.If))
+    block = next(node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name))
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: node.module or "" for node in imports for alias in node.names}
 
