@@ -8,7 +8,7 @@ from pathlib import Path
 
 from glm_gguf.convert.layout import FileLayout, lay_out
 from glm_gguf.convert.options import ConvertOptions, with_type
-from glm_gguf.convert.output import check_outputs, is_directory, output_paths
+from glm_gguf.convert.output import Target, check_outputs, is_directory, make_directory, output_paths
 from glm_gguf.convert.plan import Plan, make_plans
 from glm_gguf.convert.shards import ShardSource
 from glm_gguf.convert.source import open_source
@@ -32,10 +32,12 @@ class Conversion:
 
     outputs: tuple[Output, ...]
     options: ConvertOptions
+    out: Target | None = None
+    """As it was given."""
 
     @classmethod
     def prepare(
-        cls, source: Path, out: Path | None, options: ConvertOptions, shards: ShardSource | None = None
+        cls, source: Path, out: Target | None, options: ConvertOptions, shards: ShardSource | None = None
     ) -> Conversion:
         """Plan and check everything that can be checked without reading a weight; raises GlmGgufError.
 
@@ -43,10 +45,10 @@ class Conversion:
         """
         plans = make_plans(source, options, shards)
         if len(plans) > 1 and out is not None and not is_directory(out):
-            what = f"{out.name!r} is no directory, and {len(plans)} types were asked for"
+            what = f"{Path(out).name!r} is no directory, and {len(plans)} types were asked for"
             raise RequestError(what, where="--out", fix="name a directory: the files are named by their types")
         outputs = (Output(plan, output_paths(out, plan.default_name, len(plan.files))) for plan in plans)
-        return cls(tuple(outputs), options)
+        return cls(tuple(outputs), options, out)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -68,6 +70,8 @@ class Conversion:
         given = (self.options.types.imatrix, self.options.metadata)
         checkpoint = self.plans[0].checkpoint
         sources = [*checkpoint.directory.iterdir(), *(path for path in given if path is not None)]
+        if self.out is not None:
+            make_directory(self.out)
         n_bytes = sum(plan.n_bytes + HEADER_ROOM for plan in self.plans)
         n_bytes = check_outputs(self.paths, sources, n_bytes, force=self.options.force)
         with checkpoint.shards.reading(self.paths[0].parent, n_bytes):
@@ -87,11 +91,12 @@ def convert(
     By default it is Q4_K_M in the current directory. A type's name may stand in place of the options.
 
     `source` is a directory, or a repository on a hub as hf://OWNER/NAME[@REVISION] or ms://…. `out` is a .gguf
-    file or a directory. Returns the files written: one, or several with options.split_max_bytes or
-    options.types.also. Raises GlmGgufError; nothing is left behind then, unless the next run can go on from it.
+    file, or a directory, which is made where its name ends in a slash. Returns the files written: one, or several
+    with options.split_max_bytes or options.types.also. Raises GlmGgufError; nothing is left behind then, unless the
+    next run can go on from it.
     """
     options = with_type(options, type)
     with open_source(source, options.keep_source) as opened:
-        conversion = Conversion.prepare(opened.directory, None if out is None else Path(out), options, opened.shards)
+        conversion = Conversion.prepare(opened.directory, out, options, opened.shards)
         conversion.write(progress or Silent())
     return conversion.paths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,13 +17,15 @@ from glm_gguf.errors import OutputError, RequestError
 
 _log = logging.getLogger(__name__)
 
+Target = str | os.PathLike[str]
+SEPARATORS = tuple({"/", os.sep})
 SHARD_NAME = "{stem}-{number:05d}-of-{count:05d}.gguf"  # gguf-split's convention
 
 
-def output_paths(out: Path | None, default_name: str, count: int) -> tuple[Path, ...]:
+def output_paths(out: Target | None, default_name: str, count: int) -> tuple[Path, ...]:
     """Where each of `count` files goes; `out` is a file, a directory, or None for the current directory."""
     out = out or Path()
-    path = out / default_name if is_directory(out) else out
+    path = Path(out) / default_name if is_directory(out) else Path(out)
     if path.suffix != ".gguf":
         raise RequestError(
             f"{path.name!r} does not end in .gguf", where="--out", fix="name a .gguf file or a directory"
@@ -32,10 +35,20 @@ def output_paths(out: Path | None, default_name: str, count: int) -> tuple[Path,
     return tuple(path.with_name(SHARD_NAME.format(stem=path.stem, number=n, count=count)) for n in range(1, count + 1))
 
 
-def is_directory(out: Path) -> bool:
-    """Whether files go into `out` under names of their own; raises OutputError where that cannot be told."""
-    with _explained(out):
-        return out.is_dir()
+def is_directory(out: Target) -> bool:
+    """Whether files go into `out` under names of their own: it is a directory, or ends as one, `models/`.
+
+    Raises OutputError where that cannot be told.
+    """
+    with _explained(Path(out)):
+        return os.fspath(out).endswith(SEPARATORS) or Path(out).is_dir()
+
+
+def make_directory(out: Target) -> None:
+    """Make the directory that `out` names by the separator at its end; raises OutputError."""
+    if os.fspath(out).endswith(SEPARATORS):
+        with _explained(Path(out)):
+            Path(out).mkdir(parents=True, exist_ok=True)
 
 
 def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, *, force: bool) -> int:

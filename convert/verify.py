@@ -23,10 +23,13 @@ from glm_gguf.convert.rows import CHUNK_WEIGHTS, to_float32
 from glm_gguf.convert.safetensors_file import StoredTensor
 from glm_gguf.convert.tensors import source_tensors
 from glm_gguf.cpus import usable_cpus
+from glm_gguf.errors import GgufError, SourceError
+from glm_gguf.gguf_file.contents import GLM4, architecture
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.gguf_file.tensors import TensorInfo
 from glm_gguf.gguf_file.values import NestedArray, Scalar, Text, Value, decimal
+from glm_gguf.source_name import ADDRESS
 
 SHOWN = 5  # differing tokens or merges that are named
 
@@ -82,6 +85,12 @@ def verify(
     `done` is told of each tensor as it is finished, in the file's order.
     """
     parts = open_all_parts(file)
+    found = architecture(parts.metadata)
+    if found != GLM4:
+        raise GgufError(f"its architecture is {found!r}, not {GLM4}", where=file, fix="it is no GLM-4-0414's")
+    if ADDRESS.fullmatch(str(source)):
+        fix = "keep its files by glm-gguf convert --keep-source DIR, and name DIR"
+        raise SourceError("a repository on a hub cannot be compared with", where=source, fix=fix)
     plan = _plan_for(parts, source)
     stored = {tensor.gguf_name: tensor.stored for tensor in source_tensors(plan.checkpoint)}
     located = {tensor.name: (header, tensor) for header in parts.files for tensor in header.tensors}

@@ -22,10 +22,13 @@ from rich.table import Table
 
 from glm_gguf.convert import Conversion, Output, Plan, TensorPlan
 
+DEFAULT_CONTEXT = 8192  # tokens a model is opened with, where it has as many
+BESIDE = 1.05  # what llama.cpp's buffers and all else take beside the weights
 
-def megabytes(n_bytes: int) -> str:
-    """Bytes as MB of 10^6."""
-    return f"{n_bytes / 1e6:,.1f} MB"
+
+def size_text(n_bytes: float) -> str:
+    """Bytes as GB of 10^9, fewer ones as MB."""
+    return f"{n_bytes / 1e9:,.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.1f} MB"
 
 
 def print_plan(conversion: Conversion) -> None:
@@ -62,9 +65,19 @@ def output_lines(output: Output) -> Iterator[str]:
     """Types, size and files of one output, a line each."""
     plan = output.plan
     yield f"type         {plan.file_type.name}: {_types(plan) or 'vocabulary only'}"
-    yield f"size         {megabytes(plan.n_bytes)}, {plan.bits_per_weight:.2f} bits per weight"
+    yield f"size         {size_text(plan.n_bytes)}, {plan.bits_per_weight:.2f} bits per weight{_to_run(plan)}"
     for path in output.paths:
         yield f"output       {path}"
+
+
+def _to_run(plan: Plan) -> str:
+    """What the file takes of memory, with the KV cache at f16."""
+    if not plan.tensors:
+        return ""
+    config = plan.checkpoint.config
+    context = min(DEFAULT_CONTEXT, config.max_position)
+    cache = 2 * 2 * config.n_layers * config.n_kv_heads * config.head_dim * context
+    return f"; needs about {size_text(plan.n_bytes * BESIDE + cache)} of memory to run with {context:,} tokens"
 
 
 def _types(plan: Plan) -> str:
@@ -72,35 +85,40 @@ def _types(plan: Plan) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common())
 
 
-def tell_resumed(tensors: Sequence[TensorPlan]) -> None:
-    """One line where an interrupted run is gone on with."""
-    if tensors:
-        n_bytes = sum(tensor.n_bytes for tensor in tensors)
-        click.echo(f"resumed      {len(tensors)} tensors, {megabytes(n_bytes)}, are there already", err=True)
+def resumed_line(tensors: Sequence[TensorPlan]) -> str:
+    """How much of an interrupted run is gone on with."""
+    return f"resumed      {len(tensors)} tensors, {size_text(_n_bytes(tensors))}, are there already"
+
+
+def _n_bytes(tensors: Sequence[TensorPlan]) -> int:
+    return sum(tensor.n_bytes for tensor in tensors)
 
 
 class Lines:
-    """Progress as one line a tensor, for logs."""
+    """Progress as one line a shard, for logs."""
 
     def __init__(self, plans: Sequence[Plan]) -> None:
-        self._total, self._count = sum(len(plan.tensors) for plan in plans), 0
+        self._shards = [path.name for path in plans[0].checkpoint.files]
+        self._total, self._done = sum(plan.n_bytes for plan in plans), 0
+        self._current: str | None = None
 
     def resumed(self, tensors: Sequence[TensorPlan]) -> None:
         """Print how much is there already."""
-        self._count = len(tensors)
-        tell_resumed(tensors)
+        self._done = _n_bytes(tensors)
+        if tensors:
+            click.echo(resumed_line(tensors), err=True)
 
     def started(self, tensor: TensorPlan) -> None:
-        """Print the tensor's line."""
-        self._count += 1
-        click.echo(
-            f"[{self._count}/{self._total}] {tensor.name} {tensor.source.stored.dtype} → {tensor.type.name}, "
-            f"{megabytes(tensor.n_bytes)}",
-            err=True,
-        )
+        """Print the line of a shard that begins."""
+        name = tensor.source.stored.path.name
+        if name != self._current:
+            self._current, number = name, self._shards.index(name) + 1
+            done = f"{size_text(self._done)} of {size_text(self._total)} written"
+            click.echo(f"[{number}/{len(self._shards)}] {name}, {done}", err=True)
 
     def wrote(self, n_bytes: int) -> None:
-        """Lines tell of tensors only."""
+        """Count for the next line."""
+        self._done += n_bytes
 
 
 class Bar:
@@ -116,8 +134,9 @@ class Bar:
 
     def resumed(self, tensors: Sequence[TensorPlan]) -> None:
         """Begin where the interrupted run ended."""
-        self._bar.update(self._task, completed=sum(tensor.n_bytes for tensor in tensors))
-        tell_resumed(tensors)
+        self._bar.update(self._task, completed=_n_bytes(tensors))
+        if tensors:
+            self._bar.console.print(resumed_line(tensors), highlight=False)  # above the bar
 
     def started(self, tensor: TensorPlan) -> None:
         """Name the tensor beside the bar."""

@@ -44,7 +44,7 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
 
 @click.command()
 @click.argument("source")
-@click.option("-o", "--out", type=FILE, help="File or directory to write; by default NAME-SIZE-TYPE.gguf here.")
+@click.option("-o", "--out", help="File, or directory (DIR/ is made), to write; by default NAME-SIZE-TYPE.gguf here.")
 @click.option(
     *("--type", "types"),
     multiple=True,
@@ -67,7 +67,8 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
 @click.option("--threads", type=int, help="Threads to quantise with. Default: one per CPU.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, read no weights, write nothing.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")
-def command(source: str, out: Path | None, dry_run: bool, **asked: Any) -> None:
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but the names of the files written.")
+def command(source: str, out: str | None, dry_run: bool, quiet: bool, **asked: Any) -> None:
     """Turn a GLM-4-0414 checkpoint into a quantised GGUF.
 
     SOURCE is a directory, or a repository on a hub: hf://OWNER/NAME or ms://OWNER/NAME, with @REVISION or without.
@@ -75,19 +76,27 @@ def command(source: str, out: Path | None, dry_run: bool, **asked: Any) -> None:
     from glm_gguf.cli.conversion_view import print_plan, print_summary, watch
     from glm_gguf.convert import Conversion
     from glm_gguf.convert.source import open_source
+    from glm_gguf.convert.write import Silent
 
     options = _options(asked)
     with _terminable(), open_source(source, options.keep_source) as opened:
         conversion = Conversion.prepare(opened.directory, out, options, opened.shards)
-        click.echo(f"source       {opened.origin}", err=not dry_run)
         if dry_run:
+            click.echo(f"source       {opened.origin}")
             print_plan(conversion)
             return
-        print_summary(conversion)
         begun = time.monotonic()
-        with watch(conversion) as progress:
-            conversion.write(progress)
-    _report(conversion, time.monotonic() - begun)
+        if quiet:
+            conversion.write(Silent())
+        else:
+            click.echo(f"source       {opened.origin}", err=True)
+            print_summary(conversion)
+            with watch(conversion) as progress:
+                conversion.write(progress)
+    for path in conversion.paths:
+        click.echo(path)
+    if not quiet:
+        _report(conversion, time.monotonic() - begun)
 
 
 def _type_names(incomplete: str) -> list[str]:
@@ -105,7 +114,8 @@ def _terminable() -> Iterator[None]:
         sys.exit(128 + number)
 
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, stop) for number in numbers}
+    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
+    before = {number: signal.signal(number, stop) for number in heeded}
     try:
         yield
     finally:
@@ -139,7 +149,5 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
 
 
 def _report(conversion: Conversion, seconds: float) -> None:
-    for path in conversion.paths:
-        click.echo(path)
     rate = sum(plan.n_params for plan in conversion.plans) / seconds / 1e6
     click.echo(f"done in {seconds:.1f} s, {rate:.0f} million weights a second", err=True)

@@ -53,7 +53,7 @@ def command() -> None:
 
 def _convert(checkpoint: Path, out: Path) -> None:
     """Show the plan and write the GGUF."""
-    from glm_gguf.cli.conversion_view import megabytes, model_lines, output_lines
+    from glm_gguf.cli.conversion_view import model_lines, output_lines, size_text
     from glm_gguf.convert import Conversion, ConvertOptions
     from glm_gguf.convert.write import Silent
 
@@ -65,7 +65,7 @@ def _convert(checkpoint: Path, out: Path) -> None:
     start = time.perf_counter()
     conversion.write(Silent())
     seconds = time.perf_counter() - start
-    click.secho(f"wrote        {megabytes(out.stat().st_size)} in {seconds:.1f} s\n", bold=True)
+    click.secho(f"wrote        {size_text(out.stat().st_size)} in {seconds:.1f} s\n", bold=True)
 
 
 def _print_kinds(output: Output) -> None:

@@ -32,11 +32,24 @@ def command(file: Path, source: Path, threads: int | None, as_json: bool) -> Non
         result = verify(file, source, threads)
         click.echo(json.dumps({"passed": result.passed, **asdict(result)}, ensure_ascii=False, indent=2))
     else:
-        click.echo(f"{'tensor':36} {'type':8} {'max':>10} {'rms':>10} {'relative':>9}")
-        result = verify(file, source, threads, _print_tensor)
+        result = verify(file, source, threads, _Table().add)
         _print_result(result)
     if not result.passed:
         sys.exit(1)
+
+
+class _Table:
+    """A line a tensor, below a head that is printed with the first."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def add(self, error: TensorError) -> None:
+        """Print a tensor's line."""
+        if not self._begun:
+            click.echo(f"{'tensor':36} {'type':8} {'max':>10} {'rms':>10} {'relative':>9}")
+        self._begun = True
+        _print_tensor(error)
 
 
 def _print_tensor(error: TensorError) -> None:

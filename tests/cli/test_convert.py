@@ -1,0 +1,91 @@
+"""`convert` and `verify` at the command line: what they say, and where the files go."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from checkpoints import write_checkpoint
+from damage import SMALL, choose, command_line, says
+from interruptions import Stops, write_recording
+from rich.console import Console
+from rich.progress import Progress
+
+from glm_gguf.cli.conversion_view import Bar
+from glm_gguf.convert import Conversion, convert
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("good") / "model", SMALL, shards=3)
+
+
+@pytest.mark.parametrize("name", ["models/", "models/deeper/"])
+def test_an_output_that_ends_in_a_slash_is_a_directory_that_is_made(name: str, source: Path, tmp_path: Path) -> None:
+    process = command_line("convert", source, "--type", "Q8_0", "-o", f"{tmp_path}/{name}")
+    assert process.returncode == 0, process.stderr
+    assert [Path(line).parent for line in process.stdout.split()] == [tmp_path / name]
+    assert Path(process.stdout.strip()).exists()
+
+
+def test_a_dry_run_makes_no_directory(source: Path, tmp_path: Path) -> None:
+    process = command_line("convert", source, "-o", f"{tmp_path}/models/", "--dry-run")
+    says(process.stdout, "needs about", "of memory to run", "models/")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_terminal_there_is_a_line_a_shard(source: Path, tmp_path: Path) -> None:
+    process = command_line("convert", source, "-o", tmp_path / "a.gguf")
+    lines = [line for line in process.stderr.splitlines() if line.startswith("[")]
+    assert [line.split(",")[0] for line in lines] == [
+        f"[{number}/3] model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)
+    ]
+
+
+def test_quiet_says_nothing_but_the_names_of_the_files(source: Path, tmp_path: Path) -> None:
+    process = command_line("convert", source, "-q", "-o", tmp_path / "a.gguf")
+    assert (process.stdout, process.stderr) == (f"{tmp_path / 'a.gguf'}\n", "")
+
+
+def test_what_is_gone_on_with_is_told_above_the_bar(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.gguf"
+    with pytest.raises(KeyboardInterrupt):
+        write_recording(source, out, choose(), Stops(KeyboardInterrupt(), 12))
+    conversion = Conversion.prepare(source, out, choose())
+    with Progress(console=Console(force_terminal=True, width=100)) as bar:
+        conversion.write(Bar(bar, conversion.plans))
+    erased = "\x1b[2K"  # EL of ECMA-48: the line that the bar stood on
+    assert f"{erased}resumed      " in capsys.readouterr().out
+
+
+def test_a_process_that_ignores_hang_ups_is_not_ended_by_one(source: Path, tmp_path: Path) -> None:
+    """As nohup starts it."""
+    script = (
+        "import os, signal, sys\nfrom glm_gguf.cli.convert import _terminable\n"
+        "with _terminable():\n    os.kill(os.getpid(), signal.SIGHUP)\nprint('on')"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_IGN),
+        check=False,
+    )
+    assert process.stdout == "on\n", process.stderr
+
+
+def test_verify_prints_no_head_of_a_table_that_has_no_line(source: Path, tmp_path: Path) -> None:
+    (path,) = convert(source, tmp_path / "a.gguf", choose())
+    (tmp_path / "empty").mkdir()
+    process = command_line("verify", path, "--against", tmp_path / "empty")
+    assert (process.returncode, process.stdout) == (1, "")
+    says(process.stderr, "config.json is missing")
+    process = command_line("verify", path, "--against", "hf://a/b")
+    assert (process.returncode, process.stdout) == (1, "")
+    says(process.stderr, "--keep-source")
