@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -46,6 +46,9 @@ class StreamOptions(WireRequest):
     """How to stream."""
 
     include_usage: bool | None = None
+    """The last event has the counts."""
+    continuous_usage_stats: Literal[False] | None = None
+    """vLLM's: only false; the counts come once."""
 
 
 class CachedTokens(WireResponse):

@@ -39,9 +39,17 @@ def test_an_answer_goes_on_whole_and_streamed(served: Served) -> None:
     assert prompt.endswith(f"<|assistant|>\n{whole[:6]}")
 
 
+@pytest.mark.parametrize("flag", ["prefix", "partial"])
+def test_a_message_may_say_of_itself_that_it_goes_on(served: Served, flag: str) -> None:
+    ours = chat(served.url, {"messages": begun("Hello!"), **GREEDY, **GOES_ON}).json()
+    theirs = chat(served.url, {"messages": begun("Hello!", **{flag: True}), **GREEDY}).json()
+    assert theirs["choices"] == ours["choices"]
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
+        ({"stream": True, "stream_options": {"continuous_usage_stats": True}}, "stream_options.continuous_usage_stats"),
         ({"add_generation_prompt": False}, "add_generation_prompt"),
         ({"continue_final_message": True, "add_generation_prompt": True}, "add_generation_prompt"),
         ({"continue_final_message": True, "messages": HELLO}, "messages[0]"),

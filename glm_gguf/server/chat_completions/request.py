@@ -124,7 +124,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
         given: dict[str, Any] = {
             "tool_choice": self._choice(),
             "response_format": None if form is None else form.form,
-            "continue_final_message": self.continues or None,
+            "continue_final_message": self.continues or _goes_on(self.messages[-1]) or None,
             "parallel_tool_calls": False if self.legacy else self.parallel_tool_calls,
             "variables": self.chat_template_kwargs,
             "timeout": self.timeout,
@@ -133,3 +133,8 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
         chosen: Any = {name: value for name, value in given.items() if value is not None}
         options: AnswerOptions = chosen
         return options
+
+
+def _goes_on(last: Mapping[str, Any]) -> bool:
+    """Tell whether a message says of itself that it is to go on, as DeepSeek, Mistral, Moonshot and Qwen have it."""
+    return last.get("role") == "assistant" and (last.get("prefix") is True or last.get("partial") is True)
