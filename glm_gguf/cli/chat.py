@@ -20,7 +20,7 @@ from glm_gguf.cli.talk import Approval, Talk
 from glm_gguf.cli.text_argument import Utf8Text
 from glm_gguf.cli.tools_file import load_tools
 from glm_gguf.cli.transcript_file import read_transcript, require_writable, write_transcript
-from glm_gguf.errors import GlmGgufError
+from glm_gguf.errors import GlmGgufError, OutputError
 
 HELP = "/help lists the commands, /exit leaves, Ctrl-C stops an answer"
 
@@ -86,7 +86,15 @@ def _converse(talk: Talk, transcript: Path | None) -> None:
         if text.strip():
             _take_turn(talk, text)
         if transcript is not None:
-            write_transcript(transcript, talk.dialogue.messages)
+            _keep(talk, transcript)
+
+
+def _keep(talk: Talk, transcript: Path) -> None:
+    """Write the transcript; where that fails, say so and go on: the conversation can be saved elsewhere."""
+    try:
+        write_transcript(transcript, talk.dialogue.messages)
+    except OutputError as error:
+        click.echo(error_line(error), err=True)
 
 
 def _take_turn(talk: Talk, text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from glm_gguf.chat.events import ChatResult, Event, ToolCall, Usage
+from glm_gguf.chat.events import ChatResult, Event, ToolCall
 from glm_gguf.cli.console import TokenRate, show_answer
 from glm_gguf.cli.dialogue import Dialogue
 from glm_gguf.errors import ContextLengthError
@@ -57,16 +57,16 @@ class Talk:
 
     def _ask(self, turn: Callable[[str, Talk], ChatResult], text: str) -> None:
         try:
-            result = turn(text, self)
+            turn(text, self)
         except ContextLengthError as error:
             if self.dialogue.manner.drops_turns or self.dialogue.last_question is None:
                 raise
             if not (self.may_ask and self._offer(f"the conversation is too long: {error.what}")):
                 fix = "/drop forgets the oldest turns, /undo the last; or give a larger --n-ctx"
                 raise ContextLengthError(error.what, field=error.field, fix=fix) from error
-            result = turn(text, self)
+            turn(text, self)
         self.attached.clear()
-        self._warn(result.usage)
+        self._warn()
 
     def answer(self, events: Iterable[Event]) -> ChatResult:
         """Show an answer as it is written, how fast it came, and how full the context is."""
@@ -89,7 +89,7 @@ class Talk:
     def _share(self) -> float:
         return self.used / self.dialogue.glm.n_ctx
 
-    def _warn(self, usage: Usage) -> None:
+    def _warn(self) -> None:
         """Warn once where the context is nearly full, and offer to let the oldest turns go."""
         if self._share < NEARLY_FULL or self.dialogue.manner.drops_turns:
             self._warned = False

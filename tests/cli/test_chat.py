@@ -190,6 +190,31 @@ def test_the_oldest_turns_go_when_that_is_wanted(chat: Callable[..., Result]) ->
     assert "Error" not in chat("/drop\n" + long * 4, "--n-ctx", "128").stderr
 
 
+def test_a_transcript_that_cannot_be_written_ends_no_conversation(
+    tiny_gguf: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path, directory = tmp_path / "saved.json", tmp_path / "gone"
+    directory.mkdir()
+    command = [sys.executable, "-m", "glm_gguf", "chat", str(tiny_gguf("Q8_0")), *FAST]
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, "--transcript", str(directory / "t.json")], **options) as running:
+        while "GPU" not in running.stderr.readline():
+            pass
+        directory.rmdir()
+        _, told = running.communicate(f"Hello\n/save {path}\n")
+    assert running.returncode == 0
+    assert told.count("Error: ") == 2
+    assert len(json.loads(path.read_text())) == 2
+
+
+def test_piped_bytes_that_are_no_utf8_are_one_error(tiny_gguf: Callable[[str], Path]) -> None:
+    command = [sys.executable, "-m", "glm_gguf", "chat", str(tiny_gguf("Q8_0")), *FAST]
+    done = subprocess.run(command, input="Grüße\n".encode("utf-16"), capture_output=True)
+    assert done.returncode == 1
+    assert b"Error: standard input: byte 0 (0xff) is no UTF-8 text; it looks like UTF-16" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_quiet_shows_answers_alone(chat: Callable[..., Result]) -> None:
     assert chat("Hello\n", "--quiet").stderr == "(cut after 5 tokens)\n"
 
