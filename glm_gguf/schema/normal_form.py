@@ -12,6 +12,10 @@ from glm_gguf.schema.walk import Schema, rewrite
 ANNOTATIONS = frozenset(
     ("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "$comment")
 )
+DEMANDS = ("dependentRequired", "dependentSchemas", "dependencies")
+"""Keywords of what a property demands."""
+MOST_CHOICES = 4
+"""Demands of one object that are written as choices: a grammar has twice as many forms with each."""
 
 
 def normal_form(schema: Schema) -> Schema:
@@ -28,7 +32,21 @@ def _normal(node: dict[str, Any]) -> dict[str, Any]:
             del kept[keyword]
     if kept.get("minProperties", 2) <= len(set(kept.get("required", ()))):
         kept.pop("minProperties", None)
-    return _tidy_any_of(_with_normal_patterns(kept))
+    return _tidy_any_of(_with_normal_patterns(_with_choices(kept)))
+
+
+def _with_choices(node: dict[str, Any]) -> dict[str, Any]:
+    """Write "where there is an `a`, this holds" as a choice, which grammars know: there is none, or this holds."""
+    demands = [(name, demand) for keyword in DEMANDS for name, demand in node.get(keyword, {}).items()]
+    if not 0 < len(demands) <= MOST_CHOICES:
+        return node
+    kept = {key: value for key, value in node.items() if key not in DEMANDS}
+    for name, demand in demands:
+        first: dict[str, Any] = {"properties": {name: {}}}  # it stands before what it demands
+        held = {**first, "required": demand} if isinstance(demand, list) else {"allOf": [first, demand]}
+        choice = held if name in node.get("required", ()) else {"anyOf": [{"properties": {name: False}}, held]}
+        kept["allOf"] = [*kept.get("allOf", ()), choice]
+    return kept
 
 
 def _modern_bounds(node: dict[str, Any]) -> dict[str, Any]:

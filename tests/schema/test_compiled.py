@@ -72,6 +72,36 @@ EXACT: dict[str, tuple[Any, list[Any], list[Any]]] = {
 EXACT["no items but additional ones"] = ({"items": [], "additionalItems": {"type": "integer"}}, [[1]], [["x"]])
 OLDEST = "http://json-schema.org/draft-03/schema#"
 EXACT |= {
+    "dependentRequired": (
+        {"dependentRequired": {"a": ["b"]}},
+        [{"a": 1, "b": 2}, {}, {"b": 1}, [1]],
+        [{"a": 1}, {"a": 1, "c": 1}],
+    ),
+    "demands of demands": (
+        {
+            "type": "object",
+            "properties": {"a": {}, "b": {}, "c": {}},
+            "required": ["a"],
+            "dependentRequired": {"a": ["b"], "b": ["c"]},
+            "additionalProperties": False,
+        },
+        [{"a": 1, "b": 1, "c": 1}],
+        [{"a": 1}, {"a": 1, "b": 1}],
+    ),
+    "dependentSchemas": (
+        {
+            "type": "object",
+            "properties": {"card": {"type": "integer"}},
+            "dependentSchemas": {"card": {"properties": {"address": {"type": "string"}}, "required": ["address"]}},
+        },
+        [{"card": 1, "address": "x"}, {}, {"other": 3}],
+        [{"card": 1}, {"card": 1, "address": 3}],
+    ),
+    "dependencies": (
+        {"$schema": "http://json-schema.org/draft-07/schema#", "dependencies": {"a": ["b"], "c": {"required": ["d"]}}},
+        [{"a": 1, "b": 1}, {}, {"c": 1, "d": 1}],
+        [{"a": 1}, {"c": 1}],
+    ),
     "draft 3's required": (
         {"$schema": OLDEST, "properties": {"a": {"required": True, "type": "any"}, "b": {"type": "string"}}},
         [{"a": 1}, {"a": 1, "b": "x"}],
@@ -95,7 +125,11 @@ CHECKED: dict[str, tuple[Any, list[Any], list[Any]]] = {
     "contains": ({"contains": {"const": 1}}, [[1, 2]], [[2]]),
     "oneOf": ({"oneOf": [{"type": "number"}, {"type": "integer"}]}, [1.5], [1]),
     "propertyNames": ({"propertyNames": {"maxLength": 1}}, [{"a": 1}], [{"ab": 1}]),
-    "dependentRequired": ({"dependentRequired": {"a": ["b"]}}, [{"a": 1, "b": 2}, {}], [{"a": 1}]),
+    "many demands": (
+        {"dependentRequired": {name: ["z"] for name in "abcde"}},
+        [{"a": 1, "z": 2}, {}],
+        [{"a": 1}, {"e": 1}],
+    ),
     "minProperties": (PAIR, [{"a": 1, "b": 2}, {"a": 1, "c": 2}], [{"a": 1}]),
     "draft 3's disallow": (
         {"$schema": OLDEST, "disallow": ["string", {"type": "integer", "minimum": 3}], "dependencies": {"a": "b"}},
