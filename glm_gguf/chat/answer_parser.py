@@ -18,6 +18,10 @@ from glm_gguf.chat.prose import Prose
 from glm_gguf.chat.python_literal import decode_literal
 from glm_gguf.chat.reply_form import ReplyForm
 
+MOST_BREAKS = 2
+BREAKS = tuple("\n" * count for count in range(MOST_BREAKS + 1))
+"""What the grammar of an answer behind a thought writes before a call."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
@@ -50,7 +54,7 @@ class AnswerParser:
         self._prose = Prose(TextDelta, empty=not begun)
         self._line_start = not begun or form.begun_answer.endswith("\n")
         self._part_start = not begun  # no text yet in this part: behind the prompt, `<|assistant|>` or a call
-        self._line_broken = form.opened  # a blank line was dropped at the start of this part, or stands in the prompt
+        self._dropped = "\n" if form.opened else ""  # blank lines at the start of this part, or in the prompt
         self._fence_open = False  # a call was read whose fence may be closed now
         self._fence_left = False  # it was not closed yet: another call may follow in it
         self._object: tuple[Head, ObjectExtent] | None = None
@@ -84,7 +88,8 @@ class AnswerParser:
 
     def _start_part(self) -> None:
         self._line_start = self._part_start = True
-        self._line_broken = self._fence_open = False
+        self._dropped = ""
+        self._fence_open = False
 
     def _advance(self, *, final: bool) -> Iterator[Event]:
         """Decide as much of the held text as can be decided; all of it where `final`."""
@@ -104,7 +109,7 @@ class AnswerParser:
         """Drop the line breaks a part begins with, not the indentation of its first line."""
         blank = len(self._held) - len(self._held.lstrip())
         start = self._held.rfind("\n", 0, blank) + 1
-        self._line_broken = self._line_broken or start > 0
+        self._dropped = (self._dropped + self._held[:start])[: MOST_BREAKS + 1]
         self._held = self._held[start:]
 
     def _step(self, *, final: bool) -> Iterator[Event]:
@@ -149,11 +154,19 @@ class AnswerParser:
 
     def _stands_alone(self, head: Head) -> bool:
         """Tell whether a head stands where only calls do: at the start of the output or behind `<|assistant|>`."""
-        return self._part_start and not self._line_broken and not head.fenced and head.name is not None
+        return self._part_start and not self._dropped and not head.fenced and head.name is not None
 
     def _is_certain(self, head: Head) -> bool:
-        """Tell whether the grammar wrote this head; what free text holds further down, it did not."""
-        return self._form.certain and self._stands_alone(head)
+        """Tell whether the grammar wrote this head; what free text holds further down, it did not.
+
+        Behind a thought free text may begin with anything but line breaks and a name as the grammar writes them.
+        """
+        if not self._form.starts_in_thought:
+            return self._form.certain and self._stands_alone(head)
+        written = (
+            self._part_start and self._held.startswith(f"{head.name}\n{{") and head.end == len(head.name or "") + 1
+        )
+        return self._form.certain and written and self._dropped in BREAKS
 
     def _call(self, name: str | None, text: str) -> ToolCall | None:
         """Return the call that an object is: arguments behind a name, or Rumination's {"name", "arguments"}."""

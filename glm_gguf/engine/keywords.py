@@ -30,9 +30,13 @@ _ELSEWHERE = {
 """What other libraries call it → where it is."""
 
 
+_MISSING = object()
+
+
 def _is_constraint(value: object) -> bool:
     """Tell whether a value has what the engine asks of a Constraint, without asking it."""
-    return all(inspect.getattr_static(value, name, None) for name in ("finished", "allowed", "forced", "accept"))
+    names = ("finished", "allowed", "forced", "accept")
+    return all(inspect.getattr_static(value, name, _MISSING) is not _MISSING for name in names)
 
 
 _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {

@@ -17,8 +17,8 @@ class MaskThread:
     """One thread for all constraints, so that none is asked twice at once."""
 
     def __init__(self) -> None:
-        self._idents: set[int] = set()
-        self._pool = ThreadPoolExecutor(1, "glm-gguf-masks", lambda: self._idents.add(threading.get_ident()))
+        self._threads: list[threading.Thread] = []  # not its number, which another thread gets behind its end
+        self._pool = ThreadPoolExecutor(1, "glm-gguf-masks", lambda: self._threads.append(threading.current_thread()))
 
     def start(self, parts: Sequence[Part]) -> Masks:
         """Have masks made for the tokens behind parts that are complete; they depend on the tokens before only."""
@@ -28,7 +28,7 @@ class MaskThread:
     @property
     def is_current(self) -> bool:
         """The thread that asks is this one."""
-        return threading.get_ident() in self._idents
+        return threading.current_thread() in self._threads
 
     def close(self) -> None:
         """End the thread behind the mask that it makes."""

@@ -82,6 +82,33 @@ def test_arguments_stream_where_a_grammar_makes_them_certain() -> None:
     assert events[3:] == [[ToolCallDelta(0, '": 1')], [ToolCallDelta(0, "}")]]
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3, 100])
+@pytest.mark.parametrize(
+    ("opening", "streams"),
+    [
+        ("", True),
+        ("\n", True),
+        ("\n\n", True),
+        ("\n\n\n", False),
+        (" ", False),
+        (" \n", False),
+        ("\n ", False),
+        ("```\n", False),
+        ("Well.\n", False),
+    ],
+    ids=repr,
+)
+def test_behind_a_thought_arguments_stream_where_the_grammar_wrote_the_head(
+    opening: str, streams: bool, cut: int
+) -> None:
+    text = f'Hm.</think>{opening}get\n{{"a": '
+    pieces = [text[at : at + cut].encode() for at in range(0, len(text), cut)]
+    form = ReplyForm(TOOLS, starts_in_thought=True, certain=True)
+    parser = OutputParser(lambda index: pieces[index - 10], MARK_IDS, form)
+    events = [event for index in range(len(pieces)) for event in parser.feed(10 + index)]
+    assert (ToolCallStart(0, "get") in events) == streams
+
+
 def test_without_a_grammar_a_call_comes_whole() -> None:
     tokens = [b"get", b"\n", b'{"a', b'": 1', b"}"]
     parser = OutputParser(lambda index: tokens[index - 10], MARK_IDS, ReplyForm(TOOLS))

@@ -155,6 +155,27 @@ def test_what_is_no_constraint_at_all_ends_its_answer_alone(glm: GLM) -> None:
     assert glm.complete("Hello", SHORT)
 
 
+class Attributes:
+    """A constraint whose `finished` is an attribute, and whose methods belong to the object."""
+
+    finished = False
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+        self.accept = self.taken.append
+
+    def allowed(self) -> None: ...
+
+    def forced(self) -> list[int]:
+        return []
+
+
+def test_a_constraint_may_have_attributes(glm: GLM) -> None:
+    constraint = Attributes()
+    assert glm.complete("Hello", SHORT, constraint=constraint)
+    assert len(constraint.taken) == SHORT.max_tokens
+
+
 def test_a_reader_that_fails_ends_its_answer_alone(glm: GLM, monkeypatch: pytest.MonkeyPatch) -> None:
     events = glm.stream_completion("Hello", ENDLESS)
     monkeypatch.setattr(Detokenizer, "feed", lambda *_: 1 / 0)
