@@ -12,7 +12,7 @@ from referencing.jsonschema import specification_with
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.dialect import is_old
 from glm_gguf.schema.limits import MOST_USED, refuse_many
-from glm_gguf.schema.references import OUTSIDE, SelfContained
+from glm_gguf.schema.self_contained import OUTSIDE, SelfContained
 from glm_gguf.schema.walk import Place, rewrite_children, subschemas
 from glm_gguf.schema.well_formed import well_formed
 

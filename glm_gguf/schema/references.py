@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from glm_gguf.schema.limits import MOST_USED, refuse_many
+from glm_gguf.schema.self_contained import OUTSIDE, SelfContained
 from glm_gguf.schema.walk import Schema, rewrite, subschemas
 
-OUTSIDE: Final = ("$defs", "definitions", "$id", "id", "$schema")
-"""Keywords that say something to references alone."""
 _REFERENCES: Final = frozenset(("$ref", "$dynamicRef"))
-
-
-@dataclass(frozen=True, slots=True)
-class SelfContained:
-    """The schema, and where in the original each of its definitions stands."""
-
-    schema: Schema
-    origins: dict[str, str]
 
 
 def self_contained(schema: Schema, draft: str, where: str = "schema") -> SelfContained:

@@ -6,7 +6,7 @@ from typing import Any
 
 from glm_gguf.schema.formats import CHECKED
 from glm_gguf.schema.patterns import is_regular
-from glm_gguf.schema.references import SelfContained
+from glm_gguf.schema.self_contained import SelfContained
 from glm_gguf.schema.walk import subschemas
 
 UNSUPPORTED = (
