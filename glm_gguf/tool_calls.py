@@ -135,6 +135,9 @@ class _Run:
             self.observation = self._toolbox.answer(self._call, self._wait)
         except Exception as error:
             self.observation = _failed(error)
+        except BaseException as error:  # SystemExit, say, which ends this call and not the program
+            what = f"{self._call.name} ended without a result, by {type(error).__name__}"
+            self.observation = error_text(what)
 
     def _wait(self, result: Awaitable[Any]) -> Any:
         self._awaited = self._submit(result)
@@ -163,7 +166,10 @@ class _LoopThread:
 
 
 async def _awaited(result: Awaitable[Any]) -> Any:
-    return await result
+    try:
+        return await result
+    except (SystemExit, KeyboardInterrupt) as error:  # the loop would end, with the coroutines of all other calls
+        raise RuntimeError(f"it ended by {type(error).__name__}") from error
 
 
 async def _approved(call: ToolCall, approve: Approval | None) -> bool:
@@ -184,7 +190,7 @@ async def _arun(call: ToolCall, toolbox: Toolbox, timeout: float | None) -> str:
         if task is not None and task.cancelling():
             raise
         return error_text(f"{call.name} was cancelled")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _too_long(call, timeout) if limit.expired() else _failed(error)
 
 
@@ -192,7 +198,7 @@ async def _done(text: str) -> str:
     return text
 
 
-def _failed(error: Exception) -> str:
+def _failed(error: BaseException) -> str:
     return error_text(f"{type(error).__name__}: {error}")
 
 

@@ -103,12 +103,39 @@ def test_the_calls_of_an_answer_run_side_by_side() -> None:
     assert run_calls(both, Toolbox.of([meet]), RunOptions()) == ["1", "2"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_call_that_ends_its_thread_is_told_apart_from_a_slow_one() -> None:
     def leave() -> None:
         sys.exit(3)
 
     assert "without a result" in run_calls([ToolCall("leave", "{}")], Toolbox.of([leave]), RunOptions())[0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration, asyncio.CancelledError, RecursionError],
+    ids=lambda error: error.__name__,
+)
+def test_whatever_a_call_raises_ends_it_alone(error: type[BaseException]) -> None:
+    def plain() -> str:
+        raise error("why")
+
+    async def coroutine() -> str:
+        raise error("why")
+
+    async def innocent() -> str:
+        await asyncio.sleep(0)
+        return "fine"
+
+    toolbox = Toolbox.of([plain, coroutine, innocent])
+    calls = [ToolCall(name, "{}") for name in ("plain", "coroutine", "innocent")]
+    for _ in range(2):
+        *failed, fine = run_calls(calls, toolbox, RunOptions(timeout=None))
+        assert all("error" in json.loads(observation) for observation in failed)
+        assert fine == "fine"
+    if error is SystemExit:  # a KeyboardInterrupt in a loop may be the user's own
+        *failed, fine = asyncio.run(arun_calls(calls, toolbox, RunOptions()))
+        assert all("error" in json.loads(observation) for observation in failed)
+        assert fine == "fine"
 
 
 def test_a_call_that_takes_too_long_is_left_behind() -> None:
