@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -133,6 +134,9 @@ def _explained(path: Path) -> Iterator[None]:
     except OSError as problem:
         if problem.errno in FULL:
             raise OutputError("no space is left", where=path.parent, fix="make room; nothing was kept") from None
+        if problem.errno == errno.EFBIG:  # FAT32 takes 4 GiB, a limit of the process less
+            fix = "give --split-max-size 4G, or another disk; nothing was kept"
+            raise OutputError("so large a file is not allowed there", where=path, fix=fix) from None
         reason = problem.strerror or str(problem)
         where = problem.filename or path
         raise OutputError(f"cannot be written: {reason}", where=where, fix="nothing was kept") from None

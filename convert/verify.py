@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import sqrt
+from math import prod, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,14 @@ import numpy.typing as npt
 from gguf import GGMLQuantizationType, GGUFValueType
 from gguf.gguf_writer import GGUFValue
 
-from glm_gguf.convert.checkpoint import Checkpoint, map_tensor
+from glm_gguf.convert.checkpoint import Checkpoint
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.metadata import KeyValues
 from glm_gguf.convert.options import ConvertOptions, TypeChoices
 from glm_gguf.convert.plan import Plan, make_plan
-from glm_gguf.convert.rows import CHUNK_WEIGHTS, to_float32
-from glm_gguf.convert.safetensors_file import StoredTensor
+from glm_gguf.convert.rows import Stored, extents, to_float32
+from glm_gguf.convert.safetensors_file import STORAGE, StoredTensor
+from glm_gguf.convert.shards import ShardSource
 from glm_gguf.convert.tensors import source_tensors
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import GgufError, SourceError
@@ -29,6 +30,7 @@ from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.gguf_file.tensors import TensorInfo
 from glm_gguf.gguf_file.values import NestedArray, Scalar, Text, Value, decimal
+from glm_gguf.regular_file import open_regular
 from glm_gguf.source_name import ADDRESS
 
 SHOWN = 5  # differing tokens or merges that are named
@@ -96,7 +98,7 @@ def verify(
     located = {tensor.name: (header, tensor) for header in parts.files for tensor in header.tensors}
     differences = [*_list_differences(located, stored), *_key_differences(parts, plan.metadata)]
     comparable = [
-        (header, tensor, stored[name])
+        (header, tensor, stored[name], plan.checkpoint.shards)
         for name, (header, tensor) in located.items()
         if name in stored and tensor.shape == stored[name].shape[::-1]
     ]
@@ -130,21 +132,33 @@ def _list_differences(
             yield Difference(f"tensor {name}", str(shape), str(list(stored[name].shape)))
 
 
-def _tensor_error(header: GgufHeader, tensor: TensorInfo, stored: StoredTensor) -> TensorError:
+def _rows(
+    header: GgufHeader, tensor: TensorInfo, stored: StoredTensor, shards: ShardSource
+) -> Iterator[tuple[npt.NDArray[np.uint8], Stored]]:
+    """Rows of a tensor as written and as stored; read, since a map of a file that shrinks kills the process."""
+    n_rows, dtype = prod(stored.shape[:-1]), np.dtype(STORAGE[stored.dtype])
+    written_bytes, stored_bytes = tensor.n_bytes // n_rows, stored.n_bytes // n_rows
+    with open_regular(header.path, GgufError) as file:
+        for start, stop in extents(stored.shape):
+            file.seek(tensor.offset + start * written_bytes)
+            data = file.read((stop - start) * written_bytes)
+            if len(data) < (stop - start) * written_bytes:
+                raise GgufError("has changed since it was checked: it is shorter", where=header.path)
+            source = shards.part(stored.path.name, stored.offset + start * stored_bytes, (stop - start) * stored_bytes)
+            shape = (stop - start, -1)
+            yield np.frombuffer(data, np.uint8).reshape(shape), np.frombuffer(source, dtype).reshape(shape)
+
+
+def _tensor_error(header: GgufHeader, tensor: TensorInfo, stored: StoredTensor, shards: ShardSource) -> TensorError:
     type_ = GGMLQuantizationType(tensor.type.id)
-    source = map_tensor(stored)
-    source = source.reshape(-1, source.shape[-1])
-    shape = (len(source), tensor.n_bytes // len(source))
-    data: npt.NDArray[np.uint8] = np.memmap(header.path, np.uint8, "r", tensor.offset, shape)
-    step = max(1, CHUNK_WEIGHTS // source.shape[1])
     largest = squares = power = 0.0
-    for start in range(0, len(source), step):
-        expected = to_float32(source[start : start + step]).astype(np.float64)
-        difference = ggml.dequantise(type_, np.ascontiguousarray(data[start : start + step])) - expected
+    for written, source in _rows(header, tensor, stored, shards):
+        expected = to_float32(source).astype(np.float64)
+        difference = ggml.dequantise(type_, written) - expected
         largest = max(largest, float(np.abs(difference).max()))
         squares += float(np.square(difference).sum())
         power += float(np.square(expected).sum())
-    rms, scale = sqrt(squares / source.size), sqrt(power / source.size)
+    rms, scale = sqrt(squares / prod(stored.shape)), sqrt(power / prod(stored.shape))
     relative = rms / scale if scale else float(rms > 0)
     exact = tensor.type.name == "f32" or tensor.type.name.upper() == stored.dtype
     bound = 0.0 if exact else next(bound for bits, bound in TOLERATED if tensor.type.bits_per_weight >= bits)

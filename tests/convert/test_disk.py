@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,6 +112,20 @@ def test_a_disk_that_is_full_once_the_conversion_begins_is_told_and_nothing_is_l
     says(str(caught.value), str(disk), "no space is left")
     assert (disk / "old.gguf").read_bytes() == b"kept"
     assert {path.name for path in disk.iterdir()} == {"old.gguf", "filler"}
+
+
+def test_a_file_that_is_larger_than_allowed_is_told_and_nothing_is_left(source: Path, tmp_path: Path) -> None:
+    """As FAT32 refuses more than 4 GiB."""
+    (tmp_path / "out").mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OutputError) as caught:
+            convert(source, tmp_path / "out" / "out.gguf", choose())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    says(str(caught.value), "out.gguf", "so large a file", "--split-max-size")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_what_was_taken_back_is_not_recorded_by_a_later_try(disk: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import mmap
 import os
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from glm_gguf.convert.local_shards import LocalShards
 from glm_gguf.convert.page_cache import WINDOW
+from glm_gguf.errors import ShardError
 
 NAME, N_BYTES, STEP = "model.safetensors", 4 * WINDOW + 12_345, 2**21
 
@@ -94,3 +97,38 @@ def test_a_pass_that_begins_late_or_ends_early_leaves_nothing_behind(shard: Path
         reader.read(WINDOW + 5, STEP)
         reader.read(3 * WINDOW - 5, STEP)
     assert in_memory(shard, 0, N_BYTES) < 0.02
+
+
+class Stopped(Exception):
+    """As Ctrl-C."""
+
+
+def test_a_pass_that_is_broken_off_reads_nothing_more(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offsets, pread = [], os.pread
+    monkeypatch.setattr(os, "pread", lambda *given: (offsets.append(given), pread(*given))[1])
+    with contextlib.suppress(Stopped), LocalShards(shard.parent).stream(NAME) as reader:
+        reader.read(0, STEP)
+        raise Stopped
+    assert offsets == []
+    with LocalShards(shard.parent).stream(NAME) as reader:
+        reader.read(0, STEP)
+    assert offsets
+
+
+def test_a_disk_that_fails_on_bytes_that_nobody_wants_fails_no_pass(
+    shard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(number: int, n_bytes: int, offset: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pread", failing)
+    with LocalShards(shard.parent).stream(NAME) as reader:
+        assert len(reader.read(0, STEP)) == STEP
+
+
+def test_a_shard_that_goes_away_before_it_is_identified_is_told(shard: Path) -> None:
+    shards = LocalShards(shard.parent)
+    assert shards.size(NAME) == N_BYTES
+    shard.unlink()
+    with pytest.raises(ShardError, match="has changed since it was checked: it is gone"):
+        shards.identity(NAME)

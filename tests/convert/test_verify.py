@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from glm_gguf.convert.checkpoint import Checkpoint, map_tensor
 from glm_gguf.convert.recipes import FILE_TYPES
 from glm_gguf.convert.rows import to_float32
 from glm_gguf.convert.tensors import source_tensors
-from glm_gguf.convert.verify import verify
+from glm_gguf.convert.verify import TensorError, verify
+from glm_gguf.errors import GgufError
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +116,14 @@ def test_the_command_prints_json_and_exits_by_the_result(source: Path, tmp_path:
     bad = subprocess.run([*command, str(other)], capture_output=True, text=True, check=False)
     assert bad.returncode == 1
     assert json.loads(bad.stdout)["passed"] is False
+
+
+def test_a_file_that_shrinks_while_it_is_compared_is_told(source: Path, tmp_path: Path) -> None:
+    """A map of it would kill the process."""
+    file = made(source, tmp_path / "model.gguf", "Q8_0")
+
+    def shrink(error: TensorError) -> None:
+        os.truncate(file, 20_000)
+
+    with pytest.raises(GgufError, match="has changed since it was checked: it is shorter"):
+        verify(file, source, 1, shrink)
