@@ -17,6 +17,7 @@ from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import ModelChoice, model_options
 from glm_gguf.cli.tools_file import load_tools
 from glm_gguf.errors import RequestError
+from glm_gguf.regular_file import read_text
 
 if TYPE_CHECKING:
     from glm_gguf.server.settings import ServerSettings
@@ -141,14 +142,14 @@ def _settings(
     )
 
 
+MOST_KEY_BYTES = 2**20
+
+
 def _keys_of(path: Path | None) -> list[str]:
     """Read keys from a file, one a line."""
     if path is None:
         return []
-    try:
-        keys = path.read_text("utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"no keys can be read: {error}", where=path) from error
+    keys = read_text(path, MOST_KEY_BYTES).split()
     if not keys:
         raise RequestError("there is no key in it", where=path, fix="write one key a line")
     return keys
