@@ -6,9 +6,9 @@ results, results without calls, and results that come late; nothing of them is l
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import Final
 
 Message = dict[str, str]
@@ -70,10 +70,14 @@ def _merged(entries: Sequence[Entry]) -> list[Entry]:
     merged: list[Entry] = []
     for entry in entries:
         last = merged[-1] if merged else None
-        if isinstance(entry, Calls) and isinstance(last, Calls):
-            merged[-1] = Calls([*last.messages, *entry.messages], [*last.calls, *entry.calls])
-        else:
+        if not isinstance(entry, Calls):
             merged.append(entry)
+            continue
+        if not isinstance(last, Calls):
+            last = Calls()
+            merged.append(last)
+        last.messages.extend(entry.messages)
+        last.calls.extend(entry.calls)
     return merged
 
 
@@ -94,24 +98,28 @@ def _give(entries: Sequence[Entry]) -> None:
 
 
 class _OpenCalls:
-    """Calls that wait for their results: by id, and the last ones in order."""
+    """Calls that wait for their results: by id, and the last ones in order. Each is looked at once, however many."""
 
     def __init__(self) -> None:
-        self._named: dict[object, list[tuple[int, Call]]] = {}
-        self._last: list[Call] = []
-        self._batches = 0
+        self._named: dict[object, list[deque[Call]]] = {}
+        self._last: deque[Call] = deque()
+        self._nameless: deque[Call] = deque()
 
     def add(self, calls: Sequence[Call]) -> None:
         """Take calls that were made together."""
-        self._last = list(calls)
-        self._batches += 1
+        self._last = deque(calls)
+        self._nameless = deque(call for call in calls if call.id is None)
+        together: dict[object, deque[Call]] = {}
         for call in calls:
             if call.id is not None:
-                self._named.setdefault(call.id, []).append((self._batches, call))
+                together.setdefault(call.id, deque()).append(call)
+        for call_id, same in together.items():
+            self._named.setdefault(call_id, []).append(same)
 
     def give(self, result: Result) -> bool:
         """Give a result to the call that it names, or to the next one; False where there is none for it."""
-        call = self._next() if result.id is None else self._by_id(result.id) or self._nameless()
+        by_id = None if result.id is None else self._by_id(result.id)
+        call = by_id or _first_open(self._last if result.id is None else self._nameless)
         if call is None:
             return False
         call.result = result
@@ -121,17 +129,19 @@ class _OpenCalls:
     def _by_id(self, call_id: object) -> Call | None:
         """Find the call of an id, the latest; of several made together the first."""
         named = self._named.get(call_id, [])
-        while named and named[-1][1].result is not None:
+        while named:
+            call = _first_open(named[-1])
+            if call is not None:
+                return call
             named.pop()
-        latest = takewhile(lambda one: one[0] == named[-1][0], reversed(named))
-        unanswered = [call for _, call in latest if call.result is None]
-        return unanswered[-1] if unanswered else None
+        return None
 
-    def _next(self) -> Call | None:
-        return next((call for call in self._last if call.result is None), None)
 
-    def _nameless(self) -> Call | None:
-        return next((call for call in self._last if call.result is None and call.id is None), None)
+def _first_open(calls: deque[Call]) -> Call | None:
+    """Return the first call without a result, those before it let go."""
+    while calls and calls[0].result is not None:
+        calls.popleft()
+    return calls[0] if calls else None
 
 
 def _observations(made: Calls, *, last: bool) -> Iterator[Message]:

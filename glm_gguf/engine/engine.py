@@ -54,6 +54,9 @@ class Engine:
         options = replace(options, n_host_cache=host, n_gpu_layers=model.offload.n_on_gpus)
         self._options = options
         self._mail = Mailbox()
+        self._under_way: set[Ticket] = (
+            set()
+        )  # wherever they are: in the mail, in line, running, or between two of these
         self._failure: BaseException | None = None
         self._process = os.getpid()
         self._context = Context(model, options)
@@ -76,8 +79,8 @@ class Engine:
         A large batch that has just begun for another request alone is given up for it.
         """
         self.check(request.prompt)
-        ticket = Ticket(request, deliver)
-        self._mail.put(NewRequest(ticket), NewRequest, self._require_room)
+        ticket = Ticket(request, deliver, self._under_way.discard)
+        self._mail.put(NewRequest(ticket), lambda: self._take_in(ticket))
         self._scheduler.give_way()
         return ticket
 
@@ -92,8 +95,8 @@ class Engine:
         status = self._scheduler.status
         if self._failure is not None:
             return EngineStatus(0, 0, 0, 0, status.n_cells, 0, status.steps, failed=True)
-        waiting, texts = (self._mail.count(kind) for kind in (NewRequest, NewText))
-        return replace(status, waiting=status.waiting + waiting, embeddings=status.embeddings + texts)
+        waiting = max(len(self._under_way) - status.running, 0)
+        return replace(status, waiting=waiting, embeddings=status.embeddings + self._mail.count(NewText))
 
     def embed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
         """Turn a text into a vector, while answers are being written."""
@@ -121,7 +124,7 @@ class Engine:
 
     def _line_up(self, reading: Reading[T]) -> Reading[T]:
         """Put a text in line."""
-        self._mail.put(NewText(reading), NewText, self._require_room_for_text)
+        self._mail.put(NewText(reading), self._require_room_for_text)
         return reading
 
     def call(self, function: Callable[[Scheduler, Context], T]) -> T:
@@ -183,14 +186,15 @@ class Engine:
         if not 0 <= min(prompt) <= max(prompt) < n_vocab:
             raise RequestError(f"a token id is not in the vocabulary of {n_vocab}", field=where)
 
-    def _require_room(self, arriving: int) -> None:
-        """Refuse a request where as many wait as may."""
-        if arriving + self._scheduler.load >= self._options.n_queue + self._options.n_parallel:
+    def _take_in(self, ticket: Ticket) -> None:
+        """Count a request among those under way; refuse it where as many wait as may."""
+        if len(self._under_way) >= self._options.n_queue + self._options.n_parallel:
             raise QueueFullError(f"{self._options.n_queue} requests are waiting already", fix=LATER)
+        self._under_way.add(ticket)
 
-    def _require_room_for_text(self, arriving: int) -> None:
+    def _require_room_for_text(self) -> None:
         """Refuse a text where as many wait as may."""
-        if arriving + self._scheduler.status.embeddings > self._options.n_queue:
+        if self._mail.count(NewText) + self._scheduler.status.embeddings > self._options.n_queue:
             raise QueueFullError(f"{self._options.n_queue} texts are waiting already", fix=LATER)
 
     def _refusal(self) -> EngineError:

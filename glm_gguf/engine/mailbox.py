@@ -18,12 +18,12 @@ class Mailbox:
         self._tasks: deque[Task] = deque()
         self._refusal: Refusal | None = None
 
-    def put(self, task: Task, kind: type[Task] | None = None, check: Callable[[int], None] | None = None) -> None:
-        """Put a task in; raises the refusal of a closed mailbox, and what `check` makes of the tasks of its kind."""
+    def put(self, task: Task, check: Callable[[], None] | None = None) -> None:
+        """Put a task in; raises the refusal of a closed mailbox, and what `check` raises, one at a time."""
         with self._news:
             if self._refusal is None:
-                if kind is not None and check is not None:
-                    check(self._count(kind))
+                if check is not None:
+                    check()
                 self._tasks.append(task)
                 self._news.notify()
                 return
@@ -32,7 +32,7 @@ class Mailbox:
     def count(self, kind: type[Task]) -> int:
         """Count the tasks of a kind that nobody has taken yet."""
         with self._news:
-            return self._count(kind)
+            return sum(isinstance(task, kind) for task in self._tasks)
 
     @property
     def closed(self) -> bool:
@@ -63,6 +63,3 @@ class Mailbox:
             tasks = list(self._tasks)
             self._tasks.clear()
         return tasks
-
-    def _count(self, kind: type[Task]) -> int:
-        return sum(isinstance(task, kind) for task in self._tasks)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from glm_gguf.engine.constraint_protocol import Constraint
-from glm_gguf.engine.delivery import Delivery
+from glm_gguf.engine.delivery import Delivery, Ended, Failed
 from glm_gguf.engine.options import Scales
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
@@ -33,9 +33,21 @@ class Request:
 class Ticket:
     """A request under way: the engine's thread delivers to it, any thread may cancel it."""
 
-    __slots__ = ("cancelled", "deliver", "request")
+    __slots__ = ("_deliver", "_over", "cancelled", "request")
 
-    def __init__(self, request: Request, deliver: Callable[[Delivery], None]) -> None:
+    def __init__(
+        self,
+        request: Request,
+        deliver: Callable[[Delivery], None],
+        over: Callable[[Ticket], object] = lambda _: None,
+    ) -> None:
         self.request = request
-        self.deliver = deliver
         self.cancelled = False
+        self._deliver = deliver
+        self._over = over
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Hand something out; `over` is called before the last delivery."""
+        if isinstance(delivery, Ended | Failed):
+            self._over(self)
+        self._deliver(delivery)

@@ -343,7 +343,8 @@ def test_refused_calls_leave_no_trace_in_the_counts(tiny_gguf: Callable[[str], P
         for _ in range(5):
             with pytest.raises(QueueFullError):
                 glm.complete("Hello", SHORT)
-        assert glm.status.running + glm.status.waiting == 2
+            status = glm.status  # of one moment: between two a request may begin
+            assert status.running + status.waiting == 2
         for stream in streams:
             stream.close()
         until(lambda: glm.status.running == glm.status.waiting == 0)
