@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, TINY_CHECKPOINT
 
+REPOSITORY = Path(__file__).resolve().parent.parent
+TINY_CHECKPOINT = REPOSITORY / "glm_gguf" / "demo" / "checkpoint"
 SCRIPT = """
 import sys
 from platforms import become
