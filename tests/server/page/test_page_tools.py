@@ -45,6 +45,7 @@ def called(served: Served, body: object = CALL, **headers: str) -> httpx.Respons
 def test_the_page_has_calls_run_and_answers_from_their_results(tooled: Served, visit_to: Callable[..., Visit]) -> None:
     page = visit_to(tooled.url).page()
     expect(page.locator("#model-name")).to_have_text("tiny")
+    expect(page.locator("#sign")).to_have_text("Tools")
     open_settings(page)
     expect(page.locator(".server-tools")).to_have_text("The server runs: get_weather")
     set_field(page, "Temperature", "0")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fastapi import Response
 from playwright.sync_api import Page, expect
-from server.page.acts import answers, begin_answer, say, wait_for_answers
+from server.page.acts import answers, begin_answer, close_settings, say, set_field, wait_for_answers
 from server.page.conftest import Visit
 from server.page.wire import Wire, refusal
 
@@ -78,6 +78,31 @@ def test_what_was_refused_can_be_tried_again(visit: Visit, wire: Wire) -> None:
     page.get_by_role("button", name="Try again").click()
     expect(wait_for_answers(page, 1).locator(".prose")).to_have_text("Now.")
     assert wire.request() == wire.request()
+
+
+def test_a_key_that_was_not_accepted_is_mended_where_it_is_said_and_the_question_is_answered(
+    visit: Visit, wire: Wire
+) -> None:
+    visit.tolerated.append("401")
+    page = visit.page()
+    set_field(page, "API key", "old")
+    page.locator("#panel").get_by_label("API key").press("Tab")
+    close_settings(page)
+    notice = page.locator("#notice")
+    for _ in range(2):
+        wire.refuse(401, "No.", "invalid_api_key")
+    say(page, "Hello")
+    expect(notice).to_contain_text("This key was not accepted")
+    notice.get_by_label("API key").fill("older")
+    notice.get_by_role("button", name="Use key").click()
+    expect(notice.get_by_label("API key")).to_have_value("")
+    expect(notice).to_contain_text("This key was not accepted")
+    wire.answer().say(content="Hi").finish()
+    notice.get_by_label("API key").fill("new")
+    notice.get_by_role("button", name="Use key").click()
+    expect(wait_for_answers(page, 1).locator(".prose")).to_have_text("Hi")
+    expect(notice).to_be_empty()
+    assert wire.headers[-1]["authorization"] == "Bearer new"
 
 
 def test_an_answer_that_breaks_off_stays_as_far_as_it_came(visit: Visit, wire: Wire) -> None:

@@ -7,6 +7,7 @@ import { Session } from "./chat/session.js";
 import { Shelf } from "./chat/shelf.js";
 import { startArtifacts } from "./view/artifact.js";
 import { say, startAnnouncer } from "./view/announcer.js";
+import { startAddress } from "./view/address.js";
 import { Composer } from "./view/composer.js";
 import { ConversationList } from "./view/conversation_list.js";
 import { byId, icon } from "./view/dom.js";
@@ -17,6 +18,7 @@ import { showProblem } from "./view/notice.js";
 import { Panel } from "./view/panel.js";
 import { showShortcuts, startShortcuts } from "./view/shortcuts.js";
 import { startThemeSwitch } from "./view/theme_switch.js";
+import { Sign } from "./view/sign.js";
 import { Transcript } from "./view/transcript.js";
 import { drawWelcome } from "./view/welcome.js";
 import { answerChunks, fetchModel, runCall, thinks } from "./wire/api.js";
@@ -25,6 +27,7 @@ import { Problem } from "./wire/problem.js";
 const shelf = await Shelf.open().catch(() => null);
 /** Milliseconds between questions whether the model is loaded. */
 const LOADING_POLL = 1500;
+const LOST = new Problem("This browser keeps no conversation of that address.", "It was deleted, or begun in another browser: export it there, and import the file here.");
 let model = null;
 let poll = 0;
 
@@ -33,10 +36,8 @@ new Player(session, (call) => runCall(call, apiKey.get()));
 const transcript = new Transcript(session, () => composer.focus());
 const composer = new Composer(session, transcript);
 const meter = new Meter(session);
-const panel = new Panel(session, () => {
-  showProblem(null);
-  meet();
-});
+const panel = new Panel(session, useKey);
+const sign = new Sign(session, () => drawers.panel.open());
 
 function start() {
   document.querySelectorAll("[data-icon]").forEach((button) => button.prepend(icon(button.dataset.icon)));
@@ -48,6 +49,7 @@ function start() {
   startThemeSwitch();
   startArtifacts();
   startAnnouncer(session);
+  startAddress(session, closeOverlays, () => showProblem(LOST, {}));
   startShortcuts({ leave: () => closeOverlays() || session.stop(), fresh, search, settings: () => drawers.panel.toggle.click() });
   listen();
   if (!shelf) sayUnkept();
@@ -56,8 +58,9 @@ function start() {
 }
 
 function listen() {
-  session.addEventListener("problem", ({ detail }) => showProblem(detail, { settings: () => drawers.panel.open(), retry: () => session.resume() }));
+  session.addEventListener("problem", ({ detail }) => showProblem(detail, { settings: () => drawers.panel.open(), retry: () => session.resume(), key: (key) => useKey(key, () => session.resume()) }));
   session.addEventListener("conversation", nameConversation);
+  document.querySelector(".skip").addEventListener("click", skip);
   byId("new-chat").addEventListener("click", fresh);
   byId("close-sidebar").addEventListener("click", () => drawers.sidebar.close());
   byId("show-shortcuts").addEventListener("click", showShortcuts);
@@ -73,24 +76,34 @@ function sayUnkept() {
   byId("caution").append(" This browser keeps no conversations: export what matters.");
 }
 
-/** Asks the server for its model, and tells the views. */
-async function meet(state = "Asking the server for its model…") {
+/** Takes an API key, and goes on where one was missing. */
+function useKey(key, then) {
+  apiKey.set(key);
+  panel.showKey();
+  showProblem(null);
+  meet(then);
+}
+
+/** Asks the server for its model, tells the views, and does what waits for that. */
+async function meet(then = () => {}, state = "Asking the server for its model…") {
   clearTimeout(poll);
   drawWelcome(model, state, suggest);
   try {
     model = await fetchModel(apiKey.get());
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    if (error.code === "model_loading") return void (poll = setTimeout(meet, LOADING_POLL, "The server is loading its model…"));
+    if (error.code === "model_loading") return void (poll = setTimeout(meet, LOADING_POLL, then, "The server is loading its model…"));
     drawWelcome(model, error.message, suggest);
-    return showProblem(error, { settings: () => drawers.panel.open(), retry: meet });
+    return showProblem(error, { retry: () => meet(then), key: (key) => useKey(key, then) });
   }
   byId("model-name").textContent = model.id;
   meter.setContextSize(model.contextSize);
   panel.setThinks(thinks(model));
   session.serverTools = model.tools;
   panel.setServerTools(model.tools);
-  return drawWelcome(model, "", suggest);
+  sign.draw();
+  drawWelcome(model, "", suggest);
+  return then();
 }
 
 function suggest({ text, tools }) {
@@ -103,6 +116,12 @@ function fresh() {
   drawers.artifact.close();
   session.begin();
   closeOverlays();
+  composer.focus();
+}
+
+/** Addresses behind `#` are those of conversations. */
+function skip(event) {
+  event.preventDefault();
   composer.focus();
 }
 

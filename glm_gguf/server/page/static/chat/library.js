@@ -12,7 +12,7 @@ export class Library {
 
   /**
    * @param {import("./shelf.js").Shelf | null} shelf null where the browser keeps nothing
-   * @param {(type: "shelf" | "problem", detail?: Problem) => void} tell called when the list has changed, and when something could not be kept or read
+   * @param {(type: "shelf" | "read" | "problem", detail?: Problem) => void} tell called when the list has changed, when it has been read, and when something could not be kept or read
    */
   constructor(shelf, tell) {
     this.#shelf = shelf;
@@ -24,12 +24,14 @@ export class Library {
    * @param {(id: string, theirs: import("./conversation.js").Conversation | null) => void} follow called with every conversation that another tab has kept or, then null, forgotten: what is to be held of it is handed to `take` or `drop`
    */
   async load(follow) {
-    this.#shelf?.watch((ids) => this.#shelve((shelf) => this.#readAgain(shelf, ids, follow), unread()));
-    await this.#shelve(async (shelf) => {
+    if (!this.#shelf) return this.#tell("read");
+    this.#shelf.watch((ids) => this.#shelve((shelf) => this.#readAgain(shelf, ids, follow), unread()));
+    return this.#shelve(async (shelf) => {
       const records = await shelf.all();
       const sound = records.map((record) => restored(record, Date.now())).filter(Boolean);
       this.take(...sound);
       this.#tell("shelf");
+      this.#tell("read");
       if (sound.length < records.length) this.#tell("problem", damaged(records.length - sound.length));
     }, unread());
   }

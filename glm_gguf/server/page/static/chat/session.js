@@ -13,7 +13,7 @@ const KEEP_EVERY = 2000;
 /**
  * @typedef {{id: string, parent: string, reply: import("../wire/reply.js").Reply, controller: AbortController, keptAt: number}} Run
  *
- * Events: `conversation` (another one, or another shape of it), `settings` (its settings), `reply` (the running answer grew), `shelf` (the list),
+ * Events: `read` (once, what was kept is there), `conversation` (another one, or another shape of it), `settings` (its settings), `reply` (the running answer grew), `shelf` (the list),
  * `finish` (an answer ended; detail is its message), `problem` (detail is a Problem, or null where it is over).
  */
 export class Session extends EventTarget {
@@ -67,6 +67,11 @@ export class Session extends EventTarget {
   /** Opens an empty conversation. */
   begin() {
     this.#open(newConversation(this.#lastSettings.get(), Date.now()));
+  }
+
+  /** Says whether a conversation is kept. */
+  keeps(id) {
+    return this.#library.get(id) !== undefined;
   }
 
   /** Opens a kept conversation. */

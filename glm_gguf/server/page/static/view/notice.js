@@ -7,17 +7,28 @@ const BUTTONS = { settings: "Open settings", retry: "Try again" };
 /**
  * Shows a problem, or none.
  * @param {import("../wire/problem.js").Problem | null} problem
- * @param {Record<string, () => void>} actions by the problem's `action`
+ * @param {Record<string, (key?: string) => void>} actions by the problem's `action`; `key` is given the key
  */
 export function showProblem(problem, actions) {
   const notice = byId("notice");
   notice.replaceChildren();
   if (!problem) return;
-  const act = () => {
+  const act = (key) => {
     notice.replaceChildren();
-    actions[problem.action]();
+    actions[problem.action](key);
   };
-  const button = problem.action && element("button", { class: "button", type: "button", onclick: act }, BUTTONS[problem.action]);
+  const name = BUTTONS[problem.action];
+  const button = name && element("button", { class: "button", type: "button", onclick: () => act() }, name);
+  const form = problem.action === "key" && keyForm(act);
   const close = iconButton("close", "Dismiss", () => notice.replaceChildren());
-  notice.append(...[element("div", {}, element("strong", {}, problem.message), problem.advice), button, close].filter(Boolean));
+  notice.append(...[element("div", {}, element("strong", {}, problem.message), problem.advice, form), button, close].filter(Boolean));
+}
+
+function keyForm(onkey) {
+  const field = element("input", { class: "input", type: "password", autocomplete: "off", required: true, "aria-label": "API key" });
+  const use = (event) => {
+    event.preventDefault();
+    onkey(field.value);
+  };
+  return element("form", { class: "key", onsubmit: use }, field, element("button", { class: "button" }, "Use key"));
 }

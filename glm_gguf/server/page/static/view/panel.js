@@ -21,10 +21,11 @@ export class Panel {
   /** Offered where it replaces nothing. */
   #example;
   #serverTools = element("p", { class: "server-tools", hidden: true });
+  #key = element("input", { class: "input", type: "password", autocomplete: "off", placeholder: "none" });
   /** @type {Map<string, {field: HTMLInputElement, note: HTMLElement, hint: string}>} */
   #fields = new Map();
 
-  /** @param {import("../chat/session.js").Session} session @param {() => void} onkey called when the API key has changed */
+  /** @param {import("../chat/session.js").Session} session @param {(key: string) => void} onkey called when another API key was entered */
   constructor(session, onkey) {
     this.#session = session;
     const head = element("div", { class: "panel-head" }, element("h2", {}, "Settings"), iconButton("close", "Close settings", () => drawers.panel.close()));
@@ -35,6 +36,12 @@ export class Panel {
     session.addEventListener("conversation", () => this.#show());
     session.addEventListener("settings", () => this.#show());
     this.#show();
+    this.showKey();
+  }
+
+  /** Shows the key that was entered elsewhere. */
+  showKey() {
+    this.#key.value = apiKey.get();
   }
 
   /** @param {boolean} thinks whether a budget for thoughts means anything */
@@ -57,8 +64,14 @@ export class Panel {
       group("Sampling", pair(number("temperature"), number("topP")), pair(number("maxTokens"), number("seed")), number("thinkingBudget")),
       group("Answer format", this.#labelled("format", "Format", "", format), this.#labelled("schema", "JSON schema", "", area(6, true))),
       group("Tools", this.#serverTools, this.#labelled("tools", "Declarations", "A JSON list as in OpenAI’s API. When the model calls one, you enter its result.", area(8, true)), this.#exampleButton()),
-      group("Server", keyField(onkey)),
+      group("Server", this.#keyField(onkey)),
     ];
+  }
+
+  #keyField(onkey) {
+    this.#key.addEventListener("input", (event) => event.stopPropagation());
+    this.#key.addEventListener("change", () => onkey(this.#key.value));
+    return element("label", { class: "field" }, element("span", {}, "API key"), this.#key, element("small", {}, "Kept in this browser, sent to this server only."));
   }
 
   #labelled(name, label, hint, field) {
@@ -103,16 +116,6 @@ export class Panel {
 function read(name, field) {
   if (!(name in BOUNDS)) return field.value;
   return field.value.trim() === "" ? null : Number(field.value.trim().replace(",", "."));
-}
-
-function keyField(onkey) {
-  const field = element("input", { class: "input", type: "password", autocomplete: "off", placeholder: "none", value: apiKey.get() });
-  field.addEventListener("input", (event) => event.stopPropagation());
-  field.addEventListener("change", () => {
-    apiKey.set(field.value);
-    onkey();
-  });
-  return element("label", { class: "field" }, element("span", {}, "API key"), field, element("small", {}, "Kept in this browser, sent to this server only."));
 }
 
 function group(legend, ...content) {

@@ -55,7 +55,7 @@ async function asked(path, options) {
   } catch (error) {
     throw error.name === "AbortError" ? error : unreachable();
   }
-  if (!response.ok) throw await refusal(response);
+  if (!response.ok) throw await refusal(response, "Authorization" in options.headers);
   return response;
 }
 

@@ -5,7 +5,7 @@ export class Problem extends Error {
   /**
    * @param {string} message
    * @param {string} advice
-   * @param {"settings" | "retry" | null} action
+   * @param {"settings" | "retry" | "key" | null} action `key` asks for one in the notice itself
    * @param {string | null} code the server's, where it gave one
    */
   constructor(message, advice, action = null, code = null) {
@@ -21,13 +21,26 @@ export function unreachable() {
   return new Problem("The server does not answer.", "See whether glm-gguf serve still runs, then try again.", "retry");
 }
 
+function keyWanted() {
+  return new Problem("The server wants an API key.", "Enter the one it was started with.", "key");
+}
+
+function keyRefused() {
+  return new Problem("This key was not accepted.", "Enter the one that the server was started with.", "key");
+}
+
 /** The stream ended before the answer did. */
 export function brokenOff() {
   return new Problem("The connection broke off.", "What came so far is kept. See whether the server still runs, then retry.", "retry");
 }
 
-/** Reads the refusal that a response is: OpenAI's error body, with Retry-After where the server is busy. */
-export async function refusal(response) {
+/**
+ * Reads the refusal that a response is: OpenAI's error body, with Retry-After where the server is busy.
+ * @param {Response} response
+ * @param {boolean} hadKey whether the request brought an API key
+ */
+export async function refusal(response, hadKey) {
+  if (response.status === 401) return hadKey ? keyRefused() : keyWanted();
   const error = await errorBody(response);
   return described(response.status, error, response.headers.get("Retry-After"));
 }
@@ -48,9 +61,6 @@ async function errorBody(response) {
 
 function described(status, error, retryAfter) {
   const said = String(error.message ?? "");
-  if (status === 401) {
-    return new Problem("The server wants an API key.", "Enter the key it was started with in the settings.", "settings");
-  }
   if (status === 429) {
     const when = /^\d+$/.test(retryAfter ?? "") ? `in ${retryAfter} s` : "in a moment";
     return new Problem("The server is busy.", `Too many answers are being written. Try again ${when}.`, "retry");
