@@ -90,6 +90,7 @@ class AsyncAnswer:
         while not self._ready:
             if self._answer.done or self._closed:
                 raise StopAsyncIteration
+            self._engine.check_caller()
             delivery = await self._deliveries.get()
             try:
                 self._ready.extend(self._answer.feed(delivery))
