@@ -171,6 +171,9 @@ def _several(n: int, prepared: Attempts, options: ChatOptions) -> list[Attempts]
     """Return what n answers to one prompt are begun from."""
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise RequestError(f"{n!r} answers", field="n", fix="give a positive number")
+    if n > prepared.engine.most_requests:
+        fix = f"ask for {prepared.engine.most_requests} at most, or give a larger n_queue"
+        raise RequestError(f"{n} answers at once", field="n", fix=fix)
     if n > 1 and options.get("constraint") is not None:
         raise RequestError("a constraint is good for one answer", field="n", fix="ask for one, or give a format")
     return [prepared.choice(index) for index in range(n)]

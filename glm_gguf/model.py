@@ -156,7 +156,7 @@ class GLM(ChatModel):
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes of a token, which may be no whole text."""
-        return self._model.vocabulary.token_bytes(token_id)
+        return self._model.vocabulary.token_bytes(operator.index(token_id))
 
     def apply_template(self, messages: Messages, tools: Tools = (), **options: Unpack[PromptOptions]) -> str:
         """Return the prompt of a conversation, as text."""

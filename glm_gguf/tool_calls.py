@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from glm_gguf.chat.events import ToolCall
 from glm_gguf.chat.tools import Toolbox, beside, error_text
-from glm_gguf.errors import RequestError
+from glm_gguf.errors import RequestError, in_one_line
 
 Approval = Callable[[ToolCall], bool | Awaitable[bool]]
 """Asked before every call, also as an `async def`; a call that is refused is told to the model as an error."""
@@ -34,7 +34,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         if isinstance(self.max_turns, bool) or not isinstance(self.max_turns, int) or self.max_turns < 1:
             raise RequestError(f"{self.max_turns!r} turns", field="max_turns", fix="give at least 1")
-        if self.timeout is not None and not (isinstance(self.timeout, int | float) and self.timeout > 0):
+        seconds = isinstance(self.timeout, int | float) and not isinstance(self.timeout, bool) and self.timeout > 0
+        if self.timeout is not None and not seconds:
             raise RequestError(f"{self.timeout!r} seconds", field="timeout", fix="give a positive number, or None")
         if not (self.approve is None or callable(self.approve)):
             fix = "give a function of a ToolCall"
@@ -199,7 +200,7 @@ async def _done(text: str) -> str:
 
 
 def _failed(error: BaseException) -> str:
-    return error_text(f"{type(error).__name__}: {error}")
+    return error_text(in_one_line(error))
 
 
 def _refused(call: ToolCall) -> str:

@@ -138,6 +138,44 @@ def test_whatever_a_call_raises_ends_it_alone(error: type[BaseException]) -> Non
         assert fine == "fine"
 
 
+class Unwritable(Exception):
+    """An error that cannot be written."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration, asyncio.CancelledError, MemoryError, Unwritable],
+    ids=lambda error: error.__name__,
+)
+def test_whatever_a_function_raises_beside_a_loop_is_told_to_the_model(error: type[BaseException]) -> None:
+    def plain() -> str:
+        raise error("why")
+
+    async def told() -> list[str]:
+        async with asyncio.timeout(20):  # a StopIteration in a future is never told
+            return await arun_calls([ToolCall("plain", "{}")], Toolbox.of([plain]), RunOptions())
+
+    assert error.__name__ in json.loads(asyncio.run(told())[0])["error"]
+
+
+def test_half_of_a_surrogate_pair_that_a_function_returns_or_raises_does_not_end_the_run() -> None:
+    def name() -> str:
+        return "caf\udce9 \ud83d\ude00"
+
+    def names() -> list[str]:
+        return ["caf\udce9"]
+
+    def missing() -> None:
+        raise FileNotFoundError("caf\udce9")
+
+    toolbox = Toolbox.of([name, names, missing])
+    told = run_calls([ToolCall(one, "{}") for one in ("name", "names", "missing")], toolbox, RunOptions())
+    assert told == ["caf\ufffd 😀", '["caf\ufffd"]', '{"error": "FileNotFoundError: caf\ufffd"}']
+
+
 def test_a_call_that_takes_too_long_is_left_behind() -> None:
     released = threading.Event()
 

@@ -73,7 +73,7 @@ def call_function(function: Function, arguments: str, parameters: Mapping[str, A
     that the model was told; by default the function's own. What a coroutine function returns is still to be awaited.
     """
     where = f"call of {function_name(function)}"
-    decoded = decode_object(arguments.strip())
+    decoded = decode_object(arguments.strip()) if isinstance(arguments, str) else None
     if decoded is None:
         raise RequestError("the arguments are not one JSON object", where=where)
     if parameters is None:

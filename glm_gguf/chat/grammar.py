@@ -245,6 +245,5 @@ def _require_sound(text: str) -> None:
     """Raise RequestError for a pattern or grammar of the user's that does not compile."""
     error = validated_lark(text)
     if error is not None:
-        raise RequestError(
-            f"it does not compile: {error[:300]}", field="response_format", fix="see llguidance's syntax"
-        )
+        told = " ".join(re.split(r"\n\s*\d+ \| ", error)[0].split())[:300]  # the listing of the grammar left out
+        raise RequestError(f"it does not compile: {told}", field="response_format", fix="see llguidance's syntax")

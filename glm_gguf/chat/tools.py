@@ -137,12 +137,17 @@ def result_text(result: object) -> str:
 
     Models, dataclasses, dates, sets, arrays and what an iterator yields are written too; TypeError for what JSON lacks.
     """
-    return result if isinstance(result, str) else json_text(result)
+    return _in_unicode(result if isinstance(result, str) else json_text(result))
 
 
 def error_text(what: str) -> str:
     """Write an observation that tells the model what went wrong."""
-    return json.dumps({"error": what}, ensure_ascii=False)
+    return json.dumps({"error": _in_unicode(what)}, ensure_ascii=False)
+
+
+def _in_unicode(text: str) -> str:
+    """Return a text that can be told: half of a surrogate pair, as in names of files, is U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 async def beside(function: Callable[[], T]) -> T:
@@ -161,10 +166,9 @@ async def beside(function: Callable[[], T]) -> T:
     def work() -> None:
         try:
             told: tuple[Callable[..., None], Any] = (future.set_result, context.run(function))
-        except Exception as error:  # whatever it is, it is the caller's
-            told = (future.set_exception, error)
-        except BaseException as error:  # SystemExit, say, which ends a thread and not the program
-            told = (future.set_exception, RuntimeError(f"it ended by {type(error).__name__}"))
+        except BaseException as error:  # whatever it is, it is the caller's
+            plain = isinstance(error, Exception) and not isinstance(error, StopIteration)  # no future holds the others
+            told = (future.set_exception, error if plain else RuntimeError(f"it ended by {type(error).__name__}"))
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(tell, *told)
 

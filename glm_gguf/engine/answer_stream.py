@@ -18,7 +18,7 @@ from glm_gguf.engine.request import Request
 
 
 class AnswerStream:
-    """The events of an answer that is being written from now on; one thread at a time reads it.
+    """The events of an answer that is being written from now on; one thread at a time reads it, others wait at its end.
 
     `owner` is what closes the engine, and must not be collected before the answer is read.
     """
@@ -41,11 +41,15 @@ class AnswerStream:
                 raise StopIteration
             self._engine.check_caller()
             delivery = self._deliveries.get()
+            if self._answer.done:  # another thread has read the end
+                self._deliveries.put(delivery)
+                continue
             try:
                 self._ready.extend(self._answer.feed(delivery))
             finally:
                 if self._answer.done:
                     self._engine.cancel(self._ticket)
+                    self._deliveries.put(delivery)  # for other threads that wait here
         return self._ready.popleft()
 
     def close(self) -> None:

@@ -73,6 +73,11 @@ class Engine:
         """Sizes of context and batch."""
         return self._context.size
 
+    @property
+    def most_requests(self) -> int:
+        """How many may wait or run at once."""
+        return self._options.n_queue + self._options.n_parallel
+
     def submit(self, request: Request, deliver: Callable[[Delivery], None]) -> Ticket:
         """Put a request in line; what comes of it is delivered on the engine's thread.
 
@@ -188,7 +193,7 @@ class Engine:
 
     def _take_in(self, ticket: Ticket) -> None:
         """Count a request among those under way; refuse it where as many wait as may."""
-        if len(self._under_way) >= self._options.n_queue + self._options.n_parallel:
+        if len(self._under_way) >= self.most_requests:
             raise QueueFullError(f"{self._options.n_queue} requests are waiting already", fix=LATER)
         self._under_way.add(ticket)
 

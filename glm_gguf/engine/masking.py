@@ -16,9 +16,11 @@ Mask = npt.NDArray[np.uint32]
 
 def forbid(logits: npt.NDArray[np.float32], mask: Mask) -> None:
     """Set the logits of tokens whose bit is 0 to minus infinity, in place; EngineError for a mask that cannot be."""
+    if not isinstance(mask, np.ndarray):
+        raise EngineError(f"the constraint's allowed() returned {type(mask).__name__}", fix="return an array, or None")
     if mask.dtype != np.uint32 or mask.shape != (mask_words(len(logits)),):
         raise EngineError(f"a mask of {mask.shape} {mask.dtype} for a vocabulary of {len(logits)}")
-    bits = np.unpackbits(mask.astype("<u4", copy=False).view(np.uint8), count=len(logits), bitorder="little")
+    bits = np.unpackbits(np.ascontiguousarray(mask, "<u4").view(np.uint8), count=len(logits), bitorder="little")
     if not bits.any():
         raise EngineError("the constraint allows no token at all")
     logits[bits == 0] = -np.inf

@@ -114,8 +114,10 @@ class EngineOptions:
         _check("threads", self.threads, 1, MOST_THREADS)
         _check("threads_batch", self.threads_batch, 1, MOST_THREADS)
         _check("n_gpu_layers", None if self.n_gpu_layers == "auto" else self.n_gpu_layers, -1, 2**31 - 1)
-        if self.yarn is not None and not 1 <= self.yarn <= MOST_STRETCH:
-            raise RequestError(f"a factor of {self.yarn}", field="yarn", fix=f"give 1 to {MOST_STRETCH}; cards use 4")
+        for name in ("mmap", "mlock", "repack", "flash_attention"):
+            _check_flag(name, getattr(self, name), left_open=name in ("repack", "flash_attention"))
+        if self.yarn is not None and not (_is_number(self.yarn) and 1 <= self.yarn <= MOST_STRETCH):
+            raise RequestError(f"a factor of {self.yarn!r}", field="yarn", fix=f"give 1 to {MOST_STRETCH}; cards use 4")
         names = [adapter.name for adapter in self.lora]
         if len(set(names)) < len(names):
             raise RequestError(f"two adapters have one name: {names}", field="lora", fix="rename one of the files")
@@ -162,11 +164,26 @@ def _cache_type(name: str, given: str) -> CacheType:
 
 
 def _check_scale(scale: float) -> None:
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale):
+    if not _is_number(scale) or not math.isfinite(scale):
         raise RequestError(f"a scale of {scale!r}", field="lora", fix="give a finite number")
+
+
+def _is_number(value: object) -> bool:
+    """Tell a number; True is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_flag(name: str, value: object, *, left_open: bool) -> None:
+    """Raise RequestError for what is neither True nor False; None may leave it open."""
+    if not (isinstance(value, bool) or (left_open and value is None)):
+        raise RequestError(f"{value!r} is no truth value", field=name, fix="give True or False")
 
 
 def _check(name: str, value: int | None, low: int, high: int) -> None:
     """Raise RequestError unless a whole number lies between its bounds, both allowed; None is no number."""
-    if value is not None and not (type(value) is int and low <= value <= high):  # True is no number
+    if value is None:
+        return
+    if type(value) is not int:  # True is no number
+        raise RequestError(f"{value!r} is no whole number", field=name, fix=f"give {low} to {high}")
+    if not low <= value <= high:
         raise RequestError(f"{value!r} is out of range", field=name, fix=f"give {low} to {high}")

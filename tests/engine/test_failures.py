@@ -103,6 +103,23 @@ def test_an_error_of_ours_comes_as_it_was_raised(glm: GLM, method: str) -> None:
     assert caught.value is error
 
 
+@pytest.mark.parametrize("ask", ["achat", "acomplete", "aembed", "ascore"])
+def test_a_constraint_that_awaits_the_model_that_asks_it_is_refused(glm: GLM, ask: str) -> None:
+    class Asking(Faulty):
+        def _called(self, method: str) -> None:
+            asyncio.run(getattr(glm, ask)("Hello"))
+
+    with pytest.raises(EngineError, match="cannot ask the model"):
+        glm.complete("Hello", SHORT, constraint=Asking("", KeyError(), 0))
+
+
+def test_threads_that_read_one_answer_all_come_to_its_end(glm: GLM) -> None:
+    stream = glm.stream_completion("Hello", SHORT)
+    with ThreadPoolExecutor(4) as pool:
+        ends = [pool.submit(list, stream) for _ in range(4)]
+        assert sum(len(end.result(20)) for end in ends) > 1
+
+
 class Returning(Faulty):
     """A constraint that returns what it must not."""
 

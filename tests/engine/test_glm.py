@@ -122,6 +122,8 @@ def test_several_choices_are_drawn_from_one_prompt(glm: GLM) -> None:
     assert results[1].content == glm.chat(HELLO, sampling=replace(sampling, seed=6)).content
     with pytest.raises(RequestError, match="n"):
         glm.choices(0, HELLO)
+    with pytest.raises(RequestError, match="ask for"):
+        glm.choices(10**12, HELLO)
 
 
 def test_a_stop_text_ends_the_answer_before_it(glm: GLM) -> None:
