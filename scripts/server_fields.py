@@ -29,7 +29,10 @@ INTRODUCTION = f"""# Fields of requests
 Every field of a request is honoured, is of no weight for the answer, or is refused by name with a 400. A few that an
 answer is as good without, and fields that nobody knows, are passed over: the response names them in `{IGNORED_HEADER}`,
 and the server's log does once each. `null`, `false`, an empty text, list or object, `"off"` and `"default"` ask for
-nothing and pass in any field.
+nothing and pass in any field, but for `false` and `"off"` where `true` is what is done anyway.
+
+Fields in another spelling (`maxTokens`), and fields of a request in an object that nothing reads (`extra_body`,
+`chat_template_kwargs`), are refused with the name or the place they have here.
 
 Where a JSON schema has a keyword that no grammar enforces, the answer is checked, and written again up to four times.
 `{UNENFORCED_HEADER}` then has the path of the first such keyword, and so has the field `unenforced` of a chat

@@ -32,7 +32,7 @@ class ErrorForm:
 
     def _renamed(self, problem: Problem) -> Problem:
         """Name the field as the client does, in the message too."""
-        if problem.param is None:
+        if problem.param is None or problem.as_sent:
             return problem
         param = problem.param
         for pattern, name in self.names:

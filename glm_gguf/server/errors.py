@@ -29,6 +29,8 @@ class Problem:
     param: str | None = None
     code: str | None = None
     retry_after: int | None = None
+    as_sent: bool = False
+    """`param` is the client's own name for the field, whatever the API."""
 
     @property
     def headers(self) -> dict[str, str]:

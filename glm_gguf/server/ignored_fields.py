@@ -16,11 +16,15 @@ UNENFORCED_HEADER: Final = "x-unenforced"
 MOST_NAMED: Final = 32
 
 
-def declared_fields(endpoint: Callable[..., Any]) -> frozenset[str]:
-    """Return the fields of the body that a handler takes, by their names on the wire."""
+def body_models(endpoint: Callable[..., Any]) -> list[type[BaseModel]]:
+    """Return the bodies that a handler takes."""
     kinds = [kind for kind in get_type_hints(endpoint).values() if isinstance(kind, type)]
-    bodies = [kind.model_fields for kind in kinds if issubclass(kind, BaseModel)]
-    return frozenset(field.alias or name for fields in bodies for name, field in fields.items())
+    return [kind for kind in kinds if issubclass(kind, BaseModel)]
+
+
+def declared_fields(model: type[BaseModel]) -> frozenset[str]:
+    """Return the fields of a body, by their names on the wire."""
+    return frozenset(field.alias or name for name, field in model.model_fields.items())
 
 
 def ignore_fields(request: Request, names: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from types import MappingProxyType
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -13,9 +14,10 @@ from fastapi.routing import APIRoute
 
 from glm_gguf.server.bodies import BODY, FULL, Body, BodyRefused
 from glm_gguf.server.errors import Problem
-from glm_gguf.server.ignored_fields import declared_fields, ignore_fields, name_ignored
+from glm_gguf.server.ignored_fields import body_models, declared_fields, ignore_fields, name_ignored
 from glm_gguf.server.json_values import require_modest, require_short, too_deep
 from glm_gguf.server.known_fields import passed_over, refused_field
+from glm_gguf.server.misplaced_fields import Objects, declared_objects, misplaced_field, unread_inside
 from glm_gguf.server.settings import Limits
 
 SMALL: Final = 2**16
@@ -27,6 +29,8 @@ class JsonRequest(Request):
 
     declared: frozenset[str] = frozenset()
     """Fields of the body that its schema has."""
+    objects: Objects = MappingProxyType({})
+    """Those that are objects."""
 
     @property
     def _limits(self) -> Limits:
@@ -55,8 +59,12 @@ class JsonRequest(Request):
         refused = refused_field(value, self.declared)
         if refused is not None:
             name, field = refused
-            raise BodyRefused(Problem(400, f"{name}: {field.why}; leave it out.", param=name))
-        ignore_fields(self, passed_over(value, self.declared))
+            raise BodyRefused(Problem(400, f"{name}: {field.why}; leave it out.", param=name, as_sent=True))
+        misplaced = misplaced_field(value, self.declared, self.objects)
+        if misplaced is not None:
+            place, what = misplaced
+            raise BodyRefused(Problem(400, f"{place}: {what}.", param=place, as_sent=True))
+        ignore_fields(self, [*passed_over(value, self.declared), *unread_inside(value, self.objects)])
 
     async def _received(self) -> bytes:
         most, seconds = self._limits.body_bytes, self._limits.body_seconds
@@ -109,14 +117,16 @@ class JsonRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler, given our request."""
-        handler, declared = super().get_route_handler(), declared_fields(self.endpoint)
+        handler, bodies = super().get_route_handler(), body_models(self.endpoint)
+        declared = frozenset(name for body in bodies for name in declared_fields(body))
+        objects = {name: known for body in bodies for name, known in declared_objects(body).items()}
 
         async def handle(request: Request) -> Response:
             scope = dict(request.scope)
             others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
             scope["headers"] = [*others, (b"content-type", b"application/json")]
             asked = JsonRequest(scope, request.receive)
-            asked.declared = declared
+            asked.declared, asked.objects = declared, objects
             response = await handler(asked)
             name_ignored(asked, response)
             return response

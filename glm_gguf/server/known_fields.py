@@ -52,8 +52,10 @@ def _all(names: str, field: KnownField) -> dict[str, KnownField]:
 
 _BOOKS: Final = "it is for the books of a service"
 _SPEED: Final = "it is about speed, not about the answer"
+_OWN: Final = "this API says it in a field of its own"
 _FORM: Final = "the form of the answer is given in this API's own field"
 _SAMPLING: Final = "this API has no such field; the chat completions have"
+_ELSEWHERE: Final = "this API has no such field"
 _NO_SAMPLER: Final = "there is no such sampler here; there are temperature, top_k, top_p, min_p, penalties and DRY"
 
 OPENAI: Final = {
@@ -61,14 +63,15 @@ OPENAI: Final = {
     **_all("prompt_cache_key prompt_cache_options prompt_cache_retention prediction", Passes("OpenAI", _SPEED)),
     "stream_options": Passes("OpenAI", "it is about how a stream is written, not about the answer"),
     "client_metadata": Passes("Codex", _BOOKS),
-    "modalities": RefusedField("OpenAI", "the models write text", (["text"],)),
-    "audio": RefusedField("OpenAI", "the models write text"),
+    **_all("modalities audio", RefusedField("OpenAI", "the models write text", (["text"],))),
     "web_search_options": RefusedField("OpenAI", "nothing is searched here; declare a function that searches"),
     "moderation": RefusedField("OpenAI", "nothing is moderated here"),
     "verbosity": RefusedField("OpenAI", "the models have no such setting; ask for it in a message", ("medium",)),
     "background": RefusedField("OpenAI", "responses are not written in the background"),
-    "previous_response_id": RefusedField("OpenAI", "nothing is stored here; give the whole conversation"),
-    "conversation": RefusedField("OpenAI", "nothing is stored here; give the whole conversation"),
+    **_all(
+        "previous_response_id conversation",
+        RefusedField("OpenAI", "nothing is stored here; give the whole conversation"),
+    ),
     "context_management": PassedOver("OpenAI, Anthropic", "a conversation is taken as it comes"),
     **_all("access_programs image background_options", Passes("OpenAI", "it is about how a service computes")),
     "personality": PassedOver("OpenAI", "the models have no such setting; ask for it in a message"),
@@ -77,7 +80,15 @@ OPENAI: Final = {
     "best_of": RefusedField(
         "OpenAI, vLLM", "answers are not written to be chosen from; ask for `n` and choose", (0, 1)
     ),
-    **_all("instructions system", RefusedField("OpenAI, Anthropic, Ollama", "give a message of the role system")),
+    **_all(
+        "instructions system system_prompt system_instruction",
+        RefusedField("OpenAI, Anthropic, Ollama, Gemini", "give a message of the role system"),
+    ),
+    **_all("messages prompt input inputs text texts contents tools functions", RefusedField("all", _ELSEWHERE)),
+    **_all("tool_choice function_call", RefusedField("OpenAI", _ELSEWHERE, ("auto", "none"))),
+    "parallel_tool_calls": RefusedField("OpenAI", "this API has no such field; see `tool_choice`", (True,)),
+    "disable_parallel_tool_use": RefusedField("Anthropic", "give `parallel_tool_calls`"),
+    **_all("tool_config function_calling_config", RefusedField("Gemini, Bedrock", "give `tool_choice`")),
 }
 ANTHROPIC: Final = {
     "container": RefusedField("Anthropic", "no code is run here"),
@@ -95,9 +106,11 @@ CONSTRAINTS: Final = {
     **_all("json_schema grammar", RefusedField("llama.cpp", _FORM)),
     **_all("regex ebnf", RefusedField("SGLang", _FORM)),
     "format": RefusedField("Ollama", _FORM),
+    **_all("schema output_schema output_format output_config", RefusedField("Anthropic, others", _FORM)),
+    **_all("json json_object lark choice choices grammar_string", RefusedField("others", _FORM)),
+    **_all("guided_decoding guided_options guidance response_mime_type", RefusedField("vLLM, Gemini, others", _FORM)),
     **_all("guided_decoding_backend guided_whitespace_pattern", PassedOver("vLLM", "there is one engine for grammars")),
-    **_all("grammar_lazy", RefusedField("llama.cpp", "grammars hold from the first token on")),
-    **_all("grammar_triggers", RefusedField("llama.cpp", "grammars hold from the first token on")),
+    **_all("grammar_lazy grammar_triggers", RefusedField("llama.cpp", "grammars hold from the first token on")),
     "structural_tag": RefusedField("vLLM, SGLang", "give the whole form of the answer as a schema or a grammar"),
     "chat_format": RefusedField("llama-cpp-python", "there is the model's own template"),
 }
@@ -121,38 +134,49 @@ SAMPLING: Final = {
     ),
     **_all("ignore_eos", RefusedField("llama.cpp, vLLM", _SAMPLING)),
     **_all("stop_sequences", RefusedField("Anthropic", _SAMPLING)),
-    **_all("typical_p top_a tfs_z tfs", RefusedField("llama.cpp, others", _NO_SAMPLER, (1, 0))),
+    **_all("stop_strings stopping_strings stop_token", RefusedField("transformers, others", "give `stop`")),
+    **_all("max_length", RefusedField("transformers", "it counts the prompt too; give the length of the answer")),
+    **_all("num_return_sequences num_choices", RefusedField("transformers", "give `n`", (1,))),
+    **_all("do_sample", RefusedField("transformers", "give `temperature`, 0 for the likeliest token", (True,))),
+    **_all(
+        "use_beam_search num_beams num_beam_groups",
+        RefusedField("transformers", "answers are drawn token by token", (0, 1)),
+    ),
+    **_all("no_repeat_ngram_size", RefusedField("transformers", "give `dry_multiplier`", (0,))),
+    **_all("repetition_penalty_range", RefusedField("text-generation-webui", "give `penalty_last_n`", (0, -1))),
+    **_all("typical_p top_a tfs_z tfs min_keep", RefusedField("llama.cpp, others", _NO_SAMPLER, (1, 0))),
     **_all("mirostat mirostat_mode", RefusedField("llama.cpp, Ollama", _NO_SAMPLER, (0,))),
     **_all("mirostat_tau mirostat_eta", Passes("llama.cpp, Ollama", "it says something of `mirostat`")),
     "xtc_probability": RefusedField("llama.cpp", _NO_SAMPLER, (0,)),
     "xtc_threshold": Passes("llama.cpp", "it says something of `xtc_probability`"),
     **_all("dynatemp_range adaptive_target", RefusedField("llama.cpp", _NO_SAMPLER, (0, -1))),
     **_all("dynatemp_exponent adaptive_decay", Passes("llama.cpp", "it says something of another sampler")),
-    **_all("top_n_sigma nsigma", RefusedField("llama.cpp, others", _NO_SAMPLER, (0, -1))),
     **_all(
-        "epsilon_cutoff eta_cutoff smoothing_factor penalty_alpha",
-        RefusedField("text-generation-webui", _NO_SAMPLER, (0,)),
+        "top_n_sigma nsigma epsilon_cutoff eta_cutoff smoothing_factor penalty_alpha",
+        RefusedField("llama.cpp, text-generation-webui", _NO_SAMPLER, (0, -1)),
     ),
-    **_all(
-        "samplers sampler_seq",
-        RefusedField("llama.cpp", "the order of samplers is fixed: penalties, temperature, cuts"),
-    ),
+    **_all("samplers sampler_seq", RefusedField("llama.cpp", "samplers come in order: penalties, temperature, cuts")),
     **_all("penalize_nl penalty_prompt", RefusedField("llama.cpp", "penalties look at the answer alone")),
-    "min_keep": RefusedField("llama.cpp", _NO_SAMPLER, (0, 1)),
-    "min_tokens": RefusedField("vLLM, SGLang", "an answer ends where the model ends it", (0,)),
-    **_all("stop_token_ids", RefusedField("vLLM, SGLang", "answers end at texts; give `stop`")),
-    **_all("stop_regex", RefusedField("SGLang", "answers end at texts; give `stop`")),
+    **_all(
+        "min_tokens min_length min_new_tokens",
+        RefusedField("vLLM, SGLang, transformers", "an answer ends where the model ends it", (0,)),
+    ),
+    **_all("ban_eos_token", RefusedField("text-generation-webui", "give `ignore_eos`")),
+    **_all("stop_token_ids eos_token_id stop_regex", RefusedField("vLLM, SGLang", "answers end at texts; give `stop`")),
     **_all(
         "no_stop_trim include_stop_str_in_output",
         RefusedField("vLLM, SGLang", "the text that ends an answer is left out"),
     ),
-    **_all("bad_words allowed_token_ids", RefusedField("vLLM", "give `logit_bias`, or the form of the answer")),
-    "use_beam_search": RefusedField("vLLM", "answers are drawn token by token"),
-    "length_penalty": RefusedField("vLLM", "it belongs to beam search", (0, 1)),
-    "early_stopping": RefusedField("vLLM", "it belongs to beam search"),
-    "logits_processors": RefusedField("vLLM, SGLang", "no code comes over the wire"),
-    "custom_logit_processor": RefusedField("SGLang", "no code comes over the wire"),
-    **_all("sampling_params", RefusedField("SGLang, TGI", "give its fields beside the messages")),
+    **_all(
+        "bad_words bad_words_ids allowed_token_ids banned_tokens banned_strings custom_token_bans",
+        RefusedField("vLLM, others", "give `logit_bias`, or the form of the answer"),
+    ),
+    **_all("length_penalty early_stopping", RefusedField("vLLM", "it belongs to beam search", (0, 1))),
+    **_all("logits_processors custom_logit_processor", RefusedField("vLLM, SGLang", "no code comes over the wire")),
+    **_all(
+        "options sampling_params sampling_parameters generation_config inference_config parameters model_kwargs",
+        RefusedField("Ollama, SGLang, TGI, Gemini, Bedrock", "give its fields beside the messages"),
+    ),
     **_all("speculative", Passes("llama.cpp", _SPEED)),
     "t_max_predict_ms": RefusedField("llama.cpp", "give `timeout`, in seconds", (0, -1)),
     "n_indent": RefusedField("llama.cpp", "lines are not cut by their indentation", (0,)),
@@ -165,17 +189,26 @@ PROMPTS: Final = {
     **_all("chat_template", RefusedField("vLLM, llama.cpp", "there is the model's own template")),
     **_all("template raw context images", RefusedField("Ollama", "the model's own template renders `messages`")),
     "documents": RefusedField("vLLM", "the model's template has no place for documents; put them into a message"),
-    **_all("mm_processor_kwargs media_io_kwargs", RefusedField("vLLM", "the models read text")),
+    **_all(
+        "mm_processor_kwargs media_io_kwargs allowed_local_media_path", RefusedField("vLLM", "the models read text")
+    ),
     "add_special_tokens": RefusedField("vLLM", "the model's template writes them"),
     "echo": RefusedField("vLLM", "an answer begins behind the conversation"),
-    **_all("add_generation_prompt continue_final_message", RefusedField("vLLM", "this API has no such field", (True,))),
-    **_all("allowed_local_media_path", RefusedField("vLLM", "the models read text")),
+    "add_generation_prompt": RefusedField("vLLM", "this API has no such field", (True,)),
+    "continue_final_message": RefusedField("vLLM", "this API has no such field"),
+    **_all(
+        "continue_ prefill assistant_prefix start_reply_with",
+        RefusedField("text-generation-webui, others", "give `continue_final_message`, and the beginning as a message"),
+    ),
 }
 THOUGHTS: Final = {
     **_all(
         "chat_template_kwargs enable_thinking thinking think reasoning reasoning_effort thinking_budget",
-        RefusedField("vLLM, Ollama, OpenRouter", "this API says it in a field of its own", (True, "none", "auto")),
+        RefusedField("vLLM, Ollama, OpenRouter", _OWN, (True, -1, "auto")),
     ),
+    **_all("enabled effort thinking_config", RefusedField("OpenRouter, Anthropic, Gemini", _OWN, (True,))),
+    **_all("disable_thinking no_think", RefusedField("others", _OWN)),
+    **_all("max_thinking_tokens", RefusedField("others", _OWN, (-1,))),
     **_all(
         "reasoning_budget thinking_budget_tokens thinking_token_budget",
         RefusedField("vLLM, llama.cpp", "give the thinking budget of this API", (-1,)),
@@ -211,7 +244,6 @@ SERVICE: Final = {
     **_all("citations search_parameters", PassedOver("others", "nothing is searched here")),
     **_all("safe_prompt guardrails", RefusedField("Mistral, others", "nothing is moderated here")),
     **_all("random_seed", RefusedField("Mistral", "give `seed`")),
-    **_all("options", RefusedField("Ollama", "give its fields beside the messages")),
     "tags": Passes("LiteLLM", _BOOKS),
 }
 TOKENS: Final = {
@@ -220,7 +252,13 @@ TOKENS: Final = {
 }
 EMBEDDINGS: Final = {
     "task": RefusedField("vLLM, others", "the model embeds any text alike"),
-    "input_type": RefusedField("NVIDIA, Cohere", "the model embeds any text alike"),
+    **_all(
+        "input_type task_type prompt_name instruction late_chunking",
+        RefusedField("NVIDIA, Cohere, Gemini, Jina", "the model embeds any text alike"),
+    ),
+    **_all("output_dimension output_dimensionality", RefusedField("Voyage, Gemini", "vectors cannot be cut")),
+    **_all("output_dtype", RefusedField("Voyage", "give `encoding_format`", ("float", "float32"))),
+    **_all("embedding_types", RefusedField("Cohere", "give `encoding_format`", (["float"],))),
     "truncate": RefusedField("NVIDIA, Ollama", "a text is read whole, or refused", ("NONE", "none")),
     "normalize": RefusedField("vLLM", "vectors have length 1", (True,)),
     "embd_normalize": RefusedField("llama.cpp", "vectors have length 1", (2,)),
@@ -233,8 +271,10 @@ KNOWN_FIELDS: Final[Mapping[str, KnownField]] = MappingProxyType(
 
 
 def asks_for_nothing(value: Any, off: Iterable[Any] = ()) -> bool:
-    """Tell whether a field's value is as if the field were not there."""
-    if value is None or value is False or (isinstance(value, str | list | dict) and not value):
+    """Tell whether a field's value is as if the field were not there; where true asks for nothing, false does not."""
+    if value is False or (isinstance(value, str) and value.lower() == "off"):
+        return not any(nothing is True for nothing in off)
+    if value is None or (isinstance(value, str | list | dict) and not value):
         return True
     if isinstance(value, str) and value.lower() in NOTHING:
         return True

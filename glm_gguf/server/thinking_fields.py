@@ -10,6 +10,8 @@ from pydantic import Field
 
 from glm_gguf.engine.sampling import MOST_INTEGER
 from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.ignored_fields import declared_fields
+from glm_gguf.server.misplaced_fields import wished
 from glm_gguf.server.wire import WireRequest
 from glm_gguf.server.wire_numbers import LengthOrNone
 from glm_gguf.variant import Variant
@@ -86,12 +88,13 @@ class ThinkingFields(WireRequest):
         return [name for name, _ in self._budgets()]
 
     def unread(self, variables: Collection[str]) -> list[str]:
-        """Return the variables that a template does not read."""
-        given = self.chat_template_kwargs or {}
+        """Return the variables that a template does not read; Refused where one is a field of the request."""
         known = {*VARIABLES, *variables}
-        return [
-            f"chat_template_kwargs.{name}" for name, value in given.items() if name not in known and value is not None
-        ]
+        given = {name: value for name, value in (self.chat_template_kwargs or {}).items() if name not in known}
+        for name, value in given.items():
+            if (meant := wished(name, value, declared_fields(type(self)))) is not None:
+                _refuse(f"chat_template_kwargs.{name}", f"the template does not read it; see `{meant}` of the request")
+        return [f"chat_template_kwargs.{name}" for name, value in given.items() if value is not None]
 
     @property
     def hides_thought(self) -> bool:
@@ -154,6 +157,11 @@ def _said(field: str, value: bool | int | str | None) -> Iterator[tuple[str, int
 
 def _refuse(field: str, what: str) -> NoReturn:
     raise Refused(Problem(400, f"{field}: {what}.", param=field))
+
+
+def unknown_effort(effort: str | None) -> bool:
+    """Tell a word that limits no thought because nobody knows it."""
+    return effort is not None and effort not in EFFORTS
 
 
 def effort_budget(effort: str | None) -> int | None:

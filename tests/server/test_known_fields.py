@@ -49,7 +49,7 @@ OFF = [
     pytest.param(name, value, id=f"{name} {value}")
     for name, field in KNOWN_FIELDS.items()
     if isinstance(field, RefusedField)
-    for value in (*field.off, False, [], {}, "", "off")
+    for value in (*field.off, [], {}, "", *(() if any(one is True for one in field.off) else (False, "off")))
 ]
 
 

@@ -16,7 +16,7 @@ from glm_gguf.server.anthropic_messages.history import left_out_blocks, message_
 from glm_gguf.server.asked import Asked
 from glm_gguf.server.described import with_example
 from glm_gguf.server.errors import Problem, Refused
-from glm_gguf.server.thinking_fields import effort_budget
+from glm_gguf.server.thinking_fields import effort_budget, unknown_effort
 from glm_gguf.server.turns import Turn, checked_messages
 from glm_gguf.server.wire import Many, WireRequest
 from glm_gguf.server.wire_numbers import Cut, Length, LengthOrNone
@@ -107,6 +107,7 @@ class CountRequest(WireRequest):
         blocks = [kind for message in self.messages for kind in left_out_blocks(message.content)]
         config = self.output_config or MessageOutput()
         wishes = ["output_config.task_budget"] if config.task_budget else []
+        wishes += ["output_config.effort"] if unknown_effort(config.effort) else []
         tools = [f"tools:{tool.type}" for tool in self.tools or () if not tool.is_function]
         tools += ["tools.input_examples" for tool in self.tools or () if tool.input_examples]
         return [*tools, *(f"messages:{kind}" for kind in blocks), *wishes]

@@ -29,9 +29,9 @@ async def create(body: ChatCompletionRequest, request: Request) -> Response:
     service: Service = request.app.state.service
     name, fingerprint = service.settings.model_name, service.ready.fingerprint
     asked, hidden = await service.prepared(request, body.asked), body.hides_thought
+    ignore_fields(request, [*body.unmet(service.glm.variant), *body.unread(service.glm.template_variables)])
     with naming(body.asked_form()):
         answers = await service.begin(request, asked)
-    ignore_fields(request, [*body.unmet(service.glm.variant), *body.unread(service.glm.template_variables)])
     form = AnswerForm(asked.sampling.logprobs is not None, body.legacy, body.includes_usage, hidden)
     if not body.stream:
         return chat_completion(await whole(request, answers), name, fingerprint, form).response()

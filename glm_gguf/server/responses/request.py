@@ -18,7 +18,7 @@ from glm_gguf.server.responses.history import item_tools, item_turns, left_out_i
 from glm_gguf.server.responses.input_items import InputMessage, Item
 from glm_gguf.server.responses.offered_tools import OfferedTools, offered_tools
 from glm_gguf.server.responses.tools import ResponseTool, ResponseToolChoice
-from glm_gguf.server.thinking_fields import effort_budget
+from glm_gguf.server.thinking_fields import effort_budget, unknown_effort
 from glm_gguf.server.turns import Turn, checked_messages
 from glm_gguf.server.wire import Many, WireRequest
 from glm_gguf.server.wire_numbers import Length, Whole
@@ -114,7 +114,8 @@ class ResponseRequest(WireRequest):
         verbosity = None if self.text is None else self.text.verbosity
         tools = [f"tools:{kind}" for kind in self.offered.left_out]
         items = [f"input:{kind}" for kind in left_out_items(self.items)]
-        return [*tools, *items, *(["text.verbosity"] if verbosity not in (None, "medium") else [])]
+        effort = ["reasoning.effort"] if self.reasoning and unknown_effort(self.reasoning.effort) else []
+        return [*tools, *items, *effort, *(["text.verbosity"] if verbosity not in (None, "medium") else [])]
 
     def asked(self) -> Asked:
         """Say it in the model's own values; RequestError names what makes no sense, or needs what is not here."""
