@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
-from server.page.acts import begin_answer, open_settings, say, wait_for_answers
+from server.page.acts import begin_answer, open_settings, say, set_field, wait_for_answers
 from server.page.conftest import Visit
 from server.page.wire import Wire
 
@@ -170,6 +170,26 @@ def test_a_telephone_shows_one_thing_at_a_time(wire: Wire, visit: Visit, visit_t
     page.locator(".conversation .open").tap()
     expect(page.locator("#sidebar")).to_be_hidden()
     assert not page.locator("#main").evaluate("main => main.inert")
+
+
+def test_on_a_telephone_all_below_the_message_box_has_room(
+    wire: Wire, visit: Visit, visit_to: Callable[..., Visit]
+) -> None:
+    page = visit_to(visit.address, viewport=NARROW).page()
+    set_field(page, "System prompt", "Be brief.")
+    page.get_by_role("button", name="Insert an example").click()
+    page.locator("#panel").get_by_label("Format").select_option("json")
+    page.get_by_role("button", name="Close settings").click()
+    wire.answer().say(content="Yes").finish(completion=800)
+    say(page, "Hello")
+    wait_for_answers(page, 1)
+    send, composer = page.locator("#send").bounding_box(), page.locator("#composer").bounding_box()
+    assert send is not None
+    assert composer is not None
+    assert send["width"] == send["height"]
+    assert send["x"] + send["width"] <= composer["x"] + composer["width"]
+    expect(page.locator("#sign")).to_have_text("System prompt · Tools · JSON")
+    expect(page.locator("#meter-text")).to_be_visible()
 
 
 def test_on_a_telephone_one_drawer_takes_the_place_of_another(visit: Visit, visit_to: Callable[..., Visit]) -> None:

@@ -54,6 +54,7 @@ REFUSALS = [
     pytest.param(403, "Not this host.", "host_not_allowed", {}, "Not this host.", id="host"),
     pytest.param(500, "Broken.", None, {}, "server failed", id="failed"),
     pytest.param(503, "The model could not be loaded.", "model_failed", {}, "could not be loaded", id="not ready"),
+    pytest.param(503, "The server is ending.", "shutting_down", {}, "The server is not ready.", id="ending"),
 ]
 
 

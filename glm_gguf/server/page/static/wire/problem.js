@@ -65,7 +65,8 @@ function described(status, error, retryAfter) {
     const when = /^\d+$/.test(retryAfter ?? "") ? `in ${retryAfter} s` : "in a moment";
     return new Problem("The server is busy.", `Too many answers are being written. Try again ${when}.`, "retry");
   }
-  if (status === 503) return new Problem("The model is not ready.", said || "Try again in a moment.", "retry", error.code);
+  const unready = error.code?.startsWith("model_") ? "The model is not ready." : "The server is not ready.";
+  if (status === 503) return new Problem(unready, said || "Try again in a moment.", "retry", error.code);
   if (isOverflow(status, error)) {
     const advice = "Edit an earlier message, ask for fewer tokens, or begin a new chat.";
     return new Problem("The conversation no longer fits the model’s context.", advice);
