@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from glm_gguf.chat.pairing import Call, Calls, Entry, Message, Result, paired
 from glm_gguf.chat.parts import READS_TEXT, TEXT_KINDS, THOUGHT_KINDS, part_text, stand_in
+from glm_gguf.chat.text_tool import INPUT
 from glm_gguf.chat.transport_lines import without_transport_line
 from glm_gguf.errors import RequestError, TemplateError
 
@@ -40,22 +41,30 @@ def conversation(messages: Messages) -> list[Mapping[str, Any]]:
 
 def template_messages(history: Sequence[Mapping[str, Any]]) -> list[Message]:
     """Turn a history in OpenAI's or in the template's own form into the template's; TemplateError names the field."""
-    entries = (_entry(message, f"messages[{index}]") for index, message in enumerate(history))
+    answered = max((index for index, message in enumerate(history) if _is_answer(message)), default=0)
+    entries = (
+        _entry(message, f"messages[{index}]", answered=index < answered) for index, message in enumerate(history)
+    )
     return paired([entry for entry in entries if entry is not None])
 
 
-def _entry(message: Mapping[str, Any], where: str) -> Entry | None:
+def _is_answer(message: object) -> bool:
+    return isinstance(message, Mapping) and message.get("role") == "assistant"
+
+
+def _entry(message: Mapping[str, Any], where: str, *, answered: bool) -> Entry | None:
     """Read one message; None for a system message in which nothing is meant for the model."""
     role = _role(message, where)
     if message.get("content") is None and role in ("system", "developer", "user"):
         raise RequestError("no content", field=f"{where}.content", fix="give it a text")
-    content = content_text(message.get("content"), f"{where}.content", role)
+    lenient = answered or role in ("assistant", "tool", "observation")
+    content = content_text(message.get("content"), f"{where}.content", role, lenient=lenient)
     match role:
         case "tool" | "observation":
             return Result(content, _id(message.get("tool_call_id")))
         case "assistant" if message.get("tool_calls"):
             return _calls(message["tool_calls"], content, where)
-        case "assistant" if message.get("metadata"):
+        case "assistant" if message.get("metadata") and not isinstance(message["metadata"], Mapping):
             name = _name(message["metadata"], f"{where}.metadata")
             return Calls([{"role": "assistant", "metadata": name, "content": content}], [Call()])
         case "system" | "developer":
@@ -75,7 +84,7 @@ def _role(message: Mapping[str, Any], where: str) -> str:
     return str(role)
 
 
-def content_text(content: object, where: str, role: str) -> str:
+def content_text(content: object, where: str, role: str, *, lenient: bool = False) -> str:
     """Return the text of a content: None is empty, several text parts are lines."""
     if content is None:
         return ""
@@ -83,15 +92,15 @@ def content_text(content: object, where: str, role: str) -> str:
         return content
     if not isinstance(content, list | tuple):
         _fail(where, f"content is text or a list of parts, not {type(content).__name__}")
-    texts = (_part_text(part, f"{where}[{index}]", role) for index, part in enumerate(content))
+    texts = (_part_text(part, f"{where}[{index}]", role, lenient=lenient) for index, part in enumerate(content))
     return "\n".join(text for text in texts if text is not None)
 
 
-def _part_text(part: object, where: str, role: str) -> str | None:
+def _part_text(part: object, where: str, role: str, *, lenient: bool) -> str | None:
     """Return the text of one content part; None for a thought.
 
-    What nobody can read is refused where a user sent it. In what a tool returned, or the assistant once said, a line
-    stands for it: that message comes again with every turn.
+    What nobody can read is refused where a user sent it. In what a tool returned, the assistant once said or another
+    model has answered, a line stands for it: that message comes again with every turn.
     """
     if isinstance(part, str):
         return part
@@ -100,12 +109,14 @@ def _part_text(part: object, where: str, role: str) -> str | None:
     text, kind = part_text(part), part.get("type", "text")
     if text is not None:
         return text
+    if lenient and kind in TEXT_KINDS and part.get("text") is None and "text" in part:
+        return None
     if kind in TEXT_KINDS or kind == "refusal":
         key = "refusal" if kind == "refusal" else "text"
         _fail(f"{where}.{key}", f"the text is {type(part.get(key)).__name__}, not a string")
     if role == "assistant" and kind in THOUGHT_KINDS:
         return None
-    if role not in ("assistant", "tool", "observation"):
+    if not lenient:
         _fail(f"{where}.type", f"cannot read a part of type {kind!r}", READS_TEXT)
     return stand_in(part)
 
@@ -122,7 +133,7 @@ def _calls(tool_calls: object, content: str, where: str) -> Calls:
     made = Calls([{"role": "assistant", "content": content}] if content else [])
     for index, tool_call in enumerate(tool_calls):
         place = f"{where}.tool_calls[{index}]"
-        function = tool_call.get("function") if isinstance(tool_call, Mapping) else None
+        function = _function(tool_call)
         if not isinstance(function, Mapping):
             _fail(f"{place}.function", "a call has the form {function: {name, arguments}}")
         arguments = _arguments(function.get("arguments"), f"{place}.function.arguments")
@@ -130,6 +141,16 @@ def _calls(tool_calls: object, content: str, where: str) -> Calls:
         made.messages.append({"role": "assistant", "metadata": name, "content": arguments})
         made.calls.append(Call(_id(tool_call.get("id"))))
     return made
+
+
+def _function(tool_call: object) -> object:
+    """Return the function and the arguments of a call; a custom tool's one text is an argument."""
+    match tool_call:
+        case {"type": "custom", "custom": {"name": name, **rest}}:
+            return {"name": name, "arguments": {INPUT: rest.get("input")}}
+        case Mapping():
+            return tool_call.get("function")
+    return None
 
 
 def _name(name: object, where: str) -> str:

@@ -39,6 +39,9 @@ Functions = Callable[..., Any] | Sequence[Callable[..., Any]]
 Wait = Callable[[Awaitable[Any]], Any]
 """Runs what is awaitable to its end, and returns what came of it."""
 
+OTHER_NAMES = ("input_schema", "inputSchema", "args_schema")
+"""What others call the schema of a function's arguments: left unread, it would be a function without any."""
+
 
 @dataclass(frozen=True, slots=True)
 class Toolbox:
@@ -206,6 +209,13 @@ def _declaration(tool: Tool, where: str) -> Declaration:
     function = tool.get("function", tool) if isinstance(tool, Mapping) else None
     if not isinstance(function, Mapping):
         raise RequestError("a tool is a Python function or a declaration", field=where)
-    if not isinstance(function.get("name"), str) or not function["name"]:
+    name = function.get("name")
+    if not isinstance(name, str) or not name:
         raise RequestError("the declaration has no name", field=f"{where}.function.name")
+    if not name.strip() or "\n" in name:
+        what = f"a function's name is a non-empty line, not {name[:40]!r}"
+        raise RequestError(what, field=f"{where}.function.name", fix="rename it")
+    foreign = next((key for key in OTHER_NAMES if key in function and "parameters" not in function), None)
+    if foreign is not None:
+        raise RequestError("the schema is named `parameters`", field=f"{where}.function.{foreign}", fix="rename it")
     return {"type": "function", "function": dict(function)}

@@ -30,6 +30,8 @@ def _normal(node: dict[str, Any]) -> dict[str, Any]:
     for keyword, neutral in (("uniqueItems", False), ("minItems", 0), ("minLength", 0), ("minProperties", 0)):
         if keyword in kept and kept[keyword] == neutral:
             del kept[keyword]
+    if kept.get("propertyNames") in (True, {}, {"type": "string"}):  # as zod writes records; every name is a text
+        del kept["propertyNames"]
     if kept.get("minProperties", 2) <= len(set(kept.get("required", ()))):
         kept.pop("minProperties", None)
     return _tidy_any_of(_with_normal_patterns(_with_choices(kept)))

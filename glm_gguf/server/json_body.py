@@ -136,19 +136,26 @@ class JsonRoute(APIRoute):
 
 def validation_problem(error: RequestValidationError) -> Problem:
     """Say which field of a body is wrong, and how."""
-    first = error.errors()[0]
-    param = _place(first["loc"][1:], error.body, missing=first["type"] == "missing")
+    places = [_place(one["loc"][1:], error.body, missing=one["type"] == "missing") for one in error.errors()]
+    deepest = max(range(len(places)), key=lambda index: len(places[index]))  # of alternatives the one that was meant
+    first, param = error.errors()[deepest], _written(places[deepest])
     message = str(first["msg"])
     return Problem(400, f"{param}: {message}." if param else f"{message}.", param=param or None)
 
 
-def _place(location: tuple[int | str, ...], body: Any, *, missing: bool) -> str:
-    """Write where in a body a value stands; pydantic also names the alternatives of a union, which are not there."""
-    place, value = "", body
-    for key in location:
+def _place(location: tuple[int | str, ...], body: Any, *, missing: bool) -> list[int | str]:
+    """Return where in a body a value stands; pydantic also names the alternatives of a union, which are not there."""
+    place, value = [], body
+    for index, key in enumerate(location):
         there = isinstance(key, int) if isinstance(value, list) else isinstance(value, dict) and key in value
-        if not there and not (missing and key == location[-1]):
-            break
-        place += f"[{key}]" if isinstance(key, int) else f".{key}" if place else str(key)
-        value = value[key] if there else None
+        last = index == len(location) - 1
+        if there or (missing and last and isinstance(value, dict)):
+            place.append(key)
+            value = value[key] if there else None
     return place
+
+
+def _written(place: list[int | str]) -> str:
+    """Write a place as errors name it."""
+    keys = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place)
+    return keys.removeprefix(".")

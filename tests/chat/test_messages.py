@@ -257,3 +257,23 @@ def test_what_a_user_sends_is_refused_where_it_is_no_text(part: dict[str, Any], 
     with pytest.raises(TemplateError, match="read text") as refusal:
         template_messages([{"role": role, "content": [part]}])
     assert refusal.value.where == "messages[0].content[0].type"
+
+
+def test_an_image_that_was_answered_is_a_line_and_the_next_is_refused() -> None:
+    old: list[dict[str, Any]] = [{"role": "user", "content": [IMAGE]}, {"role": "assistant", "content": "A cat."}]
+    told = template_messages([*old, {"role": "user", "content": "Its colour?"}])
+    assert told[0]["content"] == "[an image that this model cannot see]"
+    with pytest.raises(TemplateError, match="read text") as refusal:
+        template_messages([*old, {"role": "user", "content": [IMAGE]}])
+    assert refusal.value.where == "messages[2].content[0].type"
+
+
+def test_a_call_of_a_custom_tool_has_its_text_as_an_argument() -> None:
+    call = {"id": "a", "type": "custom", "custom": {"name": "patch", "input": "x"}}
+    told = template_messages([{"role": "assistant", "tool_calls": [call]}])
+    assert told == [{"role": "assistant", "metadata": "patch", "content": '{"input": "x"}'}]
+
+
+def test_metadata_that_names_no_function_is_the_clients_own() -> None:
+    told = template_messages([{"role": "assistant", "content": "a", "metadata": {"id": 5}}])
+    assert told == [{"role": "assistant", "content": "a"}]

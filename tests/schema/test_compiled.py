@@ -377,3 +377,11 @@ def test_compiled_schemas_are_evicted_beyond_so_many_characters() -> None:
     cache.put("dd", 3)
     cache.put("dddd", 4)
     assert (cache.get("bbbb"), cache.get("cccc"), cache.get("dd"), cache.get("dddd")) == (1, None, 3, 4)
+
+
+def test_names_that_must_be_texts_are_no_demand() -> None:
+    record = {"type": "object", "propertyNames": {"type": "string"}, "additionalProperties": {"type": "integer"}}
+    compiled = compile_schema(record)
+    assert compiled.unenforced is None
+    assert accepts(compiled, {"a": 1})
+    assert not accepts(compiled, {"a": "b"})

@@ -393,9 +393,6 @@ MALFORMED = {
     "a length of text": {"max_tokens": "9"},
     "no length": {"max_tokens": 0},
     "an empty stop text": {"stop_sequences": [""]},
-    "input that is no object": {
-        "messages": [{"role": "assistant", "content": [{**CALLS["content"][2], "input": "x"}]}]
-    },
 }
 
 

@@ -377,7 +377,6 @@ def test_what_would_be_stored_is_refused(field: str) -> None:
 MALFORMED = {
     "no input": {"input": None},
     "an unknown role": {"input": [{"role": "tool", "content": "x"}]},
-    "arguments that are no text": {"input": [{**call("a", "{}"), "arguments": {}}]},
     "an unknown choice": {"tool_choice": "sometimes"},
     "a length of text": {"max_output_tokens": "9"},
     "a flag of text": {"stream": "yes"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from glm_gguf.server.wire import WireRequest
 
@@ -13,7 +13,7 @@ class TextBlock(WireRequest):
     """Text."""
 
     type: Literal["text"] = "text"
-    text: str
+    text: Annotated[str, BeforeValidator(lambda text: "" if text is None else text)]
 
 
 class OtherBlock(WireRequest):
@@ -28,17 +28,19 @@ class ToolUseBlock(WireRequest):
     """A call that the model made, of a function or of a tool that a service runs."""
 
     type: Literal["tool_use", "server_tool_use", "mcp_tool_use"] = "tool_use"
-    id: str
+    id: str | None = None
     name: Annotated[str, Field(min_length=1)]
-    input: dict[str, Any] | None
+    input: Any = None
+    """An object; histories of other services have its text, or nothing."""
 
 
 class ToolResultBlock(WireRequest):
     """What a call returned."""
 
     type: Literal["tool_result"] = "tool_result"
-    tool_use_id: str
-    content: str | list[OtherBlock] | None = None
+    tool_use_id: str | None = None
+    content: Any = None
+    """A text, blocks, or whatever a tool returned."""
     is_error: bool | None = None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from glm_gguf.chat.parts import THOUGHT_KINDS
+from glm_gguf.chat.plain_value import json_text
 from glm_gguf.chat.tools import error_text
 from glm_gguf.errors import RequestError
 from glm_gguf.server.anthropic_messages.blocks import (
@@ -90,15 +91,13 @@ def _said(blocks: Sequence[Placed], where: str) -> Turn:
 
 
 def _call(block: ToolUseBlock) -> dict[str, Any]:
-    return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": block.input}}
+    arguments = block.input if isinstance(block.input, str | dict | None) else json_text(block.input)
+    return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": arguments}}
 
 
 def _result(block: ToolResultBlock | ServiceResultBlock, where: str) -> Turn:
     """Return a result; that it is an error is told to the model as text."""
-    content = block.content
-    if isinstance(content, list):
-        content = [part.model_dump() if isinstance(part, OtherBlock) else part for part in content]
-    text = output_text(content)
+    text = output_text(block.content)
     text = error_text(text) if block.is_error else text
     return Turn({"role": "tool", "tool_call_id": block.tool_use_id, "content": text}, where)
 

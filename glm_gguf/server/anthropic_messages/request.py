@@ -37,6 +37,9 @@ class MessageTool(WireRequest):
     name: Annotated[str, Field(min_length=1)] | None = None
     description: str | None = None
     input_schema: dict[str, Any] | None = None
+    parameters: Any = None
+    """OpenAI's name for the schema: refused, as is `inputSchema`."""
+    inputSchema: Any = None
     input_examples: list[dict[str, Any]] | None = None
     strict: bool | None = None
 
@@ -196,7 +199,7 @@ def _tools(tools: Sequence[MessageTool]) -> list[dict[str, Any]]:
     for index, tool in enumerate(tools):
         if not tool.is_function:
             continue
-        if tool.name is None or tool.type == "function":
+        if tool.name is None or tool.type == "function" or tool.parameters or tool.inputSchema:
             what = "a function has `name` and `input_schema` here"
             raise RequestError(what, field=f"tools[{index}]", fix="give them beside each other")
         function = tool.model_dump(include={"name", "description", "strict"}, exclude_none=True)

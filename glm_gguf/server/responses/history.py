@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from glm_gguf.chat.parts import THOUGHT_KINDS
+from glm_gguf.chat.plain_value import json_text
 from glm_gguf.chat.text_tool import INPUT
 from glm_gguf.errors import RequestError
 from glm_gguf.server.responses.input_items import (
@@ -25,6 +26,7 @@ from glm_gguf.server.responses.input_items import (
 )
 from glm_gguf.server.responses.offered_tools import OfferedTools, joined_name, offered_tools
 from glm_gguf.server.responses.other_items import read_item
+from glm_gguf.server.tool_output import output_text
 from glm_gguf.server.turns import Turn
 
 Read = InputMessage | InputCall | InputCallOutput
@@ -93,8 +95,7 @@ def _turn(where: str, item: Read) -> Turn:
     if isinstance(item, InputMessage):
         return _message(where, item)
     assert isinstance(item, InputCallOutput)
-    content = item.output if isinstance(item.output, str | None) else [part.model_dump() for part in item.output]
-    return Turn({"role": "tool", "tool_call_id": item.call_id, "content": content}, where)
+    return Turn({"role": "tool", "tool_call_id": item.call_id, "content": output_text(item.output)}, where)
 
 
 def _message(where: str, item: InputMessage) -> Turn:
@@ -102,12 +103,17 @@ def _message(where: str, item: InputMessage) -> Turn:
     if item.tool_calls:
         what = "calls are items of type function_call, beside the messages"
         raise RequestError(what, field=f"{where}.tool_calls", fix="give them so")
-    if isinstance(item.content, str):
-        return Turn({"role": item.role, "content": [{"type": "text", "text": item.content}]}, where, parts=(where,))
+    if item.content is None and item.role != "assistant":
+        raise RequestError("no content", field=f"{where}.content", fix="give it a text")
+    if item.content is None or isinstance(item.content, str):
+        return Turn(
+            {"role": item.role, "content": [{"type": "text", "text": item.content or ""}]}, where, parts=(where,)
+        )
     places = tuple(f"{where}.content[{index}]" for index in range(len(item.content)))
     return Turn({"role": item.role, "content": [part.model_dump() for part in item.content]}, where, parts=places)
 
 
 def _call(call: InputCall) -> dict[str, Any]:
     name = joined_name(call.namespace, call.name)
-    return {"id": call.call_id, "type": "function", "function": {"name": name, "arguments": call.arguments}}
+    arguments = call.arguments if isinstance(call.arguments, str | None) else json_text(call.arguments)
+    return {"id": call.call_id, "type": "function", "function": {"name": name, "arguments": arguments}}

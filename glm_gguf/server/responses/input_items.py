@@ -13,10 +13,10 @@ KINDS = {
     "message": "message",
     "function_call": "call",
     "custom_tool_call": "custom call",
-    "function_call_output": "output",
-    "custom_tool_call_output": "output",
-    "additional_tools": "tools",
-    "tool_search_output": "tools",
+    "function_call_output": "result",
+    "custom_tool_call_output": "result",
+    "additional_tools": "declared tools",
+    "tool_search_output": "declared tools",
 }
 
 
@@ -33,7 +33,7 @@ class InputMessage(WireRequest):
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | Many[InputPart]
+    content: str | Many[InputPart] | None
     tool_calls: Any = None
 
 
@@ -41,10 +41,11 @@ class InputCall(WireRequest):
     """A call that the model made."""
 
     type: Literal["function_call"] = "function_call"
-    call_id: str
+    call_id: str | None = None
     name: Annotated[str, Field(min_length=1)]
     namespace: str | None = None
-    arguments: str
+    arguments: Any = None
+    """JSON text; histories of other services have the object itself, or nothing."""
 
 
 class InputCustomCall(WireRequest):
@@ -61,8 +62,9 @@ class InputCallOutput(WireRequest):
     """What a call returned."""
 
     type: Literal["function_call_output", "custom_tool_call_output"] = "function_call_output"
-    call_id: str
-    output: str | Many[InputPart] | None = None
+    call_id: str | None = None
+    output: Any = None
+    """A text, parts, or whatever a tool returned."""
 
 
 class InputTools(WireRequest):
@@ -93,8 +95,8 @@ Item = Annotated[
     Annotated[InputMessage, Tag("message")]
     | Annotated[InputCall, Tag("call")]
     | Annotated[InputCustomCall, Tag("custom call")]
-    | Annotated[InputCallOutput, Tag("output")]
-    | Annotated[InputTools, Tag("tools")]
+    | Annotated[InputCallOutput, Tag("result")]
+    | Annotated[InputTools, Tag("declared tools")]
     | Annotated[OtherItem, Tag("other")],
     Discriminator(_item_kind),
 ]

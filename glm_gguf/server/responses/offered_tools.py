@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from glm_gguf.chat.text_tool import text_function
-from glm_gguf.chat.tools import Declaration
+from glm_gguf.chat.tools import OTHER_NAMES, Declaration
 from glm_gguf.errors import RequestError
 from glm_gguf.server.responses.tools import (
     AllowedTool,
@@ -111,7 +111,8 @@ def _offered(tool: DeclaredTool, where: str, namespace: str | None = None) -> It
     """Offer a tool, or those of a namespace; nothing for one that is run elsewhere."""
     match tool:
         case FunctionTool():
-            function = tool.model_dump(include={"description", "parameters", "strict"}, exclude_none=True)
+            told = {"description", "parameters", "strict", *OTHER_NAMES}
+            function = tool.model_dump(include=told, exclude_none=True)
             yield _tool(tool.name, namespace, function, where)
         case CustomTool():
             form = tool.format or CustomFormat()
