@@ -106,6 +106,12 @@ def test_a_key_that_was_not_accepted_is_mended_where_it_is_said_and_the_question
     assert wire.headers[-1]["authorization"] == "Bearer new"
 
 
+def test_a_key_that_no_header_can_carry_was_not_accepted(page: Page) -> None:
+    set_field(page, "API key", "ключ")
+    page.locator("#panel").get_by_label("API key").press("Tab")
+    expect(page.locator("#notice")).to_contain_text("This key was not accepted")
+
+
 def test_an_answer_that_breaks_off_stays_as_far_as_it_came(visit: Visit, wire: Wire) -> None:
     visit.tolerated.append("ERR_INCOMPLETE_CHUNKED_ENCODING")
     page = visit.page()

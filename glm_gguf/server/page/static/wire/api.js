@@ -1,6 +1,6 @@
 /** The server's routes that the page uses, all on its own origin. */
 
-import { Problem, brokenOff, refusal, streamed, unreachable } from "./problem.js";
+import { Problem, brokenOff, keyRefused, refusal, streamed, unreachable } from "./problem.js";
 import { jsonEvents } from "./sse.js";
 
 /**
@@ -49,6 +49,7 @@ export function thinks(model) {
 }
 
 async function asked(path, options) {
+  if (/[^\0-\xff]/.test(options.headers.Authorization)) throw keyRefused(); // no header carries such letters
   let response;
   try {
     response = await fetch(path, { ...options, credentials: "omit", cache: "no-store", redirect: "error" });

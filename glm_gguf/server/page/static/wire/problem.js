@@ -25,7 +25,8 @@ function keyWanted() {
   return new Problem("The server wants an API key.", "Enter the one it was started with.", "key");
 }
 
-function keyRefused() {
+/** The key is none of the server's. */
+export function keyRefused() {
   return new Problem("This key was not accepted.", "Enter the one that the server was started with.", "key");
 }
 
