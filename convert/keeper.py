@@ -10,6 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from glm_gguf.convert.part import INTERRUPTIONS, Part
+from glm_gguf.errors import OutputError
 
 SECONDS = 1.0
 """Between two recordings: what a killed conversion loses. One that is done by then leaves no journal at all."""
@@ -32,7 +33,7 @@ class Keeper:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for the recording that is under way; raises OSError where it failed and nothing else did.
+        """Wait for the recording that is under way; raises OutputError where it failed and nothing else did.
 
         An interruption is a reason to record the rest too, in a run that has lasted long enough to keep anything.
         """
@@ -42,11 +43,11 @@ class Keeper:
         if kind is None:
             self._running.result()
         elif issubclass(kind, INTERRUPTIONS):
-            with suppress(OSError):
+            with suppress(OutputError):
                 self._record(self._waiting)
 
     def completed(self, number: int, name: str, checksum: int) -> None:
-        """`name` of file `number` has been written whole; raises OSError where a recording has failed."""
+        """`name` of file `number` has been written whole; raises OutputError where a recording has failed."""
         self._waiting[number][name] = checksum
         busy = self._running is not None and not self._running.done()
         if busy or time.monotonic() - self._last < self._seconds:
@@ -54,7 +55,7 @@ class Keeper:
         self.record()
 
     def record(self) -> None:
-        """Begin to record what waits; raises OSError where a recording has failed."""
+        """Begin to record what waits; raises OutputError where a recording has failed."""
         if self._running is not None:
             self._running.result()
         batch, self._waiting = self._waiting, defaultdict(dict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 from glm_gguf.convert.disk_file import sync_directory
 from glm_gguf.convert.journal import Binding
 from glm_gguf.convert.layout import FileLayout
-from glm_gguf.convert.part import FULL, INTERRUPTIONS, PARTIAL, Part
+from glm_gguf.convert.part import INTERRUPTIONS, PARTIAL, Part, explained
 from glm_gguf.errors import OutputError, RequestError
 
 _log = logging.getLogger(__name__)
@@ -41,14 +40,14 @@ def is_directory(out: Target) -> bool:
 
     Raises OutputError where that cannot be told.
     """
-    with _explained(Path(out)):
+    with explained(Path(out)):
         return os.fspath(out).endswith(SEPARATORS) or Path(out).is_dir()
 
 
 def make_directory(out: Target) -> None:
     """Make the directory that `out` names by the separator at its end; raises OutputError."""
     if os.fspath(out).endswith(SEPARATORS):
-        with _explained(Path(out)):
+        with explained(Path(out)):
             Path(out).mkdir(parents=True, exist_ok=True)
 
 
@@ -57,7 +56,7 @@ def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, 
 
     Returns how many of the `n_bytes` the disk does not hold yet.
     """
-    with _explained(paths[0]):
+    with explained(paths[0]):
         _check_paths(paths, sources, force)
         held = sum(_set_aside(path) for path in paths)
         free = shutil.disk_usage(paths[0].parent).free + held
@@ -100,9 +99,11 @@ def open_parts(outputs: Sequence[tuple[Path, FileLayout, Binding]]) -> Iterator[
     """
     parts: list[Part] = []
     try:
-        with _explained(outputs[0][0]):
-            parts.extend(Part(*output) for output in outputs)
-            yield parts
+        for path, layout, binding in outputs:
+            with explained(path):
+                parts.append(Part(path, layout, binding))
+        yield parts
+        with explained(outputs[0][0]):
             _complete(parts)
     except INTERRUPTIONS:
         kept = [part.partial.name for part in parts if part.keep()]
@@ -122,21 +123,3 @@ def _complete(parts: Sequence[Part]) -> None:
         part.appear()
     for directory in {part.path.parent for part in parts}:
         sync_directory(directory)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what the system refuses at `path` into an OutputError."""
-    try:
-        yield
-    except BrokenPipeError:  # whoever read our progress went away; files do not do that
-        raise
-    except OSError as problem:
-        if problem.errno in FULL:
-            raise OutputError("no space is left", where=path.parent, fix="make room; nothing was kept") from None
-        if problem.errno == errno.EFBIG:  # FAT32 takes 4 GiB, a limit of the process less
-            fix = "give --split-max-size 4G, or another disk; nothing was kept"
-            raise OutputError("so large a file is not allowed there", where=path, fix=fix) from None
-        reason = problem.strerror or str(problem)
-        where = problem.filename or path
-        raise OutputError(f"cannot be written: {reason}", where=where, fix="nothing was kept") from None

@@ -6,13 +6,14 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from glm_gguf.convert.disk_file import Bytes, DiskFile, fcntl, sync_directory
 from glm_gguf.convert.journal import Binding, Entries, Journal
 from glm_gguf.convert.layout import FileLayout
-from glm_gguf.errors import TransferError
+from glm_gguf.errors import OutputError, TransferError
 
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit, TransferError)
 """What a run is stopped by that could as well have gone on: then what is recorded is kept."""
@@ -70,7 +71,8 @@ class Part:
 
     def write(self, data: Bytes, offset: int) -> None:
         """Write `data` at `offset`; from any thread."""
-        self._file.write(data, offset)
+        with explained(self.path):
+            self._file.write(data, offset)
 
     def read(self, n_bytes: int, offset: int) -> Bytes:
         """Read `n_bytes` at `offset`; from any thread."""
@@ -78,6 +80,10 @@ class Part:
 
     def record(self, checksums: Mapping[str, int]) -> None:
         """Put what has these on the disk, then say so in the journal, and give back the memory of the file's pages."""
+        with explained(self.path):
+            self._record(checksums)
+
+    def _record(self, checksums: Mapping[str, int]) -> None:
         self._file.flush()
         self._file.leave_memory()
         self._unrecorded |= checksums
@@ -95,7 +101,8 @@ class Part:
     def forget(self, names: Collection[str]) -> None:
         """Take back what `record` said of these, and what it still has to say."""
         self._unrecorded = {name: value for name, value in self._unrecorded.items() if name not in names}
-        self._journal.remove(names)
+        with explained(self.path):
+            self._journal.remove(names)
 
     def sync(self) -> None:
         """Put the whole file on the disk."""
@@ -155,6 +162,22 @@ def _damage(found: DiskFile | None, n_bytes: int) -> str | None:
     status = found.status()
     same = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size == n_bytes
     return None if same else "its partial file is another"
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the system refuses at `path` into an OutputError."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in FULL:
+            raise OutputError("no space is left", where=path.parent, fix="make room; nothing was kept") from None
+        if problem.errno == errno.EFBIG:  # FAT32 takes 4 GiB, a limit of the process less
+            fix = "give --split-max-size 4G, or another disk; nothing was kept"
+            raise OutputError("so large a file is not allowed there", where=path, fix=fix) from None
+        reason = problem.strerror or str(problem)
+        where = problem.filename or path
+        raise OutputError(f"cannot be written: {reason}", where=where, fix="nothing was kept") from None
 
 
 def _close(file: DiskFile | None) -> None:

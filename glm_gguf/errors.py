@@ -49,10 +49,21 @@ class GlmGgufError(Exception):
         self.field = field
         self.fix = fix
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors cross processes and are copied, as those of a pool of workers are."""
+        where = self.where if self.field is None else None
+        return _made_again, (type(self), self.what, where, self.field, self.fix), self.__dict__
+
     def __str__(self) -> str:
         """One line: `where: what. fix.`"""
         text = self.what if self.where is None else f"{self.where}: {self.what}"
         return text if self.fix is None else f"{text}; {self.fix}"
+
+
+def _made_again(
+    kind: type[GlmGgufError], what: str, where: str | None, field: str | None, fix: str | None
+) -> GlmGgufError:
+    return kind(what, where=where, field=field, fix=fix)
 
 
 class SourceError(GlmGgufError):

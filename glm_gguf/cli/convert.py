@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from glm_gguf.cli.text_argument import Utf8Text
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import RequestError
 
@@ -60,7 +61,7 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
 @click.option("--pure", is_flag=True, help="Give every matrix the same type, no mix.")
 @click.option("--yarn", type=float, metavar="FACTOR", help="Stretch the context by YaRN; the cards advise 4.")
 @click.option("--split-max-size", metavar="SIZE", help="Split into files of at most this much data: 4G, 500M.")
-@click.option("--name", help="Name of the model, over the checkpoint's.")
+@click.option("--name", type=Utf8Text(), help="Name of the model, over the checkpoint's.")
 @click.option("--metadata", type=FILE, help="JSON of general.* keys, over the card's.")
 @click.option("--vocab-only", is_flag=True, help="Write vocabulary and keys without weights.")
 @click.option("--keep-source", type=FILE, metavar="DIR", help="Keep what is fetched from a hub in DIR.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import io
+import os
 import sys
 
 import click
@@ -38,6 +40,16 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Tell of a name that is no command which one may be meant."""
+        name = args[0]
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        if name not in COMMANDS and near and not name.startswith("-"):
+            ctx.fail(f"No such command {name!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""
         with formatter.section("Commands"):
@@ -59,11 +71,34 @@ def error_line(error: GlmGgufError) -> str:
     return f"Error: {'' if place is None else f'{place}: '}{error.what}{fix}"
 
 
+def open_closed_streams() -> None:
+    """Have a standard stream that is closed lead nowhere.
+
+    Else the next file that is opened takes its number, and gets or gives what was meant for the stream.
+    """
+    number = 0
+    while number <= 2:
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (as long as the process)
+
+
+def system_error_line(error: OSError | MemoryError) -> str:
+    """Write what the system refused, at a place that knows nothing better to say."""
+    if isinstance(error, MemoryError):
+        return "Error: there is not enough memory; close other programs, or give a smaller model or --n-ctx"
+    what = error.strerror or str(error) or type(error).__name__
+    return f"Error: {'standard output, or a file' if error.filename is None else error.filename}: {what}"
+
+
 def main() -> None:
     """Run the command line; a user's error is one line on stderr and exit code 1.
 
     Without standalone mode click returns the code of `ctx.exit`, and None where there was none.
     """
+    open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # an answer may hold what a locale's encoding does not
     try:
@@ -80,3 +115,6 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except (OSError, MemoryError) as error:
+        click.echo(system_error_line(error), err=True)
+        sys.exit(1)

@@ -69,11 +69,14 @@ class ModelChoice:
     session: Path | None = None
 
     def check(self) -> None:
-        """Raise GgufError for a file that cannot be loaded, without loading it."""
+        """Raise GlmGgufError for a file or an adapter that cannot be loaded, without loading it."""
+        from glm_gguf.gguf_file.adapter import require_adapter
         from glm_gguf.gguf_file.loadable import require_loadable
         from glm_gguf.gguf_file.parts import open_all_parts
 
         require_loadable(open_all_parts(self.path))
+        for adapter in self.options.lora:
+            require_adapter(adapter.path)
 
     def open(self, *, verbose: bool = False) -> GLM:
         """Load the model and tell on stderr what is wrong with its file; where `verbose`, also where it lies."""

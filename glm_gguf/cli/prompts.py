@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 from glm_gguf.cli.text_argument import utf8_text
+from glm_gguf.errors import RequestError
 
 PIPED = "-"
 """Stands for what is piped in."""
@@ -49,7 +50,11 @@ def _piped_text() -> str:
     """Read standard input; who leaves a pipe open without writing to it is told after a while."""
     if os.name != "nt" and _is_quiet():
         click.secho("reading standard input to its end … (</dev/null gives it none)", dim=True, err=True)
-    return utf8_text(sys.stdin.buffer.read(), "standard input")
+    try:
+        data = sys.stdin.buffer.read()
+    except OSError as problem:
+        raise RequestError(f"cannot be read: {problem.strerror}", where="standard input") from None
+    return utf8_text(data, "standard input")
 
 
 def _is_quiet() -> bool:

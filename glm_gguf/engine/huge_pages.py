@@ -18,7 +18,7 @@ Range = tuple[int, int]
 def own_memory() -> frozenset[Range]:
     """Return the writable mappings of this process that are large and no file lies behind; none where none can tell."""
     try:
-        maps = MAPS.read_text()
+        maps = MAPS.read_text("utf-8", "surrogateescape")  # names of files are bytes
     except OSError:  # another system, or no file may be opened any more
         return frozenset()
     # address perms offset dev inode pathname, of proc_pid_maps(5)

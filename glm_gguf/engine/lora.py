@@ -12,11 +12,8 @@ import llama_cpp
 
 from glm_gguf.engine.llama_log import collected_errors
 from glm_gguf.engine.options import LoraAdapter, Scales
-from glm_gguf.errors import EngineError, GgufError, RequestError
-from glm_gguf.gguf_file.contents import GLM4, architecture
-from glm_gguf.gguf_file.parts import open_all_parts
-from glm_gguf.gguf_file.values import text
-from glm_gguf.source_name import Wanted, refuse_mistaken
+from glm_gguf.errors import EngineError
+from glm_gguf.gguf_file.adapter import require_adapter
 
 
 class Adapters:
@@ -49,13 +46,7 @@ class Adapters:
 
 def _load(model: llama_cpp.llama_model_p, adapter: LoraAdapter) -> Any:
     """Read one adapter, checked before llama.cpp sees it; it is freed with the model."""
-    refuse_mistaken(adapter.path, Wanted.ADAPTER, RequestError)
-    if not adapter.path.is_file():
-        raise RequestError("no such file", where=adapter.path, fix="give the path of a LoRA adapter as GGUF")
-    metadata = open_all_parts(adapter.path).metadata
-    if text(metadata, "adapter.type") != "lora" or architecture(metadata) != GLM4:
-        fix = "make it from the fine-tune by llama.cpp's convert_lora_to_gguf.py"
-        raise GgufError("this is no LoRA adapter for GLM-4-0414", where=adapter.path, fix=fix)
+    require_adapter(adapter.path)
     with collected_errors() as errors:
         pointer = llama_cpp.llama_adapter_lora_init(model, os.fsencode(adapter.path))
     if not pointer:

@@ -23,6 +23,7 @@ from glm_gguf.engine.repacking import repacks
 from glm_gguf.engine.shared_pointer import Refusal, SharedPointer
 from glm_gguf.engine.vocabulary import Vocabulary
 from glm_gguf.errors import EngineError, GgufError
+from glm_gguf.gguf_file.adapter import require_adapter
 from glm_gguf.gguf_file.contents import GLM4, architecture
 from glm_gguf.gguf_file.diagnosis import diagnose
 from glm_gguf.gguf_file.finding import Finding, Severity
@@ -44,6 +45,8 @@ class ModelHandle:
         require_loadable(self.contents)
         self.findings: tuple[Finding, ...] = diagnose(self.contents)
         _require_glm4(self.contents)
+        for adapter in options.lora:
+            require_adapter(adapter.path)
         for finding in self.findings:
             LOGGER.info("%s: %s (%s)", finding.severity, finding.what, finding.why)
         route_log()

@@ -156,3 +156,56 @@ def test_pipes_work_from_end_to_end(tiny_gguf: Callable[[str], Path]) -> None:
     command = [sys.executable, "-m", "glm_gguf", "run", str(tiny_gguf("Q8_0")), *FAST]
     done = subprocess.run(command, input="你好", capture_output=True, text=True, encoding="utf-8", check=True)
     assert "Error" not in done.stderr
+
+
+def test_a_standard_stream_that_is_closed_leads_nowhere(tiny_gguf: Callable[[str], Path]) -> None:
+    run = f"'{sys.executable}' -m glm_gguf run '{tiny_gguf('Q8_0')}' {' '.join(FAST)}"
+    for command, code, words in (
+        (f"{run} hello <&-", 0, ""),
+        (f"{run} <&-", 2, "no prompt"),
+        (f"{run} hello >&-", 0, ""),
+        (f"{run} hello --verbose 2>&-", 0, ""),
+    ):
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, encoding="utf-8", check=False)
+        assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (code, True, False), command
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", ["--help", "inspect MODEL", "run MODEL hello --max-tokens 2"])
+def test_a_full_disk_behind_standard_output_is_one_line(tiny_gguf: Callable[[str], Path], arguments: str) -> None:
+    words = [str(tiny_gguf("Q8_0")) if word == "MODEL" else word for word in arguments.split()]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "glm_gguf", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr.decode()) == (
+        1,
+        "Error: standard output, or a file: No space left on device\n",
+    )
+
+
+def test_standard_input_that_cannot_be_read_is_told(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    with (tmp_path / "written").open("wb") as file:
+        command = [sys.executable, "-m", "glm_gguf", "run", str(tiny_gguf("Q8_0"))]
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "Error: standard input: cannot be read: Bad file descriptor\n")
+
+
+def test_a_path_that_is_no_utf8_is_a_path(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/b\xff.gguf"
+    os.link(tiny_gguf("Q8_0"), path)
+    done = subprocess.run(
+        [sys.executable, "-m", "glm_gguf", "run", path, "hello", *FAST], capture_output=True, check=True
+    )
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("name", "meant"), [("convrt", "convert"), ("serv", "serve"), ("Chat", "chat")])
+def test_a_command_that_is_none_names_the_near_one(name: str, meant: str) -> None:
+    result = CliRunner().invoke(cli, [name])
+    assert result.exit_code == 2
+    assert f"Did you mean {meant!r}?" in result.stderr

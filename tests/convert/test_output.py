@@ -171,3 +171,11 @@ def test_a_second_conversion_to_the_same_file_is_refused_and_the_first_one_compl
             raise AssertionError("the second one got the file")
         assert list(tmp_path.iterdir()) == [tmp_path / "model.gguf.part"]
     assert (tmp_path / "model.gguf").read_bytes() == b"first"
+
+
+def test_an_error_of_the_system_that_is_not_the_outputs_is_not_told_as_its(source: Path, tmp_path: Path) -> None:
+    foreign = PermissionError(13, "Permission denied", "/somewhere/else")
+    with pytest.raises(PermissionError) as caught:
+        write_recording(source, tmp_path / "out.gguf", FORCE, Stops(foreign, 2))
+    assert caught.value is foreign
+    assert not list(tmp_path.glob("out.gguf*"))

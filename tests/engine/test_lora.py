@@ -167,6 +167,13 @@ def test_two_adapters_of_one_name_are_refused(tmp_path: Path) -> None:
         EngineOptions(lora=(LoraAdapter(tmp_path / "a.gguf"), LoraAdapter(tmp_path / "x" / "a.gguf")))
 
 
+def test_a_file_that_is_no_adapter_is_told_before_weights_are_loaded(base: Path, tmp_path: Path) -> None:
+    adapter = tmp_path / "missing.gguf"
+    too_much = EngineOptions(n_ctx=2**31 - 1, lora=(LoraAdapter(adapter),))  # refused where memory is asked for
+    with pytest.raises(RequestError, match=r"missing\.gguf: no such file"):
+        GLM(base, options=too_much)
+
+
 def test_files_that_are_no_adapter_are_refused(
     base: Path, exact_model: ModelHandle, tiny_gguf: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -1,0 +1,39 @@
+"""Errors are values: they can be copied and sent to other processes, and say the same there."""
+
+import copy
+import pickle
+
+import pytest
+
+from glm_gguf import errors
+from glm_gguf.errors import EngineFailedError, GlmGgufError, RequestError
+
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GlmGgufError)]
+AGAIN = [
+    pytest.param(lambda error: pickle.loads(pickle.dumps(error)), id="pickled"),
+    pytest.param(copy.copy, id="copied"),
+]
+
+
+@pytest.mark.parametrize("again", AGAIN)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_stays_what_it_is(kind: type[GlmGgufError], again: object) -> None:
+    error = kind("is wrong", where="model.gguf", fix="convert it again")
+    error.add_note("seen twice")
+    made = again(error)  # type: ignore[operator]
+    assert type(made) is kind
+    assert str(made) == "model.gguf: is wrong; convert it again"
+    assert (made.what, made.where, made.field, made.fix) == ("is wrong", "model.gguf", None, "convert it again")
+    assert made.__notes__ == ["seen twice"]
+
+
+@pytest.mark.parametrize("again", AGAIN)
+def test_a_field_stays_a_field(again: object) -> None:
+    made = again(RequestError("is out of range", field="n_ctx"))  # type: ignore[operator]
+    assert (made.where, made.field, str(made)) == ("n_ctx", "n_ctx", "n_ctx: is out of range")
+
+
+def test_an_error_of_a_failed_engine_crosses_processes_without_its_cause() -> None:
+    error = EngineFailedError("the engine failed", fix="open the model again")
+    error.__cause__ = RuntimeError("why")
+    assert str(pickle.loads(pickle.dumps(error))) == "the engine failed; open the model again"
