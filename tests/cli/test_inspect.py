@@ -123,7 +123,7 @@ def test_a_malformed_file_is_one_line_on_stderr(tmp_path: Path) -> None:
     path.write_bytes(head(2**64 - 1, 2**64 - 1) + b"\0" * 25)
     done = run(path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"error: {path}, header, byte 8: 18446744073709551615 tensors are announced")
+    assert done.stderr.startswith(f"Error: {path}, header, byte 8: 18446744073709551615 tensors are announced")
     assert done.stderr.count("\n") == 1
 
 

@@ -118,7 +118,7 @@ def test_the_command_ends_with_one_line_and_a_code(case: str, good: Path, tmp_pa
     assert done.stdout == ""
     assert files_below(tmp_path) == before
     if code == 1:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
         assert len(errors) == 1
 
 

@@ -167,9 +167,9 @@ def test_bytes_after_the_last_tensor_are_refused(source: Path) -> None:
     says(refusal(source, kind=ShardError), SHARD, "the tensors end at byte")
 
 
-@pytest.mark.parametrize("dtype", ["F8_E4M3", "I64", "U8", "F64", "BOOL"])
+@pytest.mark.parametrize("dtype", ["I64", "F64", "BOOL"])
 def test_weights_that_are_no_floats_of_16_or_32_bits_are_refused(dtype: str, source: Path) -> None:
-    width = {"I64": 8, "F64": 8}.get(dtype, 1)
+    width = {"I64": 8, "F64": 8, "BOOL": 1}[dtype]
     header, _ = read_shard(source / SHARD)
     names = [name for name in header if name != "__metadata__"]
     offset = 0
@@ -205,7 +205,6 @@ def test_a_missing_tensor_is_named(name: str, source: Path) -> None:
 UNKNOWN = (
     "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight",
     "model.layers.2.input_layernorm.weight",
-    "model.layers.0.mlp.gate_up_proj.weight_scale",
     "model.layers.00.input_layernorm.weight",
     "transformer.encoder.layers.0.input_layernorm.weight",
 )

@@ -78,7 +78,7 @@ def test_what_is_not_there_is_one_line(source: str, told: str, full_hub: HubServ
     assert ran.returncode == 1
     assert ran.stdout == ""
     (line,) = ran.stderr.splitlines()
-    assert line.startswith("error: ")
+    assert line.startswith("Error: ")
     assert told in line
 
 
