@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from enum import Enum, auto
 
 from glm_gguf.chat.answer_parser import AnswerParser
@@ -14,6 +14,8 @@ from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, OBSERVATION, USER
 
 OPEN_THOUGHT = "<think>"
 CLOSE_THOUGHT = "</think>"
+PIECE = 1024
+"""Characters that are looked at together: many thoughts in one text are read in time that grows with their number."""
 
 
 class RoleMark(Enum):
@@ -64,13 +66,11 @@ class ReplyParser:
 
     def feed(self, text: str) -> Iterator[Event]:
         """Take more text of the answer."""
-        text, self._held = self._held + text, ""
-        if self._in_thought:
-            yield from self._think(text)
-        elif self._part_start:
-            yield from self._begin(text)
-        else:
-            yield from self._answer.feed(text)
+        for start in range(0, len(text), PIECE):
+            rest: str | None = self._held + text[start : start + PIECE]
+            self._held = ""
+            while rest is not None:
+                rest = yield from self._advance(rest)
 
     def mark(self, role: RoleMark) -> Iterator[Event]:
         """Take a control token: what is held is decided, and after `<|assistant|>` a new part begins."""
@@ -83,31 +83,42 @@ class ReplyParser:
         yield from self._let_go()
         yield from self._answer.flush()
 
-    def _begin(self, text: str) -> Iterator[Event]:
+    def _advance(self, text: str) -> Generator[Event, None, str | None]:
+        """Read up to the next tag of a thought; returns what follows it, None where there is none."""
+        if self._in_thought:
+            return (yield from self._think(text))
+        if self._part_start:
+            return (yield from self._begin(text))
+        yield from self._answer.feed(text)
+        return None
+
+    def _begin(self, text: str) -> Generator[Event, None, str | None]:
         """Enter a thought where a part begins with its tag."""
         first = text.lstrip()
         near = len(text) - len(first) <= MOST_BLANK
         if near and first.startswith(OPEN_THOUGHT):
             self._in_thought = True
             self._thought.break_line()
-            yield from self.feed(first.removeprefix(OPEN_THOUGHT))
-        elif near and OPEN_THOUGHT.startswith(first):
+            return first.removeprefix(OPEN_THOUGHT)
+        if near and OPEN_THOUGHT.startswith(first):
             self._held = text
         else:
             self._part_start = False
             yield from self._answer.feed(text)
+        return None
 
-    def _think(self, text: str) -> Iterator[Event]:
+    def _think(self, text: str) -> Generator[Event, None, str | None]:
         """Pass a thought on up to the tag that closes it, without blank space at either end."""
         thought, tag, rest = text.partition(CLOSE_THOUGHT)
         if not tag:
             self._held = _tag_beginning(thought)
             thought = thought.removesuffix(self._held)
         yield from self._thought.write(thought.lstrip() if self._thought.empty else thought)
-        if tag:
-            self._in_thought, self._part_start = False, True
-            self._thought.drop_blank()
-            yield from self.feed(rest)
+        if not tag:
+            return None
+        self._in_thought, self._part_start = False, True
+        self._thought.drop_blank()
+        return rest
 
     def _let_go(self) -> Iterator[Event]:
         """Pass on what was held as the beginning of a tag, and is none."""

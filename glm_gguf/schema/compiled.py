@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from glm_gguf.errors import RequestError
+from glm_gguf.schema.conjunctions import without_crowded_patterns
 from glm_gguf.schema.dialect import draft_uri, is_oldest
 from glm_gguf.schema.draft3 import DRAFT_4, modern
 from glm_gguf.schema.emptiness import possible
@@ -125,14 +126,16 @@ def _possible(schema: Schema, where: str) -> dict[str, Any]:
     return left if isinstance(left, dict) else {}
 
 
-def _grammar(schema: dict[str, Any], where: str) -> tuple[str, bool]:
+def _grammar(schema: Schema, where: str) -> tuple[str, bool]:
     """Return the tightest grammar that compiles, and whether it enforces the whole schema."""
     from llguidance import LLMatcher
 
-    text = _laid_out(schema)
+    told = without_crowded_patterns(schema)
+    text = _laid_out(told)
     failed, messages = validated(LLMatcher.grammar_from_json_schema(text))
-    if not failed and not messages:
-        return text, True
+    if not failed and (told is not schema or not messages):
+        return text, told is schema
+    schema = told
     for loose in looser(schema):
         text = _laid_out(loose)
         if not validated(LLMatcher.grammar_from_json_schema(text))[0]:

@@ -203,6 +203,10 @@ def test_hostile_replies_are_read_in_linear_time(unit: str, monkeypatch: pytest.
         assert looked_at(unit * count, monkeypatch) <= 12 * len(unit) * count
 
 
+def test_thousands_of_thoughts_in_one_text_are_read() -> None:
+    assert parse_reply("<think></think>" * 5000 + "Hi").content == "Hi"
+
+
 @pytest.mark.parametrize("blank", ["\n", " ", " \n", "\t"], ids=repr)
 @pytest.mark.parametrize(
     "head", ["get", "get\n", "x\n", "```get\n", "get\n```json", "get\n```json\n", "```", "", "\n", "Hi\n"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from typing import Any
@@ -385,3 +386,39 @@ def test_names_that_must_be_texts_are_no_demand() -> None:
     assert compiled.unenforced is None
     assert accepts(compiled, {"a": 1})
     assert not accepts(compiled, {"a": "b"})
+
+
+def _chained(count: int) -> dict[str, Any]:
+    links = {f"d{i}": {"pattern": f"a{i}", "allOf": [{"$ref": f"#/$defs/d{i + 1}"}]} for i in range(count)}
+    return {"$defs": {**links, f"d{count}": {"pattern": "z"}}, "$ref": "#/$defs/d0"}
+
+
+CROWDED: dict[str, Callable[[int], dict[str, Any]]] = {
+    "side by side": lambda count: {"type": "string", "allOf": [{"pattern": f"a{i}"} for i in range(count)]},
+    "by reference": lambda count: {
+        "$defs": {f"d{i}": {"pattern": f"a{i}"} for i in range(count)},
+        "allOf": [{"$ref": f"#/$defs/d{i}"} for i in range(count)],
+    },
+    "in a chain of references": _chained,
+    "of one property": lambda count: {
+        "allOf": [{"type": "object", "properties": {"a": {"pattern": f"a{i}"}}} for i in range(count)]
+    },
+}
+
+
+@pytest.mark.parametrize("count", [22, 60])
+@pytest.mark.parametrize("schema", CROWDED.values(), ids=CROWDED.keys())
+def test_many_patterns_of_one_text_are_left_to_the_check(schema: Callable[[int], dict[str, Any]], count: int) -> None:
+    start = time.process_time()
+    compiled = compile_schema(schema(count))
+    assert time.process_time() - start < PATIENCE
+    text = "".join(f"a{i}" for i in range(count)) + "z"
+    fitting, astray = ({"a": text}, {"a": "a0"}) if "properties" in str(schema(1)) else (text, "a0")
+    assert not compiled.exact
+    assert compiled.problem(fitting) is None
+    assert compiled.problem(astray) is not None
+
+
+def test_patterns_of_several_properties_stay_in_the_grammar() -> None:
+    schema = {"type": "object", "properties": {f"p{i}": {"type": "string", "pattern": "^a"} for i in range(30)}}
+    assert compile_schema(schema).exact
