@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 
 from glm_gguf.engine.memory import available_memory
-from glm_gguf.errors import EngineError
+from glm_gguf.errors import EngineError, OutputError
 from glm_gguf.regular_file import open_regular
 from glm_gguf.whole_file import write_whole
 
@@ -56,7 +56,12 @@ class Session:
 
 
 def write_session(path: Path, session: Session) -> None:
-    """Write a session under a temporary name, and rename it; OutputError where that cannot be done."""
+    """Write a session under a temporary name, and rename it; OutputError where that cannot be done.
+
+    A file that is no session is not replaced: it may be the model.
+    """
+    if path.is_file() and _is_foreign(path):
+        raise OutputError("a file that is no session has this name", where=path, fix="give another name, or remove it")
     prefixes = session.prefixes
     blocks = [part for prefix in prefixes for part in (np.array(prefix.tokens, "<i4").tobytes(), prefix.state)]
     header = {
@@ -81,6 +86,12 @@ def read_session(path: Path) -> Session:
         raise EngineError(f"the session cannot be read: {error.strerror}", where=path) from error
     except MemoryError as error:
         raise EngineError(TOO_LARGE, where=path) from error
+
+
+def _is_foreign(path: Path) -> bool:
+    """Tell a file that is neither empty nor begins as a session does."""
+    with open_regular(path, OutputError) as file:
+        return file.read(len(MAGIC)) not in (b"", MAGIC)
 
 
 def _session(path: Path, file: BufferedReader) -> Session:
