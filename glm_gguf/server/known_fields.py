@@ -101,13 +101,9 @@ ANTHROPIC: Final = {
     "anthropic_version": Passes("Anthropic", "there is one version here"),
 }
 CONSTRAINTS: Final = {
-    **_all("response_format", RefusedField("OpenAI", _FORM)),
-    **_all(
-        "regex ebnf guided_json guided_regex guided_choice guided_grammar structured_outputs",
-        RefusedField("vLLM, SGLang", _FORM),
-    ),
-    **_all("json_schema grammar", RefusedField("llama.cpp", _FORM)),
-    "format": RefusedField("Ollama", _FORM),
+    **_all("response_format json_schema grammar format", RefusedField("OpenAI, llama.cpp, Ollama", _FORM)),
+    **_all("guided_json guided_regex guided_choice guided_grammar structured_outputs", RefusedField("vLLM", _FORM)),
+    **_all("regex ebnf", RefusedField("SGLang", _FORM)),
     **_all("schema output_schema output_format output_config", RefusedField("Anthropic, others", _FORM)),
     **_all("json json_object lark choice choices grammar_string", RefusedField("others", _FORM)),
     **_all("guided_decoding guided_options guidance response_mime_type", RefusedField("vLLM, Gemini, others", _FORM)),
