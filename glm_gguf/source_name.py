@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from enum import Enum
 from pathlib import Path
 
@@ -58,6 +59,22 @@ def refuse_mistaken(name: str | os.PathLike[str], wanted: Wanted, error: type[Gl
 
 Mistake = tuple[str, str]
 """What a name is, and what to do."""
+
+
+def unfit_repository(names: Collection[str]) -> Mistake | None:
+    """Tell what a repository is whose files have these names, where it is no checkpoint in safetensors."""
+    ggufs = sorted(name for name in names if name.endswith(".gguf"))
+    pytorch = sorted(name for name in names if Path(name).suffix in PYTORCH and name not in ADAPTER_FILES)
+    if "config.json" not in names and any(name in ADAPTER_FILES for name in names):
+        return "this is a PEFT adapter, not a whole model", MAKE_ADAPTER
+    if any(name.endswith(".safetensors") for name in names):
+        return None
+    if ggufs:
+        fix = f"fetch one and run it, as by `hf download`: {ggufs[0]}, say; or name the original's repository"
+        return "it holds GGUFs, which cannot be converted again", fix
+    if pytorch:
+        return f"it holds no safetensors; {pytorch[0]} is a file of PyTorch's", SAVE_SAFETENSORS
+    return None
 
 
 def _as_written(text: str) -> str:

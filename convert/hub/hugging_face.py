@@ -47,7 +47,8 @@ def look_up(address: Address, patience: Patience, network: Network) -> Repositor
             url = hf_hub_url(address.repository, name, revision=commit, endpoint=api.endpoint)
             where = f"{address}/{name}"
             files[name] = RemoteFile(name, url, checked_size(sibling.size, where), _digest(sibling, where))
-    return Repository(address, commit, files, build_hf_headers(library_name="glm-gguf"))
+    listed = frozenset(sibling.rfilename for sibling in info.siblings or ())
+    return Repository(address, commit, files, build_hf_headers(library_name="glm-gguf"), listed)
 
 
 def _model_info(api: HfApi, address: Address, seconds: float) -> ModelInfo:

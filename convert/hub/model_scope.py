@@ -52,7 +52,8 @@ def look_up(address: Address, patience: Patience, network: Network) -> Repositor
         if name is not None and entry.get("Type") != "tree":
             query = urlencode({"Revision": commit, "FilePath": name})
             files[name] = _file(entry, name, f"{models}/repo?{query}", f"{address}/{name}")
-    return Repository(address, commit, files, credentials)
+    listed = frozenset(str(entry.get("Path")) for entry in entries)
+    return Repository(address, commit, files, credentials, listed)
 
 
 def _endpoint() -> str:

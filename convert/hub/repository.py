@@ -32,6 +32,8 @@ class Repository:
     files: Mapping[str, RemoteFile]
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Headers that the hub's own host may see, and no other."""
+    listed: frozenset[str] = frozenset()
+    """Names of all that lies there, fetched or not."""
 
     def file(self, name: str) -> RemoteFile:
         """The file `name`; raises HubError where there is none."""

@@ -20,9 +20,12 @@ from glm_gguf.convert.hub.network import Network
 from glm_gguf.convert.hub.patience import Patience
 from glm_gguf.convert.hub.repository import Repository
 from glm_gguf.convert.hub.wire import Wire
-from glm_gguf.errors import GlmGgufError
+from glm_gguf.errors import GlmGgufError, HubError
+from glm_gguf.source_name import unfit_repository
 
 LOOK_UPS = {Hub.HUGGING_FACE: hugging_face.look_up, Hub.MODEL_SCOPE: model_scope.look_up}
+MOST_SHOWN = 200
+"""Characters of a name that an error may hold."""
 
 
 class Ended(Protocol):
@@ -55,6 +58,9 @@ def open_hub(
     """
     ended, network = ended or threading.Event(), network or Network()
     repository = LOOK_UPS[address.hub](address, Patience(ended.wait, tries=4), network)
+    unfit = unfit_repository([name for name in repository.listed if name.isprintable() and len(name) <= MOST_SHOWN])
+    if unfit is not None:
+        raise HubError(unfit[0], where=address, fix=unfit[1])
     repository.file("config.json")
     kept = None if keep is None else KeptSource(keep)
     wire = Wire(repository.credentials, network)

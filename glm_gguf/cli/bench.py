@@ -63,6 +63,8 @@ def command(
 
     No two prompts begin alike, so nothing comes from the cache; no answer ends early.
     """
+    if choice.sampling.max_tokens is not None:
+        raise click.UsageError("--max-tokens: the length of the answers that are measured is --tokens")
     counts = clients or (1,)
     if choice.options.n_parallel < max(counts):
         choice = replace(choice, options=replace(choice.options, n_parallel=max(counts)))

@@ -23,3 +23,9 @@ def test_every_rate_is_measured(tiny_gguf: Callable[[str], Path], clients: list[
 def test_a_line_a_measurement(tiny_gguf: Callable[[str], Path]) -> None:
     result = CliRunner().invoke(cli, ["bench", str(tiny_gguf("Q8_0")), *SMALL], catch_exceptions=False)
     assert "1 at once" in result.stdout
+
+
+def test_the_length_of_answers_has_one_option(tiny_gguf: Callable[[str], Path]) -> None:
+    result = CliRunner().invoke(cli, ["bench", str(tiny_gguf("Q8_0")), *SMALL, "--max-tokens", "9"])
+    assert result.exit_code == 2
+    assert "--tokens" in result.stderr

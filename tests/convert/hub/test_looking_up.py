@@ -38,6 +38,25 @@ def refusal(of: Address, kind: type[GlmGgufError] = GlmGgufError, network: Netwo
     return line
 
 
+UNFIT = {
+    "files of PyTorch's": (["config.json", "pytorch_model-00001-of-00002.bin"], "pytorch_model-00001-of-00002.bin"),
+    "an adapter": (["adapter_config.json", "adapter_model.safetensors"], "PEFT adapter"),
+    "GGUFs": (["README.md", "glm-Q4_K_M.gguf", "glm-Q8_0.gguf"], "glm-Q4_K_M.gguf"),
+    "nothing of a model": (["README.md"], "there is no config.json"),
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_repository_that_holds_something_else_is_told_by_what_it_holds(
+    scheme: str, case: str, hub: HubServer
+) -> None:
+    names, words = UNFIT[case]
+    hub.push(REPOSITORY, dict.fromkeys(names, b"{}"))
+    assert words in refusal(address(scheme), HubError)
+    assert not hub.requests("lfs")
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_small_files_come_whole_and_shards_are_listed(scheme: str, full_hub: HubServer, checkpoint: Path) -> None:
     expected = files_of(checkpoint)
