@@ -31,10 +31,18 @@ def prompts_of(given: Sequence[str], *, lines: bool) -> list[str]:
         prompts = ["\n\n".join(piped if prompt == PIPED else prompt for prompt in given)]
     else:
         piped = _piped_text() if not given or _is_piped() else ""
+        if given and piped.strip():
+            _tell_of(piped)
         prompts = [f"{prompt}\n\n{piped}" if piped.strip() else prompt for prompt in given] or [piped]
     if not prompts or not all(prompt.strip() for prompt in prompts):
         raise click.UsageError("no prompt: the text is empty; give one, or pipe one in")
     return prompts
+
+
+def _tell_of(piped: str) -> None:
+    """Say what was added: the loop of a shell may have meant its lines for itself."""
+    told = f"{len(piped):,} characters of standard input were put behind the prompt (< /dev/null gives it none)"
+    click.secho(told, dim=True, err=True)
 
 
 def _is_piped() -> bool:

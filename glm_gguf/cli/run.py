@@ -37,8 +37,9 @@ def command(choice: ModelChoice, prompts: tuple[str, ...], system: str | None, *
     """Answer each PROMPT with the model in FILE and exit.
 
     What is piped in stands behind every PROMPT, or is the prompt itself where none is given. A PROMPT that is `-` puts
-    it elsewhere: all of them are then one prompt, with the piped text in the place of the `-`. Several prompts are
-    answered at the same time and shown in order. Answers go to standard output, thoughts to standard error.
+    it elsewhere: all of them are then one prompt, with the piped text in the place of the `-`. In a loop of a shell
+    that reads lines itself, `< /dev/null` leaves them to it. Several prompts are answered at the same time and shown
+    in order. Answers go to standard output, thoughts to standard error.
     """
     texts = prompts_of(prompts, lines=shown["lines"])
     with choice.open(verbose=shown["verbose"]) as glm:

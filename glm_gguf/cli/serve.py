@@ -39,7 +39,9 @@ SERVER_OPTIONS = (
         multiple=True,
         help="API key to ask for; other users of this machine can see it in the list of processes.",
     ),
-    click.option("--api-key-file", type=click.Path(path_type=Path), help="File with one API key per line."),
+    click.option(
+        "--api-key-file", type=click.Path(path_type=Path), help="File with one API key per line; # begins a comment."
+    ),
     click.option(
         "--allow-unauthenticated", is_flag=True, help="Let everybody in who reaches the address, without a key."
     ),
@@ -130,7 +132,11 @@ def _settings(
 ) -> ServerSettings:
     from glm_gguf.server.settings import Limits, ServerSettings
 
-    keys = (*api_keys, *_keys_of(api_key_file), *os.environ.get(KEY_VARIABLE, "").split())
+    if "" in api_keys:
+        raise RequestError("the key is empty", where="--api-key", fix="give one, or leave the option out")
+    if timeout is not None and not timeout > 0:
+        raise RequestError(f"{timeout:g} seconds", where="--timeout", fix="give a positive number")
+    keys = (*api_keys, *_keys_of(api_key_file), *filter(None, [os.environ.get(KEY_VARIABLE, "").strip()]))
     known = ("localhost", *hosts) if ":" in host else (host, *hosts)
     return ServerSettings(
         model_name=alias or choice.path.stem,
@@ -146,10 +152,11 @@ MOST_KEY_BYTES = 2**20
 
 
 def _keys_of(path: Path | None) -> list[str]:
-    """Read keys from a file, one a line."""
+    """Read keys from a file, one a line, blanks in it included; empty lines and comments are none."""
     if path is None:
         return []
-    keys = read_text(path, MOST_KEY_BYTES).split()
+    lines = [line.strip() for line in read_text(path, MOST_KEY_BYTES).splitlines()]
+    keys = [line for line in lines if line and not line.startswith("#")]
     if not keys:
         raise RequestError("there is no key in it", where=path, fix="write one key a line")
     return keys

@@ -84,6 +84,7 @@ def _keys() -> KeyBindings:
     keys = KeyBindings()
 
     @keys.add("enter")
+    @keys.add("c-j")  # Enter, as the terminal spells it while an answer is written
     def enter(event: KeyPressEvent) -> None:
         buffer = get_app().current_buffer
         if _goes_on(buffer.text):
@@ -92,7 +93,7 @@ def _keys() -> KeyBindings:
             buffer.validate_and_handle()
 
     @keys.add("escape", "enter")
-    @keys.add("c-j")
+    @keys.add("escape", "c-j")
     def newline(event: KeyPressEvent) -> None:
         event.current_buffer.newline(copy_margin=False)
 

@@ -42,6 +42,11 @@ def test_the_answer_is_all_that_goes_to_stdout(run: Callable[..., Result]) -> No
     assert result.stdout.rstrip("\n") == json.loads(run("Hello", "--json").stdout)["content"].rstrip("\n")
 
 
+def test_what_standard_input_adds_to_a_prompt_is_told(run: Callable[..., Result]) -> None:
+    assert "9 characters of standard input" in run("Hello", stdin="one\ntwo\n\n").stderr
+    assert "standard input" not in run("Hello", "-", stdin="one").stderr + run(stdin="one").stderr
+
+
 def test_a_system_message_lengthens_the_prompt(run: Callable[..., Result]) -> None:
     plain, told = (json.loads(run("Hello", "--json", *more).stdout) for more in ([], ["--system", "Be brief."]))
     assert told["usage"]["prompt_tokens"] > plain["usage"]["prompt_tokens"]

@@ -13,6 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from glm_gguf.cli.main import cli
+from glm_gguf.cli.model_options import ModelChoice
+from glm_gguf.cli.serve import _settings
+from glm_gguf.engine.options import EngineOptions
+from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
 
 TOOL = '''
@@ -53,6 +57,30 @@ def test_without_its_extra_one_line_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)  # as Python marks what is not there
     assert "pip install 'glm-gguf[server]'" in told(serve())
+
+
+def test_a_line_of_a_key_file_is_one_key_and_the_variable_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keys").write_text("# ours\n\n  correct horse \r\nbattery\n")
+    monkeypatch.setenv("GLM_GGUF_API_KEY", "staple of all\n")
+    given = {"alias": None, "api_keys": ("one two",), "origins": (), "hosts": (), "timeout": None}
+    choice = ModelChoice(Path("m.gguf"), EngineOptions(), SamplingParams())
+    settings = _settings(choice, "127.0.0.1", api_key_file=tmp_path / "keys", **given)
+    assert settings.api_keys == ("one two", "correct horse", "battery", "staple of all")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [("--api-key", "", "is empty"), ("--timeout", "0", "0 seconds")],
+    ids=["key", "time"],
+)
+def test_a_setting_that_cannot_be_is_told_with_its_option(
+    serve: Callable[..., Result], option: str, value: str, expected: str
+) -> None:
+    message = told(serve(option, value))
+    assert message.startswith(f"{option}: ")
+    assert expected in message
 
 
 def test_functions_are_not_run_for_a_whole_network_without_a_key(serve: Callable[..., Result], tmp_path: Path) -> None:

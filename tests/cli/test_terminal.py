@@ -115,6 +115,19 @@ def test_ctrl_c_in_an_answer_keeps_what_was_said(start: Callable[..., Terminal])
     assert json.loads(terminal.transcript.read_text())[1]["content"]
 
 
+def test_every_line_typed_ahead_stands_by_itself(start: Callable[..., Terminal]) -> None:
+    terminal = start("--repeat-penalty", "100", "--max-tokens", "100")
+    terminal.type("/set ignore_eos true\r", then="true")
+    terminal.child.send("Tell me everything\r")
+    terminal.child.expect("tokens/s")  # the title of the terminal: words come
+    terminal.child.send("/set seed 7\r/undo\rHello\r")
+    terminal.child.expect("seed +7")
+    terminal.child.expect('forgot "Tell me everything"')
+    terminal.child.expect("context [0-9]+ of")
+    terminal.child.expect(READY)
+    assert terminal.leave() == ["Hello"]
+
+
 def test_tab_completes_and_an_editor_opens(start: Callable[..., Terminal]) -> None:
     terminal = start()
     terminal.child.send("/und\t")
