@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel
@@ -16,6 +17,8 @@ NO_WISHES: Final = frozenset(("model", "stream", "stream_options"))
 """Fields of ours that say nothing of an answer: where another object has them, they are its own."""
 HOLDERS: Final = frozenset(("extra_body",))
 """Known objects that hold fields of requests; any that nobody knows may."""
+
+_REFUSED: Final = frozenset(name for name, field in KNOWN_FIELDS.items() if isinstance(field, RefusedField))
 
 Objects = Mapping[str, frozenset[str]]
 """Fields that are objects, with the names in each."""
@@ -53,8 +56,10 @@ def unread_inside(body: Mapping[str, Any], objects: Objects) -> list[str]:
 
 def wished(name: str, value: Any, declared: Collection[str]) -> str | None:
     """Return the field of ours that a name means, in any spelling, where its value asks for something."""
-    names = {name} if name in declared or name in KNOWN_FIELDS else _spelled(name, declared)
-    for meant in names - NO_WISHES:
+    names = [name] if name in declared or name in KNOWN_FIELDS else _spelled(name, declared)
+    for meant in names:
+        if meant in NO_WISHES:
+            continue
         known = None if meant in declared else KNOWN_FIELDS.get(meant)
         off = known.off if isinstance(known, RefusedField) else (True,) if meant in declared else ()
         if (meant in declared or isinstance(known, RefusedField)) and not _is_off(value, off, meant in declared):
@@ -79,7 +84,7 @@ def _inside(name: str, value: Any, own: Collection[str], declared: Collection[st
     for key, inner in value.items() if isinstance(value, dict) else ():
         if key in own:
             continue
-        siblings = _spelled(key, own) & set(own)
+        siblings = [one for one in _spelled(key, own) if one in own]
         if siblings and inner is not None:
             yield f"{name}.{key}", f"its name is `{min(siblings)}` here"
         elif (meant := wished(key, inner, declared)) is not None:
@@ -99,13 +104,19 @@ def _is_off(value: Any, off: Collection[Any], declared: bool) -> bool:
     return value is None or value in ("", [], {}) if declared else asks_for_nothing(value, off)
 
 
-def _spelled(name: str, declared: Collection[str]) -> set[str]:
+def _spelled(name: str, declared: Collection[str]) -> Collection[str]:
     """Return the names that another is but for capitals, hyphens and underscores; those of the request first."""
     bare = _bare(name)
-    ours = {one for one in declared if _bare(one) == bare}
-    return ours or {
-        one for one, field in KNOWN_FIELDS.items() if isinstance(field, RefusedField) and _bare(one) == bare
-    }
+    return _by_spelling(frozenset(declared)).get(bare) or _by_spelling(_REFUSED).get(bare, ())
+
+
+@lru_cache(maxsize=64)
+def _by_spelling(names: frozenset[str]) -> Mapping[str, Collection[str]]:
+    """Look names up by what is left of them; bodies may hold very many fields."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        found.setdefault(_bare(name), []).append(name)
+    return found
 
 
 def _bare(name: str) -> str:
