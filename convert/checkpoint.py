@@ -7,15 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from glm_gguf.convert.config import Glm4Config
 from glm_gguf.convert.head import head_differs
 from glm_gguf.convert.json_file import read_object, shown
 from glm_gguf.convert.local_shards import LocalShards
 from glm_gguf.convert.prequantised import refuse_quantised
-from glm_gguf.convert.safetensors_file import STORAGE, StoredTensor, read_header
+from glm_gguf.convert.safetensors_file import StoredTensor, read_header
 from glm_gguf.convert.shards import ShardSource
 from glm_gguf.errors import ShardError, SourceError
 from glm_gguf.source_name import ADAPTER_FILES, PYTORCH, SAVE_SAFETENSORS, Wanted, refuse_mistaken
@@ -63,14 +60,6 @@ class Checkpoint:
     def files(self) -> tuple[Path, ...]:
         """The safetensors files that hold the tensors, in name order."""
         return tuple(sorted({tensor.path for tensor in self.tensors.values()}))
-
-
-def map_tensor(tensor: StoredTensor) -> npt.NDArray[np.generic]:
-    """Memory-map a weight, shape as stored; bf16 comes as uint16 bit patterns. Nothing is read yet."""
-    try:
-        return np.memmap(tensor.path, STORAGE[tensor.dtype], "r", tensor.offset, tensor.shape)
-    except (OSError, ValueError) as problem:  # ValueError: the file is shorter than its header said
-        raise ShardError(f"has changed since it was checked: {problem}", where=tensor.path) from None
 
 
 def _collect(directory: Path, shards: ShardSource) -> dict[str, StoredTensor]:

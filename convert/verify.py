@@ -24,7 +24,7 @@ from glm_gguf.convert.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.convert.shards import ShardSource
 from glm_gguf.convert.tensors import source_tensors
 from glm_gguf.cpus import usable_cpus
-from glm_gguf.errors import GgufError, SourceError
+from glm_gguf.errors import GgufError, RequestError, SourceError
 from glm_gguf.gguf_file.contents import GLM4, architecture
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
@@ -79,6 +79,9 @@ class Verification:
         return all(tensor.plausible for tensor in self.tensors) and not any(d.serious for d in self.differences)
 
 
+MOST_THREADS = 1024
+
+
 def verify(
     file: Path, source: Path, threads: int | None = None, done: Callable[[TensorError], None] = lambda _: None
 ) -> Verification:
@@ -86,6 +89,8 @@ def verify(
 
     `done` is told of each tensor as it is finished, in the file's order.
     """
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise RequestError(f"{threads} threads", where="--threads", fix=f"1 to {MOST_THREADS} can be asked for")
     parts = open_all_parts(file)
     found = architecture(parts.metadata)
     if found != GLM4:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from glm_gguf.convert.config import Glm4Config
+from glm_gguf.convert.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.convert.tensors import expected_tensors
 from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS, REGEXES, merges_of, printable
 
@@ -252,3 +254,8 @@ def write_tokenizer_json(directory: Path, vocab: Mapping[str, int], merges: Sequ
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
     (directory / "tokenizer_config.json").write_text(json.dumps(config, ensure_ascii=False))
+
+
+def map_tensor(tensor: StoredTensor) -> npt.NDArray[np.generic]:
+    """Memory-map a weight, shape as stored; bf16 comes as uint16 bit patterns."""
+    return np.memmap(tensor.path, STORAGE[tensor.dtype], "r", tensor.offset, tensor.shape)

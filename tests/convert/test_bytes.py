@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import Shape, stored, write_checkpoint
+from checkpoints import Shape, map_tensor, stored, write_checkpoint
 from gguf import GGMLQuantizationType, GGUFReader, LlamaFileType
 from peers import llama_quantize, tensors_of
 
@@ -113,7 +113,7 @@ def test_overrides_change_what_they_change_in_llama_quantize(
 
 
 def test_bf16_keeps_the_bytes_of_matrices_and_the_values_of_vectors(source: Path) -> None:
-    from glm_gguf.convert.checkpoint import Checkpoint, map_tensor
+    from glm_gguf.convert.checkpoint import Checkpoint
     from glm_gguf.convert.tensors import source_tensors
 
     written = {tensor.name: tensor for tensor in GGUFReader(source / "bf16.gguf").tensors}

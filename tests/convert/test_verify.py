@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import Shape, write_checkpoint
+from checkpoints import Shape, map_tensor, write_checkpoint
 from gguf import GGUFReader, quants
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-from glm_gguf.convert.checkpoint import Checkpoint, map_tensor
+from glm_gguf.convert.checkpoint import Checkpoint
 from glm_gguf.convert.recipes import FILE_TYPES
 from glm_gguf.convert.rows import to_float32
 from glm_gguf.convert.tensors import source_tensors
 from glm_gguf.convert.verify import TensorError, verify
-from glm_gguf.errors import GgufError
+from glm_gguf.errors import GgufError, RequestError
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +127,9 @@ def test_a_file_that_shrinks_while_it_is_compared_is_told(source: Path, tmp_path
 
     with pytest.raises(GgufError, match="has changed since it was checked: it is shorter"):
         verify(file, source, 1, shrink)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 2**40])
+def test_a_number_of_threads_that_cannot_be_is_refused(threads: int, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"--threads: .* threads; 1 to 1024"):
+        verify(tmp_path / "any.gguf", tmp_path, threads)
