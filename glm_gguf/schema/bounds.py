@@ -41,7 +41,7 @@ def no_number(parts: Parts, *, whole: bool) -> str | None:
     if low is None or high is None:
         return None
     least, most = low[0], -high[0]
-    text = f"no number lies between {float(least):g} and {float(most):g}"
+    text = f"no number lies between {_short(least)} and {_short(most)}"
     if least > most or (least == most and (low[1] or high[1])):
         return text
     units = [Fraction(repr(part["multipleOf"])) for part in parts if "multipleOf" in part] + [Fraction(1)] * whole
@@ -68,3 +68,11 @@ def _last(most: Fraction, unit: Fraction, *, strict: bool) -> int:
 
 def _names(value: Any) -> set[str]:
     return set(value) if isinstance(value, list) else {value}
+
+
+def _short(bound: Fraction | float) -> str:
+    """Write a bound in a few digits; one that no float holds by its sign alone."""
+    try:
+        return f"{float(bound):g}"
+    except OverflowError:
+        return "a number beyond all floats" if bound > 0 else "a number below all floats"

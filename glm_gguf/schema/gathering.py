@@ -30,7 +30,7 @@ class Gathering:
         base = resource.id() or ""
         self._root = root
         self._known = {id(node) for _, node in subschemas(root)}
-        self._resolver = REGISTRY.with_resource(base, resource).resolver(base_uri=base)
+        self._resolver = REGISTRY.with_resource(base, resource).crawl().resolver(base_uri=base)  # its anchors, once
         self._names: dict[int, str] = {}
         self._waiting: deque[tuple[str, Any, Any]] = deque()
         self._origins: dict[str, str] = {}

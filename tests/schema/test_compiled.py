@@ -422,3 +422,18 @@ def test_many_patterns_of_one_text_are_left_to_the_check(schema: Callable[[int],
 def test_patterns_of_several_properties_stay_in_the_grammar() -> None:
     schema = {"type": "object", "properties": {f"p{i}": {"type": "string", "pattern": "^a"} for i in range(30)}}
     assert compile_schema(schema).exact
+
+
+def test_thousands_of_anchors_are_looked_up_in_time() -> None:
+    anchors = {f"a{i}": {"$anchor": f"b{i}", "type": "string"} for i in range(3000)}
+    start = time.process_time()
+    compile_schema({"$defs": anchors, "anyOf": [{"$ref": f"#b{i}"} for i in range(3000)]})
+    assert time.process_time() - start < PATIENCE
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_bounds_beyond_all_floats_are_bounds(sign: int) -> None:
+    low, high = sorted((0, sign * 10**1200))
+    assert compile_schema({"type": "integer", "minimum": low, "maximum": high}).problem(sign * 10**1200) is None
+    with pytest.raises(RequestError, match="no number lies between"):
+        compile_schema({"type": "integer", "minimum": high + 1, "maximum": low})
