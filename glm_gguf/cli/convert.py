@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from glm_gguf.convert import Conversion, ConvertOptions
 
 FILE = click.Path(path_type=Path)
+LEAST_SPLIT = 1000**2
 UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}  # decimal, as gguf-split counts
 
 
@@ -32,7 +33,11 @@ def parse_size(text: str | None) -> int | None:
     match = re.fullmatch(r"([0-9]{1,15})([KMG]?)", text.upper())
     if not match:
         raise RequestError(f"{text!r} is no size", where="--split-max-size", fix="write 4G or 500M, say")
-    return int(match[1]) * UNITS[match[2]]
+    size = int(match[1]) * UNITS[match[2]]
+    if size < LEAST_SPLIT:
+        what = f"{text!r} means {size:,} bytes, less than 1 MB"
+        raise RequestError(what, where="--split-max-size", fix="write 4G or 500M, say")
+    return size
 
 
 def parse_tensor_type(text: str) -> tuple[str, str]:

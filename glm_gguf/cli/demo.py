@@ -33,7 +33,8 @@ NEXT = ("glm-gguf convert hf://THUDM/GLM-4-9B-0414", "glm-gguf chat GLM-4-9B-041
 
 
 @click.command(name="demo")
-def command() -> None:
+@click.option("--keep", metavar="FILE", help="GGUF file to keep the tiny model in, to chat with or serve.")
+def command(keep: str | None) -> None:
     """Convert the bundled tiny model to Q4_K_M and watch it call tools.
 
     It has 2.9 million parameters and knows six tools and nothing else, but everything is real: the architecture, the
@@ -43,16 +44,16 @@ def command() -> None:
         tempfile.TemporaryDirectory(prefix="glm-gguf-demo-") as directory,
         resources.as_file(resources.files("glm_gguf.demo") / "checkpoint") as checkpoint,
     ):
-        out = Path(directory) / "tiny-Q4_K_M.gguf"
-        _convert(checkpoint, out)
-        _talk(out)
+        _talk(_convert(checkpoint, keep or str(Path(directory, "tiny-Q4_K_M.gguf"))))
+    if keep is not None:
+        click.echo(f"The tiny model stays in {keep}.")
     click.echo("Next, with a real model:")
     for line in NEXT:
         click.echo(f"  {line}")
 
 
-def _convert(checkpoint: Path, out: Path) -> None:
-    """Show the plan and write the GGUF."""
+def _convert(checkpoint: Path, out: str) -> Path:
+    """Show the plan, write the GGUF and return its path."""
     from glm_gguf.cli.conversion_view import model_lines, output_lines, size_text
     from glm_gguf.convert import Conversion, ConvertOptions
     from glm_gguf.convert.write import Silent
@@ -65,7 +66,9 @@ def _convert(checkpoint: Path, out: Path) -> None:
     start = time.perf_counter()
     conversion.write(Silent())
     seconds = time.perf_counter() - start
-    click.secho(f"wrote        {size_text(out.stat().st_size)} in {seconds:.1f} s\n", bold=True)
+    (path,) = conversion.paths
+    click.secho(f"wrote        {size_text(path.stat().st_size)} in {seconds:.1f} s\n", bold=True)
+    return path
 
 
 def _print_kinds(output: Output) -> None:

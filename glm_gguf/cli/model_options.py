@@ -51,7 +51,7 @@ OPTION_OF_FIELD = {name: f"--{name.replace('_', '-')}" for name, _, _ in ENGINE_
     "lora": "--lora",
 }
 """What a field of EngineOptions or SamplingParams is called on the command line."""
-IDENTIFIER = re.compile(r"(?<![\w-])[a-z]+(?:_[a-z]+)+(?!\w)")
+IDENTIFIER = re.compile(r"(?<![\w-])(?:[a-z]+(?:_[a-z]+)+|yarn)(?!\w)")
 
 
 def as_options(text: str) -> str:

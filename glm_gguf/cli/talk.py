@@ -62,7 +62,7 @@ class Talk:
             if self.dialogue.manner.drops_turns or self.dialogue.last_question is None:
                 raise
             if not (self.may_ask and self._offer(f"the conversation is too long: {error.what}")):
-                fix = "/drop forgets the oldest turns, /undo the last; or give a larger --n-ctx"
+                fix = f"/drop forgets the oldest turns, /undo the last; or {error.fix}"
                 raise ContextLengthError(error.what, field=error.field, fix=fix) from error
             turn(text, self)
         self.attached.clear()

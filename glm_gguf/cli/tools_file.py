@@ -5,23 +5,21 @@ from __future__ import annotations
 import importlib.util
 import inspect
 from pathlib import Path
+from types import FunctionType, ModuleType
+
+import click
 
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.errors import RequestError
+
+MAIN_ONLY = "put what the file does as a program under if __name__ == '__main__':"
 
 
 def load_tools(path: Path | None) -> Toolbox:
     """Run the file and gather the public functions defined in it; RequestError for what is none, or declares none."""
     if path is None:
         return Toolbox.of([])
-    spec = importlib.util.spec_from_file_location("glm_gguf_tools", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise RequestError("no Python file", where=path, fix="give --tools a file that ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # the file is the user's, and may raise anything
-        raise RequestError(f"{type(error).__name__}: {error}", where=path, fix="mend the file") from error
+    module = _run(path)
     functions = [
         value
         for name, value in vars(module).items()
@@ -29,4 +27,38 @@ def load_tools(path: Path | None) -> Toolbox:
     ]
     if not functions:
         raise RequestError("the file defines no public function", where=path)
+    for function in functions:
+        _warn_of(function)
     return Toolbox.of(functions)
+
+
+def _run(path: Path) -> ModuleType:
+    """Import the file; RequestError where that cannot be done."""
+    fix = "give --tools a file that ends in .py"
+    if not path.exists():
+        raise RequestError("there is no such file", where=path, fix=fix)
+    if path.is_dir():
+        raise RequestError("this is a directory", where=path, fix=fix)
+    spec = importlib.util.spec_from_file_location("glm_gguf_tools", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise RequestError("this is no Python file", where=path, fix=fix)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SystemExit as error:
+        raise RequestError("the file ends Python by sys.exit", where=path, fix=MAIN_ONLY) from error
+    except Exception as error:  # the file is the user's, and may raise anything
+        raise RequestError(f"{type(error).__name__}: {error}", where=path, fix="mend the file") from error
+    return module
+
+
+def _warn_of(function: FunctionType) -> None:
+    """Tell of what the model is not told of a function."""
+    parameters = inspect.signature(function).parameters.values()
+    bare = [parameter.name for parameter in parameters if parameter.annotation is parameter.empty]
+    missing = [f"no type hint for {', '.join(bare)}"] if bare else []
+    if not inspect.getdoc(function):
+        missing.append("no docstring")
+    if missing:
+        told = f"warning: {function.__name__} has {' and '.join(missing)}: the model can only guess"
+        click.secho(told, err=True, fg="yellow")

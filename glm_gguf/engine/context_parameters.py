@@ -50,6 +50,8 @@ class ContextSize:
     n_shared: int
     """Of several requests."""
     n_running: int
+    n_known: int
+    """The longest conversation that the model knows; no n_ctx gives more."""
 
     @classmethod
     def of(cls, contents: Contents, options: EngineOptions) -> ContextSize:
@@ -65,7 +67,7 @@ class ContextSize:
         # One for a text that is embedded or scored, one for saving a session, one on the way to main memory or back.
         n_running = options.n_parallel + 3
         alone, shared = (max(min(n_batch, n_cells), n_running) for n_batch in _batches(options))
-        return cls(n_cells, min(n_cells, known), alone, shared, n_running)
+        return cls(n_cells, min(n_cells, known), alone, shared, n_running, known)
 
 
 def _batches(options: EngineOptions) -> tuple[int, int]:

@@ -40,6 +40,8 @@ T = TypeVar("T")
 CLOSED = "the model is closed"
 LATER = "try again later, or give a larger n_queue"
 MORE_ROOM = "give a larger n_ctx, or a shorter conversation"
+NO_MORE_ROOM = "give a shorter text"
+STRETCH = f"{NO_MORE_ROOM}, or stretch the context by yarn 4"
 
 
 class Engine:
@@ -186,10 +188,16 @@ class Engine:
             what = (
                 f"{len(prompt)} tokens do not fit into {n_ctx} (this model's maximum context length is {n_ctx} tokens)"
             )
-            raise ContextLengthError(what, field=where, fix=MORE_ROOM)
+            raise ContextLengthError(what, field=where, fix=self._room())
         n_vocab = self._model.vocabulary.size
         if not 0 <= min(prompt) <= max(prompt) < n_vocab:
             raise RequestError(f"a token id is not in the vocabulary of {n_vocab}", field=where)
+
+    def _room(self) -> str:
+        """Say how a longer text may find room."""
+        if self.size.n_ctx < self.size.n_known:
+            return MORE_ROOM
+        return STRETCH if self._options.yarn is None else NO_MORE_ROOM
 
     def _take_in(self, ticket: Ticket) -> None:
         """Count a request among those under way; refuse it where as many wait as may."""

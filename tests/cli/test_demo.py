@@ -1,12 +1,14 @@
 """The demo converts the bundled model, shows the plan, and holds a dialogue with calls."""
 
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from glm_gguf.cli.demo import QUESTIONS
-from glm_gguf.cli.main import cli
+from glm_gguf.cli.main import cli, error_line
+from glm_gguf.errors import ContextLengthError
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +49,13 @@ def test_every_kind_of_tensor_has_one_line(output: str) -> None:
 def test_it_ends_with_what_to_do_next(output: str) -> None:
     commands = output.splitlines()[-2:]
     assert [line.split()[:2] for line in commands] == [["glm-gguf", "convert"], ["glm-gguf", "chat"]]
+
+
+def test_the_tiny_model_can_be_kept_and_asked(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.gguf"
+    kept = CliRunner().invoke(cli, ["demo", "--keep", str(path)], catch_exceptions=False)
+    assert f"The tiny model stays in {path}." in kept.stdout
+    ask = ["run", str(path), "word " * 9000]
+    with pytest.raises(ContextLengthError) as caught:
+        CliRunner().invoke(cli, ask, catch_exceptions=False)
+    assert error_line(caught.value).endswith("; give a shorter text, or stretch the context by --yarn 4")

@@ -68,6 +68,8 @@ ARGUMENTS = {
     "size": (["--split-max-size", "4 gigs"], ("--split-max-size", "'4 gigs'", "4G")),
     "size-fraction": (["--split-max-size", "1.5G"], ("--split-max-size", "'1.5G'")),
     "size-negative": (["--split-max-size", "-4G"], ("--split-max-size", "'-4G'")),
+    "size-without-unit": (["--split-max-size", "4"], ("--split-max-size", "4 bytes", "4G")),
+    "size-small": (["--split-max-size", "999K"], ("--split-max-size", "999,000 bytes")),
     "size-empty": (["--split-max-size", ""], ("--split-max-size", "''")),
     "size-of-5000-digits": (["--split-max-size", "9" * 5000], ("--split-max-size",)),
     "size-other-digits": (["--split-max-size", "٤G"], ("--split-max-size",)),

@@ -1,0 +1,42 @@
+"""The file that --tools names: each way in which it is none is told apart, and what its functions leave unsaid."""
+
+from pathlib import Path
+
+import pytest
+
+from glm_gguf.cli.tools_file import load_tools
+from glm_gguf.errors import RequestError
+
+FILES = {
+    "missing.py": (None, "no such file"),
+    "tools.txt": ("def f(x: int): ...", "no Python file"),
+    "exits.py": ("import sys\nsys.exit(3)", "sys.exit"),
+    "raises.py": ("1 / 0", "ZeroDivisionError"),
+    "empty.py": ("", "no public function"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_wrong_with_a_file_is_told(tmp_path: Path, name: str) -> None:
+    text, expected = FILES[name]
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(RequestError, match=expected) as caught:
+        load_tools(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+
+
+def test_a_directory_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="directory"):
+        load_tools(tmp_path)
+
+
+def test_a_function_of_which_the_model_is_told_little_is_warned_of_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = 'def good(x: int):\n    """Doc."""\n'
+    (tmp_path / "tools.py").write_text(good + "def bare(city, n: int = 1): ...\n")
+    load_tools(tmp_path / "tools.py")
+    assert capsys.readouterr().err == (
+        "warning: bare has no type hint for city and no docstring: the model can only guess\n"
+    )
