@@ -42,12 +42,12 @@ class Overrides:
 
     @classmethod
     def parse(cls, choices: TypeChoices) -> Overrides:
-        """Resolve names and patterns; raises RequestError naming the option."""
+        """Resolve names and patterns; raises RequestError naming the field."""
         output, embedding = choices.output_tensor, choices.token_embedding
         return cls(
             patterns=tuple(_pattern(text, type_) for text, type_ in choices.tensor_types),
-            output_tensor=None if output is None else tensor_type(output, "--output-tensor-type"),
-            token_embedding=None if embedding is None else tensor_type(embedding, "--token-embedding-type"),
+            output_tensor=None if output is None else tensor_type(output, "output_tensor"),
+            token_embedding=None if embedding is None else tensor_type(embedding, "token_embedding"),
             pure=choices.pure,
         )
 
@@ -56,12 +56,12 @@ class Overrides:
         return next((type_ for pattern, type_ in self.patterns if pattern.search(name)), None)
 
 
-def tensor_type(name: str, option: str) -> Type:
-    """Look a tensor type up, case-blind; raises RequestError naming the `option`."""
+def tensor_type(name: str, field: str) -> Type:
+    """Look a tensor type up, case-blind; raises RequestError naming the `field`."""
     types = {file.base.name: file.base for file in FILE_TYPES.values()}
     found = types.get(name.upper())
     if found is None:
-        raise RequestError(f"unknown tensor type {name!r}", where=option, fix=f"known are {', '.join(types)}")
+        raise RequestError(f"unknown tensor type {name!r}", field=field, fix=f"known are {', '.join(types)}")
     return found
 
 
@@ -69,8 +69,8 @@ def _pattern(text: str, type_name: str) -> tuple[re.Pattern[str], Type]:
     try:
         pattern = re.compile(text)
     except (re.error, OverflowError, RecursionError) as problem:
-        raise RequestError(f"{text[:80]!r} is no regular expression: {problem}", where="--tensor-type") from None
-    return pattern, tensor_type(type_name, "--tensor-type")
+        raise RequestError(f"{text[:80]!r} is no regular expression: {problem}", field="tensor_types") from None
+    return pattern, tensor_type(type_name, "tensor_types")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +99,15 @@ class Assigner:
         if self.overrides.patterns and self.file.base in UNQUANTISED:
             raise RequestError(
                 f"{self.file.name} files have no mix to depart from",
-                where="--tensor-type",
-                fix="name a quantised --type and give the rest by pattern",
+                field="tensor_types",
+                fix="name a quantised type and give the rest by pattern",
             )
         for pattern, _ in self.overrides.patterns:
             if not any(pattern.search(name) for name, shape in shapes.items() if len(shape) > 1):
                 raise RequestError(
                     f"{pattern.pattern!r} is found in the name of no matrix",
-                    where="--tensor-type",
-                    fix="--dry-run lists the names",
+                    field="tensor_types",
+                    fix="glm-gguf convert --dry-run lists the names",
                 )
 
     def _matrix_type(self, name: str, n_columns: int, n_layers: int, tied: bool, seen: Counter[Category]) -> Type:

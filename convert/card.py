@@ -92,7 +92,7 @@ def _override(card: Metadata, naming: Naming) -> None:
     """Put the values of the user's file over the card's; --name goes over both."""
     if naming.overrides is None:
         return
-    where = f"--metadata {naming.overrides}"
+    where = naming.overrides
     for key, value in read_object(naming.overrides, RequestError).items():
         if key not in FIELDS:
             raise RequestError(f"key {shown(key)} is unknown", where=where, fix=f"known are {', '.join(FIELDS)}")

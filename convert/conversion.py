@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from glm_gguf.convert.layout import FileLayout, lay_out
-from glm_gguf.convert.options import ConvertOptions, with_type
+from glm_gguf.convert.options import ConvertFields, ConvertOptions, with_fields
 from glm_gguf.convert.output import Target, check_outputs, is_directory, make_directory, output_paths
 from glm_gguf.convert.plan import Plan, make_plans
 from glm_gguf.convert.shards import ShardSource
@@ -46,7 +47,7 @@ class Conversion:
         plans = make_plans(source, options, shards)
         if len(plans) > 1 and out is not None and not is_directory(out):
             what = f"{Path(out).name!r} is no directory, and {len(plans)} types were asked for"
-            raise RequestError(what, where="--out", fix="name a directory: the files are named by their types")
+            raise RequestError(what, field="out", fix="name a directory: the files are named by their types")
         outputs = (Output(plan, output_paths(out, plan.default_name, len(plan.files))) for plan in plans)
         return cls(tuple(outputs), options, out)
 
@@ -83,19 +84,19 @@ def convert(
     out: str | os.PathLike[str] | None = None,
     options: ConvertOptions | str | None = None,
     progress: Progress | None = None,
-    *,
-    type: str | None = None,
+    **fields: Unpack[ConvertFields],
 ) -> tuple[Path, ...]:
     """Convert a checkpoint to GGUF: `convert("GLM-4-9B-0414", "glm.gguf", type="Q5_K_M")`.
 
-    By default it is Q4_K_M in the current directory. A type's name may stand in place of the options.
+    By default it is Q4_K_M in the current directory. A type's name may stand in place of the options, whose fields,
+    and those of TypeChoices, are keywords too.
 
     `source` is a directory, or a repository on a hub as hf://OWNER/NAME[@REVISION] or ms://…. `out` is a .gguf
     file, or a directory, which is made where its name ends in a slash. Returns the files written: one, or several
     with options.split_max_bytes or options.types.also. Raises GlmGgufError; nothing is left behind then, unless the
     next run can go on from it.
     """
-    options = with_type(options, type)
+    options = with_fields(options, fields)
     with open_source(source, options.keep_source) as opened:
         conversion = Conversion.prepare(opened.directory, out, options, opened.shards)
         conversion.write(progress or Silent())

@@ -40,7 +40,7 @@ def file_type(name: str) -> FileType:
         sizes = sorted((bits_per_weight(file), file.name) for file in FILE_TYPES.values())
         known = ", ".join(f"{name} {bits:.2f}" for bits, name in sizes)
         raise RequestError(
-            f"unknown type {name!r}", where="--type", fix=f"known, with bits per weight on GLM-4-9B: {known}"
+            f"unknown type {name!r}", field="type", fix=f"known, with bits per weight on GLM-4-9B: {known}"
         )
     return found
 

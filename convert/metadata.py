@@ -44,11 +44,11 @@ def key_values(
 def stretched(config: Glm4Config, variant: Variant, factor: float) -> RopeScaling:
     """YaRN by `factor` over the context the model was trained on; raises RequestError where it cannot be."""
     if variant is Variant.RUMINATION:
-        raise RequestError("Rumination reads 131072 tokens natively", where="--yarn", fix="leave the option out")
+        raise RequestError("Rumination reads 131072 tokens natively", field="yarn", fix="leave the option out")
     if config.rope_scaling is not None:
-        raise RequestError(f"config.json has {config.rope_scaling.kind} scaling already", where="--yarn")
+        raise RequestError(f"config.json has {config.rope_scaling.kind} scaling already", field="yarn")
     if config.max_position * factor >= 2**31:
-        raise RequestError(f"{factor:g} × {config.max_position} tokens are too many", where="--yarn")
+        raise RequestError(f"{factor:g} × {config.max_position} tokens are too many", field="yarn")
     return RopeScaling("yarn", factor, original_context=config.max_position)
 
 

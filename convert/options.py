@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+from collections.abc import ItemsView, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypedDict
 
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import RequestError
+
+_PAIRS = 'give pairs of a pattern and a type, as in [("ffn_down", "Q6_K")]'
+
+
+def _check_kind(name: str, value: object, kind: Any, fix: str) -> None:
+    """Raise RequestError for a value of another kind; True is no number."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise RequestError(f"{value!r} is a {type(value).__name__}", field=name, fix=fix)
+
+
+def _texts(name: str, value: object, length: int | None = None) -> tuple[str, ...]:
+    """Return several texts as a tuple; RequestError for what is none."""
+    fix = 'give a list of texts, as in ["Q8_0"]' if length is None else _PAIRS
+    if not isinstance(value, list | tuple) or length not in (None, len(value)):
+        raise RequestError(f"{value!r} is a {type(value).__name__}", field=name, fix=fix)
+    for item in value:
+        _check_kind(name, item, str, fix)
+    return tuple(value)
+
+
+def _path(name: str, value: object) -> Path | None:
+    """Return a path that may be a text."""
+    _check_kind(name, value, str | os.PathLike | None, "give a path")
+    return None if value is None else Path(value)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +51,18 @@ class TypeChoices:
     token_embedding: str | None = None
     pure: bool = False
     """Every matrix gets the base type, no mix."""
+
+    def __post_init__(self) -> None:
+        _check_kind("type", self.type, str, 'give "Q5_K_M", say')
+        for name in ("output_tensor", "token_embedding"):
+            _check_kind(name, getattr(self, name), str | None, 'give "Q6_K", say')
+        _check_kind("pure", self.pure, bool, "give True or False")
+        # A frozen dataclass leaves no other way to keep in one form what may come in several.
+        object.__setattr__(self, "also", _texts("also", self.also))
+        object.__setattr__(self, "imatrix", _path("imatrix", self.imatrix))
+        pairs = self.tensor_types.items() if isinstance(self.tensor_types, Mapping) else self.tensor_types
+        _check_kind("tensor_types", pairs, Sequence | ItemsView, _PAIRS)
+        object.__setattr__(self, "tensor_types", tuple(_texts("tensor_types", pair, 2) for pair in pairs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +88,62 @@ class ConvertOptions:
         if not isinstance(self.types, TypeChoices):
             fix = 'give TypeChoices(type="Q5_K_M"), or convert(…, type="Q5_K_M")'
             raise RequestError(f"{self.types!r} is no TypeChoices", field="types", fix=fix)
+        _check_kind("threads", self.threads, int, "give 1 to 1024")
+        _check_kind("yarn", self.yarn, int | float | None, "give a number above 1, up to 64")
+        _check_kind("split_max_bytes", self.split_max_bytes, int | None, "give a whole number of bytes")
+        _check_kind("name", self.name, str | None, "give a text")
+        _check_kind("vocab_only", self.vocab_only, bool, "give True or False")
+        _check_kind("force", self.force, bool, "give True or False")
+        for name in ("metadata", "keep_source"):
+            object.__setattr__(self, name, _path(name, getattr(self, name)))
         if not 1 <= self.threads <= 1024:
-            raise RequestError(f"{self.threads} threads", where="--threads", fix="1 to 1024 can be asked for")
+            raise RequestError(f"{self.threads} threads", field="threads", fix="1 to 1024 can be asked for")
         if self.yarn is not None and not 1 < self.yarn <= 64:
-            raise RequestError(f"factor {self.yarn}", where="--yarn", fix="above 1, up to 64; the cards advise 4")
+            raise RequestError(f"factor {self.yarn}", field="yarn", fix="above 1, up to 64; the cards advise 4")
         if self.split_max_bytes is not None and self.split_max_bytes < 1:
-            raise RequestError(f"{self.split_max_bytes} bytes", where="--split-max-size", fix="give 500M or 4G, say")
+            raise RequestError(f"{self.split_max_bytes} bytes", field="split_max_bytes", fix="give at least 1")
 
 
-def with_type(options: ConvertOptions | str | None, type: str | None) -> ConvertOptions:
-    """Return options with the file type that was named, beside them or in their place; RequestError for no options."""
-    named = options if isinstance(options, str) else type
-    given = ConvertOptions() if options is None or isinstance(options, str) else options
-    if not isinstance(given, ConvertOptions):
+class ConvertFields(TypedDict, total=False):
+    """The fields of ConvertOptions and of TypeChoices as keywords; None is as if not given."""
+
+    types: TypeChoices | None
+    type: str | None
+    also: tuple[str, ...] | list[str] | None
+    imatrix: str | Path | None
+    tensor_types: tuple[tuple[str, str], ...] | list[tuple[str, str]] | None
+    output_tensor: str | None
+    token_embedding: str | None
+    pure: bool | None
+    yarn: float | None
+    split_max_bytes: int | None
+    name: str | None
+    metadata: str | Path | None
+    keep_source: str | Path | None
+    vocab_only: bool | None
+    threads: int | None
+    force: bool | None
+
+
+def with_fields(options: ConvertOptions | str | None, given: Mapping[str, Any]) -> ConvertOptions:
+    """Lay keywords over options, in whose place the name of a type may stand.
+
+    TypeError for a name that is no field, RequestError for what is no options and for two types.
+    """
+    known = ConvertFields.__optional_keys__
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+            raise TypeError(f"{name!r} is no option of convert(); {hint}")
+    fields = {name: value for name, value in given.items() if value is not None}
+    if isinstance(options, str):
+        if fields.setdefault("type", options) != options:
+            raise RequestError(f"two types are named, {options!r} and {fields['type']!r}", field="type", fix="name one")
+        options = None
+    if not isinstance(options, ConvertOptions | None):
         fix = 'give ConvertOptions(…), or a type\'s name as in type="Q5_K_M"'
-        raise RequestError(f"{given!r} is no ConvertOptions", field="options", fix=fix)
-    if not isinstance(named, str | None):
-        raise RequestError(f"{named!r} is no type's name", field="type", fix='give "Q5_K_M", say')
-    if isinstance(options, str) and type not in (None, options):
-        raise RequestError(f"two types are named, {options!r} and {type!r}", field="type", fix="name one")
-    return given if named is None else replace(given, types=replace(given.types, type=named))
+        raise RequestError(f"{options!r} is no ConvertOptions", field="options", fix=fix)
+    of_types = {name: fields.pop(name) for name in TypeChoices.__slots__ if name in fields}
+    chosen = replace(options or ConvertOptions(), **fields)
+    return replace(chosen, types=replace(chosen.types, **of_types)) if of_types else chosen

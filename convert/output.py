@@ -27,9 +27,7 @@ def output_paths(out: Target | None, default_name: str, count: int) -> tuple[Pat
     out = out or Path()
     path = Path(out) / default_name if is_directory(out) else Path(out)
     if path.suffix != ".gguf":
-        raise RequestError(
-            f"{path.name!r} does not end in .gguf", where="--out", fix="name a .gguf file or a directory"
-        )
+        raise RequestError(f"{path.name!r} does not end in .gguf", field="out", fix="name a .gguf file or a directory")
     if count == 1:
         return (path,)
     return tuple(path.with_name(SHARD_NAME.format(stem=path.stem, number=n, count=count)) for n in range(1, count + 1))
@@ -74,7 +72,7 @@ def _check_paths(paths: Sequence[Path], sources: Sequence[Path], force: bool) ->
         if any(path.exists() and source.exists() and path.samefile(source) for source in sources):
             raise OutputError("this file is an input", where=path, fix="choose another output")
         if path.exists() and not force:
-            raise OutputError("exists already", where=path, fix="choose another output, or give --force")
+            raise OutputError("exists already", where=path, fix="choose another output, or give force=True")
         if path.is_dir():
             raise OutputError("this is a directory", where=path, fix="choose another output")
     if not paths[0].parent.is_dir():

@@ -173,7 +173,7 @@ def explained(path: Path) -> Iterator[None]:
         if problem.errno in FULL:
             raise OutputError("no space is left", where=path.parent, fix="make room; nothing was kept") from None
         if problem.errno == errno.EFBIG:  # FAT32 takes 4 GiB, a limit of the process less
-            fix = "give --split-max-size 4G, or another disk; nothing was kept"
+            fix = "give split_max_bytes=4000000000, or another disk; nothing was kept"
             raise OutputError("so large a file is not allowed there", where=path, fix=fix) from None
         reason = problem.strerror or str(problem)
         where = problem.filename or path

@@ -121,9 +121,9 @@ def _file_types(options: ConvertOptions) -> tuple[FileType, ...]:
     names = (options.types.type, *options.types.also)
     files = tuple(file_type(name) for name in names)
     if len(set(files)) < len(files):
-        raise RequestError(f"{', '.join(names)}: one type stands twice", where="--type", fix="name each type once")
+        raise RequestError(f"{', '.join(names)}: one type stands twice", field="type", fix="name each type once")
     if len(files) > 1 and options.vocab_only:
-        raise RequestError("a vocabulary has no types", where="--vocab-only", fix="name one type or none")
+        raise RequestError("a vocabulary has no types", field="vocab_only", fix="name one type or none")
     return files
 
 
@@ -165,10 +165,10 @@ def _check_importance(plan: TensorPlan, file: FileType, imatrix: Imatrix | None)
     low_bit = plan.type in NEEDS_IMATRIX or (plan.type is Type.Q2_K and file.name == "Q2_K_S")
     if plan.type in ABORTS_WITHOUT_IMATRIX or (low_bit and not ends):
         raise ImatrixError(
-            f"{plan.name} as {plan.type.name} needs an importance matrix"
+            f"{file.name} makes {plan.name} {plan.type.name}, which needs an importance matrix"
             + ("" if imatrix is None else f", and {imatrix.path.name} has no entry for it"),
-            where=f"--type {file.name}",
-            fix="give --imatrix FILE, made by llama-imatrix",
+            field="type",
+            fix="give imatrix=FILE, made by llama-imatrix",
         )
 
 

@@ -33,7 +33,7 @@ def open_source(source: str | os.PathLike[str], keep: Path | None = None) -> Ite
     address = parse_address(os.fspath(source))
     if address is None:
         if keep is not None:
-            raise RequestError("a directory is there already", where="--keep-source", fix="it is for hf:// and ms://")
+            raise RequestError("a directory is there already", field="keep_source", fix="it is for hf:// and ms://")
         yield Source(Path(source), LocalShards(Path(source)), os.fspath(source))
         return
     from glm_gguf.convert.hub.source import open_hub  # loads huggingface_hub, which a directory does without

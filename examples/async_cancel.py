@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from glm_gguf import GLM
+from glm_gguf import GLM, GlmGgufError
 
 
 async def main(path: str) -> None:
@@ -20,4 +20,9 @@ async def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    if len(sys.argv) < 2:
+        sys.exit("usage: python examples/async_cancel.py model.gguf")
+    try:
+        asyncio.run(main(sys.argv[1]))
+    except GlmGgufError as error:
+        sys.exit(f"Error: {error}")

@@ -2,7 +2,7 @@
 
 import sys
 
-from glm_gguf import GLM
+from glm_gguf import GLM, GlmGgufError
 
 TEXTS = ["The weather in Paris is sunny.", "The air in Beijing is good.", "Remind me to buy milk at six."]
 
@@ -17,4 +17,9 @@ def main(path: str, question: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "Is it sunny in Paris?")
+    if len(sys.argv) < 2:
+        sys.exit("usage: python examples/embeddings.py model.gguf [QUESTION]")
+    try:
+        main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "Is it sunny in Paris?")
+    except GlmGgufError as error:
+        sys.exit(f"Error: {error}")

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from glm_gguf import GLM
+from glm_gguf import GLM, GlmGgufError
 
 
 class Review(BaseModel):
@@ -26,4 +26,9 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if len(sys.argv) < 2:
+        sys.exit("usage: python examples/json_model.py model.gguf")
+    try:
+        main(sys.argv[1])
+    except GlmGgufError as error:
+        sys.exit(f"Error: {error}")

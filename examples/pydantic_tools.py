@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from glm_gguf import GLM, ToolCall
+from glm_gguf import GLM, GlmGgufError, ToolCall
 
 
 class Weather(BaseModel):
@@ -39,4 +39,9 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if len(sys.argv) < 2:
+        sys.exit("usage: python examples/pydantic_tools.py model.gguf")
+    try:
+        main(sys.argv[1])
+    except GlmGgufError as error:
+        sys.exit(f"Error: {error}")

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from glm_gguf import GLM
+from glm_gguf import GLM, GlmGgufError
 
 SYSTEM = {"role": "system", "content": "You answer questions about these notes.\n" + "Paris is sunny in May.\n" * 20}
 
@@ -20,4 +20,9 @@ def main(path: str, session: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    if len(sys.argv) < 3:
+        sys.exit("usage: python examples/sessions.py model.gguf notes.session")
+    try:
+        main(sys.argv[1], sys.argv[2])
+    except GlmGgufError as error:
+        sys.exit(f"Error: {error}")

@@ -2,7 +2,7 @@
 
 import sys
 
-from glm_gguf import GLM, Finish, ReasoningDelta, TextDelta
+from glm_gguf import GLM, Finish, GlmGgufError, ReasoningDelta, TextDelta
 
 
 def main(path: str, question: str) -> None:
@@ -19,4 +19,9 @@ def main(path: str, question: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "Hello")
+    if len(sys.argv) < 2:
+        sys.exit("usage: python examples/stream.py model.gguf [QUESTION]")
+    try:
+        main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "Hello")
+    except GlmGgufError as error:
+        sys.exit(f"Error: {error}")

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from glm_gguf import GLM, RunResult, TextDelta, ToolCallStart, ToolResult
+from glm_gguf import GLM, GlmGgufError, RunResult, TextDelta, ToolCallStart, ToolResult
 
 
 async def add(a: int, b: int) -> dict[str, int]:
@@ -33,4 +33,9 @@ async def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    if len(sys.argv) < 2:
+        sys.exit("usage: python examples/stream_tools.py model.gguf")
+    try:
+        asyncio.run(main(sys.argv[1]))
+    except GlmGgufError as error:
+        sys.exit(f"Error: {error}")

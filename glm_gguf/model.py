@@ -8,7 +8,6 @@ import os
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack, overload
@@ -24,9 +23,9 @@ from glm_gguf.engine.delivery import Drawn
 from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.fingerprint import fingerprint, vocabulary_hash
 from glm_gguf.engine.footprint import Footprint
-from glm_gguf.engine.keywords import SamplingLike, chat_options, completion_options, made, prompt_variables
+from glm_gguf.engine.keywords import SamplingLike, chat_options, completion_options, engine_options, prompt_variables
 from glm_gguf.engine.model_handle import ModelHandle
-from glm_gguf.engine.options import EngineOptions, Scales
+from glm_gguf.engine.options import EngineFields, EngineOptions, Scales
 from glm_gguf.engine.preparer import Preparer
 from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.engine.session import Sessions
@@ -59,17 +58,11 @@ class GLM(ChatModel):
         self,
         path: FilePath,
         *,
-        n_ctx: int | None = None,
-        n_parallel: int | None = None,
         session: FilePath | None = None,
         options: EngineOptions | Mapping[str, Any] | None = None,
+        **fields: Unpack[EngineFields],
     ) -> None:
-        options = made(EngineOptions, options, "options")
-        self._options = replace(
-            options,
-            n_ctx=options.n_ctx if n_ctx is None else n_ctx,
-            n_parallel=options.n_parallel if n_parallel is None else n_parallel,
-        )
+        self._options = engine_options(options, fields)
         with ExitStack() as stack:
             self._model = stack.enter_context(ModelHandle(path, self._options))
             self._engine = stack.enter_context(Engine(self._model, self._options))

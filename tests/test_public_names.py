@@ -75,7 +75,7 @@ def test_a_type_is_named_in_one_word(call: Callable[[Path], tuple[Path, ...]], t
         ({"options": "Q9"}, "unknown type 'Q9'"),
         ({"options": {"threads": 1}}, "no ConvertOptions"),
         ({"options": "Q4_0", "type": "Q8_0"}, "two types are named"),
-        ({"type": 5}, "no type's name"),
+        ({"type": 5}, "type: 5 is a"),
     ],
     ids=str,
 )

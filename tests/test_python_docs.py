@@ -10,6 +10,7 @@ import runpy
 import subprocess
 import sys
 import typing
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,12 +48,28 @@ def page_names(workplace: Path) -> Iterator[dict[str, Any]]:
         yield names
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", [block for block in BLOCKS if "run_server" not in str(block.values)])
 def test_a_block_of_the_page_runs(
     block: str, page_names: dict[str, Any], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(workplace)
     exec(compile(block, "docs/python.md", "exec", dont_inherit=True), dict(page_names))
+
+
+def test_the_page_serves_from_a_program(workplace: Path) -> None:
+    (program,) = (str(block.values[0]) for block in BLOCKS if "run_server" in str(block.values))
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=workplace, env=environment, stdout=subprocess.PIPE, text=True) as serving:
+        try:
+            assert serving.stdout is not None
+            port = int(serving.stdout.readline().split()[1])
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=60) as response:
+                assert "/v1/messages" in response.read().decode()
+            serving.terminate()
+            assert serving.wait(60) == 0
+        finally:
+            serving.kill()
 
 
 def test_the_page_has_all_its_blocks() -> None:
@@ -110,12 +127,27 @@ def test_a_saved_session_is_found_again(workplace: Path, tmp_path: Path, capsys:
     assert second > 100
 
 
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("arguments", [(), ("absent.gguf", "absent.session")], ids=["no arguments", "no such file"])
+def test_an_example_says_in_a_line_what_it_lacks(
+    example: Path, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(example), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(example), run_name="__main__")
+    assert re.search(
+        "absent.gguf: " if arguments else f"^usage: python examples/{example.name} ", str(ended.value.code)
+    )
+
+
 PROGRAM = """
 from glm_gguf import GLM, SamplingParams, Toolbox, convert
 
 
 def use(glm: GLM, box: Toolbox, text: str | None = None) -> str:
-    convert("a", "b", type="Q4_0")
+    convert("a", "b", type="Q4_0", force=True)
+    GLM("a", n_ctx=4096, n_gpu_layers=0, threads=2, cache_type_k="q8_0", lora="b.gguf").close()
     glm.chat("Hello", temperature=0, max_tokens=3, timeout=None, sampling={"top_k": 1}).content.upper()
     glm.chat([{"role": "user", "content": "Hello"}], box, SamplingParams(seed=1), response_format=dict[str, int])
     return glm.run("Hello", [len]).content

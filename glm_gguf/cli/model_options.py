@@ -49,14 +49,36 @@ SAMPLING, ENGINE = "Sampling", "Model and engine"
 OPTION_OF_FIELD = {name: f"--{name.replace('_', '-')}" for name, _, _ in ENGINE_OPTIONS + SAMPLING_OPTIONS} | {
     "devices": "--device",
     "lora": "--lora",
+    "type": "--type",
+    "types": "--type",
+    "out": "--out",
+    "imatrix": "--imatrix",
+    "tensor_types": "--tensor-type",
+    "output_tensor": "--output-tensor-type",
+    "token_embedding": "--token-embedding-type",
+    "split_max_bytes": "--split-max-size",
+    "keep_source": "--keep-source",
+    "vocab_only": "--vocab-only",
+    "force": "--force",
 }
-"""What a field of EngineOptions or SamplingParams is called on the command line."""
+"""What a field of EngineOptions, SamplingParams or ConvertOptions is called on the command line."""
+KEYWORD = re.compile(r'(?<![\w-])([a-z_]+)=(True\b|"[^"]*"|\w+)')
 IDENTIFIER = re.compile(r"(?<![\w-])(?:[a-z]+(?:_[a-z]+)+|yarn)(?!\w)")
 
 
 def as_options(text: str) -> str:
-    """Spell the fields that a text names as the options which set them: n_ctx is --n-ctx."""
+    """Spell the fields that a text names as the options which set them: n_ctx is --n-ctx, force=True is --force."""
+    text = KEYWORD.sub(_as_option, text)
     return IDENTIFIER.sub(lambda found: OPTION_OF_FIELD.get(found[0], found[0]), text)
+
+
+def _as_option(found: re.Match[str]) -> str:
+    """Spell a keyword and its value as an option."""
+    name, value = found.groups()
+    option = OPTION_OF_FIELD.get(name)
+    if option is None:
+        return found[0]
+    return option if value == "True" else f"{option} {value.strip(chr(34))}"
 
 
 @dataclass(frozen=True, slots=True)

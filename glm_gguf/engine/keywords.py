@@ -10,6 +10,7 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from glm_gguf.engine.answer_options import AnswerOptions, ChatOptions, CompletionOptions, PromptOptions
+from glm_gguf.engine.options import EngineOptions
 from glm_gguf.engine.sampling import Dry, SamplingParams
 from glm_gguf.errors import RequestError
 
@@ -74,6 +75,13 @@ def prompt_variables(given: Mapping[str, Any]) -> Mapping[str, Any]:
     return given.get("variables") or {}
 
 
+def engine_options(options: EngineOptions | Mapping[str, Any] | None, given: Mapping[str, Any]) -> EngineOptions:
+    """Lay keywords over `options`; TypeError for a name that is none; what is None was not given."""
+    refuse_unknown(given, [item.name for item in dataclasses.fields(EngineOptions)], "a model")
+    fields = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(made(EngineOptions, options, "options"), **fields)
+
+
 def refuse_unknown(given: Collection[str], known: Collection[str], what: str) -> None:
     """Raise TypeError for the first name that is not known, with the nearest one that is."""
     for name in given:
@@ -125,6 +133,6 @@ def _hint(name: str, known: Collection[str]) -> str:
     if name in _ELSEWHERE:
         return f"; {_ELSEWHERE[name]}"
     if name in ChatOptions.__optional_keys__ and name not in known:
-        return "; chat() takes it" if "temperature" in known else ""
+        return "; chat() takes it" if "temperature" in known or "n_ctx" in known else ""
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict
 
 from glm_gguf.cpus import usable_cores
 from glm_gguf.errors import RequestError
@@ -139,6 +139,29 @@ class EngineOptions:
                 raise RequestError(f"no adapter {name!r} is loaded", field="lora", fix=f"there are: {known}")
             _check_scale(scale)
         return tuple(float(wanted.get(name, 0.0)) for name in names)
+
+
+class EngineFields(TypedDict, total=False):
+    """The fields of EngineOptions as keywords; None is as if not given."""
+
+    n_ctx: int | None
+    n_parallel: int | None
+    n_queue: int | None
+    n_batch: int | None
+    n_chunk: int | None
+    threads: int | None
+    threads_batch: int | None
+    n_gpu_layers: int | Literal["auto"] | None
+    devices: str | Sequence[str] | None
+    n_host_cache: int | None
+    cache_type_k: CacheType | str | None
+    cache_type_v: CacheType | str | None
+    flash_attention: bool | None
+    mmap: bool | None
+    mlock: bool | None
+    repack: bool | None
+    yarn: float | None
+    lora: LoraAdapter | str | Path | Sequence[LoraAdapter | str | Path] | None
 
 
 def _several(given: object) -> tuple[Any, ...]:

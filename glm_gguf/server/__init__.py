@@ -1,1 +1,25 @@
-"""The HTTP server: APIs of OpenAI's form over one loaded model."""
+"""The HTTP server: APIs of OpenAI's form over one loaded model.
+
+A program serves by the names below; they are imported when they are first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from glm_gguf.server.app import create_app
+    from glm_gguf.server.running import run_server
+    from glm_gguf.server.settings import Limits, ServerSettings
+
+__all__ = ["Limits", "ServerSettings", "create_app", "run_server"]
+
+_HOMES = {"Limits": "settings", "ServerSettings": "settings", "create_app": "app", "run_server": "running"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"glm_gguf.server.{_HOMES[name]}"), name)

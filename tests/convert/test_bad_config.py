@@ -258,9 +258,9 @@ def test_every_known_form_of_rope_parameters_converts(case: str, source: Path) -
 
 def test_yarn_over_scaling_that_is_there_is_refused(source: Path) -> None:
     change_config(source, rope_scaling=YARN)
-    says(refusal(source, ConvertOptions(yarn=4.0), kind=RequestError), "--yarn", "yarn scaling already")
+    says(refusal(source, ConvertOptions(yarn=4.0), kind=RequestError), "yarn", "yarn scaling already")
 
 
 def test_yarn_past_what_a_gguf_can_say_is_refused(source: Path) -> None:
     change_config(source, max_position_embeddings=2**31 - 1)
-    says(refusal(source, ConvertOptions(yarn=64.0), kind=RequestError), "--yarn", str(2**31 - 1))
+    says(refusal(source, ConvertOptions(yarn=64.0), kind=RequestError), "yarn", str(2**31 - 1))

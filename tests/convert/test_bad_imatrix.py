@@ -66,7 +66,7 @@ def summed(values: object = 1.0, count: object = 8.0, *, dtype: Any = np.float32
 
 @pytest.mark.parametrize("type_", ["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "Q2_K_S"])
 def test_a_type_that_needs_an_imatrix_says_so(type_: str, wide: Path) -> None:
-    says(refusal(wide, choose(type_), kind=ImatrixError), f"--type {type_}", "blk.0.", "--imatrix")
+    says(refusal(wide, choose(type_), kind=ImatrixError), type_, "blk.0.", "imatrix")
 
 
 def test_an_imatrix_without_an_entry_that_is_needed_says_which(wide: Path, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_an_imatrix_without_an_entry_that_is_needed_says_which(wide: Path, tmp_p
 
 def test_a_forced_type_that_needs_an_imatrix_says_so(wide: Path) -> None:
     options = choose("Q8_0", tensor_types=(("attn_q", "IQ2_XS"),))
-    says(refusal(wide, options, kind=ImatrixError), "blk.0.attn_q.weight", "IQ2_XS", "--imatrix")
+    says(refusal(wide, options, kind=ImatrixError), "blk.0.attn_q.weight", "IQ2_XS", "imatrix")
 
 
 nan = float("nan")

@@ -22,16 +22,16 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("type_", ["Q4_K_X", "", "q4", "GLM", "Q4_K_M ", "1", "Q8_K"])
 def test_an_unknown_type_is_answered_with_all_known(type_: str, good: Path) -> None:
-    says(refusal(good, choose(type_), kind=RequestError), "--type", repr(type_), "Q4_K_M ", "IQ2_XXS", "BF16 16.00")
+    says(refusal(good, choose(type_), kind=RequestError), "type", repr(type_), "Q4_K_M ", "IQ2_XXS", "BF16 16.00")
 
 
 FORCED = {
-    "pattern-type": ({"tensor_types": (("ffn", "Q9"),)}, ("--tensor-type", "'Q9'", "Q6_K")),
-    "pattern-broken": ({"tensor_types": (("(", "Q8_0"),)}, ("--tensor-type", "'('", "regular expression")),
-    "pattern-too-large": ({"tensor_types": (("a{99999999999}", "Q8_0"),)}, ("--tensor-type", "regular expression")),
-    "pattern-too-deep": ({"tensor_types": (("(" * 9999 + ")" * 9999, "Q8_0"),)}, ("--tensor-type", "expression")),
-    "output": ({"output_tensor": "Q4_K_M"}, ("--output-tensor-type", "'Q4_K_M'", "Q4_K")),
-    "embedding": ({"token_embedding": "f17"}, ("--token-embedding-type", "'f17'", "BF16")),
+    "pattern-type": ({"tensor_types": (("ffn", "Q9"),)}, ("tensor_types", "'Q9'", "Q6_K")),
+    "pattern-broken": ({"tensor_types": (("(", "Q8_0"),)}, ("tensor_types", "'('", "regular expression")),
+    "pattern-too-large": ({"tensor_types": (("a{99999999999}", "Q8_0"),)}, ("tensor_types", "regular expression")),
+    "pattern-too-deep": ({"tensor_types": (("(" * 9999 + ")" * 9999, "Q8_0"),)}, ("tensor_types", "expression")),
+    "output": ({"output_tensor": "Q4_K_M"}, ("output_tensor", "'Q4_K_M'", "Q4_K")),
+    "embedding": ({"token_embedding": "f17"}, ("token_embedding", "'f17'", "BF16")),
     "output-does-not-fit": ({"output_tensor": "Q4_K"}, ("output.weight", "64", "Q4_K")),
     "embedding-does-not-fit": ({"token_embedding": "IQ2_S"}, ("token_embd.weight", "64", "IQ2_S")),
 }
@@ -44,15 +44,15 @@ def test_types_that_cannot_be_forced_are_refused(case: str, good: Path) -> None:
 
 
 OPTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "no-threads": ({"threads": 0}, ("--threads", "0 threads")),
-    "negative-threads": ({"threads": -1}, ("--threads", "-1 threads")),
-    "many-threads": ({"threads": 10**6}, ("--threads", "1000000")),
-    "yarn-1": ({"yarn": 1.0}, ("--yarn", "1.0")),
-    "yarn-negative": ({"yarn": -4.0}, ("--yarn", "-4.0")),
-    "yarn-nan": ({"yarn": float("nan")}, ("--yarn", "nan")),
-    "yarn-infinite": ({"yarn": float("inf")}, ("--yarn", "inf")),
-    "split-0": ({"split_max_bytes": 0}, ("--split-max-size", "0 bytes")),
-    "split-negative": ({"split_max_bytes": -1}, ("--split-max-size", "-1 bytes")),
+    "no-threads": ({"threads": 0}, ("threads", "0 threads")),
+    "negative-threads": ({"threads": -1}, ("threads", "-1 threads")),
+    "many-threads": ({"threads": 10**6}, ("threads", "1000000")),
+    "yarn-1": ({"yarn": 1.0}, ("yarn", "1.0")),
+    "yarn-negative": ({"yarn": -4.0}, ("yarn", "-4.0")),
+    "yarn-nan": ({"yarn": float("nan")}, ("yarn", "nan")),
+    "yarn-infinite": ({"yarn": float("inf")}, ("yarn", "inf")),
+    "split-0": ({"split_max_bytes": 0}, ("split_max_bytes", "0 bytes")),
+    "split-negative": ({"split_max_bytes": -1}, ("split_max_bytes", "-1 bytes")),
 }
 
 
@@ -76,8 +76,8 @@ ARGUMENTS = {
     "tensor-type": (["--tensor-type", "ffn_down"], ("--tensor-type", "'ffn_down'", "ffn_down=Q6_K")),
     "tensor-type-no-pattern": (["--tensor-type", "=Q8_0"], ("--tensor-type", "'=Q8_0'")),
     "tensor-type-no-type": (["--tensor-type", "ffn="], ("--tensor-type", "'ffn='")),
-    "threads": (["--threads", "0"], ("--threads", "0 threads")),
-    "out": (["--out", "model.bin"], ("--out", "'model.bin'", ".gguf")),
+    "threads": (["--threads", "0"], ("threads", "0 threads")),
+    "out": (["--out", "model.bin"], ("out", "'model.bin'", ".gguf")),
 }
 
 
@@ -138,5 +138,5 @@ def test_a_damaged_weight_ends_the_command_with_one_error(good: Path, tmp_path: 
 def test_a_pattern_without_effect_is_refused(type_: str, pattern: str, tmp_path: Path) -> None:
     source = write_checkpoint(tmp_path / "model")
     types = TypeChoices(type=type_, tensor_types=((pattern, "Q8_0"),))
-    with pytest.raises(RequestError, match="--tensor-type"):
+    with pytest.raises(RequestError, match="tensor_types"):
         make_plan(source, ConvertOptions(types=types))

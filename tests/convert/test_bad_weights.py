@@ -80,7 +80,7 @@ def test_a_weight_past_the_range_of_its_type_is_named(type_: str, tmp_path: Path
     source = write_checkpoint(tmp_path / "model", Shape(layers=1), dtype="F32")
     set_weights(source / SHARD, "model.layers.0.self_attn.q_proj.weight", {(3, 200): value})
     line = refusal(source, choose(type_), kind=WeightError)
-    says(line, SHARD, f"model.layers.0.self_attn.q_proj.weight[3, 200] is {shown}", "range", "--type F32")
+    says(line, SHARD, f"model.layers.0.self_attn.q_proj.weight[3, 200] is {shown}", "range", "F32")
 
 
 def test_f32_holds_every_finite_weight(tmp_path: Path) -> None:

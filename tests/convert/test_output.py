@@ -31,7 +31,7 @@ def source(good: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["model.bin", "result", "model.gguf.tmp", "gguf", ".gguf"])
 def test_an_output_that_is_no_gguf_is_refused(name: str, source: Path) -> None:
-    says(refusal(source, out=source.parent / name, kind=RequestError), "--out", repr(name), ".gguf")
+    says(refusal(source, out=source.parent / name, kind=RequestError), "out", repr(name), ".gguf")
 
 
 def test_an_output_in_a_missing_directory_is_refused(source: Path) -> None:
@@ -50,7 +50,7 @@ def test_an_output_whose_name_is_too_long_is_refused(source: Path) -> None:
 def test_an_existing_output_is_kept_without_force(source: Path) -> None:
     out = source.parent / "out.gguf"
     out.write_bytes(b"kept")
-    says(refusal(source, kind=OutputError), str(out), "exists", "--force")
+    says(refusal(source, kind=OutputError), str(out), "exists", "force=True")
 
 
 def test_an_existing_output_is_replaced_with_force(source: Path) -> None:

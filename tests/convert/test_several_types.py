@@ -112,17 +112,17 @@ def test_all_files_are_returned_type_by_type(split: int | None, source: Path, tm
 
 def test_one_file_for_several_types_is_refused(source: Path, tmp_path: Path) -> None:
     line = refusal(source, several(*THREE), out=tmp_path / "out.gguf", kind=RequestError)
-    says(line, "--out", "'out.gguf'", "3 types", "directory")
+    says(line, "out", "'out.gguf'", "3 types", "directory")
 
 
 @pytest.mark.parametrize("types", [("Q8_0", "Q8_0"), ("Q4_K_M", "Q8_0", "Q4_K")], ids=["same", "alias"])
 def test_a_type_that_stands_twice_is_refused(types: tuple[str, ...], source: Path, tmp_path: Path) -> None:
-    says(refusal(source, several(*types), out=tmp_path, kind=RequestError), "--type", types[-1], "twice")
+    says(refusal(source, several(*types), out=tmp_path, kind=RequestError), "type", types[-1], "twice")
 
 
 def test_types_of_a_vocabulary_are_refused(source: Path, tmp_path: Path) -> None:
     options = ConvertOptions(TypeChoices("Q8_0", ("Q4_0",)), vocab_only=True)
-    says(refusal(source, options, out=tmp_path, kind=RequestError), "--vocab-only")
+    says(refusal(source, options, out=tmp_path, kind=RequestError), "vocab_only")
 
 
 def test_the_command_shows_and_writes_all_types(source: Path, tmp_path: Path) -> None:

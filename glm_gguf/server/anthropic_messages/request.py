@@ -94,15 +94,23 @@ class CountRequest(WireRequest):
     model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}])
 
     model: str
+    """Any name: there is one model."""
     messages: Annotated[Many[MessageTurn], Field(min_length=1)]
+    """The conversation; where the last message is the assistant's, it is the beginning of the answer."""
     system: str | Many[TextBlock] | None = None
+    """A system message before the conversation: a text, or blocks of text."""
     tools: Many[MessageTool] | None = None
+    """Functions that the model may call; Anthropic's own tools are left out and named."""
     tool_choice: MessageToolChoice | None = None
+    """auto, any, none, or a tool by name; disable_parallel_tool_use allows one call an answer."""
     thinking: Thinking | None = None
+    """enabled, adaptive or disabled; budget_tokens limits the thought, display omitted does not send it."""
     output_config: MessageOutput | None = None
+    """format: a JSON schema for the text; effort limits the thought where `thinking` does not."""
     output_format: MessageFormat | None = None
     """The same as output_config.format, as it was called at first."""
     thread: Any = None
+    """Only null: nothing is stored here; `messages` has the whole conversation."""
 
     @property
     def left_out(self) -> list[str]:
@@ -134,11 +142,17 @@ class MessageRequest(CountRequest):
     model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}], max_tokens=64)
 
     max_tokens: Length
+    """Most tokens of an answer; -1 is no limit."""
     stream: bool | None = None
+    """Answer as server-sent events."""
     stop_sequences: list[Annotated[str, Field(min_length=1)]] | None = None
+    """Texts; the answer ends before the first that comes."""
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    """0 takes the likeliest token."""
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Only the likeliest tokens that together reach this probability."""
     top_k: Cut | None = None
+    """Only the k likeliest tokens; 0 and -1 are all."""
 
     @property
     def thoughts(self) -> Thoughts:

@@ -61,26 +61,47 @@ class ResponseRequest(WireRequest):
     model_config = with_example(model="glm", input="Hello", max_output_tokens=64)
 
     model: str | None = None
+    """Any name: there is one model."""
     input: str | Many[Item]
+    """The conversation: a text, or items (messages, calls, their outputs, thoughts)."""
     instructions: str | None = None
+    """A system message before the conversation."""
     tools: Many[ResponseTool] | None = None
+    """Functions that the model may call; tools that a service runs are left out and named."""
     tool_choice: Literal["auto", "required", "none"] | ResponseToolChoice | None = None
+    """auto, required, none, a function by name, or some of them (allowed_tools)."""
     parallel_tool_calls: bool | None = None
+    """false: one call an answer."""
     text: ResponseText | None = None
+    """format: text, json_object, json_schema; regex {pattern}, choice {choices}, lark {grammar}, gbnf {grammar}."""
     reasoning: ResponseReasoning | None = None
+    """effort limits the thought: none, minimal, low, medium, high; summary sends it as its own summary."""
     max_output_tokens: Length | None = None
+    """Most tokens of an answer; -1 is no limit."""
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    """0 takes the likeliest token."""
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Only the likeliest tokens that together reach this probability."""
     top_logprobs: Annotated[Whole, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    """Tell the log probability of every token, and so many of the likeliest in its place."""
     include: list[str] | None = None
+    """`message.output_text.logprobs` tells log probabilities."""
     truncation: Literal["auto", "disabled"] | None = None
+    """auto drops the oldest turns of a conversation that is too long; disabled refuses it."""
     stream: bool | None = None
+    """Answer as server-sent events."""
     metadata: dict[str, str] | None = None
+    """Told again in the response."""
     user: str | None = None
+    """Told again in the response."""
     background: bool | None = None
+    """Only false: true is refused, responses are not written in the background."""
     previous_response_id: str | None = None
+    """Only null: nothing is stored here; `input` has the whole conversation."""
     conversation: Any = None
+    """Only null, as `previous_response_id`."""
     prompt: Any = None
+    """Only null: prompts are not stored here either."""
 
     @property
     def wants_summary(self) -> bool:
