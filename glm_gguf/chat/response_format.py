@@ -63,6 +63,20 @@ _FORMS = (
 )
 
 
+_SCHEMA_FIELDS = ("schema", "json_schema", "strict", "name", "description")
+_FIELDS = {
+    "text": (),
+    "json_object": _SCHEMA_FIELDS,
+    "json_schema": _SCHEMA_FIELDS,
+    "regex": ("pattern",),
+    "lark": ("grammar",),
+    "gbnf": ("grammar",),
+    "grammar": ("grammar",),
+    "choice": ("choices",),
+}
+"""A format's type → what it may hold beside."""
+
+
 def response_format(value: object) -> ResponseFormat:
     """Read OpenAI's `response_format`; RequestError for anything that is none.
 
@@ -78,6 +92,7 @@ def response_format(value: object) -> ResponseFormat:
         return SchemaFormat(answer_schema(value))
     if not isinstance(value, Mapping):
         _refuse(f"{type(value).__name__} is no format", 'give {"type": …}, or a pydantic model')
+    _require_known(value)
     match dict(value):
         case {"type": "text"}:
             return TextFormat()
@@ -96,6 +111,16 @@ def response_format(value: object) -> ResponseFormat:
         case {"type": "choice", "choices": list(options) | tuple(options)}:
             return ChoiceFormat(tuple(options))
     _refuse(f"unknown or incomplete: {str(dict[str, Any](value))[:120]}", _FORMS)
+
+
+def _require_known(value: Mapping[str, Any]) -> None:
+    """Refuse what a format holds beside its type and its own fields: an answer without it is not what was asked for."""
+    fields = _FIELDS.get(str(value.get("type")))
+    if fields is None:
+        return
+    for name, wish in value.items():
+        if name not in ("type", *fields) and wish not in (None, False, ""):
+            _refuse(f"{name!r} means nothing where the type is {value['type']!r}", _FORMS)
 
 
 def _refuse(what: str, fix: str) -> NoReturn:

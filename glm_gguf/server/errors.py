@@ -71,7 +71,7 @@ def problem_of(error: GlmGgufError) -> Problem:
         case ContextLengthError():
             return Problem(400, message, param=param, code="context_length_exceeded")
         case UnmetFormatError():
-            return Problem(400, message, param="response_format", code="format_not_met")
+            return Problem(400, message, param=param or "response_format", code="format_not_met")
         case RequestError() | TemplateError():
             return Problem(400, message, param=param)
     return Problem(500, message, "server_error")

@@ -12,7 +12,7 @@ import pydantic
 import pytest
 
 from glm_gguf import GLM, RequestError
-from glm_gguf.chat.response_format import SchemaFormat, response_format
+from glm_gguf.chat.response_format import SchemaFormat, TextFormat, response_format
 from glm_gguf.schema.compiled import compile_schema
 
 
@@ -66,6 +66,27 @@ def test_other_types_are_formats_too(kind: Any) -> None:
 def test_what_is_no_format_is_refused_with_what_there_is(value: Any) -> None:
     with pytest.raises(RequestError, match=r"response_format: .*give \{\"type\": "):
         response_format(value)
+
+
+SURPLUS = {
+    "a schema beside text": ({"type": "text", "schema": {"type": "object"}}, "'schema'"),
+    "a pattern beside an object": ({"type": "json_object", "pattern": "a+"}, "'pattern'"),
+    "choices beside a pattern": ({"type": "regex", "pattern": "a", "choices": ["b"]}, "'choices'"),
+    "a schema beside a grammar": (
+        {"type": "lark", "grammar": "start: /a/", "json_schema": {}},
+        "'json_schema'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("value", "name"), SURPLUS.values(), ids=SURPLUS.keys())
+def test_what_a_format_holds_and_nothing_reads_is_refused_by_name(value: Any, name: str) -> None:
+    with pytest.raises(RequestError, match=f"response_format: {name} means nothing"):
+        response_format(value)
+
+
+def test_what_asks_for_nothing_beside_a_format_passes() -> None:
+    assert response_format({"type": "text", "schema": None, "strict": False}) == TextFormat()
 
 
 def test_an_answer_fits_its_type(tiny_gguf: Callable[[str], Path]) -> None:
