@@ -17,7 +17,7 @@ from waiting import until
 
 from glm_gguf import GLM
 from glm_gguf.server.app import create_app
-from glm_gguf.server.running import uvicorn_config
+from glm_gguf.server.running import QUEUE, uvicorn_config
 from glm_gguf.server.service import Failed, Service
 from glm_gguf.server.settings import ServerSettings
 
@@ -51,6 +51,7 @@ def serving(settings: ServerSettings, open_model: Callable[[], GLM], *, wait: bo
         try:
             service: Service = app.state.service
             until(lambda: server.started)
+            listener.listen(QUEUE)  # as DrainingServer does
             running = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", listener.getsockname(), service)
             if wait:
                 running.wait_until_loaded()
