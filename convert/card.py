@@ -93,7 +93,12 @@ def _override(card: Metadata, naming: Naming) -> None:
     if naming.overrides is None:
         return
     where = naming.overrides
-    for key, value in read_object(naming.overrides, RequestError).items():
+    try:
+        stated = read_object(naming.overrides, RequestError)
+    except RequestError as problem:
+        fix = 'write a JSON object such as {"general.name": "My model"}'
+        raise RequestError(problem.what, where=where, fix=fix) from None
+    for key, value in stated.items():
         if key not in FIELDS:
             raise RequestError(f"key {shown(key)} is unknown", where=where, fix=f"known are {', '.join(FIELDS)}")
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from math import prod
 
 from gguf import GGML_QUANT_SIZES
@@ -39,9 +40,10 @@ def file_type(name: str) -> FileType:
     if found is None:
         sizes = sorted((bits_per_weight(file), file.name) for file in FILE_TYPES.values())
         known = ", ".join(f"{name} {bits:.2f}" for bits, name in sizes)
-        raise RequestError(
-            f"unknown type {name!r}", field="type", fix=f"known, with bits per weight on GLM-4-9B: {known}"
-        )
+        near = get_close_matches(upper, FILE_TYPES, 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        fix = f"{meant}known, with bits per weight on GLM-4-9B: {known}"
+        raise RequestError(f"unknown type {name!r}", field="type", fix=fix)
     return found
 
 

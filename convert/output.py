@@ -27,7 +27,11 @@ def output_paths(out: Target | None, default_name: str, count: int) -> tuple[Pat
     out = out or Path()
     path = Path(out) / default_name if is_directory(out) else Path(out)
     if path.suffix != ".gguf":
-        raise RequestError(f"{path.name!r} does not end in .gguf", field="out", fix="name a .gguf file or a directory")
+        raise RequestError(
+            f"{path.name!r} does not end in .gguf",
+            field="out",
+            fix=f"name a .gguf file or a directory; {path.name}/ makes one",
+        )
     if count == 1:
         return (path,)
     return tuple(path.with_name(SHARD_NAME.format(stem=path.stem, number=n, count=count)) for n in range(1, count + 1))

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Collection
 from enum import Enum
+from glob import escape
 from pathlib import Path
 
 from glm_gguf.errors import GlmGgufError
@@ -54,7 +55,8 @@ def refuse_mistaken(name: str | os.PathLike[str], wanted: Wanted, error: type[Gl
         return
     if found is not None:
         what, fix = found
-        raise error(what, where=_as_written(text), fix=fix)
+        typed = wanted is Wanted.CHECKPOINT and ADDRESS.fullmatch(text)
+        raise error(what, where=text if typed else _as_written(text), fix=fix)
 
 
 Mistake = tuple[str, str]
@@ -108,7 +110,7 @@ def _local(path: Path, wanted: Wanted) -> Mistake | None:
     if path.is_dir():
         return _directory(path, wanted)
     if not path.is_file():
-        return None
+        return _in_parts(path) if wanted is Wanted.MODEL else None
     with path.open("rb") as file:
         is_gguf = file.read(4) == b"GGUF"
     if is_gguf and wanted is not Wanted.CHECKPOINT:
@@ -117,6 +119,12 @@ def _local(path: Path, wanted: Wanted) -> Mistake | None:
         fix = "name the checkpoint that it was made from, a directory or hf://OWNER/NAME"
         return "this is a GGUF already, and cannot be converted again", fix
     return _file(path, wanted)
+
+
+def _in_parts(path: Path) -> Mistake | None:
+    """A file that is missing, where a model of its name was split."""
+    parts = sorted(path.parent.glob(f"{escape(path.stem)}-00001-of-[0-9]*.gguf"))
+    return ("does not exist, but the model is there in parts", f"name the first: {parts[0]}") if parts else None
 
 
 def _file(path: Path, wanted: Wanted) -> Mistake | None:

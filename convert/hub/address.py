@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from glm_gguf.convert.json_file import shown
 from glm_gguf.errors import RequestError
+from glm_gguf.source_name import Wanted, refuse_mistaken
 
 FORM = "write hf://OWNER/NAME or ms://OWNER/NAME, with @REVISION behind it or without"
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -47,6 +48,8 @@ def parse_address(source: str) -> Address | None:
     if scheme is None:
         return None
     match = re.fullmatch(rf"(hf|ms)://({NAME})/({NAME})(?:@({REVISION}))?", source)
+    if match is None:
+        refuse_mistaken(source, Wanted.CHECKPOINT, RequestError)  # a hub's page: its address is known
     if match is None or ".." in source:
         raise RequestError(f"{shown(source)} is no repository on a hub", where="SOURCE", fix=FORM)
     return Address(Hub(match[1]), match[2], match[3], match[4])

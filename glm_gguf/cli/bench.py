@@ -65,13 +65,18 @@ def command(
     """
     if choice.sampling.max_tokens is not None:
         raise click.UsageError("--max-tokens: the length of the answers that are measured is --tokens")
+    choice.require_files()
     counts = clients or (1,)
     if choice.options.n_parallel < max(counts):
         choice = replace(choice, options=replace(choice.options, n_parallel=max(counts)))
     with choice.open(verbose=True) as glm:
         ask = _asker(glm, choice, prompt_tokens, tokens)
+        click.echo("warming up …", err=True)
         ask(0)  # the first answer pays for pages and threads
-        reports = [measure(ask, count, repeat) for count in counts]
+        reports = []
+        for count in counts:
+            click.echo(f"measuring {count * repeat} answers, {count} at once …", err=True)
+            reports.append(measure(ask, count, repeat))
     if as_json:
         click.echo(json.dumps([asdict(report) for report in reports], indent=2))
         return

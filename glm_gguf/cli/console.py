@@ -21,6 +21,9 @@ from glm_gguf.chat.events import (
     collect,
 )
 
+FEW = 16
+"""Tokens below which a rate says nothing: some come in one step."""
+
 
 def show_answer(events: Iterable[Event]) -> ChatResult:
     """Print an answer as it comes: its text to stdout, thought (dimmed) and calls to stderr; return it whole."""
@@ -85,6 +88,8 @@ class TokenRate:
         """Write the counts of an answer and its rate."""
         now = time.perf_counter()
         first = now if self._first is None else self._first
-        rate = (usage.completion_tokens - 1) / (now - first) if now > first else 0.0
         prompt = f"{usage.prompt_tokens} tokens in, {usage.cached_tokens} of them cached"
-        return f"{prompt}; {usage.completion_tokens} out, the first after {first - self._start:.1f} s, {rate:.1f}/s"
+        told = f"{prompt}; {usage.completion_tokens} out, the first after {first - self._start:.1f} s"
+        if usage.completion_tokens < FEW or now <= first:
+            return told
+        return f"{told}, {(usage.completion_tokens - 1) / (now - first):.1f}/s"

@@ -155,5 +155,8 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
 
 
 def _report(conversion: Conversion, seconds: float) -> None:
+    from glm_gguf.cli.conversion_view import size_text
+
     rate = sum(plan.n_params for plan in conversion.plans) / seconds / 1e6
-    click.echo(f"done in {seconds:.1f} s, {rate:.0f} million weights a second", err=True)
+    written = size_text(sum(plan.n_bytes for plan in conversion.plans))
+    click.echo(f"done in {seconds:.1f} s: {written} written, {rate:.0f} million weights a second", err=True)

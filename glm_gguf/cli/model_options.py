@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 from glm_gguf.cli.grouped_help import GroupedOption
 from glm_gguf.engine.options import CacheType, EngineOptions, LoraAdapter
 from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
     from glm_gguf.model import GLM
@@ -99,6 +100,14 @@ class ModelChoice:
         require_loadable(open_all_parts(self.path))
         for adapter in self.options.lora:
             require_adapter(adapter.path)
+
+    def require_files(self) -> None:
+        """Raise GlmGgufError where the model or the session is not there, before anything else is asked for."""
+        if not self.path.is_file():
+            self.check()
+        if self.session is not None and not self.session.exists():
+            fix = "glm-gguf chat --session makes one"
+            raise RequestError("there is no such file", where=f"--session {self.session}", fix=fix)
 
     def open(self, *, verbose: bool = False) -> GLM:
         """Load the model and tell on stderr what is wrong with its file; where `verbose`, also where it lies."""

@@ -41,6 +41,7 @@ def command(choice: ModelChoice, prompts: tuple[str, ...], system: str | None, *
     that reads lines itself, `< /dev/null` leaves them to it. Several prompts are answered at the same time and shown
     in order. Answers go to standard output, thoughts to standard error.
     """
+    choice.require_files()
     texts = prompts_of(prompts, lines=shown["lines"])
     with choice.open(verbose=shown["verbose"]) as glm:
         for number, events in enumerate(_answers(glm, texts, system, choice)):

@@ -89,6 +89,7 @@ def command(
     if not settings.api_keys and not _is_loopback(host) and not allow_unauthenticated:
         fix = f"set {KEY_VARIABLE}, give --api-key-file, or --allow-unauthenticated"
         raise RequestError("without a key everybody who reaches this address could ask", where=host, fix=fix)
+    choice.require_files()
     choice.check()
     with _listener(host, port) as listener:
         _greet(settings, listener)

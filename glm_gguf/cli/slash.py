@@ -26,7 +26,7 @@ SHORT: Final = 60
 
 def is_command(text: str) -> bool:
     """Tell whether a text is meant for us: one line that begins with a slash and a word; /usr/bin/x is a path."""
-    return "\n" not in text and re.match(r"/[A-Za-z?]*(\s|$)", text) is not None
+    return "\n" not in text and re.match(r"/([A-Za-z?][\w?-]*)?(\s|$)", text) is not None
 
 
 def obey(talk: Talk, line: str) -> None:
@@ -183,6 +183,8 @@ def _path(name: str) -> Path:
 
 def _may_write(talk: Talk, path: Path) -> bool:
     """Ask before another file is written over; without a terminal, raise RequestError."""
+    if path.is_dir():
+        raise RequestError("this is a directory", where=path, fix="name a file in it")
     if not path.exists() or path.absolute() in talk.own_files:
         return True
     if not talk.may_ask:

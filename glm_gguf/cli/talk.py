@@ -63,7 +63,8 @@ class Talk:
                 raise
             if not (self.may_ask and self._offer(f"the conversation is too long: {error.what}")):
                 fix = f"/drop forgets the oldest turns, /undo the last; or {error.fix}"
-                raise ContextLengthError(error.what, field=error.field, fix=fix) from error
+                what = "it was not sent" if self.may_ask else error.what  # the offer told of the rest
+                raise ContextLengthError(what, field=error.field, fix=fix) from error
             turn(text, self)
         self.attached.clear()
         self._warn()

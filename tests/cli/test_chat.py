@@ -393,3 +393,15 @@ def test_a_question_left_unanswered_stops_the_turn(tiny_gguf: Callable[[str], Pa
     result = approving(tiny_gguf("Q8_0"), tmp_path, "What is the weather in Paris?\n")
     assert "this turn is forgotten" in result.stderr
     assert "←" not in result.stderr
+
+
+def test_commands_that_cannot_be_obeyed_are_told(chat: Callable[..., Result], tmp_path: Path) -> None:
+    told = chat(f"/quit2\n/save {tmp_path}\n", "--quiet").stderr
+    assert "/quit2: there is no such command" in told
+    assert f"{tmp_path}: this is a directory" in told
+
+
+def test_few_tokens_have_no_rate(chat: Callable[..., Result]) -> None:
+    ignoring = "/set ignore_eos true\n/set max_tokens {}\nHello\n"
+    assert "/s;" not in chat(ignoring.format(5)).stderr
+    assert "/s;" in chat(ignoring.format(40)).stderr

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 from checkpoints import write_checkpoint
+from click.testing import CliRunner
 from damage import SMALL, choose, command_line, says
 from interruptions import Stops, write_recording
 from rich.console import Console
 from rich.progress import Progress
 
 from glm_gguf.cli.conversion_view import Bar
+from glm_gguf.cli.main import cli
 from glm_gguf.convert import Conversion, convert
 
 
@@ -89,3 +91,27 @@ def test_verify_prints_no_head_of_a_table_that_has_no_line(source: Path, tmp_pat
     process = command_line("verify", path, "--against", "hf://a/b")
     assert (process.returncode, process.stdout) == (1, "")
     says(process.stderr, "--keep-source")
+
+
+NAMED = {
+    "type": (["{source}", "--type", "Q4_KM"], "did you mean Q4_K_M?"),
+    "directory": (["{source}", "-o", "newdir"], "newdir/ makes one"),
+    "page": (["https://huggingface.co/A/B"], "write hf://A/B"),
+    "slash": (["hf:/A/B"], "hf:/A/B: "),
+    "metadata": (["{source}", "--metadata", __file__], '{"general.name": "My model"}'),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_a_mistaken_word_is_told_with_what_was_meant(source: Path, case: str) -> None:
+    words, expected = NAMED[case]
+    result = CliRunner().invoke(cli, ["convert", *(word.replace("{source}", str(source)) for word in words)])
+    assert expected in str(result.exception)
+
+
+def test_verify_does_not_compare_with_a_file(source: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "m.gguf")
+    assert CliRunner().invoke(cli, ["convert", str(source), "-o", path]).exit_code == 0
+    told = str(CliRunner().invoke(cli, ["verify", path, "--against", path]).exception)
+    assert "cannot be compared with" in told
+    assert "checkpoint directory" in told

@@ -214,3 +214,14 @@ def test_a_command_that_is_none_names_the_near_one(name: str, meant: str) -> Non
     result = CliRunner().invoke(cli, [name])
     assert result.exit_code == 2
     assert f"Did you mean {meant!r}?" in result.stderr
+
+
+def test_files_that_are_not_there_are_told_before_the_prompt(run: Callable[..., Result], tmp_path: Path) -> None:
+    told = str(run("--session", str(tmp_path / "new.session")).exception)
+    assert "no such file" in told
+    assert "chat --session makes one" in told
+    missing = CliRunner().invoke(cli, ["run", str(tmp_path / "no.gguf")], input="").exception
+    assert isinstance(missing, GgufError)
+    (tmp_path / "m-00001-of-00002.gguf").touch()
+    parts = CliRunner().invoke(cli, ["run", str(tmp_path / "m.gguf"), "Hi"]).exception
+    assert "m-00001-of-00002.gguf" in str(parts)

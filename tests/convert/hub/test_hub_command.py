@@ -69,7 +69,7 @@ def test_a_dry_run_writes_nothing(full_hub: HubServer, tmp_path: Path, temporary
         ("hf://nobody/nothing", "no such repository"),
         (f"{HF}@nothing", "no such revision"),
         ("ms://nobody/nothing", "404"),
-        ("https://huggingface.co/THUDM/GLM-4-9B-0414", "hf://OWNER/NAME"),
+        ("https://huggingface.co/THUDM/GLM-4-9B-0414", "write hf://THUDM/GLM-4-9B-0414"),
         ("hf://GLM-4-9B-0414", "hf://OWNER/NAME"),
     ],
 )
