@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from glm_gguf import GLM, ConvertOptions, EngineOptions, RequestError, TypeChoices, convert
+from glm_gguf import GLM, ConvertOptions, EngineOptions, LoraAdapter, RequestError, TypeChoices, convert
 from glm_gguf.cli.main import error_line
 from glm_gguf.convert.options import ConvertFields, with_fields
 from glm_gguf.engine.keywords import engine_options
@@ -85,6 +85,27 @@ def test_a_value_of_another_kind_is_told_as_one(given: Any) -> None:
         convert("absent", **given)
     assert caught.value.field == name
     assert re.search(r" is (a|no) [A-Za-z]+; give ", str(caught.value)), caught.value
+
+
+@pytest.mark.parametrize("name", sorted(fields_of(EngineOptions)))
+@pytest.mark.parametrize("value", [object(), (5,)], ids=["an object", "numbers"])
+def test_a_field_of_an_engine_refuses_what_is_of_no_kind_of_its(name: str, value: Any) -> None:
+    with pytest.raises(RequestError) as caught:
+        EngineOptions(**{name: value})
+    assert caught.value.field == name
+    assert caught.value.fix
+
+
+def test_an_engine_needs_numbers_where_none_means_nothing() -> None:
+    for name in ("n_parallel", "n_queue", "n_chunk", "threads"):
+        wrong: Any = {name: None}
+        with pytest.raises(RequestError, match=name):
+            EngineOptions(**wrong)
+
+
+def test_an_adapter_may_be_named_by_a_text() -> None:
+    path: Any = "dir/a.gguf"
+    assert LoraAdapter(path).name == "a"
 
 
 def test_the_command_line_calls_fields_and_keywords_by_its_options() -> None:

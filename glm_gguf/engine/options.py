@@ -46,6 +46,9 @@ class LoraAdapter:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.path, str | Path):
+            raise RequestError(f"{self.path!r} is no path", field="lora", fix="give LoraAdapter(path, scale)")
+        object.__setattr__(self, "path", Path(self.path))
         _check_scale(self.scale)
 
     @property
@@ -105,6 +108,11 @@ class EngineOptions:
         object.__setattr__(self, "devices", _several(self.devices))
         for name in ("cache_type_k", "cache_type_v"):
             object.__setattr__(self, name, _cache_type(name, getattr(self, name)))
+        if not all(isinstance(name, str) for name in self.devices):
+            raise RequestError(f"{self.devices!r} are no names", field="devices", fix='give ("CUDA0",), say')
+        for name in ("n_parallel", "n_queue", "n_chunk", "threads"):
+            if getattr(self, name) is None:
+                raise RequestError("None is no whole number", field=name, fix="leave it out, or give one")
         _check("n_ctx", self.n_ctx, 1, 2**31 - 1)
         _check("n_parallel", self.n_parallel, 1, MOST_PARALLEL)
         _check("n_queue", self.n_queue, 0, 2**31 - 1)
