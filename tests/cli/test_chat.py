@@ -247,7 +247,12 @@ def test_the_functions_of_a_file_are_declared(chat: Callable[..., Result], tmp_p
 
 @pytest.mark.parametrize(
     ("source", "reason"),
-    [("x = 1", "no public function"), ("1 / 0", "ZeroDivisionError"), ("def f(", "SyntaxError"), (None, "no Python")],
+    [
+        ("x = 1", "no public function"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("def f(", "SyntaxError"),
+        (None, "no such file"),
+    ],
     ids=["nothing in it", "fails", "no Python", "no file"],
 )
 def test_a_file_without_functions_is_refused(
