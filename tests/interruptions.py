@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan
@@ -42,6 +41,12 @@ class Counts(Silent):
         self.made.append(tensor.name)
 
 
+def _heed_signals() -> None:
+    """Undo what a test run in the background (nohup, &) ignores, and its children with it."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def write_recording(
     source: Path,
     out: Path,
@@ -62,7 +67,7 @@ def start(source: Path, out: Path, *arguments: object) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=_heed_signals,
     )
 
 
