@@ -106,7 +106,7 @@ def test_ctrl_c_at_the_prompt_gives_a_new_line(start: Callable[..., Terminal]) -
 
 
 def test_ctrl_c_in_an_answer_keeps_what_was_said(start: Callable[..., Terminal]) -> None:
-    terminal = start("--repeat-penalty", "100")
+    terminal = start("--repeat-penalty", "100", *("--yarn", "4", "--n-ctx", "16384"))  # room that is not soon full
     terminal.type("/set ignore_eos true\r", then="true")
     terminal.child.send("Tell me everything\r")
     terminal.child.expect("tokens/s")  # the title of the terminal: words come

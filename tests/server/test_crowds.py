@@ -214,8 +214,8 @@ def test_where_descriptors_are_few_connections_are_fewer_and_nothing_spins(tiny_
             assert after.user + after.system - before.user - before.system < 3
             running.terminate()
             assert running.wait(20) == 0
-            assert running.stderr.read().splitlines() == [
-                "no key is set: everybody on this machine may ask, nobody else"
-            ]
+            said = running.stderr.read().splitlines()
+            assert "no key is set: everybody on this machine may ask, nobody else" in said
+            assert len(said) <= 3, said  # besides that, what is loaded and where it is computed
         finally:
             running.kill()
