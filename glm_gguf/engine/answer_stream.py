@@ -8,13 +8,16 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from glm_gguf.chat.events import Event
 from glm_gguf.engine.answer import Answer
-from glm_gguf.engine.delivery import Delivery
+from glm_gguf.engine.delivery import Delivery, Ended
 from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.request import Request
+
+_WAKE: Final = Ended("stop")
+"""For other threads that wait at the end of an answer: not the end itself, whose error leads back to the stream."""
 
 
 class AnswerStream:
@@ -42,14 +45,14 @@ class AnswerStream:
             self._engine.check_caller()
             delivery = self._deliveries.get()
             if self._answer.done:  # another thread has read the end
-                self._deliveries.put(delivery)
+                self._deliveries.put(_WAKE)
                 continue
             try:
                 self._ready.extend(self._answer.feed(delivery))
             finally:
                 if self._answer.done:
                     self._engine.cancel(self._ticket)
-                    self._deliveries.put(delivery)  # for other threads that wait here
+                    self._deliveries.put(_WAKE)
         return self._ready.popleft()
 
     def close(self) -> None:

@@ -56,9 +56,7 @@ class Engine:
         options = replace(options, n_host_cache=host, n_gpu_layers=model.offload.n_on_gpus)
         self._options = options
         self._mail = Mailbox()
-        self._under_way: set[Ticket] = (
-            set()
-        )  # wherever they are: in the mail, in line, running, or between two of these
+        self._under_way: set[Ticket] = set()  # in the mail, in line, running, or between two of these
         self._failure: BaseException | None = None
         self._process = os.getpid()
         self._context = Context(model, options)
@@ -92,8 +90,9 @@ class Engine:
         return ticket
 
     def cancel(self, ticket: Ticket) -> None:
-        """Stop an answer at the next step; a batch that is computed for it alone is given up at once."""
+        """Stop an answer at the next step; its place in line is free, and a batch for it alone given up, at once."""
         ticket.cancelled = True
+        self._under_way.discard(ticket)
         self._scheduler.lone.give_up(ticket)
 
     @property
@@ -224,8 +223,7 @@ class Engine:
         try:
             while True:
                 waiting = self._scheduler.patience if self._scheduler.busy else None
-                for task in self._mail.take(waiting):
-                    self._begin(task)
+                self._begin_all(waiting)
                 if self._mail.closed:
                     break
                 self._scheduler.step()
@@ -233,6 +231,11 @@ class Engine:
             LOGGER.critical("the engine failed and ends; the model must be opened again", exc_info=True)
             self._failure = error
         self._end()
+
+    def _begin_all(self, waiting: float | None) -> None:
+        """Begin what is in the mailbox. The waiting thread keeps no task, which may lead to who owns the model."""
+        for task in self._mail.take(waiting):
+            self._begin(task)
 
     def _begin(self, task: Task) -> None:
         """Do what was asked for."""

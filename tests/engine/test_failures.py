@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -371,3 +372,19 @@ def test_refused_calls_leave_no_trace_in_the_counts(tiny_gguf: Callable[[str], P
             glm.complete([1, 2], SHORT)
     assert glm.status.waiting == 0
     assert not glm.status.failed
+
+
+def test_a_model_whose_last_answer_failed_is_freed_when_nobody_holds_it(tiny_gguf: Callable[[str], Path]) -> None:
+    """The error's traceback leads to the model; the engine's own thread must not lead to the error."""
+
+    def engines() -> int:
+        return sum(thread.name.startswith("glm-gguf-engine") for thread in threading.enumerate())
+
+    def ask() -> None:
+        glm = GLM(tiny_gguf("Q8_0"), options=OPTIONS)
+        with pytest.raises(EngineError, match="unexpected"):
+            glm.complete("Hello", SHORT, constraint=Faulty("allowed", KeyError("x"), 1))
+
+    before = engines()
+    ask()
+    until(lambda: gc.collect() >= 0 and engines() == before)

@@ -115,7 +115,7 @@ def test_a_thought_may_be_had_and_not_sent(z1: Served, fields: dict[str, Any], s
         ({"reasoning_effort": "ultra"}, "reasoning_effort"),
         ({"think": "yes"}, "think"),
         ({"reasoning": {"effort": "ultra"}}, "reasoning.effort"),
-        ({"thinking": {"type": "sometimes"}}, "thinking"),
+        ({"thinking": {"type": "sometimes"}}, "thinking.type"),
         ({"reasoning_format": "none"}, "reasoning_format"),
         ({"chat_template_kwargs": {"enable_thinking": [1]}}, "chat_template_kwargs.enable_thinking"),
         ({"thinking_budget": -2}, "thinking_budget"),
