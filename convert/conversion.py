@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
-from glm_gguf.convert.layout import FileLayout, lay_out
 from glm_gguf.convert.options import ConvertFields, ConvertOptions, with_fields
-from glm_gguf.convert.output import Target, check_outputs, is_directory, make_directory, output_paths
 from glm_gguf.convert.plan import Plan, make_plans
-from glm_gguf.convert.shards import ShardSource
-from glm_gguf.convert.source import open_source
-from glm_gguf.convert.write import Progress, Silent, write_proven
+from glm_gguf.convert.source.shards import ShardSource
+from glm_gguf.convert.source.source import open_source
+from glm_gguf.convert.writing.layout import FileLayout, lay_out
+from glm_gguf.convert.writing.output import Target, check_outputs, is_directory, make_directory, output_paths
+from glm_gguf.convert.writing.write import Progress, Silent, write_proven
 from glm_gguf.errors import RequestError
 
 HEADER_ROOM = 32 * 2**20  # bytes left free for keys and vocabulary, which take about 6 MB

@@ -13,9 +13,9 @@ from math import log
 from gguf import GGML_QUANT_VERSION, GGUFValueType, GGUFWriter, Keys, Metadata, RopeScalingType
 from gguf.gguf_writer import GGUFValue
 
-from glm_gguf.convert.config import Glm4Config, RopeScaling
-from glm_gguf.convert.imatrix import Imatrix
-from glm_gguf.convert.recipes import FileType
+from glm_gguf.convert.recipe.imatrix import Imatrix
+from glm_gguf.convert.recipe.mixes import FileType
+from glm_gguf.convert.source.config import Glm4Config, RopeScaling
 from glm_gguf.convert.vocab import Vocabulary
 from glm_gguf.errors import RequestError
 from glm_gguf.variant import Variant

@@ -10,17 +10,17 @@ from pathlib import Path
 from gguf import GGMLQuantizationType as Type
 from gguf import Metadata, naming_convention
 
-from glm_gguf.convert.assignment import Assigner, Overrides
-from glm_gguf.convert.card import Naming, model_card
-from glm_gguf.convert.checkpoint import Checkpoint
-from glm_gguf.convert.config import Glm4Config
-from glm_gguf.convert.file_types import file_type, tensor_bytes
-from glm_gguf.convert.imatrix import Floats, Imatrix
 from glm_gguf.convert.metadata import KeyValues, key_values, stretched
 from glm_gguf.convert.options import ConvertOptions
-from glm_gguf.convert.recipes import ABORTS_WITHOUT_IMATRIX, NEEDS_IMATRIX, FileType
-from glm_gguf.convert.shards import ShardSource
-from glm_gguf.convert.tensors import SourceTensor, source_tensors
+from glm_gguf.convert.recipe.assignment import Assigner, Overrides
+from glm_gguf.convert.recipe.file_types import file_type, tensor_bytes
+from glm_gguf.convert.recipe.imatrix import Floats, Imatrix
+from glm_gguf.convert.recipe.mixes import ABORTS_WITHOUT_IMATRIX, NEEDS_IMATRIX, FileType
+from glm_gguf.convert.source.checkpoint import Checkpoint
+from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.model_card import Naming, model_card
+from glm_gguf.convert.source.shards import ShardSource
+from glm_gguf.convert.source.tensor_names import SourceTensor, source_tensors
 from glm_gguf.convert.vocab import Vocabulary
 from glm_gguf.errors import ImatrixError, RequestError
 from glm_gguf.variant import Variant

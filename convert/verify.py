@@ -14,15 +14,15 @@ import numpy.typing as npt
 from gguf import GGMLQuantizationType, GGUFValueType
 from gguf.gguf_writer import GGUFValue
 
-from glm_gguf.convert.checkpoint import Checkpoint
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.metadata import KeyValues
 from glm_gguf.convert.options import ConvertOptions, TypeChoices
 from glm_gguf.convert.plan import Plan, make_plan
-from glm_gguf.convert.rows import Stored, extents, to_float32
-from glm_gguf.convert.safetensors_file import STORAGE, StoredTensor
-from glm_gguf.convert.shards import ShardSource
-from glm_gguf.convert.tensors import source_tensors
+from glm_gguf.convert.source.checkpoint import Checkpoint
+from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
+from glm_gguf.convert.source.shards import ShardSource
+from glm_gguf.convert.source.tensor_names import source_tensors
+from glm_gguf.convert.writing.rows import Stored, extents, to_float32
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import GgufError, RequestError, SourceError
 from glm_gguf.gguf_file.contents import GLM4, architecture

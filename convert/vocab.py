@@ -10,8 +10,8 @@ from typing import Any
 
 from gguf import TokenType
 
-from glm_gguf.convert.json_file import read_object, shown
-from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS, Bpe, read_bpe
+from glm_gguf.convert.source.json_file import read_object, shown
+from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS, Bpe, read_bpe
 from glm_gguf.errors import TokenizerError
 from glm_gguf.regular_file import read_text
 from glm_gguf.special_tokens import END_OF_TEXT, FORMAT_TOKENS, OBSERVATION, USER

@@ -15,6 +15,8 @@ if not os.path.isdir(os.path.join(_HERE, "convert")):  # git made a text file of
 
 if TYPE_CHECKING:
     from glm_gguf.agent import RunEvent, RunResult, ToolResult
+    from glm_gguf.answers.answer_options import ChatOptions, CompletionOptions, PromptOptions
+    from glm_gguf.answers.prepared_answer import EventStream, PreparedAnswer
     from glm_gguf.chat.events import (
         ChatResult,
         Event,
@@ -30,16 +32,11 @@ if TYPE_CHECKING:
         Usage,
         collect,
     )
-    from glm_gguf.chat.reply import Message, parse_reply
+    from glm_gguf.chat.spelled_text import Message, parse_reply
     from glm_gguf.chat.tools import Tool, Toolbox
     from glm_gguf.chat_model import ChatModel
     from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-    from glm_gguf.engine.answer_options import ChatOptions, CompletionOptions, PromptOptions
-    from glm_gguf.engine.attempts import Attempts, EventStream
-    from glm_gguf.engine.constraint_protocol import Constraint
-    from glm_gguf.engine.footprint import Footprint
-    from glm_gguf.engine.options import CacheType, EngineOptions, LoraAdapter
-    from glm_gguf.engine.sampling import Dry, SamplingParams
+    from glm_gguf.engine.constraint import Constraint
     from glm_gguf.engine.status import EngineStatus
     from glm_gguf.errors import (
         ChecksumError,
@@ -64,6 +61,9 @@ if TYPE_CHECKING:
         WeightError,
     )
     from glm_gguf.gguf_file.finding import Finding
+    from glm_gguf.llama.engine_options import CacheType, EngineOptions, LoraAdapter
+    from glm_gguf.llama.footprint import Footprint
+    from glm_gguf.llama.sampling_params import Dry, SamplingParams
     from glm_gguf.model import GLM
     from glm_gguf.tool_calls import Approval, RunOptions
     from glm_gguf.variant import Variant
@@ -71,7 +71,6 @@ if TYPE_CHECKING:
 __all__ = [
     "GLM",
     "Approval",
-    "Attempts",
     "CacheType",
     "ChatModel",
     "ChatOptions",
@@ -101,6 +100,7 @@ __all__ = [
     "LoraAdapter",
     "Message",
     "OutputError",
+    "PreparedAnswer",
     "PromptOptions",
     "QueueFullError",
     "ReasoningDelta",
@@ -160,7 +160,7 @@ _NAMES = {
         "Usage",
         "collect",
     ),
-    "glm_gguf.chat.reply": (
+    "glm_gguf.chat.spelled_text": (
         "Message",
         "parse_reply",
     ),
@@ -172,23 +172,23 @@ _NAMES = {
         "ConvertOptions",
         "TypeChoices",
     ),
-    "glm_gguf.engine.answer_options": (
+    "glm_gguf.answers.answer_options": (
         "ChatOptions",
         "CompletionOptions",
         "PromptOptions",
     ),
-    "glm_gguf.engine.attempts": (
-        "Attempts",
+    "glm_gguf.answers.prepared_answer": (
+        "PreparedAnswer",
         "EventStream",
     ),
-    "glm_gguf.engine.constraint_protocol": ("Constraint",),
-    "glm_gguf.engine.footprint": ("Footprint",),
-    "glm_gguf.engine.options": (
+    "glm_gguf.engine.constraint": ("Constraint",),
+    "glm_gguf.llama.footprint": ("Footprint",),
+    "glm_gguf.llama.engine_options": (
         "CacheType",
         "EngineOptions",
         "LoraAdapter",
     ),
-    "glm_gguf.engine.sampling": (
+    "glm_gguf.llama.sampling_params": (
         "Dry",
         "SamplingParams",
     ),

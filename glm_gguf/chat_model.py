@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any, Protocol, Unpack
 
 from glm_gguf.agent import History, RunEvent, RunResult, arun, astream_run, run, stream_run
+from glm_gguf.answers.answer_options import ChatOptions
+from glm_gguf.answers.keywords import SamplingLike, chat_options, made
+from glm_gguf.answers.prepared_answer import EventStream, PreparedAnswer
 from glm_gguf.chat.events import ChatResult, Event, collect
 from glm_gguf.chat.messages import Messages, conversation
 from glm_gguf.chat.tools import Functions, Toolbox, Tools
-from glm_gguf.engine.answer_options import ChatOptions
-from glm_gguf.engine.attempts import Attempts, EventStream
-from glm_gguf.engine.keywords import SamplingLike, chat_options, made
 from glm_gguf.errors import RequestError
 from glm_gguf.tool_calls import RunOptions
 
@@ -31,7 +31,7 @@ class ChatModel(Protocol):
 
     def prepare(
         self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
-    ) -> Attempts:
+    ) -> PreparedAnswer:
         """Render a conversation and compile what its answer must meet, without beginning it."""
 
     def stream(
@@ -167,7 +167,7 @@ def _limits(limits: Limits, max_turns: int | None) -> RunOptions:
     return given if max_turns is None else replace(given, max_turns=max_turns)
 
 
-def _several(n: int, prepared: Attempts, options: ChatOptions) -> list[Attempts]:
+def _several(n: int, prepared: PreparedAnswer, options: ChatOptions) -> list[PreparedAnswer]:
     """Return what n answers to one prompt are begun from."""
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise RequestError(f"{n!r} answers", field="n", fix="give a positive number")
@@ -179,7 +179,7 @@ def _several(n: int, prepared: Attempts, options: ChatOptions) -> list[Attempts]
     return [prepared.choice(index) for index in range(n)]
 
 
-async def _events(prepare: Callable[[], Attempts]) -> AsyncGenerator[Event, None]:
+async def _events(prepare: Callable[[], PreparedAnswer]) -> AsyncGenerator[Event, None]:
     loop = asyncio.get_running_loop()
     events = await asyncio.to_thread(lambda: prepare().events(loop))  # a thread, for grammars take long
     with closing(events):
@@ -187,7 +187,7 @@ async def _events(prepare: Callable[[], Attempts]) -> AsyncGenerator[Event, None
             yield event
 
 
-async def whole(prepared: Attempts) -> ChatResult:
+async def whole(prepared: PreparedAnswer) -> ChatResult:
     """Write an answer in an event loop, and return it whole."""
     async with aclosing(_events(lambda: prepared)) as events:
         return collect([event async for event in events])

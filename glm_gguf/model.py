@@ -12,27 +12,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack, overload
 
+from glm_gguf.answers.answer_options import ChatOptions, CompletionOptions, PromptOptions
+from glm_gguf.answers.answer_reader import token_logprob
+from glm_gguf.answers.keywords import SamplingLike, chat_options, completion_options, engine_options, prompt_variables
+from glm_gguf.answers.preparation import Preparer
+from glm_gguf.answers.prepared_answer import EventStream, PreparedAnswer
 from glm_gguf.chat.events import TokenLogprob, collect
 from glm_gguf.chat.messages import Messages, conversation
 from glm_gguf.chat.tools import Tools, declarations
 from glm_gguf.chat_model import ChatModel, whole
-from glm_gguf.engine.answer import token_logprob
-from glm_gguf.engine.answer_options import ChatOptions, CompletionOptions, PromptOptions
-from glm_gguf.engine.attempts import Attempts, EventStream
 from glm_gguf.engine.delivery import Drawn
 from glm_gguf.engine.engine import Engine
-from glm_gguf.engine.fingerprint import fingerprint, vocabulary_hash
-from glm_gguf.engine.footprint import Footprint
-from glm_gguf.engine.keywords import SamplingLike, chat_options, completion_options, engine_options, prompt_variables
-from glm_gguf.engine.model_handle import ModelHandle
-from glm_gguf.engine.options import EngineFields, EngineOptions, Scales
-from glm_gguf.engine.preparer import Preparer
-from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.engine.session import Sessions
 from glm_gguf.engine.status import EngineStatus
 from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.finding import Finding
 from glm_gguf.gguf_file.values import Plain, plain_value
+from glm_gguf.llama.engine_options import EngineFields, EngineOptions, Scales
+from glm_gguf.llama.fingerprint import fingerprint, vocabulary_hash
+from glm_gguf.llama.footprint import Footprint
+from glm_gguf.llama.model_handle import ModelHandle
+from glm_gguf.llama.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
     from glm_gguf.engine.embedding import Vector
@@ -105,7 +105,7 @@ class GLM(ChatModel):
 
     def prepare(
         self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
-    ) -> Attempts:
+    ) -> PreparedAnswer:
         """Render a conversation and compile what its answer must meet, without beginning it.
 
         Raises GlmGgufError for what cannot be answered.
@@ -116,7 +116,7 @@ class GLM(ChatModel):
 
     def continuation(
         self, prompt: Text, sampling: SamplingLike = None, **options: Unpack[CompletionOptions]
-    ) -> Attempts:
+    ) -> PreparedAnswer:
         """Make a text or tokens ready to be continued as they stand, without beginning it."""
         return self._preparer.continuation(self._parsed(prompt), *completion_options(sampling, options))
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from glm_gguf.engine.options import EngineOptions
+from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.model import GLM
-from tests.engine.random_model import Tally, ask, count, write_random_model
+from tests.answers.random_model import Tally, ask, count, write_random_model
 
 
 def main() -> None:

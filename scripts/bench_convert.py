@@ -35,8 +35,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
 from checkpoints import Shape, stored, write_official_tokenizer, write_tensors_one_by_one  # noqa: E402
 from measure_memory import NINE_B, anonymous_kib  # noqa: E402
 
-from glm_gguf.convert.config import Glm4Config  # noqa: E402
-from glm_gguf.convert.tensors import expected_tensors  # noqa: E402
+from glm_gguf.convert.source.config import Glm4Config  # noqa: E402
+from glm_gguf.convert.source.tensor_names import expected_tensors  # noqa: E402
 from glm_gguf.cpus import usable_cpus  # noqa: E402
 
 ROWS = 2**24  # weights drawn at once

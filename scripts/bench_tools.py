@@ -33,12 +33,12 @@ import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from glm_gguf.answers.grammar_constraint import GrammarConstraint
 from glm_gguf.chat.grammar import AnswerRules, answer_grammar
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-from glm_gguf.engine.constraint import GrammarConstraint
-from glm_gguf.engine.constraint_protocol import mask_words
-from glm_gguf.engine.options import EngineOptions
-from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.engine.constraint import mask_words
+from glm_gguf.llama.engine_options import EngineOptions
+from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.model import GLM
 from scripts.llama_server import LlamaServer
 

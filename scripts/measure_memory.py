@@ -19,9 +19,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from checkpoints import Shape, write_checkpoint
 
-from glm_gguf.convert.assignment import Assigner, Overrides
-from glm_gguf.convert.recipes import FILE_TYPES, NEEDS_IMATRIX
-from glm_gguf.convert.tensors import Checkpoint, source_tensors
+from glm_gguf.convert.recipe.assignment import Assigner, Overrides
+from glm_gguf.convert.recipe.mixes import FILE_TYPES, NEEDS_IMATRIX
+from glm_gguf.convert.source.tensor_names import Checkpoint, source_tensors
 
 NINE_B = {"hidden": 4096, "ffn": 13696, "heads": 32, "kv_heads": 2, "head_dim": 128, "bias": True}
 

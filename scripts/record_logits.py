@@ -28,9 +28,9 @@ sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from checkpoints import Shape, write_checkpoint  # noqa: E402
 
-from glm_gguf.convert.checkpoint import Checkpoint  # noqa: E402
-from glm_gguf.convert.config import Glm4Config  # noqa: E402
-from glm_gguf.convert.tensors import expected_tensors  # noqa: E402
+from glm_gguf.convert.source.checkpoint import Checkpoint  # noqa: E402
+from glm_gguf.convert.source.config import Glm4Config  # noqa: E402
+from glm_gguf.convert.source.tensor_names import expected_tensors  # noqa: E402
 
 GOLDEN = REPOSITORY / "tests" / "golden" / "logits"
 SCALE = 0.1  # of the weights: attention is far from even, and float32 keeps six digits

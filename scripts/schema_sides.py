@@ -150,7 +150,7 @@ def ours(_: str) -> Judge:
     from llguidance import LLMatcher
 
     from glm_gguf.errors import GlmGgufError
-    from glm_gguf.schema.compiled import compile_schema, limits
+    from glm_gguf.schema.grammar_share import compile_schema, limits
     from glm_gguf.schema.patterns import byte_tokenizer
 
     def judge(schema: Any, tests: list[dict[str, Any]]) -> dict[str, Any]:

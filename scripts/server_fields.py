@@ -9,11 +9,11 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from glm_gguf.server.anthropic_messages.request import MessageRequest
+from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER, UNENFORCED_HEADER
+from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, KnownField, PassedOver, Passes, RefusedField
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.completions.request import CompletionRequest
 from glm_gguf.server.embeddings.request import EmbeddingRequest
-from glm_gguf.server.ignored_fields import IGNORED_HEADER, UNENFORCED_HEADER
-from glm_gguf.server.known_fields import KNOWN_FIELDS, KnownField, PassedOver, Passes, RefusedField
 from glm_gguf.server.responses.request import ResponseRequest
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "server-fields.md"

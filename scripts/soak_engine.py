@@ -19,8 +19,8 @@ from pathlib import Path
 import psutil
 
 from glm_gguf import GLM, EngineOptions, SamplingParams
-from glm_gguf.engine.context import Context
 from glm_gguf.engine.scheduler import Scheduler
+from glm_gguf.llama.context import Context
 
 WORDS = ("weather", "in", "Paris", "Beijing", "北京", "上海", "joke", "story", "37", "plus", "58", "what", "is", "the")
 THREADS = 8

@@ -40,8 +40,8 @@ def serve(model: Path, listener: socket.socket) -> None:
     """The server's process; with settings under which batches of any shape give the same logits."""
     from glm_gguf import GLM, CacheType, EngineOptions
     from glm_gguf.server.app import create_app
-    from glm_gguf.server.running import run_server
     from glm_gguf.server.settings import ServerSettings
+    from glm_gguf.server.uvicorn_server import run_server
 
     exact = CacheType.F32
     options = EngineOptions(

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glm_gguf.convert.config import Glm4Config
-from glm_gguf.convert.safetensors_file import STORAGE, StoredTensor
-from glm_gguf.convert.tensors import expected_tensors
-from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS, REGEXES, merges_of, printable
+from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
+from glm_gguf.convert.source.tensor_names import expected_tensors
+from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS, REGEXES, merges_of, printable
 
 SPECIALS = (
     *("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from engine.conversations import EXACT
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
+from glm_gguf.llama.context import Context
+from glm_gguf.llama.engine_options import EngineOptions
+from glm_gguf.llama.model_handle import ModelHandle
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TINY_CHECKPOINT = REPOSITORY / "glm_gguf" / "demo" / "checkpoint"
+ONE_THREAD = EngineOptions(threads=1, n_ctx=512, n_gpu_layers=0)
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +39,24 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
         return out
 
     return made
+
+
+@pytest.fixture(scope="session")
+def model(tiny_gguf: Callable[[str], Path]) -> Iterator[ModelHandle]:
+    """The tiny model as Q8_0."""
+    with ModelHandle(tiny_gguf("Q8_0"), ONE_THREAD) as handle:
+        yield handle
+
+
+@pytest.fixture(scope="session")
+def exact_model(tiny_gguf: Callable[[str], Path]) -> Iterator[ModelHandle]:
+    """The tiny model as F32."""
+    with ModelHandle(tiny_gguf("F32"), EXACT) as handle:
+        yield handle
+
+
+@pytest.fixture
+def context(model: ModelHandle) -> Iterator[Context]:
+    """A fresh context of 512 tokens."""
+    with Context(model, ONE_THREAD) as made:
+        yield made

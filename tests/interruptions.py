@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan
-from glm_gguf.convert.shards import ShardSource
-from glm_gguf.convert.write import Progress, Silent, write
+from glm_gguf.convert.source.shards import ShardSource
+from glm_gguf.convert.writing.write import Progress, Silent, write
 
 DEADLINE = 120.0  # seconds until a process must have come as far as a test waits for
 

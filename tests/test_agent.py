@@ -19,8 +19,8 @@ from glm_gguf.chat.events import ChatResult, Finish, ToolCall
 from glm_gguf.chat.messages import template_messages
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.demo.tools import DECLARATIONS, FUNCTIONS
-from glm_gguf.engine.options import EngineOptions
 from glm_gguf.errors import RequestError
+from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.model import GLM
 from glm_gguf.tool_calls import RunOptions, arun_calls, run_calls
 

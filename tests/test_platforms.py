@@ -79,7 +79,7 @@ def test_a_checkout_whose_symlink_became_a_text_file_works(left: str, tmp_path: 
     if left == "a text file":
         (package / "convert").write_text("../convert")
     (tmp_path / "convert").symlink_to(REPOSITORY / "convert")
-    script = "import glm_gguf.convert.hub; print(glm_gguf.convert.__file__)"
+    script = "import glm_gguf.convert.source.hub; print(glm_gguf.convert.__file__)"
     process = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from glm_gguf import GLM, ChatResult, SamplingParams
-from glm_gguf.engine.options import EngineOptions
+from glm_gguf.llama.engine_options import EngineOptions
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "tiny_heldout.json").read_text("utf-8"))
 GREEDY = SamplingParams(temperature=0, max_tokens=120)

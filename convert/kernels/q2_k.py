@@ -8,9 +8,9 @@ from glm_gguf.convert.kernels import affine_super as affine
 from glm_gguf.convert.kernels.affine import factors
 from glm_gguf.convert.kernels.blocks import SUPER, gather, gather_importance, sum_of_squares
 from glm_gguf.convert.kernels.compiled import inlined, kernel, part
-from glm_gguf.convert.kernels.crumbs import put_crumbs
 from glm_gguf.convert.kernels.half import from_half, put_half
 from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats
+from glm_gguf.convert.kernels.two_bits import put_crumbs
 
 BYTES = 84
 HIGHEST = np.float32(3)

@@ -18,7 +18,6 @@ from glm_gguf.convert.kernels.blocks import (
     weigh_by_importance,
 )
 from glm_gguf.convert.kernels.compiled import inlined, kernel, part
-from glm_gguf.convert.kernels.crumbs import FOUR, put_crumbs
 from glm_gguf.convert.kernels.half import INFINITE, from_half, nearest_int, put_half, to_half
 from glm_gguf.convert.kernels.lanes import (
     WIDTH,
@@ -33,6 +32,7 @@ from glm_gguf.convert.kernels.lanes import (
     store_bytes,
 )
 from glm_gguf.convert.kernels.symmetric import farthest_of, search, search_levels, signed_level
+from glm_gguf.convert.kernels.two_bits import FOUR, put_crumbs
 
 BLOCKS, SIZE, BYTES = 16, 16, 110
 AT_ONCE = 8  # blocks searched in turns; two rows of Room.sums each

@@ -14,7 +14,7 @@ from glm_gguf.chat.response_format import TextFormat
 from glm_gguf.chat.tool_choice import AutoChoice, NoChoice
 from glm_gguf.chat.tools import Declaration, function_names
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.compiled import CompiledSchema
+from glm_gguf.schema.grammar_share import CompiledSchema
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from glm_gguf.chat.messages import content_text
-from glm_gguf.chat.reply_parser import CLOSE_THOUGHT, OPEN_THOUGHT
+from glm_gguf.chat.thought_parser import CLOSE_THOUGHT, OPEN_THOUGHT
 from glm_gguf.errors import RequestError
 
 

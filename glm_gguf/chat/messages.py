@@ -11,8 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from glm_gguf.chat.content_parts import READS_TEXT, TEXT_KINDS, THOUGHT_KINDS, part_text, stand_in
 from glm_gguf.chat.pairing import Call, Calls, Entry, Message, Result, paired
-from glm_gguf.chat.parts import READS_TEXT, TEXT_KINDS, THOUGHT_KINDS, part_text, stand_in
 from glm_gguf.chat.text_tool import INPUT
 from glm_gguf.chat.transport_lines import without_transport_line
 from glm_gguf.errors import RequestError, TemplateError

@@ -81,8 +81,8 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, **asked: A
     """
     from glm_gguf.cli.conversion_view import print_plan, print_summary, watch
     from glm_gguf.convert import Conversion
-    from glm_gguf.convert.source import open_source
-    from glm_gguf.convert.write import Silent
+    from glm_gguf.convert.source.source import open_source
+    from glm_gguf.convert.writing.write import Silent
 
     options = _options(asked)
     with _terminable(), open_source(source, options.keep_source) as opened:
@@ -107,7 +107,7 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, **asked: A
 
 def _type_names(incomplete: str) -> list[str]:
     """Complete the name of a file type; case is as one likes."""
-    from glm_gguf.convert.recipes import FILE_TYPES
+    from glm_gguf.convert.recipe.mixes import FILE_TYPES
 
     return [name for name in FILE_TYPES if name.startswith(incomplete.upper())]
 

@@ -17,8 +17,8 @@ from glm_gguf.chat.events import ChatResult, Event, ToolCall, collect
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.cli.dialogue import Dialogue
 from glm_gguf.cli.model_options import ModelChoice
-from glm_gguf.engine.options import EngineOptions
-from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.llama.engine_options import EngineOptions
+from glm_gguf.llama.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
     from glm_gguf.convert import Output
@@ -56,7 +56,7 @@ def _convert(checkpoint: Path, out: str) -> Path:
     """Show the plan, write the GGUF and return its path."""
     from glm_gguf.cli.conversion_view import model_lines, output_lines, size_text
     from glm_gguf.convert import Conversion, ConvertOptions
-    from glm_gguf.convert.write import Silent
+    from glm_gguf.convert.writing.write import Silent
 
     conversion = Conversion.prepare(checkpoint, out, ConvertOptions())
     for output in conversion.outputs:

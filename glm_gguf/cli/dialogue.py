@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from glm_gguf.answers.overflow import OnOverflow
 from glm_gguf.chat.events import ChatResult, Event, ToolCall, collect
 from glm_gguf.chat.tools import Toolbox
-from glm_gguf.engine.overflow import OnOverflow
-from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
+from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.tool_calls import RunOptions, run_calls
 
 if TYPE_CHECKING:

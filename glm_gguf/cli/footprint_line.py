@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from glm_gguf.engine.footprint import Footprint
-    from glm_gguf.engine.options import EngineOptions
+    from glm_gguf.llama.engine_options import EngineOptions
+    from glm_gguf.llama.footprint import Footprint
 
 BUILD = "llama.cpp reaches one only where it was built for it: CMAKE_ARGS=-DGGML_CUDA=on for NVIDIA's, say"
 

@@ -13,9 +13,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from glm_gguf.cli.grouped_help import GroupedOption
-from glm_gguf.engine.options import CacheType, EngineOptions, LoraAdapter
-from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
+from glm_gguf.llama.engine_options import CacheType, EngineOptions, LoraAdapter
+from glm_gguf.llama.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
     from glm_gguf.model import GLM
@@ -190,7 +190,7 @@ def _option(group: str, *declarations: str, **attributes: Any) -> Decorator:
 
 def _devices(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the names of the GPUs that llama.cpp finds."""
-    from glm_gguf.engine.devices import gpus
+    from glm_gguf.llama.devices import gpus
 
     return [CompletionItem(gpu.name, help=gpu.description) for gpu in gpus() if gpu.name.startswith(incomplete)]
 

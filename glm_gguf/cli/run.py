@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from glm_gguf.chat.events import ChatResult, Event, collect
-from glm_gguf.cli.console import show_answer
+from glm_gguf.cli.answer_view import show_answer
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import ModelChoice, model_options
 from glm_gguf.cli.prompts import prompts_of

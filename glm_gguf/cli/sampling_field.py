@@ -10,8 +10,8 @@ import types
 import typing
 from typing import Any, Final
 
-from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
+from glm_gguf.llama.sampling_params import SamplingParams
 
 OPEN: Final = ("default", "none", "off")
 """Words that leave a parameter to the model's file."""

@@ -81,7 +81,7 @@ def command(
     """
     _require_server()
     from glm_gguf.server.app import create_app
-    from glm_gguf.server.running import run_server
+    from glm_gguf.server.uvicorn_server import run_server
 
     settings = _settings(choice, host, **given)
     if tools is not None:

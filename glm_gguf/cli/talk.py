@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from glm_gguf.chat.events import ChatResult, Event, ToolCall
-from glm_gguf.cli.console import TokenRate, show_answer
+from glm_gguf.cli.answer_view import TokenRate, show_answer
 from glm_gguf.cli.dialogue import Dialogue
 from glm_gguf.errors import ContextLengthError
 

@@ -1,1 +1,1 @@
-"""llama.cpp at work: the only room that imports llama_cpp."""
+"""Many answers at once through one context: scheduler, KV cache, requests, and the thread that runs them."""

@@ -1,127 +1,60 @@
-"""Grammars on the engine's side: token masks and forced tokens by llguidance, over the loaded vocabulary."""
+"""What steers an answer from outside: a mask over the next token, and tokens that must come next."""
 
 from __future__ import annotations
 
-import ctypes
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from operator import index
+from typing import TYPE_CHECKING, Protocol
 
-import llama_cpp
-import numpy as np
-import numpy.typing as npt
-
-from glm_gguf.engine.constraint_protocol import mask_words
-from glm_gguf.engine.vocabulary import Vocabulary
-from glm_gguf.errors import RequestError
-from glm_gguf.schema.compiled import limits
-from glm_gguf.special_tokens import OBSERVATION
+from glm_gguf.errors import EngineError
 
 if TYPE_CHECKING:
-    from llguidance import LLMatcher, LLTokenizer
+    import numpy as np
+    import numpy.typing as npt
 
-MOST_CACHED = 64
-
-
-def _tokenizer(vocabulary: Vocabulary, tables: llama_cpp.llama_vocab_p, ends: Sequence[int]) -> LLTokenizer:
-    """Lay llguidance's trie over the vocabulary; about half a second for 151,552 tokens."""
-    from llguidance import LLTokenizer
-
-    controls = set(vocabulary.control_ids.values())
-    spellings = ((index, vocabulary.token_bytes(index)) for index in range(vocabulary.size))
-    # llguidance knows control tokens by a first byte that UTF-8 has not.
-    tokens = [b"\xff" + spelling if index in controls else spelling for index, spelling in spellings]
-    # int32_t llama_tokenize(vocab, text, text_len, tokens, n_tokens_max, add_special, parse_special)
-    function = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
-    made: LLTokenizer = LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
-        tokens=tokens, vocab_ptr=tables, tokenize_fptr=function, eos_token=list(ends)
-    )
-    return made
+WORD_BITS = 32
 
 
-class Grammars:
-    """The grammars of one model, compiled once each; the vocabulary's trie is built when the first is asked for."""
+class Constraint(Protocol):
+    """The rules of one answer. The engine asks for the next token and tells what it became, one call at a time:
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
-        # Grammars name <|observation|>; the other stop tokens end an answer wherever it may end.
-        self._ends = sorted(vocabulary.stop_ids - {vocabulary.control_ids.get(OBSERVATION)})
-        self._lock = threading.Lock()
-        self._tokenizer: LLTokenizer | None = None
-        self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
-
-    def constraint(self, lark: str) -> GrammarConstraint:
-        """Return a fresh constraint by a Lark text; RequestError for one that does not compile."""
-        with self._vocabulary.in_use() as tables:  # llguidance asks llama.cpp for tokens
-            return self._constraint(lark, tables)
-
-    def _constraint(self, lark: str, tables: llama_cpp.llama_vocab_p) -> GrammarConstraint:
-        with self._lock:
-            if self._tokenizer is None:
-                self._tokenizer = _tokenizer(self._vocabulary, tables, self._ends)
-            matcher = self._compiled.get(lark)
-        # A costly grammar is compiled beside the others, at worst twice.
-        compiled = self._compile(lark, self._tokenizer) if matcher is None else matcher
-        with self._lock:
-            self._compiled[lark] = compiled
-            self._compiled.move_to_end(lark)
-            if len(self._compiled) > MOST_CACHED:
-                self._compiled.popitem(last=False)
-            return GrammarConstraint(compiled.deep_copy(), self._vocabulary.size)
-
-    def _compile(self, lark: str, tokenizer: LLTokenizer) -> LLMatcher:
-        from llguidance import LLMatcher
-
-        grammar = LLMatcher.grammar_from_lark(lark)
-        matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=limits())
-        if matcher.is_error():
-            raise RequestError(f"no grammar can be made: {matcher.get_error()[:300]}", field="grammar")
-        if matcher.is_stopped() and not matcher.is_accepting():
-            raise RequestError("nothing can meet this grammar", field="grammar", fix="look for contradictions")
-        return matcher
-
-
-class GrammarConstraint:
-    """The state of one answer under a grammar; a `Constraint` of the engine's."""
-
-    def __init__(self, matcher: LLMatcher, n_vocab: int) -> None:
-        self._matcher = matcher
-        self._mask = np.zeros(mask_words(n_vocab), dtype=np.uint32)
-
-    def begin(self, tokens: Sequence[int]) -> bool:
-        """Take what stands in the prompt already; tells whether the grammar allows it, and something may follow."""
-        return all(map(self._matcher.consume_token, tokens)) and not self._matcher.is_stopped()
+    forced() once; where it names tokens they are appended without sampling, each with accept(), and forced() is asked
+    again; then allowed(), on another thread while the model computes, the draw, accept(token). Whatever is raised here
+    ends this answer alone: a GlmGgufError as it is, anything else as the `__cause__` of an EngineError. All answers
+    wait for what is done here. It may close the model, which does not wait for itself then, but not ask it.
+    """
 
     @property
     def finished(self) -> bool:
-        """Nothing more may come, but for a stop token."""
-        return self._matcher.is_stopped()
+        """The answer is complete: nothing more is drawn, as behind a stop token."""
 
     def allowed(self) -> npt.NDArray[np.uint32] | None:
-        """Return the mask over the next token."""
-        self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
-        self._require_sound()
-        if not self._mask.any():
-            what = "the grammar leads to a place where nothing may follow"
-            raise RequestError(what, field="grammar", fix="look for contradictions")
-        return self._mask
+        """Return the tokens that may come next, one bit each; None where everything may.
+
+        Shape [(n_vocab + 31) // 32]; token t is bit t % 32 of word t // 32, the lowest bit first. It must allow one
+        token at least. The array may be the constraint's own and is read before the next call.
+        """
 
     def forced(self) -> list[int]:
-        """Return the tokens that the grammar leaves no choice about."""
-        if self._matcher.is_stopped():
-            return []
-        tokens = self._matcher.compute_ff_tokens()
-        self._require_sound()
-        return tokens
+        """Return the tokens that must come next, possibly none; they are computed in one batch (jump-forward)."""
 
     def accept(self, token: int) -> None:
-        """Take the token that came."""
-        if not self._matcher.consume_token(token):
-            what = f"token {token} is against the grammar: {self._matcher.get_error()[:200]}"
-            raise RequestError(what, field="grammar", fix="give a simpler schema")
+        """Take the token that came next, the stop token and forced ones included."""
 
-    def _require_sound(self) -> None:
-        if self._matcher.is_error():
-            what = f"too costly here: {self._matcher.get_error()[:200]}"
-            raise RequestError(what, field="grammar", fix="give a simpler schema")
+
+def mask_words(n_vocab: int) -> int:
+    """Count the words of a mask over a vocabulary."""
+    return (n_vocab + WORD_BITS - 1) // WORD_BITS
+
+
+def forced_ids(constraint: Constraint, n_vocab: int) -> list[int]:
+    """Ask which tokens must come next; EngineError for what is no list of tokens of the vocabulary."""
+    named = constraint.forced()
+    if isinstance(named, str | bytes) or not isinstance(named, Sequence):
+        raise EngineError(
+            f"the constraint's forced() returned {type(named).__name__}", fix="return a list of token ids"
+        )
+    ids = [index(token) for token in named]
+    if ids and not 0 <= min(ids) <= max(ids) < n_vocab:
+        raise EngineError(f"the constraint forces a token that is not in the vocabulary of {n_vocab}")
+    return ids

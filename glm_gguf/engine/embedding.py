@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from glm_gguf.engine.batch import Batch
-from glm_gguf.engine.context import Context
 from glm_gguf.errors import EngineError
+from glm_gguf.llama.batch import Batch
+from glm_gguf.llama.context import Context
 
 Vector = npt.NDArray[np.float32]
 
 
-class MeanState:
+class MeanPooling:
     """The sum of the states of a text so far."""
 
     continued = False

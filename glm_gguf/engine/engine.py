@@ -12,15 +12,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar
 
-from glm_gguf.engine.context import Context
-from glm_gguf.engine.context_parameters import ContextSize
 from glm_gguf.engine.delivery import Delivery, Drawn
-from glm_gguf.engine.embedding import MeanState, Vector
+from glm_gguf.engine.embedding import MeanPooling, Vector
 from glm_gguf.engine.mailbox import Mailbox
-from glm_gguf.engine.memory import available_memory, host_cache_size
-from glm_gguf.engine.model_handle import ModelHandle
-from glm_gguf.engine.options import EngineOptions, Scales
-from glm_gguf.engine.reading import Reading
+from glm_gguf.engine.prompt_job import Reading
 from glm_gguf.engine.request import Request, Ticket
 from glm_gguf.engine.scheduler import Scheduler
 from glm_gguf.engine.scoring import Scores
@@ -34,6 +29,11 @@ from glm_gguf.errors import (
     RequestError,
     in_one_line,
 )
+from glm_gguf.llama.context import Context
+from glm_gguf.llama.context_parameters import ContextSize
+from glm_gguf.llama.engine_options import EngineOptions, Scales
+from glm_gguf.llama.memory import available_memory, host_cache_size
+from glm_gguf.llama.model_handle import ModelHandle
 
 LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -126,7 +126,7 @@ class Engine:
 
     def _embedding(self, tokens: Sequence[int], where: str = "prompt") -> Reading[Vector]:
         self.check(tokens, where)
-        return self._line_up(Reading(tokens, self._options.scales, MeanState()))
+        return self._line_up(Reading(tokens, self._options.scales, MeanPooling()))
 
     def _line_up(self, reading: Reading[T]) -> Reading[T]:
         """Put a text in line."""

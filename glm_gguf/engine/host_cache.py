@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from glm_gguf.engine.options import Scales
 from glm_gguf.engine.token_trie import TokenTrie
+from glm_gguf.llama.engine_options import Scales
 
 WORTH_KEEPING: Final = 16
 """Tokens: fewer are not worth the looking through when a prompt comes."""

@@ -9,12 +9,12 @@ from typing import Final, Protocol
 
 from glm_gguf.engine.cell_spans import CellSpans, Span
 from glm_gguf.engine.host_cache import HostCache, HostPrefix
-from glm_gguf.engine.options import Scales
 from glm_gguf.engine.token_trie import TokenTrie, Walk
 from glm_gguf.errors import EngineError
+from glm_gguf.llama.context_parameters import MOST_SEQUENCES
+from glm_gguf.llama.engine_options import Scales
 
 LOGGER = logging.getLogger(__name__)
-MOST_SEQUENCES: Final = 256  # LLAMA_MAX_SEQ of llama-cparams.h
 MOST_RESTING: Final = 512
 """Cells that may hold what no answer uses, where there is main memory to keep it instead."""
 

@@ -6,8 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from glm_gguf.engine.shared_pointer import Refusal
 from glm_gguf.engine.task import Task
+from glm_gguf.llama.shared_pointer import Refusal
 
 
 class Mailbox:

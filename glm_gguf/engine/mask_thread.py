@@ -6,8 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from glm_gguf.engine.batch_slice import Part
 from glm_gguf.engine.masking import Mask
-from glm_gguf.engine.part import Part
 
 Masks = Mapping[int, Future[Mask | None]]
 """Row of the batch → the mask for the token behind it, or what its constraint raised."""

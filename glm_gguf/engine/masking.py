@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from glm_gguf.engine.constraint_protocol import mask_words
-from glm_gguf.engine.sampling import MOST_BIAS, SamplingParams
-from glm_gguf.engine.vocabulary import Vocabulary
+from glm_gguf.engine.constraint import mask_words
 from glm_gguf.errors import EngineError, RequestError
+from glm_gguf.llama.sampling_params import MOST_BIAS, SamplingParams
+from glm_gguf.llama.vocabulary import Vocabulary
 
 Mask = npt.NDArray[np.uint32]
 """One bit a token, the lowest of the first word first; 1 where it may come."""

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from glm_gguf.engine.constraint_protocol import Constraint
+from glm_gguf.engine.constraint import Constraint
 from glm_gguf.engine.delivery import Delivery, Ended, Failed
-from glm_gguf.engine.options import Scales
-from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
+from glm_gguf.llama.engine_options import Scales
+from glm_gguf.llama.sampling_params import SamplingParams
 
 
 @dataclass(frozen=True, slots=True)

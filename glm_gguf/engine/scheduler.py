@@ -8,27 +8,27 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
-from glm_gguf.engine.batch import Batch
+from glm_gguf.engine.batch_shares import HALVED, half, shares
+from glm_gguf.engine.batch_slice import Part, cut
 from glm_gguf.engine.common_length import common_length
-from glm_gguf.engine.context import Context
 from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed
-from glm_gguf.engine.devices import chosen_gpus
+from glm_gguf.engine.exclusive_batch import ExclusiveBatch
 from glm_gguf.engine.host_cache import SHORTEST_RUN_ON_GPU, HostCache
 from glm_gguf.engine.kv_cache import KvCache
-from glm_gguf.engine.lone_batch import LoneBatch
 from glm_gguf.engine.mask_thread import Masks, MaskThread
 from glm_gguf.engine.masking import Bias, Mask
-from glm_gguf.engine.options import EngineOptions, Scales
 from glm_gguf.engine.outbox import Outbox
-from glm_gguf.engine.part import Part, cut
-from glm_gguf.engine.planning import HALVED, half, shares
-from glm_gguf.engine.reading import Reading
+from glm_gguf.engine.prompt_job import Reading
 from glm_gguf.engine.request import Ticket
-from glm_gguf.engine.sampler import Sampler
-from glm_gguf.engine.sequence import Sequence
+from glm_gguf.engine.running_sequence import Sequence
 from glm_gguf.engine.status import EngineStatus
-from glm_gguf.engine.vocabulary import Vocabulary
 from glm_gguf.errors import EngineError
+from glm_gguf.llama.batch import Batch
+from glm_gguf.llama.context import Context
+from glm_gguf.llama.devices import chosen_gpus
+from glm_gguf.llama.engine_options import EngineOptions, Scales
+from glm_gguf.llama.sampler import Sampler
+from glm_gguf.llama.vocabulary import Vocabulary
 
 _WORTH_WAITING = 32
 """Tokens: fewer are computed again sooner than they come out of the batch that holds them."""
@@ -51,7 +51,7 @@ class Scheduler:
         self._running: list[Sequence] = []
         self._readings: deque[Reading[Any]] = deque()
         self.mask_thread = MaskThread()
-        self.lone = LoneBatch(context)
+        self.lone = ExclusiveBatch(context)
         self.steps = 0
         self.patience = 0.0
         """Seconds that the next batch waits for a request: who got an answer may go on at once, as agents do."""
@@ -98,7 +98,7 @@ class Scheduler:
     def step(self) -> None:
         """Compute one batch: what is being written, and prompts as far as there is room."""
         begun = time.monotonic()
-        self._sweep()
+        self._drop_cancelled()
         self._admit()
         self._read()
         parts = self._plan()
@@ -107,7 +107,7 @@ class Scheduler:
         running = len(self._running)
         if parts and self._decode(parts):
             for part in parts:
-                self._take_up(part, masks)
+                self._sample(part, masks)
         room = 0 < len(self._running) < running and not self._waiting
         self.patience = (time.monotonic() - begun) / _PATIENCE if room else 0.0
         self._outbox.hand_out()
@@ -126,7 +126,7 @@ class Scheduler:
         self.cache.host.clear()
         self.mask_thread.close()
 
-    def _sweep(self) -> None:
+    def _drop_cancelled(self) -> None:
         """Take out what was cancelled or has run out of time."""
         now = time.monotonic()
         for sequence in [*self._running, *self._waiting]:
@@ -175,7 +175,7 @@ class Scheduler:
             first = self._readings[0]
             size = first.piece_size(self._batch.capacity)
             if not self.cache.make_room(size) and len(self._running) > 1:
-                self._put_back_youngest()  # for its room an answer has to wait
+                self._preempt_latest()  # for its room an answer has to wait
             if first.advance(self._context, self._batch, self.cache):
                 self._readings.popleft()
             elif not first.begun:
@@ -194,7 +194,7 @@ class Scheduler:
                 given = half(given, [sequence.last_step for sequence in together])
             if self.cache.make_room(sum(given)):
                 return list(cut(together, given))
-            self._make_way()
+            self._preempt()
         return []
 
     def _next_in_turn(self) -> list[Sequence]:
@@ -204,17 +204,17 @@ class Scheduler:
         self._turn = mixes[place % len(mixes)]
         return [sequence for sequence in self._running if sequence.scales == self._turn]
 
-    def _make_way(self) -> None:
+    def _preempt(self) -> None:
         """Free cells that are in use: of the answer that was admitted last, of a text where there is one answer only.
 
         A text is soon done, and would never be if it had to begin anew whenever cells are short.
         """
         if len(self._running) > 1:
-            self._put_back_youngest()
+            self._preempt_latest()
         elif not any(reading.restart(self.cache) for reading in self._readings):
             self._end(self._running[0], Failed(EngineError("the KV cache has no room for one answer")))
 
-    def _put_back_youngest(self) -> None:
+    def _preempt_latest(self) -> None:
         """Put the answer that was admitted last back into the line."""
         sequence = self._running[-1]
         self.cache.release(sequence.held)
@@ -253,7 +253,7 @@ class Scheduler:
             self.cache.undo(part.prefix)
             self._end(part.sequence, Failed(EngineError(error.what, where=error.where, fix=error.fix)))
 
-    def _take_up(self, part: Part, masks: Masks) -> None:
+    def _sample(self, part: Part, masks: Masks) -> None:
         """Draw a token behind a part that is complete."""
         if part.final:
             self._append(part.sequence, self._drawn(part, masks.get(part.row)))

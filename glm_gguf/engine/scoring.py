@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from glm_gguf.engine.batch import Batch
-from glm_gguf.engine.context import Context
 from glm_gguf.engine.delivery import Drawn
 from glm_gguf.engine.logprobs import log_probabilities
+from glm_gguf.llama.batch import Batch
+from glm_gguf.llama.context import Context
 
 
 class Scores:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from glm_gguf.engine.context import Context
 from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.kv_cache import KvCache
-from glm_gguf.engine.options import Scales
-from glm_gguf.engine.session_file import SavedPrefix, Session, read_session, write_session
 from glm_gguf.errors import EngineError, GlmGgufError
+from glm_gguf.llama.context import Context
+from glm_gguf.llama.engine_options import Scales
+from glm_gguf.llama.session_file import SavedPrefix, Session, read_session, write_session
 
 LOGGER = logging.getLogger(__name__)
 Tokens = Sequence[int]

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
-from glm_gguf.engine.context import Context
 from glm_gguf.engine.delivery import Failed
-from glm_gguf.engine.reading import Reading
+from glm_gguf.engine.prompt_job import Reading
 from glm_gguf.engine.request import Ticket
 from glm_gguf.engine.scheduler import Scheduler
 from glm_gguf.errors import EngineError, as_engine_error
+from glm_gguf.llama.context import Context
 
 T = TypeVar("T")
 

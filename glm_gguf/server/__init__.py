@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glm_gguf.server.app import create_app
-    from glm_gguf.server.running import run_server
     from glm_gguf.server.settings import Limits, ServerSettings
+    from glm_gguf.server.uvicorn_server import run_server
 
 __all__ = ["Limits", "ServerSettings", "create_app", "run_server"]
 

@@ -15,25 +15,25 @@ from starlette.middleware.cors import CORSMiddleware
 
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.model import GLM
+from glm_gguf.server.access.middleware import AccessMiddleware
+from glm_gguf.server.access.paths import LONGEST, PathMiddleware, nearest_path, served_paths
 from glm_gguf.server.anthropic_messages import routes as anthropic_messages
-from glm_gguf.server.bodies import BodyRefused
+from glm_gguf.server.bodies.json_body import validation_problem
+from glm_gguf.server.bodies.memory import BodyRefused
 from glm_gguf.server.chat_completions import routes as chat_completions
 from glm_gguf.server.completions import routes as completions
 from glm_gguf.server.docs import routes as docs
-from glm_gguf.server.door import Door
 from glm_gguf.server.embeddings import routes as embeddings
-from glm_gguf.server.error_forms import error_response
-from glm_gguf.server.errors import Problem, Refused, problem_of
 from glm_gguf.server.health import routes as health
-from glm_gguf.server.json_body import validation_problem
 from glm_gguf.server.models import routes as models
 from glm_gguf.server.page.routes import page_router
 from glm_gguf.server.page.tools import tools_router
-from glm_gguf.server.paths import LONGEST, PathMiddleware, nearest_path, served_paths
+from glm_gguf.server.problem import Problem, Refused, problem_of
+from glm_gguf.server.problem_forms import error_response
 from glm_gguf.server.responses import routes as responses
 from glm_gguf.server.service import Service
 from glm_gguf.server.settings import ServerSettings
-from glm_gguf.server.sse import ClientGone
+from glm_gguf.server.streams.sse import ClientGone
 from glm_gguf.server.tokens import routes as tokens
 
 LOGGER = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM]) -> FastA
     app.state.paths = served_paths([*app.routes, *(route for router in routers for route in router.routes)])
     for kind, respond in _HANDLERS.items():
         app.add_exception_handler(kind, respond)
-    app.add_middleware(Door, service=service)
+    app.add_middleware(AccessMiddleware, service=service)
     app.add_middleware(PathMiddleware, paths=app.state.paths)
     if settings.origins:
         methods = ("GET", "POST", "OPTIONS")
@@ -123,7 +123,7 @@ async def _gone(request: Request, error: Exception) -> Response:
     return Response(status_code=499)
 
 
-# What else is raised is an error of the server's own, for which Door answers.
+# What else is raised is an error of the server's own, for which AccessMiddleware answers.
 _HANDLERS: dict[Any, Callable[[Request, Exception], Any]] = {
     GlmGgufError: _ours,
     Refused: _refused,

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from glm_gguf.server.errors import RETRY_SECONDS, Problem, Refused
+from glm_gguf.server.problem import RETRY_SECONDS, Problem, Refused
 
 T = TypeVar("T")
 THREADS: Final = 8

@@ -11,8 +11,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from glm_gguf.answers.prepared_answer import AsyncEvents
 from glm_gguf.chat.events import Event, Finish
-from glm_gguf.engine.attempts import AsyncEvents
 from glm_gguf.engine.status import EngineStatus
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4

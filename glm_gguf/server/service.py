@@ -12,18 +12,18 @@ from typing import Any, Literal, TypeVar
 
 from fastapi import Request
 
-from glm_gguf.engine.answer_options import AnswerOptions, TextOptions
-from glm_gguf.engine.attempts import AsyncEvents, Attempts
+from glm_gguf.answers.answer_options import AnswerOptions, TextOptions
+from glm_gguf.answers.prepared_answer import AsyncEvents, PreparedAnswer
 from glm_gguf.errors import DeadlineError, GlmGgufError, as_engine_error
 from glm_gguf.model import GLM
-from glm_gguf.server.asked import Asked
-from glm_gguf.server.bodies import Bodies
-from glm_gguf.server.errors import FAILED, NOT_LOADED, Problem, Refused
-from glm_gguf.server.ignored_fields import tell_unenforced
+from glm_gguf.server.answer_request import AnswerRequest
+from glm_gguf.server.bodies.ignored_fields import tell_unenforced
+from glm_gguf.server.bodies.memory import Bodies
 from glm_gguf.server.jobs import Jobs
 from glm_gguf.server.metrics import MeasuredEvents, Metrics
+from glm_gguf.server.problem import FAILED, NOT_LOADED, Problem, Refused
 from glm_gguf.server.settings import ServerSettings
-from glm_gguf.server.sse import KEEP_ALIVE, EventStream, unless_gone
+from glm_gguf.server.streams.sse import KEEP_ALIVE, EventStream, unless_gone
 
 LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -144,14 +144,14 @@ class Service:
             self._ignored |= new
             LOGGER.warning("requests have fields that nothing here reads: %s", ", ".join(map(ascii, sorted(new))))
 
-    async def begin(self, request: Request, asked: Asked) -> list[AsyncEvents]:
+    async def begin(self, request: Request, asked: AnswerRequest) -> list[AsyncEvents]:
         """Have a conversation answered n times; everything that can be refused is refused here."""
         asked.require_modest(self.settings.limits)
         sampling = asked.sampling.filled(self.settings.sampling)
         filled = replace(asked, sampling=sampling, options=self.bounded(asked.options))
         return await self.begin_prepared(request, [filled.prepared], asked.n, costly=asked.costly)
 
-    async def count(self, request: Request, asked: Asked) -> int:
+    async def count(self, request: Request, asked: AnswerRequest) -> int:
         """Count the tokens of a conversation's prompt."""
         asked.require_modest(self.settings.limits)
         glm = self.glm
@@ -160,7 +160,7 @@ class Service:
         )
 
     async def begin_prepared(
-        self, request: Request, prompts: Sequence[Callable[[GLM], Attempts]], n: int, *, costly: bool = False
+        self, request: Request, prompts: Sequence[Callable[[GLM], PreparedAnswer]], n: int, *, costly: bool = False
     ) -> list[AsyncEvents]:
         """Begin n answers to each of what a thread prepares; none is left behind where one is refused."""
         glm, loop = self.glm, asyncio.get_running_loop()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from glm_gguf.chat.tools import Toolbox
-from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
-from glm_gguf.server.hosts import ORIGIN, host_name
+from glm_gguf.llama.sampling_params import SamplingParams
+from glm_gguf.server.access.hosts import ORIGIN, host_name
 
 
 @dataclass(frozen=True, slots=True)

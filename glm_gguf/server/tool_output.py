@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from glm_gguf.chat.parts import is_media, part_text, stand_in
+from glm_gguf.chat.content_parts import is_media, part_text, stand_in
 
 _SEALED: Final = ("encrypted_content", "encrypted_index", "encrypted_stdout")
 """Fields that only a service can read."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from glm_gguf.chat.events import Event, Finish, coalesce
-from glm_gguf.chat.output_parser import OutputParser
-from glm_gguf.chat.reply import role_pieces
 from glm_gguf.chat.reply_form import ReplyForm
-from glm_gguf.chat.reply_parser import ReplyParser, RoleMark
+from glm_gguf.chat.spelled_text import role_pieces
+from glm_gguf.chat.thought_parser import RoleMark, ThoughtParser
+from glm_gguf.chat.token_parser import TokenParser
 
 MARK_IDS = {0: RoleMark.ASSISTANT, 1: RoleMark.OBSERVATION, 2: RoleMark.END}
 IDS_OF_MARKS = {mark: token_id for token_id, mark in MARK_IDS.items()}
@@ -17,7 +17,7 @@ WHOLE = 1_000_000
 
 def pieces(text: str, form: ReplyForm) -> list[str | RoleMark]:
     """Split a reply at its roles, as the parser of whole replies does."""
-    scout = ReplyParser(form)
+    scout = ThoughtParser(form)
     found = []
     for piece in role_pieces(text, scout):
         list(scout.mark(piece) if isinstance(piece, RoleMark) else scout.feed(piece))
@@ -38,7 +38,7 @@ def feed_in_pieces(text: str, form: ReplyForm, lengths: Iterator[int]) -> list[E
             tokens.append(rest[:length])
             rest = rest[length:]
     table = {10 + index: token for index, token in enumerate(tokens) if isinstance(token, bytes)}
-    parser = OutputParser(table.__getitem__, MARK_IDS, form)
+    parser = TokenParser(table.__getitem__, MARK_IDS, form)
     events: list[Event] = []
     for index, token in enumerate(tokens):
         events += parser.feed(IDS_OF_MARKS[token] if isinstance(token, RoleMark) else 10 + index)

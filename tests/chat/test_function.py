@@ -22,11 +22,11 @@ import pydantic.dataclasses
 import pytest
 
 from glm_gguf.chat.events import ToolCall
-from glm_gguf.chat.reply import parse_reply
+from glm_gguf.chat.spelled_text import parse_reply
 from glm_gguf.chat.tools import Toolbox, call_function, declarations, declare, result_text
 from glm_gguf.chat.type_schema import hint_schema
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.compiled import compile_schema
+from glm_gguf.schema.grammar_share import compile_schema
 
 UserId = NewType("UserId", int)
 

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from glm_gguf.chat.events import ChatResult, FinishReason, collect
-from glm_gguf.chat.reply import read_reply
+from glm_gguf.chat.spelled_text import read_reply
 from tests.chat.cutting import WHOLE, feed_in_pieces
 from tests.chat.reply_cases import CASES, Case
 

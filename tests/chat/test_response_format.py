@@ -13,7 +13,7 @@ import pytest
 
 from glm_gguf import GLM, RequestError
 from glm_gguf.chat.response_format import SchemaFormat, TextFormat, response_format
-from glm_gguf.schema.compiled import compile_schema
+from glm_gguf.schema.grammar_share import compile_schema
 
 
 class Street(pydantic.BaseModel):

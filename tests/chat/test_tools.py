@@ -9,7 +9,7 @@ import pytest
 
 from glm_gguf.chat.tools import call_function, declarations, declare, function_names, result_text
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.compiled import compile_schema
+from glm_gguf.schema.grammar_share import compile_schema
 
 
 def get_weather(city: str, unit: Literal["C", "F"] = "C", days: int | None = None) -> dict[str, Any]:

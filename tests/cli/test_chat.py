@@ -24,7 +24,7 @@ from glm_gguf.chat.events import (
     Usage,
 )
 from glm_gguf.chat.tools import Toolbox
-from glm_gguf.cli.console import show_answer
+from glm_gguf.cli.answer_view import show_answer
 from glm_gguf.cli.dialogue import Dialogue
 from glm_gguf.cli.main import cli
 from glm_gguf.cli.slash import COMMANDS

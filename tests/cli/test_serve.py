@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from glm_gguf.cli.main import cli
 from glm_gguf.cli.model_options import ModelChoice
 from glm_gguf.cli.serve import _settings
-from glm_gguf.engine.options import EngineOptions
-from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.errors import RequestError
+from glm_gguf.llama.engine_options import EngineOptions
+from glm_gguf.llama.sampling_params import SamplingParams
 
 TOOL = '''
 def get_weather(city: str) -> str:

@@ -12,7 +12,7 @@ from checkpoints import random_tensors, write_checkpoint, write_safetensors
 from damage import INDEX, SHARD, SMALL, change_config, choose, copied, refusal, says
 
 from glm_gguf.convert import convert
-from glm_gguf.convert.config import Glm4Config
+from glm_gguf.convert.source.config import Glm4Config
 from glm_gguf.errors import SourceError
 
 DOWN = "model.layers.0.mlp.down_proj"

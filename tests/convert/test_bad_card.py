@@ -140,7 +140,7 @@ def test_metadata_that_is_no_file_is_told(name: str, source: Path) -> None:
 def test_every_known_key_of_metadata_is_written(source: Path) -> None:
     from gguf import GGUFReader
 
-    from glm_gguf.convert.card import FIELDS
+    from glm_gguf.convert.source.model_card import FIELDS
 
     values: dict[str, object] = dict.fromkeys(FIELDS, "a")
     values |= {key: 1 for key in FIELDS if "sampling" in key and not key.endswith("sequence")}

@@ -14,7 +14,7 @@ from damage import SMALL, choose, refusal, says
 from gguf import GGUFReader, GGUFWriter
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-from glm_gguf.convert.imatrix import MAX_BYTES
+from glm_gguf.convert.recipe.imatrix import MAX_BYTES
 from glm_gguf.errors import GgufError, ImatrixError, OutputError
 
 NAME = "blk.1.attn_q.weight"

@@ -27,8 +27,8 @@ from damage import (
 )
 
 from glm_gguf.convert import Conversion, convert
-from glm_gguf.convert.config import Glm4Config
-from glm_gguf.convert.write import Silent
+from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.writing.write import Silent
 from glm_gguf.errors import ShardError, SourceError
 
 NORM, HEAD, UP = "model.norm.weight", "lm_head.weight", "model.layers.1.mlp.gate_up_proj.weight"

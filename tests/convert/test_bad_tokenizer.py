@@ -11,7 +11,7 @@ from checkpoints import MERGES, SPECIALS, write_checkpoint
 from damage import LFS, SMALL, change_config, change_json, choose, copied, made, refusal, says
 
 from glm_gguf.convert import convert
-from glm_gguf.convert.tokenizer_json import REGEXES
+from glm_gguf.convert.source.tokenizer import REGEXES
 from glm_gguf.errors import TokenizerError
 
 N_BASE = 256 + len(MERGES)

@@ -11,7 +11,7 @@ from checkpoints import write_checkpoint
 from damage import LFS, SMALL, change_json, choose, copied, refusal, says
 
 from glm_gguf.convert import convert
-from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS
+from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS
 from glm_gguf.errors import TokenizerError
 
 

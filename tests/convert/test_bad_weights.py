@@ -12,10 +12,10 @@ from damage import SHARD, SMALL, choose, copied, refusal, says, set_weights
 from gguf import GGMLQuantizationType as Type
 
 from glm_gguf.convert import convert
-from glm_gguf.convert.imatrix import MAX_IMPORTANCE
 from glm_gguf.convert.kernels import ggml
-from glm_gguf.convert.recipes import FILE_TYPES
-from glm_gguf.convert.rows import LARGEST
+from glm_gguf.convert.recipe.imatrix import MAX_IMPORTANCE
+from glm_gguf.convert.recipe.mixes import FILE_TYPES
+from glm_gguf.convert.writing.rows import LARGEST
 from glm_gguf.errors import WeightError
 
 EMBEDDING, NORM, Q = "model.embed_tokens.weight", "model.norm.weight", "model.layers.1.self_attn.q_proj.weight"

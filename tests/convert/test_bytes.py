@@ -11,10 +11,10 @@ from gguf import GGMLQuantizationType, GGUFReader, LlamaFileType
 from peers import llama_quantize, tensors_of
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-from glm_gguf.convert.assignment import Assigner, Overrides
-from glm_gguf.convert.imatrix import Imatrix
 from glm_gguf.convert.kernels import ggml
-from glm_gguf.convert.recipes import ABORTS_WITHOUT_IMATRIX, FILE_TYPES, NEEDS_IMATRIX
+from glm_gguf.convert.recipe.assignment import Assigner, Overrides
+from glm_gguf.convert.recipe.imatrix import Imatrix
+from glm_gguf.convert.recipe.mixes import ABORTS_WITHOUT_IMATRIX, FILE_TYPES, NEEDS_IMATRIX
 
 SHAPES = {
     "divisible": Shape(hidden=256, ffn=256, layers=8, heads=8, kv_heads=2, head_dim=32),
@@ -113,8 +113,8 @@ def test_overrides_change_what_they_change_in_llama_quantize(
 
 
 def test_bf16_keeps_the_bytes_of_matrices_and_the_values_of_vectors(source: Path) -> None:
-    from glm_gguf.convert.checkpoint import Checkpoint
-    from glm_gguf.convert.tensors import source_tensors
+    from glm_gguf.convert.source.checkpoint import Checkpoint
+    from glm_gguf.convert.source.tensor_names import source_tensors
 
     written = {tensor.name: tensor for tensor in GGUFReader(source / "bf16.gguf").tensors}
     for tensor in source_tensors(Checkpoint.open(source / "model")):

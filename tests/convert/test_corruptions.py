@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from glm_gguf.convert import convert
-from glm_gguf.convert.checkpoint import Checkpoint
-from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS
+from glm_gguf.convert.source.checkpoint import Checkpoint
+from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.gguf_file.header import GgufHeader
 

@@ -15,11 +15,11 @@ from checkpoints import Shape, write_checkpoint
 from damage import SHARD, SMALL, choose, copied, root, says
 
 from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan, TypeChoices, convert
-from glm_gguf.convert.journal import Binding, Entries
-from glm_gguf.convert.layout import FileLayout
-from glm_gguf.convert.local_shards import LocalShards
-from glm_gguf.convert.part import Part
-from glm_gguf.convert.write import Silent, write
+from glm_gguf.convert.source.local_shards import LocalShards
+from glm_gguf.convert.writing.journal import Binding, Entries
+from glm_gguf.convert.writing.layout import FileLayout
+from glm_gguf.convert.writing.partial_file import Part
+from glm_gguf.convert.writing.write import Silent, write
 from glm_gguf.errors import GlmGgufError, OutputError
 
 FORCE = ConvertOptions(types=TypeChoices(type="Q8_0"), force=True, threads=2)

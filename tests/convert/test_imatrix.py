@@ -10,7 +10,7 @@ from checkpoints import write_checkpoint
 from gguf import GGUFReader, GGUFWriter
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-from glm_gguf.convert.imatrix import Imatrix
+from glm_gguf.convert.recipe.imatrix import Imatrix
 
 Entries = dict[str, np.ndarray]
 

@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from peers import llama_quantize, tensors_of
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-from glm_gguf.convert.imatrix import Imatrix
 from glm_gguf.convert.kernels import ggml, quantiser
 from glm_gguf.convert.kernels.half import from_half, nearest_int, to_half
 from glm_gguf.convert.kernels.nonlinear import BORDERS, FLOAT_VALUES
 from glm_gguf.convert.kernels.quantiser import PLAIN, WEIGHTED, Kernel
 from glm_gguf.convert.kernels.samples import sample_importance, sample_rows
-from glm_gguf.convert.recipes import FILE_TYPES
+from glm_gguf.convert.recipe.imatrix import Imatrix
+from glm_gguf.convert.recipe.mixes import FILE_TYPES
 
 Floats = np.ndarray
-LARGEST = np.float32(2**30)  # what convert/rows.py lets pass: ggml aborts on larger ones in some types
+LARGEST = np.float32(2**30)  # what convert/writing/rows.py lets pass: ggml aborts on larger ones in some types
 
 CASES = [pytest.param(type_, False, id=type_.name) for type_ in sorted(PLAIN)]
 CASES += [pytest.param(type_, True, id=f"{type_.name}-imatrix") for type_ in sorted(WEIGHTED)]

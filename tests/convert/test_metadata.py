@@ -11,7 +11,7 @@ from checkpoints import CARD, Shape, write_checkpoint, write_hollow_checkpoint, 
 from gguf import GGUFReader
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert, make_plan
-from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS
+from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS
 from glm_gguf.errors import RequestError
 from glm_gguf.variant import Variant, detect_variant
 

@@ -11,9 +11,9 @@ from damage import SHARD, SMALL, choose, copied, files_below, refusal, says, set
 from interruptions import Stops, write_recording
 
 from glm_gguf.convert import Conversion, ConvertOptions, TypeChoices, convert
-from glm_gguf.convert.journal import Binding
-from glm_gguf.convert.layout import FileLayout
-from glm_gguf.convert.output import open_parts
+from glm_gguf.convert.writing.journal import Binding
+from glm_gguf.convert.writing.layout import FileLayout
+from glm_gguf.convert.writing.output import open_parts
 from glm_gguf.errors import GlmGgufError, OutputError, RequestError
 
 FORCE = ConvertOptions(types=TypeChoices(type="Q8_0"), force=True, threads=2)

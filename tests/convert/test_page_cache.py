@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from glm_gguf.convert.local_shards import LocalShards
 from glm_gguf.convert.page_cache import WINDOW
+from glm_gguf.convert.source.local_shards import LocalShards
 from glm_gguf.errors import ShardError
 
 NAME, N_BYTES, STEP = "model.safetensors", 4 * WINDOW + 12_345, 2**21

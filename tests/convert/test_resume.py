@@ -17,11 +17,11 @@ from damage import SMALL, choose, copied, set_weights
 from interruptions import Counts, Stops, write_recording
 
 from glm_gguf.convert import Conversion, ConvertOptions, convert
-from glm_gguf.convert.checkpoint import Checkpoint
-from glm_gguf.convert.journal import Binding, Entries, Journal
-from glm_gguf.convert.local_shards import LocalShards
-from glm_gguf.convert.shards import Bytes, ShardReader
-from glm_gguf.convert.tensors import SourceTensor, source_tensors
+from glm_gguf.convert.source.checkpoint import Checkpoint
+from glm_gguf.convert.source.local_shards import LocalShards
+from glm_gguf.convert.source.shards import Bytes, ShardReader
+from glm_gguf.convert.source.tensor_names import SourceTensor, source_tensors
+from glm_gguf.convert.writing.journal import Binding, Entries, Journal
 from glm_gguf.errors import ChecksumError, OutputError, TransferError, WeightError
 
 SECOND = "model-00002-of-00003.safetensors"

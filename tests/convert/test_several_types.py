@@ -13,9 +13,9 @@ from damage import SMALL, choose, command_line, refusal, says
 from interruptions import Counts, Stops, write_recording
 
 from glm_gguf.convert import Conversion, ConvertOptions, TypeChoices, convert
-from glm_gguf.convert.local_shards import LocalShards
-from glm_gguf.convert.shards import Bytes, ShardReader
-from glm_gguf.convert.write import Silent
+from glm_gguf.convert.source.local_shards import LocalShards
+from glm_gguf.convert.source.shards import Bytes, ShardReader
+from glm_gguf.convert.writing.write import Silent
 from glm_gguf.errors import RequestError
 
 THREE = ("Q8_0", "Q4_0", "BF16")

@@ -11,8 +11,8 @@ from checkpoints import random_tensors, stored, write_safetensors
 from damage import SHARD, choose, command_line, made, says
 
 from glm_gguf.convert import convert, make_plan
-from glm_gguf.convert.config import Glm4Config
-from glm_gguf.convert.head import EMBEDDING, HEAD
+from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.tied_head import EMBEDDING, HEAD
 from glm_gguf.convert.verify import verify
 
 

@@ -21,7 +21,7 @@ from texts import SPELLED, settled, texts
 from tokenizers import Tokenizer
 
 from glm_gguf.convert import ConvertOptions, convert
-from glm_gguf.convert.tokenizer_json import BYTE_CHARACTERS, REGEXES
+from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS, REGEXES
 
 BUNDLED = Path(__file__).resolve().parents[2] / "glm_gguf" / "demo" / "checkpoint"
 COUNT = 13_000  # of which 11,000 differ

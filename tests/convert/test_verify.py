@@ -15,11 +15,11 @@ from checkpoints import Shape, map_tensor, write_checkpoint
 from gguf import GGUFReader, quants
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-from glm_gguf.convert.checkpoint import Checkpoint
-from glm_gguf.convert.recipes import FILE_TYPES
-from glm_gguf.convert.rows import to_float32
-from glm_gguf.convert.tensors import source_tensors
+from glm_gguf.convert.recipe.mixes import FILE_TYPES
+from glm_gguf.convert.source.checkpoint import Checkpoint
+from glm_gguf.convert.source.tensor_names import source_tensors
 from glm_gguf.convert.verify import TensorError, verify
+from glm_gguf.convert.writing.rows import to_float32
 from glm_gguf.errors import GgufError, RequestError
 
 

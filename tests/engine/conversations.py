@@ -6,15 +6,15 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from glm_gguf.engine.constraint_protocol import Constraint
-from glm_gguf.engine.context import Context
+from glm_gguf.engine.constraint import Constraint
 from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed, Started
-from glm_gguf.engine.model_handle import ModelHandle
-from glm_gguf.engine.options import CacheType, EngineOptions
 from glm_gguf.engine.request import Request, Ticket
-from glm_gguf.engine.sampling import SamplingParams
 from glm_gguf.engine.scheduler import Scheduler
 from glm_gguf.errors import EngineError
+from glm_gguf.llama.context import Context
+from glm_gguf.llama.engine_options import CacheType, EngineOptions
+from glm_gguf.llama.model_handle import ModelHandle
+from glm_gguf.llama.sampling_params import SamplingParams
 
 EXACT = EngineOptions(
     threads=1, n_ctx=2048, flash_attention=False, cache_type_k=CacheType.F32, cache_type_v=CacheType.F32

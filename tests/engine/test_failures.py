@@ -16,7 +16,7 @@ from waiting import until
 
 from glm_gguf import GLM, EngineOptions, SamplingParams
 from glm_gguf.chat.detokenizer import Detokenizer
-from glm_gguf.engine.embedding import MeanState
+from glm_gguf.engine.embedding import MeanPooling
 from glm_gguf.engine.scheduler import Scheduler
 from glm_gguf.errors import EngineError, EngineFailedError, QueueFullError, RequestError
 
@@ -319,7 +319,7 @@ def test_a_failed_engine_says_so_and_frees_what_it_held(doomed: GLM, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "method", ["_admit", "_plan", "_sweep", "_decode", "_take_up", "_end", "_read", "add", "add_reading"]
+    "method", ["_admit", "_plan", "_drop_cancelled", "_decode", "_sample", "_end", "_read", "add", "add_reading"]
 )
 def test_wherever_the_scheduler_fails_nobody_hangs(doomed: GLM, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     first = doomed.stream_completion("Hello", ENDLESS)
@@ -345,7 +345,7 @@ def test_wherever_the_scheduler_fails_nobody_hangs(doomed: GLM, monkeypatch: pyt
 
 
 def test_a_text_that_fails_ends_alone(glm: GLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MeanState, "value", lambda _: 1 / 0)
+    monkeypatch.setattr(MeanPooling, "value", lambda _: 1 / 0)
     with pytest.raises(EngineError) as caught:
         glm.embed("Hello")
     assert isinstance(caught.value.__cause__, ZeroDivisionError)

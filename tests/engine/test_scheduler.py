@@ -9,12 +9,12 @@ import pytest
 from engine.conversations import EXACT, GREEDY, Bench, Reply, random_prompts
 
 from glm_gguf.engine.delivery import Ended, Failed
-from glm_gguf.engine.devices import gpus
 from glm_gguf.engine.kv_cache import MOST_RESTING
-from glm_gguf.engine.model_handle import ModelHandle
-from glm_gguf.engine.options import Scales
 from glm_gguf.engine.request import Request, Ticket
-from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.llama.devices import gpus
+from glm_gguf.llama.engine_options import Scales
+from glm_gguf.llama.model_handle import ModelHandle
+from glm_gguf.llama.sampling_params import SamplingParams
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engine.random_model import write_random_model
+from answers.random_model import write_random_model
 
 from glm_gguf import GLM, EngineOptions, SamplingParams
 from glm_gguf.engine.host_cache import HostPrefix
-from glm_gguf.engine.options import CacheType
-from glm_gguf.engine.session_file import SavedPrefix, Session, read_session, write_session
 from glm_gguf.errors import EngineError, GlmGgufError, OutputError
+from glm_gguf.llama.engine_options import CacheType
+from glm_gguf.llama.session_file import SavedPrefix, Session, read_session, write_session
 
 OPTIONS = EngineOptions(threads=1, n_ctx=1024)
 SHORT = SamplingParams(temperature=0, max_tokens=8)

@@ -11,10 +11,10 @@ import llama_cpp
 import pytest
 
 from glm_gguf import GLM, EngineOptions
-from glm_gguf.engine.cpu_features import cpu_features
-from glm_gguf.engine.llama_log import collected_errors, route_log
-from glm_gguf.engine.shared_pointer import SharedPointer
 from glm_gguf.errors import EngineError
+from glm_gguf.llama.cpu_features import cpu_features
+from glm_gguf.llama.llama_log import collected_errors, route_log
+from glm_gguf.llama.shared_pointer import SharedPointer
 
 OPTIONS = EngineOptions(threads=1, n_ctx=512)
 ROUNDS = 1000

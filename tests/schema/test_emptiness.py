@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 from llguidance import LLMatcher
 
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.compiled import CompiledSchema, compile_schema
 from glm_gguf.schema.emptiness import possible
+from glm_gguf.schema.grammar_share import CompiledSchema, compile_schema
 from glm_gguf.schema.patterns import byte_tokenizer
 
 NOTHING = {"not": {}}

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llguidance import LLMatcher
 
-from glm_gguf.schema.compiled import compile_schema
 from glm_gguf.schema.formats import fits_format
+from glm_gguf.schema.grammar_share import compile_schema
 from glm_gguf.schema.patterns import byte_tokenizer
 
 CASES = {

@@ -9,7 +9,7 @@ import pytest
 from llguidance import LLMatcher
 
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.compiled import compile_schema
+from glm_gguf.schema.grammar_share import compile_schema
 from glm_gguf.schema.patterns import byte_tokenizer
 
 REFUSED: dict[str, tuple[Any, str, str]] = {

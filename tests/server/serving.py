@@ -17,9 +17,9 @@ from waiting import until
 
 from glm_gguf import GLM
 from glm_gguf.server.app import create_app
-from glm_gguf.server.running import QUEUE, uvicorn_config
 from glm_gguf.server.service import Failed, Service
 from glm_gguf.server.settings import ServerSettings
+from glm_gguf.server.uvicorn_server import QUEUE, uvicorn_config
 
 
 @dataclass(frozen=True)

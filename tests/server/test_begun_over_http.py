@@ -11,7 +11,7 @@ import pytest
 from server.questions import HELLO, SHORT, TOOLS, WEATHER
 from server.serving import Served, chat
 
-from glm_gguf.server.ignored_fields import UNENFORCED_HEADER
+from glm_gguf.server.bodies.ignored_fields import UNENFORCED_HEADER
 
 GOES_ON: dict[str, Any] = {"continue_final_message": True, "add_generation_prompt": False}
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 40}

@@ -20,7 +20,7 @@ from glm_gguf.chat.events import (
 )
 from glm_gguf.server.chat_completions.chunks import ChunkWriter
 from glm_gguf.server.chat_completions.response import AnswerForm, chat_completion
-from glm_gguf.server.shown_tokens import ShownTokens
+from glm_gguf.server.streams.shown_tokens import ShownTokens
 
 
 def deltas(*events: Event) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from server.serving import Served, chat, connection, idle, posted, serving
 from waiting import until
 
 from glm_gguf import GLM
-from glm_gguf.server.bodies import FREE_BYTES
+from glm_gguf.server.bodies.memory import FREE_BYTES
 from glm_gguf.server.settings import Limits, ServerSettings
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -22,8 +22,8 @@ from glm_gguf.errors import (
     RequestError,
     TemplateError,
 )
-from glm_gguf.server.error_forms import error_response
-from glm_gguf.server.errors import Problem, problem_of
+from glm_gguf.server.problem import Problem, problem_of
+from glm_gguf.server.problem_forms import error_response
 from glm_gguf.server.settings import ServerSettings
 
 RENAMED = {

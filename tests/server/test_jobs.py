@@ -25,10 +25,10 @@ from waiting import until
 from glm_gguf import GLM
 from glm_gguf.server.chat_completions.chunks import ChunkWriter
 from glm_gguf.server.chat_completions.response import AnswerForm
-from glm_gguf.server.errors import Refused
 from glm_gguf.server.jobs import STRANGE, Jobs
+from glm_gguf.server.problem import Refused
 from glm_gguf.server.settings import Limits, ServerSettings
-from glm_gguf.server.wire_stream import chunk_stream
+from glm_gguf.server.streams.wire_stream import chunk_stream
 
 ASKED: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": SHORT,

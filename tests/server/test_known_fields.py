@@ -14,8 +14,8 @@ from server.questions import HELLO, SHORT
 from server.serving import Served, chat, serving
 
 from glm_gguf import GLM
-from glm_gguf.server.ignored_fields import IGNORED_HEADER
-from glm_gguf.server.known_fields import KNOWN_FIELDS, Passes, RefusedField, asks_for_nothing
+from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER
+from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, Passes, RefusedField, asks_for_nothing
 from glm_gguf.server.settings import ServerSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from glm_gguf.errors import RequestError
-from glm_gguf.server.door import OPEN_PATHS
+from glm_gguf.server.access.middleware import OPEN_PATHS
 from glm_gguf.server.settings import Limits
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "limits.md").read_text("utf-8")

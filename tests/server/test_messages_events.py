@@ -15,7 +15,7 @@ from server.answer_scripts import SCRIPTS, CountedIds, answers, split
 from glm_gguf.chat.events import Event, Finish, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallStart
 from glm_gguf.server.anthropic_messages.events import MessageEvents, MessageFrame, Thoughts
 from glm_gguf.server.anthropic_messages.response import WholeMessage
-from glm_gguf.server.errors import Problem
+from glm_gguf.server.problem import Problem
 
 EVERY_SCRIPT = pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
 CLIENT_EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)

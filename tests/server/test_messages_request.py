@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from glm_gguf.chat.messages import template_messages
 from glm_gguf.chat.pairing import NOT_ANSWERED
-from glm_gguf.engine.sampling import MOST_INTEGER, SamplingParams
 from glm_gguf.errors import RequestError
+from glm_gguf.llama.sampling_params import MOST_INTEGER, SamplingParams
+from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.anthropic_messages.request import CountRequest, MessageRequest
-from glm_gguf.server.asked import Asked
 
 HELLO = [{"role": "user", "content": "Hello"}]
 CALLS = {
@@ -27,7 +27,7 @@ CALLS = {
 }
 
 
-def asked(**fields: Any) -> Asked:
+def asked(**fields: Any) -> AnswerRequest:
     body = {"model": "glm", "max_tokens": 9, "messages": HELLO, **fields}
     return MessageRequest.model_validate(body).asked()
 

@@ -10,8 +10,8 @@ import pytest
 from server.questions import HELLO, SHORT
 from server.serving import Served, chat
 
-from glm_gguf.server.ignored_fields import IGNORED_HEADER
-from glm_gguf.server.misplaced_fields import misplaced_field
+from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER
+from glm_gguf.server.bodies.misplaced_fields import misplaced_field
 
 PATHS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": SHORT,

@@ -15,10 +15,10 @@ from server.questions import HELLO, SHORT
 from server.serving import Served, chat
 
 from glm_gguf.server.anthropic_messages.request import MessageRequest
+from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.completions.request import CompletionRequest
 from glm_gguf.server.embeddings.request import EmbeddingRequest
-from glm_gguf.server.known_fields import KNOWN_FIELDS
 from glm_gguf.server.responses.request import ResponseRequest
 
 TYPES: dict[str, tuple[Any, type[BaseModel]]] = {

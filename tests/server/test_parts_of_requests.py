@@ -19,7 +19,7 @@ from typing_extensions import get_type_hints
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.server.anthropic_messages import blocks
 from glm_gguf.server.anthropic_messages import request as messages
-from glm_gguf.server.known_fields import KNOWN_FIELDS
+from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS
 from glm_gguf.server.responses import input_items, tools
 from glm_gguf.server.responses.request import ResponseReasoning, ResponseRequest, ResponseText
 

@@ -11,7 +11,7 @@ from server.questions import SHORT
 from server.serving import Served, serving
 
 from glm_gguf import GLM
-from glm_gguf.server.paths import meant_path, nearest_path
+from glm_gguf.server.access.paths import meant_path, nearest_path
 from glm_gguf.server.settings import ServerSettings
 
 PATHS = frozenset({"/", "/v1/chat/completions", "/v1/models", "/v1/models/", "/health", "/page/", "/docs", "/tokenize"})

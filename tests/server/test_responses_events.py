@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from server.answer_scripts import SCRIPTS, CountedIds, answers, split
 
 from glm_gguf.chat.events import Event, Finish, TextDelta, ToolCallCut, ToolCallDelta, ToolCallStart
-from glm_gguf.server.errors import Problem
+from glm_gguf.server.problem import Problem
 from glm_gguf.server.responses.events import ResponseEvents
 from glm_gguf.server.responses.request import ResponseRequest
 from glm_gguf.server.responses.response import WholeResponse, response_frame

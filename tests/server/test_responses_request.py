@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from glm_gguf.chat.messages import template_messages
 from glm_gguf.chat.pairing import NOT_ANSWERED
-from glm_gguf.engine.sampling import MOST_INTEGER, SamplingParams
 from glm_gguf.errors import RequestError
-from glm_gguf.server.asked import Asked
-from glm_gguf.server.errors import Refused
+from glm_gguf.llama.sampling_params import MOST_INTEGER, SamplingParams
+from glm_gguf.server.answer_request import AnswerRequest
+from glm_gguf.server.problem import Refused
 from glm_gguf.server.responses.request import ResponseRequest
 from glm_gguf.server.responses.response import response_frame
 
@@ -40,7 +40,7 @@ def output(call_id: str, text: Any) -> dict[str, Any]:
     return {"type": "function_call_output", "call_id": call_id, "output": text}
 
 
-def asked(**fields: Any) -> Asked:
+def asked(**fields: Any) -> AnswerRequest:
     return ResponseRequest.model_validate({"input": "Hello", **fields}).asked()
 
 

@@ -8,8 +8,8 @@ import pytest
 from server.questions import HELLO, SHORT
 from server.serving import Served, chat
 
+from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
-from glm_gguf.server.ignored_fields import IGNORED_HEADER
 from glm_gguf.variant import Variant
 
 GREEDY: dict[str, Any] = {"messages": HELLO, "temperature": 0, "max_tokens": 60}

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from glm_gguf.server.wire import WireRequest
+from glm_gguf.server.bodies.wire import WireRequest
 
 
 class TextBlock(WireRequest):

@@ -19,9 +19,9 @@ from glm_gguf.chat.events import (
     Usage,
 )
 from glm_gguf.server.anthropic_messages.tool_input import tool_input
-from glm_gguf.server.error_forms import ANTHROPIC
-from glm_gguf.server.errors import Problem
-from glm_gguf.server.wire_stream import WireEvent
+from glm_gguf.server.problem import Problem
+from glm_gguf.server.problem_forms import ANTHROPIC
+from glm_gguf.server.streams.wire_stream import WireEvent
 
 Thoughts = Literal["hidden", "shown", "omitted"]
 """Whether a thought is left out, sent, or sent as a block without its text."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from glm_gguf.chat.parts import THOUGHT_KINDS
+from glm_gguf.chat.content_parts import THOUGHT_KINDS
 from glm_gguf.chat.plain_value import json_text
 from glm_gguf.chat.tools import error_text
 from glm_gguf.errors import RequestError
@@ -21,8 +21,8 @@ from glm_gguf.server.anthropic_messages.blocks import (
     ToolResultBlock,
     ToolUseBlock,
 )
+from glm_gguf.server.message_origin import Turn
 from glm_gguf.server.tool_output import output_text
-from glm_gguf.server.turns import Turn
 
 Placed = tuple[str, Block]
 """A block, and where it stands."""

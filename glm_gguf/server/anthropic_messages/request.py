@@ -7,19 +7,19 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from glm_gguf.engine.answer_options import AnswerOptions
-from glm_gguf.engine.sampling import SamplingParams
+from glm_gguf.answers.answer_options import AnswerOptions
 from glm_gguf.errors import RequestError
+from glm_gguf.llama.sampling_params import SamplingParams
+from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.anthropic_messages.blocks import Block, TextBlock
 from glm_gguf.server.anthropic_messages.events import Thoughts
 from glm_gguf.server.anthropic_messages.history import left_out_blocks, message_turns
-from glm_gguf.server.asked import Asked
-from glm_gguf.server.described import with_example
-from glm_gguf.server.errors import Problem, Refused
-from glm_gguf.server.thinking_fields import effort_budget, unknown_effort
-from glm_gguf.server.turns import Turn, checked_messages
-from glm_gguf.server.wire import Many, WireRequest
-from glm_gguf.server.wire_numbers import Cut, Length, LengthOrNone
+from glm_gguf.server.bodies.thinking_fields import effort_budget, unknown_effort
+from glm_gguf.server.bodies.wire import Many, WireRequest
+from glm_gguf.server.bodies.wire_numbers import Cut, Length, LengthOrNone
+from glm_gguf.server.message_origin import Turn, checked_messages
+from glm_gguf.server.openapi import with_example
+from glm_gguf.server.problem import Problem, Refused
 
 
 class MessageTurn(WireRequest):
@@ -123,14 +123,14 @@ class CountRequest(WireRequest):
         tools += ["tools.input_examples" for tool in self.tools or () if tool.input_examples]
         return [*tools, *(f"messages:{kind}" for kind in blocks), *wishes]
 
-    def asked(self) -> Asked:
+    def asked(self) -> AnswerRequest:
         """Say it in the model's own values; RequestError names what makes no sense."""
         if self.thread is not None:
             raise Refused(_NO_THREADS)
         messages, options = _messages(self), _options(self)
         if _begins_answer(messages[-1]):
             options["continue_final_message"] = True
-        return Asked(messages, _tools(self.tools or ()), self._sampling(), options)
+        return AnswerRequest(messages, _tools(self.tools or ()), self._sampling(), options)
 
     def _sampling(self) -> SamplingParams:
         return SamplingParams()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from glm_gguf.server.wire import WireResponse
+from glm_gguf.server.bodies.wire import WireResponse
 
 
 class TextContent(WireResponse):

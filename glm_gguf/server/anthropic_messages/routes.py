@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request, Response
 from glm_gguf.server.anthropic_messages.events import MessageEvents, MessageFrame
 from glm_gguf.server.anthropic_messages.request import CountRequest, MessageRequest
 from glm_gguf.server.anthropic_messages.response import TokenCount, WholeMessage
-from glm_gguf.server.described import ANTHROPIC_ERRORS, streamed
-from glm_gguf.server.ignored_fields import ignore_fields
-from glm_gguf.server.json_body import JsonRoute
+from glm_gguf.server.bodies.ignored_fields import ignore_fields
+from glm_gguf.server.bodies.json_body import JsonRoute
+from glm_gguf.server.bodies.wire import new_id
+from glm_gguf.server.openapi import ANTHROPIC_ERRORS, streamed
 from glm_gguf.server.service import Service
-from glm_gguf.server.sse import named
-from glm_gguf.server.wire import new_id
-from glm_gguf.server.wire_stream import read_to_end, wire_stream
+from glm_gguf.server.streams.sse import named
+from glm_gguf.server.streams.wire_stream import read_to_end, wire_stream
 
 PING: Final = named("ping", '{"type": "ping"}')
 router = APIRouter(route_class=JsonRoute, tags=["Anthropic"])

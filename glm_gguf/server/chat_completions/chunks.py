@@ -21,6 +21,7 @@ from glm_gguf.chat.events import (
     ToolCallStart,
     Usage,
 )
+from glm_gguf.server.bodies.wire import WireResponse, WireUsage, new_id, wire_usage
 from glm_gguf.server.chat_completions.response import (
     AnswerForm,
     ChoiceLogprobs,
@@ -28,8 +29,7 @@ from glm_gguf.server.chat_completions.response import (
     choice_logprobs,
     wire_finish,
 )
-from glm_gguf.server.shown_tokens import ShownTokens
-from glm_gguf.server.wire import WireResponse, WireUsage, new_id, wire_usage
+from glm_gguf.server.streams.shown_tokens import ShownTokens
 
 
 class FunctionDelta(WireResponse):

@@ -7,19 +7,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from glm_gguf.engine.answer_options import AnswerOptions
-from glm_gguf.engine.sampling import MOST_ALTERNATIVES
+from glm_gguf.answers.answer_options import AnswerOptions
+from glm_gguf.llama.sampling_params import MOST_ALTERNATIVES
 from glm_gguf.server.allowed_tools import allowed_tools
-from glm_gguf.server.asked import Asked
+from glm_gguf.server.answer_request import AnswerRequest
+from glm_gguf.server.bodies.form_fields import FormFields
+from glm_gguf.server.bodies.prompt_fields import PromptFields
+from glm_gguf.server.bodies.sampling_fields import SamplingFields
+from glm_gguf.server.bodies.thinking_fields import ThinkingFields
+from glm_gguf.server.bodies.wire import Many, StreamOptions, WireRequest
+from glm_gguf.server.bodies.wire_numbers import Length
 from glm_gguf.server.chat_completions.legacy import modern_choice, modern_messages, modern_tools
-from glm_gguf.server.described import with_example
-from glm_gguf.server.errors import Problem, Refused
-from glm_gguf.server.form_fields import FormFields
-from glm_gguf.server.prompt_fields import PromptFields
-from glm_gguf.server.sampling_fields import SamplingFields
-from glm_gguf.server.thinking_fields import ThinkingFields
-from glm_gguf.server.wire import Many, StreamOptions, WireRequest
-from glm_gguf.server.wire_numbers import Length
+from glm_gguf.server.openapi import with_example
+from glm_gguf.server.problem import Problem, Refused
 
 
 class AllowedFunction(WireRequest):
@@ -91,7 +91,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
         """A stream ends with the counts."""
         return self.stream_options is not None and self.stream_options.include_usage is True
 
-    def asked(self) -> Asked:
+    def asked(self) -> AnswerRequest:
         """Say it in the model's own values; RequestError names what makes no sense."""
         if self.top_logprobs and not self.logprobs:
             raise Refused(Problem(400, "top_logprobs: `logprobs` must be true for it.", param="top_logprobs"))
@@ -101,7 +101,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
             logprobs=self.top_logprobs or 0 if self.logprobs else None,
             thinking_budget=self.budget(),
         )
-        return Asked(modern_messages(self.messages), self._tools(), sampling, self._options(), self.n or 1)
+        return AnswerRequest(modern_messages(self.messages), self._tools(), sampling, self._options(), self.n or 1)
 
     def _tools(self) -> Sequence[Mapping[str, Any]]:
         """Return the declarations; of those that may be called, where only some may."""

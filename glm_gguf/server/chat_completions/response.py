@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from glm_gguf.chat.events import ChatResult, Event, FinishReason, TokenLogprob, ToolCall, collect
-from glm_gguf.server.logprobs import ContentLogprob, content_logprob
-from glm_gguf.server.shown_tokens import ShownTokens
-from glm_gguf.server.wire import WireResponse, WireUsage, new_id, wire_usage
+from glm_gguf.server.bodies.wire import WireResponse, WireUsage, new_id, wire_usage
+from glm_gguf.server.streams.logprobs import ContentLogprob, content_logprob
+from glm_gguf.server.streams.shown_tokens import ShownTokens
 
 WireFinish = Literal["stop", "length", "tool_calls", "function_call"]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from glm_gguf.server.answering import whole
+from glm_gguf.server.bodies.form_fields import naming
+from glm_gguf.server.bodies.ignored_fields import ignore_fields
+from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.chat_completions.chunks import ChunkWriter
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.chat_completions.response import AnswerForm, ChatCompletion, chat_completion
-from glm_gguf.server.described import OPENAI_ERRORS, streamed
-from glm_gguf.server.form_fields import naming
-from glm_gguf.server.ignored_fields import ignore_fields
-from glm_gguf.server.json_body import JsonRoute
+from glm_gguf.server.openapi import OPENAI_ERRORS, streamed
 from glm_gguf.server.service import Service
-from glm_gguf.server.wire_stream import chunk_stream
+from glm_gguf.server.streams.merge import whole
+from glm_gguf.server.streams.wire_stream import chunk_stream
 
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 

@@ -8,18 +8,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from glm_gguf.engine.answer_options import TextOptions
-from glm_gguf.engine.attempts import Attempts
-from glm_gguf.engine.sampling import MOST_ALTERNATIVES, SamplingParams
+from glm_gguf.answers.answer_options import TextOptions
+from glm_gguf.answers.prepared_answer import PreparedAnswer
+from glm_gguf.llama.sampling_params import MOST_ALTERNATIVES, SamplingParams
 from glm_gguf.model import GLM
-from glm_gguf.server.asked import require_modest_form, require_short_prompt
-from glm_gguf.server.described import with_example
-from glm_gguf.server.errors import Problem, Refused
-from glm_gguf.server.form_fields import FormFields
-from glm_gguf.server.sampling_fields import SamplingFields
+from glm_gguf.server.answer_request import require_modest_form, require_short_prompt
+from glm_gguf.server.bodies.form_fields import FormFields
+from glm_gguf.server.bodies.sampling_fields import SamplingFields
+from glm_gguf.server.bodies.wire import Many, StreamOptions
+from glm_gguf.server.bodies.wire_numbers import LengthOrNone, Whole
+from glm_gguf.server.openapi import with_example
+from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.settings import Limits
-from glm_gguf.server.wire import Many, StreamOptions
-from glm_gguf.server.wire_numbers import LengthOrNone, Whole
 
 Prompt = str | list[int]
 DEFAULT_TOKENS = 16  # OpenAI's
@@ -98,10 +98,10 @@ class CompletionRequest(SamplingFields, FormFields):
         return self.sampling(max_tokens=self.most_tokens() or DEFAULT_TOKENS, logprobs=self.logprobs)
 
 
-def preparation(prompt: Prompt, sampling: SamplingParams, options: TextOptions) -> Callable[[GLM], Attempts]:
+def preparation(prompt: Prompt, sampling: SamplingParams, options: TextOptions) -> Callable[[GLM], PreparedAnswer]:
     """Return what prepares the continuation of one prompt."""
     return partial(_continuation, prompt=prompt, sampling=sampling, options=options)
 
 
-def _continuation(glm: GLM, prompt: Prompt, sampling: SamplingParams, options: TextOptions) -> Attempts:
+def _continuation(glm: GLM, prompt: Prompt, sampling: SamplingParams, options: TextOptions) -> PreparedAnswer:
     return glm.continuation(prompt, sampling, **options)

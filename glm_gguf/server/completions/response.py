@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from glm_gguf.chat.events import TokenLogprob
-from glm_gguf.server.logprobs import LOWEST
-from glm_gguf.server.wire import WireResponse, WireUsage
+from glm_gguf.server.bodies.wire import WireResponse, WireUsage
+from glm_gguf.server.streams.logprobs import LOWEST
 
 CompletionFinish = Literal["stop", "length"]
 

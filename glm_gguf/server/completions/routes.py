@@ -8,20 +8,20 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
-from glm_gguf.engine.attempts import AsyncEvents
+from glm_gguf.answers.prepared_answer import AsyncEvents
 from glm_gguf.errors import DeadlineError
 from glm_gguf.model import GLM
-from glm_gguf.server.answering import whole
+from glm_gguf.server.bodies.form_fields import naming
+from glm_gguf.server.bodies.json_body import JsonRoute
+from glm_gguf.server.completions.empty_answer import Unwritten
 from glm_gguf.server.completions.request import CompletionRequest, Prompt, preparation
 from glm_gguf.server.completions.response import Completion
 from glm_gguf.server.completions.texts import Start, Texts
-from glm_gguf.server.completions.unwritten import Unwritten
-from glm_gguf.server.described import OPENAI_ERRORS, streamed
-from glm_gguf.server.form_fields import naming
-from glm_gguf.server.json_body import JsonRoute
+from glm_gguf.server.openapi import OPENAI_ERRORS, streamed
 from glm_gguf.server.service import Service
-from glm_gguf.server.sse import unless_gone
-from glm_gguf.server.wire_stream import chunk_stream
+from glm_gguf.server.streams.merge import whole
+from glm_gguf.server.streams.sse import unless_gone
+from glm_gguf.server.streams.wire_stream import chunk_stream
 
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 

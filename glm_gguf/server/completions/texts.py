@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from glm_gguf.chat.events import Event, Finish, TextDelta, TokenLogprob, Usage
+from glm_gguf.server.bodies.wire import WireUsage, new_id, wire_usage
 from glm_gguf.server.completions.response import Completion, CompletionChoice, wire_logprobs
-from glm_gguf.server.shown_tokens import ShownTokens
-from glm_gguf.server.wire import WireUsage, new_id, wire_usage
+from glm_gguf.server.streams.shown_tokens import ShownTokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from glm_gguf.server.described import with_example
-from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.server.bodies.wire import Many, WireRequest
+from glm_gguf.server.openapi import with_example
+from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.settings import Limits
-from glm_gguf.server.wire import Many, WireRequest
 
 
 class EmbeddingRequest(WireRequest):

@@ -6,7 +6,7 @@ import base64
 from typing import Literal
 
 from glm_gguf.engine.embedding import Vector
-from glm_gguf.server.wire import WireResponse
+from glm_gguf.server.bodies.wire import WireResponse
 
 
 class Embedding(WireResponse):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from glm_gguf.server.bodies.wire import WireResponse
 from glm_gguf.server.metrics import CONTENT_TYPE
 from glm_gguf.server.service import Service
-from glm_gguf.server.wire import WireResponse
 
 router = APIRouter(tags=["server"])
 

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Request, Response
 
 from glm_gguf.chat.events import ToolCall
 from glm_gguf.chat.tools import Toolbox
-from glm_gguf.server.errors import Problem, Refused
-from glm_gguf.server.hosts import is_welcome
-from glm_gguf.server.json_body import JsonRoute
-from glm_gguf.server.wire import WireRequest, WireResponse
+from glm_gguf.server.access.hosts import is_welcome
+from glm_gguf.server.bodies.json_body import JsonRoute
+from glm_gguf.server.bodies.wire import WireRequest, WireResponse
+from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.tool_calls import RunOptions, arun_calls
 
 
@@ -28,7 +28,7 @@ class CallResult(WireResponse):
 
 
 def tools_router(toolbox: Toolbox) -> APIRouter:
-    """Return the route that runs functions; Door has checked host and key. Only the server's own page may ask."""
+    """Return the route that runs functions, for the server's own page only; AccessMiddleware has checked host and key."""
     router = APIRouter(route_class=JsonRoute, include_in_schema=False)
 
     @router.post("/page-tools")

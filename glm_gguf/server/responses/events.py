@@ -16,12 +16,12 @@ from glm_gguf.chat.events import (
     ToolCallStart,
     Usage,
 )
-from glm_gguf.server.errors import Problem
-from glm_gguf.server.logprobs import content_logprob
+from glm_gguf.server.problem import Problem
 from glm_gguf.server.responses.items import CallItem, CustomCallItem, Item, MessageItem, Status, ThoughtItem
 from glm_gguf.server.responses.offered_tools import OfferedTools
-from glm_gguf.server.shown_tokens import ShownTokens
-from glm_gguf.server.wire_stream import WireEvent
+from glm_gguf.server.streams.logprobs import content_logprob
+from glm_gguf.server.streams.shown_tokens import ShownTokens
+from glm_gguf.server.streams.wire_stream import WireEvent
 
 NO_TOOLS: Final = OfferedTools()
 

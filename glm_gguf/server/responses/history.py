@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from glm_gguf.chat.parts import THOUGHT_KINDS
+from glm_gguf.chat.content_parts import THOUGHT_KINDS
 from glm_gguf.chat.plain_value import json_text
 from glm_gguf.chat.text_tool import INPUT
 from glm_gguf.errors import RequestError
+from glm_gguf.server.message_origin import Turn
 from glm_gguf.server.responses.input_items import (
     InputCall,
     InputCallOutput,
@@ -27,7 +28,6 @@ from glm_gguf.server.responses.input_items import (
 from glm_gguf.server.responses.offered_tools import OfferedTools, joined_name, offered_tools
 from glm_gguf.server.responses.other_items import read_item
 from glm_gguf.server.tool_output import output_text
-from glm_gguf.server.turns import Turn
 
 Read = InputMessage | InputCall | InputCallOutput
 Placed = tuple[str, Read]

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
+from glm_gguf.server.bodies.wire import Many, WireRequest
 from glm_gguf.server.responses.tools import ResponseTool
-from glm_gguf.server.wire import Many, WireRequest
 
 KINDS = {
     "message": "message",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from glm_gguf.chat.text_tool import INPUT
 from glm_gguf.server.responses.argument_text import ArgumentText
-from glm_gguf.server.wire_stream import WireEvent
+from glm_gguf.server.streams.wire_stream import WireEvent
 
 Status = Literal["in_progress", "completed", "incomplete"]
 

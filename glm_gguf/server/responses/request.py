@@ -8,20 +8,20 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from glm_gguf.engine.answer_options import AnswerOptions
-from glm_gguf.engine.sampling import MOST_ALTERNATIVES, SamplingParams
+from glm_gguf.answers.answer_options import AnswerOptions
 from glm_gguf.errors import RequestError
-from glm_gguf.server.asked import Asked
-from glm_gguf.server.described import with_example
-from glm_gguf.server.errors import Problem, Refused
+from glm_gguf.llama.sampling_params import MOST_ALTERNATIVES, SamplingParams
+from glm_gguf.server.answer_request import AnswerRequest
+from glm_gguf.server.bodies.thinking_fields import effort_budget, unknown_effort
+from glm_gguf.server.bodies.wire import Many, WireRequest
+from glm_gguf.server.bodies.wire_numbers import Length, Whole
+from glm_gguf.server.message_origin import Turn, checked_messages
+from glm_gguf.server.openapi import with_example
+from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.responses.history import item_tools, item_turns, left_out_items
 from glm_gguf.server.responses.input_items import InputMessage, Item
 from glm_gguf.server.responses.offered_tools import OfferedTools, offered_tools
 from glm_gguf.server.responses.tools import ResponseTool, ResponseToolChoice
-from glm_gguf.server.thinking_fields import effort_budget, unknown_effort
-from glm_gguf.server.turns import Turn, checked_messages
-from glm_gguf.server.wire import Many, WireRequest
-from glm_gguf.server.wire_numbers import Length, Whole
 
 LOGPROBS: Final = "message.output_text.logprobs"
 
@@ -138,7 +138,7 @@ class ResponseRequest(WireRequest):
         effort = ["reasoning.effort"] if self.reasoning and unknown_effort(self.reasoning.effort) else []
         return [*tools, *items, *effort, *(["text.verbosity"] if verbosity not in (None, "medium") else [])]
 
-    def asked(self) -> Asked:
+    def asked(self) -> AnswerRequest:
         """Say it in the model's own values; RequestError names what makes no sense, or needs what is not here."""
         _require_stateless(self)
         sampling = SamplingParams(
@@ -148,7 +148,7 @@ class ResponseRequest(WireRequest):
             logprobs=self.logprobs,
             thinking_budget=None if self.reasoning is None else effort_budget(self.reasoning.effort),
         )
-        return Asked(_messages(self), self.offered.declarations(), sampling, _options(self))
+        return AnswerRequest(_messages(self), self.offered.declarations(), sampling, _options(self))
 
 
 def _require_stateless(request: ResponseRequest) -> None:

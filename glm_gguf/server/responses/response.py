@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from glm_gguf.server.bodies.wire import CachedTokens, ReasoningTokens, WireResponse
 from glm_gguf.server.responses.request import ResponseRequest
 from glm_gguf.server.responses.tools import CustomTool, DeclaredTool, FunctionTool, NamespaceTool
-from glm_gguf.server.wire import CachedTokens, ReasoningTokens, WireResponse
 
 Status = Literal["completed", "incomplete", "failed"]
 

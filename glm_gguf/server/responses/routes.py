@@ -6,15 +6,15 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
-from glm_gguf.server.described import OPENAI_ERRORS, streamed
-from glm_gguf.server.ignored_fields import ignore_fields
-from glm_gguf.server.json_body import JsonRoute
+from glm_gguf.server.bodies.ignored_fields import ignore_fields
+from glm_gguf.server.bodies.json_body import JsonRoute
+from glm_gguf.server.bodies.wire import new_id
+from glm_gguf.server.openapi import OPENAI_ERRORS, streamed
 from glm_gguf.server.responses.events import ResponseEvents
 from glm_gguf.server.responses.request import ResponseRequest
 from glm_gguf.server.responses.response import InputTokenCount, WholeResponse, response_frame
 from glm_gguf.server.service import Service
-from glm_gguf.server.wire import new_id
-from glm_gguf.server.wire_stream import read_to_end, wire_stream
+from glm_gguf.server.streams.wire_stream import read_to_end, wire_stream
 
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 

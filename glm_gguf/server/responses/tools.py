@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Tag
 
-from glm_gguf.server.wire import WireRequest
+from glm_gguf.server.bodies.wire import WireRequest
 
 
 class DeclaredTool(WireRequest):

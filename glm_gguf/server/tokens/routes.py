@@ -6,13 +6,13 @@ from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
-from glm_gguf.engine.answer_options import AnswerOptions
+from glm_gguf.answers.answer_options import AnswerOptions
 from glm_gguf.model import GLM
-from glm_gguf.server.asked import Asked, require_short_prompt
+from glm_gguf.server.answer_request import AnswerRequest, require_short_prompt
+from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.chat_completions.legacy import modern_messages
-from glm_gguf.server.described import OPENAI_ERRORS
-from glm_gguf.server.errors import Problem, Refused
-from glm_gguf.server.json_body import JsonRoute
+from glm_gguf.server.openapi import OPENAI_ERRORS
+from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.service import Service
 from glm_gguf.server.tokens.schemas import (
     DetokenizeRequest,
@@ -78,16 +78,16 @@ def _piece(glm: GLM, token_id: int) -> str | list[int]:
         return list(spelled)
 
 
-def _asked(service: Service, body: TokenizeRequest | TemplateRequest) -> Asked:
+def _asked(service: Service, body: TokenizeRequest | TemplateRequest) -> AnswerRequest:
     options: AnswerOptions = {"variables": body.chat_template_kwargs or {}, "continue_final_message": body.continues}
-    asked = Asked(modern_messages(body.messages or []), body.tools or [], options=options)
+    asked = AnswerRequest(modern_messages(body.messages or []), body.tools or [], options=options)
     asked.require_modest(service.settings.limits)
     return asked
 
 
-def _prompt_ids(glm: GLM, asked: Asked) -> list[int]:
+def _prompt_ids(glm: GLM, asked: AnswerRequest) -> list[int]:
     return glm.prompt_ids(asked.messages, asked.tools, **asked.prompt_options)
 
 
-def _prompt_text(glm: GLM, asked: Asked) -> str:
+def _prompt_text(glm: GLM, asked: AnswerRequest) -> str:
     return glm.apply_template(asked.messages, asked.tools, **asked.prompt_options)

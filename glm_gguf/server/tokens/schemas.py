@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from glm_gguf.server.described import with_example
-from glm_gguf.server.prompt_fields import PromptFields
-from glm_gguf.server.wire import Many, WireRequest, WireResponse
+from glm_gguf.server.bodies.prompt_fields import PromptFields
+from glm_gguf.server.bodies.wire import Many, WireRequest, WireResponse
+from glm_gguf.server.openapi import with_example
 
 
 class TokenizeRequest(PromptFields):

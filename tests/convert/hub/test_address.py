@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glm_gguf.convert.hub.address import Address, Hub, parse_address
+from glm_gguf.convert.source.hub.address import Address, Hub, parse_address
 from glm_gguf.errors import RequestError
 
 ADDRESSES = {

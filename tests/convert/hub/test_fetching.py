@@ -9,13 +9,13 @@ import pytest
 from hub_server import REPOSITORY, HubServer, Trouble, Waits
 from troubles import be_silent, compress, cut, ignore_range, misplace, redirect, refuse, shorten
 
-from glm_gguf.convert.hub import hugging_face
-from glm_gguf.convert.hub.address import Address, Hub
-from glm_gguf.convert.hub.fetcher import Fetcher
-from glm_gguf.convert.hub.network import Network
-from glm_gguf.convert.hub.patience import PROGRESS, Patience
-from glm_gguf.convert.hub.repository import RemoteFile
-from glm_gguf.convert.hub.wire import SKIPPED_BYTES, Wire
+from glm_gguf.convert.source.hub import hugging_face
+from glm_gguf.convert.source.hub.address import Address, Hub
+from glm_gguf.convert.source.hub.fetcher import Fetcher
+from glm_gguf.convert.source.hub.network import Network
+from glm_gguf.convert.source.hub.ranged_request import SKIPPED_BYTES, Wire
+from glm_gguf.convert.source.hub.repository import RemoteFile
+from glm_gguf.convert.source.hub.retries import PROGRESS, Patience
 from glm_gguf.errors import TransferError
 
 NAME = "model.safetensors"

@@ -16,13 +16,13 @@ from interruptions import Counts, Stops, write_recording
 from troubles import be_silent, cut, flip, ignore_range, misplace, refuse, shorten
 
 from glm_gguf.convert import Conversion, TensorPlan, convert
-from glm_gguf.convert.checkpoint import INDEX
-from glm_gguf.convert.config import Glm4Config
-from glm_gguf.convert.hub.address import parse_address
-from glm_gguf.convert.hub.hub_shards import FRONT
-from glm_gguf.convert.hub.network import Network
-from glm_gguf.convert.hub.source import HubSource, open_hub
-from glm_gguf.convert.write import Silent
+from glm_gguf.convert.source.checkpoint import INDEX
+from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.hub.address import parse_address
+from glm_gguf.convert.source.hub.hub_shards import FRONT
+from glm_gguf.convert.source.hub.network import Network
+from glm_gguf.convert.source.hub.source import HubSource, open_hub
+from glm_gguf.convert.writing.write import Silent
 from glm_gguf.errors import ChecksumError, GlmGgufError, TransferError, WeightError
 from glm_gguf.gguf_file.header import GgufHeader
 

@@ -11,10 +11,10 @@ import pytest
 from hub_server import REPOSITORY, HubServer, Waits, files_of, git_blob, sha256
 from troubles import be_silent, cut, flip, refuse
 
-from glm_gguf.convert.hub.address import Address, parse_address
-from glm_gguf.convert.hub.digest import GitBlob, Sha256
-from glm_gguf.convert.hub.network import Network
-from glm_gguf.convert.hub.source import open_hub
+from glm_gguf.convert.source.hub.address import Address, parse_address
+from glm_gguf.convert.source.hub.digest import GitBlob, Sha256
+from glm_gguf.convert.source.hub.network import Network
+from glm_gguf.convert.source.hub.source import open_hub
 from glm_gguf.errors import GlmGgufError, HubError, TransferError
 
 SCHEMES = ("hf", "ms")

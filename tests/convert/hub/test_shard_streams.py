@@ -12,10 +12,10 @@ import pytest
 from hub_server import REPOSITORY, HubServer, Waits, files_of
 from troubles import be_silent, cut, flip, refuse
 
-from glm_gguf.convert.hub.address import Address, Hub
-from glm_gguf.convert.hub.network import Network
-from glm_gguf.convert.hub.shard_stream import ShardStream
-from glm_gguf.convert.hub.source import HubSource, open_hub
+from glm_gguf.convert.source.hub.address import Address, Hub
+from glm_gguf.convert.source.hub.network import Network
+from glm_gguf.convert.source.hub.shard_stream import ShardStream
+from glm_gguf.convert.source.hub.source import HubSource, open_hub
 from glm_gguf.errors import OutputError, ShardError, TransferError
 
 NAME = "model-00001-of-00003.safetensors"

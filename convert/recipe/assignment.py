@@ -1,0 +1,144 @@
+"""Assign each tensor its GGML type: the recipe, the user's choices over it, the shape's last word.
+
+The order of precedence, and how a tensor that was overridden does not count in its category, are
+those of llama_tensor_get_type in llama-quant.cpp, so that mixes come out the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gguf import GGMLQuantizationType as Type
+
+from glm_gguf.convert.options import TypeChoices
+from glm_gguf.convert.recipe.mixes import (
+    FILE_TYPES,
+    UNQUANTISED,
+    Category,
+    FileType,
+    Position,
+    category,
+    divides,
+    fit,
+    recipe_type,
+)
+from glm_gguf.errors import RequestError
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""GGUF name → row-major shape, in llama.cpp's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """The user's choices, names resolved to types and patterns compiled."""
+
+    patterns: tuple[tuple[re.Pattern[str], Type], ...] = ()
+    output_tensor: Type | None = None
+    token_embedding: Type | None = None
+    pure: bool = False
+
+    @classmethod
+    def parse(cls, choices: TypeChoices) -> Overrides:
+        """Resolve names and patterns; raises RequestError naming the field."""
+        output, embedding = choices.output_tensor, choices.token_embedding
+        return cls(
+            patterns=tuple(_pattern(text, type_) for text, type_ in choices.tensor_types),
+            output_tensor=None if output is None else tensor_type(output, "output_tensor"),
+            token_embedding=None if embedding is None else tensor_type(embedding, "token_embedding"),
+            pure=choices.pure,
+        )
+
+    def match(self, name: str) -> Type | None:
+        """The type of the first pattern found in `name`."""
+        return next((type_ for pattern, type_ in self.patterns if pattern.search(name)), None)
+
+
+def tensor_type(name: str, field: str) -> Type:
+    """Look a tensor type up, case-blind; raises RequestError naming the `field`."""
+    types = {file.base.name: file.base for file in FILE_TYPES.values()}
+    found = types.get(name.upper())
+    if found is None:
+        raise RequestError(f"unknown tensor type {name!r}", field=field, fix=f"known are {', '.join(types)}")
+    return found
+
+
+def _pattern(text: str, type_name: str) -> tuple[re.Pattern[str], Type]:
+    try:
+        pattern = re.compile(text)
+    except (re.error, OverflowError, RecursionError) as problem:
+        raise RequestError(f"{text[:80]!r} is no regular expression: {problem}", field="tensor_types") from None
+    return pattern, tensor_type(type_name, "tensor_types")
+
+
+@dataclass(frozen=True, slots=True)
+class Assigner:
+    """A recipe with everything beside the tensor that it depends on."""
+
+    file: FileType
+    overrides: Overrides
+    n_gqa: int
+    """Query heads that share a kv head."""
+    imatrix: bool
+
+    def assign(self, shapes: Shapes) -> dict[str, Type]:
+        """The type of every tensor; vectors keep F32. Raises RequestError for a choice that fits or changes nothing."""
+        self._check_patterns(shapes)
+        n_layers = sum(category(name) is Category.ATTN_V for name in shapes)
+        tied = "output.weight" not in shapes
+        seen: Counter[Category] = Counter()
+        types: dict[str, Type] = {}
+        for name, shape in shapes.items():
+            types[name] = self._matrix_type(name, shape[-1], n_layers, tied, seen) if len(shape) > 1 else Type.F32
+        return types
+
+    def _check_patterns(self, shapes: Shapes) -> None:
+        """A pattern without effect is a slip; llama.cpp passes over it in silence."""
+        if self.overrides.patterns and self.file.base in UNQUANTISED:
+            raise RequestError(
+                f"{self.file.name} files have no mix to depart from",
+                field="tensor_types",
+                fix="name a quantised type and give the rest by pattern",
+            )
+        for pattern, _ in self.overrides.patterns:
+            if not any(pattern.search(name) for name, shape in shapes.items() if len(shape) > 1):
+                raise RequestError(
+                    f"{pattern.pattern!r} is found in the name of no matrix",
+                    field="tensor_types",
+                    fix="glm-gguf convert --dry-run lists the names",
+                )
+
+    def _matrix_type(self, name: str, n_columns: int, n_layers: int, tied: bool, seen: Counter[Category]) -> Type:
+        kind = category(name)
+        forced = self._forced(kind)
+        if forced is not None:
+            if not divides(forced, n_columns):
+                raise RequestError(f"rows of {n_columns} weights do not divide into {forced.name}", where=name)
+            return forced
+        if self.file.base in UNQUANTISED:
+            return self.file.base
+        matched = self.overrides.match(name)
+        if matched is not None or self.overrides.pure:
+            return fit(self.file.base if matched is None else matched, n_columns)
+        if kind is Category.TOKEN_EMBD and tied:
+            kind = Category.OUTPUT
+        if kind is Category.OUTPUT:
+            return fit(self._output_type(n_columns), n_columns)
+        position = Position(seen[kind], n_layers, self.n_gqa >= 4, self.imatrix)
+        seen[kind] += 1
+        return fit(recipe_type(self.file, kind, position), n_columns)
+
+    def _forced(self, kind: Category) -> Type | None:
+        if kind is Category.TOKEN_EMBD:
+            return self.overrides.token_embedding
+        return self.overrides.output_tensor if kind is Category.OUTPUT else None
+
+    def _output_type(self, n_columns: int) -> Type:
+        """The head, or the embedding that serves as one; a shape outside the base type's blocks gets Q8_0."""
+        if self.overrides.output_tensor is not None:
+            return self.overrides.output_tensor
+        if not divides(self.file.base, n_columns):
+            return Type.Q8_0
+        return recipe_type(self.file, Category.OUTPUT, Position(0, 1, False, self.imatrix))

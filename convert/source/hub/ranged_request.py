@@ -1,0 +1,149 @@
+"""One HTTP request for a part of a file: redirects followed, credentials kept at home, the answer checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx2
+
+from glm_gguf.convert.source.hub.network import Network
+from glm_gguf.convert.source.hub.retries import Fault, asked_wait
+
+MAX_REDIRECTS = 8
+SKIPPED_BYTES = 2**24
+"""A server that ignores Range is put up with as far as this many bytes can be passed over."""
+
+TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
+FIXES = {
+    **dict.fromkeys((401, 403), "is the token right, and are the repository's terms accepted?"),
+    **dict.fromkeys((404, 410), "check the name; a private repository needs a token, a changed one another try"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes `start` to `stop` of a file of `n_bytes`."""
+
+    start: int
+    stop: int
+    n_bytes: int
+
+
+class Wire:
+    """A client for both hubs, used by several threads at once; remembers where each file's redirects end."""
+
+    def __init__(self, credentials: Mapping[str, str], network: Network) -> None:
+        timeouts = httpx2.Timeout(network.silent_seconds, connect=network.connect_seconds)
+        self._client = httpx2.Client(timeout=timeouts, follow_redirects=False)
+        self._credentials = credentials
+        self._routes: dict[str, str] = {}
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def blocks(self, url: str, part: Part) -> Iterator[bytes]:
+        """The bytes of `part` as they come; raises Fault where they do not, or are not those that were asked for."""
+        if part.start == part.stop:
+            return
+        with self._answer(url, {"Range": f"bytes={part.start}-{part.stop - 1}"}) as response:
+            skipped, stop = _extent(response, part)
+            left = skipped + stop - part.start
+            for block in response.iter_raw():
+                taken = block[skipped:left] if skipped or left < len(block) else block
+                left -= min(left, len(block))
+                skipped -= min(skipped, len(block))
+                if taken:
+                    yield taken
+                if left == 0:
+                    break
+        if left or stop < part.stop:
+            raise Fault(f"{left + part.stop - stop} bytes were missing at the end of an answer")
+
+    def document(self, url: str, max_bytes: int) -> bytes:
+        """A short answer, whole; raises Fault, also where it is longer than `max_bytes`."""
+        with self._answer(url, {}) as response:
+            data = bytearray()
+            for block in response.iter_raw():
+                data += block
+                if len(data) > max_bytes:
+                    raise Fault(f"the answer is longer than {max_bytes} bytes", final=True)
+            return bytes(data)
+
+    @contextmanager
+    def _answer(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx2.Response]:
+        """The answer to a GET behind all redirects, its status good."""
+        try:
+            with self._followed(url, self._routes.get(url, url), headers) as response:
+                _check_status(response, at_home=_origin(str(response.url)) == _origin(url))
+                yield response
+        except httpx2.TimeoutException as problem:
+            self._routes.pop(url, None)
+            raise Fault("nothing came in time") from problem
+        except httpx2.HTTPError as problem:
+            self._routes.pop(url, None)
+            raise Fault(f"the connection failed ({' '.join(str(problem).split())[:200]})") from problem
+        except httpx2.InvalidURL:
+            raise Fault("was redirected to what is no address", final=True) from None
+        except Fault:
+            self._routes.pop(url, None)
+            raise
+
+    @contextmanager
+    def _followed(self, url: str, target: str, headers: Mapping[str, str]) -> Iterator[httpx2.Response]:
+        for _ in range(MAX_REDIRECTS):
+            own = {**self._credentials} if _origin(target) == _origin(url) else {}
+            own |= {"Accept-Encoding": "identity", **headers}
+            with self._client.stream("GET", target, headers=own) as response:
+                if not response.has_redirect_location:
+                    if target != url:
+                        self._routes[url] = target
+                    yield response
+                    return
+                found = httpx2.URL(target).join(response.headers["location"])
+                if found.scheme not in ("https", httpx2.URL(target).scheme):
+                    raise Fault("was redirected off https", final=True)
+                target = str(found)
+        raise Fault(f"was redirected more than {MAX_REDIRECTS} times", final=True)
+
+
+def _origin(address: str) -> tuple[str, str, int | None]:
+    url = httpx2.URL(address)
+    return url.scheme, url.host, url.port
+
+
+def _check_status(response: httpx2.Response, *, at_home: bool) -> None:
+    status = response.status_code
+    if status in (200, 206):
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise Fault("the answer is compressed, which was not asked for")
+        return
+    what = f"the server answered {status} {response.reason_phrase}".rstrip()
+    if status in TRANSIENT:
+        raise Fault(what, wait=asked_wait(response.headers))
+    # an address that the hub redirects to is signed for a while only: ask it for a new one
+    raise Fault(what, final=at_home, fix=FIXES.get(status))
+
+
+def _extent(response: httpx2.Response, part: Part) -> tuple[int, int]:
+    """How many bytes to pass over, and where in the file the answer ends; raises Fault if that is not `part`."""
+    if response.status_code == 200:
+        length = response.headers.get("content-length")
+        if length is not None and length != str(part.n_bytes):
+            raise Fault(f"the server has {length[:30]} bytes, the hub lists {part.n_bytes}")
+        if part.start > SKIPPED_BYTES:
+            raise Fault("the server ignores Range and begins the file anew")
+        return part.start, part.stop
+    found = response.headers.get("content-range", "")
+    match = re.fullmatch(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)", found)
+    if match is None:
+        raise Fault(f"the answer's Content-Range is {found[:60]!r}")
+    start, last, total = int(match[1]), int(match[2]), match[3]
+    if total not in ("*", str(part.n_bytes)):
+        raise Fault(f"the server has {total} bytes, the hub lists {part.n_bytes}")
+    if start != part.start or not start <= last < part.stop:
+        raise Fault(f"bytes {start} to {last} came, {part.start} to {part.stop - 1} were asked for")
+    return 0, last + 1

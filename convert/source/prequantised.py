@@ -1,0 +1,76 @@
+"""Checkpoints whose weights are quantised already, told by name: nothing is gained by quantising them again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from glm_gguf.convert.source.json_file import read_object, shown
+from glm_gguf.convert.source.safetensors_file import StoredTensor
+from glm_gguf.errors import ConfigError, SourceError
+
+SIGNS: Mapping[str, str] = {
+    r"\.(absmax|nested_absmax|quant_map|nested_quant_map|SCB)$|\.quant_state\.": "bitsandbytes",
+    r"\.weight_packed$": "compressed-tensors",
+    r"\.g_idx$": "GPTQ",
+    r"\.(qweight|qzeros)$": "AWQ or GPTQ",
+    r"\.weight_scale_inv$|\.input_scale$|\.weight_scale$": "FP8",
+    r"_blocks$": "MXFP4",
+    r"\.scales$": "MLX",
+}
+"""Names of tensors that stand beside quantised weights → who writes them; the first that is found tells."""
+
+SMALL: Mapping[str, str] = {
+    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), "FP8"),
+    **{"F6_E2M3": "FP6", "F6_E3M2": "FP6", "F4": "FP4"},
+    **dict.fromkeys(("I8", "U8", "I32", "U32"), "a tool that packs weights"),
+}
+"""Types of whole numbers and small floats → what they tell of."""
+
+METHODS: Mapping[str, str] = {"fp8": "FP8", "mxfp4": "MXFP4", "gptq": "GPTQ", "awq": "AWQ"}
+FIX = "convert the original with 16-bit weights; of a fine-tune, save the merge in 16 bits"
+
+
+def refuse_quantised(directory: Path, tensors: Iterable[StoredTensor]) -> None:
+    """Raise SourceError where tensors show that this is not a checkpoint of bf16, f16 or f32 weights.
+
+    What config.json says decides nothing by itself: it stays behind where a model was dequantised and saved.
+    """
+    sign = _sign(tuple(tensors))
+    if sign is None:
+        return
+    odd, by = sign
+    stated = _stated(read_object(directory / "config.json", ConfigError))
+    found = f"it holds {shown(odd.name)} ({odd.dtype})"
+    if stated is None:
+        what = f"this checkpoint is quantised already, by {by} as its tensors look: {found}"
+    else:
+        what = f"this checkpoint is quantised already, by {stated} (config.json, quantization_config): {found}"
+    raise SourceError(what, where=directory, fix=FIX)
+
+
+def _sign(tensors: Sequence[StoredTensor]) -> tuple[StoredTensor, str] | None:
+    """A tensor that no checkpoint of whole weights has, and who writes such ones."""
+    for pattern, name in SIGNS.items():
+        for tensor in tensors:
+            if re.search(pattern, tensor.name):
+                return tensor, name
+    for tensor in tensors:
+        if tensor.name.endswith(".weight") and tensor.dtype in SMALL:
+            return tensor, SMALL[tensor.dtype]
+    return None
+
+
+def _stated(config: dict[str, Any]) -> str | None:
+    """The quantiser that config.json names; MLX names none."""
+    stated = config.get("quantization_config") or config.get("quantization")
+    if not isinstance(stated, dict):
+        return None
+    method = stated.get("quant_method")
+    if isinstance(method, str):
+        return METHODS.get(method, method if method.isprintable() else shown(method))[:80]
+    if any(str(key).startswith(("load_in_", "bnb_")) for key in stated):
+        return "bitsandbytes"
+    return "MLX" if "group_size" in stated else None

@@ -1,0 +1,42 @@
+"""Whether a stored output head is the embedding again, as config.json says where it ties the two.
+
+A merge that trained them apart leaves `tie_word_embeddings: true` behind; without its head such a model babbles. So
+both are read and compared: two tensors, and none where config.json does not tie or no head is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
+from glm_gguf.convert.source.shards import ShardSource
+
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+PIECE = 2**22  # weights compared at once
+
+
+def head_differs(tensors: Mapping[str, StoredTensor], shards: ShardSource) -> bool:
+    """Whether a head is stored that is not the embedding; stops at the first difference. Raises ShardError."""
+    head, embedding = tensors.get(HEAD), tensors.get(EMBEDDING)
+    if head is None or embedding is None:
+        return False
+    if head.shape != embedding.shape or head.dtype not in STORAGE or embedding.dtype not in STORAGE:
+        return True
+    return not all(
+        np.array_equal(_values(head, shards, start), _values(embedding, shards, start))
+        for start in range(0, prod(head.shape), PIECE)
+    )
+
+
+def _values(tensor: StoredTensor, shards: ShardSource, start: int) -> npt.NDArray[np.float32]:
+    """PIECE weights from `start` on, as float32."""
+    dtype = np.dtype(STORAGE[tensor.dtype])
+    n_bytes = min(PIECE * dtype.itemsize, tensor.n_bytes - start * dtype.itemsize)
+    stored = np.frombuffer(shards.part(tensor.path.name, tensor.offset + start * dtype.itemsize, n_bytes), dtype)
+    if tensor.dtype == "BF16":  # the upper half of a float32
+        return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return stored.astype(np.float32)

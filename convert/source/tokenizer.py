@@ -1,0 +1,194 @@
+"""tokenizer.json (HF tokenizers) and tokenizer.model (tiktoken form) as one value.
+
+The pre-tokenizer is recognised from its own regular expression, never from a hash of ids, so a
+fine-tune with another vocabulary converts, and a foreign tokenizer is refused by name.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glm_gguf.convert.source.json_file import read_object, refuse_pointer, shown
+from glm_gguf.errors import TokenizerError
+from glm_gguf.regular_file import read_regular
+
+_REST = r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+REGEXES = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)" + _REST,
+    r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])" + _REST,
+)
+"""GLM-4's pre-tokenizer in the two spellings in use."""
+
+MAX_RANK = 2**24
+MOST_RANKS_BYTES = 2**28  # of tokenizer.model; GLM-4's has 2.6 MB
+MAX_TOKEN_BYTES = 1024  # GLM-4's longest has 512
+
+
+@dataclass(frozen=True, slots=True)
+class AddedToken:
+    """A token matched as a whole before any splitting; `special` ones are control tokens."""
+
+    id: int
+    content: str
+    special: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bpe:
+    """A byte-level BPE: token text (bytes as printable characters) → id, merges in order of rank."""
+
+    vocab: Mapping[str, int]
+    merges: tuple[str, ...]
+    added: tuple[AddedToken, ...]
+    whole_words: bool
+    """Words that are tokens are taken whole before any merge (`ignore_merges`), as tiktoken does."""
+
+
+def read_bpe(directory: Path) -> Bpe:
+    """Read tokenizer.json, or else tokenizer.model with tokenizer_config.json; raises TokenizerError."""
+    path = directory / "tokenizer.json"
+    if path.exists():
+        return _from_json(read_object(path, TokenizerError), path)
+    ranks = directory / "tokenizer.model"
+    if ranks.exists():
+        return _from_ranks(ranks, directory / "tokenizer_config.json")
+    raise TokenizerError(
+        "neither tokenizer.json nor tokenizer.model is there", where=directory, fix="fetch it with the weights"
+    )
+
+
+def _from_json(raw: dict[str, Any], path: Path) -> Bpe:
+    model = raw.get("model")
+    if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
+        raise TokenizerError("model is no BPE", where=path, fix="GLM-4's is byte-level BPE")
+    if raw.get("normalizer") is not None:
+        raise TokenizerError(f"normalizer is {shown(raw['normalizer'])}", where=path, fix="GLM-4 has none")
+    _check_pre_tokenizer(raw.get("pre_tokenizer"), path)
+    vocab = model.get("vocab")
+    if not isinstance(vocab, dict) or not all(_natural(id_) for id_ in vocab.values()):
+        raise TokenizerError("model.vocab does not map texts to ids", where=path)
+    merges = model.get("merges")
+    if not isinstance(merges, list):
+        raise TokenizerError("model.merges is no list", where=path)
+    added = raw.get("added_tokens") or []
+    if not isinstance(added, list):
+        raise TokenizerError("added_tokens is no list", where=path)
+    return Bpe(
+        vocab=vocab,
+        merges=tuple(_merge(pair, path) for pair in merges),
+        added=tuple(_added(entry, path) for entry in added),
+        whole_words=model.get("ignore_merges") is True,
+    )
+
+
+def _check_pre_tokenizer(value: Any, path: Path) -> None:
+    parts = value.get("pretokenizers") if isinstance(value, dict) and value.get("type") == "Sequence" else [value]
+    parts = parts if isinstance(parts, list) else []
+    kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
+    if kinds != ["Split", "ByteLevel"]:
+        raise TokenizerError(f"pre_tokenizer is {shown(kinds)}", where=path, fix="GLM-4's is Split, then ByteLevel")
+    split, byte_level = parts
+    pattern = split.get("pattern")
+    regex = pattern.get("Regex") if isinstance(pattern, dict) else None
+    if regex not in REGEXES:
+        found = repr(regex[:300]) if isinstance(regex, str) else shown(pattern)
+        raise TokenizerError(f"pre_tokenizer splits by {found}", where=path, fix=f"GLM-4 splits by {REGEXES[0]!r}")
+    if split.get("behavior") != "Isolated" or split.get("invert"):
+        raise TokenizerError("pre_tokenizer does not isolate its matches", where=path, fix="GLM-4's does")
+    if byte_level.get("add_prefix_space") or byte_level.get("use_regex"):
+        raise TokenizerError("ByteLevel adds a space or splits again", where=path, fix="GLM-4's does neither")
+
+
+def _merge(pair: Any, path: Path) -> str:
+    """Both forms: "a b" and ["a", "b"] (transformers 4.45 and later)."""
+    if isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair):
+        pair = " ".join(pair)
+    if not isinstance(pair, str) or pair.count(" ") != 1:
+        raise TokenizerError(f"{shown(pair)} is no merge", where=path)
+    return pair
+
+
+def _added(entry: Any, path: Path) -> AddedToken:
+    content = entry.get("content") if isinstance(entry, dict) else None
+    if not isinstance(content, str) or not content or not _natural(entry.get("id")):
+        raise TokenizerError(f"added token {shown(entry)} has no id or content", where=path)
+    return AddedToken(entry["id"], content, entry.get("special") is True)
+
+
+def _from_ranks(path: Path, config_path: Path) -> Bpe:
+    """The tiktoken form: a line holds a token in base64 and its rank; merges follow from the ranks."""
+    ranks = dict(_rank_lines(path))
+    if len(ranks) < 256:
+        raise TokenizerError(f"{len(ranks)} tokens are no byte-level vocabulary", where=path)
+    decoder = read_object(config_path, TokenizerError).get("added_tokens_decoder")
+    if not isinstance(decoder, dict):
+        raise TokenizerError("added_tokens_decoder is missing", where=config_path, fix="fetch it with tokenizer.model")
+    added = tuple(
+        _added({**_object(entry, config_path), "id": _number(id_)}, config_path) for id_, entry in decoder.items()
+    )
+    vocab = {printable(token): rank for token, rank in ranks.items()}
+    return Bpe(vocab, tuple(merges_of(ranks)), added, whole_words=True)
+
+
+def _rank_lines(path: Path) -> Iterator[tuple[bytes, int]]:
+    data = read_regular(path, MOST_RANKS_BYTES, TokenizerError)
+    refuse_pointer(data, path, TokenizerError)
+    for line_number, line in enumerate(data.splitlines(), 1):
+        token, _, digits = line.partition(b" ")
+        rank = _number(digits.decode("ascii", "replace"))
+        try:
+            decoded = base64.b64decode(token, validate=True)
+        except binascii.Error:
+            decoded = b""
+        if not 0 < len(decoded) <= MAX_TOKEN_BYTES or rank is None:
+            raise TokenizerError("no base64 token and rank", where=f"{path}, line {line_number}")
+        yield decoded, rank
+
+
+def merges_of(ranks: Mapping[bytes, int]) -> Iterator[str]:
+    """Every way to make a token of two others, by the rank of what they make.
+
+    tiktoken merges the pair whose union has the lowest rank; a merge list gives the same result
+    when it holds every split of every token in that order.
+    """
+    for token, _ in sorted(ranks.items(), key=lambda item: item[1]):
+        splits = [(token[:cut], token[cut:]) for cut in range(1, len(token))]
+        known = [(ranks[left], ranks[right], left, right) for left, right in splits if left in ranks and right in ranks]
+        for _, _, left, right in sorted(known):
+            yield f"{printable(left)} {printable(right)}"
+
+
+def _byte_characters() -> tuple[str, ...]:
+    """GPT-2's printable character for each byte: itself where visible in Latin-1, else from U+0100 on."""
+    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = iter(range(0x100, 0x200))
+    return tuple(chr(byte if byte in visible else next(others)) for byte in range(256))
+
+
+BYTE_CHARACTERS = _byte_characters()
+
+
+def printable(token: bytes) -> str:
+    """A token's bytes as the printable characters that vocabularies spell them in."""
+    return "".join(BYTE_CHARACTERS[byte] for byte in token)
+
+
+def _object(value: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TokenizerError(f"{shown(value)} is no JSON object", where=path)
+    return value
+
+
+def _number(digits: str) -> int | None:
+    """The id that `digits` spell, None where they spell none."""
+    value = int(digits) if digits.isdecimal() and len(digits) < 10 else None
+    return value if _natural(value) else None
+
+
+def _natural(value: Any) -> bool:
+    return type(value) is int and 0 <= value < MAX_RANK

@@ -1,0 +1,1 @@
+"""The files written: layout, rows quantised on all cores, partial files with a journal."""

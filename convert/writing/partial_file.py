@@ -1,0 +1,185 @@
+"""A partial file: written in any order, kept for a later run or gone, under its own name only when it is whole."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from glm_gguf.convert.disk_file import Bytes, DiskFile, fcntl, sync_directory
+from glm_gguf.convert.writing.journal import Binding, Entries, Journal
+from glm_gguf.convert.writing.layout import FileLayout
+from glm_gguf.errors import OutputError, TransferError
+
+INTERRUPTIONS = (KeyboardInterrupt, SystemExit, TransferError)
+"""What a run is stopped by that could as well have gone on: then what is recorded is kept."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+PARTIAL, JOURNAL = ".part", ".journal"
+
+_log = logging.getLogger(__name__)
+
+
+class Part:
+    """`NAME.part` that becomes NAME, with `NAME.journal` beside it once there is something to keep."""
+
+    def __init__(self, path: Path, layout: FileLayout, binding: Binding) -> None:
+        """Go on with what an interrupted run left, where it is the same conversion's, or begin anew.
+
+        Raises OutputError where another process is writing it.
+        """
+        self.path, self.partial = path, path.with_name(path.name + PARTIAL)
+        self.recorded: Mapping[str, int] = {}
+        self._settled, self._unrecorded = False, dict[str, int]()
+        journal = path.with_name(path.name + JOURNAL)
+        found = _locked(self.partial)
+        try:
+            entries = _kept(found, journal, layout, binding)
+            if found is not None and entries is not None:
+                self._file, self.recorded = found, entries.checksums
+                self._journal = Journal(journal, binding, entries.n_bytes)
+                self._frame(layout)
+                return
+        except BaseException:
+            _close(found)
+            raise
+        journal.unlink(missing_ok=True)
+        if fcntl is None:
+            _close(found)  # Windows removes no file that is open; elsewhere the lock is held until it is gone
+        self.partial.unlink(missing_ok=True)
+        _close(found)
+        self._file = DiskFile(self.partial, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        self._journal = Journal(journal, binding)
+        self._file.lock(self.partial)
+        try:
+            self._file.reserve(layout.n_bytes)  # a disk that is too small is known now
+            self._frame(layout)
+        except BaseException:
+            self.discard()
+            raise
+
+    def _frame(self, layout: FileLayout) -> None:
+        """Write all that no tensor fills: the header, and the zeros up to where the next tensor begins."""
+        self._file.write(layout.header, 0)
+        ends = [offset + tensor.n_bytes for tensor, offset in zip(layout.tensors, layout.offsets, strict=True)]
+        for end, following in zip(ends, [*layout.offsets[1:], layout.n_bytes], strict=False):  # none for none
+            self._file.write(bytes(following - end), end)
+
+    def write(self, data: Bytes, offset: int) -> None:
+        """Write `data` at `offset`; from any thread."""
+        with explained(self.path):
+            self._file.write(data, offset)
+
+    def read(self, n_bytes: int, offset: int) -> Bytes:
+        """Read `n_bytes` at `offset`; from any thread."""
+        return self._file.read(n_bytes, offset)
+
+    def record(self, checksums: Mapping[str, int]) -> None:
+        """Put what has these on the disk, then say so in the journal, and give back the memory of the file's pages."""
+        with explained(self.path):
+            self._record(checksums)
+
+    def _record(self, checksums: Mapping[str, int]) -> None:
+        self._file.flush()
+        self._file.leave_memory()
+        self._unrecorded |= checksums
+        first = not self._journal.exists
+        try:
+            self._journal.add(self._unrecorded)
+        except OSError as problem:
+            if problem.errno not in FULL:
+                raise
+            return  # the data's space is set aside, so the conversion goes on; the next recording tries again
+        self._unrecorded.clear()
+        if first:
+            sync_directory(self.path.parent)
+
+    def forget(self, names: Collection[str]) -> None:
+        """Take back what `record` said of these, and what it still has to say."""
+        self._unrecorded = {name: value for name, value in self._unrecorded.items() if name not in names}
+        with explained(self.path):
+            self._journal.remove(names)
+
+    def sync(self) -> None:
+        """Put the whole file on the disk."""
+        self._file.sync()
+
+    def appear(self) -> None:
+        """Give the file its name: it is whole."""
+        self._close()
+        self.partial.replace(self.path)
+
+    def keep(self) -> bool:
+        """Leave what is recorded for the next run; returns whether there is anything."""
+        self._close()
+        self._settled = self._journal.exists and self.partial.exists()
+        return self._settled
+
+    def discard(self) -> None:
+        """Remove the partial file and its journal, unless they are kept."""
+        self._close()
+        if not self._settled:
+            self.partial.unlink(missing_ok=True)
+            self._journal.discard()
+
+    def _close(self) -> None:
+        self._journal.close()
+        self._file.close()
+
+
+def _locked(partial: Path) -> DiskFile | None:
+    """A partial file that is there, open and locked; None for none, and for a link, which is not followed."""
+    if partial.is_symlink():
+        return None
+    try:
+        found = DiskFile(partial, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    found.lock(partial)
+    return found
+
+
+def _kept(found: DiskFile | None, journal: Path, layout: FileLayout, binding: Binding) -> Entries | None:
+    """What can be gone on with of a partial file; says why, where a journal is there and nothing can."""
+    entries = Entries.read(journal)
+    if entries is None:
+        return None
+    reason = binding.difference(entries.binding) or _damage(found, layout.n_bytes)
+    if reason is None:
+        return entries
+    _log.warning("%s: begun anew, an interrupted run cannot be gone on with: %s", journal.with_suffix("").name, reason)
+    return None
+
+
+def _damage(found: DiskFile | None, n_bytes: int) -> str | None:
+    """What is wrong with a partial file of which `n_bytes` are expected."""
+    if found is None:
+        return "its partial file is gone"
+    status = found.status()
+    same = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size == n_bytes
+    return None if same else "its partial file is another"
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the system refuses at `path` into an OutputError."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in FULL:
+            raise OutputError("no space is left", where=path.parent, fix="make room; nothing was kept") from None
+        if problem.errno == errno.EFBIG:  # FAT32 takes 4 GiB, a limit of the process less
+            fix = "give split_max_bytes=4000000000, or another disk; nothing was kept"
+            raise OutputError("so large a file is not allowed there", where=path, fix=fix) from None
+        reason = problem.strerror or str(problem)
+        where = problem.filename or path
+        raise OutputError(f"cannot be written: {reason}", where=where, fix="nothing was kept") from None
+
+
+def _close(file: DiskFile | None) -> None:
+    if file is not None:
+        file.close()

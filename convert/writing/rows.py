@@ -1,0 +1,97 @@
+"""Rows of one tensor, from the shard's bytes to those of every GGUF that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from glm_gguf.convert.kernels import ggml
+from glm_gguf.convert.kernels.quantiser import quantise
+from glm_gguf.convert.plan import TensorPlan
+from glm_gguf.convert.recipe.mixes import UNQUANTISED
+from glm_gguf.convert.source.safetensors_file import STORAGE
+from glm_gguf.convert.source.shards import ShardReader
+from glm_gguf.convert.writing.work import Job, Placement
+from glm_gguf.errors import WeightError
+
+CHUNK_WEIGHTS = 2**20  # 4 MiB as float32: large against a call's cost, small against memory
+
+LARGEST = 65504.0 * 127 * 127
+"""No block format holds more: a float16 scale, a 7-bit scale below it, a 7-bit value.
+From about 1e12 on, ggml's i-quants compute infinities and abort the process."""
+
+Stored = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows of a tensor from `start` on, the unit of work of one thread."""
+
+    job: Job
+    start: int
+    rows: Stored
+    """(rows, columns) as stored; a vector is one row."""
+    last: bool
+    """Whether the tensor ends with it."""
+
+
+def chunks(job: Job, reader: ShardReader) -> Iterator[Chunk]:
+    """Read a tensor in chunks of whole rows."""
+    stored = job.stored
+    n_columns = stored.shape[-1]
+    row_bytes = n_columns * np.dtype(STORAGE[stored.dtype]).itemsize
+    for start, stop in extents(stored.shape):
+        data = reader.read(stored.offset + start * row_bytes, (stop - start) * row_bytes)
+        rows = data.view(STORAGE[stored.dtype]).reshape(stop - start, n_columns)
+        yield Chunk(job, start, rows, stop == prod(stored.shape[:-1]))
+
+
+def extents(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """First row, and the one behind the last, of each chunk of a tensor: about CHUNK_WEIGHTS weights each."""
+    n_rows, step = prod(shape[:-1]), max(1, CHUNK_WEIGHTS // shape[-1])
+    return ((start, min(start + step, n_rows)) for start in range(0, n_rows, step))
+
+
+def to_float32(stored: Stored) -> ggml.Floats:
+    """float32 values of stored weights; bf16 comes as uint16 bit patterns, the upper half of a float32."""
+    if stored.dtype == np.uint16:
+        return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return np.require(stored, np.float32, ("C", "ALIGNED"))  # a header of odd length leaves weights unaligned
+
+
+def convert_chunk(chunk: Chunk) -> Iterator[tuple[Placement, ggml.Bytes]]:
+    """A chunk in the type of each placement, (rows, row_bytes) uint8; raises WeightError naming the weight."""
+    values = to_float32(chunk.rows)
+    finite = np.isfinite(values)
+    if not finite.all():
+        row, column = (int(index) for index in np.argwhere(~finite)[0])
+        raise _bad_weight(
+            chunk, (row, column), f"is {values[row, column]}", "the checkpoint is damaged: fetch it again"
+        )
+    made: dict[tuple[int, int], ggml.Bytes] = {}
+    for placement in chunk.job.placements:
+        key = (placement.tensor.type, id(placement.tensor.importance))
+        if key not in made:
+            made[key] = _quantised(chunk, values, placement.tensor)
+        yield placement, made[key]
+
+
+def _quantised(chunk: Chunk, values: ggml.Floats, tensor: TensorPlan) -> ggml.Bytes:
+    if tensor.type in UNQUANTISED or max(values.max(), -values.min()) <= LARGEST:
+        n_weights = chunk.job.stored.n_bytes // chunk.rows.itemsize
+        data = quantise(tensor.type, values, tensor.importance, n_weights)
+        if ggml.valid(tensor.type, data):
+            return data
+    row, column = divmod(int(np.abs(values).argmax()), values.shape[1])
+    what = f"is {values[row, column]:g}, which leaves the range of {tensor.type.name}"
+    raise _bad_weight(chunk, (row, column), what, 'the checkpoint is damaged, or type="F32" holds it')
+
+
+def _bad_weight(chunk: Chunk, at: tuple[int, int], what: str, fix: str) -> WeightError:
+    stored = chunk.job.stored
+    index = (chunk.start + at[0], at[1]) if len(stored.shape) > 1 else (at[1],)
+    return WeightError(f"{stored.name}[{', '.join(map(str, index))}] {what}", where=stored.path, fix=fix)

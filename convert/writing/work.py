@@ -1,0 +1,72 @@
+"""The work of a conversion in the order in which its weights lie in the shards, each read once for all outputs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from glm_gguf.convert.plan import TensorPlan
+from glm_gguf.convert.source.safetensors_file import StoredTensor
+from glm_gguf.convert.writing.layout import FileLayout
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a tensor goes: to which type, in which file (by number), from which offset on."""
+
+    tensor: TensorPlan
+    file: int
+    offset: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row as written; a vector is one row."""
+        shape = self.tensor.shape
+        return self.tensor.n_bytes // (shape[0] if len(shape) > 1 else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One stored tensor, and the places for all that is made of it."""
+
+    stored: StoredTensor
+    placements: tuple[Placement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardWork:
+    """One shard's jobs, by rising offset."""
+
+    name: str
+    jobs: tuple[Job, ...]
+
+    @property
+    def files(self) -> dict[int, list[str]]:
+        """What each file gets from it: number → names of tensors."""
+        names: dict[int, list[str]] = defaultdict(list)
+        for job in self.jobs:
+            for place in job.placements:
+                names[place.file].append(place.tensor.name)
+        return names
+
+    def without(self, done: Sequence[Collection[str]]) -> ShardWork:
+        """What is left where file n holds the tensors `done[n]` already."""
+        left = []
+        for job in self.jobs:
+            placements = tuple(place for place in job.placements if place.tensor.name not in done[place.file])
+            if placements:
+                left.append(Job(job.stored, placements))
+        return ShardWork(self.name, tuple(left))
+
+
+def in_source_order(layouts: Sequence[FileLayout]) -> tuple[ShardWork, ...]:
+    """All that the files hold, by shard and offset."""
+    placements: dict[StoredTensor, list[Placement]] = defaultdict(list)
+    for number, layout in enumerate(layouts):
+        for tensor, offset in zip(layout.tensors, layout.offsets, strict=True):
+            placements[tensor.source.stored].append(Placement(tensor, number, offset))
+    shards: dict[str, list[Job]] = defaultdict(list)
+    for stored in sorted(placements, key=lambda stored: (stored.path.name, stored.offset)):
+        shards[stored.path.name].append(Job(stored, tuple(placements[stored])))
+    return tuple(ShardWork(name, tuple(jobs)) for name, jobs in shards.items())

@@ -1,0 +1,127 @@
+"""Tokens of one answer to its events, however they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Protocol
+
+from glm_gguf.answers.stop_texts import StopStrings
+from glm_gguf.chat.detokenizer import Detokenizer, TokenBytes
+from glm_gguf.chat.events import Event, Finish, FinishReason, TextDelta, TokenLogprob, Usage
+from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed, Started
+from glm_gguf.engine.request import Request
+from glm_gguf.errors import GlmGgufError, as_engine_error
+
+
+class TokenReader(Protocol):
+    """Whoever makes events of tokens: the parser of a chat's output, or plain text."""
+
+    @property
+    def has_calls(self) -> bool:
+        """At least one call was reported."""
+
+    @property
+    def in_thought(self) -> bool:
+        """The next token belongs to the thought."""
+
+    def feed(self, token_id: int) -> Iterator[Event]:
+        """Take the next token."""
+
+    def flush(self) -> Iterator[Event]:
+        """End the output."""
+
+
+class PlainText:
+    """A TokenReader for a text that is continued: everything is text, the stop token apart."""
+
+    has_calls = False
+    in_thought = False
+
+    def __init__(self, token_bytes: TokenBytes, stop_ids: frozenset[int]) -> None:
+        self._detokenizer = Detokenizer(token_bytes)
+        self._stop_ids = stop_ids
+
+    def feed(self, token_id: int) -> Iterator[Event]:
+        """Pass a token's text on."""
+        text = "" if token_id in self._stop_ids else self._detokenizer.feed(token_id)
+        if text:
+            yield TextDelta(text)
+
+    def flush(self) -> Iterator[Event]:
+        """Pass the rest on, an unfinished character as U+FFFD."""
+        rest = self._detokenizer.flush()
+        if rest:
+            yield TextDelta(rest)
+
+
+class Answer:
+    """The events of one answer to a prompt of known length; `done` after its Finish.
+
+    So many tokens of the prompt as `uncounted` says are not in the counts: they open the answer.
+    """
+
+    def __init__(self, reader: TokenReader, token_bytes: TokenBytes, request: Request, uncounted: int = 0) -> None:
+        self._reader = reader
+        self._token_bytes = token_bytes
+        self._stops = StopStrings(request.sampling.stop or ())
+        self._usage = Usage(len(request.prompt) - uncounted)
+        self.done = False
+
+    @property
+    def prompt_tokens(self) -> int:
+        """How long the prompt is."""
+        return self._usage.prompt_tokens
+
+    def feed(self, delivery: Delivery) -> Iterator[Event]:
+        """Take what the engine delivers; raises the error that it ends with, and is done then."""
+        try:
+            yield from self._events(delivery)
+        except GlmGgufError:
+            self.done = True
+            raise
+        except Exception as error:  # of the detokenizer, say: it ends this answer
+            self.done = True
+            raise as_engine_error(error) from error
+
+    def _events(self, delivery: Delivery) -> Iterator[Event]:
+        match delivery:
+            case Started(cached_tokens):
+                cached = min(cached_tokens, self._usage.prompt_tokens - 1)  # one token is computed in any case
+                self._usage = replace(self._usage, cached_tokens=cached)
+            case Drawn():
+                yield from self._read(delivery)
+            case Ended(reason):
+                yield from self._filter(self._reader.flush())
+                if not self.done:
+                    yield from self._stops.flush()
+                    yield self._finish("tool_calls" if reason == "stop" and self._reader.has_calls else reason)
+            case Failed(error):
+                raise error
+
+    def _read(self, drawn: Drawn) -> Iterator[Event]:
+        """Count a token and pass its events on."""
+        usage = self._usage
+        reasoning = usage.reasoning_tokens + self._reader.in_thought
+        self._usage = replace(usage, completion_tokens=usage.completion_tokens + 1, reasoning_tokens=reasoning)
+        if drawn.logprob is not None:
+            yield token_logprob(drawn, self._token_bytes)
+        yield from self._filter(self._reader.feed(drawn.token_id))
+
+    def _filter(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Pass events on up to a stop text."""
+        for event in events:
+            yield from self._stops.feed(event)
+            if self._stops.found is not None:
+                yield self._finish("stop")
+                return
+
+    def _finish(self, reason: FinishReason) -> Finish:
+        self.done = True
+        return Finish(reason, self._usage, stop_text=self._stops.found)
+
+
+def token_logprob(drawn: Drawn, token_bytes: TokenBytes) -> TokenLogprob:
+    """Spell a token and those that were likeliest in its place; one that nothing foretells is certain."""
+    likeliest = (TokenLogprob(token_bytes(index), value) for index, value in drawn.alternatives)
+    return TokenLogprob(token_bytes(drawn.token_id), drawn.logprob or 0.0, tuple(likeliest))

@@ -1,0 +1,110 @@
+"""Grammars at work in an answer: token masks and forced tokens by llguidance, over the loaded vocabulary."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from glm_gguf.engine.constraint import mask_words
+from glm_gguf.errors import RequestError
+from glm_gguf.llama.grammar_tokenizer import grammar_tokenizer
+from glm_gguf.llama.vocabulary import Vocabulary
+from glm_gguf.schema.grammar_share import limits
+from glm_gguf.special_tokens import OBSERVATION
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+MOST_CACHED = 64
+
+
+class Grammars:
+    """The grammars of one model, compiled once each; the vocabulary's trie is built when the first is asked for."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        # Grammars name <|observation|>; the other stop tokens end an answer wherever it may end.
+        self._ends = sorted(vocabulary.stop_ids - {vocabulary.control_ids.get(OBSERVATION)})
+        self._lock = threading.Lock()
+        self._tokenizer: LLTokenizer | None = None
+        self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
+
+    def constraint(self, lark: str) -> GrammarConstraint:
+        """Return a fresh constraint by a Lark text; RequestError for one that does not compile."""
+        with self._vocabulary.in_use():  # llguidance asks llama.cpp for tokens
+            return self._constraint(lark)
+
+    def _constraint(self, lark: str) -> GrammarConstraint:
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = grammar_tokenizer(self._vocabulary, self._ends)
+            matcher = self._compiled.get(lark)
+        # A costly grammar is compiled beside the others, at worst twice.
+        compiled = self._compile(lark, self._tokenizer) if matcher is None else matcher
+        with self._lock:
+            self._compiled[lark] = compiled
+            self._compiled.move_to_end(lark)
+            if len(self._compiled) > MOST_CACHED:
+                self._compiled.popitem(last=False)
+            return GrammarConstraint(compiled.deep_copy(), self._vocabulary.size)
+
+    def _compile(self, lark: str, tokenizer: LLTokenizer) -> LLMatcher:
+        from llguidance import LLMatcher
+
+        grammar = LLMatcher.grammar_from_lark(lark)
+        matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=limits())
+        if matcher.is_error():
+            raise RequestError(f"no grammar can be made: {matcher.get_error()[:300]}", field="grammar")
+        if matcher.is_stopped() and not matcher.is_accepting():
+            raise RequestError("nothing can meet this grammar", field="grammar", fix="look for contradictions")
+        return matcher
+
+
+class GrammarConstraint:
+    """The state of one answer under a grammar; a `Constraint` of the engine's."""
+
+    def __init__(self, matcher: LLMatcher, n_vocab: int) -> None:
+        self._matcher = matcher
+        self._mask = np.zeros(mask_words(n_vocab), dtype=np.uint32)
+
+    def begin(self, tokens: Sequence[int]) -> bool:
+        """Take what stands in the prompt already; tells whether the grammar allows it, and something may follow."""
+        return all(map(self._matcher.consume_token, tokens)) and not self._matcher.is_stopped()
+
+    @property
+    def finished(self) -> bool:
+        """Nothing more may come, but for a stop token."""
+        return self._matcher.is_stopped()
+
+    def allowed(self) -> npt.NDArray[np.uint32] | None:
+        """Return the mask over the next token."""
+        self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
+        self._require_sound()
+        if not self._mask.any():
+            what = "the grammar leads to a place where nothing may follow"
+            raise RequestError(what, field="grammar", fix="look for contradictions")
+        return self._mask
+
+    def forced(self) -> list[int]:
+        """Return the tokens that the grammar leaves no choice about."""
+        if self._matcher.is_stopped():
+            return []
+        tokens = self._matcher.compute_ff_tokens()
+        self._require_sound()
+        return tokens
+
+    def accept(self, token: int) -> None:
+        """Take the token that came."""
+        if not self._matcher.consume_token(token):
+            what = f"token {token} is against the grammar: {self._matcher.get_error()[:200]}"
+            raise RequestError(what, field="grammar", fix="give a simpler schema")
+
+    def _require_sound(self) -> None:
+        if self._matcher.is_error():
+            what = f"too costly here: {self._matcher.get_error()[:200]}"
+            raise RequestError(what, field="grammar", fix="give a simpler schema")

@@ -1,0 +1,138 @@
+"""Keywords of a call told apart and checked: a name that means nothing is refused, never passed over."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from numbers import Real
+from typing import Any, TypeVar
+
+from glm_gguf.answers.answer_options import AnswerOptions, ChatOptions, CompletionOptions, PromptOptions
+from glm_gguf.errors import RequestError
+from glm_gguf.llama.engine_options import EngineOptions
+from glm_gguf.llama.sampling_params import Dry, SamplingParams
+
+T = TypeVar("T")
+
+SamplingLike = SamplingParams | Mapping[str, Any] | None
+
+_ELSEWHERE = {
+    "max_completion_tokens": "it is `max_tokens` here",
+    "max_new_tokens": "it is `max_tokens` here",
+    "repetition_penalty": "it is `repeat_penalty` here",
+    "top_logprobs": "it is `logprobs=5` here",
+    "n": "choices() writes several answers",
+    "stream": "stream() gives the events",
+    "model": "the model is the one that was opened",
+    "approve": "run() takes it in limits={'approve': …}",
+}
+"""What other libraries call it → where it is."""
+
+
+_MISSING = object()
+
+
+def _is_constraint(value: object) -> bool:
+    """Tell whether a value has what the engine asks of a Constraint, without asking it."""
+    names = ("finished", "allowed", "forced", "accept")
+    return all(inspect.getattr_static(value, name, _MISSING) is not _MISSING for name in names)
+
+
+_KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "variables": (lambda value: isinstance(value, Mapping), "a dict"),
+    "lora": (lambda value: isinstance(value, Mapping), "a dict, name → scale"),
+    "timeout": (lambda value: isinstance(value, Real) and not isinstance(value, bool), "a number of seconds"),
+    "parallel_tool_calls": (lambda value: isinstance(value, bool), "True or False"),
+    "continue_final_message": (lambda value: isinstance(value, bool), "True or False"),
+    "constraint": (_is_constraint, "an object with finished, allowed(), forced() and accept()"),
+}
+"""Option → what it must be, and what to call that."""
+
+
+def chat_options(sampling: SamplingLike, given: Mapping[str, Any]) -> tuple[SamplingParams, AnswerOptions]:
+    """Tell the keywords of `chat` and its kin apart; TypeError for a name that is none."""
+    refuse_unknown(given, ChatOptions.__optional_keys__, "an answer")
+    return _parted(sampling, given)
+
+
+def completion_options(sampling: SamplingLike, given: Mapping[str, Any]) -> tuple[SamplingParams, AnswerOptions]:
+    """Tell the keywords of `complete` and its kin apart; TypeError for a name that is none."""
+    refuse_unknown(given, CompletionOptions.__optional_keys__, "a text that is continued")
+    chosen, options = _parted(sampling, given)
+    if chosen.thinking_budget is not None:
+        raise RequestError("a text that is continued has no thought", field="thinking_budget", fix="leave it out")
+    return chosen, options
+
+
+def prompt_variables(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the variables that a prompt is rendered with; TypeError for what no prompt depends on."""
+    refuse_unknown(given, PromptOptions.__optional_keys__, "a prompt")
+    for name, value in given.items():
+        if value is not None:
+            _require(name, value)
+    return given.get("variables") or {}
+
+
+def engine_options(options: EngineOptions | Mapping[str, Any] | None, given: Mapping[str, Any]) -> EngineOptions:
+    """Lay keywords over `options`; TypeError for a name that is none; what is None was not given."""
+    refuse_unknown(given, [item.name for item in dataclasses.fields(EngineOptions)], "a model")
+    fields = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(made(EngineOptions, options, "options"), **fields)
+
+
+def refuse_unknown(given: Collection[str], known: Collection[str], what: str) -> None:
+    """Raise TypeError for the first name that is not known, with the nearest one that is."""
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{name!r} is no option of {what}{_hint(name, known)}")
+
+
+def made(kind: type[T], given: T | Mapping[str, Any] | None, field: str) -> T:
+    """Return options as the value they make: of a mapping by its names, the defaults of None; RequestError names it."""
+    if given is None:
+        return kind()
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, Mapping):
+        fix = f"give {kind.__name__}(…) or a dict of its fields"
+        raise RequestError(f"{type(given).__name__} is no {kind.__name__}", field=field, fix=fix)
+    known = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for name in given:
+        if name not in known:
+            raise RequestError(f"{name!r} is no field of {kind.__name__}{_hint(str(name), known)}", field=field)
+    return kind(**given)
+
+
+def _parted(sampling: SamplingLike, given: Mapping[str, Any]) -> tuple[SamplingParams, AnswerOptions]:
+    """Lay fields of SamplingParams over `sampling`, and return the others beside; what is None was not given."""
+    names = {field.name for field in dataclasses.fields(SamplingParams)}
+    fields = {name: value for name, value in given.items() if name in names and value is not None}
+    options: Any = {name: value for name, value in given.items() if name not in names and value is not None}
+    for name in _KINDS.keys() & options.keys():
+        _require(name, options[name])
+    base = _read(sampling) if isinstance(sampling, Mapping) else sampling
+    return dataclasses.replace(made(SamplingParams, base, "sampling"), **_read(fields)), options
+
+
+def _require(name: str, value: object) -> None:
+    """Raise RequestError where an option is of another kind than it must be."""
+    fits, words = _KINDS[name]
+    if not fits(value):
+        raise RequestError(f"{value!r} is not {words}", field=name, fix=f"give {words}")
+
+
+def _read(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of SamplingParams with a dict for Dry read as one."""
+    return {name: made(Dry, value, "dry") if name == "dry" else value for name, value in fields.items()}
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    """Say what may have been meant."""
+    if name in _ELSEWHERE:
+        return f"; {_ELSEWHERE[name]}"
+    if name in ChatOptions.__optional_keys__ and name not in known:
+        return "; chat() takes it" if "temperature" in known or "n_ctx" in known else ""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"

@@ -1,0 +1,141 @@
+"""What is asked, made ready for the engine: prompts rendered, grammars compiled, readers for what comes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from glm_gguf.answers.answer_options import AnswerOptions
+from glm_gguf.answers.answer_reader import Answer, PlainText
+from glm_gguf.answers.grammar_constraint import GrammarConstraint, Grammars
+from glm_gguf.answers.overflow import drops_turns, reserved_tokens
+from glm_gguf.answers.prepared_answer import Begin, PreparedAnswer
+from glm_gguf.answers.prompt import NO_VARIABLES, Opening, Prompt, Prompter
+from glm_gguf.answers.thought_budget import CLOSING_TEXT, ThoughtBudget
+from glm_gguf.chat.answer_plan import AnswerPlan, plan_answer
+from glm_gguf.chat.grammar import AnswerGrammar, rules
+from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.token_parser import TokenParser
+from glm_gguf.chat.tool_choice import NoChoice, tool_choice
+from glm_gguf.chat.tools import Tool, declarations
+from glm_gguf.engine.constraint import Constraint
+from glm_gguf.engine.engine import Engine
+from glm_gguf.engine.masking import Bias
+from glm_gguf.engine.request import Request
+from glm_gguf.errors import RequestError
+from glm_gguf.llama.engine_options import EngineOptions, Scales
+from glm_gguf.llama.model_handle import ModelHandle
+from glm_gguf.llama.sampling_params import SamplingParams, default_sampling
+
+CONTINUED: Final = AnswerPlan(ReplyForm(begun=""))
+"""Of a text that is continued: no newline stands before it."""
+
+
+class Preparer:
+    """One model's template, grammars and default sampling; any thread may use it, and nothing is in line yet."""
+
+    def __init__(self, model: ModelHandle, engine: Engine, options: EngineOptions) -> None:
+        self._options = options
+        self._vocabulary = model.vocabulary
+        self._engine = engine
+        self.prompter = Prompter(model)
+        self.grammars = Grammars(model.vocabulary)
+        self.sampling = default_sampling(model.metadata, self.prompter.variant)
+
+    def conversation(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Tool],
+        sampling: SamplingParams,
+        options: AnswerOptions,
+    ) -> PreparedAnswer:
+        """Render a conversation, and plan the answer to it."""
+        n_ctx = self._engine.size.n_ctx
+        reserved = reserved_tokens(sampling.max_tokens, n_ctx)
+        room = n_ctx - reserved if drops_turns(options.get("on_overflow") or "error") else None
+        prompt = self.prompt(messages, tools, sampling, options, room)
+        form = prompt.form
+        plan = AnswerPlan(form) if "constraint" in options else plan_answer(declarations(tools), rules(options), form)
+        deadline, scales = _deadline(options), self._scales(options)
+
+        def begin(attempt: SamplingParams) -> tuple[Request, Answer]:
+            constraint = self._constraint(plan, attempt, options)
+            request = Request(prompt.ids, attempt, constraint, deadline, scales)
+            reader = TokenParser(self._vocabulary.token_bytes, self._vocabulary.role_marks, plan.form)
+            return request, Answer(reader, self._vocabulary.token_bytes, request, prompt.uncounted)
+
+        self._engine.check(prompt.ids, "messages")
+        return self._ready(begin, sampling, plan)
+
+    def prompt(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Tool],
+        sampling: SamplingParams,
+        options: AnswerOptions,
+        room: int | None = None,
+    ) -> Prompt:
+        """Render a conversation for its answer, and the answer's beginning as far as it is known."""
+        opening = Opening(
+            continues=options.get("continue_final_message") is True,
+            closes_thought=sampling.thinking_budget == 0,
+            may_call=tool_choice(options.get("tool_choice")) != NoChoice(),
+            writes_newline="constraint" not in options,
+        )
+        return self.prompter.prompt(messages, tools, options.get("variables") or NO_VARIABLES, room, opening)
+
+    def continuation(self, prompt: Sequence[int], sampling: SamplingParams, options: AnswerOptions) -> PreparedAnswer:
+        """Plan to continue a prompt without any template."""
+        ids, deadline, scales = tuple(prompt), _deadline(options), self._scales(options)
+        plan = CONTINUED if "constraint" in options else plan_answer((), rules(options), CONTINUED.form)
+
+        def begin(attempt: SamplingParams) -> tuple[Request, Answer]:
+            request = Request(ids, attempt, self._constraint(plan, attempt, options), deadline, scales)
+            reader = PlainText(self._vocabulary.token_bytes, self._vocabulary.stop_ids)
+            return request, Answer(reader, self._vocabulary.token_bytes, request)
+
+        self._engine.check(ids)
+        return self._ready(begin, sampling, plan)
+
+    def _scales(self, options: AnswerOptions) -> Scales:
+        """Return how strongly each LoRA adapter counts."""
+        wanted = options.get("lora")
+        return self._options.scales if wanted is None else self._options.scales_of(wanted)
+
+    def _ready(self, begin: Begin, sampling: SamplingParams, plan: AnswerPlan) -> PreparedAnswer:
+        """Refuse what cannot be answered, and have the grammar compiled."""
+        filled = sampling.filled(self.sampling)
+        Bias(filled, self._vocabulary)  # refuses ids that there are not
+        if plan.grammar is not None:
+            self._grammar(plan.grammar, plan.form)
+        return PreparedAnswer(self._engine, begin, filled, plan)
+
+    def _constraint(self, plan: AnswerPlan, sampling: SamplingParams, options: AnswerOptions) -> Constraint | None:
+        """Return fresh rules for the tokens of one answer, if there are any."""
+        constraint = options.get("constraint")
+        if plan.grammar is not None:
+            constraint = self._grammar(plan.grammar, plan.form)
+        if plan.form.starts_in_thought and sampling.thinking_budget is not None:
+            closing = self._vocabulary.plain_ids(CLOSING_TEXT)
+            return ThoughtBudget(sampling.thinking_budget, closing, self._vocabulary.token_bytes, constraint)
+        return constraint
+
+    def _grammar(self, grammar: AnswerGrammar, form: ReplyForm) -> GrammarConstraint:
+        """Return fresh rules of a grammar, behind the text that was begun; RequestError where that is against them."""
+        constraint = self.grammars.constraint(grammar.text)
+        if not constraint.begin(self._vocabulary.plain_ids(form.begun_answer)):
+            fix = "begin it as the format has it, or leave the format out"
+            raise RequestError("the answer was begun in another form", field="response_format", fix=fix)
+        return constraint
+
+
+def _deadline(options: AnswerOptions) -> float:
+    """Return the time of time.monotonic() at which an answer ends, all its attempts together."""
+    timeout = options.get("timeout")
+    if timeout is None:
+        return math.inf
+    if not timeout > 0:
+        raise RequestError(f"{timeout} seconds", field="timeout", fix="give a positive number")
+    return time.monotonic() + timeout

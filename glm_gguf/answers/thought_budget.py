@@ -1,0 +1,58 @@
+"""A limit to how long a model thinks: behind it the thought is closed, and the answer follows."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from glm_gguf.chat.detokenizer import TokenBytes
+from glm_gguf.engine.constraint import Constraint
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+CLOSING_TAG = "</think>"
+CLOSING_TEXT = f"\n{CLOSING_TAG}\n"
+
+
+class ThoughtBudget:
+    """A Constraint for an answer that starts inside a thought; what it does not decide is left to `inner`."""
+
+    def __init__(
+        self, budget: int, closing: Sequence[int], token_bytes: TokenBytes, inner: Constraint | None = None
+    ) -> None:
+        self._left = budget
+        self._closing = list(closing)
+        self._token_bytes = token_bytes
+        self._inner = inner
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._tail = ""
+        self._thinking = True
+
+    @property
+    def finished(self) -> bool:
+        """The inner constraint says so."""
+        return self._inner is not None and self._inner.finished
+
+    def allowed(self) -> npt.NDArray[np.uint32] | None:
+        """What the inner constraint allows."""
+        return None if self._inner is None else self._inner.allowed()
+
+    def forced(self) -> list[int]:
+        """The tokens that close the thought when its budget is spent, but never inside a character."""
+        unfinished, _ = self._decoder.getstate()
+        if self._thinking and self._left <= 0 and not unfinished:
+            self._thinking = False
+            return list(self._closing)
+        return [] if self._inner is None else self._inner.forced()
+
+    def accept(self, token: int) -> None:
+        """Count a token of the thought, and look whether it ends it."""
+        if self._inner is not None:
+            self._inner.accept(token)
+        if self._thinking:
+            self._left -= 1
+            self._tail = (self._tail + self._decoder.decode(self._token_bytes(token)))[-2 * len(CLOSING_TAG) :]
+            self._thinking = CLOSING_TAG not in self._tail

@@ -1,0 +1,216 @@
+"""A llama_context: tokens of many sequences go in, logits come out, and the KV cells of sequences are moved about."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+
+from glm_gguf.errors import EngineError
+from glm_gguf.llama.batch import Batch
+from glm_gguf.llama.context_parameters import MOST_SEQUENCES, OUTPUT_CHUNK, ContextSize, context_parameters
+from glm_gguf.llama.engine_options import EngineOptions, Scales
+from glm_gguf.llama.llama_log import collected_errors
+from glm_gguf.llama.lora import Adapters
+from glm_gguf.llama.model_handle import ModelHandle
+from glm_gguf.llama.repacking import computes_in_tiles
+from glm_gguf.llama.sampler import Sampler
+
+ABORTED: Final = 2  # of llama_decode
+
+_BYTES: Final = ctypes.POINTER(ctypes.c_uint8)
+Floats = npt.NDArray[np.float32]
+
+
+class Context:
+    """Owner of a llama_context; only one thread may use it, but `abort` may come from any."""
+
+    def __init__(self, model: ModelHandle, options: EngineOptions) -> None:
+        self._model = model
+        self.size = ContextSize.of(model.contents, options)
+        self.in_tiles = computes_in_tiles(model.contents.tensors, options, repacked=model.repacked)
+        # The callback is asked between the nodes of a graph, on a thread of llama.cpp's: Python would have to take
+        # its lock a thousand times a token. strlen() reads the flag without it: 0 for "", 1 for "x".
+        self._abort_flag = ctypes.create_string_buffer(2)
+        parameters = context_parameters(model.contents, options, self.size)
+        parameters.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
+        parameters.abort_callback_data = ctypes.c_void_p(ctypes.addressof(self._abort_flag))
+        self._pointer: llama_cpp.llama_context_p | None = None
+        self._row = (model.vocabulary.size,)
+        loaded = model.acquire()  # the model is not freed before its context
+        try:
+            self._width = (int(llama_cpp.llama_model_n_embd(loaded)),)
+            self._pointer = _new_context(loaded, parameters, model.path)
+            self._adapters = Adapters(loaded, self.pointer, options.lora, model.path)
+            self.use_adapters(options.scales)
+        except BaseException:
+            self._free()
+            model.release()
+            raise
+
+    @property
+    def pointer(self) -> llama_cpp.llama_context_p:
+        """The llama_context; EngineError after close()."""
+        if self._pointer is None:
+            raise EngineError("the context is closed", where=self._model.path)
+        return self._pointer
+
+    @property
+    def _memory(self) -> llama_cpp.llama_memory_t:
+        memory: llama_cpp.llama_memory_t = llama_cpp.llama_get_memory(self.pointer)
+        return memory
+
+    def decode(self, batch: Batch) -> bool:
+        """Compute a batch; False where abort() came between, and some of its tokens may be in the cache.
+
+        The caller sees to it that there are cells for it, and that token ids and sequences exist.
+        """
+        if not 0 < len(batch) <= self.size.n_batch:
+            raise EngineError(f"a batch of {len(batch)} tokens", where=self._model.path)
+        code = int(llama_cpp.llama_decode(self.pointer, batch.raw))
+        if code not in (0, ABORTED):
+            raise EngineError(f"llama_decode failed on {len(batch)} tokens (code {code})", where=self._model.path)
+        return code == 0
+
+    def use_adapters(self, scales: Scales) -> None:
+        """Compute with the LoRA adapters at these scales from now on."""
+        self._adapters.use(scales)
+
+    def abort(self) -> None:
+        """Make the decode that is under way, or the next one, return soon."""
+        self._abort_flag[0] = b"x"
+
+    def resume(self) -> None:
+        """Let decodes go through again."""
+        self._abort_flag[0] = b"\0"
+
+    def logits(self, row: int) -> Floats:
+        """Return the logits behind the token at a row of the batch, [n_vocab], all of them finite."""
+        logits = self.raw_logits(row)
+        self._require_finite(float(logits.max()))  # a maximum hands NaN on
+        return logits
+
+    def raw_logits(self, row: int) -> Floats:
+        """Return what the model computed behind the token at a row, [n_vocab]: llama.cpp's own memory, writable."""
+        # float * llama_get_logits_ith(struct llama_context * ctx, int32_t i): NULL where there are none
+        pointer = llama_cpp.llama_get_logits_ith(self.pointer, row)
+        if not pointer:
+            raise EngineError("there are no logits to draw from", where=self._model.path)
+        logits: Floats = np.ctypeslib.as_array(pointer, self._row)
+        return logits
+
+    def sample(self, sampler: Sampler, row: int, logits: Floats) -> int:
+        """Draw the token that follows a row of logits [n_vocab], which are minus infinity for what must not come."""
+        highest = int(logits.argmax())  # of NaN, where there is one
+        if logits[highest] == -math.inf:
+            raise EngineError("biases forbid every token that may come here", fix="change logit_bias or ignore_eos")
+        self._require_finite(float(logits[highest]))
+        if sampler.takes_highest:  # llama.cpp would copy every logit into a list of candidates first, 0.3 ms
+            return highest
+        if sampler.nucleus is not None:
+            return sampler.draw(sampler.nucleus.of(logits), logits)
+        return int(llama_cpp.llama_sampler_sample(sampler.pointer, self.pointer, row))
+
+    def _require_finite(self, highest: float) -> None:
+        """Refuse logits with such a maximum: NaN and infinity end up in an assertion of llama.cpp's samplers."""
+        if not math.isfinite(highest):
+            raise EngineError("the model computed NaN or infinity", where=self._model.path, fix="verify the file")
+
+    def copy(self, source: int, target: int, length: int, start: int = 0) -> None:
+        """Let a sequence share the cells of another from `start` up to `length`."""
+        assert 0 <= source < MOST_SEQUENCES
+        assert 0 <= target < MOST_SEQUENCES
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, start, length)
+
+    def cut(self, sequence: int, length: int) -> None:
+        """Shorten a sequence to its first tokens, perhaps none."""
+        assert 0 <= sequence < MOST_SEQUENCES
+        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
+            raise EngineError("llama.cpp could not shorten its KV cache", where=self._model.path)
+
+    def length(self, sequence: int) -> int:
+        """Return how many tokens llama.cpp itself finds in a sequence."""
+        return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
+
+    def embed(self, batch: Batch) -> Floats | None:
+        """Compute a batch and return the final hidden states, [tokens, n_embd]; None where abort() came between."""
+        assert len(batch) <= OUTPUT_CHUNK
+        with self._embeddings():
+            if not self.decode(batch):
+                return None
+            # float * llama_get_embeddings_ith(struct llama_context * ctx, int32_t i): NULL where there are none
+            rows = [llama_cpp.llama_get_embeddings_ith(self.pointer, row) for row in range(len(batch))]
+            if not all(rows):
+                raise EngineError("llama.cpp gave no embeddings", where=self._model.path)
+            return np.stack([np.ctypeslib.as_array(row, self._width) for row in rows])
+
+    def state(self, sequence: int) -> bytes:
+        """Return the keys and values of a sequence."""
+        size = llama_cpp.llama_state_seq_get_size(self.pointer, sequence)
+        state = np.empty(size, np.uint8)
+        written = llama_cpp.llama_state_seq_get_data(self.pointer, state.ctypes.data_as(_BYTES), size, sequence)
+        if written != size:
+            raise EngineError(f"llama.cpp wrote {written} bytes of {size} of a sequence", where=self._model.path)
+        return state.tobytes()
+
+    def restore(self, sequence: int, state: bytes) -> None:
+        """Give an empty sequence the keys and values that `state` returned; EngineError where llama.cpp refuses."""
+        buffer = np.frombuffer(state, np.uint8).ctypes.data_as(_BYTES)
+        with collected_errors() as errors:
+            read = llama_cpp.llama_state_seq_set_data(self.pointer, buffer, len(state), sequence)
+        if not state or read != len(state):
+            self.cut(sequence, 0)
+            raise EngineError(f"llama.cpp refused a saved sequence{_reason(errors)}", where=self._model.path)
+
+    def close(self) -> None:
+        """Free the context; doing it twice does no harm."""
+        if self._free():
+            self._model.release()
+
+    def _free(self) -> bool:
+        """Free the llama_context; False where there is none."""
+        pointer, self._pointer = self._pointer, None
+        if pointer is not None:
+            llama_cpp.llama_free(pointer)
+        return pointer is not None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _embeddings(self) -> Iterator[None]:
+        """Have hidden states put out beside logits."""
+        llama_cpp.llama_set_embeddings(self.pointer, True)
+        try:
+            yield
+        finally:
+            llama_cpp.llama_set_embeddings(self.pointer, False)
+
+
+def _new_context(
+    model: llama_cpp.llama_model_p, parameters: llama_cpp.llama_context_params, path: Path
+) -> llama_cpp.llama_context_p:
+    """Have llama.cpp allocate a context."""
+    with collected_errors() as errors:
+        pointer: llama_cpp.llama_context_p | None = llama_cpp.llama_init_from_model(model, parameters)
+    if not pointer:
+        what = f"llama.cpp made no context of {parameters.n_ctx} tokens{_reason(errors)}"
+        raise EngineError(what, where=path, fix="lower n_ctx or change the cache types")
+    return pointer
+
+
+def _reason(errors: list[str]) -> str:
+    return f": {errors[0]}" if errors else ""

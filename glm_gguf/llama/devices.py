@@ -1,0 +1,122 @@
+"""Which devices llama.cpp can compute on here, beside the CPU."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from llama_cpp._ggml import libggml
+
+from glm_gguf.errors import EngineError, RequestError
+from glm_gguf.llama.engine_options import EngineOptions
+
+# enum ggml_backend_dev_type of ggml-backend.h
+GGML_BACKEND_DEVICE_TYPE_GPU: Final = 1
+GGML_BACKEND_DEVICE_TYPE_IGPU: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A GPU as one of ggml's backends knows it; `pointer` is its ggml_backend_dev_t."""
+
+    name: str
+    description: str
+    identity: str
+    """The same for every backend that knows it."""
+    integrated: bool
+    """It is inside a processor."""
+    pointer: int
+    memory: int | None
+    """Bytes that are free; None where it does not tell."""
+
+
+class _Properties(ctypes.Structure):
+    """struct ggml_backend_dev_props of ggml-backend.h."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("description", ctypes.c_char_p),
+        ("memory_free", ctypes.c_size_t),
+        ("memory_total", ctypes.c_size_t),
+        ("type", ctypes.c_int),
+        ("device_id", ctypes.c_char_p),
+        ("caps", ctypes.c_bool * 5),
+    )
+
+
+def gpus() -> tuple[Device, ...]:
+    """List the GPUs, also those inside a processor; EngineError in a process whose parent had listed them.
+
+    llama_supports_gpu_offload() is no answer: it is true wherever llama.cpp was built to reach other machines (RPC).
+    """
+    first = _first_process()
+    # size_t ggml_backend_dev_count(void)
+    count = _function("ggml_backend_dev_count", ctypes.c_size_t)()
+    # ggml_backend_dev_t ggml_backend_dev_get(size_t index)
+    get = _function("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
+    # enum ggml_backend_dev_type ggml_backend_dev_type(ggml_backend_dev_t device)
+    kind = _function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
+    wanted = (GGML_BACKEND_DEVICE_TYPE_GPU, GGML_BACKEND_DEVICE_TYPE_IGPU)
+    found = [pointer for pointer in map(get, range(count)) if pointer and kind(pointer) in wanted]
+    if found and first != os.getpid():  # CUDA's calls fail from then on, and ggml aborts
+        fix = "open it in a process that is started anew, as multiprocessing's spawn does, or with n_gpu_layers=0"
+        raise EngineError("no GPU computes in a process that was forked from one which had used it", fix=fix)
+    return tuple(map(_device, found))
+
+
+def chosen_gpus(options: EngineOptions) -> tuple[Device, ...]:
+    """List the GPUs that layers are computed on, in the order asked for.
+
+    Raises RequestError for one that is not there, EngineError in a process whose parent had listed them.
+    """
+    _first_process()  # llama.cpp initialises the GPUs in any case
+    if options.n_gpu_layers == 0:
+        return ()
+    return _named(options.devices) if options.devices else each_once(gpus())
+
+
+def _named(names: Sequence[str]) -> tuple[Device, ...]:
+    known = {device.name: device for device in gpus()}
+    for name in names:
+        if name not in known:
+            there = ", ".join(known) or "none"
+            raise RequestError(f"there is no GPU {name!r}", field="devices", fix=f"llama.cpp finds: {there}")
+    return tuple(known[name] for name in names)
+
+
+def each_once(known: Sequence[Device]) -> tuple[Device, ...]:
+    """Keep of each GPU the first backend that knows it, and those inside a processor only where there is no other."""
+    wanted = [gpu for gpu in known if not gpu.integrated] or known
+    found: dict[str, Device] = {}
+    for gpu in wanted:
+        found.setdefault(gpu.identity, gpu)
+    return tuple(found.values())
+
+
+@cache
+def _first_process() -> int:
+    """Return the process that asked first."""
+    return os.getpid()
+
+
+def _device(pointer: int) -> Device:
+    # void ggml_backend_dev_get_props(ggml_backend_dev_t device, struct ggml_backend_dev_props * props)
+    ask = _function("ggml_backend_dev_get_props", None, ctypes.c_void_p, ctypes.POINTER(_Properties))
+    found = _Properties()
+    ask(pointer, ctypes.byref(found))
+    name, description, identity = (
+        text.decode("utf-8", "replace") for text in (found.name, found.description, found.device_id or found.name)
+    )
+    integrated = found.type == GGML_BACKEND_DEVICE_TYPE_IGPU
+    memory = found.memory_free if found.memory_total else None
+    return Device(name, description, identity, integrated, pointer, memory)
+
+
+def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+    """Return a function of ggml's, a new object each time: no other thread changes its prototype."""
+    found: Callable[..., Any] = ctypes.CFUNCTYPE(result, *arguments)((name, libggml))
+    return found

@@ -1,0 +1,131 @@
+"""The llama.cpp sampler that sampling parameters make."""
+
+from __future__ import annotations
+
+import ctypes
+import secrets
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+
+from glm_gguf.errors import EngineError
+from glm_gguf.llama.nucleus import Nucleus
+from glm_gguf.llama.sampling_params import OFFICIAL_DEMO, RANDOM_SEED, Dry, SamplingParams
+from glm_gguf.llama.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    Link = llama_cpp.llama_sampler_p
+
+DEFAULT_PENALTY_LAST_N = 64
+TOKEN_DATA: Final = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
+"""llama_token_data of llama.h."""
+
+
+class Sampler:
+    """Owner of a llama_sampler chain: penalties, then in the order of transformers temperature and cuts."""
+
+    def __init__(self, params: SamplingParams, vocabulary: Vocabulary) -> None:
+        self.n_vocab = vocabulary.size
+        params = params.filled(OFFICIAL_DEMO)
+        corrections = _corrections(params, vocabulary)
+        self.takes_highest = not params.temperature and not corrections
+        """It chooses the first token of the highest logit whatever came before."""
+        self.nucleus = None if corrections else _nucleus(params)
+        """What is to be kept before the chain draws, if that can be found faster than by llama.cpp."""
+        links = [*corrections, *_draw(replace(params, top_p=None) if self.nucleus else params)]
+        chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
+        if not chain:
+            raise EngineError("llama.cpp made no sampler")
+        self._chain: llama_cpp.llama_sampler_p | None = chain
+        for link in links:
+            if not link:
+                self.close()
+                raise EngineError("llama.cpp made no sampler")
+            llama_cpp.llama_sampler_chain_add(chain, link)  # the chain owns it from here on
+
+    @property
+    def pointer(self) -> llama_cpp.llama_sampler_p:
+        """The chain; EngineError after close()."""
+        if self._chain is None:
+            raise EngineError("the sampler is closed")
+        return self._chain
+
+    def draw(self, ids: npt.NDArray[np.intp], logits: npt.NDArray[np.float32]) -> int:
+        """Draw one of these tokens, the likeliest of which comes first, by the logits [n_vocab]."""
+        fields = np.zeros(len(ids), TOKEN_DATA)
+        fields["id"], fields["logit"] = ids, logits[ids]
+        first = ctypes.cast(fields.ctypes.data, ctypes.POINTER(llama_cpp.llama_token_data))
+        array = llama_cpp.llama_token_data_array(first, len(ids), -1, True)
+        # void llama_sampler_apply(struct llama_sampler * smpl, llama_token_data_array * cur_p)
+        llama_cpp.llama_sampler_apply(self.pointer, ctypes.byref(array))
+        if not 0 <= array.selected < array.size <= len(ids):
+            raise EngineError("llama.cpp drew no token")
+        token_id = int(fields["id"][array.selected])
+        self.accept(token_id)
+        return token_id
+
+    def accept(self, token_id: int) -> None:
+        """Count a token that was not drawn."""
+        llama_cpp.llama_sampler_accept(self.pointer, token_id)
+
+    def close(self) -> None:
+        """Free the chain and its links; doing it twice does no harm."""
+        chain, self._chain = self._chain, None
+        if chain is not None:
+            llama_cpp.llama_sampler_free(chain)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _corrections(params: SamplingParams, vocabulary: Vocabulary) -> list[Link]:
+    """Make the samplers that change logits by what the answer holds; what changes nothing is left out."""
+    links = []
+    repeat = params.repeat_penalty or 1.0
+    frequency, presence = params.frequency_penalty or 0.0, params.presence_penalty or 0.0
+    if repeat != 1 or frequency or presence:
+        last_n = DEFAULT_PENALTY_LAST_N if params.penalty_last_n is None else params.penalty_last_n
+        links.append(llama_cpp.llama_sampler_init_penalties(vocabulary.size, last_n, repeat, frequency, presence))
+    if params.dry is not None and params.dry.multiplier:
+        links.append(_dry(params.dry, vocabulary))
+    return links
+
+
+def _dry(dry: Dry, vocabulary: Vocabulary) -> Link:
+    breakers = (ctypes.c_char_p * len(dry.breakers))(*(text.encode() for text in dry.breakers))
+    with vocabulary.in_use() as tables:
+        link: Link = llama_cpp.llama_sampler_init_dry(
+            tables, dry.multiplier, dry.base, dry.allowed_length, dry.last_n, breakers, len(dry.breakers)
+        )
+    return link
+
+
+def _nucleus(params: SamplingParams) -> Nucleus | None:
+    """Say what to keep by top_p alone; behind one by top_k llama.cpp has little left to sort."""
+    if not params.temperature or params.top_k or params.top_p is None or params.top_p >= 1:
+        return None
+    return Nucleus(params.temperature, params.top_p)
+
+
+def _draw(params: SamplingParams) -> list[Link]:
+    """Make the samplers that choose; what changes nothing is left out."""
+    if not params.temperature:
+        return [llama_cpp.llama_sampler_init_greedy()]
+    links = [llama_cpp.llama_sampler_init_temp(params.temperature)]
+    if params.top_k:
+        links.append(llama_cpp.llama_sampler_init_top_k(params.top_k))
+    if params.top_p is not None and params.top_p < 1:
+        links.append(llama_cpp.llama_sampler_init_top_p(params.top_p, 1))
+    if params.min_p:
+        links.append(llama_cpp.llama_sampler_init_min_p(params.min_p, 1))
+    seed = secrets.randbelow(RANDOM_SEED) if params.seed is None else params.seed
+    return [*links, llama_cpp.llama_sampler_init_dist(seed)]

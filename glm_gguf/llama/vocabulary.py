@@ -1,0 +1,139 @@
+"""A loaded model's vocabulary: prompts to token ids, token ids to bytes, and the ids at which a turn ends."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import llama_cpp
+
+from glm_gguf.chat.segments import ControlText, Segment
+from glm_gguf.chat.thought_parser import ROLE_MARKS, RoleMark
+from glm_gguf.errors import EngineError, GgufError, RequestError
+from glm_gguf.gguf_file.values import Metadata, numbers, texts
+from glm_gguf.llama.shared_pointer import SharedPointer
+from glm_gguf.special_tokens import CONTROL_TOKENS, STOP_TOKENS
+
+# enum llama_token_type of llama.h
+CONTROL = 3
+USER_DEFINED = 4
+MOST_BYTES = 2**31 - 1  # lengths are int32_t in llama_tokenize
+
+
+class Vocabulary:
+    """A model's token tables, for any thread; EngineError where llama.cpp is needed behind the model's close()."""
+
+    def __init__(self, model: SharedPointer[llama_cpp.llama_model_p], metadata: Metadata) -> None:
+        self._model = model
+        self._tables = _tables(model)
+        with self.in_use() as tables:
+            self.size: int = llama_cpp.llama_vocab_n_tokens(tables)
+        self._bytes: dict[int, bytes] = {}
+        self.control_ids = {text: index for text, index, _ in _special_tokens(metadata)}
+        self.role_marks: Mapping[int, RoleMark] = {
+            self.control_ids[text]: mark for text, mark in ROLE_MARKS.items() if text in self.control_ids
+        }
+        self.stop_ids = self._stop_ids()
+        # llama.cpp finds tokens of this type in any text, so they must not be spelled in plain text.
+        parsed_anyway = [text for text, _, kind in _special_tokens(metadata) if kind == USER_DEFINED]
+        self._parsed_anyway = re.compile("|".join(map(re.escape, parsed_anyway)) or r"(?!)")
+
+    @contextmanager
+    def in_use(self) -> Iterator[llama_cpp.llama_vocab_p]:
+        """Give the llama_vocab, which stays while the block runs; EngineError after the model's close()."""
+        with self._model.used():
+            yield self._tables
+
+    def token_ids(self, segments: Iterable[Segment]) -> list[int]:
+        """Tokenise a prompt: control tokens are looked up, plain text never becomes one, nothing is added."""
+        ids: list[int] = []
+        for segment in segments:
+            if isinstance(segment, ControlText):
+                ids.append(self.control_ids[segment.text])
+            else:
+                ids += self.plain_ids(segment.text)
+        return ids
+
+    def plain_ids(self, text: str) -> list[int]:
+        """Tokenise text in which nothing is special; RequestError for what is no Unicode text."""
+        ids: list[int] = []
+        start = 0
+        for found in self._parsed_anyway.finditer(text):
+            # Cut inside the spelled token, so that llama.cpp sees no whole one.
+            ids += self._tokenize(text[start : found.start() + 1], parse_special=False)
+            start = found.start() + 1
+        return ids + self._tokenize(text[start:], parse_special=False)
+
+    def parsed_ids(self, text: str) -> list[int]:
+        """Tokenise text of our own in which spelled control tokens are meant."""
+        return self._tokenize(text, parse_special=True)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the bytes of a token, the spelling of a control token."""
+        known = self._bytes.get(token_id)
+        if known is None:
+            known = self._bytes[token_id] = self._piece(token_id)
+        return known
+
+    def _tokenize(self, text: str, *, parse_special: bool) -> list[int]:
+        # int32_t llama_tokenize(vocab, text, text_len, tokens, n_tokens_max, add_special, parse_special)
+        try:
+            encoded = text.encode()
+        except UnicodeEncodeError as error:
+            raise RequestError("half of a surrogate pair", where=f"character {error.start} of the text") from error
+        if len(encoded) > MOST_BYTES:
+            raise RequestError(f"{len(encoded)} bytes of text in one message", fix="give less than 2 GB")
+        if not encoded:
+            return []
+        room = len(encoded)  # a token stands for at least one byte
+        tokens = (llama_cpp.llama_token * room)()
+        with self.in_use() as tables:
+            count = llama_cpp.llama_tokenize(tables, encoded, len(encoded), tokens, room, False, parse_special)
+        if not 0 <= count <= room:
+            raise EngineError(f"llama.cpp could not tokenise a text of {len(encoded)} bytes (code {count})")
+        return tokens[:count]
+
+    def _piece(self, token_id: int) -> bytes:
+        # int32_t llama_token_to_piece(vocab, token, buf, length, lstrip, special); -needed where the room is short
+        if not 0 <= token_id < self.size:
+            raise RequestError(f"token {token_id} is not in the vocabulary of {self.size}", field="tokens")
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            with self.in_use() as tables:
+                count = llama_cpp.llama_token_to_piece(tables, token_id, buffer, room, 0, True)
+            if count >= 0:
+                return buffer.raw[:count]
+            room = -count
+
+    def _stop_ids(self) -> frozenset[int]:
+        """Return the three ids that end a turn whatever the file says, and those the file names."""
+        ours = {self.control_ids[text] for text in STOP_TOKENS if text in self.control_ids}
+        with self.in_use() as tables:
+            ends = [token for token in self.control_ids.values() if llama_cpp.llama_vocab_is_eog(tables, token)]
+        stops = frozenset(ours.union(ends))
+        if not stops:
+            raise GgufError("the vocabulary has no token that ends a turn", fix="convert the checkpoint again")
+        return stops
+
+
+def _tables(model: SharedPointer[llama_cpp.llama_model_p]) -> llama_cpp.llama_vocab_p:
+    """Return the token tables of a loaded model."""
+    with model.used() as pointer:
+        tables: llama_cpp.llama_vocab_p | None = llama_cpp.llama_model_get_vocab(pointer)
+    if not tables:
+        raise EngineError("llama.cpp found no vocabulary in the file")
+    return tables
+
+
+def _special_tokens(metadata: Metadata) -> list[tuple[str, int, int]]:
+    """List text, id and type of control tokens, and of those that a bad conversion marked as user-defined."""
+    tokens = texts(metadata, "tokenizer.ggml.tokens") or ()
+    kinds = numbers(metadata, "tokenizer.ggml.token_type") or ()
+    return [
+        (text, index, int(kind))
+        for index, (text, kind) in enumerate(zip(tokens, kinds, strict=False))
+        if (kind == CONTROL and text) or (kind == USER_DEFINED and text in CONTROL_TOKENS)
+    ]

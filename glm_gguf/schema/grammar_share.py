@@ -1,0 +1,171 @@
+"""A schema as the grammar compiler takes it, and whether the grammar enforces all of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from glm_gguf.errors import RequestError
+from glm_gguf.schema.conjunctions import without_crowded_patterns
+from glm_gguf.schema.dialect import draft_uri, is_oldest
+from glm_gguf.schema.draft3 import DRAFT_4, modern
+from glm_gguf.schema.emptiness import possible
+from glm_gguf.schema.limits import require_modest
+from glm_gguf.schema.loosening import looser
+from glm_gguf.schema.normal_form import normal_form
+from glm_gguf.schema.patterns import byte_tokenizer
+from glm_gguf.schema.references import self_contained
+from glm_gguf.schema.refused_keyword import first_unenforced
+from glm_gguf.schema.text_cache import TextCache
+from glm_gguf.schema.value_check import ValueCheck
+from glm_gguf.schema.walk import Schema
+from glm_gguf.schema.well_formed import well_formed
+
+if TYPE_CHECKING:
+    from llguidance import LLParserLimits
+
+LAYOUT: Final = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": True}
+"""GLM's own separators, as its training data has them: no other blank space, so none without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledSchema:
+    """`grammar` is the JSON schema for llguidance's `%json`; without `exact` the finished value must be checked."""
+
+    grammar: str
+    exact: bool
+    check: ValueCheck = field(compare=False)
+    unenforced: str | None = None
+    """Path of the first keyword that the grammar leaves to the check."""
+
+    def problem(self, value: Any) -> str | None:
+        """Say what is wrong with a finished value; None where it fits.
+
+        RequestError where that cannot be told, unless the grammar has enforced all of the schema anyway.
+        """
+        try:
+            return self.check.problem(value)
+        except RequestError:
+            if self.exact:
+                return None
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was made of a schema's text, and the paths in it of what OpenAI's strict mode would refuse."""
+
+    compiled: CompiledSchema
+    foreign: str | None
+    left: str | None
+
+    def at(self, where: str, *, strict: bool) -> CompiledSchema:
+        """Return it for a schema that stands somewhere."""
+        if strict and self.foreign is not None:
+            path, fix = f"{where}{self.foreign}", "name one of JSON's types, or leave out `strict`"
+            raise RequestError("this is no type of JSON's", field=path, fix=fix)
+        if self.left is None:
+            return self.compiled
+        if strict:
+            fix = "leave it out, or leave out `strict`"
+            raise RequestError("no grammar can enforce this keyword", field=f"{where}{self.left}", fix=fix)
+        return replace(self.compiled, unenforced=f"{where}{self.left}")
+
+
+MOST_KEPT = 16_000_000
+"""Characters of the schemas that are kept compiled: the largest set of tools, and those of other clients."""
+_KEPT: TextCache[_Found] = TextCache(MOST_KEPT)
+
+
+def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema") -> CompiledSchema:
+    """Compile a schema; RequestError where it is hostile, no schema, or one that nothing fits.
+
+    Under `strict` also where a keyword is left to the check.
+    """
+    text = _written(schema, where)
+    found = _KEPT.get(text)
+    if found is None:
+        require_modest(schema, where)
+        if not isinstance(schema, dict | bool):
+            raise RequestError(f"a schema is an object, not {type(schema).__name__}", field=where)
+        found = _compile(text, where)
+        _KEPT.put(text, found)
+    return found.at(where, strict=strict)
+
+
+def _written(schema: object, where: str) -> str:
+    """Write a schema as the text that it is known by."""
+    try:
+        return json.dumps(schema, ensure_ascii=False)
+    except RecursionError as error:
+        raise RequestError("a schema of too many levels", field=where, fix="give a simpler schema") from error
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"no JSON: {error}", field=where) from error
+
+
+def _compile(text: str, where: str) -> _Found:
+    given = json.loads(text)
+    draft = draft_uri(given)
+    if is_oldest(draft):
+        given, draft = modern(given), DRAFT_4
+    schema, foreign = well_formed(given, where)
+    contained = self_contained(schema, draft, where)
+    normal = _possible(normal_form(contained.schema), where)
+    grammar, exact = _grammar(normal, where)
+    left = None if exact else first_unenforced(contained, normal)
+    return _Found(CompiledSchema(grammar, exact, ValueCheck(schema, draft=draft)), foreign, left)
+
+
+def _possible(schema: Schema, where: str) -> dict[str, Any]:
+    """Return a schema with `false` for what nothing fits in it; RequestError where nothing fits the whole."""
+    left, why_not = possible(schema)
+    if why_not is not None:
+        raise RequestError(f"nothing fits this schema: {why_not}", field=where, fix="look for contradictions")
+    return left if isinstance(left, dict) else {}
+
+
+def _grammar(schema: Schema, where: str) -> tuple[str, bool]:
+    """Return the tightest grammar that compiles, and whether it enforces the whole schema."""
+    from llguidance import LLMatcher
+
+    told = without_crowded_patterns(schema)
+    text = _laid_out(told)
+    failed, messages = validated(LLMatcher.grammar_from_json_schema(text))
+    if not failed and (told is not schema or not messages):
+        return text, told is schema
+    schema = told
+    for loose in looser(schema):
+        text = _laid_out(loose)
+        if not validated(LLMatcher.grammar_from_json_schema(text))[0]:
+            return text, False
+    raise RequestError(f"no grammar can be made: {messages[0][:300]}", field=where)
+
+
+def _laid_out(schema: Schema) -> str:
+    assert isinstance(schema, dict)
+    return json.dumps({"x-guidance": LAYOUT, **schema}, ensure_ascii=False)
+
+
+@lru_cache(maxsize=1)
+def limits() -> LLParserLimits:
+    """Return the limits of a grammar: objects of some thousand optional properties, and 100 MB of lexer states."""
+    from llguidance import LLParserLimits
+
+    return LLParserLimits(max_items_in_row=20_000, max_lexer_states=50_000, verbose_errors=False)
+
+
+def validated(grammar: str) -> tuple[bool, list[str]]:
+    """Compile a grammar of llguidance's for trial; True with the error, else False with warnings."""
+    from llguidance import LLMatcher
+
+    return LLMatcher.validate_grammar_with_warnings(grammar, byte_tokenizer(), limits=limits())
+
+
+def validated_lark(text: str) -> str | None:
+    """Compile a Lark text for trial; the error, or None."""
+    from llguidance import LLMatcher
+
+    failed, messages = validated(LLMatcher.grammar_from_lark(text))
+    return messages[0] if failed else None

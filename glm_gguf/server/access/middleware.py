@@ -1,0 +1,115 @@
+"""Who may come in: checks on every request before anything is read of it, as ASGI middleware."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+import time
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from glm_gguf.server.access.hosts import host_name, is_host, is_welcome, own_names
+from glm_gguf.server.bodies.memory import BODY
+from glm_gguf.server.problem import UNEXPECTED, Problem
+from glm_gguf.server.problem_forms import error_response
+from glm_gguf.server.service import Service
+
+LOGGER = logging.getLogger(__name__)
+OPEN_PATHS: Final = ("/health", "/docs", "/openapi.json", "/page/", "/favicon.ico")
+"""What needs no key: it tells nothing of the model or of anybody's conversation."""
+
+
+class AccessMiddleware:
+    """Host, origin and key are checked, and who comes while the server ends is sent away; counts who is inside."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+        self._names = own_names() | {name for given in service.settings.hosts if (name := host_name(given))}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        problem = self._problem(scope)
+        app = self._app if problem is None else error_response(problem, scope["path"])
+        named, start = _NamedSend(send), time.monotonic()
+        body = scope[BODY] = self._service.bodies.begin()
+        self._service.inside += 1
+        try:
+            await app(scope, receive, named)
+        except Exception:  # the outermost edge: an error of ours ends one request, and is told once
+            LOGGER.exception("%s %s failed (%s)", scope["method"], scope["path"], named.request_id)
+            if not named.status:
+                await error_response(UNEXPECTED, scope["path"])(scope, receive, named)
+            named.status = UNEXPECTED.status
+        finally:
+            self._service.inside -= 1
+            body.leave()
+            self._service.metrics.count_request(_route(scope), named.status, time.monotonic() - start)
+
+    def _problem(self, scope: Scope) -> Problem | None:
+        """Say why a request is not let in."""
+        headers, settings = Headers(scope=scope), self._service.settings
+        if len(scope["query_string"]) > settings.limits.query_bytes:
+            return Problem(414, f"The query has more than {settings.limits.query_bytes} bytes.")
+        if (settings.hosts or not settings.api_keys) and not is_host(headers, self._names):
+            host = headers.get("host", "")[:100]
+            return Problem(403, f"This server is not {host!r}; name it by --allowed-host.", code="host_not_allowed")
+        if _is_open(scope):
+            return None
+        if settings.api_keys and scope["method"] != "OPTIONS" and not _has_key(headers, settings.api_keys):
+            return Problem(401, _KEY_WANTED, code="invalid_api_key")
+        if not settings.api_keys and not is_welcome(headers, scope["scheme"], settings.origins):
+            return Problem(
+                403, "Pages of this origin may not ask; name it by --cors-origin.", code="origin_not_allowed"
+            )
+        if self._service.draining:
+            return Problem(503, "The server is ending.", "server_error", code="shutting_down", retry_after=5)
+        return None
+
+
+_KEY_WANTED: Final = "Give an API key of this server: Authorization: Bearer KEY, or X-Api-Key: KEY."
+
+
+def _is_open(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path == "/" or any(path == open_path or path.startswith(open_path) for open_path in OPEN_PATHS)
+
+
+def _has_key(headers: Headers, keys: tuple[str, ...]) -> bool:
+    """Compare all keys a request brings with all there are, in a time that does not depend on where they differ.
+
+    One that is right is enough: some clients send a dummy under the other name.
+    """
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    given = [headers.get("x-api-key", ""), token.strip() if scheme.lower() == "bearer" else ""]
+    matches = [hmac.compare_digest(one.encode(errors="replace"), key.encode()) for one in given for key in keys]
+    return any(matches)
+
+
+def _route(scope: Scope) -> str:
+    """Return the path of the route that answered, without what a client filled in."""
+    return getattr(scope.get("route"), "path", "none")
+
+
+class _NamedSend:
+    """Gives a response an id, under OpenAI's and Anthropic's name for it, and keeps its status."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.request_id = f"req_{secrets.token_hex(12)}"
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        """Send."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            request_id = self.request_id.encode()
+            ids = ((b"x-request-id", request_id), (b"request-id", request_id))
+            message["headers"] = [*message.get("headers", ()), *ids]
+        await self._send(message)

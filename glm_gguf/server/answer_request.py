@@ -1,0 +1,76 @@
+"""What every API's request becomes before it goes to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from glm_gguf.answers.answer_options import AnswerOptions, PromptOptions
+from glm_gguf.answers.prepared_answer import PreparedAnswer
+from glm_gguf.llama.sampling_params import SamplingParams
+from glm_gguf.model import GLM
+from glm_gguf.server.bodies.json_values import characters
+from glm_gguf.server.problem import Problem, Refused
+from glm_gguf.server.settings import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """A conversation in OpenAI's form, and how it is to be answered."""
+
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] = ()
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    options: AnswerOptions = field(default_factory=AnswerOptions)
+    n: int = 1
+    """Answers wanted."""
+
+    def require_modest(self, limits: Limits) -> None:
+        """Refuse what is too much, before anything is made of it."""
+        counts = (("messages", len(self.messages)), ("tools", len(self.tools)), ("n", self.n))
+        for (name, count), most in zip(counts, (limits.messages, limits.tools, limits.choices), strict=True):
+            if count > most:
+                raise Refused(Problem(400, f"{count} are too many; give up to {most}.", param=name))
+        require_modest_form(self.options.get("response_format"), limits)
+        require_short_prompt((self.messages, self.tools, self.options.get("variables")), "messages", limits)
+
+    @property
+    def costly(self) -> bool:
+        """Something must be compiled for it first, which may take long."""
+        return bool(self.tools) or bool(self.options.get("response_format"))
+
+    @property
+    def prompt_options(self) -> PromptOptions:
+        """What the prompt depends on besides messages and tools."""
+        given = self.options
+        return {
+            "variables": given.get("variables"),
+            "continue_final_message": given.get("continue_final_message"),
+        }
+
+    def prepared(self, glm: GLM) -> PreparedAnswer:
+        """Render and compile; GlmGgufError for what cannot be answered."""
+        return glm.prepare(self.messages, self.tools, self.sampling, **self.options)
+
+
+def require_short_prompt(texts: Iterable[Any], field: str, limits: Limits) -> None:
+    """Refuse what no context holds before it is rendered and turned into tokens."""
+    count = characters(texts)
+    if count > limits.characters:
+        message = f"{field}: {count} characters are more than any context holds; give up to {limits.characters}."
+        raise Refused(Problem(400, message, param=field, code="context_length_exceeded"))
+
+
+def require_modest_form(form: Any, limits: Limits) -> None:
+    """Refuse patterns, grammars and choices that take too long to compile; schemas have limits of their own."""
+    if not isinstance(form, Mapping):
+        return
+    for name in ("pattern", "grammar", "choices"):
+        value, field = form.get(name), f"response_format.{name}"
+        if isinstance(value, list) and len(value) > limits.options:
+            raise Refused(Problem(400, f"{field}: {len(value)} texts; give up to {limits.options}.", param=field))
+        count = characters([value])
+        if count > limits.grammar_characters:
+            message = f"{field}: {count} characters; give up to {limits.grammar_characters}."
+            raise Refused(Problem(400, message, param=field))

@@ -1,0 +1,161 @@
+"""Bodies of requests: read up to a size and within a time, parsed beside the event loop, never too deep."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from types import MappingProxyType
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+from glm_gguf.server.bodies.ignored_fields import body_models, declared_fields, ignore_fields, name_ignored
+from glm_gguf.server.bodies.json_values import require_modest, require_short, too_deep
+from glm_gguf.server.bodies.known_fields import passed_over, refused_field
+from glm_gguf.server.bodies.memory import BODY, FULL, Body, BodyRefused
+from glm_gguf.server.bodies.misplaced_fields import Objects, declared_objects, misplaced_field, unread_inside
+from glm_gguf.server.problem import Problem
+from glm_gguf.server.settings import Limits
+
+SMALL: Final = 2**16
+"""Bytes that are parsed at once, in less than a millisecond."""
+
+
+class JsonRequest(Request):
+    """A request whose body is JSON, whatever its Content-Type says."""
+
+    declared: frozenset[str] = frozenset()
+    """Fields of the body that its schema has."""
+    objects: Objects = MappingProxyType({})
+    """Those that are objects."""
+
+    @property
+    def _limits(self) -> Limits:
+        limits: Limits = self.app.state.service.settings.limits
+        return limits
+
+    async def body(self) -> bytes:
+        """Read the body, once."""
+        if not hasattr(self, "_read"):
+            self._read = await self._received()
+        return self._read
+
+    async def json(self) -> Any:
+        """Parse the body."""
+        body = await self.body()
+        if len(body) <= SMALL:
+            value = parsed(body, self._limits)
+        else:
+            value = await asyncio.to_thread(parsed, body, self._limits)
+        if isinstance(value, dict):
+            self._hear(value)
+        return value
+
+    def _hear(self, value: dict[str, Any]) -> None:
+        """Refuse a field that is known and asks for what there is not; note those that are passed over."""
+        refused = refused_field(value, self.declared)
+        if refused is not None:
+            name, field = refused
+            raise BodyRefused(Problem(400, f"{name}: {field.why}; leave it out.", param=name, as_sent=True))
+        misplaced = misplaced_field(value, self.declared, self.objects)
+        if misplaced is not None:
+            place, what = misplaced
+            raise BodyRefused(Problem(400, f"{place}: {what}.", param=place, as_sent=True))
+        ignore_fields(self, [*passed_over(value, self.declared), *unread_inside(value, self.objects)])
+
+    async def _received(self) -> bytes:
+        most, seconds = self._limits.body_bytes, self._limits.body_seconds
+        too_large = BodyRefused(Problem(413, f"The body has more than {most} bytes.", code="request_too_large"))
+        declared = self.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > most:
+            raise too_large
+        held: Body = self.scope[BODY]
+        pieces, size = [], 0
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                held.come(limit)
+                async for piece in self.stream():
+                    size += len(piece)
+                    if size > most:
+                        raise too_large
+                    held.take(len(piece))
+                    pieces.append(piece)
+            held.stay()
+        except TimeoutError:
+            if held.given_up:
+                raise BodyRefused(FULL) from None
+            late = f"The body took longer than {seconds:g} seconds."
+            raise BodyRefused(Problem(408, late, code="request_timeout")) from None
+        return b"".join(pieces)
+
+
+def parsed(body: bytes, limits: Limits) -> Any:
+    """Parse JSON; BodyRefused for what is none, is too deep, or holds too much."""
+    require_short(body, limits)
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise BodyRefused(Problem(400, f"The body is no UTF-8 text: byte {error.start} is wrong.")) from None
+    except RecursionError:
+        raise too_deep(limits) from None
+    except ValueError as error:
+        raise BodyRefused(Problem(400, f"The body is no JSON: {error}.")) from None
+    require_modest(value, body, limits)
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which JSON has not."""
+    raise ValueError(f"{name} is no JSON")
+
+
+class JsonRoute(APIRoute):
+    """A route whose requests are read as JsonRequest."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler, given our request."""
+        handler, bodies = super().get_route_handler(), body_models(self.endpoint)
+        declared = frozenset(name for body in bodies for name in declared_fields(body))
+        objects = {name: known for body in bodies for name, known in declared_objects(body).items()}
+
+        async def handle(request: Request) -> Response:
+            scope = dict(request.scope)
+            others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+            scope["headers"] = [*others, (b"content-type", b"application/json")]
+            asked = JsonRequest(scope, request.receive)
+            asked.declared, asked.objects = declared, objects
+            response = await handler(asked)
+            name_ignored(asked, response)
+            return response
+
+        return handle
+
+
+def validation_problem(error: RequestValidationError) -> Problem:
+    """Say which field of a body is wrong, and how."""
+    places = [_place(one["loc"][1:], error.body, missing=one["type"] == "missing") for one in error.errors()]
+    deepest = max(range(len(places)), key=lambda index: len(places[index]))  # of alternatives the one that was meant
+    first, param = error.errors()[deepest], _written(places[deepest])
+    message = str(first["msg"])
+    return Problem(400, f"{param}: {message}." if param else f"{message}.", param=param or None)
+
+
+def _place(location: tuple[int | str, ...], body: Any, *, missing: bool) -> list[int | str]:
+    """Return where in a body a value stands; pydantic also names the alternatives of a union, which are not there."""
+    place, value = [], body
+    for index, key in enumerate(location):
+        there = isinstance(key, int) if isinstance(value, list) else isinstance(value, dict) and key in value
+        last = index == len(location) - 1
+        if there or (missing and last and isinstance(value, dict)):
+            place.append(key)
+            value = value[key] if there else None
+    return place
+
+
+def _written(place: list[int | str]) -> str:
+    """Write a place as errors name it."""
+    keys = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place)
+    return keys.removeprefix(".")

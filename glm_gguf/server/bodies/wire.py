@@ -1,0 +1,92 @@
+"""What wire schemas have in common: strict types, unknown fields passed over, JSON without what was not set."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import Response
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from glm_gguf.chat.events import Usage
+from glm_gguf.llama.sampling_params import MOST_INTEGER
+
+
+def whole(value: Any) -> Any:
+    """Return 5.0 as 5, since JSON has one kind of number; all else is as it was."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+T = TypeVar("T")
+Many = Annotated[list[T], Field(fail_fast=True)]
+"""A list that may be long: what is wrong in it is told once, not for every entry."""
+Count = Annotated[int, Field(ge=1, le=MOST_INTEGER), BeforeValidator(whole)]
+
+
+class WireRequest(BaseModel):
+    """A body: of wrong types it is refused, unknown fields are passed over, null is as if it were not there."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class WireResponse(BaseModel):
+    """A body, or a piece of a stream; what was not set is left out."""
+
+    def as_json(self) -> str:
+        """Write it as JSON."""
+        return self.model_dump_json(exclude_unset=True)
+
+    def response(self) -> Response:
+        """Write it as a response."""
+        return Response(self.as_json(), media_type="application/json")
+
+
+class StreamOptions(WireRequest):
+    """How to stream."""
+
+    include_usage: bool | None = None
+    """The last event has the counts."""
+    continuous_usage_stats: Literal[False] | None = None
+    """vLLM's: only false; the counts come once."""
+
+
+class CachedTokens(WireResponse):
+    """Of the prompt."""
+
+    cached_tokens: int
+
+
+class ReasoningTokens(WireResponse):
+    """Of the answer."""
+
+    reasoning_tokens: int
+
+
+class WireUsage(WireResponse):
+    """OpenAI's counts: the prompt once, all answers together."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: CachedTokens
+    completion_tokens_details: ReasoningTokens
+
+
+def wire_usage(prompts: Sequence[Sequence[Usage]]) -> WireUsage:
+    """Add up the answers to prompts; what the first answer to each found cached is what was saved."""
+    prompt = sum(usages[0].prompt_tokens for usages in prompts)
+    answers = [usage for usages in prompts for usage in usages]
+    completion = sum(usage.completion_tokens for usage in answers)
+    return WireUsage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=prompt + completion,
+        prompt_tokens_details=CachedTokens(cached_tokens=sum(usages[0].cached_tokens for usages in prompts)),
+        completion_tokens_details=ReasoningTokens(reasoning_tokens=sum(usage.reasoning_tokens for usage in answers)),
+    )
+
+
+def new_id(prefix: str) -> str:
+    """Draw an id of OpenAI's form."""
+    return f"{prefix}{secrets.token_hex(12)}"

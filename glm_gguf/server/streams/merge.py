@@ -1,0 +1,79 @@
+"""Answers that are read in the event loop: several side by side, or whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from fastapi import Request
+
+from glm_gguf.answers.prepared_answer import AsyncEvents
+from glm_gguf.chat.events import Event, Finish
+from glm_gguf.errors import DeadlineError, GlmGgufError
+from glm_gguf.server.service import close_all
+from glm_gguf.server.streams.sse import unless_gone
+
+
+async def side_by_side(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[int, Event], None]:
+    """Yield the events of several answers as they come, each with the index of its answer; all stop at the end.
+
+    DeadlineError where their time is over before there is anything of any of them.
+    """
+    events = _alone(answers[0]) if len(answers) == 1 else _merged(answers)
+    silent = True
+    try:
+        async with aclosing(events):
+            async for index, event in events:
+                if silent and _never_began(event):
+                    what = "the time was over before the answer began"
+                    raise DeadlineError(what, fix="ask again later, or give a larger timeout")
+                silent = False
+                yield index, event
+    finally:
+        close_all(answers)
+
+
+def _never_began(event: Event) -> bool:
+    return isinstance(event, Finish) and event.reason == "timeout" and not event.usage.completion_tokens
+
+
+async def _alone(answer: AsyncEvents) -> AsyncGenerator[tuple[int, Event], None]:
+    async for event in answer:
+        yield 0, event
+
+
+async def _merged(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[int, Event], None]:
+    arrived: asyncio.Queue[tuple[int, Event] | GlmGgufError] = asyncio.Queue()
+
+    async def follow(index: int, answer: AsyncEvents) -> None:
+        try:
+            async for event in answer:
+                arrived.put_nowait((index, event))
+        except GlmGgufError as error:
+            arrived.put_nowait(error)
+
+    tasks = [asyncio.create_task(follow(*pair)) for pair in enumerate(answers)]
+    try:
+        finished = 0
+        while finished < len(answers):
+            pair = await arrived.get()
+            if isinstance(pair, GlmGgufError):
+                raise pair
+            finished += isinstance(pair[1], Finish)
+            yield pair
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def whole(request: Request, answers: Sequence[AsyncEvents]) -> list[list[Event]]:
+    """Wait for all events of answers; ClientGone where the client does not, and they stop."""
+    return await unless_gone(request.receive, _gathered(answers))
+
+
+async def _gathered(answers: Sequence[AsyncEvents]) -> list[list[Event]]:
+    events: list[list[Event]] = [[] for _ in answers]
+    async for index, event in side_by_side(answers):
+        events[index].append(event)
+    return events

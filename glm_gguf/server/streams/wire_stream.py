@@ -1,0 +1,103 @@
+"""Answers through a fold that makes an API's own chunks or events of theirs, as a stream or to the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from fastapi import Request
+
+from glm_gguf.answers.prepared_answer import AsyncEvents
+from glm_gguf.chat.events import Event
+from glm_gguf.errors import GlmGgufError
+from glm_gguf.server.bodies.wire import WireResponse
+from glm_gguf.server.problem import UNEXPECTED, Problem, problem_of
+from glm_gguf.server.streams.merge import side_by_side, whole
+from glm_gguf.server.streams.sse import DONE, data, error_data, named
+
+LOGGER = logging.getLogger(__name__)
+WireEvent = dict[str, Any]
+"""An event as it goes over the wire; its `type` is also the name of the server-sent event."""
+
+
+class WireFold(Protocol):
+    """The state of one answer on its way out: fed the answer's events, it gives those of an API."""
+
+    def begin(self) -> Iterator[WireEvent]:
+        """Say that an answer comes."""
+
+    def feed(self, event: Event) -> Iterator[WireEvent]:
+        """Take the next event of the answer."""
+
+    def flush(self) -> Iterator[WireEvent]:
+        """End an answer that broke off."""
+
+    def fail(self, problem: Problem) -> Iterator[WireEvent]:
+        """End an answer that failed."""
+
+
+class ChunkFold(Protocol):
+    """The state of answers on their way out as OpenAI's chunks."""
+
+    def feed(self, index: int, event: Event) -> Iterator[WireResponse]:
+        """Take the next event of one of the answers."""
+
+    def usage(self) -> WireResponse:
+        """Write the chunk with the counts."""
+
+
+async def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage: bool) -> AsyncGenerator[bytes, None]:
+    """Write answers as chunks; an error behind their beginning is the last."""
+    try:
+        async for index, event in side_by_side(answers):
+            for chunk in fold.feed(index, event):
+                yield data(chunk.as_json())
+    except Exception as error:  # the outermost edge: behind a stream's beginning nothing but an event can tell it
+        yield error_data(_told(error))
+        return
+    if usage:
+        yield data(fold.usage().as_json())
+    yield DONE
+
+
+async def wire_stream(fold: WireFold, answer: Sequence[AsyncEvents]) -> AsyncGenerator[bytes, None]:
+    """Write an answer as server-sent events; an error behind its beginning is its last event."""
+    try:
+        yield _written(fold.begin())
+        async for _, event in side_by_side(answer):
+            if written := _written(fold.feed(event)):
+                yield written
+        if written := _written(fold.flush()):
+            yield written
+    except Exception as error:  # as above
+        yield _written(fold.fail(_told(error)))
+
+
+def _told(error: Exception) -> Problem:
+    """Say what an error means to who reads the stream; one of the server's own is logged with its cause."""
+    if isinstance(error, GlmGgufError):
+        problem = problem_of(error)
+        if problem.status == 500:
+            LOGGER.error("%s", error, exc_info=error.__cause__)
+        return problem
+    LOGGER.error("a stream failed", exc_info=error)
+    return UNEXPECTED
+
+
+async def read_to_end(request: Request, fold: WireFold, answer: Sequence[AsyncEvents]) -> None:
+    """Feed a whole answer to a fold, whose value it is then."""
+    for events in await whole(request, answer):
+        for event in events:
+            _drop(fold.feed(event))
+    _drop(fold.flush())
+
+
+def _drop(events: Iterable[WireEvent]) -> None:
+    for _ in events:
+        pass
+
+
+def _written(events: Iterable[WireEvent]) -> bytes:
+    return b"".join(named(event["type"], json.dumps(event, ensure_ascii=False)) for event in events)

@@ -1,0 +1,59 @@
+"""What does not fit into memory is refused before llama.cpp tries, with what would fit."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from glm_gguf.errors import RequestError
+from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
+from glm_gguf.llama.engine_options import CacheType, EngineOptions
+from glm_gguf.llama.memory import available_memory, host_cache_size, memory_need, require_memory
+
+OPTIONS = EngineOptions(threads=1, n_ctx=1024)
+
+
+@pytest.fixture(scope="module")
+def contents(tiny_gguf: Callable[[str], Path]) -> GgufParts:
+    return open_all_parts(tiny_gguf("Q8_0"))
+
+
+def test_the_need_of_a_context_is_its_cells(contents: GgufParts) -> None:
+    metadata = contents.metadata
+    values = int(metadata["glm4.block_count"].value) * int(metadata["glm4.attention.head_count_kv"].value)  # type: ignore[arg-type]
+    values *= 2 * int(metadata["glm4.attention.key_length"].value)  # type: ignore[arg-type]
+    assert memory_need(contents, OPTIONS).cache == 1024 * values * 2
+    quantised = replace(OPTIONS, cache_type_k=CacheType.Q8_0, cache_type_v=CacheType.Q8_0)
+    assert memory_need(contents, quantised).cache == 1024 * values * 34 // 32
+
+
+def test_a_context_that_is_too_large_says_what_fits(contents: GgufParts) -> None:
+    need = memory_need(contents, OPTIONS)
+    available = int(need.weights * 1.05) + 600 * need.cell
+    with pytest.raises(RequestError, match="up to 512 tokens fit"):
+        require_memory(contents, OPTIONS, available)
+    require_memory(contents, replace(OPTIONS, n_ctx=512), available)
+
+
+def test_mapped_weights_may_be_larger_than_memory_but_copied_ones_not(contents: GgufParts) -> None:
+    need = memory_need(contents, OPTIONS)
+    require_memory(contents, OPTIONS, need.cache + 1)
+    with pytest.raises(RequestError, match="smaller quantisation"):
+        require_memory(contents, replace(OPTIONS, mmap=False), need.cache + 1)
+    with pytest.raises(RequestError, match="smaller quantisation"):
+        require_memory(contents, replace(OPTIONS, repack=True), need.cache + 1)
+
+
+def test_where_nothing_is_known_nothing_is_refused(contents: GgufParts) -> None:
+    require_memory(contents, OPTIONS, None)
+    assert (available_memory() or 1) > 0
+
+
+def test_main_memory_keeps_as_much_as_the_context_or_a_quarter_of_what_is_free(contents: GgufParts) -> None:
+    need = memory_need(contents, OPTIONS)
+    assert host_cache_size(contents, OPTIONS, None) == 1024
+    assert host_cache_size(contents, OPTIONS, 100 * need.cache) == 1024
+    assert host_cache_size(contents, OPTIONS, 2 * need.cache) == 256
+    assert host_cache_size(contents, OPTIONS, need.cache // 2) == 0
+    assert host_cache_size(contents, replace(OPTIONS, n_host_cache=7), 0) == 7
