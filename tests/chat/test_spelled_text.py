@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glm_gguf.chat import reply
+from glm_gguf.chat import spelled_text
 from glm_gguf.chat.call_head import HeadReader
 from glm_gguf.chat.events import TextDelta, ToolCall, ToolCallCut, ToolCallDelta, ToolCallStart, collect
 from glm_gguf.chat.json_object import ObjectExtent
@@ -190,7 +190,7 @@ def looked_at(text: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
     closes = ObjectExtent._closes
     with monkeypatch.context() as patch:
-        patch.setattr(reply, "scan_object", scanning)
+        patch.setattr(spelled_text, "scan_object", scanning)
         patch.setattr(ObjectExtent, "_closes", closing)
         parse_reply(text, ["get"])
     return seen

@@ -134,8 +134,6 @@ def test_only_the_batch_that_is_meant_is_given_up(lone: ExclusiveBatch, flag: Fl
 def test_a_flag_is_lowered_with_the_batch_that_it_met_too_late(
     lone: ExclusiveBatch, flag: Flag, ticket: Ticket
 ) -> None:
-    lone: ExclusiveBatch, flag: Flag, ticket: Ticket
-) -> None:
     lone.begin(ticket, 200)
     lone.give_way()
     assert flag.raised

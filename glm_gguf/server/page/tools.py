@@ -28,7 +28,7 @@ class CallResult(WireResponse):
 
 
 def tools_router(toolbox: Toolbox) -> APIRouter:
-    """Return the route that runs functions, for the server's own page only; AccessMiddleware has checked host and key."""
+    """Return the route that runs functions, for the server's own page only; AccessMiddleware checked host and key."""
     router = APIRouter(route_class=JsonRoute, include_in_schema=False)
 
     @router.post("/page-tools")
