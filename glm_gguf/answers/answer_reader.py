@@ -68,11 +68,6 @@ class Answer:
         self._usage = Usage(len(request.prompt) - uncounted)
         self.done = False
 
-    @property
-    def prompt_tokens(self) -> int:
-        """How long the prompt is."""
-        return self._usage.prompt_tokens
-
     def feed(self, delivery: Delivery) -> Iterator[Event]:
         """Take what the engine delivers; raises the error that it ends with, and is done then."""
         try:

@@ -4,62 +4,140 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from enum import Enum
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Final, Self
+from typing import Generic, Self, TypeVar
 
-from glm_gguf.answers.answer_reader import Answer
 from glm_gguf.chat.events import Event
-from glm_gguf.engine.delivery import Delivery, Ended
+from glm_gguf.engine.delivery import Delivery
 from glm_gguf.engine.engine import Engine
-from glm_gguf.engine.request import Request
+from glm_gguf.engine.request import Request, Ticket
 
-_WAKE: Final = Ended("stop")
-"""For other threads that wait at the end of an answer: not the end itself, whose error leads back to the stream."""
+T = TypeVar("T")
+
+
+class Mark(Enum):
+    """A step of an answer that asks for nothing and has no events."""
+
+    ATTEMPT_ENDED = "the request is over; the next step is slow, for it checks what was written"
+
+
+Steps = Generator[Request | Sequence[Event] | Mark, Delivery, Sequence[Event]]
+"""The steps of an answer, the same for every driver; the last events are returned.
+
+The driver submits each Request and sends in what the engine delivers for it; the events of a delivery come back. After
+`ATTEMPT_ENDED` it sends in nothing.
+"""
+Channel = tuple[Callable[[], T], Callable[[Delivery], None]]
+"""How a driver receives the deliveries of one request, and how the engine's thread hands them over."""
+
+
+class _RunningAnswer(Generic[T]):
+    """The request that the engine works on, and the events that nobody has read yet; any thread may stop it.
+
+    Each request has its own channel: the end of a cancelled request must not reach the next one.
+    """
+
+    def __init__(self, engine: Engine, steps: Steps, open_channel: Callable[[], Channel[T]]) -> None:
+        self.receive: Callable[[], T]
+        self.slow = False
+        """The next step takes no delivery, and takes long."""
+        self._engine = engine
+        self._steps = steps
+        self._open_channel = open_channel
+        self._ready: deque[Event] = deque()
+        self._ticket: Ticket | None = None
+        self._over = False
+        self._stopped = False
+        self.advance()
+
+    @property
+    def waiting(self) -> bool:
+        """The next event needs another step."""
+        return not (self._ready or self._over)
+
+    def advance(self, delivery: Delivery | None = None) -> None:
+        """Take the next step, with a delivery unless it is the first or a slow one."""
+        try:
+            step = next(self._steps) if delivery is None else self._steps.send(delivery)
+            self.slow = step is Mark.ATTEMPT_ENDED
+            if isinstance(step, Request):
+                self._submit(step)
+            elif isinstance(step, Mark):
+                self._cancel()
+            else:
+                self._ready.extend(step)
+        except StopIteration as end:
+            self._ready.extend(end.value or ())
+            self._end()
+        except BaseException:
+            self._end()
+            raise
+
+    def event(self) -> Event | None:
+        """Return the next event; None at the end."""
+        return self._ready.popleft() if self._ready and not self._stopped else None
+
+    def check_caller(self) -> None:
+        """Raise EngineError where this thread would wait for ever."""
+        self._engine.check_caller()
+
+    def stop(self) -> None:
+        """Stop the answer at the engine's next step; nothing more comes."""
+        self._stopped = True
+        self._end()
+
+    def _submit(self, request: Request) -> None:
+        self.receive, deliver = self._open_channel()
+        self._ticket = self._engine.submit(request, deliver)
+        if self._over:  # another thread stopped the answer meanwhile
+            self._cancel()
+
+    def _end(self) -> None:
+        self._over = True
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._ticket is not None:
+            self._engine.cancel(self._ticket)
+
+    def __del__(self) -> None:
+        self._end()
 
 
 class AnswerStream:
-    """The events of an answer that is being written from now on; one thread at a time reads it, others wait at its end.
+    """The events of an answer, which begins now; one thread at a time waits for the next, others for their turn.
 
     `owner` is what closes the engine, and must not be collected before the answer is read.
     """
 
-    def __init__(self, engine: Engine, request: Request, answer: Answer, owner: object) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, steps: Steps, owner: object) -> None:
+        self._answer = _RunningAnswer(engine, steps, _open_queue)
+        self._turn = threading.Lock()
         self._owner = owner
-        self._answer = answer
-        self._ready: deque[Event] = deque()
-        self._deliveries: SimpleQueue[Delivery] = SimpleQueue()
-        self._closed = False
-        self._ticket = engine.submit(request, self._deliveries.put)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Event:
-        while not self._ready:
-            if self._answer.done or self._closed:
-                raise StopIteration
-            self._engine.check_caller()
-            delivery = self._deliveries.get()
-            if self._answer.done:  # another thread has read the end
-                self._deliveries.put(_WAKE)
-                continue
-            try:
-                self._ready.extend(self._answer.feed(delivery))
-            finally:
-                if self._answer.done:
-                    self._engine.cancel(self._ticket)
-                    self._deliveries.put(_WAKE)
-        return self._ready.popleft()
+        answer = self._answer
+        if answer.waiting:  # asked before the lock is taken, which a fork may leave locked
+            answer.check_caller()
+        with self._turn:
+            while answer.waiting:
+                answer.advance(None if answer.slow else answer.receive())
+            event = answer.event()
+        if event is None:
+            raise StopIteration
+        return event
 
     def close(self) -> None:
         """Stop the answer at the engine's next step; nothing more comes."""
-        self._closed = True
-        self._ready.clear()
-        self._engine.cancel(self._ticket)
+        self._answer.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -69,59 +147,46 @@ class AnswerStream:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if hasattr(self, "_ticket"):  # else it was refused
-            self.close()
 
+class AsyncAnswerStream:
+    """The same for an event loop, which reads it; any thread may create it."""
 
-class AsyncAnswer:
-    """The same for an event loop, which reads it; any thread may begin it."""
-
-    def __init__(self, engine: Engine, request: Request, answer: Answer, loop: asyncio.AbstractEventLoop) -> None:
-        self._engine = engine
-        self._answer = answer
-        self._ready: deque[Event] = deque()
-        self._deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
-        self._closed = False
-        self._ticket = engine.submit(request, _into(self._deliveries, loop))
-
-    @property
-    def prompt_tokens(self) -> int:
-        """How long the prompt is."""
-        return self._answer.prompt_tokens
+    def __init__(self, engine: Engine, steps: Steps, prompt_tokens: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.prompt_tokens = prompt_tokens
+        self._answer = _RunningAnswer(engine, steps, lambda: _open_loop_queue(loop))
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        while not self._ready:
-            if self._answer.done or self._closed:
-                raise StopAsyncIteration
-            self._engine.check_caller()
-            delivery = await self._deliveries.get()
-            try:
-                self._ready.extend(self._answer.feed(delivery))
-            finally:
-                if self._answer.done:
-                    self._engine.cancel(self._ticket)
-        return self._ready.popleft()
+        answer = self._answer
+        while answer.waiting:
+            answer.check_caller()
+            if answer.slow:  # a check of the answer, or another grammar
+                await asyncio.to_thread(answer.advance)
+            else:
+                answer.advance(await answer.receive())
+        event = answer.event()
+        if event is None:
+            raise StopAsyncIteration
+        return event
 
     def close(self) -> None:
         """Stop the answer at the engine's next step; nothing more comes."""
-        self._closed = True
-        self._ready.clear()
-        self._engine.cancel(self._ticket)
-
-    def __del__(self) -> None:
-        if hasattr(self, "_ticket"):  # else it was refused
-            self.close()
+        self._answer.stop()
 
 
-def _into(deliveries: asyncio.Queue[Delivery], loop: asyncio.AbstractEventLoop) -> Callable[[Delivery], None]:
-    """Return what the engine's thread calls; it must not hold the answer, which stops where nobody holds it."""
+def _open_queue() -> Channel[Delivery]:
+    queue: SimpleQueue[Delivery] = SimpleQueue()
+    return queue.get, queue.put
+
+
+def _open_loop_queue(loop: asyncio.AbstractEventLoop) -> Channel[Awaitable[Delivery]]:
+    """Open a channel into a loop. What the engine's thread calls must not hold the answer: nobody's answer stops."""
+    queue: asyncio.Queue[Delivery] = asyncio.Queue()
 
     def deliver(delivery: Delivery) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(deliveries.put_nowait, delivery)
+            loop.call_soon_threadsafe(queue.put_nowait, delivery)
 
-    return deliver
+    return queue.get, deliver

@@ -67,7 +67,7 @@ class Preparer:
             return request, Answer(reader, self._vocabulary.token_bytes, request, prompt.uncounted)
 
         self._engine.check(prompt.ids, "messages")
-        return self._ready(begin, sampling, plan)
+        return self._ready(begin, sampling, plan, len(prompt.ids) - prompt.uncounted)
 
     def prompt(
         self,
@@ -97,20 +97,20 @@ class Preparer:
             return request, Answer(reader, self._vocabulary.token_bytes, request)
 
         self._engine.check(ids)
-        return self._ready(begin, sampling, plan)
+        return self._ready(begin, sampling, plan, len(ids))
 
     def _scales(self, options: AnswerOptions) -> Scales:
         """Return how strongly each LoRA adapter counts."""
         wanted = options.get("lora")
         return self._options.scales if wanted is None else self._options.scales_of(wanted)
 
-    def _ready(self, begin: Begin, sampling: SamplingParams, plan: AnswerPlan) -> PreparedAnswer:
+    def _ready(self, begin: Begin, sampling: SamplingParams, plan: AnswerPlan, prompt_tokens: int) -> PreparedAnswer:
         """Refuse what cannot be answered, and have the grammar compiled."""
         filled = sampling.filled(self.sampling)
         Bias(filled, self._vocabulary)  # refuses ids that there are not
         if plan.grammar is not None:
             self._grammar(plan.grammar, plan.form)
-        return PreparedAnswer(self._engine, begin, filled, plan)
+        return PreparedAnswer(self._engine, begin, filled, plan, prompt_tokens)
 
     def _constraint(self, plan: AnswerPlan, sampling: SamplingParams, options: AnswerOptions) -> Constraint | None:
         """Return fresh rules for the tokens of one answer, if there are any."""
