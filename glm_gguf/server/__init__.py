@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "ServerSettings", "create_app", "run_server"]
 
-_HOMES = {"Limits": "settings", "ServerSettings": "settings", "create_app": "app", "run_server": "running"}
+_HOMES = {"Limits": "settings", "ServerSettings": "settings", "create_app": "app", "run_server": "uvicorn_server"}
 
 
 def __getattr__(name: str) -> Any:
