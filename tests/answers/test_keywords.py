@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from case_ids import without_address
 from engine.conversations import EXACT
 
 from glm_gguf import GLM, CacheType, EngineError, EngineOptions, LoraAdapter, SamplingParams
@@ -172,7 +173,7 @@ def test_names_of_other_libraries_lead_here(name: str, hint: str) -> None:
         ({"messages": [{"role": "user"}]}, r"messages\[0\].content"),
         ({"messages": [{"role": "system", "content": None}, *HELLO]}, r"messages\[0\].content"),
     ],
-    ids=str,
+    ids=without_address,
 )
 def test_values_that_make_no_sense_are_refused_by_name(glm: GLM, given: dict[str, Any], place: str) -> None:
     with pytest.raises(RequestError, match=place):

@@ -20,6 +20,7 @@ import numpy as np
 import pydantic
 import pydantic.dataclasses
 import pytest
+from case_ids import without_address
 
 from glm_gguf.chat.events import ToolCall
 from glm_gguf.chat.spelled_text import parse_reply
@@ -393,7 +394,7 @@ def test_results_are_written_as_json(value: object, text: str) -> None:
     assert result_text(value) == text
 
 
-@pytest.mark.parametrize("value", [object(), search, [Shop("x")], {"a": Shop}, asearch], ids=repr)
+@pytest.mark.parametrize("value", [object(), search, [Shop("x")], {"a": Shop}, asearch], ids=without_address)
 def test_a_result_that_json_lacks_is_no_address_in_memory(value: object) -> None:
     with pytest.raises(TypeError, match="no value that JSON has"):
         result_text(value)

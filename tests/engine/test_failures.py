@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from case_ids import without_address
 from waiting import until
 
 from glm_gguf import GLM, EngineOptions, SamplingParams
@@ -148,7 +149,7 @@ WRONG = {
         for method, values in WRONG.items()
         for value in values
     ],
-    ids=repr,
+    ids=without_address,
 )
 def test_what_a_constraint_must_not_return_ends_its_answer_alone(glm: GLM, method: str, value: Any) -> None:
     innocent = glm.stream_completion("Hello", SHORT)
