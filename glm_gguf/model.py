@@ -31,6 +31,8 @@ from glm_gguf.gguf_file.values import Plain, plain_value
 from glm_gguf.llama.engine_options import EngineFields, EngineOptions, Scales
 from glm_gguf.llama.fingerprint import fingerprint, vocabulary_hash
 from glm_gguf.llama.footprint import Footprint
+from glm_gguf.llama.load_plan import LoadPlan, Machine
+from glm_gguf.llama.model_file import ModelFile
 from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.llama.sampling_params import SamplingParams
 
@@ -64,8 +66,10 @@ class GLM(ChatModel):
     ) -> None:
         self._options = engine_options(options, fields)
         with ExitStack() as stack:
-            self._model = stack.enter_context(ModelHandle(path, self._options))
-            self._engine = stack.enter_context(Engine(self._model, self._options))
+            self._file = ModelFile.open(path, self._options.lora)
+            self._plan = LoadPlan.of(self._file.contents, self._options, Machine.here(self._options))
+            self._model = stack.enter_context(ModelHandle(self._file, self._plan))
+            self._engine = stack.enter_context(Engine(self._model, self._plan))
             self._preparer = Preparer(self._model, self._engine, self._options)
             self.variant = self._preparer.prompter.variant
             self.sampling = self._preparer.sampling
@@ -86,7 +90,7 @@ class GLM(ChatModel):
     @property
     def footprint(self) -> Footprint:
         """Where it is computed, and what it takes of memory."""
-        return Footprint.of(self._model.contents, self._options, self._model.offload)
+        return Footprint.of(self._plan)
 
     @property
     def template_variables(self) -> frozenset[str]:
@@ -96,12 +100,12 @@ class GLM(ChatModel):
     @property
     def metadata(self) -> dict[str, Plain]:
         """Keys of the file and their values: numbers, texts, and tuples of them."""
-        return {key: plain_value(value) for key, value in self._model.metadata.items()}
+        return {key: plain_value(value) for key, value in self._file.metadata.items()}
 
     @property
     def problems(self) -> tuple[Finding, ...]:
         """What is wrong with the file, though it can be loaded."""
-        return self._model.problems
+        return self._file.problems
 
     def prepare(
         self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
@@ -222,7 +226,7 @@ class GLM(ChatModel):
 
     def fingerprint(self) -> str:
         """Return a hash that tells this file and these settings from others."""
-        return fingerprint(tuple(file.path for file in self._model.contents.files), self._options)
+        return fingerprint(tuple(file.path for file in self._file.contents.files), self._options)
 
     def close(self) -> None:
         """Stop all answers, free model and context; doing it twice does no harm."""
@@ -267,7 +271,7 @@ class GLM(ChatModel):
 
     def _sessions(self) -> Sessions:
         """Saved prefixes as they belong to this model."""
-        identity = self.fingerprint(), vocabulary_hash(self._model.metadata)
+        identity = self.fingerprint(), vocabulary_hash(self._file.metadata)
         return Sessions(self._engine, *identity, self._options.scales, self._compute)
 
     def _compute(self, tokens: Sequence[int]) -> None:

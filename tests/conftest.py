@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from engine.conversations import EXACT
+from loading import context_of, opened
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
 from glm_gguf.llama.context import Context
@@ -44,19 +45,19 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 @pytest.fixture(scope="session")
 def model(tiny_gguf: Callable[[str], Path]) -> Iterator[ModelHandle]:
     """The tiny model as Q8_0."""
-    with ModelHandle(tiny_gguf("Q8_0"), ONE_THREAD) as handle:
+    with opened(tiny_gguf("Q8_0"), ONE_THREAD) as handle:
         yield handle
 
 
 @pytest.fixture(scope="session")
 def exact_model(tiny_gguf: Callable[[str], Path]) -> Iterator[ModelHandle]:
     """The tiny model as F32."""
-    with ModelHandle(tiny_gguf("F32"), EXACT) as handle:
+    with opened(tiny_gguf("F32"), EXACT) as handle:
         yield handle
 
 
 @pytest.fixture
 def context(model: ModelHandle) -> Iterator[Context]:
     """A fresh context of 512 tokens."""
-    with Context(model, ONE_THREAD) as made:
+    with context_of(model, ONE_THREAD) as made:
         yield made

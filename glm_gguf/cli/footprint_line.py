@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from glm_gguf.llama.memory import written_size
+
 if TYPE_CHECKING:
     from glm_gguf.llama.engine_options import EngineOptions
     from glm_gguf.llama.footprint import Footprint
@@ -20,8 +22,8 @@ def footprint_line(footprint: Footprint) -> str:
     together = "" if footprint.n_cells == footprint.n_ctx else f", {footprint.n_ctx:,} a conversation"
     return (
         f"{' and '.join(devices)}: {footprint.n_on_gpus} of {footprint.n_layers} layers on a GPU; weights "
-        f"{size(footprint.weights)}, KV cache {size(footprint.cache)} for {footprint.n_cells:,} tokens of context"
-        f"{together}"
+        f"{written_size(footprint.weights)}, KV cache {written_size(footprint.cache)} for "
+        f"{footprint.n_cells:,} tokens of context{together}"
     )
 
 
@@ -30,8 +32,3 @@ def warn_without_gpu(options: EngineOptions, footprint: Footprint) -> None:
     if options.n_gpu_layers not in ("auto", 0) and not footprint.n_on_gpus:
         what = f"--n-gpu-layers {options.n_gpu_layers}: there is no GPU here, so the CPU computes all layers"
         click.secho(f"warning: {what}; {BUILD}", err=True, fg="yellow")
-
-
-def size(n_bytes: int) -> str:
-    """Bytes in decimal units."""
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

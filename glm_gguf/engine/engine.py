@@ -30,9 +30,9 @@ from glm_gguf.errors import (
     in_one_line,
 )
 from glm_gguf.llama.context import Context
-from glm_gguf.llama.context_parameters import ContextSize
-from glm_gguf.llama.engine_options import EngineOptions, Scales
-from glm_gguf.llama.memory import available_memory, host_cache_size
+from glm_gguf.llama.context_size import ContextSize
+from glm_gguf.llama.engine_options import Scales
+from glm_gguf.llama.load_plan import LoadPlan
 from glm_gguf.llama.model_handle import ModelHandle
 
 LOGGER = logging.getLogger(__name__)
@@ -50,18 +50,17 @@ class Engine:
     Where an error of its own ends the thread, nobody waits for ever: whoever asked or asks is told, with the cause.
     """
 
-    def __init__(self, model: ModelHandle, options: EngineOptions) -> None:
+    def __init__(self, model: ModelHandle, plan: LoadPlan) -> None:
         self._model = model
-        host = host_cache_size(model.contents, options, available_memory())
-        options = replace(options, n_host_cache=host, n_gpu_layers=model.offload.n_on_gpus)
-        self._options = options
+        self._plan = plan
+        self._options = plan.options
         self._mail = Mailbox()
         self._under_way: set[Ticket] = set()  # in the mail, in line, running, or between two of these
         self._failure: BaseException | None = None
         self._process = os.getpid()
-        self._context = Context(model, options)
+        self._context = Context(model, plan)
         try:
-            self._scheduler = Scheduler(self._context, model.vocabulary, options)
+            self._scheduler = Scheduler(self._context, model.vocabulary, plan)
             self._thread = threading.Thread(target=self._run, name="glm-gguf-engine", daemon=True)
             self._thread.start()
         except BaseException:
@@ -70,8 +69,8 @@ class Engine:
 
     @property
     def size(self) -> ContextSize:
-        """Sizes of context and batch."""
-        return self._context.size
+        """Sizes of the context."""
+        return self._plan.size
 
     @property
     def most_requests(self) -> int:

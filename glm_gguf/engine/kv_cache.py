@@ -11,7 +11,7 @@ from glm_gguf.engine.cell_spans import CellSpans, Span
 from glm_gguf.engine.host_cache import HostCache, HostPrefix
 from glm_gguf.engine.token_trie import TokenTrie, Walk
 from glm_gguf.errors import EngineError
-from glm_gguf.llama.context_parameters import MOST_SEQUENCES
+from glm_gguf.llama.context_size import MOST_SEQUENCES
 from glm_gguf.llama.engine_options import Scales
 
 LOGGER = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import Generic, Protocol, TypeVar
 from glm_gguf.engine.kv_cache import KvCache, Prefix
 from glm_gguf.errors import GlmGgufError, as_engine_error
 from glm_gguf.llama.batch import Batch
+from glm_gguf.llama.batch_sizes import OUTPUT_CHUNK
 from glm_gguf.llama.context import Context
-from glm_gguf.llama.context_parameters import OUTPUT_CHUNK
 from glm_gguf.llama.engine_options import Scales
 
 T = TypeVar("T", covariant=True)

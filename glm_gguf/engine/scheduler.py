@@ -25,8 +25,8 @@ from glm_gguf.engine.status import EngineStatus
 from glm_gguf.errors import EngineError
 from glm_gguf.llama.batch import Batch
 from glm_gguf.llama.context import Context
-from glm_gguf.llama.devices import chosen_gpus
-from glm_gguf.llama.engine_options import EngineOptions, Scales
+from glm_gguf.llama.engine_options import Scales
+from glm_gguf.llama.load_plan import LoadPlan
 from glm_gguf.llama.sampler import Sampler
 from glm_gguf.llama.vocabulary import Vocabulary
 
@@ -39,13 +39,14 @@ _PATIENCE = 100
 class Scheduler:
     """The queue, the running answers and the KV cache; everything here happens on the engine's thread."""
 
-    def __init__(self, context: Context, vocabulary: Vocabulary, options: EngineOptions) -> None:
+    def __init__(self, context: Context, vocabulary: Vocabulary, plan: LoadPlan) -> None:
         self._context = context
         self._vocabulary = vocabulary
-        self._options = options
-        self._batch = Batch(context.size.n_batch)
-        host = HostCache(options.n_host_cache or 0, SHORTEST_RUN_ON_GPU if chosen_gpus(options) else 1)
-        self.cache = KvCache(context, context.size.n_cells, context.size.n_running, host)
+        self._plan = plan
+        self._n_parallel = plan.options.n_parallel
+        self._batch = Batch(plan.batches.alone)
+        host = HostCache(plan.n_host_cache, SHORTEST_RUN_ON_GPU if plan.offload.gpus else 1)
+        self.cache = KvCache(context, plan.size.n_cells, plan.size.n_running, host)
         self._outbox = Outbox()
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
@@ -69,7 +70,7 @@ class Scheduler:
 
     def give_way(self) -> None:
         """Have the batch under way given up for who comes now, if he should not wait for it; any thread may call it."""
-        if self.load == 1 < self._options.n_parallel:
+        if self.load == 1 < self._n_parallel:
             self.lone.give_way()
 
     @property
@@ -87,7 +88,7 @@ class Scheduler:
         except Exception as error:  # it ends this answer alone
             self._outbox.put(ticket, Failed.by(error))
             return
-        sequence = Sequence(ticket, sampler, bias, self._context.size.n_ctx, self._outbox)
+        sequence = Sequence(ticket, sampler, bias, self._plan.size.n_ctx, self._outbox)
         self._waiting.append(sequence)
         self._append(sequence, sequence.forced())
 
@@ -101,7 +102,7 @@ class Scheduler:
         self._drop_cancelled()
         self._admit()
         self._read()
-        parts = self._plan()
+        parts = self._next_batch()
         masks = self.mask_thread.start(parts)
         self._outbox.hand_out()  # who was ended so far need not wait for the batch
         running = len(self._running)
@@ -136,7 +137,7 @@ class Scheduler:
     def _admit(self) -> None:
         """Give those who wait a place, in order, where there is room; who shares a prompt being read waits for it."""
         for sequence in list(self._waiting):
-            if len(self._running) >= self._options.n_parallel:
+            if len(self._running) >= self._n_parallel:
                 return
             if self._is_being_read(sequence):
                 continue
@@ -170,7 +171,7 @@ class Scheduler:
 
     def _read(self) -> None:
         """Compute the next pieces of texts to embed or score, as many tokens as prompts get beside answers."""
-        left = self._options.n_chunk
+        left = self._plan.batches.beside_answers
         while self._readings and left > 0:
             first = self._readings[0]
             size = first.piece_size(self._batch.capacity)
@@ -182,15 +183,15 @@ class Scheduler:
                 return
             left -= size
 
-    def _plan(self) -> list[Part]:
+    def _next_batch(self) -> list[Part]:
         """Decide the next batch; where cells run out, the youngest answer goes back into the line."""
         while self._running:
             together = self._next_in_turn()
-            size = self._context.size
+            batches = self._plan.batches
             alone = len(self._running) == 1 and not self._readings
-            n_batch = size.n_batch if alone else size.n_shared
-            given = shares([sequence.pending for sequence in together], n_batch, self._options.n_chunk)
-            if self._context.in_tiles and sum(given) in HALVED:
+            n_batch = batches.alone if alone else batches.shared
+            given = shares([sequence.pending for sequence in together], n_batch, batches.beside_answers)
+            if self._plan.in_tiles and sum(given) in HALVED:
                 given = half(given, [sequence.last_step for sequence in together])
             if self.cache.make_room(sum(given)):
                 return list(cut(together, given))

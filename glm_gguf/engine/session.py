@@ -97,7 +97,7 @@ class Sessions:
         """Fill the cache with saved states, the first ones first, as far as there is room."""
         for saved in prefixes:
             known = cache.known(list(saved.tokens), self.scales)
-            if known < len(saved.tokens) < context.size.n_ctx and cache.make_room(len(saved.tokens)):
+            if known < len(saved.tokens) < context.plan.size.n_ctx and cache.make_room(len(saved.tokens)):
                 prefix = cache.take([], self.scales)
                 context.restore(prefix.sequence, saved.state)
                 if context.length(prefix.sequence) != len(saved.tokens):

@@ -16,12 +16,14 @@ import numpy.typing as npt
 
 from glm_gguf.errors import EngineError
 from glm_gguf.llama.batch import Batch
-from glm_gguf.llama.context_parameters import MOST_SEQUENCES, OUTPUT_CHUNK, ContextSize, context_parameters
-from glm_gguf.llama.engine_options import EngineOptions, Scales
+from glm_gguf.llama.batch_sizes import OUTPUT_CHUNK
+from glm_gguf.llama.context_parameters import context_parameters
+from glm_gguf.llama.context_size import MOST_SEQUENCES
+from glm_gguf.llama.engine_options import Scales
 from glm_gguf.llama.llama_log import collected_errors
+from glm_gguf.llama.load_plan import LoadPlan
 from glm_gguf.llama.lora import Adapters
 from glm_gguf.llama.model_handle import ModelHandle
-from glm_gguf.llama.repacking import computes_in_tiles
 from glm_gguf.llama.sampler import Sampler
 
 ABORTED: Final = 2  # of llama_decode
@@ -33,14 +35,13 @@ Floats = npt.NDArray[np.float32]
 class Context:
     """Owner of a llama_context; only one thread may use it, but `abort` may come from any."""
 
-    def __init__(self, model: ModelHandle, options: EngineOptions) -> None:
+    def __init__(self, model: ModelHandle, plan: LoadPlan) -> None:
         self._model = model
-        self.size = ContextSize.of(model.contents, options)
-        self.in_tiles = computes_in_tiles(model.contents.tensors, options, repacked=model.repacked)
+        self.plan = plan
         # The callback is asked between the nodes of a graph, on a thread of llama.cpp's: Python would have to take
         # its lock a thousand times a token. strlen() reads the flag without it: 0 for "", 1 for "x".
         self._abort_flag = ctypes.create_string_buffer(2)
-        parameters = context_parameters(model.contents, options, self.size)
+        parameters = context_parameters(plan)
         parameters.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
         parameters.abort_callback_data = ctypes.c_void_p(ctypes.addressof(self._abort_flag))
         self._pointer: llama_cpp.llama_context_p | None = None
@@ -49,8 +50,8 @@ class Context:
         try:
             self._width = (int(llama_cpp.llama_model_n_embd(loaded)),)
             self._pointer = _new_context(loaded, parameters, model.path)
-            self._adapters = Adapters(loaded, self.pointer, options.lora, model.path)
-            self.use_adapters(options.scales)
+            self._adapters = Adapters(loaded, self.pointer, plan.options.lora, model.path)
+            self.use_adapters(plan.options.scales)
         except BaseException:
             self._free()
             model.release()
@@ -73,7 +74,7 @@ class Context:
 
         The caller sees to it that there are cells for it, and that token ids and sequences exist.
         """
-        if not 0 < len(batch) <= self.size.n_batch:
+        if not 0 < len(batch) <= self.plan.batches.alone:
             raise EngineError(f"a batch of {len(batch)} tokens", where=self._model.path)
         code = int(llama_cpp.llama_decode(self.pointer, batch.raw))
         if code not in (0, ABORTED):

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypedDict
 
 from glm_gguf.cpus import usable_cores
 from glm_gguf.errors import RequestError
+from glm_gguf.gguf_file.ggml_types import TYPES, GgmlType
 
 DEFAULT_CONTEXT = 8192  # tokens; at most 2 GB of KV cache on the largest of the models (Rumination, f16)
 MOST_BATCH = 8192
@@ -33,6 +34,11 @@ class CacheType(StrEnum):
     Q5_0 = "q5_0"
     Q4_1 = "q4_1"
     Q4_0 = "q4_0"
+
+    @property
+    def ggml_type(self) -> GgmlType:
+        """The tensor type of that name."""
+        return next(kind for kind in TYPES.values() if kind.name == self.value)
 
 
 FLOAT_CACHE: Final = (CacheType.F32, CacheType.F16, CacheType.BF16)
@@ -68,11 +74,10 @@ class EngineOptions:
     n_queue: int = 1024
     """Requests that may wait; one more is refused."""
     n_batch: int | None = None
-    """Tokens of a prompt that are computed at once where no answer is being written. None is 512 on a GPU, and 128 on a
-    CPU; there with AVX-512 also 512 while there is one request only, whose prompt is then read up to a twelfth faster
-    (AVX2 gains nothing by it)."""
+    """Prompt tokens of a batch while no answer is in decode. None is 512 on a GPU and 128 on a CPU; a CPU with AVX-512
+    takes 512 for a single request, whose prefill gets up to a twelfth faster."""
     n_chunk: int = 128
-    """The same while other answers are being written, which wait so long for their next token."""
+    """Prompt tokens of a batch beside answers in decode, whose next token waits for it. n_batch bounds it."""
     threads: int = field(default_factory=usable_cores)
     threads_batch: int | None = None
     """Threads for more than one token at once; None is as many as for one."""

@@ -1,15 +1,11 @@
-"""Where a loaded model is computed, and what it takes of memory."""
+"""Which devices compute a loaded model, and what it takes of memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Self
 
-from glm_gguf.gguf_file.parts import GgufParts
-from glm_gguf.llama.context_parameters import ContextSize
-from glm_gguf.llama.engine_options import EngineOptions
-from glm_gguf.llama.memory import memory_need
-from glm_gguf.llama.offload import Offload
+from glm_gguf.llama.load_plan import LoadPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +26,16 @@ class Footprint:
     threads: int
 
     @classmethod
-    def of(cls, contents: GgufParts, options: EngineOptions, offload: Offload) -> Self:
-        """Gather what was decided before the model was loaded."""
-        need, size = memory_need(contents, options), ContextSize.of(contents, options)
+    def of(cls, plan: LoadPlan) -> Self:
+        """Take the figures of a plan."""
         return cls(
-            gpus=tuple(f"{gpu.name} ({gpu.description})" for gpu in offload.gpus) if offload.n_on_gpus else (),
-            n_on_gpus=offload.n_on_gpus,
-            n_layers=offload.n_layers,
-            weights=need.weights,
-            cache=need.cache,
-            n_cells=size.n_cells,
-            n_ctx=size.n_ctx,
-            n_parallel=options.n_parallel,
-            threads=options.threads,
+            gpus=plan.offload.gpu_names,
+            n_on_gpus=plan.offload.n_on_gpus,
+            n_layers=plan.offload.n_layers,
+            weights=plan.need.weights,
+            cache=plan.need.cache,
+            n_cells=plan.size.n_cells,
+            n_ctx=plan.size.n_ctx,
+            n_parallel=plan.options.n_parallel,
+            threads=plan.threads,
         )

@@ -1,4 +1,4 @@
-"""What a context takes of memory, and what there is."""
+"""What a model takes of memory with its context, and how much memory is free."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from typing import Final
 from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.contents import head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.parts import GgufParts
-from glm_gguf.llama.context_parameters import GGML_TYPES, ContextSize
+from glm_gguf.llama.batch_sizes import OUTPUT_CHUNK, BatchSizes
+from glm_gguf.llama.context_size import ContextSize
 from glm_gguf.llama.engine_options import EngineOptions
 
 LOGGER = logging.getLogger(__name__)
 CELL_STEP: Final = 256  # llama.cpp rounds a context up to it
-# ggml type → bytes and values of a block: f32, f16, q4_0, q4_1, q5_0, q5_1, q8_0, bf16 (ggml-common.h)
-BLOCKS: Final = {0: (4, 1), 1: (2, 1), 2: (18, 32), 3: (20, 32), 6: (22, 32), 7: (24, 32), 8: (34, 32), 30: (2, 1)}
 SCRATCH_SHARE: Final = 0.05
-"""Of the weights: what is allowed for llama.cpp's buffers, and for all else this process holds."""
+"""Of the weights: the allowance for llama.cpp's buffers, and for all else this process holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,61 +31,79 @@ class MemoryNeed:
 
     @property
     def loaded(self) -> int:
-        """Bytes of the weights with what is allowed beside them."""
+        """Bytes of the weights with the allowance for buffers."""
         return int(self.weights * (1 + SCRATCH_SHARE))
 
 
-def memory_need(contents: GgufParts, options: EngineOptions) -> MemoryNeed:
-    """Estimate what a model with these options takes."""
-    cells = ContextSize.of(contents, options).n_cells
+def memory_need(contents: GgufParts, options: EngineOptions, n_cells: int) -> MemoryNeed:
+    """Count the bytes of a model with these options and a KV cache of `n_cells` tokens."""
     layers = model_integer(contents.metadata, "block_count") or 0
     heads = kv_heads(contents.metadata) or 0
     widths = heads * (head_dim(contents.metadata) or 0), heads * (head_dim(contents.metadata, "value") or 0)
-    types = GGML_TYPES[options.cache_type_k], GGML_TYPES[options.cache_type_v]
-    cell = layers * sum(
-        width * BLOCKS[type_][0] // BLOCKS[type_][1] for width, type_ in zip(widths, types, strict=True)
-    )
-    return MemoryNeed(contents.file_size, cell, cell * (-(-cells // CELL_STEP) * CELL_STEP))
+    types = options.cache_type_k.ggml_type, options.cache_type_v.ggml_type
+    cell = layers * sum(width * kind.block_bytes // kind.block_size for width, kind in zip(widths, types, strict=True))
+    return MemoryNeed(contents.file_size, cell, cell * (-(-n_cells // CELL_STEP) * CELL_STEP))
 
 
-def require_memory(contents: GgufParts, options: EngineOptions, available: int | None, share: float = 1.0) -> None:
+def compute_buffers(contents: GgufParts, options: EngineOptions, size: ContextSize, batches: BatchSizes) -> int:
+    """Estimate the bytes of llama.cpp's buffers for one batch and its logits, on each device that computes.
+
+    The feed-forward network and the attention use the same memory in turn. Flash attention needs a mask of 2 bytes,
+    [n_batch, n_ctx]; without it every head keeps its scores as f32 beside a mask of 4.
+    """
+    names = ("feed_forward_length", "embedding_length", "attention.head_count")
+    feed_forward, width, heads = (model_integer(contents.metadata, name) or 0 for name in names)
+    rows, outputs = batches.alone, max(size.n_running, OUTPUT_CHUNK)
+    flash = options.flash_attention is not False
+    attention = rows * size.n_cells * (2 if flash else 4 * (heads + 1)) + 4 * rows * 3 * width
+    network = rows * size.n_cells * (2 if flash else 4) + 4 * rows * 3 * (feed_forward + width)
+    n_vocab = max((tensor.shape[1] for tensor in contents.tensors if tensor.name == "token_embd.weight"), default=0)
+    logits = 4 * outputs * n_vocab
+    return max(attention, network, logits) + logits
+
+
+def require_memory(need: MemoryNeed, options: EngineOptions, available: int | None, share: float = 1.0) -> None:
     """Raise RequestError for a KV cache that does not fit beside the weights; the error says what does.
 
-    The `share` is that of the layers which no GPU computes. Weights that are mapped and larger than memory are
-    llama.cpp's business: they are read again and again. Copies of them, locked or repacked, have to fit.
+    The `share` is that of the layers which the CPU computes. Mapped weights may exceed the memory: llama.cpp reads
+    them again and again. Copies of them, locked or repacked, have to fit.
     """
-    need = memory_need(contents, options)
     if available is None or not need.cell or not share:
         return
     weights, cell, cache = (int(size * share) for size in (need.loaded, need.cell, need.cache))
     if weights > available and options.mmap and not options.mlock and not options.repack:
         LOGGER.warning(
-            "%s of weights, %s of memory: reading them again and again is slow", *map(_gb, (weights, available))
+            "%s of weights, %s of memory: reading them again and again is slow",
+            *map(written_size, (weights, available)),
         )
         weights = 0
     if weights + cache <= available:
         return
     fits = max(0, (available - weights) // cell // CELL_STEP * CELL_STEP)
-    what = f"the KV cache takes {_gb(cache)} and the weights {_gb(weights)}, but {_gb(available)} are free"
+    what = f"the KV cache takes {written_size(cache)} and the weights {written_size(weights)}, "
+    what += f"but {written_size(available)} are free"
     fix = f"up to {fits} tokens fit; a cache type of fewer bits fits more" if fits else "take a smaller quantisation"
     raise RequestError(what, field="n_ctx", fix=fix)
 
 
-def host_cache_size(contents: GgufParts, options: EngineOptions, available: int | None) -> int:
-    """Return how many tokens main memory may keep beside the KV cache."""
+def host_cache_size(need: MemoryNeed, options: EngineOptions, n_cells: int, available: int | None) -> int:
+    """Return how many tokens main memory keeps beside the KV cache of `n_cells`."""
     if options.n_host_cache is not None:
         return options.n_host_cache
-    need = memory_need(contents, options)
-    cells = ContextSize.of(contents, options).n_cells
     if available is None or not need.cell:
-        return cells
-    return min(cells, max(0, available - need.cache) // 4 // need.cell)
+        return n_cells
+    return min(n_cells, max(0, available - need.cache) // 4 // need.cell)
 
 
 def available_memory() -> int | None:
-    """Return the bytes that can be had without swapping, as far as the container allows; None where none says."""
+    """Return the free bytes of main memory, without swapping and within the container; None where nothing tells."""
     amounts = [amount for amount in (_machine_available(), _container_available()) if amount is not None]
     return min(amounts, default=None)
+
+
+def written_size(n_bytes: int) -> str:
+    """Write bytes in decimal units."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
 
 
 def _machine_available() -> int | None:
@@ -117,7 +134,3 @@ def _read(path: Path) -> str:
         return path.read_text("utf-8")
     except OSError:
         return ""
-
-
-def _gb(amount: int) -> str:
-    return f"{amount / 1e9:.1f} GB"

@@ -1,75 +1,42 @@
-"""A loaded model: the file checked before llama.cpp sees it, its weights, and its vocabulary."""
+"""A loaded model: its weights and its vocabulary."""
 
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 import llama_cpp
 
-from glm_gguf.errors import EngineError, GgufError
-from glm_gguf.gguf_file.adapter import require_adapter
-from glm_gguf.gguf_file.contents import GLM4, architecture
-from glm_gguf.gguf_file.diagnosis import diagnose
-from glm_gguf.gguf_file.finding import Finding, Severity
-from glm_gguf.gguf_file.loadable import require_loadable
-from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
-from glm_gguf.llama.engine_options import EngineOptions
-from glm_gguf.llama.huge_pages import advise_huge_pages, own_memory
-from glm_gguf.llama.llama_log import collected_errors, route_log
-from glm_gguf.llama.memory import available_memory, require_memory
-from glm_gguf.llama.offload import Offload, plan_offload
-from glm_gguf.llama.repacking import repacks
+from glm_gguf.errors import EngineError
+from glm_gguf.llama.cpu_kernels import advise_huge_pages, own_memory
+from glm_gguf.llama.llama_log import collected_errors
+from glm_gguf.llama.load_plan import LoadPlan
+from glm_gguf.llama.model_file import ModelFile
 from glm_gguf.llama.shared_pointer import Refusal, SharedPointer
 from glm_gguf.llama.vocabulary import Vocabulary
 
-LOGGER = logging.getLogger(__name__)
 # enum llama_load_mode of llama.h: (mmap, mlock) → mode
 LOAD_MODES: Final = MappingProxyType({(False, False): 0, (True, False): 1, (False, True): 2, (True, True): 3})
 
 
 class ModelHandle:
-    """Owner of a llama_model; GgufError for a file that is no usable GLM-4-0414, EngineError where loading fails."""
+    """Owner of a llama_model, loaded from a checked file by a plan; EngineError where loading fails."""
 
-    def __init__(self, path: str | os.PathLike[str], options: EngineOptions) -> None:
-        self.path = Path(path)
-        self.contents: GgufParts = open_all_parts(path)
-        self.metadata = self.contents.metadata
-        require_loadable(self.contents)
-        self.findings: tuple[Finding, ...] = diagnose(self.contents)
-        _require_glm4(self.contents)
-        for adapter in options.lora:
-            require_adapter(adapter.path)
-        for finding in self.findings:
-            LOGGER.info("%s: %s (%s)", finding.severity, finding.what, finding.why)
-        route_log()
-        llama_cpp.llama_backend_init()
-        available = available_memory()
-        self.offload = plan_offload(self.contents, options, available)
-        require_memory(self.contents, options, available, self.offload.cpu_share)
-        options = replace(options, n_gpu_layers=self.offload.n_on_gpus)
-        self.repacked = repacks(self.contents, options, available)
-        options = replace(options, repack=self.repacked)
-        self._shared = SharedPointer(
-            _loaded(self.contents, options, self.offload), llama_cpp.llama_model_free, self.path
-        )
+    def __init__(self, file: ModelFile, plan: LoadPlan) -> None:
+        self.file = file
+        self.path = file.path
+        self.metadata = file.metadata
+        self._shared = SharedPointer(_loaded(file.contents.first.path, plan), llama_cpp.llama_model_free, self.path)
         try:
             self.vocabulary = Vocabulary(self._shared, self.metadata)
         except BaseException:
             self.close()
             raise
-
-    @property
-    def problems(self) -> tuple[Finding, ...]:
-        """What is wrong with the file, though it can be loaded."""
-        return tuple(finding for finding in self.findings if finding.severity is Severity.PROBLEM)
 
     def acquire(self) -> llama_cpp.llama_model_p:
         """Return the llama_model, which is not freed before release(); EngineError after close()."""
@@ -95,16 +62,7 @@ class ModelHandle:
         self.close()
 
 
-def _require_glm4(contents: GgufParts) -> None:
-    """Refuse other architectures: their prompt and wire format differ."""
-    if architecture(contents.metadata) == GLM4:
-        return
-    reasons = [finding for finding in diagnose(contents) if finding.severity is Severity.PROBLEM]
-    what = reasons[0].what if reasons else "the file holds no GLM-4-0414 model"
-    raise GgufError(what, where=contents.first.path, fix=reasons[0].mend if reasons else None)
-
-
-def _loaded(contents: GgufParts, options: EngineOptions, offload: Offload) -> llama_cpp.llama_model_p:
+def _loaded(path: Path, plan: LoadPlan) -> llama_cpp.llama_model_p:
     """Have a thread of its own load the weights; whoever is interrupted meanwhile leaves nothing behind.
 
     libgomp's threads that help to repack stay as long as the one they help. With more of them than cores, those that
@@ -112,7 +70,7 @@ def _loaded(contents: GgufParts, options: EngineOptions, offload: Offload) -> ll
     """
     unwanted = threading.Event()
     with ThreadPoolExecutor(1) as passing:
-        loading = passing.submit(_load, contents, options, offload, unwanted)
+        loading = passing.submit(_load, path, plan, unwanted)
         try:
             return loading.result()
         except BaseException:
@@ -127,12 +85,11 @@ def _free_unwanted(loading: Future[llama_cpp.llama_model_p]) -> None:
         llama_cpp.llama_model_free(loading.result())
 
 
-def _load(
-    contents: GgufParts, options: EngineOptions, offload: Offload, unwanted: threading.Event
-) -> llama_cpp.llama_model_p:
+def _load(path: Path, plan: LoadPlan, unwanted: threading.Event) -> llama_cpp.llama_model_p:
     """Have llama.cpp read or map the weights."""
     # struct llama_model * llama_model_load_from_file(const char * path_model, struct llama_model_params params)
     parameters = llama_cpp.llama_model_default_params()
+    options, offload = plan.options, plan.offload
     parameters.n_gpu_layers = offload.n_on_gpus
     # ggml_backend_dev_t * devices: NULL-terminated; with none in it, no GPU helps to read prompts either
     devices = (ctypes.c_void_p * (len(offload.gpus) + 1))(*[gpu.pointer for gpu in offload.gpus])
@@ -141,7 +98,7 @@ def _load(
     split = (ctypes.c_float * llama_cpp.llama_max_devices())(*offload.split)
     parameters.tensor_split = split
     parameters.load_mode = LOAD_MODES[options.mmap, options.mlock]
-    parameters.use_extra_bufts = bool(options.repack)
+    parameters.use_extra_bufts = plan.repack
     before = own_memory()
 
     # bool (*llama_progress_callback)(float progress, void * user_data): 0 when all is allocated and nothing read yet;
@@ -154,11 +111,9 @@ def _load(
 
     parameters.progress_callback = allocated
     with collected_errors() as errors:
-        pointer: llama_cpp.llama_model_p | None = llama_cpp.llama_model_load_from_file(
-            os.fsencode(contents.first.path), parameters
-        )
+        pointer: llama_cpp.llama_model_p | None = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
     if not pointer:
         reason = f": {errors[0]}" if errors else ""
         fix = "lower n_gpu_layers" if offload.n_on_gpus else None
-        raise EngineError(f"llama.cpp could not load the model{reason}", where=contents.first.path, fix=fix)
+        raise EngineError(f"llama.cpp could not load the model{reason}", where=path, fix=fix)
     return pointer

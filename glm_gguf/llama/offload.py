@@ -1,4 +1,4 @@
-"""How many layers of a model the GPUs have room for."""
+"""How many layers of a model the GPUs compute: as many as they have room for."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final
+from typing import Final, Literal
 
 from glm_gguf.gguf_file.contents import model_integer
 from glm_gguf.gguf_file.parts import GgufParts
-from glm_gguf.llama.devices import Device, chosen_gpus
-from glm_gguf.llama.engine_options import EngineOptions
-from glm_gguf.llama.memory import memory_need
+from glm_gguf.llama.devices import Device
 
 LOGGER = logging.getLogger(__name__)
 SPARE: Final = 2**30
@@ -22,32 +20,40 @@ SPARE: Final = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Offload:
-    """Layers that GPUs compute, of all; llama.cpp counts the output as one more, and gives it away first."""
+    """Layers that GPUs compute, of all; llama.cpp counts the output as one more, and offloads it first."""
 
     gpus: tuple[Device, ...]
     split: tuple[int, ...]
-    """In which proportion the GPUs share the layers; empty is by the memory that they have free."""
+    """The proportion in which the GPUs share the layers; empty is by their free memory."""
     n_on_gpus: int
     n_layers: int
 
     @property
     def cpu_share(self) -> float:
-        """Part of the model that main memory holds."""
+        """Fraction of the layers that the CPU computes, from main memory."""
         return 1 - self.n_on_gpus / self.n_layers
 
+    @property
+    def gpu_names(self) -> tuple[str, ...]:
+        """The GPUs, by llama.cpp's names and their makers'."""
+        return tuple(f"{gpu.name} ({gpu.description})" for gpu in self.gpus)
 
-def plan_offload(contents: GgufParts, options: EngineOptions, available: int | None) -> Offload:
-    """Decide which layers GPUs compute: as many as asked for, or as fit; raises what `chosen_gpus` raises.
+    def __str__(self) -> str:
+        where = f": {', '.join(self.gpu_names)}" if self.gpus else ""
+        return f"{self.n_on_gpus} of {self.n_layers} on a GPU{where}"
+
+
+def plan_offload(
+    sizes: Sequence[int], asked: int | Literal["auto"], gpus: tuple[Device, ...], available: int | None
+) -> Offload:
+    """Decide which layers, of so many bytes each, the GPUs compute: as many as asked for (-1 is all), or as fit.
 
     `available` bytes of main memory stand for a GPU that tells of no memory of its own, as in llama.cpp.
     """
-    gpus = chosen_gpus(options)
-    sizes = layer_sizes(contents, options)
     if not gpus:
         return Offload((), (), 0, len(sizes))
-    if options.n_gpu_layers != "auto":
-        asked = len(sizes) if options.n_gpu_layers == -1 else options.n_gpu_layers
-        return Offload(gpus, (), min(asked, len(sizes)), len(sizes))
+    if asked != "auto":
+        return Offload(gpus, (), len(sizes) if asked == -1 else min(asked, len(sizes)), len(sizes))
     free = [(available or 0) if gpu.memory is None else gpu.memory for gpu in gpus]
     rooms = [max(0, amount - SPARE) for amount in free]
     count = layers_that_fit(sizes, rooms)
@@ -57,18 +63,17 @@ def plan_offload(contents: GgufParts, options: EngineOptions, available: int | N
     return Offload(gpus, tuple(rooms), count, len(sizes)) if count else Offload((), (), 0, len(sizes))
 
 
-def layer_sizes(contents: GgufParts, options: EngineOptions) -> list[int]:
-    """Return the bytes of weights and KV cells of every layer, and last those of the output."""
+def layer_sizes(contents: GgufParts, cache: int) -> list[int]:
+    """Return the bytes of every layer, weights and its share of the KV `cache`, and last those of the output."""
     count = model_integer(contents.metadata, "block_count") or 0
-    cells = memory_need(contents, options).cache
-    sizes = [cells // count for _ in range(count)] + [0]
-    names = {f"blk.{number}": number for number in range(count)}
+    sizes = [cache // count for _ in range(count)] + [0]
+    layers = {f"blk.{number}": number for number in range(count)}
     # A file without an output of its own computes it with the embedding.
     embedded = all(tensor.name != "output.weight" for tensor in contents.tensors)
     for tensor in contents.tensors:
-        place = names.get(".".join(tensor.name.split(".")[:2]))
-        if place is not None:
-            sizes[place] += tensor.n_bytes
+        layer = layers.get(".".join(tensor.name.split(".")[:2]))
+        if layer is not None:
+            sizes[layer] += tensor.n_bytes
         elif tensor.name.startswith("output") or embedded:
             sizes[-1] += tensor.n_bytes
     return sizes

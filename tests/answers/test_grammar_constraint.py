@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from loading import opened
 
 from glm_gguf.answers.grammar_constraint import Grammars
 from glm_gguf.chat.events import Event, ToolCallDelta, ToolCallStart, collect
@@ -137,7 +138,7 @@ def test_arguments_stream_under_a_grammar(random_glm: GLM) -> None:
 
 @pytest.fixture(scope="module")
 def grammars(tiny_gguf: Callable[[str], Path]) -> Iterator[tuple[Grammars, ModelHandle]]:
-    with ModelHandle(tiny_gguf("Q8_0"), OPTIONS) as model:
+    with opened(tiny_gguf("Q8_0"), OPTIONS) as model:
         yield Grammars(model.vocabulary), model
 
 

@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from loading import planned
+
 from glm_gguf.engine.constraint import Constraint
 from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed, Started
 from glm_gguf.engine.request import Request, Ticket
@@ -13,6 +15,7 @@ from glm_gguf.engine.scheduler import Scheduler
 from glm_gguf.errors import EngineError
 from glm_gguf.llama.context import Context
 from glm_gguf.llama.engine_options import CacheType, EngineOptions
+from glm_gguf.llama.load_plan import LoadPlan
 from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.llama.sampling_params import SamplingParams
 
@@ -51,10 +54,11 @@ class Reply:
 class Bench:
     """A scheduler driven step by step, without a thread."""
 
-    def __init__(self, model: ModelHandle, options: EngineOptions) -> None:
+    def __init__(self, model: ModelHandle, options: EngineOptions, plan: LoadPlan | None = None) -> None:
         self.model = model
-        self.context = Context(model, options)
-        self.scheduler = Scheduler(self.context, model.vocabulary, options)
+        plan = plan or planned(model.file, options)
+        self.context = Context(model, plan)
+        self.scheduler = Scheduler(self.context, model.vocabulary, plan)
 
     def ask(
         self, prompt: Sequence[int], sampling: SamplingParams = GREEDY, constraint: Constraint | None = None

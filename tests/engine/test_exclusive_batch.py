@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from engine.conversations import EXACT
+from loading import planned
 
 from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed
 from glm_gguf.engine.engine import Engine
@@ -172,7 +173,7 @@ class Reader:
 
 def test_a_newcomer_has_a_batch_given_up(exact_model: ModelHandle) -> None:
     options = replace(EXACT, n_ctx=2 * PROMPT, n_batch=BATCH, n_host_cache=0)
-    with Engine(exact_model, options) as engine:
+    with Engine(exact_model, planned(exact_model.file, options)) as engine:
         Reader(engine, [7] * PROMPT).wait()
         for attempt in range(TRIES):
             engine.call(lambda scheduler, _: scheduler.cache.clear())

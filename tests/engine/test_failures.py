@@ -320,7 +320,7 @@ def test_a_failed_engine_says_so_and_frees_what_it_held(doomed: GLM, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "method", ["_admit", "_plan", "_drop_cancelled", "_decode", "_sample", "_end", "_read", "add", "add_reading"]
+    "method", ["_admit", "_next_batch", "_drop_cancelled", "_decode", "_sample", "_end", "_read", "add", "add_reading"]
 )
 def test_wherever_the_scheduler_fails_nobody_hangs(doomed: GLM, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     first = doomed.stream_completion("Hello", ENDLESS)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from engine.conversations import EXACT, GREEDY, Bench, Reply, random_prompts
+from loading import planned
 
 from glm_gguf.engine.delivery import Ended, Failed
 from glm_gguf.engine.kv_cache import MOST_RESTING
@@ -43,8 +44,9 @@ def test_batches_halved_for_tiles_leave_nobody_behind(
     exact_model: ModelHandle, prompts: list[list[int]], alone: list[list[int]]
 ) -> None:
     counts: list[list[int]] = []
-    with Bench(exact_model, replace(EXACT, n_parallel=10)) as bench:
-        bench.context.in_tiles = True
+    options = replace(EXACT, n_parallel=10)
+    plan = replace(planned(exact_model.file, options), in_tiles=True)
+    with Bench(exact_model, options, plan) as bench:
         replies = [bench.ask(prompt)[0] for prompt in prompts[:10]]
         while bench.scheduler.busy:
             bench.scheduler.step()

@@ -12,7 +12,7 @@ import pytest
 
 from glm_gguf import GLM, EngineOptions
 from glm_gguf.errors import EngineError
-from glm_gguf.llama.cpu_features import cpu_features
+from glm_gguf.llama.cpu_kernels import cpu_features
 from glm_gguf.llama.llama_log import collected_errors, route_log
 from glm_gguf.llama.shared_pointer import SharedPointer
 

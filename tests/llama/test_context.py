@@ -9,6 +9,7 @@ import llama_cpp
 import numpy as np
 import pytest
 from engine.conversations import EXACT, GREEDY, Bench
+from loading import context_of, opened
 
 from glm_gguf.engine.delivery import Failed
 from glm_gguf.errors import EngineError
@@ -23,7 +24,7 @@ PROMPT = list(range(40, 80))
 
 
 def logits(context: Context, tokens: list[int], *, sequence: int = 0) -> np.ndarray:
-    batch = Batch(context.size.n_batch)
+    batch = Batch(context.plan.batches.alone)
     row = batch.add(sequence, context.length(sequence), tokens, outputs=1)
     assert context.decode(batch)
     return context.logits(row).copy()
@@ -98,7 +99,7 @@ def test_an_abort_ends_the_next_decode(context: Context) -> None:
 
 
 def test_a_closed_context_cannot_be_used(model: ModelHandle) -> None:
-    context = Context(model, EngineOptions(threads=1))
+    context = context_of(model, EngineOptions(threads=1))
     context.close()
     context.close()
     with pytest.raises(EngineError, match="closed"):
@@ -114,7 +115,7 @@ def test_a_model_that_computes_nan_is_an_error(tiny_gguf: Callable[[str], Path],
         stream.seek(norm.offset)
         stream.write(np.full(norm.shape[0], np.nan, "<f4").tobytes())
     options = EngineOptions(threads=1, n_ctx=64)
-    with ModelHandle(path, options) as handle, Bench(handle, options) as bench:
+    with opened(path, options) as handle, Bench(handle, options) as bench:
         end = bench.answer([1, 2, 3]).end
         assert isinstance(end, Failed)
         assert "NaN" in str(end.error)
@@ -139,6 +140,6 @@ def test_every_option_gives_an_answer(model: ModelHandle, fields: dict[str, obje
 
 
 def test_yarn_stretches_the_longest_conversation(model: ModelHandle) -> None:
-    known = Context(model, EngineOptions(threads=1)).size.n_ctx
-    with Context(model, EngineOptions(threads=1, yarn=4, n_ctx=3 * known)) as context:
-        assert context.size.n_ctx == 3 * known
+    known = context_of(model, EngineOptions(threads=1)).plan.size.n_ctx
+    with context_of(model, EngineOptions(threads=1, yarn=4, n_ctx=3 * known)) as context:
+        assert context.plan.size.n_ctx == 3 * known

@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+from loading import opened
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
+from glm_gguf.llama.cpu_kernels import LARGE, advise_huge_pages, own_memory
 from glm_gguf.llama.engine_options import EngineOptions
-from glm_gguf.llama.huge_pages import LARGE, advise_huge_pages, own_memory
-from glm_gguf.llama.model_handle import ModelHandle
 from tests.checkpoints import Shape, write_checkpoint
 
 SMAPS = Path("/proc/self/smaps")
@@ -36,5 +36,5 @@ def test_weights_that_are_not_mapped_lie_in_huge_pages(tmp_path: Path) -> None:
     path = tmp_path / "large.gguf"
     convert(checkpoint, path, ConvertOptions(types=TypeChoices(type="F16")))
     before = advised()
-    with ModelHandle(path, EngineOptions(threads=1, n_gpu_layers=0, mmap=False)):
+    with opened(path, EngineOptions(threads=1, n_gpu_layers=0, mmap=False)):
         assert advised() - before >= LARGE

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from engine.conversations import EXACT, Bench
 from gguf import GGUFReader, GGUFWriter
+from loading import context_of, opened
 
 from glm_gguf import GLM, SamplingParams
 from glm_gguf.engine.request import Request, Ticket
 from glm_gguf.errors import EngineError, GgufError, RequestError
-from glm_gguf.llama.context import Context
 from glm_gguf.llama.engine_options import EngineOptions, LoraAdapter, Scales
 from glm_gguf.llama.model_handle import ModelHandle
 
@@ -115,7 +115,7 @@ def test_every_request_at_once_gets_the_mix_it_asked_for(
 
 def test_mixes_take_turns(base: Path, adapters: tuple[LoraAdapter, ...]) -> None:
     options = replace(EXACT, lora=adapters)
-    with ModelHandle(base, options) as model, Bench(model, options) as bench:
+    with opened(base, options) as model, Bench(model, options) as bench:
         counts = {(1.0, 0.0): 0, (0.0, 1.0): 0}
 
         def count(scales: Scales) -> Callable[[object], None]:
@@ -178,7 +178,7 @@ def test_files_that_are_no_adapter_are_refused(
     base: Path, exact_model: ModelHandle, tiny_gguf: Callable[[str], Path], tmp_path: Path
 ) -> None:
     def load(path: Path) -> None:
-        Context(exact_model, replace(EXACT, lora=(LoraAdapter(path),)))
+        context_of(exact_model, replace(EXACT, lora=(LoraAdapter(path),)))
 
     (tmp_path / "text.gguf").write_bytes(b"no adapter")
     wide = {name: (np.zeros((RANK, 7), np.float32), b) for name, (_, b) in factors(base, 0).items()}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from gguf import GGUFWriter
+from loading import context_of, opened
 from waiting import until
 
 from glm_gguf.errors import EngineError, GgufError, RequestError
-from glm_gguf.llama.context import Context
 from glm_gguf.llama.engine_options import CacheType, EngineOptions
 from glm_gguf.llama.model_handle import ModelHandle
 
@@ -19,7 +19,7 @@ TASKS = Path("/proc/self/task")
 
 
 def test_a_model_can_be_closed_twice_and_not_used_after(tiny_gguf: Callable[[str], Path]) -> None:
-    handle = ModelHandle(tiny_gguf("Q8_0"), OPTIONS)
+    handle = opened(tiny_gguf("Q8_0"), OPTIONS)
     assert handle.acquire()
     handle.release()
     handle.close()
@@ -29,7 +29,7 @@ def test_a_model_can_be_closed_twice_and_not_used_after(tiny_gguf: Callable[[str
 
 
 def test_loading_is_silent(tiny_gguf: Callable[[str], Path], capfd: pytest.CaptureFixture[str]) -> None:
-    with ModelHandle(tiny_gguf("Q8_0"), OPTIONS) as handle, Context(handle, OPTIONS):
+    with opened(tiny_gguf("Q8_0"), OPTIONS) as handle, context_of(handle, OPTIONS):
         pass
     assert capfd.readouterr() == ("", "")
 
@@ -39,12 +39,12 @@ def test_a_truncated_file_is_refused(tiny_gguf: Callable[[str], Path], tmp_path:
     path = tmp_path / "cut.gguf"
     path.write_bytes(tiny_gguf("Q8_0").read_bytes()[:kept])
     with pytest.raises(GgufError, match="cut"):
-        ModelHandle(path, OPTIONS)
+        opened(path, OPTIONS)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GgufError, match="no such"):
-        ModelHandle(tmp_path / "no such.gguf", OPTIONS)
+        opened(tmp_path / "no such.gguf", OPTIONS)
 
 
 def test_another_architecture_is_refused(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.close()
     with pytest.raises(GgufError, match="chatglm"):
-        ModelHandle(path, OPTIONS)
+        opened(path, OPTIONS)
 
 
 def test_a_file_that_llama_cpp_refuses_is_an_error_with_its_reason(
@@ -63,7 +63,7 @@ def test_a_file_that_llama_cpp_refuses_is_an_error_with_its_reason(
     path = tmp_path / "renamed.gguf"
     path.write_bytes(tiny_gguf("Q8_0").read_bytes().replace(b"output_norm.weight", b"output_worm.weight"))
     with pytest.raises(EngineError, match=r"could not load the model: .*output_norm"):
-        ModelHandle(path, OPTIONS)
+        opened(path, OPTIONS)
 
 
 BAD_OPTIONS: list[dict[str, object]] = [
@@ -90,11 +90,11 @@ def test_options_that_make_no_sense_are_refused(fields: dict[str, object]) -> No
 
 def test_a_context_beyond_the_model_is_refused(model: ModelHandle) -> None:
     with pytest.raises(RequestError, match="more than the model knows"):
-        Context(model, EngineOptions(n_ctx=1_000_000))
+        context_of(model, EngineOptions(n_ctx=1_000_000))
 
 
 @pytest.mark.skipif(not TASKS.exists(), reason="this system does not list a process's threads")
 def test_no_thread_that_helped_to_load_stays(tiny_gguf: Callable[[str], Path]) -> None:
     before = set(os.listdir(TASKS))
-    with ModelHandle(tiny_gguf("Q4_K_S"), OPTIONS):
+    with opened(tiny_gguf("Q4_K_S"), OPTIONS):
         until(lambda: set(os.listdir(TASKS)) <= before)

@@ -11,8 +11,9 @@ import pytest
 from glm_gguf import GLM, EngineOptions, SamplingParams
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.llama.devices import gpus
+from glm_gguf.llama.load_plan import LoadPlan, Machine
 from glm_gguf.llama.memory import memory_need
-from glm_gguf.llama.offload import Offload, layer_sizes, layers_that_fit, plan_offload
+from glm_gguf.llama.offload import Offload, layer_sizes, layers_that_fit
 
 OPTIONS = EngineOptions(threads=1, n_ctx=1024)
 
@@ -45,16 +46,17 @@ def test_several_gpus_get_layers_in_proportion(sizes: list[int], rooms: list[int
 
 
 def test_the_layers_are_all_of_the_model_but_the_embedding(contents: GgufParts) -> None:
-    sizes = layer_sizes(contents, OPTIONS)
+    sizes = layer_sizes(contents, memory_need(contents, OPTIONS, 1024).cache)
     embedding = next(tensor.n_bytes for tensor in contents.tensors if tensor.name == "token_embd.weight")
     tensors = sum(tensor.n_bytes for tensor in contents.tensors)
-    assert sum(sizes) == tensors - embedding + memory_need(contents, OPTIONS).cache
+    assert sum(sizes) == tensors - embedding + memory_need(contents, OPTIONS, 1024).cache
     assert len(sizes) == int(contents.metadata["glm4.block_count"].value) + 1  # type: ignore[arg-type]
 
 
 def test_main_memory_holds_what_no_gpu_computes(contents: GgufParts) -> None:
-    count = len(layer_sizes(contents, OPTIONS))
-    assert plan_offload(contents, replace(OPTIONS, n_gpu_layers=0), None) == Offload((), (), 0, count)
+    options = replace(OPTIONS, n_gpu_layers=0)
+    count = len(layer_sizes(contents, 0))
+    assert LoadPlan.of(contents, options, Machine.here(options)).offload == Offload((), (), 0, count)
     assert [Offload((), (), layers, 40).cpu_share for layers in (0, 10, 40)] == [1, 0.75, 0]
 
 
@@ -62,11 +64,11 @@ def test_where_there_is_a_gpu_layers_move_to_it(tiny_gguf: Callable[[str], Path]
     if not gpus():
         pytest.skip("llama.cpp finds no GPU here")
     path = tiny_gguf("F16")
-    count = len(layer_sizes(open_all_parts(path), OPTIONS))
+    count = len(layer_sizes(open_all_parts(path), 0))
     answers = []
     for asked, there in ((0, 0), (1, 1), (count - 1, count - 1), (-1, count), ("auto", count)):
         options = replace(OPTIONS, n_ctx=8192, n_gpu_layers=asked)
-        assert plan_offload(open_all_parts(path), options, None).n_on_gpus == there
+        assert LoadPlan.of(open_all_parts(path), options, Machine.here(options)).offload.n_on_gpus == there
         before = gpus()[0].memory or 0
         with GLM(path, options=options) as glm:
             taken = before - (gpus()[0].memory or 0)

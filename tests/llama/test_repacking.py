@@ -12,15 +12,14 @@ from pathlib import Path
 import llama_cpp
 import numpy as np
 import pytest
+from loading import context_of, opened, planned
 
 from glm_gguf.errors import EngineError
 from glm_gguf.gguf_file.parts import open_all_parts
-from glm_gguf.llama.amx import faulty_compiler
 from glm_gguf.llama.batch import Batch
-from glm_gguf.llama.context import Context
+from glm_gguf.llama.cpu_kernels import Cpu, computes_in_tiles, faulty_amx_compiler, faulty_compiler
 from glm_gguf.llama.engine_options import EngineOptions
-from glm_gguf.llama.model_handle import ModelHandle
-from glm_gguf.llama.repacking import computes_in_tiles, faulty_amx_compiler, repacks
+from glm_gguf.llama.load_plan import LoadPlan, Machine
 
 SYSTEM = llama_cpp.llama_print_system_info().decode()
 CRASHES = faulty_amx_compiler() is not None
@@ -35,9 +34,10 @@ def test_llama_cpp_repacks_as_decided(
     tiny_gguf: Callable[[str], Path], repack: bool | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with ModelHandle(tiny_gguf("Q4_0"), replace(OPTIONS, repack=repack)) as model:
+    options = replace(OPTIONS, repack=repack)
+    with opened(tiny_gguf("Q4_0"), options) as model:
         done = re.search(r"(CPU_REPACK|AMX) model buffer", caplog.text) is not None
-        assert done == model.repacked == (repack is not False and not CRASHES)
+        assert done == planned(model.file, options).repack == (repack is not False and not CRASHES)
 
 
 @pytest.mark.skipif(CRASHES, reason="this build's kernels for AMX crash")
@@ -46,7 +46,7 @@ def test_both_kernels_give_the_same_logits(tiny_gguf: Callable[[str], Path], typ
     logits = []
     for repack in (True, False):
         options = replace(OPTIONS, repack=repack)
-        with ModelHandle(tiny_gguf(type_), options) as model, Context(model, options) as context:
+        with opened(tiny_gguf(type_), options) as model, context_of(model, options) as context:
             batch = Batch(len(PROMPT))
             row = batch.add(0, 0, PROMPT, outputs=1)
             assert context.decode(batch)
@@ -57,13 +57,14 @@ def test_both_kernels_give_the_same_logits(tiny_gguf: Callable[[str], Path], typ
 @pytest.mark.parametrize("type_", ["Q4_0", "Q4_K_S", "Q6_K"])
 def test_weights_larger_than_memory_are_not_copied(tiny_gguf: Callable[[str], Path], type_: str) -> None:
     contents = open_all_parts(tiny_gguf(type_))
-    assert not repacks(contents, OPTIONS, contents.file_size // 2)
+    machine = replace(Machine.here(OPTIONS), memory=contents.file_size // 2)
+    assert not LoadPlan.of(contents, replace(OPTIONS, n_ctx=256), machine).repack
 
 
 @pytest.mark.skipif(not CRASHES, reason="this build has no kernels that crash")
 def test_kernels_that_crash_are_refused(tiny_gguf: Callable[[str], Path]) -> None:
     with pytest.raises(EngineError, match="AMX kernels crash as GCC"):
-        ModelHandle(tiny_gguf("Q4_K_S"), replace(OPTIONS, repack=True))
+        opened(tiny_gguf("Q4_K_S"), replace(OPTIONS, repack=True))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_gcc_leaves_its_version_in_what_it_builds(tmp_path: Path, monkeypatch: p
     subprocess.run(["gcc", "-shared", "-s", "-x", "c", "-", "-o", str(library)], input=b"int f;", check=True)
     version = subprocess.run(["gcc", "-dumpfullversion"], capture_output=True, text=True, check=True).stdout
     major, minor, _ = map(int, version.split("."))
-    monkeypatch.setattr("glm_gguf.llama.amx.FIXED", {major: minor + 1})
+    monkeypatch.setattr("glm_gguf.llama.cpu_kernels.FIXED", {major: minor + 1})
     assert faulty_compiler([library]) == f"GCC {major}.{minor}"
 
 
@@ -104,4 +105,4 @@ def test_k_quants_that_are_not_repacked_are_computed_in_tiles(
     tiny_gguf: Callable[[str], Path], type_: str, repacked: bool, expected: bool
 ) -> None:
     tensors = open_all_parts(tiny_gguf(type_)).tensors
-    assert computes_in_tiles(tensors, OPTIONS, repacked=repacked) == expected
+    assert computes_in_tiles(tensors, Cpu.here(), on_gpu=False, repacked=repacked) == expected

@@ -8,6 +8,7 @@ import pytest
 from gguf import GGUFReader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from loading import opened
 
 from glm_gguf.chat.segments import ControlText, PlainText, joined_text
 from glm_gguf.chat.template import ChatTemplate, bundled_template
@@ -81,7 +82,7 @@ def changed_copy(source: Path, out: Path, key: str, index: int, value: int) -> P
 
 def test_three_ids_end_a_turn_whatever_the_file_says(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
     path = changed_copy(tiny_gguf("Q8_0"), tmp_path / "m.gguf", "tokenizer.ggml.eom_token_id", 0, 1)
-    with ModelHandle(path, EngineOptions(threads=1)) as handle:
+    with opened(path, EngineOptions(threads=1)) as handle:
         ids = handle.vocabulary.control_ids
         assert {ids[text] for text in STOP_TOKENS} <= handle.vocabulary.stop_ids
 
@@ -91,7 +92,7 @@ def test_a_token_that_a_bad_conversion_made_user_defined_stays_text(
 ) -> None:
     user = model.vocabulary.control_ids["<|user|>"]
     path = changed_copy(tiny_gguf("Q8_0"), tmp_path / "m.gguf", "tokenizer.ggml.token_type", user, USER_DEFINED)
-    with ModelHandle(path, EngineOptions(threads=1)) as handle:
+    with opened(path, EngineOptions(threads=1)) as handle:
         vocabulary = handle.vocabulary
         assert vocabulary.control_ids["<|user|>"] == user
         ids = vocabulary.plain_ids("a<|user|><|user|>b")
