@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from loading import planned
 
@@ -52,11 +52,11 @@ class Reply:
 
 
 class Bench:
-    """A scheduler driven step by step, without a thread."""
+    """A scheduler driven step by step, without a thread; main memory keeps prefixes where the options say how many."""
 
     def __init__(self, model: ModelHandle, options: EngineOptions, plan: LoadPlan | None = None) -> None:
         self.model = model
-        plan = plan or planned(model.file, options)
+        plan = replace(plan or planned(model.file, options), n_host_cache=options.n_host_cache or 0)
         self.context = Context(model, plan)
         self.scheduler = Scheduler(self.context, model.vocabulary, plan)
 
