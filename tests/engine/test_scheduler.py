@@ -209,26 +209,29 @@ def test_an_aborted_batch_is_computed_again(bench: Bench, prompts: list[list[int
     assert reply.tokens == alone[3]
 
 
-def test_who_waits_for_a_shared_prompt_is_looked_up_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_for_a_shared_prompt_is_looked_up_once(
+    exact_model: ModelHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     beginning, looked_up = [7, 8] * 500, 0
-    known = bench.scheduler.cache.known
+    with Bench(exact_model, replace(EXACT, n_batch=128)) as bench:
+        known = bench.scheduler.cache.known
 
-    def counted(tokens: list[int], scales: Scales) -> int:
-        nonlocal looked_up
-        looked_up += 1
-        return known(tokens, scales)
+        def counted(tokens: list[int], scales: Scales) -> int:
+            nonlocal looked_up
+            looked_up += 1
+            return known(tokens, scales)
 
-    monkeypatch.setattr(bench.scheduler.cache, "known", counted)
-    first, ticket = bench.ask(beginning)
-    rest = [bench.ask([*beginning, token], replace(GREEDY, max_tokens=2)) for token in range(10, 110)]
-    for _ in range(4):
-        bench.scheduler.step()
-    assert looked_up == 100
-    ticket.cancelled = True  # its prompt is in prefill: the next one reads on
-    bench.run()
-    assert first.done
-    assert sum(reply.cached == 1000 for reply, _ in rest) == 99
-    assert all(len(reply.tokens) == 2 for reply, _ in rest)
+        monkeypatch.setattr(bench.scheduler.cache, "known", counted)
+        first, ticket = bench.ask(beginning)
+        rest = [bench.ask([*beginning, token], replace(GREEDY, max_tokens=2)) for token in range(10, 110)]
+        for _ in range(4):
+            bench.scheduler.step()
+        assert looked_up == 100
+        ticket.cancelled = True  # its prompt is in prefill: the next one reads on
+        bench.run()
+        assert first.done
+        assert sum(reply.cached == 1000 for reply, _ in rest) == 99
+        assert all(len(reply.tokens) == 2 for reply, _ in rest)
 
 
 def test_time_runs_out_in_line_and_while_it_is_written(bench: Bench) -> None:
