@@ -9,8 +9,7 @@ from typing import Unpack
 
 from glm_gguf.convert.options import ConvertFields, ConvertOptions, with_fields
 from glm_gguf.convert.plan import Plan, make_plans
-from glm_gguf.convert.source.shards import ShardSource
-from glm_gguf.convert.source.source import open_source
+from glm_gguf.convert.source.source import Source, open_source
 from glm_gguf.convert.writing.layout import FileLayout, lay_out
 from glm_gguf.convert.writing.output import Target, check_outputs, is_directory, make_directory, output_paths
 from glm_gguf.convert.writing.write import Progress, Silent, write_proven
@@ -37,14 +36,9 @@ class Conversion:
     """As it was given."""
 
     @classmethod
-    def prepare(
-        cls, source: Path, out: Target | None, options: ConvertOptions, shards: ShardSource | None = None
-    ) -> Conversion:
-        """Plan and check everything that can be checked without reading a weight; raises GlmGgufError.
-
-        `source` holds everything but the weights, which come from `shards`, by default from there too.
-        """
-        plans = make_plans(source, options, shards)
+    def prepare(cls, source: Source, out: Target | None, options: ConvertOptions) -> Conversion:
+        """Plan and check everything that can be checked without reading a weight; raises GlmGgufError."""
+        plans = make_plans(source, options)
         if len(plans) > 1 and out is not None and not is_directory(out):
             what = f"{Path(out).name!r} is no directory, and {len(plans)} types were asked for"
             raise RequestError(what, field="out", fix="name a directory: the files are named by their types")
@@ -69,14 +63,14 @@ class Conversion:
     def write(self, progress: Progress) -> None:
         """Write the files; they appear when all are complete, or not at all."""
         given = (self.options.types.imatrix, self.options.metadata)
-        checkpoint = self.plans[0].checkpoint
-        sources = [*checkpoint.directory.iterdir(), *(path for path in given if path is not None)]
+        source = self.plans[0].checkpoint.source
+        sources = [*source.directory.iterdir(), *(path for path in given if path is not None)]
         if self.out is not None:
             make_directory(self.out)
         n_bytes = sum(plan.n_bytes + HEADER_ROOM for plan in self.plans)
         n_bytes = check_outputs(self.paths, sources, n_bytes, force=self.options.force)
-        with checkpoint.shards.reading(self.paths[0].parent, n_bytes):
-            write_proven(self.laid_out(), checkpoint.shards, self.options.threads, progress)
+        with source.shards.reading(self.paths[0].parent, n_bytes):
+            write_proven(self.laid_out(), source.shards, self.options.threads, progress)
 
 
 def convert(
@@ -98,6 +92,6 @@ def convert(
     """
     options = with_fields(options, fields)
     with open_source(source, options.keep_source) as opened:
-        conversion = Conversion.prepare(opened.directory, out, options, opened.shards)
+        conversion = Conversion.prepare(opened, out, options)
         conversion.write(progress or Silent())
     return conversion.paths

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from math import prod
-from pathlib import Path
 
 from gguf import GGMLQuantizationType as Type
 from gguf import Metadata, naming_convention
@@ -19,7 +19,7 @@ from glm_gguf.convert.recipe.mixes import ABORTS_WITHOUT_IMATRIX, NEEDS_IMATRIX,
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.config import Glm4Config
 from glm_gguf.convert.source.model_card import Naming, model_card
-from glm_gguf.convert.source.shards import ShardSource
+from glm_gguf.convert.source.source import Source, open_source
 from glm_gguf.convert.source.tensor_names import SourceTensor, source_tensors
 from glm_gguf.convert.vocab import Vocabulary
 from glm_gguf.errors import ImatrixError, RequestError
@@ -84,18 +84,16 @@ class Plan:
         return 8 * self.n_bytes / self.n_params if self.n_params else 0.0
 
 
-def make_plan(source: Path, options: ConvertOptions, shards: ShardSource | None = None) -> Plan:
-    """The plan of the file type asked for first; see make_plans."""
-    return make_plans(source, options, shards)[0]
+def make_plan(source: str | os.PathLike[str], options: ConvertOptions) -> Plan:
+    """The plan of the first file type in `options`, for a directory or a hub's repository; see make_plans."""
+    with open_source(source, options.keep_source) as opened:
+        return make_plans(opened, options)[0]
 
 
-def make_plans(source: Path, options: ConvertOptions, shards: ShardSource | None = None) -> tuple[Plan, ...]:
-    """Read headers, tokenizer and importance matrix, and decide everything, a plan a type; raises GlmGgufError.
-
-    `source` holds everything but the weights, which come from `shards`, by default from there too.
-    """
+def make_plans(source: Source, options: ConvertOptions) -> tuple[Plan, ...]:
+    """Read headers, tokenizer and importance matrix, and decide everything, a plan a type; raises GlmGgufError."""
     files = _file_types(options)
-    checkpoint = Checkpoint.open(source, shards, weights=not options.vocab_only)
+    checkpoint = Checkpoint.open(source, weights=not options.vocab_only)
     imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
     config = checkpoint.config
     vocabulary = Vocabulary.read(source, config.vocab_size)
@@ -131,7 +129,7 @@ def _plan(given: _Given, file: FileType, options: ConvertOptions) -> Plan:
     tensors = () if options.vocab_only else _tensor_plans(given, file, options)
     n_params = sum(prod(tensor.shape) for tensor in tensors)
     naming, variant = Naming(options.name, options.metadata), given.vocabulary.variant
-    card = model_card(given.checkpoint.directory, naming, n_params, variant)
+    card = model_card(given.checkpoint.source, naming, n_params, variant)
     return Plan(
         checkpoint=given.checkpoint,
         variant=variant,

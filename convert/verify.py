@@ -17,10 +17,11 @@ from gguf.gguf_writer import GGUFValue
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.metadata import KeyValues
 from glm_gguf.convert.options import ConvertOptions, TypeChoices
-from glm_gguf.convert.plan import Plan, make_plan
+from glm_gguf.convert.plan import Plan, make_plans
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.convert.source.shards import ShardSource
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import source_tensors
 from glm_gguf.convert.writing.rows import Stored, extents, to_float32
 from glm_gguf.cpus import usable_cpus
@@ -101,12 +102,12 @@ def verify(
     if Path(source).is_file():
         fix = f"name the checkpoint directory that {Path(file).name} was made from"
         raise SourceError("a file cannot be compared with", where=f"--against {source}", fix=fix)
-    plan = _plan_for(parts, source)
+    plan = _plan_for(parts, Source.local(Path(source)))
     stored = {tensor.gguf_name: tensor.stored for tensor in source_tensors(plan.checkpoint)}
     located = {tensor.name: (header, tensor) for header in parts.files for tensor in header.tensors}
     differences = [*_list_differences(located, stored), *_key_differences(parts, plan.metadata)]
     comparable = [
-        (header, tensor, stored[name], plan.checkpoint.shards)
+        (header, tensor, stored[name], plan.checkpoint.source.shards)
         for name, (header, tensor) in located.items()
         if name in stored and tensor.shape == stored[name].shape[::-1]
     ]
@@ -118,12 +119,12 @@ def verify(
     return Verification(tuple(errors), tuple(differences))
 
 
-def _plan_for(parts: GgufParts, source: Path) -> Plan:
+def _plan_for(parts: GgufParts, source: Source) -> Plan:
     """What a conversion of `source` writes; stretched by YaRN where the file is and the source is not."""
     factor = decimal(parts.metadata, "glm4.rope.scaling.factor")
     native = Checkpoint.open(source, weights=False).config.rope_scaling is not None
     yarn = None if native or factor is None else factor
-    return make_plan(source, ConvertOptions(types=TypeChoices(type="BF16"), yarn=yarn))
+    return make_plans(source, ConvertOptions(types=TypeChoices(type="BF16"), yarn=yarn))[0]
 
 
 def _list_differences(
@@ -152,7 +153,7 @@ def _rows(
             data = file.read((stop - start) * written_bytes)
             if len(data) < (stop - start) * written_bytes:
                 raise GgufError("has changed since it was checked: it is shorter", where=header.path)
-            source = shards.part(stored.path.name, stored.offset + start * stored_bytes, (stop - start) * stored_bytes)
+            source = shards.part(stored.shard.name, stored.offset + start * stored_bytes, (stop - start) * stored_bytes)
             shape = (stop - start, -1)
             yield np.frombuffer(data, np.uint8).reshape(shape), np.frombuffer(source, dtype).reshape(shape)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gguf import TokenType
 
-from glm_gguf.convert.source.json_file import read_object, shown
+from glm_gguf.convert.source.json_file import shown
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS, Bpe, read_bpe
 from glm_gguf.errors import TokenizerError
 from glm_gguf.regular_file import read_text
@@ -41,20 +41,20 @@ class Vocabulary:
         return detect_variant(self.chat_template)
 
     @classmethod
-    def read(cls, directory: Path, vocab_size: int) -> Vocabulary:
+    def read(cls, source: Source, vocab_size: int) -> Vocabulary:
         """Read the tokenizer files of a checkpoint; raises TokenizerError."""
-        bpe = read_bpe(directory)
-        config_path = directory / "tokenizer_config.json"
-        config = read_object(config_path, TokenizerError) if config_path.exists() else {}
+        bpe, where = read_bpe(source), source.where
+        file = source.file("tokenizer_config.json")
+        config = file.read_object(TokenizerError) if file.exists() else {}
         added = {token.content: token.id for token in bpe.added}
         for token in FORMAT_TOKENS:
             if token not in added:
-                raise TokenizerError(f"{token} is not among the added tokens", where=directory, fix="GLM-4-0414 has it")
+                raise TokenizerError(f"{token} is not among the added tokens", where=where, fix="GLM-4-0414 has it")
         for byte, character in enumerate(BYTE_CHARACTERS):
             if character not in bpe.vocab:
-                raise TokenizerError(f"byte {byte:#04x} has no token", where=directory, fix="GLM-4's is byte-level BPE")
-        tokens, types = _token_list(bpe, vocab_size, directory)
-        templates = _templates(directory, config)
+                raise TokenizerError(f"byte {byte:#04x} has no token", where=where, fix="GLM-4's is byte-level BPE")
+        tokens, types = _token_list(bpe, vocab_size, where)
+        templates = _templates(source, config)
         return cls(
             tokens=tokens,
             types=types,
@@ -67,7 +67,7 @@ class Vocabulary:
         )
 
 
-def _token_list(bpe: Bpe, vocab_size: int, directory: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _token_list(bpe: Bpe, vocab_size: int, where: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     tokens: list[str | None] = [None] * vocab_size
     types = [int(TokenType.UNUSED)] * vocab_size
     entries = [(id_, text, TokenType.NORMAL) for text, id_ in bpe.vocab.items()]
@@ -78,16 +78,16 @@ def _token_list(bpe: Bpe, vocab_size: int, directory: Path) -> tuple[tuple[str, 
         if id_ >= vocab_size:
             raise TokenizerError(
                 f"token {shown(text)} has id {id_}, config.json's vocab_size is {vocab_size}",
-                where=directory,
+                where=where,
                 fix="the tokenizer belongs to another model",
             )
         if tokens[id_] not in (None, text):
-            raise TokenizerError(f"id {id_} is both {shown(tokens[id_])} and {shown(text)}", where=directory)
+            raise TokenizerError(f"id {id_} is both {shown(tokens[id_])} and {shown(text)}", where=where)
         tokens[id_], types[id_] = text, int(type_)
     texts = tuple(f"[PAD{id_}]" if text is None else text for id_, text in enumerate(tokens))
     if len(set(texts)) < len(texts):
         doubled, _ = Counter(texts).most_common(1)[0]
-        raise TokenizerError(f"{shown(doubled)} has two ids", where=directory, fix="llama.cpp loads no such vocabulary")
+        raise TokenizerError(f"{shown(doubled)} has two ids", where=where, fix="llama.cpp loads no such vocabulary")
     return texts, tuple(types)
 
 
@@ -112,9 +112,9 @@ def _special_ids(config: Mapping[str, Any], added: Mapping[str, int]) -> dict[st
     }
 
 
-def _templates(directory: Path, config: Mapping[str, Any]) -> dict[str, str]:
+def _templates(source: Source, config: Mapping[str, Any]) -> dict[str, str]:
     """Chat templates by name. chat_template.jinja wins over tokenizer_config.json, as in transformers."""
-    where = directory / "tokenizer_config.json"
+    where = source.file("tokenizer_config.json").where
     listed = config.get("chat_template")
     templates: dict[str, str] = {}
     if isinstance(listed, str):
@@ -127,7 +127,7 @@ def _templates(directory: Path, config: Mapping[str, Any]) -> dict[str, str]:
             templates[name] = text
     elif listed is not None:
         raise TokenizerError(f"chat_template is {type(listed).__name__}, no text", where=where)
-    file = directory / "chat_template.jinja"
+    file = source.file("chat_template.jinja")
     if file.exists():
-        templates["default"] = read_text(file, MOST_TEMPLATE_BYTES, TokenizerError)
+        templates["default"] = read_text(file.path, MOST_TEMPLATE_BYTES, TokenizerError, where=file.where)
     return templates

@@ -22,18 +22,25 @@ KINDS = (
 
 
 def open_regular(
-    path: str | os.PathLike[str], error: type[GlmGgufError] = RequestError, fix: str | None = None
+    path: str | os.PathLike[str],
+    error: type[GlmGgufError] = RequestError,
+    fix: str | None = None,
+    where: str | None = None,
 ) -> BufferedReader:
-    """Open a file for reading; raises `error` where it is none or cannot be opened, and never waits."""
+    """Open a file for reading; raises `error` where it is none or cannot be opened, and never waits.
+
+    An error names the file `where`, by default by its path.
+    """
+    where = os.fspath(path) if where is None else where
     try:
-        _check(os.stat(path), path, error, fix)  # before it is opened: opening some devices does something
+        _check(os.stat(path), where, error, fix)  # before it is opened: opening some devices does something
         file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 (the caller closes it)
     except OSError as problem:
-        raise error(f"cannot be read: {problem.strerror}", where=path, fix=fix) from None
+        raise error(f"cannot be read: {problem.strerror}", where=where, fix=fix) from None
     except ValueError as problem:  # a NUL, or half a character
         raise error(f"this is no path: {problem}", where=repr(os.fspath(path)), fix=fix) from None
     try:
-        _check(os.fstat(file.fileno()), path, error, fix)  # it may have become another in between
+        _check(os.fstat(file.fileno()), where, error, fix)  # it may have become another in between
     except BaseException:
         file.close()
         raise
@@ -41,34 +48,41 @@ def open_regular(
 
 
 def read_regular(
-    path: str | os.PathLike[str], most_bytes: int, error: type[GlmGgufError] = RequestError, fix: str | None = None
+    path: str | os.PathLike[str],
+    most_bytes: int,
+    error: type[GlmGgufError] = RequestError,
+    fix: str | None = None,
+    where: str | None = None,
 ) -> bytes:
     """Read a file whole; raises `error` where it is none, cannot be read, or holds more than `most_bytes`."""
     data, block = bytearray(), b"."
-    with open_regular(path, error, fix) as file:
+    with open_regular(path, error, fix, where) as file:
         try:
             size = os.fstat(file.fileno()).st_size
             while block and max(size, len(data)) <= most_bytes:  # a size of 0 may be that of a file made as it is read
                 block = os.read(file.fileno(), BLOCK)
                 data += block
         except OSError as problem:
-            raise error(f"cannot be read: {problem.strerror}", where=path, fix=fix) from None
+            raise error(f"cannot be read: {problem.strerror}", where=where or path, fix=fix) from None
     if max(size, len(data)) > most_bytes:
         what = f"it holds more than {most_bytes:,} bytes"
-        raise error(what, where=path, fix=fix or "is this the file you mean?")
+        raise error(what, where=where or path, fix=fix or "is this the file you mean?")
     return bytes(data)
 
 
 def read_text(
-    path: str | os.PathLike[str], most_bytes: int, error: type[GlmGgufError] = RequestError, fix: str | None = None
+    path: str | os.PathLike[str],
+    most_bytes: int,
+    error: type[GlmGgufError] = RequestError,
+    fix: str | None = None,
+    where: str | None = None,
 ) -> str:
     """Read a UTF-8 text as `read_regular` does; a byte order mark is left out, lines end in a line feed."""
     try:
-        text = read_regular(path, most_bytes, error, fix).decode("utf-8-sig")
+        text = read_regular(path, most_bytes, error, fix, where).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise error(
-            f"cannot be read: not UTF-8 at byte {problem.start}", where=path, fix=fix or "save it as UTF-8"
-        ) from None
+        what = f"cannot be read: not UTF-8 at byte {problem.start}"
+        raise error(what, where=where or path, fix=fix or "save it as UTF-8") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -76,10 +90,10 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _check(status: os.stat_result, path: str | os.PathLike[str], error: type[GlmGgufError], fix: str | None) -> None:
+def _check(status: os.stat_result, where: str, error: type[GlmGgufError], fix: str | None) -> None:
     """Raise `error` for everything but a regular file."""
     if not stat.S_ISREG(status.st_mode):
         what = next(
             (what for holds, what in KINDS if holds(status.st_mode)), "cannot be read: it is a device, not a file"
         )
-        raise error(what, where=path, fix=fix)
+        raise error(what, where=where, fix=fix)

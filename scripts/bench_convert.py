@@ -36,6 +36,7 @@ from checkpoints import Shape, stored, write_official_tokenizer, write_tensors_o
 from measure_memory import NINE_B, anonymous_kib  # noqa: E402
 
 from glm_gguf.convert.source.config import Glm4Config  # noqa: E402
+from glm_gguf.convert.source.source import Source  # noqa: E402
 from glm_gguf.convert.source.tensor_names import expected_tensors  # noqa: E402
 from glm_gguf.cpus import usable_cpus  # noqa: E402
 
@@ -124,7 +125,7 @@ def make_checkpoint(directory: Path, layers: int, official: Path) -> Path:
     (directory / "config.json").write_text(json.dumps(shape.config()))
     write_official_tokenizer(directory, official)
     rng = np.random.default_rng(0)
-    expected = expected_tensors(Glm4Config.read(directory / "config.json"))
+    expected = expected_tensors(Glm4Config.read(Source.local(directory)))
     shapes = {name: shape for name, (_, shape) in expected.items()}
 
     def pieces(name: str) -> Iterator[bytes]:

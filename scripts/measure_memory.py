@@ -21,6 +21,7 @@ from checkpoints import Shape, write_checkpoint
 
 from glm_gguf.convert.recipe.assignment import Assigner, Overrides
 from glm_gguf.convert.recipe.mixes import FILE_TYPES, NEEDS_IMATRIX
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import Checkpoint, source_tensors
 
 NINE_B = {"hidden": 4096, "ffn": 13696, "heads": 32, "kv_heads": 2, "head_dim": 128, "bias": True}
@@ -36,7 +37,7 @@ def main() -> None:
         shape = Shape(**NINE_B, layers=arguments.layers, vocab=arguments.vocab)
         source = write_checkpoint(Path(directory) / "model", shape)
         imatrix = write_importance(source, Path(directory) / "imatrix.dat")
-        shapes = {tensor.gguf_name: tensor.shape for tensor in source_tensors(Checkpoint.open(source))}
+        shapes = {tensor.gguf_name: tensor.shape for tensor in source_tensors(Checkpoint.open(Source.local(source)))}
         print(f"{'type':8} {'seconds':>8} {'MiB anonymous':>14} {'MiB written':>12}  files", flush=True)
         for name in arguments.type or FILE_TYPES:
             types = Assigner(FILE_TYPES[name], Overrides(), 16, imatrix=False).assign(shapes)
@@ -73,7 +74,7 @@ def anonymous_kib(pid: int) -> int:
 
 def write_importance(source: Path, path: Path) -> Path:
     """An importance matrix (.dat) of ones for every matrix."""
-    tensors = source_tensors(Checkpoint.open(source))
+    tensors = source_tensors(Checkpoint.open(Source.local(source)))
     entries: Mapping[str, int] = {t.gguf_name: t.shape[-1] for t in tensors if len(t.shape) > 1}
     with path.open("wb") as file:
         file.write(np.int32(len(entries)).tobytes())

@@ -30,6 +30,7 @@ from checkpoints import Shape, write_checkpoint  # noqa: E402
 
 from glm_gguf.convert.source.checkpoint import Checkpoint  # noqa: E402
 from glm_gguf.convert.source.config import Glm4Config  # noqa: E402
+from glm_gguf.convert.source.source import Source  # noqa: E402
 from glm_gguf.convert.source.tensor_names import expected_tensors  # noqa: E402
 
 GOLDEN = REPOSITORY / "tests" / "golden" / "logits"
@@ -166,11 +167,11 @@ def save(name: str, made_from: dict[str, Any], prompts: list[Recorded]) -> None:
 def check_saved(model: Any, source: Path, directory: Path) -> None:
     """What transformers saves itself reads as the same config, with the tensors the converter expects."""
     model.save_pretrained(directory)
-    config, asked = Glm4Config.read(directory / "config.json"), Glm4Config.read(source / "config.json")
+    config, asked = Glm4Config.read(Source.local(directory)), Glm4Config.read(Source.local(source))
     if config != asked:
         raise SystemExit(f"transformers saved {config}, not {asked}")
     expected = {name: shape for name, (_, shape) in expected_tensors(config).items()}
-    saved = {name: tensor.shape for name, tensor in Checkpoint.open(directory).tensors.items()}
+    saved = {name: tensor.shape for name, tensor in Checkpoint.open(Source.local(directory)).tensors.items()}
     if saved != expected:
         raise SystemExit(f"transformers saved {sorted(saved.items() ^ expected.items())}")
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from glm_gguf.convert.source.config import Glm4Config
 from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import expected_tensors
 from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS, REGEXES, merges_of, printable
 
@@ -102,7 +103,7 @@ def write_checkpoint(
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(shape.config(), indent=2))
     write_tokenizer(directory)
-    config = Glm4Config.read(directory / "config.json")
+    config = Glm4Config.read(Source.local(directory))
     tensors = random_tensors(config, dtype, seed, scale)
     write_shards(directory, tensors, shards)
     return directory
@@ -126,7 +127,7 @@ def write_hollow_checkpoint(directory: Path, official: Path) -> Path:
     (directory / "config.json").write_bytes(config)
     write_tokenizer(directory)
     header, offset = {}, 0
-    for name, (_, shape) in expected_tensors(Glm4Config.read(directory / "config.json")).items():
+    for name, (_, shape) in expected_tensors(Glm4Config.read(Source.local(directory))).items():
         end = offset + 2 * prod(shape)
         header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
@@ -257,5 +258,5 @@ def write_tokenizer_json(directory: Path, vocab: Mapping[str, int], merges: Sequ
 
 
 def map_tensor(tensor: StoredTensor) -> npt.NDArray[np.generic]:
-    """Memory-map a weight, shape as stored; bf16 comes as uint16 bit patterns."""
-    return np.memmap(tensor.path, STORAGE[tensor.dtype], "r", tensor.offset, tensor.shape)
+    """Memory-map a weight of a local checkpoint, shape as stored; bf16 comes as uint16 bit patterns."""
+    return np.memmap(tensor.shard.where, STORAGE[tensor.dtype], "r", tensor.offset, tensor.shape)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan
-from glm_gguf.convert.source.shards import ShardSource
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.write import Progress, Silent, write
 
 DEADLINE = 120.0  # seconds until a process must have come as far as a test waits for
@@ -48,16 +48,16 @@ def _heed_signals() -> None:
 
 
 def write_recording(
-    source: Path,
+    source: Path | Source,
     out: Path,
     options: ConvertOptions,
     progress: Progress,
-    shards: ShardSource | None = None,
     seconds: float = 0.0,
 ) -> None:
     """Convert, and record what is complete every `seconds`: by default every tensor, as soon as it is."""
-    conversion = Conversion.prepare(source, out, options, shards)
-    write(conversion.laid_out(), conversion.plans[0].checkpoint.shards, 1, progress, seconds)
+    opened = source if isinstance(source, Source) else Source.local(source)
+    conversion = Conversion.prepare(opened, out, options)
+    write(conversion.laid_out(), opened.shards, 1, progress, seconds)
 
 
 def start(source: Path, out: Path, *arguments: object) -> subprocess.Popen[str]:

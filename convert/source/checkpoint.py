@@ -1,4 +1,4 @@
-"""A checkpoint directory: which tensors it holds and where, validated before a weight is read."""
+"""A checkpoint: which tensors it holds and where, validated before a weight is read."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glm_gguf.convert.source.config import Glm4Config
-from glm_gguf.convert.source.json_file import read_object, shown
-from glm_gguf.convert.source.local_shards import LocalShards
+from glm_gguf.convert.source.json_file import shown
 from glm_gguf.convert.source.prequantised import refuse_quantised
 from glm_gguf.convert.source.safetensors_file import StoredTensor, read_header
-from glm_gguf.convert.source.shards import ShardSource
+from glm_gguf.convert.source.shards import Shard, ShardSource
+from glm_gguf.convert.source.source import Source, SourceFile
 from glm_gguf.convert.source.tied_head import head_differs
 from glm_gguf.errors import ShardError, SourceError
 from glm_gguf.source_name import ADAPTER_FILES, PYTORCH, SAVE_SAFETENSORS, Wanted, refuse_mistaken
@@ -24,70 +24,66 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A directory whose config is valid and whose safetensors headers agree with one another."""
+    """A source whose config is valid and whose safetensors headers agree with one another."""
 
-    directory: Path
+    source: Source
     config: Glm4Config
     tensors: Mapping[str, StoredTensor]
-    shards: ShardSource
     head_kept: bool = False
     """A head is stored that differs from the embedding, to which config.json ties it."""
 
     @classmethod
-    def open(cls, directory: Path, shards: ShardSource | None = None, *, weights: bool = True) -> Checkpoint:
-        """Read config.json and, with `weights`, every safetensors header; raises SourceError.
-
-        `shards` is where the weights come from, by default the directory itself.
-        """
-        shards = shards or LocalShards(directory)
+    def open(cls, source: Source, *, weights: bool = True) -> Checkpoint:
+        """Read config.json and, with `weights`, every safetensors header; raises SourceError."""
+        directory = source.directory
         refuse_mistaken(directory, Wanted.CHECKPOINT, SourceError)
         try:
             if not directory.is_dir():
                 kind = "is not a directory" if directory.exists() else "does not exist"
-                raise SourceError(kind, where=directory, fix="name the directory that holds config.json")
-            config = Glm4Config.read(directory / "config.json")
-            tensors = _collect(directory, shards) if weights else {}
-            refuse_quantised(directory, tensors.values())
-            head_kept = config.tied and head_differs(tensors, shards)
+                raise SourceError(kind, where=source.where, fix="name the directory that holds config.json")
+            config = Glm4Config.read(source)
+            tensors = _collect(source) if weights else {}
+            refuse_quantised(source, tensors.values())
+            head_kept = config.tied and head_differs(tensors, source.shards)
             if head_kept:
-                _log.warning("%s: config.json ties the output head to the embedding, but %s", directory, HEAD_KEPT)
+                _log.warning("%s: config.json ties the output head to the embedding, but %s", source.where, HEAD_KEPT)
                 config = replace(config, tied=False)
-            return cls(directory, config, tensors, shards, head_kept)
+            return cls(source, config, tensors, head_kept)
         except OSError as problem:
             raise SourceError(f"cannot be read: {problem.strerror}", where=problem.filename) from None
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def shard_names(self) -> tuple[str, ...]:
         """The safetensors files that hold the tensors, in name order."""
-        return tuple(sorted({tensor.path for tensor in self.tensors.values()}))
+        return tuple(sorted({tensor.shard.name for tensor in self.tensors.values()}))
 
 
-def _collect(directory: Path, shards: ShardSource) -> dict[str, StoredTensor]:
-    index = directory / INDEX
+def _collect(source: Source) -> dict[str, StoredTensor]:
+    shards, index = source.shards, source.file(INDEX)
     weight_map = _read_index(index) if index.exists() else None
     if weight_map is None or _is_stale(weight_map, shards):
         weight_map = None
-        paths = [directory / name for name in _model_files(shards.names())]
-        if not paths:
-            raise SourceError("holds no *.safetensors file", where=directory, fix=_instead(directory))
+        names = _model_files(shards.names())
+        if not names:
+            raise SourceError("holds no *.safetensors file", where=source.where, fix=_instead(source.directory))
     else:
-        paths = [directory / name for name in sorted(set(weight_map.values()))]
+        names = sorted(set(weight_map.values()))
     tensors: dict[str, StoredTensor] = {}
-    for path in paths:
-        file_bytes = shards.size(path.name)
+    for shard in (Shard(name, shards.where(name)) for name in names):
+        file_bytes = shards.size(shard.name)
         if file_bytes is None:
             by = "a broken link" if weight_map is None else f"{INDEX} names it"
-            raise ShardError("this shard is missing", where=path, fix=f"{by}: fetch it")
-        for name, tensor in read_header(shards, path, file_bytes).items():
+            raise ShardError("this shard is missing", where=shard.where, fix=f"{by}: fetch it")
+        for name, tensor in read_header(shards, shard, file_bytes).items():
             if name in tensors:
                 raise ShardError(
-                    f"tensor {name!r} stands in {tensors[name].path.name} too",
-                    where=path,
+                    f"tensor {name!r} stands in {tensors[name].shard.name} too",
+                    where=shard.where,
                     fix="keep one of the two files",
                 )
             tensors[name] = tensor
     if weight_map is not None:
-        _check_index(weight_map, tensors, index)
+        _check_index(weight_map, tensors, index.where)
     return tensors
 
 
@@ -110,24 +106,24 @@ def _instead(directory: Path) -> str:
     return "fetch the weights" if files is None else f"{files} is a file of PyTorch's: {SAVE_SAFETENSORS}"
 
 
-def _read_index(path: Path) -> dict[str, str]:
-    weight_map = read_object(path, ShardError).get("weight_map")
+def _read_index(file: SourceFile) -> dict[str, str]:
+    weight_map = file.read_object(ShardError).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise ShardError("weight_map is missing or empty", where=path, fix="fetch the index again")
+        raise ShardError("weight_map is missing or empty", where=file.where, fix="fetch the index again")
     for name, shard in weight_map.items():
         plain = isinstance(shard, str) and shard == Path(shard).name and shard.isprintable()
         if not plain or not shard.endswith(".safetensors"):
-            raise ShardError(f"{shown(shard)} is no name of a shard (tensor {shown(name)})", where=path)
+            raise ShardError(f"{shown(shard)} is no name of a shard (tensor {shown(name)})", where=file.where)
     return weight_map
 
 
-def _check_index(weight_map: Mapping[str, str], tensors: Mapping[str, StoredTensor], index: Path) -> None:
+def _check_index(weight_map: Mapping[str, str], tensors: Mapping[str, StoredTensor], index: str) -> None:
     for name, shard in weight_map.items():
         if name not in tensors:
             raise ShardError(f"tensor {name!r} is not in {shard}", where=index, fix="index and shards differ: refetch")
-        if tensors[name].path.name != shard:
-            found = tensors[name].path.name
+        if tensors[name].shard.name != shard:
+            found = tensors[name].shard.name
             raise ShardError(f"tensor {name!r} is in {found}, not in {shard}", where=index, fix="fetch the index again")
     if len(tensors) > len(weight_map):
         extra = next(name for name in tensors if name not in weight_map)
-        raise ShardError(f"tensor {extra!r} of {tensors[extra].path.name} is not listed", where=index)
+        raise ShardError(f"tensor {extra!r} of {tensors[extra].shard.name} is not listed", where=index)

@@ -7,10 +7,10 @@ so nothing here falls back on them: a value that matters must stand in the file.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from glm_gguf.convert.source.json_file import read_object, shown
+from glm_gguf.convert.source.json_file import shown
+from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import ConfigError
 
 ARCHITECTURE = "Glm4ForCausalLM"
@@ -58,20 +58,21 @@ class Glm4Config:
         return int(self.head_dim * self.partial_rotary_factor)
 
     @classmethod
-    def read(cls, path: Path) -> Glm4Config:
-        """Read and check the config.json at `path`; raises ConfigError naming the field."""
-        if not path.exists():
-            raise ConfigError("config.json is missing", where=path.parent, fix="name a checkpoint directory")
-        raw = read_object(path, ConfigError)
+    def read(cls, source: Source) -> Glm4Config:
+        """Read and check a checkpoint's config.json; raises ConfigError naming the field."""
+        file = source.file("config.json")
+        if not file.exists():
+            raise ConfigError("config.json is missing", where=source.where, fix="name a checkpoint directory")
+        raw, where = file.read_object(ConfigError), file.where
         nested = raw.get("text_config")
         raw = (
             {**raw, **nested, "architectures": raw.get("architectures", nested.get("architectures"))}
             if isinstance(nested, dict)
             else raw
         )
-        fields = _Fields(raw, path)
+        fields = _Fields(raw, where)
         fields.check_architecture()
-        rope = _Fields(_rope_parameters(raw, path), path)
+        rope = _Fields(_rope_parameters(raw, where), where)
         heads, hidden = fields.natural("num_attention_heads"), fields.natural("hidden_size")
         config = cls(
             hidden_size=hidden,
@@ -89,33 +90,33 @@ class Glm4Config:
             tied=fields.boolean("tie_word_embeddings", False),
             rope_scaling=_rope_scaling(rope),
         )
-        _check_sizes(config, path)
+        _check_sizes(config, where)
         return config
 
 
-def _check_sizes(config: Glm4Config, path: Path) -> None:
+def _check_sizes(config: Glm4Config, where: str) -> None:
     """Combinations that llama.cpp's glm4 graph cannot compute."""
     if config.n_layers > MAX_LAYERS or config.vocab_size > MAX_VOCAB:
         raise ConfigError(
             f"{config.n_layers} layers and {config.vocab_size} tokens pass llama.cpp's {MAX_LAYERS} and {MAX_VOCAB}",
-            where=path,
+            where=where,
         )
     if config.n_heads % config.n_kv_heads:
-        raise ConfigError(f"{config.n_heads} heads do not divide into {config.n_kv_heads} kv heads", where=path)
+        raise ConfigError(f"{config.n_heads} heads do not divide into {config.n_kv_heads} kv heads", where=where)
     if config.partial_rotary_factor > 1 or config.rope_dimensions % 2 or not config.rope_dimensions:
         raise ConfigError(
             f"partial_rotary_factor {config.partial_rotary_factor} of head_dim {config.head_dim} "
             "gives no even number of rotated dimensions",
-            where=path,
+            where=where,
         )
 
 
-def _rope_parameters(raw: dict[str, Any], path: Path) -> dict[str, Any]:
+def _rope_parameters(raw: dict[str, Any], where: str) -> dict[str, Any]:
     """The RoPE fields of either form: flat (official) or under `rope_parameters` (transformers 5)."""
     form = next((key for key in ("rope_parameters", "rope_scaling") if raw.get(key)), None)
     nested = {} if form is None else raw[form]
     if not isinstance(nested, dict):
-        raise ConfigError(f"{form} is {shown(nested)}, a JSON object is needed", where=path)
+        raise ConfigError(f"{form} is {shown(nested)}, a JSON object is needed", where=where)
     flat = {key: raw.get(key) for key in ("rope_theta", "partial_rotary_factor")}
     return flat | {key: value for key, value in nested.items() if value is not None}
 
@@ -128,13 +129,13 @@ def _rope_scaling(rope: _Fields) -> RopeScaling | None:
         return RopeScaling("linear", rope.positive("factor"))
     if kind != "yarn":
         raise ConfigError(
-            f"rope type {shown(kind)} is unknown", where=rope.path, fix="default, linear and yarn are known"
+            f"rope type {shown(kind)} is unknown", where=rope.where, fix="default, linear and yarn are known"
         )
     for key, value in LLAMA_YARN.items():
         if rope.raw.get(key, value) not in (value, None):
             raise ConfigError(
                 f"YaRN's {key} is {shown(rope.raw[key])}",
-                where=rope.path,
+                where=rope.where,
                 fix=f"llama.cpp's glm4 computes with {shown(value)} whatever a file says: only that converts",
             )
     return RopeScaling(
@@ -150,7 +151,7 @@ class _Fields:
     """Typed access to a JSON object; every refusal names the field and what stands there."""
 
     raw: dict[str, Any]
-    path: Path
+    where: str
 
     def check_architecture(self) -> None:
         """Only Glm4ForCausalLM: its relatives (ChatGLM, GLM-4.5 MoE, GLM-4V) have other tensors."""
@@ -158,25 +159,25 @@ class _Fields:
         if names != [ARCHITECTURE] and not (names is None and model_type == "glm4"):
             raise ConfigError(
                 f"architectures is {shown(names)}, model_type {shown(model_type)}",
-                where=self.path,
+                where=self.where,
                 fix=f"only {ARCHITECTURE} (GLM-4-0414, GLM-Z1-0414) can be converted",
             )
         activation = self.raw.get("hidden_act", "silu")
         if activation != "silu":
             raise ConfigError(
-                f"hidden_act is {shown(activation)}, llama.cpp's glm4 graph computes silu", where=self.path
+                f"hidden_act is {shown(activation)}, llama.cpp's glm4 graph computes silu", where=self.where
             )
 
     def natural(self, key: str, default: int | None = None) -> int:
         value = self._get(key, default)
         if type(value) is not int or not 0 < value < 2**31:
-            raise ConfigError(f"{key} is {shown(value)}, a positive whole number is needed", where=self.path)
+            raise ConfigError(f"{key} is {shown(value)}, a positive whole number is needed", where=self.where)
         return value
 
     def positive(self, key: str) -> float:
         value = self._get(key, None)
         if type(value) not in (int, float) or not FLOAT32[0] <= value <= FLOAT32[1]:
-            raise ConfigError(f"{key} is {shown(value)}, a positive number is needed", where=self.path)
+            raise ConfigError(f"{key} is {shown(value)}, a positive number is needed", where=self.where)
         return float(value)
 
     def optional(self, key: str) -> float | None:
@@ -185,11 +186,11 @@ class _Fields:
     def boolean(self, key: str, default: bool | None = None) -> bool:
         value = self._get(key, default)
         if type(value) is not bool:
-            raise ConfigError(f"{key} is {shown(value)}, true or false is needed", where=self.path)
+            raise ConfigError(f"{key} is {shown(value)}, true or false is needed", where=self.where)
         return value
 
     def _get(self, key: str, default: Any) -> Any:
         value = self.raw.get(key)
         if value is None and default is None:
-            raise ConfigError(f"{key} is missing", where=self.path, fix="take the checkpoint's own config.json")
+            raise ConfigError(f"{key} is missing", where=self.where, fix="take the checkpoint's own config.json")
         return default if value is None else value

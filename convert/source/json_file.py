@@ -41,9 +41,13 @@ def parse_object(data: bytes, where: object, error: type[GlmGgufError]) -> dict[
     return value
 
 
-def read_object(path: Path, error: type[GlmGgufError]) -> dict[str, Any]:
-    """Read the JSON object in the file at `path`, behind a byte order mark or not; raises `error`."""
-    return parse_object(read_regular(path, MOST_BYTES, error).removeprefix(BOM_UTF8), path, error)
+def read_object(path: Path, error: type[GlmGgufError], where: str | None = None) -> dict[str, Any]:
+    """Read the JSON object in the file at `path`, behind a byte order mark or not.
+
+    Raises `error`, which names the file `where` if it is not to be named by its path.
+    """
+    data = read_regular(path, MOST_BYTES, error, where=where).removeprefix(BOM_UTF8)
+    return parse_object(data, where or path, error)
 
 
 def refuse_pointer(data: bytes, where: object, error: type[GlmGgufError]) -> None:

@@ -30,6 +30,10 @@ class LocalShards:
         """All *.safetensors files, broken links among them, in name order."""
         return tuple(sorted(path.name for path in self.directory.glob("*.safetensors")))
 
+    def where(self, name: str) -> str:
+        """The file's path."""
+        return str(self.directory / name)
+
     def size(self, name: str) -> int | None:
         """Bytes of the file, None where there is none; raises ShardError for what is no file or cannot be read."""
         if not (self.directory / name).exists():

@@ -17,6 +17,7 @@ import yaml
 from gguf import Keys, Metadata, size_label
 
 from glm_gguf.convert.source.json_file import read_object, shown
+from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import RequestError, SourceError
 from glm_gguf.regular_file import read_text
 from glm_gguf.variant import ADVICE, Variant
@@ -35,18 +36,18 @@ class Naming:
     overrides: Path | None = None
 
 
-def model_card(directory: Path, naming: Naming, n_params: int, variant: Variant) -> Metadata:
+def model_card(source: Source, naming: Naming, n_params: int, variant: Variant) -> Metadata:
     """Everything a GGUF says under general.*, from README.md, config, directory name and the user.
 
     Raises SourceError for a file that cannot be read or a value of another form, RequestError for
     the user's own.
     """
     try:
-        card = _stated(directory, n_params)
+        card = _stated(source, n_params)
     except BROKEN as problem:
         raise SourceError(
             f"the model card cannot be read: {' '.join(str(problem).split())[:200]}",
-            where=directory / "README.md",
+            where=source.file("README.md").where,
             fix="mend the YAML between its --- lines",
         ) from None
     card.name = card.name if naming.name is None else naming.name
@@ -55,18 +56,18 @@ def model_card(directory: Path, naming: Naming, n_params: int, variant: Variant)
             setattr(card, field, _fitting(field, getattr(card, field)))
         except ValueError as problem:
             fix = "mend README.md or generation_config.json"
-            raise SourceError(f"{key} is {problem}", where=directory, fix=fix) from None
+            raise SourceError(f"{key} is {problem}", where=source.where, fix=fix) from None
     _override(card, naming)
-    _complete(card, directory, n_params, variant)
+    _complete(card, source.directory, n_params, variant)
     return card
 
 
-def _stated(directory: Path, n_params: int) -> Metadata:
+def _stated(source: Source, n_params: int) -> Metadata:
     """What Metadata.load of gguf-py makes of a directory; it would stumble over byte order marks, and read anything."""
-    found = [directory / "config.json", directory / "generation_config.json"]
-    config, generation = (read_object(path, SourceError) if path.exists() else {} for path in found)
+    files = [source.file("config.json"), source.file("generation_config.json")]
+    config, generation = (file.read_object(SourceError) if file.exists() else {} for file in files)
     card = Metadata.apply_metadata_heuristic(
-        Metadata(), _front_matter(directory), config, directory.resolve(), n_params
+        Metadata(), _front_matter(source), config, source.directory.resolve(), n_params
     )
     for field in HINTS:
         if field.startswith("sampling_"):
@@ -75,12 +76,12 @@ def _stated(directory: Path, n_params: int) -> Metadata:
     return card
 
 
-def _front_matter(directory: Path) -> dict[str, Any]:
+def _front_matter(source: Source) -> dict[str, Any]:
     """The YAML between the first lines of README.md, with the corrections of gguf-py's load_model_card."""
-    path = directory / "README.md"
-    if not path.exists():
+    file = source.file("README.md")
+    if not file.exists():
         return {}
-    first, *lines = read_text(path, MOST_CARD_BYTES, SourceError).splitlines() or [""]
+    first, *lines = read_text(file.path, MOST_CARD_BYTES, SourceError, where=file.where).splitlines() or [""]
     if first != "---":
         return {}
     text = "".join(f"{line}\n" for line in takewhile(lambda line: line != "---", lines))

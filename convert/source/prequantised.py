@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from glm_gguf.convert.source.json_file import read_object, shown
+from glm_gguf.convert.source.json_file import shown
 from glm_gguf.convert.source.safetensors_file import StoredTensor
+from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import ConfigError, SourceError
 
 SIGNS: Mapping[str, str] = {
@@ -33,7 +33,7 @@ METHODS: Mapping[str, str] = {"fp8": "FP8", "mxfp4": "MXFP4", "gptq": "GPTQ", "a
 FIX = "convert the original with 16-bit weights; of a fine-tune, save the merge in 16 bits"
 
 
-def refuse_quantised(directory: Path, tensors: Iterable[StoredTensor]) -> None:
+def refuse_quantised(source: Source, tensors: Iterable[StoredTensor]) -> None:
     """Raise SourceError where tensors show that this is not a checkpoint of bf16, f16 or f32 weights.
 
     What config.json says decides nothing by itself: it stays behind where a model was dequantised and saved.
@@ -42,13 +42,14 @@ def refuse_quantised(directory: Path, tensors: Iterable[StoredTensor]) -> None:
     if sign is None:
         return
     odd, by = sign
-    stated = _stated(read_object(directory / "config.json", ConfigError))
+    config = source.file("config.json")
+    stated = _stated(config.read_object(ConfigError))
     found = f"it holds {shown(odd.name)} ({odd.dtype})"
     if stated is None:
         what = f"this checkpoint is quantised already, by {by} as its tensors look: {found}"
     else:
         what = f"this checkpoint is quantised already, by {stated} (config.json, quantization_config): {found}"
-    raise SourceError(what, where=directory, fix=FIX)
+    raise SourceError(what, where=source.where, fix=FIX)
 
 
 def _sign(tensors: Sequence[StoredTensor]) -> tuple[StoredTensor, str] | None:

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
 from glm_gguf.convert.source.json_file import LFS_POINTER, parse_object, refuse_pointer, shown
-from glm_gguf.convert.source.shards import ShardSource
+from glm_gguf.convert.source.shards import Shard, ShardSource
 from glm_gguf.errors import ShardError
 
 MAX_HEADER_BYTES = 100_000_000  # the bound of the reference implementation
@@ -36,35 +35,35 @@ REFETCH = "the file is damaged or incomplete: fetch it again"
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """Where a tensor lies: `offset` and `n_bytes` within the file `path`, row-major `shape`."""
+    """Where a tensor lies: `offset` and `n_bytes` within its shard, row-major `shape`."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
-    path: Path
+    shard: Shard
     offset: int
     n_bytes: int
 
 
-def read_header(shards: ShardSource, path: Path, file_bytes: int) -> dict[str, StoredTensor]:
-    """Read and check the header of the file that `shards` knows by `path`'s name; raises ShardError."""
-    start = shards.peek(path.name, 0, len(LFS_POINTER))
-    refuse_pointer(start, path, ShardError)
+def read_header(shards: ShardSource, shard: Shard, file_bytes: int) -> dict[str, StoredTensor]:
+    """Read and check the header of one of `shards`, which has `file_bytes` bytes; raises ShardError."""
+    start, where = shards.peek(shard.name, 0, len(LFS_POINTER)), shard.where
+    refuse_pointer(start, where, ShardError)
     if len(start) < 8:
-        raise ShardError(f"{file_bytes} bytes are no safetensors file", where=path, fix=REFETCH)
+        raise ShardError(f"{file_bytes} bytes are no safetensors file", where=where, fix=REFETCH)
     (length,) = struct.unpack_from("<Q", start)
     if length > min(MAX_HEADER_BYTES, file_bytes - 8):
-        raise ShardError(f"the header claims {length} bytes, the file has {file_bytes}", where=path, fix=REFETCH)
-    header = parse_object(shards.peek(path.name, 8, length), f"{path} (header)", ShardError)
+        raise ShardError(f"the header claims {length} bytes, the file has {file_bytes}", where=where, fix=REFETCH)
+    header = parse_object(shards.peek(shard.name, 8, length), f"{where} (header)", ShardError)
     header.pop("__metadata__", None)
     data_start = 8 + length
-    tensors = {name: _stored(name, entry, path, data_start) for name, entry in header.items()}
-    _check_extent(list(tensors.values()), data_start, file_bytes, path)
+    tensors = {name: _stored(name, entry, shard, data_start) for name, entry in header.items()}
+    _check_extent(list(tensors.values()), data_start, file_bytes, where)
     return tensors
 
 
-def _stored(name: str, entry: Any, path: Path, data_start: int) -> StoredTensor:
-    where = f"{path}, tensor {name[:120]!r}"
+def _stored(name: str, entry: Any, shard: Shard, data_start: int) -> StoredTensor:
+    where = f"{shard.where}, tensor {name[:120]!r}"
     if not isinstance(entry, dict):
         raise ShardError("its entry is no JSON object", where=where, fix=REFETCH)
     dtype = entry.get("dtype")
@@ -76,7 +75,7 @@ def _stored(name: str, entry: Any, path: Path, data_start: int) -> StoredTensor:
     n_bytes = offsets[1] - offsets[0]
     if n_bytes * 8 != prod(shape) * ITEM_BITS[dtype]:
         raise ShardError(f"{n_bytes} bytes do not hold {dtype} {shape}", where=where, fix=REFETCH)
-    return StoredTensor(name, dtype, tuple(shape), path, data_start + offsets[0], n_bytes)
+    return StoredTensor(name, dtype, tuple(shape), shard, data_start + offsets[0], n_bytes)
 
 
 def _naturals(entry: dict[str, Any], key: str, where: str) -> list[int]:
@@ -90,14 +89,14 @@ def _natural(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
-def _check_extent(tensors: list[StoredTensor], data_start: int, file_bytes: int, path: Path) -> None:
+def _check_extent(tensors: list[StoredTensor], data_start: int, file_bytes: int, where: str) -> None:
     """The tensors must tile the data exactly: no gap, no overlap, nothing past or short of the end."""
     tensors.sort(key=lambda tensor: (tensor.offset, tensor.n_bytes))
     ends = [data_start, *(tensor.offset + tensor.n_bytes for tensor in tensors)]
     for end, tensor in zip(ends, tensors, strict=False):
         if tensor.offset != end:
             kind = "a gap" if tensor.offset > end else "an overlap"
-            raise ShardError(f"{kind} before tensor {tensor.name[:120]!r}", where=path, fix=REFETCH)
+            raise ShardError(f"{kind} before tensor {tensor.name[:120]!r}", where=where, fix=REFETCH)
     assert all(a <= b for a, b in pairwise(ends))
     if ends[-1] != file_bytes:
-        raise ShardError(f"the tensors end at byte {ends[-1]}, the file at byte {file_bytes}", where=path, fix=REFETCH)
+        raise ShardError(f"the tensors end at byte {ends[-1]}, the file at byte {file_bytes}", where=where, fix=REFETCH)

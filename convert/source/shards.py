@@ -1,8 +1,9 @@
-"""Where a checkpoint's safetensors files come from: its directory, or a hub. Protocols only."""
+"""Where a checkpoint's safetensors files come from: its directory, or a hub."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One safetensors file: its plain name, and how an error names it."""
+
+    name: str
+    where: str
 
 
 class ShardReader(Protocol):
@@ -52,6 +61,9 @@ class ShardSource(Protocol):
 
     def names(self) -> tuple[str, ...]:
         """All *.safetensors files there are, in name order; asked only where the checkpoint has no index."""
+
+    def where(self, name: str) -> str:
+        """How an error names a file of the checkpoint: its path, or its address on a hub."""
 
     def size(self, name: str) -> int | None:
         """Bytes of the file, None where there is no such file; raises ShardError where it cannot be asked for."""

@@ -1,4 +1,4 @@
-"""What SOURCE names, opened: a directory, or a repository on a hub."""
+"""An open checkpoint, in a directory or on a hub."""
 
 from __future__ import annotations
 
@@ -7,38 +7,65 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from glm_gguf.convert.source.hub.address import parse_address
+from glm_gguf.convert.source.json_file import read_object
 from glm_gguf.convert.source.local_shards import LocalShards
 from glm_gguf.convert.source.shards import ShardSource
-from glm_gguf.errors import RequestError
+from glm_gguf.errors import GlmGgufError, RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of a checkpoint that is no shard: the path to read it at, and how an error names it."""
+
+    path: Path
+    where: str
+
+    def exists(self) -> bool:
+        """Whether the checkpoint has it."""
+        return self.path.exists()
+
+    def read_object(self, error: type[GlmGgufError]) -> dict[str, Any]:
+        """Read the JSON object that it holds; raises `error`."""
+        return read_object(self.path, error, self.where)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A checkpoint to be read: a directory that holds everything but the weights, and the shards with the weights."""
+    """An open checkpoint: its shards hold the weights, its directory everything else."""
 
     directory: Path
     shards: ShardSource
+    where: str
+    """How an error names the checkpoint: the directory, or the repository's address."""
     origin: str
-    """What to call it, in one line."""
+    """How a plan describes the checkpoint, in one line."""
+
+    @classmethod
+    def local(cls, directory: Path) -> Source:
+        """The checkpoint in `directory`, which need not exist."""
+        return cls(directory, LocalShards(directory), str(directory), str(directory))
+
+    def file(self, name: str) -> SourceFile:
+        """The file `name`, which need not exist."""
+        return SourceFile(self.directory / name, self.shards.where(name))
 
 
 @contextmanager
 def open_source(source: str | os.PathLike[str], keep: Path | None = None) -> Iterator[Source]:
-    """Open a directory, or a hub's repository at the commit its revision names now; raises GlmGgufError.
+    """Open a directory, or a hub's repository at the commit that its revision names now; raises GlmGgufError.
 
-    With `keep`, a directory, a repository's files are kept there as they pass.
+    A repository's files are also stored in the directory `keep`, where one is given.
     """
     address = parse_address(os.fspath(source))
     if address is None:
         if keep is not None:
             raise RequestError("a directory is there already", field="keep_source", fix="it is for hf:// and ms://")
-        yield Source(Path(source), LocalShards(Path(source)), os.fspath(source))
+        yield Source.local(Path(source))
         return
-    from glm_gguf.convert.source.hub.source import open_hub  # loads huggingface_hub, which a directory does without
+    from glm_gguf.convert.source.hub.open_hub import open_hub  # loads huggingface_hub, which a directory does without
 
-    with open_hub(address, keep) as hub:
-        sizes = [hub.shards.size(name) or 0 for name in hub.shards.names()]
-        origin = f"{address}, commit {hub.repository.commit}, {sum(sizes) / 1e9:.2f} GB in {len(sizes)} shards"
-        yield Source(hub.directory, hub.shards, origin)
+    with open_hub(address, keep) as opened:
+        yield opened

@@ -10,10 +10,10 @@ import base64
 import binascii
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from glm_gguf.convert.source.json_file import read_object, refuse_pointer, shown
+from glm_gguf.convert.source.json_file import refuse_pointer, shown
+from glm_gguf.convert.source.source import Source, SourceFile
 from glm_gguf.errors import TokenizerError
 from glm_gguf.regular_file import read_regular
 
@@ -49,95 +49,95 @@ class Bpe:
     """Words that are tokens are taken whole before any merge (`ignore_merges`), as tiktoken does."""
 
 
-def read_bpe(directory: Path) -> Bpe:
+def read_bpe(source: Source) -> Bpe:
     """Read tokenizer.json, or else tokenizer.model with tokenizer_config.json; raises TokenizerError."""
-    path = directory / "tokenizer.json"
-    if path.exists():
-        return _from_json(read_object(path, TokenizerError), path)
-    ranks = directory / "tokenizer.model"
+    file = source.file("tokenizer.json")
+    if file.exists():
+        return _from_json(file.read_object(TokenizerError), file.where)
+    ranks = source.file("tokenizer.model")
     if ranks.exists():
-        return _from_ranks(ranks, directory / "tokenizer_config.json")
+        return _from_ranks(ranks, source.file("tokenizer_config.json"))
     raise TokenizerError(
-        "neither tokenizer.json nor tokenizer.model is there", where=directory, fix="fetch it with the weights"
+        "neither tokenizer.json nor tokenizer.model is there", where=source.where, fix="fetch it with the weights"
     )
 
 
-def _from_json(raw: dict[str, Any], path: Path) -> Bpe:
+def _from_json(raw: dict[str, Any], where: str) -> Bpe:
     model = raw.get("model")
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
-        raise TokenizerError("model is no BPE", where=path, fix="GLM-4's is byte-level BPE")
+        raise TokenizerError("model is no BPE", where=where, fix="GLM-4's is byte-level BPE")
     if raw.get("normalizer") is not None:
-        raise TokenizerError(f"normalizer is {shown(raw['normalizer'])}", where=path, fix="GLM-4 has none")
-    _check_pre_tokenizer(raw.get("pre_tokenizer"), path)
+        raise TokenizerError(f"normalizer is {shown(raw['normalizer'])}", where=where, fix="GLM-4 has none")
+    _check_pre_tokenizer(raw.get("pre_tokenizer"), where)
     vocab = model.get("vocab")
     if not isinstance(vocab, dict) or not all(_natural(id_) for id_ in vocab.values()):
-        raise TokenizerError("model.vocab does not map texts to ids", where=path)
+        raise TokenizerError("model.vocab does not map texts to ids", where=where)
     merges = model.get("merges")
     if not isinstance(merges, list):
-        raise TokenizerError("model.merges is no list", where=path)
+        raise TokenizerError("model.merges is no list", where=where)
     added = raw.get("added_tokens") or []
     if not isinstance(added, list):
-        raise TokenizerError("added_tokens is no list", where=path)
+        raise TokenizerError("added_tokens is no list", where=where)
     return Bpe(
         vocab=vocab,
-        merges=tuple(_merge(pair, path) for pair in merges),
-        added=tuple(_added(entry, path) for entry in added),
+        merges=tuple(_merge(pair, where) for pair in merges),
+        added=tuple(_added(entry, where) for entry in added),
         whole_words=model.get("ignore_merges") is True,
     )
 
 
-def _check_pre_tokenizer(value: Any, path: Path) -> None:
+def _check_pre_tokenizer(value: Any, where: str) -> None:
     parts = value.get("pretokenizers") if isinstance(value, dict) and value.get("type") == "Sequence" else [value]
     parts = parts if isinstance(parts, list) else []
     kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
     if kinds != ["Split", "ByteLevel"]:
-        raise TokenizerError(f"pre_tokenizer is {shown(kinds)}", where=path, fix="GLM-4's is Split, then ByteLevel")
+        raise TokenizerError(f"pre_tokenizer is {shown(kinds)}", where=where, fix="GLM-4's is Split, then ByteLevel")
     split, byte_level = parts
     pattern = split.get("pattern")
     regex = pattern.get("Regex") if isinstance(pattern, dict) else None
     if regex not in REGEXES:
         found = repr(regex[:300]) if isinstance(regex, str) else shown(pattern)
-        raise TokenizerError(f"pre_tokenizer splits by {found}", where=path, fix=f"GLM-4 splits by {REGEXES[0]!r}")
+        raise TokenizerError(f"pre_tokenizer splits by {found}", where=where, fix=f"GLM-4 splits by {REGEXES[0]!r}")
     if split.get("behavior") != "Isolated" or split.get("invert"):
-        raise TokenizerError("pre_tokenizer does not isolate its matches", where=path, fix="GLM-4's does")
+        raise TokenizerError("pre_tokenizer does not isolate its matches", where=where, fix="GLM-4's does")
     if byte_level.get("add_prefix_space") or byte_level.get("use_regex"):
-        raise TokenizerError("ByteLevel adds a space or splits again", where=path, fix="GLM-4's does neither")
+        raise TokenizerError("ByteLevel adds a space or splits again", where=where, fix="GLM-4's does neither")
 
 
-def _merge(pair: Any, path: Path) -> str:
+def _merge(pair: Any, where: str) -> str:
     """Both forms: "a b" and ["a", "b"] (transformers 4.45 and later)."""
     if isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair):
         pair = " ".join(pair)
     if not isinstance(pair, str) or pair.count(" ") != 1:
-        raise TokenizerError(f"{shown(pair)} is no merge", where=path)
+        raise TokenizerError(f"{shown(pair)} is no merge", where=where)
     return pair
 
 
-def _added(entry: Any, path: Path) -> AddedToken:
+def _added(entry: Any, where: str) -> AddedToken:
     content = entry.get("content") if isinstance(entry, dict) else None
     if not isinstance(content, str) or not content or not _natural(entry.get("id")):
-        raise TokenizerError(f"added token {shown(entry)} has no id or content", where=path)
+        raise TokenizerError(f"added token {shown(entry)} has no id or content", where=where)
     return AddedToken(entry["id"], content, entry.get("special") is True)
 
 
-def _from_ranks(path: Path, config_path: Path) -> Bpe:
+def _from_ranks(file: SourceFile, config: SourceFile) -> Bpe:
     """The tiktoken form: a line holds a token in base64 and its rank; merges follow from the ranks."""
-    ranks = dict(_rank_lines(path))
+    ranks = dict(_rank_lines(file))
     if len(ranks) < 256:
-        raise TokenizerError(f"{len(ranks)} tokens are no byte-level vocabulary", where=path)
-    decoder = read_object(config_path, TokenizerError).get("added_tokens_decoder")
+        raise TokenizerError(f"{len(ranks)} tokens are no byte-level vocabulary", where=file.where)
+    decoder = config.read_object(TokenizerError).get("added_tokens_decoder")
     if not isinstance(decoder, dict):
-        raise TokenizerError("added_tokens_decoder is missing", where=config_path, fix="fetch it with tokenizer.model")
+        raise TokenizerError("added_tokens_decoder is missing", where=config.where, fix="fetch it with tokenizer.model")
     added = tuple(
-        _added({**_object(entry, config_path), "id": _number(id_)}, config_path) for id_, entry in decoder.items()
+        _added({**_object(entry, config.where), "id": _number(id_)}, config.where) for id_, entry in decoder.items()
     )
     vocab = {printable(token): rank for token, rank in ranks.items()}
     return Bpe(vocab, tuple(merges_of(ranks)), added, whole_words=True)
 
 
-def _rank_lines(path: Path) -> Iterator[tuple[bytes, int]]:
-    data = read_regular(path, MOST_RANKS_BYTES, TokenizerError)
-    refuse_pointer(data, path, TokenizerError)
+def _rank_lines(file: SourceFile) -> Iterator[tuple[bytes, int]]:
+    data = read_regular(file.path, MOST_RANKS_BYTES, TokenizerError, where=file.where)
+    refuse_pointer(data, file.where, TokenizerError)
     for line_number, line in enumerate(data.splitlines(), 1):
         token, _, digits = line.partition(b" ")
         rank = _number(digits.decode("ascii", "replace"))
@@ -146,7 +146,7 @@ def _rank_lines(path: Path) -> Iterator[tuple[bytes, int]]:
         except binascii.Error:
             decoded = b""
         if not 0 < len(decoded) <= MAX_TOKEN_BYTES or rank is None:
-            raise TokenizerError("no base64 token and rank", where=f"{path}, line {line_number}")
+            raise TokenizerError("no base64 token and rank", where=f"{file.where}, line {line_number}")
         yield decoded, rank
 
 
@@ -178,9 +178,9 @@ def printable(token: bytes) -> str:
     return "".join(BYTE_CHARACTERS[byte] for byte in token)
 
 
-def _object(value: Any, path: Path) -> dict[str, Any]:
+def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TokenizerError(f"{shown(value)} is no JSON object", where=path)
+        raise TokenizerError(f"{shown(value)} is no JSON object", where=where)
     return value
 
 

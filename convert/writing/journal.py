@@ -39,7 +39,7 @@ class Binding:
         checkpoint, request = sha256(), sha256(layout.header)
         for tensor in layout.tensors:
             stored = tensor.source.stored
-            text = f"{stored.name} {stored.offset} {stored.path.name} {identities[stored.path.name]}\n"
+            text = f"{stored.name} {stored.offset} {stored.shard.name} {identities[stored.shard.name]}\n"
             checkpoint.update(text.encode())
             request.update(b"" if tensor.importance is None else tensor.importance.tobytes())
         program = ", ".join(f"{name} {_version(name)}" for name in PROGRAM)
@@ -66,7 +66,7 @@ def _version(name: str) -> str:
 
 def identities(layouts: Iterable[FileLayout], shards: ShardSource) -> dict[str, str]:
     """Name → identity of every shard that the files are made of."""
-    names = {tensor.source.stored.path.name for layout in layouts for tensor in layout.tensors}
+    names = {tensor.source.stored.shard.name for layout in layouts for tensor in layout.tensors}
     return {name: shards.identity(name) for name in sorted(names)}
 
 

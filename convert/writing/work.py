@@ -67,6 +67,6 @@ def in_source_order(layouts: Sequence[FileLayout]) -> tuple[ShardWork, ...]:
         for tensor, offset in zip(layout.tensors, layout.offsets, strict=True):
             placements[tensor.source.stored].append(Placement(tensor, number, offset))
     shards: dict[str, list[Job]] = defaultdict(list)
-    for stored in sorted(placements, key=lambda stored: (stored.path.name, stored.offset)):
-        shards[stored.path.name].append(Job(stored, tuple(placements[stored])))
+    for stored in sorted(placements, key=lambda stored: (stored.shard.name, stored.offset)):
+        shards[stored.shard.name].append(Job(stored, tuple(placements[stored])))
     return tuple(ShardWork(name, tuple(jobs)) for name, jobs in shards.items())

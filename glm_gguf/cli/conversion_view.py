@@ -98,7 +98,7 @@ class Lines:
     """Progress as one line a shard, for logs."""
 
     def __init__(self, plans: Sequence[Plan]) -> None:
-        self._shards = [path.name for path in plans[0].checkpoint.files]
+        self._shards = plans[0].checkpoint.shard_names
         self._total, self._done = sum(plan.n_bytes for plan in plans), 0
         self._current: str | None = None
 
@@ -110,7 +110,7 @@ class Lines:
 
     def started(self, tensor: TensorPlan) -> None:
         """Print the line of a shard that begins."""
-        name = tensor.source.stored.path.name
+        name = tensor.source.stored.shard.name
         if name != self._current:
             self._current, number = name, self._shards.index(name) + 1
             done = f"{size_text(self._done)} of {size_text(self._total)} written"
@@ -125,11 +125,11 @@ class Bar:
     """Progress as a bar with tensor, bytes, speed and time left; with a second one for what a hub sends."""
 
     def __init__(self, bar: Progress, plans: Sequence[Plan]) -> None:
-        self._bar, self._shards = bar, plans[0].checkpoint.shards
+        self._bar, self._shards = bar, plans[0].checkpoint.source.shards
         self._task = bar.add_task("", total=sum(plan.n_bytes for plan in plans))
         self._fetching: TaskID | None = None
         if not self._shards.trusted:
-            n_bytes = sum(self._shards.size(path.name) or 0 for path in plans[0].checkpoint.files)
+            n_bytes = sum(self._shards.size(name) or 0 for name in plans[0].checkpoint.shard_names)
             self._fetching = bar.add_task("from the hub", total=n_bytes)
 
     def resumed(self, tensors: Sequence[TensorPlan]) -> None:

@@ -86,7 +86,7 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, **asked: A
 
     options = _options(asked)
     with _terminable(), open_source(source, options.keep_source) as opened:
-        conversion = Conversion.prepare(opened.directory, out, options, opened.shards)
+        conversion = Conversion.prepare(opened, out, options)
         if dry_run:
             click.echo(f"source       {opened.origin}")
             print_plan(conversion)

@@ -56,9 +56,10 @@ def _convert(checkpoint: Path, out: str) -> Path:
     """Show the plan, write the GGUF and return its path."""
     from glm_gguf.cli.conversion_view import model_lines, output_lines, size_text
     from glm_gguf.convert import Conversion, ConvertOptions
+    from glm_gguf.convert.source.source import Source
     from glm_gguf.convert.writing.write import Silent
 
-    conversion = Conversion.prepare(checkpoint, out, ConvertOptions())
+    conversion = Conversion.prepare(Source.local(checkpoint), out, ConvertOptions())
     for output in conversion.outputs:
         _print_kinds(output)
         for line in (*model_lines(output.plan), *output_lines(output)):

@@ -19,6 +19,7 @@ from rich.progress import Progress
 from glm_gguf.cli.conversion_view import Bar
 from glm_gguf.cli.main import cli
 from glm_gguf.convert import Conversion, convert
+from glm_gguf.convert.source.source import Source
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_what_is_gone_on_with_is_told_above_the_bar(
     out = tmp_path / "out.gguf"
     with pytest.raises(KeyboardInterrupt):
         write_recording(source, out, choose(), Stops(KeyboardInterrupt(), 12))
-    conversion = Conversion.prepare(source, out, choose())
+    conversion = Conversion.prepare(Source.local(source), out, choose())
     with Progress(console=Console(force_terminal=True, width=100)) as bar:
         conversion.write(Bar(bar, conversion.plans))
     erased = "\x1b[2K"  # EL of ECMA-48: the line that the bar stood on

@@ -13,6 +13,7 @@ from damage import INDEX, SHARD, SMALL, change_config, choose, copied, refusal, 
 
 from glm_gguf.convert import convert
 from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import SourceError
 
 DOWN = "model.layers.0.mlp.down_proj"
@@ -32,7 +33,7 @@ def source(good: Path, tmp_path: Path) -> Path:
 
 def replace_down(source: Path, weight: Tensors) -> None:
     """Put other tensors in the place of one projection."""
-    tensors = random_tensors(Glm4Config.read(source / "config.json"), "BF16", 0)
+    tensors = random_tensors(Glm4Config.read(Source.local(source)), "BF16", 0)
     del tensors[f"{DOWN}.weight"]
     write_safetensors(source / SHARD, {**tensors, **weight})
 

@@ -28,6 +28,7 @@ from damage import (
 
 from glm_gguf.convert import Conversion, convert
 from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.write import Silent
 from glm_gguf.errors import ShardError, SourceError
 
@@ -264,7 +265,7 @@ def test_no_weights_at_all_are_refused(source: Path) -> None:
 
 @pytest.mark.parametrize("change", ["shortened", "deleted"])
 def test_a_shard_that_changes_after_the_check_is_told(change: str, source: Path) -> None:
-    conversion = Conversion.prepare(source, source.parent / "out.gguf", choose())
+    conversion = Conversion.prepare(Source.local(source), source.parent / "out.gguf", choose())
     if change == "shortened":
         os.truncate(source / SHARD, 5000)
     else:
@@ -278,6 +279,6 @@ def test_a_shard_that_changes_after_the_check_is_told(change: str, source: Path)
 def test_several_dtypes_and_shards_are_no_fault(tmp_path: Path) -> None:
     source = write_checkpoint(tmp_path / "model", SMALL)
     (source / SHARD).unlink()
-    config = Glm4Config.read(source / "config.json")
+    config = Glm4Config.read(Source.local(source))
     write_shards(source, random_tensors(config, "mixed", 1), 4)
     convert(source, tmp_path / "out.gguf", choose())

@@ -15,6 +15,7 @@ from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.recipe.assignment import Assigner, Overrides
 from glm_gguf.convert.recipe.imatrix import Imatrix
 from glm_gguf.convert.recipe.mixes import ABORTS_WITHOUT_IMATRIX, FILE_TYPES, NEEDS_IMATRIX
+from glm_gguf.convert.source.source import Source
 
 SHAPES = {
     "divisible": Shape(hidden=256, ffn=256, layers=8, heads=8, kv_heads=2, head_dim=32),
@@ -117,7 +118,7 @@ def test_bf16_keeps_the_bytes_of_matrices_and_the_values_of_vectors(source: Path
     from glm_gguf.convert.source.tensor_names import source_tensors
 
     written = {tensor.name: tensor for tensor in GGUFReader(source / "bf16.gguf").tensors}
-    for tensor in source_tensors(Checkpoint.open(source / "model")):
+    for tensor in source_tensors(Checkpoint.open(Source.local(source / "model"))):
         bits = np.asarray(map_tensor(tensor.stored))
         data = written.pop(tensor.gguf_name).data
         if len(tensor.shape) > 1:

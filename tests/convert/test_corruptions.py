@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from glm_gguf.convert import convert
 from glm_gguf.convert.source.checkpoint import Checkpoint
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.gguf_file.header import GgufHeader
@@ -110,7 +111,7 @@ def converts_or_tells(source: Path, **choices: object) -> None:
         assert [path.name for path in source.parent.iterdir()] == ["model"]
         return
     try:
-        tensors = Checkpoint.open(source).tensors.values()
+        tensors = Checkpoint.open(Source.local(source)).tensors.values()
         assert all(tensor.offset + tensor.n_bytes <= tensor.path.stat().st_size for tensor in tensors)
         assert len(GgufHeader.read(out).tensors) == len(GGUFReader(out).tensors)
     finally:

@@ -16,6 +16,7 @@ from damage import SHARD, SMALL, choose, copied, root, says
 
 from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan, TypeChoices, convert
 from glm_gguf.convert.source.local_shards import LocalShards
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.journal import Binding, Entries
 from glm_gguf.convert.writing.layout import FileLayout
 from glm_gguf.convert.writing.partial_file import Part
@@ -96,7 +97,7 @@ def test_a_disk_that_fills_up_half_way_is_no_matter_since_the_space_is_set_aside
     source = write_checkpoint(tmp_path / "large", Shape())
     options = ConvertOptions(types=TypeChoices(type="BF16"), split_max_bytes=split, threads=1)
     expected = convert(source, tmp_path / "out.gguf", options)
-    conversion = Conversion.prepare(source, disk / "out.gguf", options)
+    conversion = Conversion.prepare(Source.local(source), disk / "out.gguf", options)
     write(conversion.laid_out(), LocalShards(source), 1, Fills(disk, after), seconds)
     for path, same in zip(conversion.paths, expected, strict=True):
         assert path.read_bytes() == same.read_bytes()
@@ -105,7 +106,7 @@ def test_a_disk_that_fills_up_half_way_is_no_matter_since_the_space_is_set_aside
 
 def test_a_disk_that_is_full_once_the_conversion_begins_is_told_and_nothing_is_left(disk: Path, source: Path) -> None:
     (disk / "old.gguf").write_bytes(b"kept")
-    conversion = Conversion.prepare(source, disk / "old.gguf", FORCE)
+    conversion = Conversion.prepare(Source.local(source), disk / "old.gguf", FORCE)
     fill(disk)
     with pytest.raises(OutputError) as caught:
         write(conversion.laid_out(), LocalShards(source), 1, Silent())

@@ -11,6 +11,7 @@ from damage import SHARD, SMALL, choose, copied, files_below, refusal, says, set
 from interruptions import Stops, write_recording
 
 from glm_gguf.convert import Conversion, ConvertOptions, TypeChoices, convert
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.journal import Binding
 from glm_gguf.convert.writing.layout import FileLayout
 from glm_gguf.convert.writing.output import open_parts
@@ -63,14 +64,14 @@ def test_an_existing_output_is_replaced_with_force(source: Path) -> None:
 @pytest.mark.parametrize("force", [True, False])
 def test_a_directory_where_the_output_should_go_is_refused(force: bool, source: Path) -> None:
     options = ConvertOptions(types=TypeChoices(type="Q8_0"), force=force)
-    out = Conversion.prepare(source, source.parent, options).paths[0]
+    out = Conversion.prepare(Source.local(source), source.parent, options).paths[0]
     out.mkdir()
     says(refusal(source, options, out=source.parent, kind=OutputError), str(out))
 
 
 def test_one_existing_part_of_a_split_is_enough_to_refuse(source: Path) -> None:
     options = ConvertOptions(types=TypeChoices(type="Q8_0"), split_max_bytes=30_000)
-    paths = Conversion.prepare(source, source.parent / "out.gguf", options).paths
+    paths = Conversion.prepare(Source.local(source), source.parent / "out.gguf", options).paths
     assert len(paths) > 2
     paths[-1].write_bytes(b"kept")
     says(refusal(source, options, kind=OutputError), str(paths[-1]), "exists")

@@ -20,6 +20,7 @@ from glm_gguf.convert import Conversion, ConvertOptions, convert
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.local_shards import LocalShards
 from glm_gguf.convert.source.shards import Bytes, ShardReader
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import SourceTensor, source_tensors
 from glm_gguf.convert.writing.journal import Binding, Entries, Journal
 from glm_gguf.errors import ChecksumError, OutputError, TransferError, WeightError
@@ -91,7 +92,8 @@ def test_every_file_of_a_split_goes_on_from_its_own_journal(source: Path, out: P
 
 def stored_in(source: Path, shard: str) -> list[SourceTensor]:
     """The tensors of one shard."""
-    return [tensor for tensor in source_tensors(Checkpoint.open(source)) if tensor.stored.path.name == shard]
+    tensors = source_tensors(Checkpoint.open(Source.local(source)))
+    return [tensor for tensor in tensors if tensor.stored.shard.name == shard]
 
 
 def spoil(source: Path, value: float) -> None:
@@ -277,7 +279,7 @@ def test_a_byte_that_changed_meanwhile_is_made_again(
     where: str, source: Path, out: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     interrupt(source, out, 22)
-    (layout,) = [layout for _, layout in Conversion.prepare(source, out, choose()).laid_out()]
+    (layout,) = [layout for _, layout in Conversion.prepare(Source.local(source), out, choose()).laid_out()]
     ends = [offset + tensor.n_bytes for offset, tensor in zip(layout.offsets, layout.tensors, strict=True)]
     padded = next(end for end, start in zip(ends, layout.offsets[1:], strict=False) if end < start)
     places = {"header": 100, "first tensor": layout.offsets[0], "padding": padded, "last byte": ends[-1] - 1}
@@ -299,7 +301,7 @@ def test_a_partial_file_of_zeros_is_made_again_whole(source: Path, out: Path) ->
 
 def test_tensors_that_a_journal_names_and_nobody_wrote_are_made(source: Path, out: Path) -> None:
     interrupt(source, out, 4)
-    names = [tensor.gguf_name for tensor in source_tensors(Checkpoint.open(source))]
+    names = [tensor.gguf_name for tensor in source_tensors(Checkpoint.open(Source.local(source)))]
     journal = out.with_name("out.gguf.journal")
     said = Entries.read(journal)
     assert said is not None
@@ -343,6 +345,10 @@ class Hub(LocalShards):
             yield HubReader(reader, name == self.breaks, name == self.wrong)
 
 
+def from_hub(directory: Path, **troubles: str) -> Source:
+    return replace(Source.local(directory), shards=Hub(directory, **troubles))
+
+
 class HubReader:
     def __init__(self, reader: ShardReader, breaks: bool, wrong: bool) -> None:
         self._reader, self._left, self._wrong, self._end = reader, 4 if breaks else -1, wrong, 0
@@ -362,14 +368,14 @@ class HubReader:
 
 def test_a_transfer_that_breaks_off_is_gone_on_with(source: Path, out: Path) -> None:
     with pytest.raises(TransferError):
-        write_recording(source, out, choose(), Counts(), Hub(source, breaks=SECOND))
+        write_recording(from_hub(source, breaks=SECOND), out, choose(), Counts())
     assert {path.name for path in out.parent.iterdir()} == NAMES
     assert resume(source, out).found
 
 
 def test_what_was_made_of_a_shard_with_wrong_bytes_is_made_again(source: Path, out: Path) -> None:
     with pytest.raises(TransferError):
-        write_recording(source, out, choose(), Counts(), Hub(source, wrong=SECOND))
+        write_recording(from_hub(source, wrong=SECOND), out, choose(), Counts())
     wrong = {tensor.gguf_name for tensor in stored_in(source, SECOND)}
     found = set(resume(source, out).found)
     assert found
@@ -381,5 +387,5 @@ def test_a_shard_that_was_not_proven_is_proven_by_the_run_that_goes_on(source: P
     with pytest.raises(KeyboardInterrupt):
         write_recording(source, out, choose(), Stops(KeyboardInterrupt(), 7))
     with pytest.raises(TransferError):
-        write_recording(source, out, choose(), Counts(), Hub(source, wrong="model-00001-of-00003.safetensors"))
+        write_recording(from_hub(source, wrong="model-00001-of-00003.safetensors"), out, choose(), Counts())
     assert not set(resume(source, out).found)

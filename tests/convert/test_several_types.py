@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from interruptions import Counts, Stops, write_recording
 from glm_gguf.convert import Conversion, ConvertOptions, TypeChoices, convert
 from glm_gguf.convert.source.local_shards import LocalShards
 from glm_gguf.convert.source.shards import Bytes, ShardReader
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.write import Silent
 from glm_gguf.errors import RequestError
 
@@ -70,11 +71,10 @@ class WatchedReader:
 def test_each_file_is_what_its_type_makes_alone_and_no_byte_is_read_twice(source: Path, tmp_path: Path) -> None:
     out, shards = tmp_path / "out", Watched(source)
     out.mkdir()
-    Conversion.prepare(source, out, several(*THREE), shards).write(Silent())
+    Conversion.prepare(replace(Source.local(source), shards=shards), out, several(*THREE)).write(Silent())
     assert contents(out) == alone(source, tmp_path / "alone", THREE)
-    stored = sum(
-        tensor.n_bytes for tensor in Conversion.prepare(source, out, choose()).plans[0].checkpoint.tensors.values()
-    )
+    (plan,) = Conversion.prepare(Source.local(source), out, choose()).plans
+    stored = sum(tensor.n_bytes for tensor in plan.checkpoint.tensors.values())
     assert shards.read == sorted(shards.read)
     assert sum(n_bytes for _, _, n_bytes in shards.read) == stored
 

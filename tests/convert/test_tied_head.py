@@ -12,6 +12,7 @@ from damage import SHARD, choose, command_line, made, says
 
 from glm_gguf.convert import convert, make_plan
 from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tied_head import EMBEDDING, HEAD
 from glm_gguf.convert.verify import verify
 
@@ -19,7 +20,7 @@ from glm_gguf.convert.verify import verify
 def with_head(directory: Path, change: int | None, dtype: str = "BF16") -> Path:
     """A tied checkpoint that stores a head: the embedding, with the weight at `change` another one."""
     source = made(directory, tied=True)
-    tensors = random_tensors(Glm4Config.read(source / "config.json"), "BF16", 0)
+    tensors = random_tensors(Glm4Config.read(Source.local(source)), "BF16", 0)
     values = (tensors[EMBEDDING][1].astype(np.uint32) << 16).view(np.float32).copy()
     if change is not None:
         values.flat[change] += 1

@@ -17,6 +17,7 @@ from gguf import GGUFReader, quants
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
 from glm_gguf.convert.recipe.mixes import FILE_TYPES
 from glm_gguf.convert.source.checkpoint import Checkpoint
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import source_tensors
 from glm_gguf.convert.verify import TensorError, verify
 from glm_gguf.convert.writing.rows import to_float32
@@ -38,7 +39,7 @@ def made(source: Path, out: Path, type_: str, **options: object) -> Path:
 )
 def test_errors_are_those_of_gguf_py(source: Path, type_: str, tmp_path: Path) -> None:
     file = made(source, tmp_path / "model.gguf", type_)
-    weights = {tensor.gguf_name: tensor.stored for tensor in source_tensors(Checkpoint.open(source))}
+    weights = {tensor.gguf_name: tensor.stored for tensor in source_tensors(Checkpoint.open(Source.local(source)))}
     expected = {}
     for tensor in GGUFReader(file).tensors:
         values = to_float32(np.asarray(map_tensor(weights[tensor.name]))).astype(np.float64)
@@ -66,7 +67,7 @@ def test_a_split_model_is_verified_whole(source: Path, tmp_path: Path) -> None:
     assert len(parts) > 1
     result = verify(parts[0], source)
     assert result.passed
-    assert len(result.tensors) == len(source_tensors(Checkpoint.open(source)))
+    assert len(result.tensors) == len(source_tensors(Checkpoint.open(Source.local(source))))
 
 
 def test_options_that_a_conversion_has_are_no_damage(source: Path, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ class HubShards:
     def __init__(self, fetcher: Fetcher, small_files: Path, kept: LocalMirror | None = None) -> None:
         """`small_files` is the directory where everything but the shards is already."""
         self._fetcher, self._small_files, self._kept = fetcher, small_files, kept
+        self.repository = fetcher.repository
         self._files = {name: file for name, file in fetcher.repository.files.items() if name.endswith(SHARD_SUFFIX)}
         self._fronts: dict[str, bytearray] = {}
         self._seen: dict[str, int] = {}
@@ -42,6 +43,10 @@ class HubShards:
     def names(self) -> tuple[str, ...]:
         """All *.safetensors files of the repository, in name order."""
         return tuple(sorted(self._files))
+
+    def where(self, name: str) -> str:
+        """The file's address."""
+        return self.repository.where(name)
 
     def size(self, name: str) -> int | None:
         """Bytes of the file, as the hub lists them."""
@@ -52,8 +57,8 @@ class HubShards:
         file = self._files[name]
         stop = min(offset + n_bytes, file.n_bytes)
         if stop > MAX_FRONT:
-            where = self._fetcher.repository.where(name)
-            raise ShardError(f"its header claims {n_bytes} bytes", where=where, fix=f"up to {MAX_FRONT} are read")
+            fix = f"up to {MAX_FRONT} are read"
+            raise ShardError(f"its header claims {n_bytes} bytes", where=self.where(name), fix=fix)
         front = self._fronts.setdefault(name, bytearray())
         if stop > len(front):
             front += self._source(file)(len(front), min(max(stop, FRONT), file.n_bytes))
@@ -78,7 +83,7 @@ class HubShards:
         if self._kept is None:
             yield
             return
-        files = self._fetcher.repository.files
+        files = self.repository.files
         self._kept.check_room(list(files.values()), beside, n_bytes)
         with locked_directory(self._kept.directory):
             for path in self._small_files.iterdir():
@@ -116,7 +121,7 @@ class HubShards:
 
     def _prove(self, file: RemoteFile, seals: list[ExpectedDigest], copy: Copy | None) -> None:
         whole, front = (seal.whole for seal in seals)
-        where = self._fetcher.repository.where(file.name)
+        where = self.where(file.name)
         if not whole and self._kept is not None and self._kept.has(file):
             raise self._kept.foreign(file)
         if not whole:

@@ -24,7 +24,7 @@ from troubles import be_silent
 from glm_gguf.cli.conversion_view import Bar
 from glm_gguf.convert import Conversion, convert
 from glm_gguf.convert.source.config import Glm4Config
-from glm_gguf.convert.source.source import open_source
+from glm_gguf.convert.source.source import Source, open_source
 from glm_gguf.convert.source.tensor_names import expected_tensors
 
 HF = f"hf://{REPOSITORY}"
@@ -123,7 +123,7 @@ def wait_for_requests(hub: HubServer, part: str, count: int) -> None:
 
 def test_the_bar_tells_what_came_from_the_hub(full_hub: HubServer, checkpoint: Path, tmp_path: Path) -> None:
     with open_source(HF) as source, Progress(console=Console(file=StringIO())) as bar:
-        conversion = Conversion.prepare(source.directory, tmp_path / "out.gguf", choose(), source.shards)
+        conversion = Conversion.prepare(source, tmp_path / "out.gguf", choose())
         conversion.write(Bar(bar, conversion.plans))
         made, fetched = bar.tasks
     assert made.completed == made.total == conversion.plans[0].n_bytes
@@ -133,7 +133,7 @@ def test_the_bar_tells_what_came_from_the_hub(full_hub: HubServer, checkpoint: P
 
 def test_the_bar_of_a_directory_tells_of_no_hub(checkpoint: Path, tmp_path: Path) -> None:
     with Progress(console=Console(file=StringIO())) as bar:
-        Bar(bar, Conversion.prepare(checkpoint, tmp_path / "out.gguf", choose()).plans)
+        Bar(bar, Conversion.prepare(Source.local(checkpoint), tmp_path / "out.gguf", choose()).plans)
         assert len(bar.tasks) == 1
 
 
@@ -144,7 +144,7 @@ LARGE = Shape(hidden=1024, ffn=1024, layers=1, heads=8, kv_heads=2, head_dim=128
 def test_memory_and_disk_hold_a_part_of_a_large_source_only(hub: HubServer, tmp_path: Path, temporary: Path) -> None:
     source = write_checkpoint(tmp_path / "GLM-4-9B-0414", SMALL)
     (source / "config.json").write_text(json.dumps(LARGE.config()))
-    expected = expected_tensors(Glm4Config.read(source / "config.json"))
+    expected = expected_tensors(Glm4Config.read(Source.local(source)))
     write_shards(source, {name: ("BF16", np.zeros(shape, np.uint16)) for name, (_, shape) in expected.items()}, 1)
     files = files_of(source)
     shard = len(files["model.safetensors"])

@@ -21,7 +21,8 @@ from glm_gguf.convert.source.config import Glm4Config
 from glm_gguf.convert.source.hub.address import parse_address
 from glm_gguf.convert.source.hub.hub_shards import FRONT
 from glm_gguf.convert.source.hub.network import Network
-from glm_gguf.convert.source.hub.source import HubSource, open_hub
+from glm_gguf.convert.source.hub.open_hub import open_hub
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.write import Silent
 from glm_gguf.errors import ChecksumError, GlmGgufError, TransferError, WeightError
 from glm_gguf.gguf_file.header import GgufHeader
@@ -47,7 +48,7 @@ def expected(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> byte
 
 
 @contextmanager
-def opened(address: str = HF, keep: Path | None = None, network: Network = NETWORK) -> Iterator[HubSource]:
+def opened(address: str = HF, keep: Path | None = None, network: Network = NETWORK) -> Iterator[Source]:
     parsed = parse_address(address)
     assert parsed is not None
     with open_hub(parsed, keep, network, Waits()) as source:
@@ -57,7 +58,7 @@ def opened(address: str = HF, keep: Path | None = None, network: Network = NETWO
 def convert_quickly(out: Path, address: str = HF, keep: Path | None = None, network: Network = NETWORK) -> None:
     """As `convert`, by small pieces and without waiting."""
     with opened(address, keep, network) as source:
-        Conversion.prepare(source.directory, out, choose(), source.shards).write(Silent())
+        Conversion.prepare(source, out, choose()).write(Silent())
 
 
 @pytest.mark.parametrize("type_", ["F32", "BF16", "Q8_0", "Q4_0", "IQ4_NL"])
@@ -126,7 +127,7 @@ def test_a_push_in_between_changes_nothing(full_hub: HubServer, out: Path, expec
     newer = {name: data[:-8] + bytes(8) for name, data in files_of(checkpoint).items()}
     with opened() as source:
         full_hub.push(REPOSITORY, newer)
-        Conversion.prepare(source.directory, out, choose(), source.shards).write(Silent())
+        Conversion.prepare(source, out, choose()).write(Silent())
     assert out.read_bytes() == expected
 
 
@@ -170,13 +171,13 @@ def fronts(checkpoint: Path, *names: str) -> dict[str, str]:
 def test_what_is_proven_is_not_fetched_again(full_hub: HubServer, checkpoint: Path, out: Path, expected: bytes) -> None:
     full_hub.plan(THIRD, refuse(503), times=10_000, spared=1)
     with opened() as source, pytest.raises(TransferError):
-        write_recording(source.directory, out, choose(), Silent(), source.shards)
+        write_recording(source, out, choose(), Silent())
     assert {path.name for path in out.parent.iterdir()} == {"out.gguf.part", "out.gguf.journal"}
     full_hub.mend()
     fetched = len(full_hub.asked)
     with opened() as source:
         counts = Counts()
-        Conversion.prepare(source.directory, out, choose(), source.shards).write(counts)
+        Conversion.prepare(source, out, choose()).write(counts)
     assert out.read_bytes() == expected
     again = {asked.path.rpartition("/")[2]: asked.range for asked in full_hub.asked[fetched:] if asked.side == "lfs"}
     assert {name: again[name] for name in (FIRST, SECOND)} == fronts(checkpoint, FIRST, SECOND)
@@ -188,7 +189,7 @@ def test_what_is_proven_is_not_fetched_again(full_hub: HubServer, checkpoint: Pa
 def test_nothing_is_believed_of_a_shard_that_was_not_proven(full_hub: HubServer, out: Path, expected: bytes) -> None:
     full_hub.plan(FIRST, flip, spared=1, times=1)
     with opened() as source, pytest.raises(KeyboardInterrupt):
-        write_recording(source.directory, out, choose(), Stops(KeyboardInterrupt(), 2), source.shards)
+        write_recording(source, out, choose(), Stops(KeyboardInterrupt(), 2))
     assert {path.name for path in out.parent.iterdir()} == {"out.gguf.part", "out.gguf.journal"}
     full_hub.mend()
     convert_quickly(out)
@@ -198,13 +199,13 @@ def test_nothing_is_believed_of_a_shard_that_was_not_proven(full_hub: HubServer,
 def test_a_commit_of_other_weights_begins_anew(full_hub: HubServer, checkpoint: Path, out: Path) -> None:
     full_hub.plan(THIRD, refuse(503), times=10_000, spared=1)
     with opened() as source, pytest.raises(TransferError):
-        write_recording(source.directory, out, choose(), Silent(), source.shards)
+        write_recording(source, out, choose(), Silent())
     full_hub.mend()
     files = files_of(checkpoint)
     full_hub.push(REPOSITORY, {**files, FIRST: files[FIRST][:-2] + b"\x00\x00"})
     counts = Counts()
     with opened() as source:
-        Conversion.prepare(source.directory, out, choose(), source.shards).write(counts)
+        Conversion.prepare(source, out, choose()).write(counts)
     assert counts.found == []
 
 
@@ -228,7 +229,7 @@ def test_a_source_is_whole_also_where_the_conversion_was_resumed(
 ) -> None:
     full_hub.plan(THIRD, refuse(503), times=10_000, spared=1)
     with opened() as source, pytest.raises(TransferError):
-        write_recording(source.directory, out, choose(), Silent(), source.shards)
+        write_recording(source, out, choose(), Silent())
     full_hub.mend()
     convert_quickly(out, keep=tmp_path / "kept")
     assert files_of(tmp_path / "kept") == files_of(checkpoint)
@@ -236,8 +237,8 @@ def test_a_source_is_whole_also_where_the_conversion_was_resumed(
 
 def test_a_plan_reads_headers_and_small_files_only(full_hub: HubServer, checkpoint: Path, out: Path) -> None:
     with opened() as source:
-        conversion = Conversion.prepare(source.directory, out, choose(), source.shards)
-        local = Conversion.prepare(checkpoint, out, choose())
+        conversion = Conversion.prepare(source, out, choose())
+        local = Conversion.prepare(Source.local(checkpoint), out, choose())
     assert [(t.name, t.type, t.n_bytes) for t in conversion.plans[0].tensors] == [
         (t.name, t.type, t.n_bytes) for t in local.plans[0].tensors
     ]
@@ -324,7 +325,7 @@ def test_tensors_are_told_of_once_also_where_a_shard_came_twice(full_hub: HubSer
             told.append(tensor.name)
 
     with opened() as source:
-        conversion = Conversion.prepare(source.directory, out, choose(), source.shards)
+        conversion = Conversion.prepare(source, out, choose())
         conversion.write(Tells())
     assert sorted(told) == sorted(tensor.name for tensor in conversion.plans[0].tensors)
 
@@ -344,7 +345,7 @@ def test_a_head_is_held_against_the_embedding_in_another_shard(
     tied_in_truth: bool, hub: HubServer, tmp_path: Path, out: Path
 ) -> None:
     source = write_checkpoint(tmp_path / "GLM-4-9B-0414", replace(SMALL, tied=True), shards=3)
-    tensors = random_tensors(Glm4Config.read(source / "config.json"), "BF16", 0)
+    tensors = random_tensors(Glm4Config.read(Source.local(source)), "BF16", 0)
     dtype, values = tensors["model.embed_tokens.weight"]
     head = values.copy()
     head[-1, -1] ^= 0 if tied_in_truth else 1

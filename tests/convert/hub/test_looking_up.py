@@ -14,7 +14,7 @@ from troubles import be_silent, cut, flip, refuse
 from glm_gguf.convert.source.hub.address import Address, parse_address
 from glm_gguf.convert.source.hub.digest import GitBlob, Sha256
 from glm_gguf.convert.source.hub.network import Network
-from glm_gguf.convert.source.hub.source import open_hub
+from glm_gguf.convert.source.hub.open_hub import open_hub
 from glm_gguf.errors import GlmGgufError, HubError, TransferError
 
 SCHEMES = ("hf", "ms")
@@ -73,7 +73,7 @@ def test_small_files_come_whole_and_shards_are_listed(scheme: str, full_hub: Hub
 
 def test_both_kinds_of_hash_are_taken_over(full_hub: HubServer, checkpoint: Path) -> None:
     with open_hub(address("hf")) as source:
-        files = source.repository.files
+        files = source.shards.repository.files
         assert files["tokenizer.json"].digest == Sha256(sha256((checkpoint / "tokenizer.json").read_bytes()))
         assert files["config.json"].digest == GitBlob(git_blob((checkpoint / "config.json").read_bytes()))
 
@@ -86,7 +86,7 @@ def test_a_push_in_between_changes_nothing(scheme: str, revision: str, hub: HubS
     newer = {name: data[::-1] for name, data in files.items()}
     hub.after_listing = lambda: hub.push(REPOSITORY, newer, ("main", "master", "old"))
     with open_hub(address(scheme, revision.replace("COMMIT", commit))) as source:
-        assert source.repository.commit == commit
+        assert source.shards.repository.commit == commit
         for name in files_of(source.directory):
             assert (source.directory / name).read_bytes() == files[name]
 
@@ -107,7 +107,7 @@ def test_a_branch_is_asked_for_by_its_name(hub: HubServer, checkpoint: Path) -> 
     commit = hub.push(REPOSITORY, files, ("refs/pr/1",))
     for scheme in SCHEMES:
         with open_hub(address(scheme, "@refs/pr/1")) as source:
-            assert source.repository.commit == commit
+            assert source.shards.repository.commit == commit
 
 
 def test_a_repository_that_is_not_there_is_told(hub: HubServer) -> None:
@@ -160,7 +160,7 @@ def test_a_lookup_is_tried_again(scheme: str, trouble: Any, full_hub: HubServer,
     full_hub.plan("/api/", trouble, side="hub", times=2)
     network = HASTY if trouble is be_silent else Network()
     with open_hub(address(scheme), network=network, ended=waits) as source:
-        assert source.repository.files["config.json"].n_bytes == (checkpoint / "config.json").stat().st_size
+        assert source.shards.repository.files["config.json"].n_bytes == (checkpoint / "config.json").stat().st_size
     assert len(waits.seconds) == 2
     full_hub.plan("/api/", trouble, side="hub", times=1000)
     assert "4 tries" in refusal(address(scheme), TransferError, network)
@@ -218,7 +218,7 @@ def test_a_small_file_with_wrong_bytes_is_fetched_three_times_and_refused(scheme
 def test_a_name_with_a_path_is_passed_over(scheme: str, name: str, full_hub: HubServer, checkpoint: Path) -> None:
     full_hub.push(REPOSITORY, {**files_of(checkpoint), name: b"x" * 100})
     with open_hub(address(scheme)) as source:
-        assert set(source.repository.files) == set(files_of(checkpoint))
+        assert set(source.shards.repository.files) == set(files_of(checkpoint))
 
 
 def test_a_repository_without_a_config_is_told_before_anything_is_fetched(hub: HubServer) -> None:

@@ -14,8 +14,9 @@ from troubles import be_silent, cut, flip, refuse
 
 from glm_gguf.convert.source.hub.address import Address, Hub
 from glm_gguf.convert.source.hub.network import Network
+from glm_gguf.convert.source.hub.open_hub import open_hub
 from glm_gguf.convert.source.hub.shard_stream import ShardStream
-from glm_gguf.convert.source.hub.source import HubSource, open_hub
+from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import OutputError, ShardError, TransferError
 
 NAME = "model-00001-of-00003.safetensors"
@@ -28,7 +29,7 @@ class Left(Exception):
 
 
 @contextmanager
-def opened(keep: Path | None = None) -> Iterator[HubSource]:
+def opened(keep: Path | None = None) -> Iterator[Source]:
     with open_hub(Address(Hub.HUGGING_FACE, *REPOSITORY.split("/")), keep, NETWORK, Waits()) as source:
         yield source
 

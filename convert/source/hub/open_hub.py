@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -18,9 +17,9 @@ from glm_gguf.convert.source.hub.local_mirror import LocalMirror
 from glm_gguf.convert.source.hub.names import SMALL_FILES
 from glm_gguf.convert.source.hub.network import Network
 from glm_gguf.convert.source.hub.ranged_request import Wire
-from glm_gguf.convert.source.hub.repository import Repository
 from glm_gguf.convert.source.hub.retries import Patience
-from glm_gguf.errors import GlmGgufError, HubError
+from glm_gguf.convert.source.source import Source
+from glm_gguf.errors import HubError
 from glm_gguf.source_name import unfit_repository
 
 LOOK_UPS = {Hub.HUGGING_FACE: hugging_face.look_up, Hub.MODEL_SCOPE: model_scope.look_up}
@@ -38,20 +37,10 @@ class Ended(Protocol):
         """Wait; True where the end came."""
 
 
-@dataclass(frozen=True, slots=True)
-class HubSource:
-    """A repository at one commit, ready to be converted."""
-
-    repository: Repository
-    directory: Path
-    """Holds everything but the shards, and has the repository's name."""
-    shards: HubShards
-
-
 @contextmanager
 def open_hub(
     address: Address, keep: Path | None = None, network: Network | None = None, ended: Ended | None = None
-) -> Iterator[HubSource]:
+) -> Iterator[Source]:
     """Pin the commit and fetch the small files; raises GlmGgufError.
 
     With `keep`, a directory, what is fetched for a conversion is kept there too. `ended` waits between tries.
@@ -69,10 +58,10 @@ def open_hub(
             directory = Path(made) / address.name
             fetcher = Fetcher(repository, wire, Patience(ended.wait), network)
             _gather_small_files(fetcher, directory, kept)
-            try:
-                yield HubSource(repository, directory, HubShards(fetcher, directory, kept))
-            except GlmGgufError as error:
-                raise _at_the_hub(error, directory, address) from None
+            shards = HubShards(fetcher, directory, kept)
+            sizes = [shards.size(name) or 0 for name in shards.names()]
+            origin = f"{address}, commit {repository.commit}, {sum(sizes) / 1e9:.2f} GB in {len(sizes)} shards"
+            yield Source(directory, shards, str(address), origin)
     finally:
         ended.set()
         wire.close()
@@ -91,9 +80,3 @@ def _gather_small_files(fetcher: Fetcher, directory: Path, kept: LocalMirror | N
             if not file.digest.fits(data):
                 raise kept.foreign(file)
         (directory / name).write_bytes(data)
-
-
-def _at_the_hub(error: GlmGgufError, directory: Path, address: Address) -> GlmGgufError:
-    """The same error, naming the file on the hub where it names its stand-in here."""
-    where = None if error.where is None else error.where.replace(str(directory), str(address))
-    return type(error)(error.what.replace(str(directory), str(address)), where=where, fix=error.fix)
