@@ -21,13 +21,19 @@ GlmGgufError
     ├── DeadlineError      the time of a request was over before its answer began
     └── UnmetFormatError   the answer does not meet its schema, however often it was written
 
-Each carries what was wrong, where (a file and the place in it, or a field), and what to do about it. A field belongs
-to what the caller gave: an argument, an option, a path into a request such as `messages[2].content`. A server tells
-fields to its clients, and no other place: that may be a path of its own machine.
+Each says what is wrong, where, and what to do about it. A place is one of three:
+
+- `path`: the file or directory that is at fault.
+- `field`: the argument, option or place in a request that the caller gave, such as `messages[2].content`. The command
+  line and each API of the server translate fields by a table.
+- `where`: any other place: a tensor or a byte in the file, a line, a URL, a repository on a hub.
+
+A server tells fields to its clients, and no other place: that may be a path of its own machine.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 MOST_WORDS: Final = 300
@@ -35,35 +41,44 @@ MOST_WORDS: Final = 300
 
 
 class GlmGgufError(Exception):
-    """Base of all errors a user can cause: `what` is wrong, `where` or in which `field`, and the `fix`.
+    """Base of all errors a user can cause: `what` is wrong, the place (`path`, `field` or `where`), and the `fix`."""
 
-    Give one of `where` and `field`. A field is a place too: `where` is then the same.
-    """
-
-    def __init__(self, what: str, *, where: object = None, field: str | None = None, fix: str | None = None) -> None:
-        assert where is None or field is None
-        place = field if where is None else str(where)
-        super().__init__(what, place, fix)
+    def __init__(
+        self,
+        what: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        field: str | None = None,
+        where: object = None,
+        fix: str | None = None,
+    ) -> None:
         self.what = what
-        self.where = place
+        self.path = None if path is None else os.fspath(path)
         self.field = field
+        self.where = None if where is None else str(where)
         self.fix = fix
+        super().__init__(self.line(field, fix))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Errors cross processes and are copied, as those of a pool of workers are."""
-        where = self.where if self.field is None else None
-        return _made_again, (type(self), self.what, where, self.field, self.fix), self.__dict__
+        return _made_again, (type(self), self.what, self.path, self.field, self.where, self.fix), self.__dict__
 
     def __str__(self) -> str:
-        """One line: `where: what. fix.`"""
-        text = self.what if self.where is None else f"{self.where}: {self.what}"
-        return text if self.fix is None else f"{text}; {self.fix}"
+        """One line: `field path, where: what; fix`."""
+        return self.line(self.field, self.fix)
+
+    def line(self, field: str | None, fix: str | None) -> str:
+        """Write the error in one line, with the name of its field and its fix as the reader knows them."""
+        at = " ".join(name for name in (field, self.path) if name)
+        place = ", ".join(name for name in (at, self.where) if name)
+        text = f"{place}: {self.what}" if place else self.what
+        return f"{text}; {fix}" if fix else text
 
 
 def _made_again(
-    kind: type[GlmGgufError], what: str, where: str | None, field: str | None, fix: str | None
+    kind: type[GlmGgufError], what: str, path: str | None, field: str | None, where: str | None, fix: str | None
 ) -> GlmGgufError:
-    return kind(what, where=where, field=field, fix=fix)
+    return kind(what, path=path, field=field, where=where, fix=fix)
 
 
 class SourceError(GlmGgufError):

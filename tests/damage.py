@@ -56,7 +56,7 @@ def refusal(
     assert files_below(source.parent) == around
     line = str(caught.value)
     assert caught.value.what
-    assert caught.value.where
+    assert caught.value.field or caught.value.path or caught.value.where
     assert line.isprintable(), line
     assert len(line) < 2000
     return line

@@ -142,7 +142,7 @@ class Prompter:
         answered: bool = True,
     ) -> tuple[Segment, ...]:
         if self._template is None:
-            raise TemplateError("a base model holds no conversations", where=self._model.path, fix="use complete()")
+            raise TemplateError("a base model holds no conversations", path=self._model.path, fix="use complete()")
         shown = [_shown(tool) for tool in declared]
         return self._template.render(history, shown, add_generation_prompt=answered, variables=variables)
 

@@ -58,7 +58,7 @@ def command(file: Path, as_json: bool, tensors: bool, template: bool) -> None:
 
 def _print_template(report: Report, file: Path) -> None:
     if report.chat_template is None:
-        raise GgufError("there is no chat template", where=file, fix="base models have none; see glm-gguf inspect")
+        raise GgufError("there is no chat template", path=file, fix="base models have none; see glm-gguf inspect")
     _show("\n".join(_printable(line, keep="\t") for line in report.chat_template.split("\n")))
 
 

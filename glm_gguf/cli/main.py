@@ -66,9 +66,8 @@ def error_line(error: GlmGgufError) -> str:
     """Write an error as the command line knows it: fields that options set are called by these."""
     from glm_gguf.cli.model_options import OPTION_OF_FIELD, as_options
 
-    place = error.where if error.field is None else OPTION_OF_FIELD.get(error.field, error.field)
-    fix = "" if error.fix is None else f"; {as_options(error.fix)}"
-    return f"Error: {'' if place is None else f'{place}: '}{error.what}{fix}"
+    field = None if error.field is None else OPTION_OF_FIELD.get(error.field, error.field)
+    return f"Error: {error.line(field, None if error.fix is None else as_options(error.fix))}"
 
 
 def open_closed_streams() -> None:

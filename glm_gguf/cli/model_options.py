@@ -48,6 +48,7 @@ SAMPLING_OPTIONS = (
 METAVARS = {int: "N", float: "X"}
 SAMPLING, ENGINE = "Sampling", "Model and engine"
 OPTION_OF_FIELD = {name: f"--{name.replace('_', '-')}" for name, _, _ in ENGINE_OPTIONS + SAMPLING_OPTIONS} | {
+    "session": "--session",
     "devices": "--device",
     "lora": "--lora",
     "type": "--type",
@@ -107,7 +108,7 @@ class ModelChoice:
             self.check()
         if self.session is not None and not self.session.exists():
             fix = "glm-gguf chat --session makes one"
-            raise RequestError("there is no such file", where=f"--session {self.session}", fix=fix)
+            raise RequestError("there is no such file", field="session", path=self.session, fix=fix)
 
     def open(self, *, verbose: bool = False) -> GLM:
         """Load the model and tell on stderr what is wrong with its file; where `verbose`, also where it lies."""

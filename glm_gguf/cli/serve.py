@@ -159,7 +159,7 @@ def _keys_of(path: Path | None) -> list[str]:
     lines = [line.strip() for line in read_text(path, MOST_KEY_BYTES).splitlines()]
     keys = [line for line in lines if line and not line.startswith("#")]
     if not keys:
-        raise RequestError("there is no key in it", where=path, fix="write one key a line")
+        raise RequestError("there is no key in it", path=path, fix="write one key a line")
     return keys
 
 

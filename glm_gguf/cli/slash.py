@@ -184,11 +184,11 @@ def _path(name: str) -> Path:
 def _may_write(talk: Talk, path: Path) -> bool:
     """Ask before another file is written over; without a terminal, raise RequestError."""
     if path.is_dir():
-        raise RequestError("this is a directory", where=path, fix="name a file in it")
+        raise RequestError("this is a directory", path=path, fix="name a file in it")
     if not path.exists() or path.absolute() in talk.own_files:
         return True
     if not talk.may_ask:
-        raise RequestError("the file exists already", where=path, fix="name another, or delete it first")
+        raise RequestError("the file exists already", path=path, fix="name another, or delete it first")
     try:
         if click.confirm(f"{path} exists already; replace it?", default=False, err=True):
             return True

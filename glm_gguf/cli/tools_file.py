@@ -26,7 +26,7 @@ def load_tools(path: Path | None) -> Toolbox:
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
     ]
     if not functions:
-        raise RequestError("the file defines no public function", where=path)
+        raise RequestError("the file defines no public function", path=path)
     for function in functions:
         _warn_of(function)
     return Toolbox.of(functions)
@@ -36,19 +36,19 @@ def _run(path: Path) -> ModuleType:
     """Import the file; RequestError where that cannot be done."""
     fix = "give --tools a file that ends in .py"
     if not path.exists():
-        raise RequestError("there is no such file", where=path, fix=fix)
+        raise RequestError("there is no such file", path=path, fix=fix)
     if path.is_dir():
-        raise RequestError("this is a directory", where=path, fix=fix)
+        raise RequestError("this is a directory", path=path, fix=fix)
     spec = importlib.util.spec_from_file_location("glm_gguf_tools", path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise RequestError("this is no Python file", where=path, fix=fix)
+        raise RequestError("this is no Python file", path=path, fix=fix)
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except SystemExit as error:
-        raise RequestError("the file ends Python by sys.exit", where=path, fix=MAIN_ONLY) from error
+        raise RequestError("the file ends Python by sys.exit", path=path, fix=MAIN_ONLY) from error
     except Exception as error:  # the file is the user's, and may raise anything
-        raise RequestError(f"{type(error).__name__}: {error}", where=path, fix="mend the file") from error
+        raise RequestError(f"{type(error).__name__}: {error}", path=path, fix="mend the file") from error
     return module
 
 

@@ -22,9 +22,9 @@ def read_transcript(path: Path) -> list[dict[str, Any]]:
     try:
         messages = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RequestError(f"the file holds no JSON: {error}", where=path) from error
+        raise RequestError(f"the file holds no JSON: {error}", path=path) from error
     if not isinstance(messages, list):
-        raise RequestError("the file holds no list of messages", where=path)
+        raise RequestError("the file holds no list of messages", path=path)
     template_messages(messages)  # names what is wrong
     return messages
 
@@ -38,8 +38,8 @@ def require_writable(path: Path, option: str) -> None:
     """Raise OutputError where a file could not be written later: before anything is said that would be lost."""
     directory = path.parent
     if not directory.is_dir():
-        raise OutputError(f"there is no directory {directory}", where=f"{option} {path}", fix="make it first")
+        raise OutputError(f"there is no directory {directory}", field=option, path=path, fix="make it first")
     if path.is_dir():
-        raise OutputError("this is a directory", where=f"{option} {path}", fix="name a file in it")
+        raise OutputError("this is a directory", field=option, path=path, fix="name a file in it")
     if not os.access(directory, os.W_OK):
-        raise OutputError(f"{directory} may not be written to", where=f"{option} {path}", fix="name another place")
+        raise OutputError(f"{directory} may not be written to", field=option, path=path, fix="name another place")

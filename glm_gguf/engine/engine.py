@@ -143,11 +143,11 @@ class Engine:
         """Raise EngineError where waiting would be for ever: behind a fork, and on the engine's own threads."""
         if os.getpid() != self._process:  # the thread stayed in the parent
             raise EngineError(
-                "the model was opened in another process", where=self._model.path, fix="open it anew after the fork"
+                "the model was opened in another process", path=self._model.path, fix="open it anew after the fork"
             )
         if self._is_own_thread:
             what = "a constraint cannot ask the model that asks it"
-            raise EngineError(what, where=self._model.path, fix="ask from another thread, before or behind the answer")
+            raise EngineError(what, path=self._model.path, fix="ask from another thread, before or behind the answer")
 
     @property
     def _is_own_thread(self) -> bool:
@@ -211,9 +211,9 @@ class Engine:
     def _refusal(self) -> EngineError:
         """Make the error for whoever asks a closed engine, or one that failed."""
         if self._failure is None:
-            return EngineError(CLOSED, where=self._model.path)
+            return EngineError(CLOSED, path=self._model.path)
         what = f"the engine failed and ended: {in_one_line(self._failure)}"
-        error = EngineFailedError(what, where=self._model.path, fix="open the model again")
+        error = EngineFailedError(what, path=self._model.path, fix="open the model again")
         error.__cause__ = self._failure
         return error
 

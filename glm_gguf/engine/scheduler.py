@@ -252,7 +252,7 @@ class Scheduler:
         """End the answers of a batch that llama.cpp refused."""
         for part in parts:
             self.cache.undo(part.prefix)
-            self._end(part.sequence, Failed(EngineError(error.what, where=error.where, fix=error.fix)))
+            self._end(part.sequence, Failed(EngineError(error.what, path=error.path, where=error.where, fix=error.fix)))
 
     def _sample(self, part: Part, masks: Masks) -> None:
         """Draw a token behind a part that is complete."""

@@ -46,7 +46,7 @@ class Sessions:
             if session.fingerprint == self.fingerprint:
                 self.engine.call(lambda scheduler, context: self._restore(scheduler.cache, context, session.prefixes))
                 return None
-            refused = EngineError("the session belongs to another model or other settings", where=path)
+            refused = EngineError("the session belongs to another model or other settings", path=path)
         except EngineError as error:
             LOGGER.warning("%s", error)
             return error
@@ -62,13 +62,13 @@ class Sessions:
     def _rebuilt(self, path: Path, session: Session, refused: EngineError) -> EngineError:
         """Compute a session anew where that can be done, and tell what became of it."""
         if session.vocabulary != self.vocabulary:
-            return EngineError(refused.what, where=path, fix="its vocabulary is another one: save it again")
+            return EngineError(refused.what, path=path, fix="its vocabulary is another one: save it again")
         LOGGER.warning("%s; it is computed anew", refused)
         try:
             self.save(path, [prefix.tokens for prefix in session.prefixes])
         except GlmGgufError as error:
-            return EngineError(f"{refused.what}, and could not be made anew: {error}", where=path)
-        return EngineError(refused.what, where=path, fix="it was computed anew and written again")
+            return EngineError(f"{refused.what}, and could not be made anew: {error}", path=path)
+        return EngineError(refused.what, path=path, fix="it was computed anew and written again")
 
     def _saved(self, cache: KvCache, context: Context, wanted: Sequence[Tokens] | None) -> list[SavedPrefix]:
         """Return the states of token lists, which the cache must hold, or of all that it holds whole."""

@@ -16,8 +16,8 @@ def require_adapter(path: Path) -> None:
     """Raise GlmGgufError for a file that is no LoRA adapter of a GLM-4-0414."""
     refuse_mistaken(path, Wanted.ADAPTER, RequestError)
     if not os.path.lexists(path):
-        raise RequestError("no such file", where=path, fix="give the path of a LoRA adapter as GGUF")
+        raise RequestError("no such file", path=path, fix="give the path of a LoRA adapter as GGUF")
     metadata = open_all_parts(path).metadata
     if text(metadata, "adapter.type") != "lora" or architecture(metadata) != GLM4:
         fix = "make it from the fine-tune by llama.cpp's convert_lora_to_gguf.py"
-        raise GgufError("this is no LoRA adapter for GLM-4-0414", where=path, fix=fix)
+        raise GgufError("this is no LoRA adapter for GLM-4-0414", path=path, fix=fix)

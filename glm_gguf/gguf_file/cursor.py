@@ -41,7 +41,7 @@ class Cursor:
     def error(self, what: str, *, fix: str = FETCH_AGAIN, at: int | None = None) -> GgufError:
         """The error to raise for what stands at byte `at`, or here."""
         offset = self.position if at is None else at
-        return GgufError(what, where=f"{self.path}, {self.subject}, byte {offset}", fix=fix)
+        return GgufError(what, path=self.path, where=f"{self.subject}, byte {offset}", fix=fix)
 
     def require(self, count: int) -> None:
         """Have the next `count` bytes in memory, or say that the file is too short."""

@@ -37,7 +37,7 @@ def crash_findings(contents: Contents) -> tuple[Finding, ...]:
 def require_loadable(contents: Contents) -> None:
     """Raise GgufError for the first thing on which llama.cpp would abort."""
     for finding in crash_findings(contents):
-        raise GgufError(finding.what, where=contents.files[0].path, fix=finding.mend)
+        raise GgufError(finding.what, path=contents.files[0].path, fix=finding.mend)
 
 
 def _findings(contents: Contents) -> Iterator[Finding]:

@@ -69,7 +69,7 @@ def open_all_parts(path: str | os.PathLike[str]) -> GgufParts:
     missing = [part.name for part in paths if not part.exists()]
     if missing:
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        raise GgufError(f"{len(missing)} of {count} parts are missing: {shown}", where=path, fix=FETCH_ALL)
+        raise GgufError(f"{len(missing)} of {count} parts are missing: {shown}", path=path, fix=FETCH_ALL)
     files = tuple(given if part == given.path else GgufHeader.read(part) for part in paths)
     for index, file in enumerate(files):
         _check_part(file, index, count)
@@ -84,7 +84,7 @@ def _split_value(file: GgufHeader, key: str) -> int:
         state = "is missing" if value is None else "has another type"
         raise GgufError(
             f"key {key!r} {state}; a part of a split model needs it as {SPLIT_TYPES[key].label}",
-            where=file.path,
+            path=file.path,
             fix="split the model again with a current llama-gguf-split",
         )
     return int(value.value)
@@ -97,7 +97,7 @@ def _part_paths(path: Path, number: int, count: int) -> tuple[Path, ...]:
     if match is None or not path.name.endswith(expected):
         raise GgufError(
             f"this is part {number + 1} of {count}, but its name does not end in {expected}",
-            where=path,
+            path=path,
             fix="give the file its own name back",
         )
     return tuple(path.with_name(f"{match['stem']}-{index + 1:05}-of-{count:05}.gguf") for index in range(count))
@@ -108,7 +108,7 @@ def _check_part(file: GgufHeader, index: int, count: int) -> None:
     if (number, stated) != (index, count):
         raise GgufError(
             f"by its name this is part {index + 1} of {count}, by its keys part {number + 1} of {stated}",
-            where=file.path,
+            path=file.path,
             fix=FETCH_ALL,
         )
 
@@ -120,13 +120,13 @@ def _check_tensors(files: tuple[GgufHeader, ...]) -> None:
         for tensor in file.tensors:
             if tensor.name in owner:
                 raise GgufError(
-                    f"tensor {tensor.name!r} is in {owner[tensor.name].name} too", where=file.path, fix=FETCH_ALL
+                    f"tensor {tensor.name!r} is in {owner[tensor.name].name} too", path=file.path, fix=FETCH_ALL
                 )
             owner[tensor.name] = file.path
     announced = _split_value(files[0], TENSORS_KEY)
     if announced != len(owner):
         raise GgufError(
             f"{announced} tensors are announced for all parts, but {len(owner)} are there",
-            where=files[0].path,
+            path=files[0].path,
             fix=FETCH_ALL,
         )

@@ -61,7 +61,7 @@ class Context:
     def pointer(self) -> llama_cpp.llama_context_p:
         """The llama_context; EngineError after close()."""
         if self._pointer is None:
-            raise EngineError("the context is closed", where=self._model.path)
+            raise EngineError("the context is closed", path=self._model.path)
         return self._pointer
 
     @property
@@ -75,10 +75,10 @@ class Context:
         The caller sees to it that there are cells for it, and that token ids and sequences exist.
         """
         if not 0 < len(batch) <= self.plan.batches.alone:
-            raise EngineError(f"a batch of {len(batch)} tokens", where=self._model.path)
+            raise EngineError(f"a batch of {len(batch)} tokens", path=self._model.path)
         code = int(llama_cpp.llama_decode(self.pointer, batch.raw))
         if code not in (0, ABORTED):
-            raise EngineError(f"llama_decode failed on {len(batch)} tokens (code {code})", where=self._model.path)
+            raise EngineError(f"llama_decode failed on {len(batch)} tokens (code {code})", path=self._model.path)
         return code == 0
 
     def use_adapters(self, scales: Scales) -> None:
@@ -104,7 +104,7 @@ class Context:
         # float * llama_get_logits_ith(struct llama_context * ctx, int32_t i): NULL where there are none
         pointer = llama_cpp.llama_get_logits_ith(self.pointer, row)
         if not pointer:
-            raise EngineError("there are no logits to draw from", where=self._model.path)
+            raise EngineError("there are no logits to draw from", path=self._model.path)
         logits: Floats = np.ctypeslib.as_array(pointer, self._row)
         return logits
 
@@ -123,7 +123,7 @@ class Context:
     def _require_finite(self, highest: float) -> None:
         """Refuse logits with such a maximum: NaN and infinity end up in an assertion of llama.cpp's samplers."""
         if not math.isfinite(highest):
-            raise EngineError("the model computed NaN or infinity", where=self._model.path, fix="verify the file")
+            raise EngineError("the model computed NaN or infinity", path=self._model.path, fix="verify the file")
 
     def copy(self, source: int, target: int, length: int, start: int = 0) -> None:
         """Let a sequence share the cells of another from `start` up to `length`."""
@@ -135,7 +135,7 @@ class Context:
         """Shorten a sequence to its first tokens, perhaps none."""
         assert 0 <= sequence < MOST_SEQUENCES
         if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
-            raise EngineError("llama.cpp could not shorten its KV cache", where=self._model.path)
+            raise EngineError("llama.cpp could not shorten its KV cache", path=self._model.path)
 
     def length(self, sequence: int) -> int:
         """Return how many tokens llama.cpp itself finds in a sequence."""
@@ -150,7 +150,7 @@ class Context:
             # float * llama_get_embeddings_ith(struct llama_context * ctx, int32_t i): NULL where there are none
             rows = [llama_cpp.llama_get_embeddings_ith(self.pointer, row) for row in range(len(batch))]
             if not all(rows):
-                raise EngineError("llama.cpp gave no embeddings", where=self._model.path)
+                raise EngineError("llama.cpp gave no embeddings", path=self._model.path)
             return np.stack([np.ctypeslib.as_array(row, self._width) for row in rows])
 
     def state(self, sequence: int) -> bytes:
@@ -159,7 +159,7 @@ class Context:
         state = np.empty(size, np.uint8)
         written = llama_cpp.llama_state_seq_get_data(self.pointer, state.ctypes.data_as(_BYTES), size, sequence)
         if written != size:
-            raise EngineError(f"llama.cpp wrote {written} bytes of {size} of a sequence", where=self._model.path)
+            raise EngineError(f"llama.cpp wrote {written} bytes of {size} of a sequence", path=self._model.path)
         return state.tobytes()
 
     def restore(self, sequence: int, state: bytes) -> None:
@@ -169,7 +169,7 @@ class Context:
             read = llama_cpp.llama_state_seq_set_data(self.pointer, buffer, len(state), sequence)
         if not state or read != len(state):
             self.cut(sequence, 0)
-            raise EngineError(f"llama.cpp refused a saved sequence{_reason(errors)}", where=self._model.path)
+            raise EngineError(f"llama.cpp refused a saved sequence{_reason(errors)}", path=self._model.path)
 
     def close(self) -> None:
         """Free the context; doing it twice does no harm."""
@@ -209,7 +209,7 @@ def _new_context(
         pointer: llama_cpp.llama_context_p | None = llama_cpp.llama_init_from_model(model, parameters)
     if not pointer:
         what = f"llama.cpp made no context of {parameters.n_ctx} tokens{_reason(errors)}"
-        raise EngineError(what, where=path, fix="lower n_ctx or change the cache types")
+        raise EngineError(what, path=path, fix="lower n_ctx or change the cache types")
     return pointer
 
 

@@ -101,7 +101,7 @@ def repacks(tensors: Sequence[TensorInfo], asked: bool | None, cpu: Cpu, *, on_g
     if cpu.amx_fault is not None:
         if asked:
             fix = "build llama-cpp-python with a later one, or leave the choice to glm-gguf"
-            raise EngineError(f"llama.cpp's AMX kernels crash as {cpu.amx_fault} built them", where="repack", fix=fix)
+            raise EngineError(f"llama.cpp's AMX kernels crash as {cpu.amx_fault} built them", field="repack", fix=fix)
         LOGGER.info(
             "%s built llama.cpp, so AMX is not used; with a later one prompts are read 1.3 times as fast", cpu.amx_fault
         )

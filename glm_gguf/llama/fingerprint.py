@@ -57,4 +57,4 @@ def _add_file(digest: hashlib.blake2b, path: Path) -> None:
                 file.seek(size * index // SAMPLES)
                 digest.update(file.read(SAMPLE_BYTES))
     except OSError as error:
-        raise EngineError(f"cannot be read: {error.strerror}", where=path) from error
+        raise EngineError(f"cannot be read: {error.strerror}", path=path) from error

@@ -40,7 +40,7 @@ class Adapters:
         pointers = (llama_cpp.llama_adapter_lora_p_ctypes * len(used))(*[pointer for pointer, _ in used])
         factors = (ctypes.c_float * len(used))(*[scale for _, scale in used])
         if llama_cpp.llama_set_adapters_lora(self._context, pointers, len(used), factors) != 0:
-            raise EngineError("llama.cpp did not apply the LoRA adapters", where=self._path)
+            raise EngineError("llama.cpp did not apply the LoRA adapters", path=self._path)
         self._scales = scales
 
 
@@ -51,5 +51,5 @@ def _load(model: llama_cpp.llama_model_p, adapter: LoraAdapter) -> Any:
         pointer = llama_cpp.llama_adapter_lora_init(model, os.fsencode(adapter.path))
     if not pointer:
         reason = f": {errors[0]}" if errors else ""
-        raise EngineError(f"llama.cpp could not load the adapter{reason}", where=adapter.path)
+        raise EngineError(f"llama.cpp could not load the adapter{reason}", path=adapter.path)
     return pointer

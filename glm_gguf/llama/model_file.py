@@ -65,4 +65,4 @@ def _require_glm4(contents: GgufParts, findings: tuple[Finding, ...]) -> None:
         return
     reasons = [finding for finding in findings if finding.severity is Severity.PROBLEM]
     what = reasons[0].what if reasons else "the file holds no GLM-4-0414 model"
-    raise GgufError(what, where=contents.first.path, fix=reasons[0].mend if reasons else None)
+    raise GgufError(what, path=contents.first.path, fix=reasons[0].mend if reasons else None)

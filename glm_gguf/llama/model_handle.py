@@ -115,5 +115,5 @@ def _load(path: Path, plan: LoadPlan, unwanted: threading.Event) -> llama_cpp.ll
     if not pointer:
         reason = f": {errors[0]}" if errors else ""
         fix = "lower n_gpu_layers" if offload.n_on_gpus else None
-        raise EngineError(f"llama.cpp could not load the model{reason}", where=path, fix=fix)
+        raise EngineError(f"llama.cpp could not load the model{reason}", path=path, fix=fix)
     return pointer

@@ -61,7 +61,7 @@ def write_session(path: Path, session: Session) -> None:
     A file that is no session is not replaced: it may be the model.
     """
     if path.is_file() and _is_foreign(path):
-        raise OutputError("a file that is no session has this name", where=path, fix="give another name, or remove it")
+        raise OutputError("a file that is no session has this name", path=path, fix="give another name, or remove it")
     prefixes = session.prefixes
     blocks = [part for prefix in prefixes for part in (np.array(prefix.tokens, "<i4").tobytes(), prefix.state)]
     header = {
@@ -83,9 +83,9 @@ def read_session(path: Path) -> Session:
         with open_regular(path, EngineError) as file:
             return _session(path, file)
     except OSError as error:
-        raise EngineError(f"the session cannot be read: {error.strerror}", where=path) from error
+        raise EngineError(f"the session cannot be read: {error.strerror}", path=path) from error
     except MemoryError as error:
-        raise EngineError(TOO_LARGE, where=path) from error
+        raise EngineError(TOO_LARGE, path=path) from error
 
 
 def _is_foreign(path: Path) -> bool:
@@ -98,20 +98,20 @@ def _session(path: Path, file: BufferedReader) -> Session:
     """Read an open file."""
     front = file.read(FRONT.size)
     if len(front) < FRONT.size or not front.startswith(MAGIC):
-        raise EngineError("this is no session file", where=path)
+        raise EngineError("this is no session file", path=path)
     _, version, length, hashed = FRONT.unpack(front)
     if version != VERSION:
-        raise EngineError(f"the session has version {version}, not {VERSION}", where=path, fix="save it again")
+        raise EngineError(f"the session has version {version}, not {VERSION}", path=path, fix="save it again")
     rest = os.fstat(file.fileno()).st_size - FRONT.size
     available = available_memory()
     if available is not None and rest > available:
-        raise EngineError(TOO_LARGE, where=path)
+        raise EngineError(TOO_LARGE, path=path)
     text = file.read(min(length, MOST_HEADER))
     body = file.read(max(rest - length, 0))
     header = _header(text) if _hash([text, body]) == hashed else None
     prefixes = None if header is None else _prefixes(header[2], body)
     if header is None or prefixes is None:
-        raise EngineError("the session file is damaged", where=path, fix="save it again")
+        raise EngineError("the session file is damaged", path=path, fix="save it again")
     return Session(header[0], header[1], prefixes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from glm_gguf.errors import EngineError
@@ -20,10 +21,10 @@ class SharedPointer(Generic[P]):
     The lock may be taken twice by one thread: Python's collector may close a model anywhere, also inside this class.
     """
 
-    def __init__(self, pointer: P, free: Callable[[P], None], where: object) -> None:
+    def __init__(self, pointer: P, free: Callable[[P], None], path: Path) -> None:
         self._pointer: P | None = pointer
         self._free = free
-        self._refusal: Refusal = lambda: EngineError("the model is closed", where=where)
+        self._refusal: Refusal = lambda: EngineError("the model is closed", path=path)
         self._lock = threading.RLock()
         self._users = 0
         self._closed = False

@@ -235,7 +235,7 @@ def test_a_function_that_cannot_be_called_is_refused_by_name(choice: Any) -> Non
     tools = [tool("g"), {"type": "function", "function": {"name": "f", "parameters": closed}}]
     with pytest.raises(RequestError, match="f: nothing fits this schema: 'country' is required") as caught:
         answer_grammar(tools, AnswerRules(choice))
-    assert caught.value.where == "tools[1].function.parameters"
+    assert caught.value.field == "tools[1].function.parameters"
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_function_that_cannot_be_called_is_refused_by_name(choice: Any) -> Non
 def test_parameters_that_are_no_schema_are_refused(parameters: Any, path: str) -> None:
     with pytest.raises(RequestError, match="f: ") as caught:
         one_function(parameters)
-    assert caught.value.where == f"tools[0].function.parameters{path}"
+    assert caught.value.field == f"tools[0].function.parameters{path}"
 
 
 def test_names_are_taken_literally() -> None:

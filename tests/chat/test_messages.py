@@ -109,7 +109,7 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
 def test_a_malformed_history_is_refused_with_its_place(history: list[Any], where: str) -> None:
     with pytest.raises(TemplateError) as refusal:
         template_messages(history)
-    assert refusal.value.where == where
+    assert refusal.value.field == where
 
 
 UNANSWERED = {"role": "observation", "content": NOT_ANSWERED}
@@ -263,7 +263,7 @@ def test_an_image_that_the_assistant_once_gave_is_a_line_too_and_a_thought_nothi
 def test_what_a_user_sends_is_refused_where_it_is_no_text(part: dict[str, Any], role: str) -> None:
     with pytest.raises(TemplateError, match="read text") as refusal:
         template_messages([{"role": role, "content": [part]}])
-    assert refusal.value.where == "messages[0].content[0].type"
+    assert refusal.value.field == "messages[0].content[0].type"
 
 
 def test_an_image_that_was_answered_is_a_line_and_the_next_is_refused() -> None:
@@ -272,7 +272,7 @@ def test_an_image_that_was_answered_is_a_line_and_the_next_is_refused() -> None:
     assert told[0]["content"] == "[an image that this model cannot see]"
     with pytest.raises(TemplateError, match="read text") as refusal:
         template_messages([*old, {"role": "user", "content": [IMAGE]}])
-    assert refusal.value.where == "messages[2].content[0].type"
+    assert refusal.value.field == "messages[2].content[0].type"
 
 
 def test_a_call_of_a_custom_tool_has_its_text_as_an_argument() -> None:

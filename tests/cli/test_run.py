@@ -80,8 +80,8 @@ def test_every_option_of_the_engine_can_be_given(run: Callable[..., Result]) -> 
 def test_an_option_out_of_range_is_named(run: Callable[..., Result], option: str) -> None:
     result = run("Hello", option)
     assert isinstance(result.exception, RequestError)
-    assert result.exception.where is not None
-    assert result.exception.where.replace("_", "-") in option
+    assert result.exception.field is not None
+    assert result.exception.field.replace("_", "-") in option
 
 
 def test_a_file_that_is_no_model_is_an_error(tmp_path: Path) -> None:

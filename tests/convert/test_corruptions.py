@@ -107,7 +107,7 @@ def converts_or_tells(source: Path, **choices: object) -> None:
         refused = error
     if refused is not None:
         assert str(refused).isprintable(), str(refused)
-        assert refused.where
+        assert refused.field or refused.path or refused.where
         assert [path.name for path in source.parent.iterdir()] == ["model"]
         return
     try:

@@ -183,7 +183,7 @@ def test_the_check_refuses_what_the_grammar_takes(schema: Any, valid: list[Any],
 def test_strict_refuses_with_the_path(schema: Any, path: str) -> None:
     with pytest.raises(RequestError) as caught:
         compile_schema(schema, strict=True)
-    assert caught.value.where == path
+    assert caught.value.field == path
 
 
 def test_separators_are_glms_own() -> None:
@@ -310,7 +310,7 @@ def test_a_reference_to_nowhere_is_refused_with_its_place(reference: str, keywor
     schema = {"properties": {"a": {"$defs": {"b": {keyword: reference}}, "items": {"$ref": "#/properties/a/$defs/b"}}}}
     with pytest.raises(RequestError, match="leads nowhere") as caught:
         compile_schema(schema, strict=strict)
-    assert caught.value.where == f"schema/properties/a/$defs/b/{keyword}"
+    assert caught.value.field == f"schema/properties/a/$defs/b/{keyword}"
 
 
 def test_a_definition_that_nothing_uses_may_lead_anywhere() -> None:
@@ -365,7 +365,7 @@ def test_what_strict_refuses_is_compiled_once_too(monkeypatch: pytest.MonkeyPatc
         compile_schema(schema)
         with pytest.raises(RequestError) as caught:
             compile_schema(schema, strict=True, where=where)
-        assert caught.value.where == f"{where}/not"
+        assert caught.value.field == f"{where}/not"
     assert len(made) == 1
 
 

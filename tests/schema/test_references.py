@@ -106,7 +106,7 @@ def test_what_stands_outside_of_all_definitions_is_mended_too() -> None:
     schema["components"]["schemas"]["a"] = {"pattern": 5}
     with pytest.raises(RequestError) as caught:
         compile_schema(schema)
-    assert caught.value.where == "schema/components/schemas/a/pattern"
+    assert caught.value.field == "schema/components/schemas/a/pattern"
 
 
 def test_a_definition_is_kept_once_and_only_where_it_is_used() -> None:

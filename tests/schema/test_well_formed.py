@@ -47,7 +47,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
 def test_what_is_no_schema_is_refused(schema: Any, path: str, why: str, strict: bool) -> None:
     with pytest.raises(RequestError, match=why) as caught:
         compile_schema(schema, strict=strict)
-    assert caught.value.where == f"schema{path}"
+    assert caught.value.field == f"schema{path}"
 
 
 ODD: dict[str, tuple[Any, list[Any], list[Any]]] = {

@@ -240,7 +240,7 @@ def test_health_says_loading_then_ready(open_tiny: Callable[[], GLM]) -> None:
 
 def test_a_model_that_cannot_be_loaded_is_told_without_its_path() -> None:
     def fail() -> GLM:
-        raise EngineError("no memory", where="/secret/path.gguf")
+        raise EngineError("no memory", path="/secret/path.gguf")
 
     with serving(ServerSettings("tiny"), fail, wait=False) as running:
         running.wait_until_failed()

@@ -77,13 +77,13 @@ def test_anthropics_types_follow_the_status(status: int, kind: str) -> None:
 @pytest.mark.parametrize("path", ["text-9b.gguf", "input/models/model.gguf", "messages.gguf", "n"])
 @pytest.mark.parametrize("kind", [EngineError, RequestError, TemplateError, ContextLengthError], ids=str)
 def test_a_path_is_not_told_to_clients_whatever_it_looks_like(kind: type[GlmGgufError], path: str) -> None:
-    problem = problem_of(kind("it cannot be", where=Path(path), fix="do it"))
+    problem = problem_of(kind("it cannot be", path=Path(path), fix="do it"))
     assert (problem.message, problem.param) == ("it cannot be; do it.", None)
 
 
 def test_a_field_is_told_and_stands_in_the_error_as_its_place() -> None:
     error = RequestError("wrong", field="messages[0].content")
-    assert (str(error), error.where) == ("messages[0].content: wrong", "messages[0].content")
+    assert (str(error), error.field) == ("messages[0].content: wrong", "messages[0].content")
     problem = problem_of(error)
     assert (problem.message, problem.param) == ("messages[0].content: wrong.", "messages[0].content")
 

@@ -362,7 +362,7 @@ REFUSED = {
 def test_what_cannot_be_is_refused_by_name(fields: dict[str, Any], where: str, what: str) -> None:
     with pytest.raises(RequestError) as caught:
         asked(**fields)
-    assert caught.value.where == where
+    assert caught.value.field == where
     assert what in caught.value.what
 
 
