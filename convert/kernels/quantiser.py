@@ -77,11 +77,10 @@ def flat(array: Floats) -> Floats:
 @cache
 def _checked(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
     name = f"{type_.name} with an importance matrix" if weighted else type_.name
-    try:
-        from numba.core.errors import NumbaError
-    except ImportError as problem:
-        _log.warning("ggml quantises %s, several times slower: %s", name, problem)
+    if not _has_numba():
         return None
+    from numba.core.errors import NumbaError
+
     try:
         found = _load(type_, weighted)
         same = agrees(found, type_, weighted)
@@ -91,6 +90,19 @@ def _checked(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
     if not same:
         _log.warning("ggml quantises %s, our kernel differs from this ggml", name)
     return found if same else None
+
+
+@cache
+def _has_numba() -> bool:
+    """Tell whether kernels can be compiled; where they cannot, say so once a process."""
+    try:
+        import llvmlite  # noqa: F401
+        import numba  # noqa: F401
+    except ImportError as problem:
+        fix = "pip install 'glm-gguf[fast]' makes it several times faster"
+        _log.warning("ggml quantises, for our kernels cannot be compiled: %s; %s", problem, fix)
+        return False
+    return True
 
 
 def agrees(found: Kernel, type_: GGMLQuantizationType, weighted: bool) -> bool:

@@ -227,7 +227,34 @@ def run(**parts: object) -> list[str]:
 
 def test_without_numba_ggml_quantises_and_one_line_says_so() -> None:
     (line,) = run(n_rows=256, before="sys.modules['numba'] = None")
-    assert line.startswith("ggml quantises Q6_K, several times slower:")
+    assert line.startswith("ggml quantises, for our kernels cannot be compiled:")
+    assert "pip install 'glm-gguf[fast]'" in line
+
+
+WITHOUT_NUMBA = """
+import sys
+
+sys.modules["numba"] = None
+from glm_gguf import convert
+from glm_gguf.convert.kernels import quantiser
+
+quantiser.WORTH_COMPILING = 1
+convert(sys.argv[1], sys.argv[2], type="Q4_K_M")
+"""
+
+
+def test_a_conversion_without_numba_says_so_once_and_gives_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, compiled_, plain = (tmp_path / name for name in ("source", "compiled.gguf", "plain.gguf"))
+    write_checkpoint(checkpoint, Shape())
+    monkeypatch.setattr(quantiser, "WORTH_COMPILING", 1)
+    convert(checkpoint, compiled_, type="Q4_K_M")  # types Q4_K and Q6_K
+    command = [sys.executable, "-c", WITHOUT_NUMBA, str(checkpoint), str(plain)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert plain.read_bytes() == compiled_.read_bytes()
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ggml quantises, for our kernels cannot be compiled: ")
 
 
 def test_small_tensors_do_not_load_numba() -> None:
