@@ -15,7 +15,9 @@ from glm_gguf.chat.json_object import decode_object
 from glm_gguf.chat.type_schema import hint_schema, is_model, with_default, with_definitions
 from glm_gguf.chat.type_value import from_json, validated
 from glm_gguf.errors import RequestError
+from glm_gguf.schema.draft import draft_of
 from glm_gguf.schema.value_check import ValueCheck
+from glm_gguf.schema.walk import subschemas
 
 Declaration = dict[str, Any]
 """A tool in OpenAI's form: {"type": "function", "function": {name, description, parameters}}."""
@@ -78,7 +80,9 @@ def call_function(function: Function, arguments: str, parameters: Mapping[str, A
         raise RequestError("the arguments are not one JSON object", where=where)
     if parameters is None:
         parameters = {"additionalProperties": False} | declare(function)["function"]["parameters"]
-    problem = ValueCheck(dict(parameters), where).problem(decoded.value)
+    schema = dict(parameters)
+    draft = draft_of(schema, (node for _, node in subschemas(schema)))
+    problem = ValueCheck(lambda: schema, draft, where).problem(decoded.value)
     if problem is not None:
         raise RequestError(problem, where=where)
     if is_model(function):

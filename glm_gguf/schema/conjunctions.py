@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Any, Final
 
-from glm_gguf.schema.walk import Schema, rewrite, subschemas
+from glm_gguf.schema.walk import Place, Schema, rewrite, subschemas
 
 MOST_TOGETHER: Final = 8
 """Patterns of one text: beyond ten llguidance 1.9 gives up, after seconds for 20 and hours for 30."""
@@ -28,7 +28,7 @@ def _is_crowded(schema: dict[str, Any]) -> bool:
     """Count the patterns of each place, the branches of a conjunction being one place."""
     known: dict[str, int] = {}
     together: Counter[str] = Counter()
-    for place, node in subschemas(schema, ""):
+    for place, node in subschemas(schema, Place("")):
         if "pattern" in node or "$ref" in node:
             own = {key: node[key] for key in ("pattern", "$ref") if key in node}
             together[_CONJUNCTION.sub("", str(place))] += _patterns(own, schema.get("$defs", {}), known, 0)

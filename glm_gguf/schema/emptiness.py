@@ -13,7 +13,7 @@ from glm_gguf.errors import RequestError
 from glm_gguf.schema.bounds import KINDS, kinds, no_number, spans
 from glm_gguf.schema.fitting import fits
 from glm_gguf.schema.patterns import compiled_search
-from glm_gguf.schema.walk import Schema, rewrite_children
+from glm_gguf.schema.walk import ROOT, Place, Schema, rewrite_children
 from glm_gguf.schema.well_formed import RULES
 
 Part = dict[str, Any]
@@ -25,6 +25,8 @@ MOST_DEPTH = 48
 MOST_ITEMS = 16
 _FREE: Final = frozenset(("$defs", "definitions", "$id", "id", "$anchor", "$dynamicAnchor"))
 _RESTRICTING: Final = (RULES.keys() - _FREE) | {"const"}
+_PLAIN: Final = frozenset(("type", "format"))
+"""Keywords that leave some value, each alone and both together."""
 _OBJECT: Final[Part] = {"type": "object"}
 _DEMANDS: Final = ("dependentRequired", "dependentSchemas", "dependencies")
 NEVER: Final = "nothing is allowed there"
@@ -56,15 +58,17 @@ class _Emptiness:
         self._made: list[Schema] = []  # kept, for what is known of a schema is known by its id
         self.reason = NEVER
 
-    def pruned(self, node: Any) -> Schema:
-        """Copy a schema; False for what nothing fits, and then `reason` says why."""
+    def pruned(self, node: Any, _: Place = ROOT) -> Schema:
+        """Return a schema without what nothing fits; False if nothing fits the whole, and `reason` says why."""
         if not isinstance(node, dict):
             return bool(node)
         reason = self.why([node])
         if reason is None:
-            left = _tidy(rewrite_children(node, lambda child, _: self.pruned(child)))
+            left = _tidy(rewrite_children(node, self.pruned))
+            if left is node:
+                return left
             self._made.append(left)
-            reason = None if left == node else self.why([left])
+            reason = self.why([left])
         if reason is None:
             return left
         self.reason = reason
@@ -73,6 +77,8 @@ class _Emptiness:
     def why(self, schemas: Sequence[Schema], above: frozenset[frozenset[int]] = frozenset()) -> str | None:
         """Say why nothing fits all of some schemas; None where something may, or where it takes too long to tell."""
         if self._spent(1) or len(above) > MOST_DEPTH:
+            return None
+        if len(schemas) == 1 and isinstance(schemas[0], dict) and schemas[0].keys() <= _PLAIN:
             return None
         parts = self._parts(schemas)
         if parts is None:
@@ -221,10 +227,10 @@ class _Emptiness:
 def _tidy(node: dict[str, Any]) -> Schema:
     """Leave out what `false` among its parts makes meaningless."""
     if node.get("not") is False:
-        del node["not"]
+        node = {key: value for key, value in node.items() if key != "not"}
     for keyword in ("anyOf", "oneOf"):
-        if keyword in node and False in [arm is not False for arm in node[keyword]]:
-            node[keyword] = [arm for arm in node[keyword] if arm is not False]
+        if any(arm is False for arm in node.get(keyword, ())):
+            node = {**node, keyword: [arm for arm in node[keyword] if arm is not False]}
     if "if" in node or "then" in node or "else" in node:
         node = _decided(node)
     for keyword in ("anyOf", "oneOf", "allOf"):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.conjunctions import without_crowded_patterns
-from glm_gguf.schema.dialect import draft_uri, is_oldest
-from glm_gguf.schema.draft3 import DRAFT_4, modern
+from glm_gguf.schema.draft import DRAFT_4, draft_of, is_draft_3, modern
 from glm_gguf.schema.emptiness import possible
-from glm_gguf.schema.limits import require_modest
+from glm_gguf.schema.limits import modest_nodes, require_modest
 from glm_gguf.schema.loosening import looser
 from glm_gguf.schema.normal_form import normal_form
 from glm_gguf.schema.patterns import byte_tokenizer
@@ -87,7 +86,7 @@ def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema
     text = _written(schema, where)
     found = _KEPT.get(text)
     if found is None:
-        require_modest(schema, where)
+        require_modest(schema, text, where)
         if not isinstance(schema, dict | bool):
             raise RequestError(f"a schema is an object, not {type(schema).__name__}", field=where)
         found = _compile(text, where)
@@ -98,7 +97,7 @@ def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema
 def _written(schema: object, where: str) -> str:
     """Write a schema as the text that it is known by."""
     try:
-        return json.dumps(schema, ensure_ascii=False)
+        return json.dumps(schema, ensure_ascii=False, allow_nan=False)
     except RecursionError as error:
         raise RequestError("a schema of too many levels", field=where, fix="give a simpler schema") from error
     except (TypeError, ValueError) as error:
@@ -106,16 +105,17 @@ def _written(schema: object, where: str) -> str:
 
 
 def _compile(text: str, where: str) -> _Found:
-    given = json.loads(text)
-    draft = draft_uri(given)
-    if is_oldest(draft):
+    given = read = json.loads(text)
+    draft = draft_of(given, modest_nodes(given, where))
+    if is_draft_3(draft):
         given, draft = modern(given), DRAFT_4
     schema, foreign = well_formed(given, where)
     contained = self_contained(schema, draft, where)
     normal = _possible(normal_form(contained.schema), where)
     grammar, exact = _grammar(normal, where)
     left = None if exact else first_unenforced(contained, normal)
-    return _Found(CompiledSchema(grammar, exact, ValueCheck(schema, draft=draft)), foreign, left)
+    written = text if schema is read else _written(schema, where)
+    return _Found(CompiledSchema(grammar, exact, ValueCheck(partial(json.loads, written), draft)), foreign, left)
 
 
 def _possible(schema: Schema, where: str) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def _without_references(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without(node: dict[str, Any], *keywords: str) -> dict[str, Any]:
-    return {key: value for key, value in node.items() if key not in keywords}
+    return node if node.keys().isdisjoint(keywords) else {key: node[key] for key in node if key not in keywords}
 
 
 STEPS: Final[tuple[Change, ...]] = (

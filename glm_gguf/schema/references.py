@@ -1,34 +1,136 @@
-"""A schema that refers to nothing outside itself: what its references lead to is gathered in `$defs`."""
+"""A schema that refers to nothing outside itself: what its references lead to stands in `$defs`."""
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass
 from typing import Any, Final
 
+from glm_gguf.errors import RequestError
+from glm_gguf.schema.draft import has_siblings
 from glm_gguf.schema.limits import MOST_USED, refuse_many
-from glm_gguf.schema.self_contained import OUTSIDE, SelfContained
-from glm_gguf.schema.walk import Schema, rewrite, subschemas
+from glm_gguf.schema.walk import Place, Schema, rewrite, rewrite_children, subschemas
+from glm_gguf.schema.well_formed import well_formed
 
+_ONLY_FOR_REFERENCES: Final = frozenset(("$defs", "definitions", "$id", "id", "$schema"))
+"""Keywords that only references read."""
 _REFERENCES: Final = frozenset(("$ref", "$dynamicRef"))
+
+
+@dataclass(frozen=True, slots=True)
+class SelfContained:
+    """The schema, and where in the original each of its definitions stands."""
+
+    schema: Schema
+    origins: dict[str, str]
 
 
 def self_contained(schema: Schema, draft: str, where: str = "schema") -> SelfContained:
     """Follow all references by their draft's rules: identifiers, anchors, pointers, and the published metaschemas.
 
-    RequestError where one leads nowhere, or where they lead to too much.
+    RequestError if one leads nowhere, or if they lead to too much.
     """
     if not isinstance(schema, dict):
         return SelfContained(schema, {})
-    if any(not _REFERENCES.isdisjoint(node) for _, node in subschemas(schema)):
-        # Most tools have no references, and need not wait for the import.
-        from glm_gguf.schema.gathering import Gathering
+    count, refers = 0, False
 
-        return Gathering(schema, draft, where).result()
-    bare = _bare(schema)
-    for number, _ in enumerate(subschemas(bare)):
-        if number == MOST_USED:
-            refuse_many(MOST_USED, where)
-    return SelfContained(rewrite(bare, _bare), {})
+    def counted(node: dict[str, Any]) -> dict[str, Any]:
+        nonlocal count, refers
+        count += 1
+        refers = refers or not _REFERENCES.isdisjoint(node)
+        return _bare(node)
+
+    bare = rewrite(_bare(schema), counted)
+    if refers:
+        return _Resolution(schema, draft, where).result()
+    if count > MOST_USED:
+        refuse_many(MOST_USED, where)
+    return SelfContained(bare, {})
 
 
 def _bare(node: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in node.items() if key not in OUTSIDE}
+    """Return a schema without what only references read; the same object if it has nothing of that."""
+    if _ONLY_FOR_REFERENCES.isdisjoint(node):
+        return node
+    return {key: value for key, value in node.items() if key not in _ONLY_FOR_REFERENCES}
+
+
+class _Resolution:
+    """The definitions that references lead to, and those whose own references are still to be followed."""
+
+    def __init__(self, root: dict[str, Any], draft: str, where: str) -> None:
+        # Most tools have no references, and need not wait a tenth of a second for this import.
+        from jsonschema_specifications import REGISTRY
+        from referencing.jsonschema import specification_with
+
+        self._where, self._count = where, 0
+        self._siblings = has_siblings(draft)
+        self._specification = specification_with(draft)
+        resource = self._specification.create_resource(root)
+        base = resource.id() or ""
+        self._root = root
+        self._known = {id(node) for _, node in subschemas(root)}
+        self._resolver = REGISTRY.with_resource(base, resource).crawl().resolver(base_uri=base)  # its anchors, once
+        self._names: dict[int, str] = {}
+        self._waiting: deque[tuple[str, Any, Any]] = deque()
+        self._origins: dict[str, str] = {}
+
+    def result(self) -> SelfContained:
+        """Follow everything."""
+        schema = self._followed(self._root, self._resolver, Place(""))
+        definitions = {}
+        while self._waiting:
+            name, contents, resolver = self._waiting.popleft()
+            definitions[name] = self._followed(contents, resolver, Place(self._origins[name]))
+        if definitions:
+            schema = {**schema, "$defs": definitions}
+        return SelfContained(schema, self._origins)
+
+    def _followed(self, node: Any, resolver: Any, place: Place) -> Any:
+        """Return a schema with its references led to `$defs`, and without what only references read."""
+        if not isinstance(node, dict):
+            return node
+        self._count += 1
+        if self._count > MOST_USED:
+            refuse_many(MOST_USED, self._where)
+        inner = resolver
+        if "$id" in node or "id" in node:
+            inner = resolver.in_subresource(self._specification.create_resource(node))
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            siblings = {} if not self._siblings else {key: value for key, value in node.items() if key != "$ref"}
+            node = {"$ref": self._definition(reference, inner, Place("$ref", place)), **siblings}
+        if isinstance(node.get("$dynamicRef"), str):
+            self._target(node["$dynamicRef"], inner, Place("$dynamicRef", place))
+        return rewrite_children(_bare(node), lambda child, below: self._followed(child, inner, below), place)
+
+    def _definition(self, reference: str, resolver: Any, place: Place) -> str:
+        """Return the new reference to what a reference leads to."""
+        found = self._target(reference, resolver, place)
+        contents = found.contents
+        if contents is self._root:
+            return "#"
+        key = id(contents)
+        if key not in self._names:
+            name = self._names[key] = f"d{len(self._names)}"
+            self._origins[name] = reference[1:] if reference.startswith("#/") else f"/{reference}"
+            if key not in self._known:  # `#/components/schemas/a`, or a metaschema
+                contents = well_formed(contents, f"{self._where}{self._origins[name]}").schema
+            self._waiting.append((name, contents, found.resolver))
+        return f"#/$defs/{self._names[key]}"
+
+    def _target(self, reference: str, resolver: Any, place: Place) -> Any:
+        """Return what a reference leads to; RequestError if that is no schema that can be read here."""
+        from referencing.exceptions import Unresolvable
+
+        try:
+            found = resolver.lookup(reference)
+        except (Unresolvable, ValueError, AttributeError, TypeError) as error:
+            raise self._astray(reference, place) from error
+        if not isinstance(found.contents, dict | bool):
+            raise self._astray(reference, place)
+        return found
+
+    def _astray(self, reference: str, place: Place) -> RequestError:
+        fix = "put what it means into $defs; nothing is fetched"
+        return RequestError(f"{reference[:200]!r} leads nowhere", field=f"{self._where}{place}", fix=fix)

@@ -6,8 +6,8 @@ from typing import Any
 
 from glm_gguf.schema.formats import CHECKED
 from glm_gguf.schema.patterns import is_regular
-from glm_gguf.schema.self_contained import SelfContained
-from glm_gguf.schema.walk import subschemas
+from glm_gguf.schema.references import SelfContained
+from glm_gguf.schema.walk import Place, subschemas
 
 UNSUPPORTED = (
     *("not", "if", "then", "else", "uniqueItems", "contains", "minContains", "maxContains", "propertyNames"),
@@ -19,7 +19,7 @@ UNSUPPORTED = (
 
 def first_unenforced(contained: SelfContained, normal: dict[str, Any]) -> str:
     """Return the path of the keyword that most probably is left to the check; an empty one where none is known."""
-    for path, node in subschemas(normal, ""):
+    for path, node in subschemas(normal, Place("")):
         for keyword in UNSUPPORTED:
             if keyword in node:
                 return _original(contained, f"{path}/{keyword}")

@@ -113,7 +113,11 @@ def _validator_class(draft: str) -> Any:
 
 def _of_one_draft(schema: Schema) -> Any:
     """Leave `$schema` out: with it, jsonschema would go on by keywords of its own."""
-    return rewrite(schema, lambda node: {key: value for key, value in node.items() if key != "$schema"})
+
+    def undrafted(node: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in node.items() if key != "$schema"} if "$schema" in node else node
+
+    return rewrite(schema, undrafted)
 
 
 def _format(_: Any, name: Any, value: Any, __: Any) -> Iterator[ValidationError]:

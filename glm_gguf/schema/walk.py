@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 Schema = dict[str, Any] | bool
 
@@ -18,64 +18,82 @@ MANY = frozenset(("allOf", "anyOf", "items", "oneOf", "prefixItems"))
 """Keywords whose value is a list of schemas."""
 NAMED = frozenset(("$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"))
 """Keywords whose value maps names to schemas."""
+_ALL: Final = ONE | MANY | NAMED
 
 
 class Place(NamedTuple):
     """Where a schema stands; the path is written only when it is asked for, as a name may be a megabyte long."""
 
-    step: str
+    step: str | int
     above: Place | None = None
 
     def __str__(self) -> str:
-        steps, place = [self.step], self.above
-        while place is not None:
-            steps.append(place.step)
+        steps, place = [], self
+        while place.above is not None:
+            steps.append(str(place.step).replace("~", "~0").replace("/", "~1"))  # as in a JSON pointer (RFC 6901)
             place = place.above
-        return "/".join(reversed(steps))
+        return "/".join([str(place.step), *reversed(steps)])
 
 
-def subschemas(schema: object, path: str = "#") -> Iterator[tuple[Place, dict[str, Any]]]:
+ROOT: Final = Place("#")
+
+
+def subschemas(schema: object, place: Place = ROOT) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Walk a schema and all below it, each with its place."""
-    waiting: list[tuple[Place, object]] = [(Place(path), schema)]
+    waiting: list[tuple[Place, object]] = [(place, schema)]
     while waiting:
         place, node = waiting.pop()
         if isinstance(node, dict):
             yield place, node
-            waiting += [(Place(step, place), child) for step, child in reversed(list(_children(node)))]
+            waiting += reversed(list(_children(node, place)))
 
 
 def rewrite(schema: Any, change: Callable[[dict[str, Any]], Any]) -> Any:
-    """Copy a schema with `change` applied to every schema in it, innermost first; depth is checked before."""
-    if not isinstance(schema, dict):
-        return schema
-    return change(rewrite_children(schema, lambda child, _: rewrite(child, change)))
+    """Apply `change` to every schema in one, innermost first, and return what becomes of it.
+
+    Nothing is changed in place; a part without changes is the same object. The caller has checked the depth.
+    """
+
+    def rewritten(node: Any, _: Place = ROOT) -> Any:
+        return change(rewrite_children(node, rewritten)) if isinstance(node, dict) else node
+
+    return rewritten(schema)
 
 
-def rewrite_children(node: dict[str, Any], change: Callable[[Any, str], Any]) -> dict[str, Any]:
-    """Copy a schema with `change` applied to those directly in it, each given with its path from here."""
-    return {key: _rewrite_value(key, value, change) for key, value in node.items()}
+def rewrite_children(node: dict[str, Any], change: Callable[[Any, Place], Any], place: Place = ROOT) -> dict[str, Any]:
+    """Apply `change` to the schemas directly in one, each given with its place; the same object if none changes."""
+    changed = {}
+    for key, value in node.items():
+        if key in _ALL:
+            new = _rewrite_value(key, value, change, place)
+            if new is not value:
+                changed[key] = new
+    return {**node, **changed} if changed else node
 
 
-def _rewrite_value(key: str, value: Any, change: Callable[[Any, str], Any]) -> Any:
-    if key in ONE and isinstance(value, dict):
-        return change(value, key)
-    if key in MANY and isinstance(value, list):
-        return [change(item, f"{key}/{index}") for index, item in enumerate(value)]
-    if key in NAMED and isinstance(value, dict):
-        return {name: change(item, f"{key}/{_escaped(name)}") for name, item in value.items()}
+def _rewrite_value(key: str, value: Any, change: Callable[[Any, Place], Any], above: Place) -> Any:
+    place = Place(key, above)
+    if isinstance(value, dict):
+        if key in ONE:
+            return change(value, place)
+        if key in NAMED:
+            named = {name: change(item, Place(name, place)) for name, item in value.items()}
+            return named if any(named[name] is not item for name, item in value.items()) else value
+    elif isinstance(value, list) and key in MANY:
+        items = [change(item, Place(index, place)) for index, item in enumerate(value)]
+        return items if any(new is not item for new, item in zip(items, value, strict=True)) else value
     return value
 
 
-def _children(node: dict[str, Any]) -> Iterator[tuple[str, object]]:
+def _children(node: dict[str, Any], above: Place) -> Iterator[tuple[Place, object]]:
     for key, value in node.items():
-        if key in ONE and isinstance(value, dict):
-            yield key, value
-        elif key in MANY and isinstance(value, list):
-            yield from ((f"{key}/{index}", item) for index, item in enumerate(value))
-        elif key in NAMED and isinstance(value, dict):
-            yield from ((f"{key}/{_escaped(name)}", item) for name, item in value.items())
-
-
-def _escaped(name: str) -> str:
-    """Write a name as a step of a JSON pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")
+        if key not in _ALL:
+            continue
+        place = Place(key, above)
+        if isinstance(value, dict):
+            if key in ONE:
+                yield place, value
+            elif key in NAMED:
+                yield from ((Place(name, place), item) for name, item in value.items())
+        elif isinstance(value, list) and key in MANY:
+            yield from ((Place(index, place), item) for index, item in enumerate(value))

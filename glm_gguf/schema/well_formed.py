@@ -48,19 +48,27 @@ class _Mender:
         self.foreign: str | None = None
 
     def mended(self, node: Any, place: Place) -> Any:
-        """Copy a schema and all in it."""
+        """Mend a schema and all in it; the same object if nothing changes."""
         if not isinstance(node, dict):
             return node
-        kept = {}
+        mended = {}
         for key, given in node.items():
-            value = given if key not in RULES else _NOTHING if given is None else RULES[key].read(given)
-            if value is _WRONG:
-                _refuse(key, given, place)
-            if value is not _NOTHING:
-                kept[key] = value
+            if key in RULES:
+                value = _NOTHING if given is None else RULES[key].read(given)
+                if value is _WRONG:
+                    _refuse(key, given, place)
+                if not _is_same(value, given):
+                    mended[key] = value
         if self.foreign is None and _is_foreign(node.get("type")):
             self.foreign = f"{place}/type"
-        return rewrite_children(kept, lambda child, step: self.mended(child, Place(step, place)))
+        if mended:
+            node = {key: value for key, value in {**node, **mended}.items() if value is not _NOTHING}
+        return rewrite_children(node, self.mended, place)
+
+
+def _is_same(value: Any, given: Any) -> bool:
+    """Tell whether a keyword's value was left as it is; the rules copy lists and objects, not what lies in them."""
+    return value is given or (isinstance(value, list | dict) and value == given)
 
 
 def _refuse(key: str, value: Any, place: Place) -> None:

@@ -11,7 +11,7 @@ from jsonschema.validators import validator_for
 from llguidance import LLMatcher
 
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.dialect import LATEST
+from glm_gguf.schema.draft import LATEST
 from glm_gguf.schema.grammar_share import compile_schema, limits
 from glm_gguf.schema.patterns import byte_tokenizer
 from glm_gguf.schema.references import self_contained
