@@ -21,7 +21,7 @@ from glm_gguf.chat.events import TokenLogprob, collect
 from glm_gguf.chat.messages import Messages, conversation
 from glm_gguf.chat.tools import Tools, declarations
 from glm_gguf.chat_model import ChatModel, whole
-from glm_gguf.engine.delivery import Drawn
+from glm_gguf.engine.delivery import SampledToken
 from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.session import Sessions
 from glm_gguf.engine.status import EngineStatus
@@ -266,7 +266,7 @@ class GLM(ChatModel):
         scales = self._options.scales if lora is None else self._options.scales_of(lora)
         return self._parsed(prompt), alternatives, scales
 
-    def _spelled(self, scored: Sequence[Drawn]) -> list[TokenLogprob]:
+    def _spelled(self, scored: Sequence[SampledToken]) -> list[TokenLogprob]:
         return [token_logprob(drawn, self._model.vocabulary.token_bytes) for drawn in scored]
 
     def _sessions(self) -> Sessions:

@@ -9,7 +9,7 @@ from typing import Protocol
 from glm_gguf.answers.stop_texts import StopStrings
 from glm_gguf.chat.detokenizer import Detokenizer, TokenBytes
 from glm_gguf.chat.events import Event, Finish, FinishReason, TextDelta, TokenLogprob, Usage
-from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed, Started
+from glm_gguf.engine.delivery import AnswerFailed, Delivery, Ended, SampledToken, Started
 from glm_gguf.engine.request import Request
 from glm_gguf.errors import GlmGgufError, as_engine_error
 
@@ -84,17 +84,17 @@ class Answer:
             case Started(cached_tokens):
                 cached = min(cached_tokens, self._usage.prompt_tokens - 1)  # one token is computed in any case
                 self._usage = replace(self._usage, cached_tokens=cached)
-            case Drawn():
+            case SampledToken():
                 yield from self._read(delivery)
             case Ended(reason):
                 yield from self._filter(self._reader.flush())
                 if not self.done:
                     yield from self._stops.flush()
                     yield self._finish("tool_calls" if reason == "stop" and self._reader.has_calls else reason)
-            case Failed(error):
+            case AnswerFailed(error):
                 raise error
 
-    def _read(self, drawn: Drawn) -> Iterator[Event]:
+    def _read(self, drawn: SampledToken) -> Iterator[Event]:
         """Count a token and pass its events on."""
         usage = self._usage
         reasoning = usage.reasoning_tokens + self._reader.in_thought
@@ -116,7 +116,7 @@ class Answer:
         return Finish(reason, self._usage, stop_text=self._stops.found)
 
 
-def token_logprob(drawn: Drawn, token_bytes: TokenBytes) -> TokenLogprob:
+def token_logprob(drawn: SampledToken, token_bytes: TokenBytes) -> TokenLogprob:
     """Spell a token and those that were likeliest in its place; one that nothing foretells is certain."""
     likeliest = (TokenLogprob(token_bytes(index), value) for index, value in drawn.alternatives)
     return TokenLogprob(token_bytes(drawn.token_id), drawn.logprob or 0.0, tuple(likeliest))

@@ -15,7 +15,7 @@ from typing import Generic, Self, TypeVar
 from glm_gguf.chat.events import Event
 from glm_gguf.engine.delivery import Delivery
 from glm_gguf.engine.engine import Engine
-from glm_gguf.engine.request import Request, Ticket
+from glm_gguf.engine.request import Request, RequestHandle
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class _RunningAnswer(Generic[T]):
         self._steps = steps
         self._open_channel = open_channel
         self._ready: deque[Event] = deque()
-        self._ticket: Ticket | None = None
+        self._handle: RequestHandle | None = None
         self._over = False
         self._stopped = False
         self.advance()
@@ -93,7 +93,7 @@ class _RunningAnswer(Generic[T]):
 
     def _submit(self, request: Request) -> None:
         self.receive, deliver = self._open_channel()
-        self._ticket = self._engine.submit(request, deliver)
+        self._handle = self._engine.submit(request, deliver)
         if self._over:  # another thread stopped the answer meanwhile
             self._cancel()
 
@@ -102,8 +102,8 @@ class _RunningAnswer(Generic[T]):
         self._cancel()
 
     def _cancel(self) -> None:
-        if self._ticket is not None:
-            self._engine.cancel(self._ticket)
+        if self._handle is not None:
+            self._engine.cancel(self._handle)
 
     def __del__(self) -> None:
         self._end()

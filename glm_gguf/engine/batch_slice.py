@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from glm_gguf.engine.kv_cache import Prefix
-from glm_gguf.engine.running_sequence import Sequence
+from glm_gguf.engine.running_sequence import RunningSequence
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BatchSlice:
     """Tokens of one sequence in the next batch; `final` where a token can be drawn behind them."""
 
-    sequence: Sequence
+    sequence: RunningSequence
     prefix: Prefix
     tokens: list[int]
     row: int
@@ -21,12 +21,12 @@ class Part:
     final: bool
 
 
-def cut(sequences: Iterable[Sequence], given: Iterable[int]) -> Iterator[Part]:
+def slices(sequences: Iterable[RunningSequence], given: Iterable[int]) -> Iterator[BatchSlice]:
     """Take as many tokens of each sequence as it was `given`."""
     row = -1
     for sequence, count in zip(sequences, given, strict=True):
         row += count
         if count:
-            prefix = sequence.held
+            prefix = sequence.pinned
             start = len(prefix.tokens)
-            yield Part(sequence, prefix, sequence.tokens[start : start + count], row, count == sequence.pending)
+            yield BatchSlice(sequence, prefix, sequence.tokens[start : start + count], row, count == sequence.pending)

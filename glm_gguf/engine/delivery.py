@@ -18,7 +18,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class SampledToken:
     """The next token of the answer; `ends_turn` where it is a stop token."""
 
     token_id: int
@@ -37,15 +37,15 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class AnswerFailed:
     """Nothing more comes."""
 
     error: GlmGgufError
 
     @classmethod
-    def by(cls, error: BaseException) -> Failed:
+    def by(cls, error: BaseException) -> AnswerFailed:
         """Say that an error ended the answer; one that is none of ours is the cause of an EngineError."""
         return cls(as_engine_error(error))
 
 
-Delivery = Started | Drawn | Ended | Failed
+Delivery = Started | SampledToken | Ended | AnswerFailed

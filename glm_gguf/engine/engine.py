@@ -12,15 +12,15 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar
 
-from glm_gguf.engine.delivery import Delivery, Drawn
+from glm_gguf.engine.delivery import Delivery, SampledToken
 from glm_gguf.engine.embedding import MeanPooling, Vector
-from glm_gguf.engine.mailbox import Mailbox
-from glm_gguf.engine.prompt_job import Reading
-from glm_gguf.engine.request import Request, Ticket
+from glm_gguf.engine.logprobs import PromptLogprobs
+from glm_gguf.engine.prompt_job import PromptJob
+from glm_gguf.engine.request import Request, RequestHandle
 from glm_gguf.engine.scheduler import Scheduler
-from glm_gguf.engine.scoring import Scores
 from glm_gguf.engine.status import EngineStatus
-from glm_gguf.engine.task import Call, NewRequest, NewText, Task
+from glm_gguf.engine.task import Call, NewPromptJob, NewRequest, Task
+from glm_gguf.engine.task_queue import TaskQueue
 from glm_gguf.errors import (
     ContextLengthError,
     EngineError,
@@ -54,8 +54,8 @@ class Engine:
         self._model = model
         self._plan = plan
         self._options = plan.options
-        self._mail = Mailbox()
-        self._under_way: set[Ticket] = set()  # in the mail, in line, running, or between two of these
+        self._tasks = TaskQueue()
+        self._under_way: set[RequestHandle] = set()  # in the mail, in line, running, or between two of these
         self._failure: BaseException | None = None
         self._process = os.getpid()
         self._context = Context(model, plan)
@@ -77,22 +77,22 @@ class Engine:
         """How many may wait or run at once."""
         return self._options.n_queue + self._options.n_parallel
 
-    def submit(self, request: Request, deliver: Callable[[Delivery], None]) -> Ticket:
+    def submit(self, request: Request, deliver: Callable[[Delivery], None]) -> RequestHandle:
         """Put a request in line; what comes of it is delivered on the engine's thread.
 
         A large batch that has just begun for another request alone is given up for it.
         """
         self.check(request.prompt)
-        ticket = Ticket(request, deliver, self._under_way.discard)
-        self._mail.put(NewRequest(ticket), lambda: self._take_in(ticket))
-        self._scheduler.give_way()
-        return ticket
+        handle = RequestHandle(request, deliver, self._under_way.discard)
+        self._tasks.put(NewRequest(handle), lambda: self._register(handle))
+        self._scheduler.preempt()
+        return handle
 
-    def cancel(self, ticket: Ticket) -> None:
+    def cancel(self, handle: RequestHandle) -> None:
         """Stop an answer at the next step; its place in line is free, and a batch for it alone given up, at once."""
-        ticket.cancelled = True
-        self._under_way.discard(ticket)
-        self._scheduler.lone.give_up(ticket)
+        handle.cancelled = True
+        self._under_way.discard(handle)
+        self._scheduler.exclusive.abort_for(handle)
 
     @property
     def status(self) -> EngineStatus:
@@ -101,7 +101,7 @@ class Engine:
         if self._failure is not None:
             return EngineStatus(0, 0, 0, 0, status.n_cells, 0, status.steps, failed=True)
         waiting = max(len(self._under_way) - status.running, 0)
-        return replace(status, waiting=waiting, embeddings=status.embeddings + self._mail.count(NewText))
+        return replace(status, waiting=waiting, embeddings=status.embeddings + self._tasks.count(NewPromptJob))
 
     def embed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
         """Turn a text into a vector, while answers are being written."""
@@ -109,34 +109,34 @@ class Engine:
 
     async def aembed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
         """Turn a text into a vector in an event loop; cancelling it frees its cells at the next step."""
-        return await _found(self._embedding(tokens, where))
+        return await _awaited(self._embedding(tokens, where))
 
-    def score(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> list[Drawn]:
+    def score(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> list[SampledToken]:
         """Return natural log probabilities of all tokens behind those before them, and of the likeliest ones."""
         return self._scoring(tokens, alternatives, scales).result.result()
 
-    async def ascore(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> list[Drawn]:
+    async def ascore(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> list[SampledToken]:
         """Return them in an event loop; cancelling it frees its cells at the next step."""
-        return await _found(self._scoring(tokens, alternatives, scales))
+        return await _awaited(self._scoring(tokens, alternatives, scales))
 
-    def _scoring(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> Reading[list[Drawn]]:
+    def _scoring(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> PromptJob[list[SampledToken]]:
         self.check(tokens)
-        return self._line_up(Reading(tokens, scales, Scores(tokens, alternatives)))
+        return self._enqueue(PromptJob(tokens, scales, PromptLogprobs(tokens, alternatives)))
 
-    def _embedding(self, tokens: Sequence[int], where: str = "prompt") -> Reading[Vector]:
+    def _embedding(self, tokens: Sequence[int], where: str = "prompt") -> PromptJob[Vector]:
         self.check(tokens, where)
-        return self._line_up(Reading(tokens, self._options.scales, MeanPooling()))
+        return self._enqueue(PromptJob(tokens, self._options.scales, MeanPooling()))
 
-    def _line_up(self, reading: Reading[T]) -> Reading[T]:
+    def _enqueue(self, job: PromptJob[T]) -> PromptJob[T]:
         """Put a text in line."""
-        self._mail.put(NewText(reading), self._require_room_for_text)
-        return reading
+        self._tasks.put(NewPromptJob(job), self._require_room_for_text)
+        return job
 
     def call(self, function: Callable[[Scheduler, Context], T]) -> T:
         """Run a function between two steps and return what it returns."""
         self.check_caller()
         task = Call(function)
-        self._mail.put(task)
+        self._tasks.put(task)
         return task.result.result()
 
     def check_caller(self) -> None:
@@ -161,9 +161,9 @@ class Engine:
         """
         if os.getpid() != self._process:
             return
-        self._mail.close(self._refusal)
+        self._tasks.close(self._refusal)
         if self._thread.is_alive():
-            self._scheduler.lone.stop()
+            self._scheduler.exclusive.stop()
             if not self._is_own_thread:
                 self._thread.join()
 
@@ -197,15 +197,15 @@ class Engine:
             return MORE_ROOM
         return STRETCH if self._options.yarn is None else NO_MORE_ROOM
 
-    def _take_in(self, ticket: Ticket) -> None:
+    def _register(self, handle: RequestHandle) -> None:
         """Count a request among those under way; refuse it where as many wait as may."""
         if len(self._under_way) >= self.most_requests:
             raise QueueFullError(f"{self._options.n_queue} requests are waiting already", fix=LATER)
-        self._under_way.add(ticket)
+        self._under_way.add(handle)
 
     def _require_room_for_text(self) -> None:
         """Refuse a text where as many wait as may."""
-        if self._mail.count(NewText) + self._scheduler.status.embeddings > self._options.n_queue:
+        if self._tasks.count(NewPromptJob) + self._scheduler.status.embeddings > self._options.n_queue:
             raise QueueFullError(f"{self._options.n_queue} texts are waiting already", fix=LATER)
 
     def _refusal(self) -> EngineError:
@@ -221,9 +221,9 @@ class Engine:
         """The life of the thread."""
         try:
             while True:
-                waiting = self._scheduler.patience if self._scheduler.busy else None
+                waiting = self._scheduler.linger_seconds if self._scheduler.busy else None
                 self._begin_all(waiting)
-                if self._mail.closed:
+                if self._tasks.closed:
                     break
                 self._scheduler.step()
         except BaseException as error:
@@ -233,7 +233,7 @@ class Engine:
 
     def _begin_all(self, waiting: float | None) -> None:
         """Begin what is in the mailbox. The waiting thread keeps no task, which may lead to who owns the model."""
-        for task in self._mail.take(waiting):
+        for task in self._tasks.take(waiting):
             self._begin(task)
 
     def _begin(self, task: Task) -> None:
@@ -247,19 +247,19 @@ class Engine:
 
     def _end(self) -> None:
         """Tell all who wait, then free the context, and behind a failure the model; each whatever the others raise."""
-        self._mail.close(self._refusal)
+        self._tasks.close(self._refusal)
         with ExitStack() as stack:
             if self._failure is not None:
                 stack.callback(self._model.close, self._refusal)
             stack.callback(self._context.close)
             stack.callback(self._scheduler.close, self._refusal)
-            for task in self._mail.rest():
+            for task in self._tasks.rest():
                 stack.callback(task.refuse, self._refusal())
 
 
-async def _found(reading: Reading[T]) -> T:
+async def _awaited(job: PromptJob[T]) -> T:
     """Wait in an event loop; whoever stops waiting frees the cells at the next step."""
     try:
-        return await asyncio.wrap_future(reading.result)
+        return await asyncio.wrap_future(job.result)
     finally:
-        reading.cancelled = True
+        job.cancelled = True

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from glm_gguf.engine.request import Ticket
+from glm_gguf.engine.request import RequestHandle
 
 LARGE: Final = 32
 """Tokens from which on a batch is worth not waiting for."""
@@ -34,44 +34,44 @@ class ExclusiveBatch:
         self._flag = flag
         self._clock = clock
         self._lock = threading.RLock()
-        self._ticket: Ticket | None = None
+        self._handle: RequestHandle | None = None
         self._n_tokens = 0
         self._begun = 0.0
         self._pace = 0.0  # seconds that a token of a large batch took last
         self._half = 0.0  # the time at which half of this one will be computed, if it gives way until then
-        self._given_up = False
+        self._aborted = False
         self._stopped = False
 
-    def begin(self, ticket: Ticket | None, n_tokens: int) -> None:
+    def begin(self, handle: RequestHandle | None, n_tokens: int) -> None:
         """Note a batch, which is for one request or for several (None)."""
         with self._lock:
-            self._ticket = ticket
+            self._handle = handle
             self._n_tokens = n_tokens
             self._begun = self._clock()
-            gives_way = ticket is not None and n_tokens >= LARGE and not self._given_up
-            self._half = self._begun + self._pace * n_tokens / 2 if gives_way else 0.0
+            preemptible = handle is not None and n_tokens >= LARGE and not self._aborted
+            self._half = self._begun + self._pace * n_tokens / 2 if preemptible else 0.0
 
     def end(self, *, done: bool) -> None:
         """Note that it was computed, or given up."""
         with self._lock:
-            self._ticket = None
+            self._handle = None
             self._half = 0.0
-            self._given_up = not done
+            self._aborted = not done
             if not self._stopped:
                 self._flag.resume()
             if done and self._n_tokens >= LARGE:
                 self._pace = (self._clock() - self._begun) / self._n_tokens
 
-    def give_way(self) -> None:
+    def preempt(self) -> None:
         """Have the batch under way given up for a newcomer, if it gives way."""
         with self._lock:
-            if self.gives_way:
+            if self.preemptible:
                 self._flag.abort()
 
-    def give_up(self, ticket: Ticket) -> None:
+    def abort_for(self, handle: RequestHandle) -> None:
         """Have the batch under way given up, if it holds nothing but tokens of a request."""
         with self._lock:
-            if self.is_for(ticket):
+            if self.is_for(handle):
                 self._flag.abort()
 
     def stop(self) -> None:
@@ -80,12 +80,12 @@ class ExclusiveBatch:
             self._stopped = True
             self._flag.abort()
 
-    def is_for(self, ticket: Ticket) -> bool:
+    def is_for(self, handle: RequestHandle) -> bool:
         """Tell whether it holds nothing but tokens of a request."""
-        return self._ticket is ticket
+        return self._handle is handle
 
     @property
-    def gives_way(self) -> bool:
+    def preemptible(self) -> bool:
         """Less than half of it is computed, and a newcomer would wait long for the rest.
 
         The one that follows does not, so that there is an end to it, whoever comes and goes.

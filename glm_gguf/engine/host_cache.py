@@ -8,7 +8,7 @@ from typing import Final
 from glm_gguf.engine.token_trie import TokenTrie
 from glm_gguf.llama.engine_options import Scales
 
-WORTH_KEEPING: Final = 16
+WORTH_OFFLOADING: Final = 16
 """Tokens: fewer are not worth the looking through when a prompt comes."""
 SHORTEST_RUN_ON_GPU: Final = 8
 """Cells. llama.cpp copies each run of them by itself, keys and values of every layer: on an H200 with 40 layers that
@@ -32,7 +32,7 @@ class HostPrefix:
         """Tokens whose keys and values are here."""
         return len(self.tokens) - self.start
 
-    def holds(self, other: HostPrefix) -> bool:
+    def covers(self, other: HostPrefix) -> bool:
         """Tell whether another prefix has nothing that this one has not."""
         length = len(other.tokens)
         alike = self.scales == other.scales and self.start <= other.start
@@ -62,24 +62,24 @@ class HostCache:
         """Everything kept, the one used last at the end."""
         return tuple(self._prefixes)
 
-    def takes(self, n_cells: int, n_runs: int) -> bool:
+    def accepts(self, n_cells: int, n_runs: int) -> bool:
         """Tell whether the tokens in so many cells, which lie in so many runs, are to be kept."""
-        return WORTH_KEEPING <= n_cells <= self.most_tokens and n_cells >= n_runs * self._shortest_run
+        return WORTH_OFFLOADING <= n_cells <= self.most_tokens and n_cells >= n_runs * self._shortest_run
 
     def put(self, new: HostPrefix) -> None:
         """Keep a prefix, in place of those that it holds."""
-        for held in [prefix for prefix in self._prefixes if new.holds(prefix)]:
-            self.forget(held)
+        for held in [prefix for prefix in self._prefixes if new.covers(prefix)]:
+            self.drop(held)
         self._prefixes.append(new)
         self._trie.note(new, new.tokens, new.scales)
         while self.used > self.most_tokens:
-            self.forget(self._prefixes[0])
+            self.drop(self._prefixes[0])
 
     def behind(self, tokens: list[int], length: int, scales: Scales) -> tuple[HostPrefix, int] | None:
         """Find who knows most of `tokens` behind their first `length`, and how many there are then."""
         walk = self._trie.walk(tokens, scales)
         best: HostPrefix | None = None
-        known = length + WORTH_KEEPING - 1
+        known = length + WORTH_OFFLOADING - 1
         for owners in (walk.deepest, walk.sharing(known)):
             for prefix in owners:
                 if prefix.start <= length:
@@ -95,7 +95,7 @@ class HostCache:
         self._prefixes.remove(prefix)
         self._prefixes.append(prefix)
 
-    def forget(self, prefix: HostPrefix) -> None:
+    def drop(self, prefix: HostPrefix) -> None:
         """Give up a prefix, if it is still kept."""
         self._prefixes = [kept for kept in self._prefixes if kept is not prefix]
         self._trie.forget(prefix)
@@ -103,4 +103,4 @@ class HostCache:
     def clear(self) -> None:
         """Give up everything."""
         for prefix in self.prefixes:
-            self.forget(prefix)
+            self.drop(prefix)

@@ -15,7 +15,7 @@ from glm_gguf.llama.context_size import MOST_SEQUENCES
 from glm_gguf.llama.engine_options import Scales
 
 LOGGER = logging.getLogger(__name__)
-MOST_RESTING: Final = 512
+MOST_RESIDENT: Final = 512
 """Cells that may hold what no answer uses, where there is main memory to keep it instead."""
 
 
@@ -25,7 +25,7 @@ class Cells(Protocol):
     def copy(self, source: int, target: int, length: int, start: int = 0) -> None:
         """Let a sequence share the cells of another from `start` up to `length`."""
 
-    def cut(self, sequence: int, length: int) -> None:
+    def truncate(self, sequence: int, length: int) -> None:
         """Shorten a sequence to its first tokens."""
 
     def state(self, sequence: int) -> bytes:
@@ -41,14 +41,14 @@ class Prefix:
     Keys and values differ with the adapters they were computed with, at these scales.
     """
 
-    __slots__ = ("held", "last_span", "last_use", "scales", "sequence", "tokens")
+    __slots__ = ("last_span", "last_use", "pinned", "scales", "sequence", "tokens")
 
     def __init__(self, sequence: int, scales: Scales) -> None:
         self.sequence = sequence
         self.scales = scales
         self.tokens: list[int] = []
         self.last_span: Span | None = None
-        self.held = True
+        self.pinned = True
         self.last_use = 0
 
 
@@ -62,10 +62,10 @@ class KvCache:
         self._cells = cells
         self.n_cells = n_cells
         self.host = host
-        self._most_resting = MOST_RESTING if host.most_tokens else n_cells
+        self._most_resident = MOST_RESIDENT if host.most_tokens else n_cells
         # llama.cpp computes only sequences below n_seq_max, but its unified cache keeps more of them apart.
         self._free_running = list(range(n_running))
-        self._free_resting = list(range(n_running, MOST_SEQUENCES))
+        self._free_resident = list(range(n_running, MOST_SEQUENCES))
         self._prefixes: list[Prefix] = []
         self._trie: TokenTrie[Prefix] = TokenTrie()
         self._spans = CellSpans()
@@ -82,10 +82,10 @@ class KvCache:
         return tuple(self._prefixes)
 
     @property
-    def remembered(self) -> list[tuple[list[int], Scales]]:
+    def unpinned(self) -> list[tuple[list[int], Scales]]:
         """The tokens of all that no answer holds, in the cells or in main memory."""
-        resting = [(list(prefix.tokens), prefix.scales) for prefix in self._idle()]
-        return resting + [(list(prefix.tokens), prefix.scales) for prefix in self.host.prefixes]
+        resident = [(list(prefix.tokens), prefix.scales) for prefix in self._idle()]
+        return resident + [(list(prefix.tokens), prefix.scales) for prefix in self.host.prefixes]
 
     def longest(self, tokens: list[int], scales: Scales) -> tuple[Prefix | None, int]:
         """Find the prefix that shares most tokens, and how many."""
@@ -103,23 +103,23 @@ class KvCache:
         free = self.n_cells - self._spans.pinned
         if free >= len(tokens):
             return True
-        running = (prefix for prefix in self._prefixes if prefix.held and prefix.scales == scales)
+        running = (prefix for prefix in self._prefixes if prefix.pinned and prefix.scales == scales)
         _, shared = self._longest(running, self._trie.walk(tokens, scales))
         return free >= len(tokens) - shared
 
-    def take(self, tokens: list[int], scales: Scales) -> Prefix:
+    def pin(self, tokens: list[int], scales: Scales) -> Prefix:
         """Return a sequence for an answer that begins with these tokens, holding as many of them as are known."""
         if not self._free_running:
             raise EngineError("no sequence of the KV cache is free")
         walk = self._trie.walk(tokens, scales)
         best, length = self._longest(walk.deepest, walk)
         if best is None:
-            taken = self._new(scales)
-        elif not best.held and length == len(best.tokens):
+            taken = self._pin_new(scales)
+        elif not best.pinned and length == len(best.tokens):
             taken = best
-            self._pin(best)
+            self._pin_resident(best)
         else:
-            taken = self._shared(best, length, walk)
+            taken = self._pin_shared(best, length, walk)
         self._restore_from_host(taken, tokens)
         return taken
 
@@ -132,48 +132,48 @@ class KvCache:
             self._evict(_stalest(idle))
         return True
 
-    def extend(self, prefix: Prefix, tokens: Sequence[int]) -> None:
+    def append(self, prefix: Prefix, tokens: Sequence[int]) -> None:
         """Note that tokens were computed behind a prefix."""
         prefix.tokens += tokens
         prefix.last_span = self._spans.append(prefix.last_span, len(tokens))
         self._trie.note(prefix, prefix.tokens, prefix.scales)
 
-    def undo(self, prefix: Prefix) -> None:
+    def rollback(self, prefix: Prefix) -> None:
         """Bring the cache back to what is noted, after a decode that did not go through."""
-        self._cells.cut(prefix.sequence, len(prefix.tokens))
+        self._cells.truncate(prefix.sequence, len(prefix.tokens))
 
-    def cut(self, prefix: Prefix, length: int) -> None:
+    def truncate(self, prefix: Prefix, length: int) -> None:
         """Forget the tokens behind a length."""
-        self._cells.cut(prefix.sequence, length)
+        self._cells.truncate(prefix.sequence, length)
         held = len(prefix.tokens)
-        prefix.last_span = self._spans.truncate(prefix.last_span, held, length, pinned=prefix.held)
+        prefix.last_span = self._spans.truncate(prefix.last_span, held, length, pinned=prefix.pinned)
         del prefix.tokens[length:]
         self._trie.note(prefix, prefix.tokens, prefix.scales)
 
-    def release(self, prefix: Prefix) -> None:
+    def unpin(self, prefix: Prefix) -> None:
         """Lay a prefix by that no answer grows any more, unless another holds all of it."""
         walk = self._trie.walk(prefix.tokens, prefix.scales)
         _, shared = self._longest((other for other in walk.deepest if other is not prefix), walk)
         if shared == len(prefix.tokens):
             self.drop(prefix)
             return
-        if not self._free_resting:
+        if not self._free_resident:
             self._evict(_stalest(self._idle()))
-        resting = self._free_resting.pop()
-        self._cells.copy(prefix.sequence, resting, len(prefix.tokens))
-        self._cells.cut(prefix.sequence, 0)
+        resident = self._free_resident.pop()
+        self._cells.copy(prefix.sequence, resident, len(prefix.tokens))
+        self._cells.truncate(prefix.sequence, 0)
         self._free_running.append(prefix.sequence)
         self._spans.unpin(prefix.last_span)
-        prefix.sequence, prefix.held, prefix.last_use = resting, False, next(self._clock)
-        while self._over_resting_limit() and (early := self._offloadable(prefix)):
+        prefix.sequence, prefix.pinned, prefix.last_use = resident, False, next(self._clock)
+        while self._over_resident_limit() and (early := self._offloadable(prefix)):
             self._evict(_stalest(early))
 
     def drop(self, prefix: Prefix) -> None:
         """Forget a prefix."""
-        self.cut(prefix, 0)
+        self.truncate(prefix, 0)
         self._trie.forget(prefix)
         self._prefixes.remove(prefix)
-        (self._free_running if prefix.held else self._free_resting).append(prefix.sequence)
+        (self._free_running if prefix.pinned else self._free_resident).append(prefix.sequence)
 
     def clear(self) -> None:
         """Forget everything that no answer holds."""
@@ -181,23 +181,23 @@ class KvCache:
             self.drop(prefix)
         self.host.clear()
 
-    def _new(self, scales: Scales) -> Prefix:
+    def _pin_new(self, scales: Scales) -> Prefix:
         """Begin a sequence that holds nothing."""
         prefix = Prefix(self._free_running.pop(), scales)
         self._prefixes.append(prefix)
         self._trie.note(prefix, prefix.tokens, scales)
         return prefix
 
-    def _pin(self, prefix: Prefix) -> None:
+    def _pin_resident(self, prefix: Prefix) -> None:
         """Let an answer grow a prefix that no other holds: it moves to a sequence that llama.cpp computes."""
         running = self._free_running.pop()
         self._cells.copy(prefix.sequence, running, len(prefix.tokens))
-        self._cells.cut(prefix.sequence, 0)
-        self._free_resting.append(prefix.sequence)
-        prefix.sequence, prefix.held = running, True
+        self._cells.truncate(prefix.sequence, 0)
+        self._free_resident.append(prefix.sequence)
+        prefix.sequence, prefix.pinned = running, True
         self._spans.pin(prefix.last_span)
 
-    def _shared(self, best: Prefix, length: int, walk: Walk[Prefix]) -> Prefix:
+    def _pin_shared(self, best: Prefix, length: int, walk: Walk[Prefix]) -> Prefix:
         """Begin a sequence with the first tokens of another, in the same cells."""
         prefix = Prefix(self._free_running.pop(), best.scales)
         self._prefixes.append(prefix)
@@ -222,12 +222,12 @@ class KvCache:
         """Free the cells of a prefix that no answer uses; what it shares with no other goes to main memory."""
         length = len(prefix.tokens)
         exclusive, pieces = self._spans.exclusive(prefix.last_span)
-        if self.host.takes(exclusive, pieces):
+        if self.host.accepts(exclusive, pieces):
             start = length - exclusive
             spare = self._free_running[-1]  # llama.cpp writes only sequences that could run
             self._cells.copy(prefix.sequence, spare, length, start)
             self.host.put(HostPrefix(prefix.tokens[:], prefix.scales, start, self._cells.state(spare)))
-            self._cells.cut(spare, 0)
+            self._cells.truncate(spare, 0)
         self.drop(prefix)
 
     def _restore_from_host(self, prefix: Prefix, tokens: list[int]) -> None:
@@ -242,24 +242,24 @@ class KvCache:
                 self._cells.restore(spare, saved.state)
             except EngineError as error:
                 LOGGER.warning("%s; it is computed anew", error)
-                self.host.forget(saved)
+                self.host.drop(saved)
                 return
             start = len(prefix.tokens)
             self._cells.copy(spare, prefix.sequence, known, start)
-            self._cells.cut(spare, 0)
-            self.extend(prefix, tokens[start:known])
+            self._cells.truncate(spare, 0)
+            self.append(prefix, tokens[start:known])
 
     def _idle(self) -> list[Prefix]:
-        return [prefix for prefix in self._prefixes if not prefix.held]
+        return [prefix for prefix in self._prefixes if not prefix.pinned]
 
     def _offloadable(self, prefix: Prefix) -> list[Prefix]:
         """List what no answer uses, and main memory takes, so that nothing is lost; what was used just now stays."""
         others = (other for other in self._idle() if other is not prefix)
-        return [other for other in others if self.host.takes(*self._spans.exclusive(other.last_span))]
+        return [other for other in others if self.host.accepts(*self._spans.exclusive(other.last_span))]
 
-    def _over_resting_limit(self) -> bool:
+    def _over_resident_limit(self) -> bool:
         """Tell whether more cells than may hold what no running answer uses."""
-        return self.used - self._spans.pinned > self._most_resting
+        return self.used - self._spans.pinned > self._most_resident
 
 
 def _stalest(prefixes: Iterable[Prefix]) -> Prefix:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from glm_gguf.engine.batch_slice import Part
+from glm_gguf.engine.batch_slice import BatchSlice
 from glm_gguf.engine.masking import Mask
 
 Masks = Mapping[int, Future[Mask | None]]
@@ -20,10 +20,12 @@ class MaskThread:
         self._threads: list[threading.Thread] = []  # not its number, which another thread gets behind its end
         self._pool = ThreadPoolExecutor(1, "glm-gguf-masks", lambda: self._threads.append(threading.current_thread()))
 
-    def start(self, parts: Sequence[Part]) -> Masks:
+    def start(self, slices: Sequence[BatchSlice]) -> Masks:
         """Have masks made for the tokens behind parts that are complete; they depend on the tokens before only."""
-        steered = (part for part in parts if part.final and part.sequence.ticket.request.constraint is not None)
-        return {part.row: self._started(part) for part in steered}
+        steered = (
+            slice_ for slice_ in slices if slice_.final and slice_.sequence.handle.request.constraint is not None
+        )
+        return {slice_.row: self._started(slice_) for slice_ in steered}
 
     @property
     def is_current(self) -> bool:
@@ -34,9 +36,9 @@ class MaskThread:
         """End the thread behind the mask that it makes."""
         self._pool.shutdown()
 
-    def _started(self, part: Part) -> Future[Mask | None]:
+    def _started(self, slice_: BatchSlice) -> Future[Mask | None]:
         try:
-            return self._pool.submit(part.sequence.mask)
+            return self._pool.submit(slice_.sequence.mask)
         except RuntimeError as error:  # Python is ending
             failed: Future[Mask | None] = Future()
             failed.set_exception(error)

@@ -33,7 +33,7 @@ class Accumulator(Protocol[T]):
         """Return what was found, when all is read."""
 
 
-class Reading(Generic[S]):
+class PromptJob(Generic[S]):
     """The tokens of a text, how far they are computed, and what is found in them."""
 
     def __init__(self, tokens: Sequence[int], scales: Scales, findings: Accumulator[S]) -> None:
@@ -84,7 +84,7 @@ class Reading(Generic[S]):
         return prefix is not None
 
     def _advance(self, context: Context, batch: Batch, cache: KvCache) -> bool:
-        prefix = self._prefix = self._prefix or cache.take([], self._scales)
+        prefix = self._prefix = self._prefix or cache.pin([], self._scales)
         start = len(prefix.tokens)
         piece = self._tokens[start : start + self.piece_size(batch.capacity)]
         if not cache.make_room(len(piece)):
@@ -94,15 +94,15 @@ class Reading(Generic[S]):
         batch.add(prefix.sequence, start, piece, outputs=len(piece))
         context.use_adapters(self._scales)
         if not self._findings.take(context, batch):
-            cache.undo(prefix)
+            cache.rollback(prefix)
             return False
-        cache.extend(prefix, piece)
+        cache.append(prefix, piece)
         if len(prefix.tokens) < len(self._tokens):
             return False
         self.result.set_result(self._findings.value())
         if self._findings.continued:
             self._prefix = None
-            cache.release(prefix)
+            cache.unpin(prefix)
         else:
             self.restart(cache)
         return True

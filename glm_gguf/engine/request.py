@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from glm_gguf.engine.constraint import Constraint
-from glm_gguf.engine.delivery import Delivery, Ended, Failed
+from glm_gguf.engine.delivery import AnswerFailed, Delivery, Ended
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import Scales
 from glm_gguf.llama.sampling_params import SamplingParams
@@ -30,7 +30,7 @@ class Request:
             raise RequestError("the prompt is empty", fix="give at least one token")
 
 
-class Ticket:
+class RequestHandle:
     """A request under way: the engine's thread delivers to it, any thread may cancel it."""
 
     __slots__ = ("_deliver", "_over", "cancelled", "request")
@@ -39,7 +39,7 @@ class Ticket:
         self,
         request: Request,
         deliver: Callable[[Delivery], None],
-        over: Callable[[Ticket], object] = lambda _: None,
+        over: Callable[[RequestHandle], object] = lambda _: None,
     ) -> None:
         self.request = request
         self.cancelled = False
@@ -48,6 +48,6 @@ class Ticket:
 
     def deliver(self, delivery: Delivery) -> None:
         """Hand something out; `over` is called before the last delivery."""
-        if isinstance(delivery, Ended | Failed):
+        if isinstance(delivery, Ended | AnswerFailed):
             self._over(self)
         self._deliver(delivery)

@@ -5,33 +5,35 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from glm_gguf.engine.constraint import forced_ids
-from glm_gguf.engine.delivery import Drawn, EndReason, Started
+from glm_gguf.engine.delivery import EndReason, SampledToken, Started
+from glm_gguf.engine.delivery_buffer import DeliveryBuffer
 from glm_gguf.engine.kv_cache import Prefix
 from glm_gguf.engine.logprobs import log_probabilities
 from glm_gguf.engine.masking import Bias, Mask, forbid
-from glm_gguf.engine.outbox import Outbox
-from glm_gguf.engine.request import Ticket
+from glm_gguf.engine.request import RequestHandle
 from glm_gguf.llama.context import Context
 from glm_gguf.llama.engine_options import Scales
 from glm_gguf.llama.sampler import Sampler
 
 
-class Sequence:
+class RunningSequence:
     """Prompt and answer so far; `prefix` are those tokens of it that are in the KV cache, None while it waits."""
 
-    def __init__(self, ticket: Ticket, sampler: Sampler, bias: Bias, n_ctx: int, outbox: Outbox) -> None:
-        self.ticket = ticket
-        self.tokens = list(ticket.request.prompt)
+    def __init__(
+        self, handle: RequestHandle, sampler: Sampler, bias: Bias, n_ctx: int, deliveries: DeliveryBuffer
+    ) -> None:
+        self.handle = handle
+        self.tokens = list(handle.request.prompt)
         self.prefix: Prefix | None = None
         self.sampler = sampler
         self.last_step = -1
         """Number of the last batch that held tokens of it."""
-        self.awaited: tuple[Sequence, int] | None = None
+        self.awaited: tuple[RunningSequence, int] | None = None
         """While it waits: the running answer whose prompt begins as its own does, and how many tokens they share."""
         self._bias = bias
         self._started = False
         self._n_ctx = n_ctx
-        self._outbox = outbox
+        self._deliveries = deliveries
 
     @property
     def pending(self) -> int:
@@ -39,7 +41,7 @@ class Sequence:
         return len(self.tokens) - (0 if self.prefix is None else len(self.prefix.tokens))
 
     @property
-    def held(self) -> Prefix:
+    def pinned(self) -> Prefix:
         """Its place in the cache, while it runs."""
         assert self.prefix is not None
         return self.prefix
@@ -47,52 +49,52 @@ class Sequence:
     @property
     def scales(self) -> Scales:
         """Scales of the adapters it is computed with."""
-        return self.ticket.request.scales
+        return self.handle.request.scales
 
-    def place(self, prefix: Prefix) -> None:
+    def admit(self, prefix: Prefix) -> None:
         """Take a place in the cache; the first time, tell how much of the prompt it holds already."""
         if not self._started:
             self._started = True
-            self._outbox.put(self.ticket, Started(min(len(prefix.tokens), len(self.ticket.request.prompt))))
+            self._deliveries.put(self.handle, Started(min(len(prefix.tokens), len(self.handle.request.prompt))))
         self.prefix = prefix
 
     def mask(self) -> Mask | None:
         """Ask the constraint what may come next."""
-        constraint = self.ticket.request.constraint
+        constraint = self.handle.request.constraint
         return None if constraint is None else constraint.allowed()
 
-    def draw(self, context: Context, row: int, mask: Mask | None) -> Drawn:
+    def sample(self, context: Context, row: int, mask: Mask | None) -> SampledToken:
         """Draw the token that follows, one that the mask allows."""
         logits = context.raw_logits(row)
-        alternatives = self.ticket.request.sampling.logprobs
+        alternatives = self.handle.request.sampling.logprobs
         original = logits if alternatives is None else logits.copy()
         if mask is not None:
             forbid(logits, mask)
         self._bias.apply(logits)
         token_id = context.sample(self.sampler, row, logits)
         if alternatives is None:
-            return Drawn(token_id)
+            return SampledToken(token_id)
         logprob, likeliest = log_probabilities(original, token_id, alternatives)
-        return Drawn(token_id, logprob=logprob, alternatives=likeliest)
+        return SampledToken(token_id, logprob=logprob, alternatives=likeliest)
 
-    def append(self, drawn: Drawn, stop_ids: Collection[int]) -> EndReason | None:
+    def append(self, token: SampledToken, stop_ids: Collection[int]) -> EndReason | None:
         """Add a token for whoever waits; tells why the answer ends with it, if it does."""
-        request = self.ticket.request
-        self.tokens.append(drawn.token_id)
+        request = self.handle.request
+        self.tokens.append(token.token_id)
         if request.constraint is not None:
-            request.constraint.accept(drawn.token_id)
-        ends_turn = drawn.token_id in stop_ids and not request.sampling.ignore_eos
-        self._outbox.put(self.ticket, Drawn(drawn.token_id, ends_turn, drawn.logprob, drawn.alternatives))
+            request.constraint.accept(token.token_id)
+        ends_turn = token.token_id in stop_ids and not request.sampling.ignore_eos
+        self._deliveries.put(self.handle, SampledToken(token.token_id, ends_turn, token.logprob, token.alternatives))
         if ends_turn or (request.constraint is not None and request.constraint.finished):
             return "stop"
         generated = len(self.tokens) - len(request.prompt)
         full = generated == request.sampling.max_tokens or len(self.tokens) > self._n_ctx
         return "length" if full else None
 
-    def forced(self) -> Iterator[Drawn]:
+    def forced(self) -> Iterator[SampledToken]:
         """Yield the tokens that the constraint says must come next, as long as it names some."""
-        request = self.ticket.request
+        request = self.handle.request
         while request.constraint is not None and (tokens := forced_ids(request.constraint, self.sampler.n_vocab)):
             for token_id in tokens:
                 self.sampler.accept(token_id)
-                yield Drawn(token_id, logprob=None if request.sampling.logprobs is None else 0.0)
+                yield SampledToken(token_id, logprob=None if request.sampling.logprobs is None else 0.0)

@@ -9,19 +9,19 @@ from concurrent.futures import Future
 from typing import Any
 
 from glm_gguf.engine.batch_shares import HALVED, half, shares
-from glm_gguf.engine.batch_slice import Part, cut
-from glm_gguf.engine.common_length import common_length
-from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed
+from glm_gguf.engine.batch_slice import BatchSlice, slices
+from glm_gguf.engine.delivery import AnswerFailed, Delivery, Ended, SampledToken
+from glm_gguf.engine.delivery_buffer import DeliveryBuffer
 from glm_gguf.engine.exclusive_batch import ExclusiveBatch
 from glm_gguf.engine.host_cache import SHORTEST_RUN_ON_GPU, HostCache
 from glm_gguf.engine.kv_cache import KvCache
 from glm_gguf.engine.mask_thread import Masks, MaskThread
 from glm_gguf.engine.masking import Bias, Mask
-from glm_gguf.engine.outbox import Outbox
-from glm_gguf.engine.prompt_job import Reading
-from glm_gguf.engine.request import Ticket
-from glm_gguf.engine.running_sequence import Sequence
+from glm_gguf.engine.prompt_job import PromptJob
+from glm_gguf.engine.request import RequestHandle
+from glm_gguf.engine.running_sequence import RunningSequence
 from glm_gguf.engine.status import EngineStatus
+from glm_gguf.engine.token_trie import common_length
 from glm_gguf.errors import EngineError
 from glm_gguf.llama.batch import Batch
 from glm_gguf.llama.context import Context
@@ -32,7 +32,7 @@ from glm_gguf.llama.vocabulary import Vocabulary
 
 _WORTH_WAITING = 32
 """Tokens: fewer are computed again sooner than they come out of the batch that holds them."""
-_PATIENCE = 100
+_LINGER_SHARE = 100
 """A batch waits at most one in so many parts of what the last one took."""
 
 
@@ -47,71 +47,71 @@ class Scheduler:
         self._batch = Batch(plan.batches.alone)
         host = HostCache(plan.n_host_cache, SHORTEST_RUN_ON_GPU if plan.offload.gpus else 1)
         self.cache = KvCache(context, plan.size.n_cells, plan.size.n_running, host)
-        self._outbox = Outbox()
-        self._waiting: deque[Sequence] = deque()
-        self._running: list[Sequence] = []
-        self._readings: deque[Reading[Any]] = deque()
+        self._deliveries = DeliveryBuffer()
+        self._waiting: deque[RunningSequence] = deque()
+        self._running: list[RunningSequence] = []
+        self._jobs: deque[PromptJob[Any]] = deque()
         self.mask_thread = MaskThread()
-        self.lone = ExclusiveBatch(context)
+        self.exclusive = ExclusiveBatch(context)
         self.steps = 0
-        self.patience = 0.0
+        self.linger_seconds = 0.0
         """Seconds that the next batch waits for a request: who got an answer may go on at once, as agents do."""
         self._turn: Scales | None = None  # of the adapters that the last batch was computed with
 
     @property
     def busy(self) -> bool:
         """Something is to be done."""
-        return bool(self._waiting or self._running or self._readings)
+        return bool(self._waiting or self._running or self._jobs)
 
     @property
     def load(self) -> int:
         """Count the requests that wait or run."""
         return len(self._waiting) + len(self._running)
 
-    def give_way(self) -> None:
+    def preempt(self) -> None:
         """Have the batch under way given up for who comes now, if he should not wait for it; any thread may call it."""
         if self.load == 1 < self._n_parallel:
-            self.lone.give_way()
+            self.exclusive.preempt()
 
     @property
     def status(self) -> EngineStatus:
         """Counts of what there is."""
-        running, waiting, texts = len(self._running), len(self._waiting), len(self._readings)
+        running, waiting, texts = len(self._running), len(self._waiting), len(self._jobs)
         cells = self.cache.used, self.cache.n_cells, self.cache.host.used
         return EngineStatus(running, waiting, texts, *cells, self.steps)
 
-    def add(self, ticket: Ticket) -> None:
+    def add(self, handle: RequestHandle) -> None:
         """Put a request at the end of the line."""
         try:
-            bias = Bias(ticket.request.sampling, self._vocabulary)
-            sampler = Sampler(ticket.request.sampling, self._vocabulary)
+            bias = Bias(handle.request.sampling, self._vocabulary)
+            sampler = Sampler(handle.request.sampling, self._vocabulary)
         except Exception as error:  # it ends this answer alone
-            self._outbox.put(ticket, Failed.by(error))
+            self._deliveries.put(handle, AnswerFailed.by(error))
             return
-        sequence = Sequence(ticket, sampler, bias, self._plan.size.n_ctx, self._outbox)
+        sequence = RunningSequence(handle, sampler, bias, self._plan.size.n_ctx, self._deliveries)
         self._waiting.append(sequence)
         self._append(sequence, sequence.forced())
 
-    def add_reading(self, reading: Reading[Any]) -> None:
+    def add_job(self, job: PromptJob[Any]) -> None:
         """Put a text that is to be embedded or scored in line; texts take turns with the answers."""
-        self._readings.append(reading)
+        self._jobs.append(job)
 
     def step(self) -> None:
         """Compute one batch: what is being written, and prompts as far as there is room."""
         begun = time.monotonic()
         self._drop_cancelled()
         self._admit()
-        self._read()
-        parts = self._next_batch()
-        masks = self.mask_thread.start(parts)
-        self._outbox.hand_out()  # who was ended so far need not wait for the batch
+        self._advance_jobs()
+        slices = self._next_batch()
+        masks = self.mask_thread.start(slices)
+        self._deliveries.flush()  # who was ended so far need not wait for the batch
         running = len(self._running)
-        if parts and self._decode(parts):
-            for part in parts:
-                self._sample(part, masks)
+        if slices and self._decode(slices):
+            for slice_ in slices:
+                self._sample(slice_, masks)
         room = 0 < len(self._running) < running and not self._waiting
-        self.patience = (time.monotonic() - begun) / _PATIENCE if room else 0.0
-        self._outbox.hand_out()
+        self.linger_seconds = (time.monotonic() - begun) / _LINGER_SHARE if room else 0.0
+        self._deliveries.flush()
 
     def close(self, error: Callable[[], EngineError]) -> None:
         """End every request with an error, a new one each; the cells are left as they are, for the context goes."""
@@ -119,11 +119,11 @@ class Scheduler:
         self._running.clear()
         self._waiting.clear()
         for sequence in ended:
-            self._outbox.put(sequence.ticket, Failed(error()))
+            self._deliveries.put(sequence.handle, AnswerFailed(error()))
             sequence.sampler.close()
-        self._outbox.hand_out()
-        while self._readings:
-            self._readings.popleft().fail(error())
+        self._deliveries.flush()
+        while self._jobs:
+            self._jobs.popleft().fail(error())
         self.cache.host.clear()
         self.mask_thread.close()
 
@@ -131,7 +131,7 @@ class Scheduler:
         """Take out what was cancelled or has run out of time."""
         now = time.monotonic()
         for sequence in [*self._running, *self._waiting]:
-            if sequence.ticket.cancelled or now >= sequence.ticket.request.deadline:
+            if sequence.handle.cancelled or now >= sequence.handle.request.deadline:
                 self._end(sequence, Ended("timeout"))
 
     def _admit(self) -> None:
@@ -139,22 +139,22 @@ class Scheduler:
         for sequence in list(self._waiting):
             if len(self._running) >= self._n_parallel:
                 return
-            if self._is_being_read(sequence):
+            if self._awaits_prefill(sequence):
                 continue
             if self._running and not self.cache.has_room(sequence.tokens, sequence.scales):
                 return
             # The last token is computed again even if it is there: its logits are wanted.
-            prefix = self.cache.take(sequence.tokens[:-1], sequence.scales)
+            prefix = self.cache.pin(sequence.tokens[:-1], sequence.scales)
             self._waiting.remove(sequence)  # behind what may fail: at no moment is it in neither list
-            sequence.place(prefix)
+            sequence.admit(prefix)
             self._running.append(sequence)
 
-    def _is_being_read(self, waiting: Sequence) -> bool:
+    def _awaits_prefill(self, waiting: RunningSequence) -> bool:
         """Tell whether a running prompt will soon have many more of its tokens in the cache than there are now.
 
         Which one that is is remembered: to look for it anew in every step takes milliseconds with hundreds in line.
         """
-        if waiting.awaited is not None and _is_reading(*waiting.awaited):
+        if waiting.awaited is not None and _in_prefill(*waiting.awaited):
             return True
         waiting.awaited = None
         tokens = waiting.tokens[:-1]
@@ -162,43 +162,43 @@ class Scheduler:
             if sequence.pending > 1 and sequence.scales == waiting.scales:
                 common = common_length(sequence.tokens, tokens)
                 if (
-                    _is_reading(sequence, common)
+                    _in_prefill(sequence, common)
                     and common >= self.cache.known(tokens, waiting.scales) + _WORTH_WAITING
                 ):
                     waiting.awaited = sequence, common
                     return True
         return False
 
-    def _read(self) -> None:
+    def _advance_jobs(self) -> None:
         """Compute the next pieces of texts to embed or score, as many tokens as prompts get beside answers."""
         left = self._plan.batches.beside_answers
-        while self._readings and left > 0:
-            first = self._readings[0]
+        while self._jobs and left > 0:
+            first = self._jobs[0]
             size = first.piece_size(self._batch.capacity)
             if not self.cache.make_room(size) and len(self._running) > 1:
                 self._preempt_latest()  # for its room an answer has to wait
             if first.advance(self._context, self._batch, self.cache):
-                self._readings.popleft()
+                self._jobs.popleft()
             elif not first.begun:
                 return
             left -= size
 
-    def _next_batch(self) -> list[Part]:
+    def _next_batch(self) -> list[BatchSlice]:
         """Decide the next batch; where cells run out, the youngest answer goes back into the line."""
         while self._running:
             together = self._next_in_turn()
             batches = self._plan.batches
-            alone = len(self._running) == 1 and not self._readings
+            alone = len(self._running) == 1 and not self._jobs
             n_batch = batches.alone if alone else batches.shared
             given = shares([sequence.pending for sequence in together], n_batch, batches.beside_answers)
             if self._plan.in_tiles and sum(given) in HALVED:
                 given = half(given, [sequence.last_step for sequence in together])
             if self.cache.make_room(sum(given)):
-                return list(cut(together, given))
+                return list(slices(together, given))
             self._preempt()
         return []
 
-    def _next_in_turn(self) -> list[Sequence]:
+    def _next_in_turn(self) -> list[RunningSequence]:
         """Choose who is computed together: llama.cpp has one mix of adapters a batch, so the mixes take turns."""
         mixes = list(dict.fromkeys(sequence.scales for sequence in self._running))
         place = mixes.index(self._turn) + 1 if self._turn in mixes else 0
@@ -212,82 +212,83 @@ class Scheduler:
         """
         if len(self._running) > 1:
             self._preempt_latest()
-        elif not any(reading.restart(self.cache) for reading in self._readings):
-            self._end(self._running[0], Failed(EngineError("the KV cache has no room for one answer")))
+        elif not any(job.restart(self.cache) for job in self._jobs):
+            self._end(self._running[0], AnswerFailed(EngineError("the KV cache has no room for one answer")))
 
     def _preempt_latest(self) -> None:
         """Put the answer that was admitted last back into the line."""
         sequence = self._running[-1]
-        self.cache.release(sequence.held)
+        self.cache.unpin(sequence.pinned)
         self._running.pop()
         sequence.prefix = None
         self._waiting.appendleft(sequence)
 
-    def _decode(self, parts: list[Part]) -> bool:
+    def _decode(self, slices: list[BatchSlice]) -> bool:
         """Compute a batch and note what is in the cache; False where it did not go through."""
         self._batch.clear()
-        for part in parts:
-            self._batch.add(part.prefix.sequence, len(part.prefix.tokens), part.tokens, outputs=part.final)
-            part.sequence.last_step = self.steps
+        for slice_ in slices:
+            self._batch.add(slice_.prefix.sequence, len(slice_.prefix.tokens), slice_.tokens, outputs=slice_.final)
+            slice_.sequence.last_step = self.steps
         self.steps += 1
-        lone = parts[0].sequence.ticket if len(parts) == 1 else None
+        exclusive = slices[0].sequence.handle if len(slices) == 1 else None
         done = False
-        self.lone.begin(lone, len(self._batch))
+        self.exclusive.begin(exclusive, len(self._batch))
         try:
-            self._context.use_adapters(parts[0].prefix.scales)
+            self._context.use_adapters(slices[0].prefix.scales)
             done = self._context.decode(self._batch)
         except EngineError as error:
-            self._give_up(parts, error)
+            self._give_up(slices, error)
             return False
         finally:
-            self.lone.end(done=done)
-        for part in parts:
+            self.exclusive.end(done=done)
+        for slice_ in slices:
             if done:
-                self.cache.extend(part.prefix, part.tokens)
+                self.cache.append(slice_.prefix, slice_.tokens)
             else:
-                self.cache.undo(part.prefix)
+                self.cache.rollback(slice_.prefix)
         return done
 
-    def _give_up(self, parts: list[Part], error: EngineError) -> None:
+    def _give_up(self, slices: list[BatchSlice], error: EngineError) -> None:
         """End the answers of a batch that llama.cpp refused."""
-        for part in parts:
-            self.cache.undo(part.prefix)
-            self._end(part.sequence, Failed(EngineError(error.what, path=error.path, where=error.where, fix=error.fix)))
+        for slice_ in slices:
+            self.cache.rollback(slice_.prefix)
+            copy = EngineError(error.what, path=error.path, where=error.where, fix=error.fix)
+            self._end(slice_.sequence, AnswerFailed(copy))
 
-    def _sample(self, part: Part, masks: Masks) -> None:
+    def _sample(self, slice_: BatchSlice, masks: Masks) -> None:
         """Draw a token behind a part that is complete."""
-        if part.final:
-            self._append(part.sequence, self._drawn(part, masks.get(part.row)))
+        if slice_.final:
+            self._append(slice_.sequence, self._sampled(slice_, masks.get(slice_.row)))
 
-    def _drawn(self, part: Part, mask: Future[Mask | None] | None) -> Iterator[Drawn]:
+    def _sampled(self, slice_: BatchSlice, mask: Future[Mask | None] | None) -> Iterator[SampledToken]:
         """Yield a token that the mask allows, and those that must come behind it."""
-        yield part.sequence.draw(self._context, part.row, None if mask is None else mask.result())
-        yield from part.sequence.forced()
+        yield slice_.sequence.sample(self._context, slice_.row, None if mask is None else mask.result())
+        yield from slice_.sequence.forced()
 
-    def _append(self, sequence: Sequence, tokens: Iterable[Drawn]) -> None:
+    def _append(self, sequence: RunningSequence, tokens: Iterable[SampledToken]) -> None:
         """Add tokens to an answer until it ends with one; what goes wrong, in a constraint say, ends it alone."""
         try:
-            reasons = (sequence.append(drawn, self._vocabulary.stop_ids) for drawn in tokens)
+            reasons = (sequence.append(token, self._vocabulary.stop_ids) for token in tokens)
             reason = next((reason for reason in reasons if reason is not None), None)
             delivery: Delivery | None = None if reason is None else Ended(reason)
         except BaseException as error:  # a constraint may raise anything, SystemExit too
-            delivery = Failed.by(error)
+            delivery = AnswerFailed.by(error)
         if delivery is not None:
             self._end(sequence, delivery)
 
-    def _end(self, sequence: Sequence, delivery: Delivery) -> None:
+    def _end(self, sequence: RunningSequence, delivery: Delivery) -> None:
         """Take an answer out; its tokens stay in the cache as long as there is room."""
-        self._outbox.put(sequence.ticket, delivery)  # first: it is told whatever happens here
+        self._deliveries.put(sequence.handle, delivery)  # first: it is told whatever happens here
         sequence.sampler.close()
         if sequence in self._waiting:
             self._waiting.remove(sequence)
         if sequence in self._running:
             self._running.remove(sequence)
-            self.cache.release(sequence.held)
+            self.cache.unpin(sequence.pinned)
             sequence.prefix = None
 
 
-def _is_reading(sequence: Sequence, length: int) -> bool:
+def _in_prefill(sequence: RunningSequence, length: int) -> bool:
     """Tell whether a prompt is in prefill, and lacks many of its first `length` tokens."""
     prefix = sequence.prefix
     return prefix is not None and sequence.pending > 1 and length >= len(prefix.tokens) + _WORTH_WAITING

@@ -73,7 +73,7 @@ class Sessions:
     def _saved(self, cache: KvCache, context: Context, wanted: Sequence[Tokens] | None) -> list[SavedPrefix]:
         """Return the states of token lists, which the cache must hold, or of all that it holds whole."""
         if wanted is None:
-            held = [tokens for tokens, scales in cache.remembered if tokens and scales == self.scales]
+            held = [tokens for tokens, scales in cache.unpinned if tokens and scales == self.scales]
             saved = [(self._state(cache, context, tokens), len(tokens)) for tokens in held]
             return [prefix for prefix, length in saved if len(prefix.tokens) == length]
         return [self._whole_state(cache, context, list(tokens)) for tokens in wanted]
@@ -87,21 +87,21 @@ class Sessions:
 
     def _state(self, cache: KvCache, context: Context, tokens: list[int]) -> SavedPrefix:
         """Return the state of tokens, as many as are in the cache; llama.cpp writes it only of a running sequence."""
-        prefix = cache.take(tokens, self.scales)
+        prefix = cache.pin(tokens, self.scales)
         try:
             return SavedPrefix(tuple(prefix.tokens), context.state(prefix.sequence))
         finally:
-            cache.release(prefix)
+            cache.unpin(prefix)
 
     def _restore(self, cache: KvCache, context: Context, prefixes: Sequence[SavedPrefix]) -> None:
         """Fill the cache with saved states, the first ones first, as far as there is room."""
         for saved in prefixes:
             known = cache.known(list(saved.tokens), self.scales)
             if known < len(saved.tokens) < context.plan.size.n_ctx and cache.make_room(len(saved.tokens)):
-                prefix = cache.take([], self.scales)
+                prefix = cache.pin([], self.scales)
                 context.restore(prefix.sequence, saved.state)
                 if context.length(prefix.sequence) != len(saved.tokens):
                     cache.drop(prefix)
                     raise EngineError("a saved sequence is not as long as its tokens", fix="save it again")
-                cache.extend(prefix, saved.tokens)
-                cache.release(prefix)
+                cache.append(prefix, saved.tokens)
+                cache.unpin(prefix)

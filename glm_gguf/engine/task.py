@@ -6,9 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
-from glm_gguf.engine.delivery import Failed
-from glm_gguf.engine.prompt_job import Reading
-from glm_gguf.engine.request import Ticket
+from glm_gguf.engine.delivery import AnswerFailed
+from glm_gguf.engine.prompt_job import PromptJob
+from glm_gguf.engine.request import RequestHandle
 from glm_gguf.engine.scheduler import Scheduler
 from glm_gguf.errors import EngineError, as_engine_error
 from glm_gguf.llama.context import Context
@@ -29,31 +29,31 @@ class Task(Protocol):
 class NewRequest:
     """A request to put in line."""
 
-    def __init__(self, ticket: Ticket) -> None:
-        self._ticket = ticket
+    def __init__(self, handle: RequestHandle) -> None:
+        self._handle = handle
 
     def begin(self, scheduler: Scheduler, _: Context) -> None:
         """Put it in line."""
-        scheduler.add(self._ticket)
+        scheduler.add(self._handle)
 
     def refuse(self, error: EngineError) -> None:
         """End the answer."""
-        self._ticket.deliver(Failed(error))
+        self._handle.deliver(AnswerFailed(error))
 
 
-class NewText:
+class NewPromptJob:
     """A text to embed or score."""
 
-    def __init__(self, reading: Reading[Any]) -> None:
-        self._reading = reading
+    def __init__(self, job: PromptJob[Any]) -> None:
+        self._job = job
 
     def begin(self, scheduler: Scheduler, _: Context) -> None:
         """Put it in line."""
-        scheduler.add_reading(self._reading)
+        scheduler.add_job(self._job)
 
     def refuse(self, error: EngineError) -> None:
         """Fail it."""
-        self._reading.fail(error)
+        self._job.fail(error)
 
 
 class Call(Generic[T]):

@@ -7,8 +7,6 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from glm_gguf.engine.common_length import common_length
-
 BLOCK: Final = 32
 """Tokens of a block. Smaller ones make more nodes, larger ones more tokens to compare behind the last."""
 
@@ -116,3 +114,15 @@ def _keys(tokens: list[int], first: int = 0) -> Iterator[tuple[int, ...]]:
     """Yield the whole blocks of a list of tokens from a block on."""
     starts = range(first * BLOCK, len(tokens) - BLOCK + 1, BLOCK)
     return (tuple(tokens[start : start + BLOCK]) for start in starts)
+
+
+def common_length(first: list[int], second: list[int]) -> int:
+    """Count the items at the beginning that both have; slices are compared, which Python does in C."""
+    low, high = 0, min(len(first), len(second))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

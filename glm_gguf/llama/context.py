@@ -117,7 +117,7 @@ class Context:
         if sampler.takes_highest:  # llama.cpp would copy every logit into a list of candidates first, 0.3 ms
             return highest
         if sampler.nucleus is not None:
-            return sampler.draw(sampler.nucleus.of(logits), logits)
+            return sampler.sample(sampler.nucleus.of(logits), logits)
         return int(llama_cpp.llama_sampler_sample(sampler.pointer, self.pointer, row))
 
     def _require_finite(self, highest: float) -> None:
@@ -131,7 +131,7 @@ class Context:
         assert 0 <= target < MOST_SEQUENCES
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, start, length)
 
-    def cut(self, sequence: int, length: int) -> None:
+    def truncate(self, sequence: int, length: int) -> None:
         """Shorten a sequence to its first tokens, perhaps none."""
         assert 0 <= sequence < MOST_SEQUENCES
         if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
@@ -168,7 +168,7 @@ class Context:
         with collected_errors() as errors:
             read = llama_cpp.llama_state_seq_set_data(self.pointer, buffer, len(state), sequence)
         if not state or read != len(state):
-            self.cut(sequence, 0)
+            self.truncate(sequence, 0)
             raise EngineError(f"llama.cpp refused a saved sequence{_reason(errors)}", path=self._model.path)
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ class Sampler:
         """It chooses the first token of the highest logit whatever came before."""
         self.nucleus = None if corrections else _nucleus(params)
         """What is to be kept before the chain draws, if that can be found faster than by llama.cpp."""
-        links = [*corrections, *_draw(replace(params, top_p=None) if self.nucleus else params)]
+        links = [*corrections, *_selection(replace(params, top_p=None) if self.nucleus else params)]
         chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         if not chain:
             raise EngineError("llama.cpp made no sampler")
@@ -54,7 +54,7 @@ class Sampler:
             raise EngineError("the sampler is closed")
         return self._chain
 
-    def draw(self, ids: npt.NDArray[np.intp], logits: npt.NDArray[np.float32]) -> int:
+    def sample(self, ids: npt.NDArray[np.intp], logits: npt.NDArray[np.float32]) -> int:
         """Draw one of these tokens, the likeliest of which comes first, by the logits [n_vocab]."""
         fields = np.zeros(len(ids), TOKEN_DATA)
         fields["id"], fields["logit"] = ids, logits[ids]
@@ -116,7 +116,7 @@ def _nucleus(params: SamplingParams) -> Nucleus | None:
     return Nucleus(params.temperature, params.top_p)
 
 
-def _draw(params: SamplingParams) -> list[Link]:
+def _selection(params: SamplingParams) -> list[Link]:
     """Make the samplers that choose; what changes nothing is left out."""
     if not params.temperature:
         return [llama_cpp.llama_sampler_init_greedy()]

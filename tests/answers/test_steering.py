@@ -14,7 +14,7 @@ from glm_gguf.chat.events import Event, ReasoningDelta, TextDelta, Usage, collec
 from glm_gguf.chat.reply_form import ReplyForm
 from glm_gguf.chat.token_parser import TokenParser
 from glm_gguf.engine.constraint import mask_words
-from glm_gguf.engine.delivery import Drawn, Ended, Failed
+from glm_gguf.engine.delivery import AnswerFailed, Ended, SampledToken
 from glm_gguf.engine.logprobs import log_probabilities
 from glm_gguf.engine.request import Request
 from glm_gguf.errors import EngineError
@@ -94,7 +94,7 @@ def test_what_is_left_open_is_as_without_a_constraint(bench: Bench) -> None:
 def test_a_constraint_that_allows_nothing_ends_its_answer_alone(bench: Bench) -> None:
     good, _ = bench.ask(PROMPT)
     bad = steered(bench, [None, set()])
-    assert isinstance(bad.end, Failed)
+    assert isinstance(bad.end, AnswerFailed)
     assert good.end == Ended("length")
 
 
@@ -154,7 +154,7 @@ def test_the_tokens_of_a_thought_are_counted(exact_model: ModelHandle) -> None:
     thought, answer = vocabulary.plain_ids("So it is.</think>"), vocabulary.plain_ids("Yes, it is.")
     reader = TokenParser(vocabulary.token_bytes, vocabulary.role_marks, ReplyForm(starts_in_thought=True))
     written = Answer(reader, vocabulary.token_bytes, Request((1,), SamplingParams()))
-    deliveries = [*(Drawn(token) for token in thought + answer), Ended("stop")]
+    deliveries = [*(SampledToken(token) for token in thought + answer), Ended("stop")]
     result = collect(event for delivery in deliveries for event in written.feed(delivery))
     assert (result.reasoning, result.content) == ("So it is.", "Yes, it is.")
     assert result.usage == Usage(1, 0, len(thought) + len(answer), len(thought))
@@ -200,7 +200,7 @@ def test_a_bias_forbids_and_favours(bench: Bench) -> None:
 def test_biases_that_leave_nothing_end_the_answer(bench: Bench) -> None:
     script = Script(bench.model.vocabulary.size, [{77}])
     end = bench.answer(PROMPT, replace(GREEDY, logit_bias={77: -100}), script).end
-    assert isinstance(end, Failed)
+    assert isinstance(end, AnswerFailed)
     assert "biases forbid" in str(end.error)
 
 
@@ -218,5 +218,5 @@ def test_a_mask_of_another_vocabulary_is_refused(bench: Bench) -> None:
             return np.zeros(3, np.uint32)
 
     end = bench.answer(PROMPT, GREEDY, Wrong(1, [None])).end
-    assert isinstance(end, Failed)
+    assert isinstance(end, AnswerFailed)
     assert isinstance(end.error, EngineError)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from loading import planned
 
 from glm_gguf.engine.constraint import Constraint
-from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed, Started
-from glm_gguf.engine.request import Request, Ticket
+from glm_gguf.engine.delivery import AnswerFailed, Delivery, Ended, SampledToken, Started
+from glm_gguf.engine.request import Request, RequestHandle
 from glm_gguf.engine.scheduler import Scheduler
 from glm_gguf.errors import EngineError
 from glm_gguf.llama.context import Context
@@ -36,7 +36,7 @@ class Reply:
 
     @property
     def tokens(self) -> list[int]:
-        return [item.token_id for item in self.deliveries if isinstance(item, Drawn)]
+        return [item.token_id for item in self.deliveries if isinstance(item, SampledToken)]
 
     @property
     def cached(self) -> int:
@@ -48,7 +48,7 @@ class Reply:
 
     @property
     def done(self) -> bool:
-        return bool(self.deliveries) and isinstance(self.end, Ended | Failed)
+        return bool(self.deliveries) and isinstance(self.end, Ended | AnswerFailed)
 
 
 class Bench:
@@ -62,11 +62,11 @@ class Bench:
 
     def ask(
         self, prompt: Sequence[int], sampling: SamplingParams = GREEDY, constraint: Constraint | None = None
-    ) -> tuple[Reply, Ticket]:
+    ) -> tuple[Reply, RequestHandle]:
         reply = Reply()
-        ticket = Ticket(Request(tuple(prompt), sampling, constraint), reply.deliveries.append)
-        self.scheduler.add(ticket)
-        return reply, ticket
+        handle = RequestHandle(Request(tuple(prompt), sampling, constraint), reply.deliveries.append)
+        self.scheduler.add(handle)
+        return reply, handle
 
     def run(self) -> None:
         while self.scheduler.busy:

@@ -3,7 +3,7 @@
 import pytest
 
 from glm_gguf.engine.batch_shares import half, shares
-from glm_gguf.engine.common_length import common_length
+from glm_gguf.engine.token_trie import common_length
 
 CASES = {
     "a prompt alone gets the whole batch": ([900], [512]),

@@ -7,10 +7,10 @@ import pytest
 from engine.conversations import EXACT
 from loading import planned
 
-from glm_gguf.engine.delivery import Delivery, Drawn, Ended, Failed
+from glm_gguf.engine.delivery import AnswerFailed, Delivery, Ended, SampledToken
 from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.exclusive_batch import LARGE, ExclusiveBatch
-from glm_gguf.engine.request import Request, Ticket
+from glm_gguf.engine.request import Request, RequestHandle
 from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.llama.sampling_params import SamplingParams
 
@@ -54,98 +54,102 @@ def flag() -> Flag:
 
 
 @pytest.fixture
-def lone(clock: Clock, flag: Flag) -> ExclusiveBatch:
+def exclusive(clock: Clock, flag: Flag) -> ExclusiveBatch:
     """Where 100 tokens took 10 s."""
-    lone = ExclusiveBatch(flag, clock)
-    lone.begin(None, 100)
+    exclusive = ExclusiveBatch(flag, clock)
+    exclusive.begin(None, 100)
     clock.now += 10
-    lone.end(done=True)
-    return lone
+    exclusive.end(done=True)
+    return exclusive
 
 
 @pytest.fixture
-def ticket() -> Ticket:
-    return Ticket(Request((1,), ONE_TOKEN), lambda _: None)
+def handle() -> RequestHandle:
+    return RequestHandle(Request((1,), ONE_TOKEN), lambda _: None)
 
 
-def test_it_gives_way_until_half_of_it_is_computed(lone: ExclusiveBatch, clock: Clock, ticket: Ticket) -> None:
-    lone.begin(ticket, 200)
+def test_it_gives_way_until_half_of_it_is_computed(
+    exclusive: ExclusiveBatch, clock: Clock, handle: RequestHandle
+) -> None:
+    exclusive.begin(handle, 200)
     clock.now += 9.9
-    assert lone.gives_way
+    assert exclusive.preemptible
     clock.now += 0.2
-    assert not lone.gives_way
+    assert not exclusive.preemptible
 
 
-def test_nothing_gives_way_between_batches(lone: ExclusiveBatch, ticket: Ticket) -> None:
-    assert not lone.gives_way
-    lone.begin(ticket, 200)
-    lone.end(done=True)
-    assert not lone.gives_way
-    assert not lone.is_for(ticket)
+def test_nothing_gives_way_between_batches(exclusive: ExclusiveBatch, handle: RequestHandle) -> None:
+    assert not exclusive.preemptible
+    exclusive.begin(handle, 200)
+    exclusive.end(done=True)
+    assert not exclusive.preemptible
+    assert not exclusive.is_for(handle)
 
 
-def test_the_first_of_all_does_not_give_way(clock: Clock, flag: Flag, ticket: Ticket) -> None:
-    lone = ExclusiveBatch(flag, clock)
-    lone.begin(ticket, 200)
-    assert not lone.gives_way
+def test_the_first_of_all_does_not_give_way(clock: Clock, flag: Flag, handle: RequestHandle) -> None:
+    exclusive = ExclusiveBatch(flag, clock)
+    exclusive.begin(handle, 200)
+    assert not exclusive.preemptible
 
 
 @pytest.mark.parametrize("n_tokens", [1, LARGE - 1])
-def test_small_ones_do_not_give_way(lone: ExclusiveBatch, ticket: Ticket, n_tokens: int) -> None:
-    lone.begin(ticket, n_tokens)
-    assert not lone.gives_way
-    assert lone.is_for(ticket)
+def test_small_ones_do_not_give_way(exclusive: ExclusiveBatch, handle: RequestHandle, n_tokens: int) -> None:
+    exclusive.begin(handle, n_tokens)
+    assert not exclusive.preemptible
+    assert exclusive.is_for(handle)
 
 
-def test_what_several_wait_for_does_not_give_way(lone: ExclusiveBatch) -> None:
-    lone.begin(None, 200)
-    assert not lone.gives_way
+def test_what_several_wait_for_does_not_give_way(exclusive: ExclusiveBatch) -> None:
+    exclusive.begin(None, 200)
+    assert not exclusive.preemptible
 
 
-def test_the_one_behind_one_given_up_does_not_give_way(lone: ExclusiveBatch, clock: Clock, ticket: Ticket) -> None:
-    lone.begin(ticket, 200)
+def test_the_one_behind_one_given_up_does_not_give_way(
+    exclusive: ExclusiveBatch, clock: Clock, handle: RequestHandle
+) -> None:
+    exclusive.begin(handle, 200)
     clock.now += 1
-    lone.end(done=False)
-    lone.begin(ticket, 200)
-    assert not lone.gives_way
+    exclusive.end(done=False)
+    exclusive.begin(handle, 200)
+    assert not exclusive.preemptible
     clock.now += 20
-    lone.end(done=True)
-    lone.begin(ticket, 200)
-    assert lone.gives_way
+    exclusive.end(done=True)
+    exclusive.begin(handle, 200)
+    assert exclusive.preemptible
 
 
-def test_only_the_batch_that_is_meant_is_given_up(lone: ExclusiveBatch, flag: Flag, ticket: Ticket) -> None:
-    lone.begin(ticket, 200)
-    lone.end(done=True)
-    lone.give_up(ticket)  # too late
-    lone.give_way()
+def test_only_the_batch_that_is_meant_is_given_up(exclusive: ExclusiveBatch, flag: Flag, handle: RequestHandle) -> None:
+    exclusive.begin(handle, 200)
+    exclusive.end(done=True)
+    exclusive.abort_for(handle)  # too late
+    exclusive.preempt()
     assert not flag.raised
-    lone.begin(None, 200)
-    lone.give_up(ticket)
-    lone.give_way()
+    exclusive.begin(None, 200)
+    exclusive.abort_for(handle)
+    exclusive.preempt()
     assert not flag.raised
-    lone.end(done=True)
-    lone.begin(ticket, 2)
-    lone.give_way()
+    exclusive.end(done=True)
+    exclusive.begin(handle, 2)
+    exclusive.preempt()
     assert not flag.raised
-    lone.give_up(ticket)
+    exclusive.abort_for(handle)
     assert flag.raised
 
 
 def test_a_flag_is_lowered_with_the_batch_that_it_met_too_late(
-    lone: ExclusiveBatch, flag: Flag, ticket: Ticket
+    exclusive: ExclusiveBatch, flag: Flag, handle: RequestHandle
 ) -> None:
-    lone.begin(ticket, 200)
-    lone.give_way()
+    exclusive.begin(handle, 200)
+    exclusive.preempt()
     assert flag.raised
-    lone.end(done=True)
+    exclusive.end(done=True)
     assert not flag.raised
 
 
-def test_nothing_is_computed_behind_the_end(lone: ExclusiveBatch, flag: Flag, ticket: Ticket) -> None:
-    lone.stop()
-    lone.begin(ticket, 200)
-    lone.end(done=False)
+def test_nothing_is_computed_behind_the_end(exclusive: ExclusiveBatch, flag: Flag, handle: RequestHandle) -> None:
+    exclusive.stop()
+    exclusive.begin(handle, 200)
+    exclusive.end(done=False)
     assert flag.raised
 
 
@@ -157,13 +161,13 @@ class Reader:
         self._done = threading.Event()
         self.cells = 0
         self.failed = False
-        self.ticket = engine.submit(Request(tuple(prompt), ONE_TOKEN), self._take)
+        self.handle = engine.submit(Request(tuple(prompt), ONE_TOKEN), self._take)
 
     def _take(self, delivery: Delivery) -> None:
-        if isinstance(delivery, Drawn):
+        if isinstance(delivery, SampledToken):
             self.cells = self._engine.status.cells_used
-        if isinstance(delivery, Ended | Failed):
-            self.failed = isinstance(delivery, Failed)
+        if isinstance(delivery, Ended | AnswerFailed):
+            self.failed = isinstance(delivery, AnswerFailed)
             self._done.set()
 
     def wait(self) -> None:
@@ -178,7 +182,7 @@ def test_a_newcomer_has_a_batch_given_up(exact_model: ModelHandle) -> None:
         for attempt in range(TRIES):
             engine.call(lambda scheduler, _: scheduler.cache.clear())
             long = Reader(engine, [100 + attempt] * PROMPT)
-            while not engine._scheduler.lone.is_for(long.ticket):
+            while not engine._scheduler.exclusive.is_for(long.handle):
                 pass
             short = Reader(engine, [5, 6, attempt])
             short.wait()

@@ -281,7 +281,7 @@ def test_a_step_that_fails_ends_everything_with_its_cause(doomed: GLM) -> None:
     ]
     with ThreadPoolExecutor(len(waits)) as pool:
         asked = [pool.submit(wait) for wait in waits]
-        until(lambda: len(doomed._engine._mail._tasks) == len(waits) - 1)
+        until(lambda: len(doomed._engine._tasks._tasks) == len(waits) - 1)
         now.set()
         ends = [future.exception(20) for future in asked]
     for end in ends:
@@ -320,7 +320,8 @@ def test_a_failed_engine_says_so_and_frees_what_it_held(doomed: GLM, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "method", ["_admit", "_next_batch", "_drop_cancelled", "_decode", "_sample", "_end", "_read", "add", "add_reading"]
+    "method",
+    ["_admit", "_next_batch", "_drop_cancelled", "_decode", "_sample", "_end", "_advance_jobs", "add", "add_job"],
 )
 def test_wherever_the_scheduler_fails_nobody_hangs(doomed: GLM, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     first = doomed.stream_completion("Hello", ENDLESS)

@@ -66,19 +66,19 @@ def test_what_was_forgotten_can_be_given_up_again() -> None:
     first = prefix(A)
     cache.put(first)
     cache.put(prefix(B))
-    cache.forget(first)
+    cache.drop(first)
     assert cache.used == 100
 
 
 def test_what_is_too_short_or_too_long_is_not_kept() -> None:
     cache = HostCache(100)
-    assert [cache.takes(size, 1) for size in (15, 16, 100, 101)] == [False, True, True, False]
-    assert not any(HostCache(0).takes(size, 1) for size in (0, 1, 16, 1000))
+    assert [cache.accepts(size, 1) for size in (15, 16, 100, 101)] == [False, True, True, False]
+    assert not any(HostCache(0).accepts(size, 1) for size in (0, 1, 16, 1000))
 
 
 @pytest.mark.parametrize(
     ("n_cells", "n_runs", "taken"), [(16, 1, True), (16, 16, False), (71, 8, True), (74, 11, False)]
 )
 def test_what_is_in_too_many_pieces_is_not_kept(n_cells: int, n_runs: int, taken: bool) -> None:
-    assert HostCache(100, shortest_run=8).takes(n_cells, n_runs) is taken
-    assert HostCache(100).takes(n_cells, n_runs)
+    assert HostCache(100, shortest_run=8).accepts(n_cells, n_runs) is taken
+    assert HostCache(100).accepts(n_cells, n_runs)

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from glm_gguf.engine.common_length import common_length
-from glm_gguf.engine.host_cache import WORTH_KEEPING, HostCache
+from glm_gguf.engine.host_cache import WORTH_OFFLOADING, HostCache
 from glm_gguf.engine.kv_cache import KvCache, Prefix
+from glm_gguf.engine.token_trie import common_length
 
 MIXES = ((), (1.0,))
 
@@ -24,7 +24,7 @@ class SlowCells:
         held, given = self.sequences.setdefault(target, []), self.sequences[source]
         held += given[start:length] if len(given) >= length else given[: length - start]  # those of a restored one
 
-    def cut(self, sequence: int, length: int) -> None:
+    def truncate(self, sequence: int, length: int) -> None:
         del self.sequences.setdefault(sequence, [])[length:]
 
     def state(self, sequence: int) -> bytes:
@@ -44,17 +44,17 @@ class SlowCells:
 def check(cache: KvCache, cells: SlowCells, wanted: list[int], mix: tuple[float, ...]) -> None:
     """Compare the books with the cells, and a look-up with a look at everything."""
     prefixes = list(cache.prefixes)
-    pinned = [prefix for prefix in prefixes if prefix.held]
+    pinned = [prefix for prefix in prefixes if prefix.pinned]
     assert all(len(cells.sequences.get(prefix.sequence, [])) == len(prefix.tokens) for prefix in prefixes)
     assert cache.used == cells.distinct(prefixes)
     alike = [prefix for prefix in prefixes if prefix.scales == mix]
     longest = max((common_length(prefix.tokens, wanted) for prefix in alike), default=0)
     assert cache.longest(wanted, mix)[1] == longest
-    shared = max((common_length(prefix.tokens, wanted) for prefix in alike if prefix.held), default=0)
+    shared = max((common_length(prefix.tokens, wanted) for prefix in alike if prefix.pinned), default=0)
     assert cache.has_room(wanted, mix) == (cache.n_cells - cells.distinct(pinned) >= len(wanted) - shared)
     saved = [prefix for prefix in cache.host.prefixes if prefix.scales == mix and prefix.start <= longest]
     behind = max((common_length(prefix.tokens, wanted) for prefix in saved), default=0)
-    assert cache.known(wanted, mix) == (behind if behind >= longest + WORTH_KEEPING else longest)
+    assert cache.known(wanted, mix) == (behind if behind >= longest + WORTH_OFFLOADING else longest)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -71,7 +71,7 @@ def test_random_answers_are_counted_as_their_cells_are(seed: int, most_tokens: i
         mix = dice.choice(MIXES)
         check(cache, cells, wanted, mix)
         if len(running) < 4 and dice.random() < 0.5:
-            running.append(cache.take(wanted, mix))
+            running.append(cache.pin(wanted, mix))
             assert wanted[: len(running[-1].tokens)] == running[-1].tokens
         elif running:
             prefix = dice.choice(running)
@@ -79,17 +79,17 @@ def test_random_answers_are_counted_as_their_cells_are(seed: int, most_tokens: i
             match dice.randrange(7):
                 case 0 | 1 | 2 if cache.make_room(len(more)):
                     cells.compute(prefix.sequence, len(more))
-                    cache.extend(prefix, more)
+                    cache.append(prefix, more)
                 case 3:
-                    cache.cut(prefix, dice.randrange(len(prefix.tokens) + 1))
+                    cache.truncate(prefix, dice.randrange(len(prefix.tokens) + 1))
                 case 4 | 5:
                     running.remove(prefix)
-                    cache.release(prefix)
+                    cache.unpin(prefix)
                 case 6:
                     running.remove(prefix)
                     cache.drop(prefix)
     for prefix in running:
-        cache.release(prefix)
+        cache.unpin(prefix)
     cache.clear()
     check(cache, cells, [1, 2, 3], ())
     assert cache.used == cache.host.used == 0
@@ -102,14 +102,14 @@ def test_a_long_prefix_is_taken_at_once_among_many() -> None:
     cache = KvCache(cells, 200_000, 16, HostCache(0))
     for index in range(200):
         wanted = [*beginning, *(range(26_000) if index == 100 else [index] * 200)]
-        prefix = cache.take(wanted, ())
+        prefix = cache.pin(wanted, ())
         new = wanted[len(prefix.tokens) :]
         cells.compute(prefix.sequence, len(new))
-        cache.extend(prefix, new)
-        cache.release(prefix)
+        cache.append(prefix, new)
+        cache.unpin(prefix)
     wanted = [*beginning, *range(26_000), 1]
     begun = time.process_time()
-    taken = cache.take(wanted, ())
+    taken = cache.pin(wanted, ())
     spent = time.process_time() - begun
     assert len(taken.tokens) == 30_000
     assert spent < 0.02  # seconds; 0.001 where nothing else runs

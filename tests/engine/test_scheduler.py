@@ -9,9 +9,9 @@ import pytest
 from engine.conversations import EXACT, GREEDY, Bench, Reply, random_prompts
 from loading import planned
 
-from glm_gguf.engine.delivery import Ended, Failed
-from glm_gguf.engine.kv_cache import MOST_RESTING
-from glm_gguf.engine.request import Request, Ticket
+from glm_gguf.engine.delivery import AnswerFailed, Ended
+from glm_gguf.engine.kv_cache import MOST_RESIDENT
+from glm_gguf.engine.request import Request, RequestHandle
 from glm_gguf.llama.devices import gpus
 from glm_gguf.llama.engine_options import Scales
 from glm_gguf.llama.model_handle import ModelHandle
@@ -79,16 +79,16 @@ def test_many_at_once_are_each_as_alone(
     cancelled: dict[int, Reply] = {}
     options = replace(EXACT, n_ctx=n_ctx, n_host_cache=n_host_cache, n_parallel=6, n_batch=128, n_chunk=48)
     with Bench(exact_model, options) as bench:
-        tickets = []
+        handles = []
         while waiting or bench.scheduler.busy:
             for _ in range(min(len(waiting), generator.choice([0, 0, 0, 1, 1, 4]))):
                 index, prompt = waiting.pop()
-                reply, ticket = bench.ask(prompt)
+                reply, handle = bench.ask(prompt)
                 replies[index] = reply
-                tickets.append((index, ticket))
-            if tickets and generator.random() < 0.05:
-                index, ticket = tickets.pop(generator.randrange(len(tickets)))
-                ticket.cancelled = True
+                handles.append((index, handle))
+            if handles and generator.random() < 0.05:
+                index, handle = handles.pop(generator.randrange(len(handles)))
+                handle.cancelled = True
                 cancelled[index] = replies.pop(index, None) or cancelled[index]
             bench.scheduler.step()
         for index, reply in replies.items():
@@ -164,7 +164,7 @@ def test_the_next_batch_waits_a_little_where_an_answer_ended_beside_others(bench
     waits = []
     while bench.scheduler.busy:
         bench.scheduler.step()
-        waits.append(bench.scheduler.patience > 0)
+        waits.append(bench.scheduler.linger_seconds > 0)
     assert waits == [False, False, True, False, False, False]
 
 
@@ -174,7 +174,7 @@ def test_nobody_waits_for_more_where_requests_are_in_line(exact_model: ModelHand
             bench.ask([5, 6, length], replace(GREEDY, max_tokens=length))
         bench.scheduler.step()
         bench.scheduler.step()
-        assert bench.scheduler.patience == 0
+        assert bench.scheduler.linger_seconds == 0
 
 
 def test_who_came_first_is_served_first(exact_model: ModelHandle) -> None:
@@ -189,10 +189,10 @@ def test_who_came_first_is_served_first(exact_model: ModelHandle) -> None:
 
 @pytest.mark.parametrize("steps", [0, 1, 4], ids=["in line", "while it is read", "while it is written"])
 def test_a_cancelled_answer_frees_its_cells_at_the_next_step(bench: Bench, steps: int) -> None:
-    reply, ticket = bench.ask([9] * 1000)
+    reply, handle = bench.ask([9] * 1000)
     for _ in range(steps):
         bench.scheduler.step()
-    ticket.cancelled = True
+    handle.cancelled = True
     bench.scheduler.step()
     assert reply.done
     assert not bench.scheduler.busy
@@ -222,12 +222,12 @@ def test_who_waits_for_a_shared_prompt_is_looked_up_once(
             return known(tokens, scales)
 
         monkeypatch.setattr(bench.scheduler.cache, "known", counted)
-        first, ticket = bench.ask(beginning)
+        first, handle = bench.ask(beginning)
         rest = [bench.ask([*beginning, token], replace(GREEDY, max_tokens=2)) for token in range(10, 110)]
         for _ in range(4):
             bench.scheduler.step()
         assert looked_up == 100
-        ticket.cancelled = True  # its prompt is in prefill: the next one reads on
+        handle.cancelled = True  # its prompt is in prefill: the next one reads on
         bench.run()
         assert first.done
         assert sum(reply.cached == 1000 for reply, _ in rest) == 99
@@ -237,7 +237,7 @@ def test_who_waits_for_a_shared_prompt_is_looked_up_once(
 def test_time_runs_out_in_line_and_while_it_is_written(bench: Bench) -> None:
     reply = Reply()
     late = Request((5, 6, 7), GREEDY, deadline=time.monotonic() - 1)
-    bench.scheduler.add(Ticket(late, reply.deliveries.append))
+    bench.scheduler.add(RequestHandle(late, reply.deliveries.append))
     bench.run()
     assert reply.deliveries == [Ended("timeout")]
 
@@ -281,7 +281,7 @@ def test_few_cells_rest_where_main_memory_keeps_the_others(exact_model: ModelHan
         for token in range(3, 13):
             bench.answer([token] * 150)
         cache = bench.scheduler.cache
-        assert cache.used <= MOST_RESTING
+        assert cache.used <= MOST_RESIDENT
         assert cache.used + cache.host.used == 10 * (150 + 23)
 
 
@@ -312,5 +312,5 @@ def test_an_unknown_token_in_the_bias_fails_this_request_alone(bench: Bench) -> 
     good, _ = bench.ask([5, 6, 7])
     bad, _ = bench.ask([5, 6, 7], replace(GREEDY, logit_bias={10**6: 1.0}))
     bench.run()
-    assert isinstance(bad.end, Failed)
+    assert isinstance(bad.end, AnswerFailed)
     assert good.end == Ended("length")

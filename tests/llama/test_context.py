@@ -11,7 +11,7 @@ import pytest
 from engine.conversations import EXACT, GREEDY, Bench
 from loading import context_of, opened
 
-from glm_gguf.engine.delivery import Failed
+from glm_gguf.engine.delivery import AnswerFailed
 from glm_gguf.errors import EngineError
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.llama.batch import Batch
@@ -36,7 +36,7 @@ def test_a_copied_sequence_continues_as_the_first(context: Context) -> None:
     context.copy(1, 2, len(PROMPT))
     assert np.allclose(logits(context, [7, 8], sequence=2), whole, atol=0.05)
     assert context.length(1) == len(PROMPT)
-    context.cut(1, 0)
+    context.truncate(1, 0)
     assert context.length(1) == 0
     assert context.length(2) == len(PROMPT) + 2
 
@@ -117,7 +117,7 @@ def test_a_model_that_computes_nan_is_an_error(tiny_gguf: Callable[[str], Path],
     options = EngineOptions(threads=1, n_ctx=64)
     with opened(path, options) as handle, Bench(handle, options) as bench:
         end = bench.answer([1, 2, 3]).end
-        assert isinstance(end, Failed)
+        assert isinstance(end, AnswerFailed)
         assert "NaN" in str(end.error)
 
 

@@ -13,7 +13,7 @@ from gguf import GGUFReader, GGUFWriter
 from loading import context_of, opened
 
 from glm_gguf import GLM, SamplingParams
-from glm_gguf.engine.request import Request, Ticket
+from glm_gguf.engine.request import Request, RequestHandle
 from glm_gguf.errors import EngineError, GgufError, RequestError
 from glm_gguf.llama.engine_options import EngineOptions, LoraAdapter, Scales
 from glm_gguf.llama.model_handle import ModelHandle
@@ -125,7 +125,7 @@ def test_mixes_take_turns(base: Path, adapters: tuple[LoraAdapter, ...]) -> None
             return deliver
 
         for scales in counts:
-            bench.scheduler.add(Ticket(Request((5, 6, 7), GREEDY, scales=scales), count(scales)))
+            bench.scheduler.add(RequestHandle(Request((5, 6, 7), GREEDY, scales=scales), count(scales)))
         for _ in range(20):
             bench.scheduler.step()
             assert abs(counts[1.0, 0.0] - counts[0.0, 1.0]) <= 2

@@ -60,7 +60,7 @@ def test_it_keeps_and_draws_what_llama_cpp_does(
             assert weights[ids].sum() >= (top_p - 1e-6) * weights.sum() > weights[ids[:-1]].sum() - 1e-5 * weights.sum()
             assert abs(weights[ids].sum() - weights[kept].sum()) < 1e-3 * weights.sum()
             if len(ids) == len(kept):  # of equal logits the order is open
-                assert np.isclose(logits[sampler.draw(ids, logits)], logits[token_id], rtol=1e-6, atol=1e-6)
+                assert np.isclose(logits[sampler.sample(ids, logits)], logits[token_id], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from glm_gguf.engine.task import Task
 from glm_gguf.llama.shared_pointer import Refusal
 
 
-class Mailbox:
+class TaskQueue:
     """No task is lost: it is taken, or refused when the mailbox closes, or it never came in."""
 
     def __init__(self) -> None:
