@@ -23,10 +23,10 @@ GlmGgufError
 
 Each says what is wrong, where, and what to do about it. A place is one of three:
 
-- `path`: the file or directory that is at fault.
+- `path`: the file or directory at fault, by its address where it lies on a hub.
 - `field`: the argument, option or place in a request that the caller gave, such as `messages[2].content`. The command
   line and each API of the server translate fields by a table.
-- `where`: any other place: a tensor or a byte in the file, a line, a URL, a repository on a hub.
+- `where`: any other place: a tensor, a line or a byte of the file, a URL, a variable of the environment.
 
 A server tells fields to its clients, and no other place: that may be a path of its own machine.
 """

@@ -36,7 +36,7 @@ def open_regular(
         _check(os.stat(path), where, error, fix)  # before it is opened: opening some devices does something
         file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 (the caller closes it)
     except OSError as problem:
-        raise error(f"cannot be read: {problem.strerror}", where=where, fix=fix) from None
+        raise error(f"cannot be read: {problem.strerror}", path=where, fix=fix) from None
     except ValueError as problem:  # a NUL, or half a character
         raise error(f"this is no path: {problem}", where=repr(os.fspath(path)), fix=fix) from None
     try:
@@ -63,10 +63,10 @@ def read_regular(
                 block = os.read(file.fileno(), BLOCK)
                 data += block
         except OSError as problem:
-            raise error(f"cannot be read: {problem.strerror}", where=where or path, fix=fix) from None
+            raise error(f"cannot be read: {problem.strerror}", path=where or path, fix=fix) from None
     if max(size, len(data)) > most_bytes:
         what = f"it holds more than {most_bytes:,} bytes"
-        raise error(what, where=where or path, fix=fix or "is this the file you mean?")
+        raise error(what, path=where or path, fix=fix or "is this the file you mean?")
     return bytes(data)
 
 
@@ -82,7 +82,7 @@ def read_text(
         text = read_regular(path, most_bytes, error, fix, where).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         what = f"cannot be read: not UTF-8 at byte {problem.start}"
-        raise error(what, where=where or path, fix=fix or "save it as UTF-8") from None
+        raise error(what, path=where or path, fix=fix or "save it as UTF-8") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -96,4 +96,4 @@ def _check(status: os.stat_result, where: str, error: type[GlmGgufError], fix: s
         what = next(
             (what for holds, what in KINDS if holds(status.st_mode)), "cannot be read: it is a device, not a file"
         )
-        raise error(what, where=where, fix=fix)
+        raise error(what, path=where, fix=fix)

@@ -62,7 +62,7 @@ def test_what_is_no_file_is_refused_at_once(
     make(tmp_path / "named")
     with pytest.raises(ConfigError) as caught:
         read(tmp_path / "named", ConfigError, "name another")
-    assert (caught.value.what, caught.value.where) == (what, str(tmp_path / "named"))
+    assert (caught.value.what, caught.value.path) == (what, str(tmp_path / "named"))
     assert caught.value.fix == "name another"
 
 

@@ -47,7 +47,7 @@ def library() -> ctypes.CDLL:
     try:
         lib = ctypes.CDLL(str(path))
     except OSError as problem:
-        raise EngineError(f"cannot be loaded: {problem}", where=path, fix="reinstall llama-cpp-python") from None
+        raise EngineError(f"cannot be loaded: {problem}", path=path, fix="reinstall llama-cpp-python") from None
     # size_t ggml_quantize_chunk(enum ggml_type type, const float * src, void * dst,
     #                            int64_t start, int64_t nrows, int64_t n_per_row, const float * imatrix)
     lib.ggml_quantize_chunk.argtypes = (

@@ -46,7 +46,7 @@ class Imatrix:
         for name, values in found.entries.items():
             if not ((values >= 0) & (values <= MAX_IMPORTANCE)).all():
                 odd = values[~((values >= 0) & (values <= MAX_IMPORTANCE))][0]
-                raise ImatrixError(f"entry {name!r} holds {odd}, no mean of squares", where=path, fix=REMAKE)
+                raise ImatrixError(f"entry {name!r} holds {odd}, no mean of squares", path=path, fix=REMAKE)
         return found
 
     def columns(self, name: str, n_columns: int) -> Floats | None:
@@ -57,7 +57,7 @@ class Imatrix:
                 return None
             raise ImatrixError(
                 f"entry {name!r} has {values.size} values, the tensor {n_columns} columns",
-                where=self.path,
+                path=self.path,
                 fix="it was made for another model",
             )
         return values
@@ -66,12 +66,12 @@ class Imatrix:
 def _read_gguf(path: Path) -> Imatrix:
     header = GgufHeader.read(path)
     if text(header.metadata, "general.type") != "imatrix":
-        raise ImatrixError("this GGUF holds no importance matrix", where=path, fix=REMAKE)
+        raise ImatrixError("this GGUF holds no importance matrix", path=path, fix=REMAKE)
     arrays: dict[str, Floats] = {}
     data = read_regular(path, MAX_BYTES, ImatrixError, "this is no importance matrix")
     for tensor in header.tensors:
         if tensor.type.name != "f32":
-            raise ImatrixError(f"tensor {tensor.name!r} is {tensor.type.name}, not f32", where=path, fix=REMAKE)
+            raise ImatrixError(f"tensor {tensor.name!r} is {tensor.type.name}, not f32", path=path, fix=REMAKE)
         arrays[tensor.name] = np.frombuffer(data, "<f4", tensor.n_bytes // 4, tensor.offset)
     entries = {
         name.removesuffix(".in_sum2"): _mean(name, sums, arrays, path)
@@ -79,21 +79,21 @@ def _read_gguf(path: Path) -> Imatrix:
         if name.endswith(".in_sum2")
     }
     if not entries:
-        raise ImatrixError("it holds no entry", where=path, fix=REMAKE)
+        raise ImatrixError("it holds no entry", path=path, fix=REMAKE)
     datasets = header.metadata.get("imatrix.datasets")
     names = datasets.items if isinstance(datasets, TextArray) else ()
     n_chunks = integer(header.metadata, "imatrix.chunk_count") or 0
     if not 0 <= n_chunks < 2**32:
-        raise ImatrixError(f"imatrix.chunk_count is {n_chunks}", where=path, fix=REMAKE)
+        raise ImatrixError(f"imatrix.chunk_count is {n_chunks}", path=path, fix=REMAKE)
     return Imatrix(path, entries, n_chunks, names)
 
 
 def _mean(name: str, sums: Floats, arrays: Mapping[str, Floats], path: Path) -> Floats:
     counts = arrays.get(name.removesuffix(".in_sum2") + ".counts")
     if counts is None or counts.size != 1:
-        raise ImatrixError(f"{name!r} has no single count beside it", where=path, fix="experts do not occur in GLM-4")
+        raise ImatrixError(f"{name!r} has no single count beside it", path=path, fix="experts do not occur in GLM-4")
     if not 0 <= counts[0] < np.inf:
-        raise ImatrixError(f"{name!r} has the count {counts[0]}", where=path, fix=REMAKE)
+        raise ImatrixError(f"{name!r} has the count {counts[0]}", path=path, fix=REMAKE)
     # a matrix that no token reached weighs all columns alike
     with np.errstate(over="ignore"):  # infinity is refused with the values
         return sums / counts[0] if counts[0] > 0 else np.ones_like(sums)
@@ -104,7 +104,7 @@ def _read_dat(path: Path) -> Imatrix:
     entries: dict[str, Floats] = {}
     count = cursor.integer("number of entries")
     if count < 1:
-        raise ImatrixError(f"{count} entries", where=path, fix="this is no importance matrix")
+        raise ImatrixError(f"{count} entries", path=path, fix="this is no importance matrix")
     for _ in range(count):
         name = cursor.text(cursor.integer("name length"))
         calls = cursor.integer(f"calls of {name!r}")
@@ -133,17 +133,17 @@ class _Cursor:
 
     def text(self, length: int) -> str:
         if length > MAX_NAME:
-            raise ImatrixError(f"a name of {length} bytes", where=self._path, fix="this is no importance matrix")
+            raise ImatrixError(f"a name of {length} bytes", path=self._path, fix="this is no importance matrix")
         try:
             return self._take(length, "a name").decode("utf-8")
         except UnicodeDecodeError:
-            raise ImatrixError(f"a name at byte {self._at} is not UTF-8", where=self._path, fix=REMAKE) from None
+            raise ImatrixError(f"a name at byte {self._at} is not UTF-8", path=self._path, fix=REMAKE) from None
 
     def floats(self, n: int) -> Floats:
         return np.frombuffer(self._take(4 * n, f"{n} values"), "<f4")
 
     def _take(self, n: int, what: str) -> bytes:
         if n < 0 or n > len(self._data) - self._at:
-            raise ImatrixError(f"{what} pass the end at byte {self._at}", where=self._path, fix=REMAKE)
+            raise ImatrixError(f"{what} pass the end at byte {self._at}", path=self._path, fix=REMAKE)
         self._at += n
         return self._data[self._at - n : self._at]

@@ -40,7 +40,7 @@ class Checkpoint:
         try:
             if not directory.is_dir():
                 kind = "is not a directory" if directory.exists() else "does not exist"
-                raise SourceError(kind, where=source.where, fix="name the directory that holds config.json")
+                raise SourceError(kind, path=source.where, fix="name the directory that holds config.json")
             config = Glm4Config.read(source)
             tensors = _collect(source) if weights else {}
             refuse_quantised(source, tensors.values())
@@ -50,7 +50,7 @@ class Checkpoint:
                 config = replace(config, tied=False)
             return cls(source, config, tensors, head_kept)
         except OSError as problem:
-            raise SourceError(f"cannot be read: {problem.strerror}", where=problem.filename) from None
+            raise SourceError(f"cannot be read: {problem.strerror}", path=problem.filename) from None
 
     @property
     def shard_names(self) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ def _collect(source: Source) -> dict[str, StoredTensor]:
         weight_map = None
         names = _model_files(shards.names())
         if not names:
-            raise SourceError("holds no *.safetensors file", where=source.where, fix=_instead(source.directory))
+            raise SourceError("holds no *.safetensors file", path=source.where, fix=_instead(source.directory))
     else:
         names = sorted(set(weight_map.values()))
     tensors: dict[str, StoredTensor] = {}
@@ -73,12 +73,12 @@ def _collect(source: Source) -> dict[str, StoredTensor]:
         file_bytes = shards.size(shard.name)
         if file_bytes is None:
             by = "a broken link" if weight_map is None else f"{INDEX} names it"
-            raise ShardError("this shard is missing", where=shard.where, fix=f"{by}: fetch it")
+            raise ShardError("this shard is missing", path=shard.where, fix=f"{by}: fetch it")
         for name, tensor in read_header(shards, shard, file_bytes).items():
             if name in tensors:
                 raise ShardError(
                     f"tensor {name!r} stands in {tensors[name].shard.name} too",
-                    where=shard.where,
+                    path=shard.where,
                     fix="keep one of the two files",
                 )
             tensors[name] = tensor
@@ -109,21 +109,21 @@ def _instead(directory: Path) -> str:
 def _read_index(file: SourceFile) -> dict[str, str]:
     weight_map = file.read_object(ShardError).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise ShardError("weight_map is missing or empty", where=file.where, fix="fetch the index again")
+        raise ShardError("weight_map is missing or empty", path=file.where, fix="fetch the index again")
     for name, shard in weight_map.items():
         plain = isinstance(shard, str) and shard == Path(shard).name and shard.isprintable()
         if not plain or not shard.endswith(".safetensors"):
-            raise ShardError(f"{shown(shard)} is no name of a shard (tensor {shown(name)})", where=file.where)
+            raise ShardError(f"{shown(shard)} is no name of a shard (tensor {shown(name)})", path=file.where)
     return weight_map
 
 
 def _check_index(weight_map: Mapping[str, str], tensors: Mapping[str, StoredTensor], index: str) -> None:
     for name, shard in weight_map.items():
         if name not in tensors:
-            raise ShardError(f"tensor {name!r} is not in {shard}", where=index, fix="index and shards differ: refetch")
+            raise ShardError(f"tensor {name!r} is not in {shard}", path=index, fix="index and shards differ: refetch")
         if tensors[name].shard.name != shard:
             found = tensors[name].shard.name
-            raise ShardError(f"tensor {name!r} is in {found}, not in {shard}", where=index, fix="fetch the index again")
+            raise ShardError(f"tensor {name!r} is in {found}, not in {shard}", path=index, fix="fetch the index again")
     if len(tensors) > len(weight_map):
         extra = next(name for name in tensors if name not in weight_map)
-        raise ShardError(f"tensor {extra!r} of {tensors[extra].shard.name} is not listed", where=index)
+        raise ShardError(f"tensor {extra!r} of {tensors[extra].shard.name} is not listed", path=index)

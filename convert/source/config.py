@@ -62,7 +62,7 @@ class Glm4Config:
         """Read and check a checkpoint's config.json; raises ConfigError naming the field."""
         file = source.file("config.json")
         if not file.exists():
-            raise ConfigError("config.json is missing", where=source.where, fix="name a checkpoint directory")
+            raise ConfigError("config.json is missing", path=source.where, fix="name a checkpoint directory")
         raw, where = file.read_object(ConfigError), file.where
         nested = raw.get("text_config")
         raw = (
@@ -99,15 +99,15 @@ def _check_sizes(config: Glm4Config, where: str) -> None:
     if config.n_layers > MAX_LAYERS or config.vocab_size > MAX_VOCAB:
         raise ConfigError(
             f"{config.n_layers} layers and {config.vocab_size} tokens pass llama.cpp's {MAX_LAYERS} and {MAX_VOCAB}",
-            where=where,
+            path=where,
         )
     if config.n_heads % config.n_kv_heads:
-        raise ConfigError(f"{config.n_heads} heads do not divide into {config.n_kv_heads} kv heads", where=where)
+        raise ConfigError(f"{config.n_heads} heads do not divide into {config.n_kv_heads} kv heads", path=where)
     if config.partial_rotary_factor > 1 or config.rope_dimensions % 2 or not config.rope_dimensions:
         raise ConfigError(
             f"partial_rotary_factor {config.partial_rotary_factor} of head_dim {config.head_dim} "
             "gives no even number of rotated dimensions",
-            where=where,
+            path=where,
         )
 
 
@@ -116,7 +116,7 @@ def _rope_parameters(raw: dict[str, Any], where: str) -> dict[str, Any]:
     form = next((key for key in ("rope_parameters", "rope_scaling") if raw.get(key)), None)
     nested = {} if form is None else raw[form]
     if not isinstance(nested, dict):
-        raise ConfigError(f"{form} is {shown(nested)}, a JSON object is needed", where=where)
+        raise ConfigError(f"{form} is {shown(nested)}, a JSON object is needed", path=where)
     flat = {key: raw.get(key) for key in ("rope_theta", "partial_rotary_factor")}
     return flat | {key: value for key, value in nested.items() if value is not None}
 
@@ -129,13 +129,13 @@ def _rope_scaling(rope: _Fields) -> RopeScaling | None:
         return RopeScaling("linear", rope.positive("factor"))
     if kind != "yarn":
         raise ConfigError(
-            f"rope type {shown(kind)} is unknown", where=rope.where, fix="default, linear and yarn are known"
+            f"rope type {shown(kind)} is unknown", path=rope.where, fix="default, linear and yarn are known"
         )
     for key, value in LLAMA_YARN.items():
         if rope.raw.get(key, value) not in (value, None):
             raise ConfigError(
                 f"YaRN's {key} is {shown(rope.raw[key])}",
-                where=rope.where,
+                path=rope.where,
                 fix=f"llama.cpp's glm4 computes with {shown(value)} whatever a file says: only that converts",
             )
     return RopeScaling(
@@ -159,25 +159,25 @@ class _Fields:
         if names != [ARCHITECTURE] and not (names is None and model_type == "glm4"):
             raise ConfigError(
                 f"architectures is {shown(names)}, model_type {shown(model_type)}",
-                where=self.where,
+                path=self.where,
                 fix=f"only {ARCHITECTURE} (GLM-4-0414, GLM-Z1-0414) can be converted",
             )
         activation = self.raw.get("hidden_act", "silu")
         if activation != "silu":
             raise ConfigError(
-                f"hidden_act is {shown(activation)}, llama.cpp's glm4 graph computes silu", where=self.where
+                f"hidden_act is {shown(activation)}, llama.cpp's glm4 graph computes silu", path=self.where
             )
 
     def natural(self, key: str, default: int | None = None) -> int:
         value = self._get(key, default)
         if type(value) is not int or not 0 < value < 2**31:
-            raise ConfigError(f"{key} is {shown(value)}, a positive whole number is needed", where=self.where)
+            raise ConfigError(f"{key} is {shown(value)}, a positive whole number is needed", path=self.where)
         return value
 
     def positive(self, key: str) -> float:
         value = self._get(key, None)
         if type(value) not in (int, float) or not FLOAT32[0] <= value <= FLOAT32[1]:
-            raise ConfigError(f"{key} is {shown(value)}, a positive number is needed", where=self.where)
+            raise ConfigError(f"{key} is {shown(value)}, a positive number is needed", path=self.where)
         return float(value)
 
     def optional(self, key: str) -> float | None:
@@ -186,11 +186,11 @@ class _Fields:
     def boolean(self, key: str, default: bool | None = None) -> bool:
         value = self._get(key, default)
         if type(value) is not bool:
-            raise ConfigError(f"{key} is {shown(value)}, true or false is needed", where=self.where)
+            raise ConfigError(f"{key} is {shown(value)}, true or false is needed", path=self.where)
         return value
 
     def _get(self, key: str, default: Any) -> Any:
         value = self.raw.get(key)
         if value is None and default is None:
-            raise ConfigError(f"{key} is missing", where=self.where, fix="take the checkpoint's own config.json")
+            raise ConfigError(f"{key} is missing", path=self.where, fix="take the checkpoint's own config.json")
         return default if value is None else value

@@ -30,14 +30,14 @@ def parse_object(data: bytes, where: object, error: type[GlmGgufError]) -> dict[
         if SURROGATE.search(data):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as problem:
-        raise error(f"not UTF-8 at byte {problem.start}", where=where, fix="fetch the file again") from None
+        raise error(f"not UTF-8 at byte {problem.start}", path=str(where), fix="fetch the file again") from None
     except UnicodeEncodeError as problem:
         half = problem.object[problem.start]
-        raise error(f"a text holds {half!a}, half a character", where=where, fix="fetch the file again") from None
+        raise error(f"a text holds {half!a}, half a character", path=str(where), fix="fetch the file again") from None
     except (ValueError, RecursionError) as problem:
-        raise error(f"not valid JSON: {_reason(problem)}", where=where, fix="fetch the file again") from None
+        raise error(f"not valid JSON: {_reason(problem)}", path=str(where), fix="fetch the file again") from None
     if not isinstance(value, dict):
-        raise error(f"a JSON object is expected, not {type(value).__name__}", where=where)
+        raise error(f"a JSON object is expected, not {type(value).__name__}", path=str(where))
     return value
 
 
@@ -53,7 +53,7 @@ def read_object(path: Path, error: type[GlmGgufError], where: str | None = None)
 def refuse_pointer(data: bytes, where: object, error: type[GlmGgufError]) -> None:
     """Raise `error` where git-lfs has left its pointer in place of the file."""
     if data.startswith(LFS_POINTER):
-        raise error("this is a git-lfs pointer, not the file", where=where, fix="run git lfs pull")
+        raise error("this is a git-lfs pointer, not the file", path=str(where), fix="run git lfs pull")
 
 
 def shown(value: object) -> str:

@@ -47,7 +47,7 @@ def model_card(source: Source, naming: Naming, n_params: int, variant: Variant) 
     except BROKEN as problem:
         raise SourceError(
             f"the model card cannot be read: {' '.join(str(problem).split())[:200]}",
-            where=source.file("README.md").where,
+            path=source.file("README.md").where,
             fix="mend the YAML between its --- lines",
         ) from None
     card.name = card.name if naming.name is None else naming.name
@@ -56,7 +56,7 @@ def model_card(source: Source, naming: Naming, n_params: int, variant: Variant) 
             setattr(card, field, _fitting(field, getattr(card, field)))
         except ValueError as problem:
             fix = "mend README.md or generation_config.json"
-            raise SourceError(f"{key} is {problem}", where=source.where, fix=fix) from None
+            raise SourceError(f"{key} is {problem}", path=source.where, fix=fix) from None
     _override(card, naming)
     _complete(card, source.directory, n_params, variant)
     return card
@@ -98,14 +98,14 @@ def _override(card: Metadata, naming: Naming) -> None:
         stated = read_object(naming.overrides, RequestError)
     except RequestError as problem:
         fix = 'write a JSON object such as {"general.name": "My model"}'
-        raise RequestError(problem.what, where=where, fix=fix) from None
+        raise RequestError(problem.what, path=where, fix=fix) from None
     for key, value in stated.items():
         if key not in FIELDS:
-            raise RequestError(f"key {shown(key)} is unknown", where=where, fix=f"known are {', '.join(FIELDS)}")
+            raise RequestError(f"key {shown(key)} is unknown", path=where, fix=f"known are {', '.join(FIELDS)}")
         try:
             fitting = _fitting(FIELDS[key], value)
         except ValueError as problem:
-            raise RequestError(f"{key} is {problem}", where=where) from None
+            raise RequestError(f"{key} is {problem}", path=where) from None
         if key != Keys.General.NAME or naming.name is None:
             setattr(card, FIELDS[key], fitting)
 

@@ -49,7 +49,7 @@ def refuse_quantised(source: Source, tensors: Iterable[StoredTensor]) -> None:
         what = f"this checkpoint is quantised already, by {by} as its tensors look: {found}"
     else:
         what = f"this checkpoint is quantised already, by {stated} (config.json, quantization_config): {found}"
-    raise SourceError(what, where=source.where, fix=FIX)
+    raise SourceError(what, path=source.where, fix=FIX)
 
 
 def _sign(tensors: Sequence[StoredTensor]) -> tuple[StoredTensor, str] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -50,11 +51,11 @@ def read_header(shards: ShardSource, shard: Shard, file_bytes: int) -> dict[str,
     start, where = shards.peek(shard.name, 0, len(LFS_POINTER)), shard.where
     refuse_pointer(start, where, ShardError)
     if len(start) < 8:
-        raise ShardError(f"{file_bytes} bytes are no safetensors file", where=where, fix=REFETCH)
+        raise ShardError(f"{file_bytes} bytes are no safetensors file", path=where, fix=REFETCH)
     (length,) = struct.unpack_from("<Q", start)
     if length > min(MAX_HEADER_BYTES, file_bytes - 8):
-        raise ShardError(f"the header claims {length} bytes, the file has {file_bytes}", where=where, fix=REFETCH)
-    header = parse_object(shards.peek(shard.name, 8, length), f"{where} (header)", ShardError)
+        raise ShardError(f"the header claims {length} bytes, the file has {file_bytes}", path=where, fix=REFETCH)
+    header = parse_object(shards.peek(shard.name, 8, length), where, ShardError)
     header.pop("__metadata__", None)
     data_start = 8 + length
     tensors = {name: _stored(name, entry, shard, data_start) for name, entry in header.items()}
@@ -63,25 +64,25 @@ def read_header(shards: ShardSource, shard: Shard, file_bytes: int) -> dict[str,
 
 
 def _stored(name: str, entry: Any, shard: Shard, data_start: int) -> StoredTensor:
-    where = f"{shard.where}, tensor {name[:120]!r}"
+    refused = partial(ShardError, path=shard.where, where=f"tensor {name[:120]!r}")
     if not isinstance(entry, dict):
-        raise ShardError("its entry is no JSON object", where=where, fix=REFETCH)
+        raise refused("its entry is no JSON object", fix=REFETCH)
     dtype = entry.get("dtype")
     if not isinstance(dtype, str) or dtype not in ITEM_BITS:
-        raise ShardError(f"unknown dtype {shown(dtype)}", where=where, fix="bf16, f16 or f32 is needed")
-    shape, offsets = _naturals(entry, "shape", where), _naturals(entry, "data_offsets", where)
+        raise refused(f"unknown dtype {shown(dtype)}", fix="bf16, f16 or f32 is needed")
+    shape, offsets = _naturals(entry, "shape", refused), _naturals(entry, "data_offsets", refused)
     if len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise ShardError(f"impossible data_offsets {offsets!r}", where=where, fix=REFETCH)
+        raise refused(f"impossible data_offsets {offsets!r}", fix=REFETCH)
     n_bytes = offsets[1] - offsets[0]
     if n_bytes * 8 != prod(shape) * ITEM_BITS[dtype]:
-        raise ShardError(f"{n_bytes} bytes do not hold {dtype} {shape}", where=where, fix=REFETCH)
+        raise refused(f"{n_bytes} bytes do not hold {dtype} {shape}", fix=REFETCH)
     return StoredTensor(name, dtype, tuple(shape), shard, data_start + offsets[0], n_bytes)
 
 
-def _naturals(entry: dict[str, Any], key: str, where: str) -> list[int]:
+def _naturals(entry: dict[str, Any], key: str, refused: partial[ShardError]) -> list[int]:
     value = entry.get(key)
     if not isinstance(value, list) or len(value) > MAX_DIMENSIONS or not all(_natural(item) for item in value):
-        raise ShardError(f"impossible {key} {shown(value)}", where=where, fix=REFETCH)
+        raise refused(f"impossible {key} {shown(value)}", fix=REFETCH)
     return value
 
 
@@ -96,7 +97,7 @@ def _check_extent(tensors: list[StoredTensor], data_start: int, file_bytes: int,
     for end, tensor in zip(ends, tensors, strict=False):
         if tensor.offset != end:
             kind = "a gap" if tensor.offset > end else "an overlap"
-            raise ShardError(f"{kind} before tensor {tensor.name[:120]!r}", where=where, fix=REFETCH)
+            raise ShardError(f"{kind} before tensor {tensor.name[:120]!r}", path=where, fix=REFETCH)
     assert all(a <= b for a, b in pairwise(ends))
     if ends[-1] != file_bytes:
-        raise ShardError(f"the tensors end at byte {ends[-1]}, the file at byte {file_bytes}", where=where, fix=REFETCH)
+        raise ShardError(f"the tensors end at byte {ends[-1]}, the file at byte {file_bytes}", path=where, fix=REFETCH)

@@ -89,7 +89,7 @@ def source_tensors(checkpoint: Checkpoint) -> tuple[SourceTensor, ...]:
         if name not in expected and not _is_redundant(name, checkpoint.config):
             raise ShardError(
                 f"{stored.shard.name} holds {name!r}, which no {checkpoint.config.n_layers}-layer GLM-4-0414 has",
-                where=checkpoint.source.where,
+                path=checkpoint.source.where,
                 fix="merge adapters first, or mend config.json",
             )
     found = [
@@ -112,14 +112,14 @@ def _is_redundant(name: str, config: Glm4Config) -> bool:
 def _checked(checkpoint: Checkpoint, name: str, shape: tuple[int, ...]) -> StoredTensor:
     stored = checkpoint.tensors.get(name)
     if stored is None:
-        raise ShardError(f"tensor {name!r} is missing", where=checkpoint.source.where, fix="fetch the weights again")
+        raise ShardError(f"tensor {name!r} is missing", path=checkpoint.source.where, fix="fetch the weights again")
     if stored.shape != shape:
         raise ShardError(
             f"tensor {name!r} has shape {list(stored.shape)}, config.json asks for {list(shape)}",
-            where=stored.shard.where,
+            path=stored.shard.where,
         )
     if stored.dtype not in STORAGE:
         raise ShardError(
-            f"tensor {name!r} is {stored.dtype}", where=stored.shard.where, fix="bf16, f16 or f32 weights are needed"
+            f"tensor {name!r} is {stored.dtype}", path=stored.shard.where, fix="bf16, f16 or f32 weights are needed"
         )
     return stored

@@ -58,26 +58,26 @@ def read_bpe(source: Source) -> Bpe:
     if ranks.exists():
         return _from_ranks(ranks, source.file("tokenizer_config.json"))
     raise TokenizerError(
-        "neither tokenizer.json nor tokenizer.model is there", where=source.where, fix="fetch it with the weights"
+        "neither tokenizer.json nor tokenizer.model is there", path=source.where, fix="fetch it with the weights"
     )
 
 
 def _from_json(raw: dict[str, Any], where: str) -> Bpe:
     model = raw.get("model")
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
-        raise TokenizerError("model is no BPE", where=where, fix="GLM-4's is byte-level BPE")
+        raise TokenizerError("model is no BPE", path=where, fix="GLM-4's is byte-level BPE")
     if raw.get("normalizer") is not None:
-        raise TokenizerError(f"normalizer is {shown(raw['normalizer'])}", where=where, fix="GLM-4 has none")
+        raise TokenizerError(f"normalizer is {shown(raw['normalizer'])}", path=where, fix="GLM-4 has none")
     _check_pre_tokenizer(raw.get("pre_tokenizer"), where)
     vocab = model.get("vocab")
     if not isinstance(vocab, dict) or not all(_natural(id_) for id_ in vocab.values()):
-        raise TokenizerError("model.vocab does not map texts to ids", where=where)
+        raise TokenizerError("model.vocab does not map texts to ids", path=where)
     merges = model.get("merges")
     if not isinstance(merges, list):
-        raise TokenizerError("model.merges is no list", where=where)
+        raise TokenizerError("model.merges is no list", path=where)
     added = raw.get("added_tokens") or []
     if not isinstance(added, list):
-        raise TokenizerError("added_tokens is no list", where=where)
+        raise TokenizerError("added_tokens is no list", path=where)
     return Bpe(
         vocab=vocab,
         merges=tuple(_merge(pair, where) for pair in merges),
@@ -91,17 +91,17 @@ def _check_pre_tokenizer(value: Any, where: str) -> None:
     parts = parts if isinstance(parts, list) else []
     kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
     if kinds != ["Split", "ByteLevel"]:
-        raise TokenizerError(f"pre_tokenizer is {shown(kinds)}", where=where, fix="GLM-4's is Split, then ByteLevel")
+        raise TokenizerError(f"pre_tokenizer is {shown(kinds)}", path=where, fix="GLM-4's is Split, then ByteLevel")
     split, byte_level = parts
     pattern = split.get("pattern")
     regex = pattern.get("Regex") if isinstance(pattern, dict) else None
     if regex not in REGEXES:
         found = repr(regex[:300]) if isinstance(regex, str) else shown(pattern)
-        raise TokenizerError(f"pre_tokenizer splits by {found}", where=where, fix=f"GLM-4 splits by {REGEXES[0]!r}")
+        raise TokenizerError(f"pre_tokenizer splits by {found}", path=where, fix=f"GLM-4 splits by {REGEXES[0]!r}")
     if split.get("behavior") != "Isolated" or split.get("invert"):
-        raise TokenizerError("pre_tokenizer does not isolate its matches", where=where, fix="GLM-4's does")
+        raise TokenizerError("pre_tokenizer does not isolate its matches", path=where, fix="GLM-4's does")
     if byte_level.get("add_prefix_space") or byte_level.get("use_regex"):
-        raise TokenizerError("ByteLevel adds a space or splits again", where=where, fix="GLM-4's does neither")
+        raise TokenizerError("ByteLevel adds a space or splits again", path=where, fix="GLM-4's does neither")
 
 
 def _merge(pair: Any, where: str) -> str:
@@ -109,14 +109,14 @@ def _merge(pair: Any, where: str) -> str:
     if isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair):
         pair = " ".join(pair)
     if not isinstance(pair, str) or pair.count(" ") != 1:
-        raise TokenizerError(f"{shown(pair)} is no merge", where=where)
+        raise TokenizerError(f"{shown(pair)} is no merge", path=where)
     return pair
 
 
 def _added(entry: Any, where: str) -> AddedToken:
     content = entry.get("content") if isinstance(entry, dict) else None
     if not isinstance(content, str) or not content or not _natural(entry.get("id")):
-        raise TokenizerError(f"added token {shown(entry)} has no id or content", where=where)
+        raise TokenizerError(f"added token {shown(entry)} has no id or content", path=where)
     return AddedToken(entry["id"], content, entry.get("special") is True)
 
 
@@ -124,10 +124,10 @@ def _from_ranks(file: SourceFile, config: SourceFile) -> Bpe:
     """The tiktoken form: a line holds a token in base64 and its rank; merges follow from the ranks."""
     ranks = dict(_rank_lines(file))
     if len(ranks) < 256:
-        raise TokenizerError(f"{len(ranks)} tokens are no byte-level vocabulary", where=file.where)
+        raise TokenizerError(f"{len(ranks)} tokens are no byte-level vocabulary", path=file.where)
     decoder = config.read_object(TokenizerError).get("added_tokens_decoder")
     if not isinstance(decoder, dict):
-        raise TokenizerError("added_tokens_decoder is missing", where=config.where, fix="fetch it with tokenizer.model")
+        raise TokenizerError("added_tokens_decoder is missing", path=config.where, fix="fetch it with tokenizer.model")
     added = tuple(
         _added({**_object(entry, config.where), "id": _number(id_)}, config.where) for id_, entry in decoder.items()
     )
@@ -146,7 +146,7 @@ def _rank_lines(file: SourceFile) -> Iterator[tuple[bytes, int]]:
         except binascii.Error:
             decoded = b""
         if not 0 < len(decoded) <= MAX_TOKEN_BYTES or rank is None:
-            raise TokenizerError("no base64 token and rank", where=f"{file.where}, line {line_number}")
+            raise TokenizerError("no base64 token and rank", path=file.where, where=f"line {line_number}")
         yield decoded, rank
 
 
@@ -180,7 +180,7 @@ def printable(token: bytes) -> str:
 
 def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TokenizerError(f"{shown(value)} is no JSON object", where=where)
+        raise TokenizerError(f"{shown(value)} is no JSON object", path=where)
     return value
 
 

@@ -94,4 +94,4 @@ def _quantised(chunk: Chunk, values: ggml.Floats, tensor: TensorPlan) -> ggml.By
 def _bad_weight(chunk: Chunk, at: tuple[int, int], what: str, fix: str) -> WeightError:
     stored = chunk.job.stored
     index = (chunk.start + at[0], at[1]) if len(stored.shape) > 1 else (at[1],)
-    return WeightError(f"{stored.name}[{', '.join(map(str, index))}] {what}", where=stored.shard.where, fix=fix)
+    return WeightError(f"{stored.name}[{', '.join(map(str, index))}] {what}", path=stored.shard.where, fix=fix)

@@ -106,7 +106,9 @@ def _doubting(doubt: bool) -> Iterator[None]:
     except WeightError as error:
         if not doubt:
             raise
-        raise ChecksumError(f"{error.what}, if its bytes came right", where=error.where, fix=error.fix) from error
+        raise ChecksumError(
+            f"{error.what}, if its bytes came right", path=error.path, where=error.where, fix=error.fix
+        ) from error
 
 
 def write_proven(

@@ -112,7 +112,7 @@ def converts_or_tells(source: Path, **choices: object) -> None:
         return
     try:
         tensors = Checkpoint.open(Source.local(source)).tensors.values()
-        assert all(tensor.offset + tensor.n_bytes <= tensor.path.stat().st_size for tensor in tensors)
+        assert all(tensor.offset + tensor.n_bytes <= Path(tensor.shard.where).stat().st_size for tensor in tensors)
         assert len(GgufHeader.read(out).tensors) == len(GGUFReader(out).tensors)
     finally:
         out.unlink()

@@ -51,5 +51,5 @@ def parse_address(source: str) -> Address | None:
     if match is None:
         refuse_mistaken(source, Wanted.CHECKPOINT, RequestError)  # a hub's page: its address is known
     if match is None or ".." in source:
-        raise RequestError(f"{shown(source)} is no repository on a hub", where="SOURCE", fix=FORM)
+        raise RequestError(f"{shown(source)} is no repository on a hub", field="source", fix=FORM)
     return Address(Hub(match[1]), match[2], match[3], match[4])

@@ -49,7 +49,7 @@ def open_hub(
     repository = LOOK_UPS[address.hub](address, Patience(ended.wait, tries=4), network)
     unfit = unfit_repository([name for name in repository.listed if name.isprintable() and len(name) <= MOST_SHOWN])
     if unfit is not None:
-        raise HubError(unfit[0], where=address, fix=unfit[1])
+        raise HubError(unfit[0], path=str(address), fix=unfit[1])
     repository.file("config.json")
     kept = None if keep is None else LocalMirror(keep)
     wire = Wire(repository.credentials, network)

@@ -38,7 +38,7 @@ class Repository:
     def file(self, name: str) -> RemoteFile:
         """The file `name`; raises HubError where there is none."""
         if name not in self.files:
-            raise HubError(f"there is no {name}", where=self.address, fix="is this the repository you mean?")
+            raise HubError(f"there is no {name}", path=str(self.address), fix="is this the repository you mean?")
         return self.files[name]
 
     def where(self, name: str) -> str:
@@ -49,5 +49,5 @@ class Repository:
 def checked_size(value: object, where: str) -> int:
     """A file's size as a hub gives it; raises HubError for what cannot be one."""
     if type(value) is not int or not 0 <= value <= MAX_FILE_BYTES:
-        raise HubError(f"the hub says its size is {value!r:.80}", where=where, fix="try again, or another mirror")
+        raise HubError(f"the hub says its size is {value!r:.80}", path=where, fix="try again, or another mirror")
     return value
