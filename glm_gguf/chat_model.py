@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any, Protocol, Unpack
 
 from glm_gguf.agent import History, RunEvent, RunResult, arun, astream_run, run, stream_run
+from glm_gguf.answers.accepted_keywords import SamplingLike, chat_options, options_value
 from glm_gguf.answers.answer_options import ChatOptions
-from glm_gguf.answers.keywords import SamplingLike, chat_options, made
 from glm_gguf.answers.prepared_answer import EventStream, PreparedAnswer
 from glm_gguf.chat.events import ChatResult, Event, collect
 from glm_gguf.chat.messages import Messages, conversation
@@ -163,7 +163,7 @@ class ChatModel(Protocol):
 
 def _limits(limits: Limits, max_turns: int | None) -> RunOptions:
     """Return how far a run may go."""
-    given = made(RunOptions, limits, "limits")
+    given = options_value(RunOptions, limits, "limits")
     return given if max_turns is None else replace(given, max_turns=max_turns)
 
 
@@ -176,7 +176,7 @@ def _several(n: int, prepared: PreparedAnswer, options: ChatOptions) -> list[Pre
         raise RequestError(f"{n} answers at once", field="n", fix=fix)
     if n > 1 and options.get("constraint") is not None:
         raise RequestError("a constraint is good for one answer", field="n", fix="ask for one, or give a format")
-    return [prepared.choice(index) for index in range(n)]
+    return [prepared.for_choice(index) for index in range(n)]
 
 
 async def _events(prepare: Callable[[], PreparedAnswer]) -> AsyncGenerator[Event, None]:

@@ -12,10 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack, overload
 
+from glm_gguf.answers.accepted_keywords import (
+    SamplingLike,
+    chat_options,
+    completion_options,
+    engine_options,
+    prompt_variables,
+)
 from glm_gguf.answers.answer_options import ChatOptions, CompletionOptions, PromptOptions
+from glm_gguf.answers.answer_preparer import AnswerPreparer
 from glm_gguf.answers.answer_reader import token_logprob
-from glm_gguf.answers.keywords import SamplingLike, chat_options, completion_options, engine_options, prompt_variables
-from glm_gguf.answers.preparation import Preparer
 from glm_gguf.answers.prepared_answer import EventStream, PreparedAnswer
 from glm_gguf.chat.events import TokenLogprob, collect
 from glm_gguf.chat.messages import Messages, conversation
@@ -70,8 +76,8 @@ class GLM(ChatModel):
             self._plan = LoadPlan.of(self._file.contents, self._options, Machine.here(self._options))
             self._model = stack.enter_context(ModelHandle(self._file, self._plan))
             self._engine = stack.enter_context(Engine(self._model, self._plan))
-            self._preparer = Preparer(self._model, self._engine, self._options)
-            self.variant = self._preparer.prompter.variant
+            self._preparer = AnswerPreparer(self._model, self._engine, self._options)
+            self.variant = self._preparer.renderer.variant
             self.sampling = self._preparer.sampling
             self.session_refused = None if session is None else self._sessions().load(Path(session))
             # Runs at close(), when this object is collected, or when Python ends; in the process that opened it.
@@ -95,7 +101,7 @@ class GLM(ChatModel):
     @property
     def template_variables(self) -> frozenset[str]:
         """Names that the chat template finds in `variables`; it reads no others."""
-        return self._preparer.prompter.variables
+        return self._preparer.renderer.variables
 
     @property
     def metadata(self) -> dict[str, Plain]:
@@ -157,7 +163,7 @@ class GLM(ChatModel):
 
     def apply_template(self, messages: Messages, tools: Tools = (), **options: Unpack[PromptOptions]) -> str:
         """Return the prompt of a conversation, as text."""
-        return self._preparer.prompter.text(
+        return self._preparer.renderer.text(
             conversation(messages),
             declarations(tools),
             prompt_variables(options),
@@ -208,12 +214,7 @@ class GLM(ChatModel):
         scored = await asyncio.to_thread(self._scored, prompt, alternatives, lora)
         return self._spelled(await self._engine.ascore(*scored))
 
-    def save_session(
-        self,
-        path: FilePath,
-        messages: Messages | None = None,
-        tools: Tools = (),
-    ) -> None:
+    def save_session(self, path: FilePath, messages: Messages | None = None, tools: Tools = ()) -> None:
         """Write the computed beginning of a conversation to a file, for `GLM(..., session=path)`.
 
         Usually system messages and tools. Without messages everything that the cache holds is written.
@@ -221,7 +222,7 @@ class GLM(ChatModel):
         wanted = None
         if messages is not None:
             history = conversation(messages) if messages else ()
-            wanted = [self._preparer.prompter.beginning(history, declarations(tools))]
+            wanted = [self._preparer.renderer.beginning(history, declarations(tools))]
         self._sessions().save(Path(path), wanted)
 
     def fingerprint(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from glm_gguf.answers.stop_texts import StopStrings
+from glm_gguf.answers.stop_text_filter import StopTextFilter
 from glm_gguf.chat.detokenizer import Detokenizer, TokenBytes
 from glm_gguf.chat.events import Event, Finish, FinishReason, TextDelta, TokenLogprob, Usage
 from glm_gguf.engine.delivery import AnswerFailed, Delivery, Ended, SampledToken, Started
@@ -32,7 +32,7 @@ class TokenReader(Protocol):
         """End the output."""
 
 
-class PlainText:
+class ContinuationReader:
     """A TokenReader for a text that is continued: everything is text, the stop token apart."""
 
     has_calls = False
@@ -55,7 +55,7 @@ class PlainText:
             yield TextDelta(rest)
 
 
-class Answer:
+class AnswerReader:
     """The events of one answer to a prompt of known length; `done` after its Finish.
 
     So many tokens of the prompt as `uncounted` says are not in the counts: they open the answer.
@@ -64,7 +64,7 @@ class Answer:
     def __init__(self, reader: TokenReader, token_bytes: TokenBytes, request: Request, uncounted: int = 0) -> None:
         self._reader = reader
         self._token_bytes = token_bytes
-        self._stops = StopStrings(request.sampling.stop or ())
+        self._stops = StopTextFilter(request.sampling.stop or ())
         self._usage = Usage(len(request.prompt) - uncounted)
         self.done = False
 

@@ -72,7 +72,7 @@ class GrammarConstraint:
         self._matcher = matcher
         self._mask = np.zeros(mask_words(n_vocab), dtype=np.uint32)
 
-    def begin(self, tokens: Sequence[int]) -> bool:
+    def accept_prefix(self, tokens: Sequence[int]) -> bool:
         """Take what stands in the prompt already; tells whether the grammar allows it, and something may follow."""
         return all(map(self._matcher.consume_token, tokens)) and not self._matcher.is_stopped()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
-from glm_gguf.answers.answer_reader import Answer
+from glm_gguf.answers.answer_reader import AnswerReader
 from glm_gguf.answers.answer_stream import AnswerStream, AsyncAnswerStream, Mark, Steps
 from glm_gguf.chat.answer_plan import AnswerPlan
 from glm_gguf.chat.events import Event, Finish, collect
@@ -19,11 +19,11 @@ from glm_gguf.errors import UnmetFormatError
 from glm_gguf.llama.sampling_params import OFFICIAL_DEMO, RANDOM_SEED, SamplingParams
 
 MOST_ATTEMPTS = 4
-Begin = Callable[[SamplingParams], tuple[Request, Answer]]
+MakeAttempt = Callable[[SamplingParams], tuple[Request, AnswerReader]]
 """Makes the request for one attempt, and the reader of what comes."""
 
 
-def again(sampling: SamplingParams, number: int) -> SamplingParams:
+def retry_sampling(sampling: SamplingParams, number: int) -> SamplingParams:
     """Return the sampling of the n-th attempt: another seed, and never the likeliest tokens again."""
     if number == 0:
         return sampling
@@ -68,13 +68,13 @@ class PreparedAnswer:
     """An answer that can be begun: how, for the n-th time, and what it must meet. Nothing is in line yet."""
 
     engine: Engine
-    begin: Begin
+    make_attempt: MakeAttempt
     sampling: SamplingParams
     plan: AnswerPlan
     prompt_tokens: int
     """How long the prompt is."""
 
-    def choice(self, index: int) -> PreparedAnswer:
+    def for_choice(self, index: int) -> PreparedAnswer:
         """Return another answer to the same prompt: a seed is counted up."""
         seed = self.sampling.seed
         return (
@@ -92,7 +92,7 @@ class PreparedAnswer:
     def _steps(self) -> Steps:
         """Write attempts until one meets the plan; UnmetFormatError after the last."""
         for number in range(MOST_ATTEMPTS):
-            request, reader = self.begin(again(self.sampling, number))
+            request, reader = self.make_attempt(retry_sampling(self.sampling, number))
             written = yield from _read(reader, (yield request), hold=self.plan.checked)
             if not self.plan.checked:
                 return written
@@ -119,7 +119,7 @@ class PreparedAnswer:
         return event
 
 
-def _read(reader: Answer, delivery: Delivery, *, hold: bool) -> Generator[Sequence[Event], Delivery, list[Event]]:
+def _read(reader: AnswerReader, delivery: Delivery, *, hold: bool) -> Generator[Sequence[Event], Delivery, list[Event]]:
     """Read an answer to its end; return its last events, or all of them where they are held back."""
     events = list(reader.feed(delivery))
     while not reader.done:

@@ -172,7 +172,7 @@ class Service:
             try:
                 for prepared in ready:
                     for index in range(n):
-                        events = prepared.choice(index).events(loop)
+                        events = prepared.for_choice(index).events(loop)
                         answers.append(MeasuredEvents(events, self.metrics, with_prompt=index == 0))
             except BaseException:
                 close_all(answers)

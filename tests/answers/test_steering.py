@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from engine.conversations import EXACT, GREEDY, Bench, Reply
 
-from glm_gguf.answers.answer_reader import Answer
-from glm_gguf.answers.stop_texts import StopStrings
+from glm_gguf.answers.answer_reader import AnswerReader
+from glm_gguf.answers.stop_text_filter import StopTextFilter
 from glm_gguf.answers.thought_budget import CLOSING_TEXT, ThoughtBudget
 from glm_gguf.chat.events import Event, ReasoningDelta, TextDelta, Usage, collect
 from glm_gguf.chat.reply_form import ReplyForm
@@ -139,7 +139,7 @@ STOPS = {
 
 @pytest.mark.parametrize(("pieces", "stops", "expected"), STOPS.values(), ids=STOPS.keys())
 def test_stop_texts(pieces: list[str], stops: tuple[str, ...], expected: str) -> None:
-    filter_ = StopStrings(stops)
+    filter_ = StopTextFilter(stops)
     events: list[Event] = [event for piece in pieces for event in filter_.feed(TextDelta(piece))]
     events += filter_.flush()
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == expected
@@ -153,7 +153,7 @@ def test_the_tokens_of_a_thought_are_counted(exact_model: ModelHandle) -> None:
     vocabulary = exact_model.vocabulary
     thought, answer = vocabulary.plain_ids("So it is.</think>"), vocabulary.plain_ids("Yes, it is.")
     reader = TokenParser(vocabulary.token_bytes, vocabulary.role_marks, ReplyForm(starts_in_thought=True))
-    written = Answer(reader, vocabulary.token_bytes, Request((1,), SamplingParams()))
+    written = AnswerReader(reader, vocabulary.token_bytes, Request((1,), SamplingParams()))
     deliveries = [*(SampledToken(token) for token in thought + answer), Ended("stop")]
     result = collect(event for delivery in deliveries for event in written.feed(delivery))
     assert (result.reasoning, result.content) == ("So it is.", "Yes, it is.")
@@ -161,7 +161,7 @@ def test_the_tokens_of_a_thought_are_counted(exact_model: ModelHandle) -> None:
 
 
 def test_a_thought_may_hold_a_stop_text() -> None:
-    filter_ = StopStrings(("STOP",))
+    filter_ = StopTextFilter(("STOP",))
     assert list(filter_.feed(ReasoningDelta("STOP"))) == [ReasoningDelta("STOP")]
     assert not filter_.found
 

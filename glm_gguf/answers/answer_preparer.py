@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from glm_gguf.answers.answer_options import AnswerOptions
-from glm_gguf.answers.answer_reader import Answer, PlainText
+from glm_gguf.answers.answer_reader import AnswerReader, ContinuationReader
 from glm_gguf.answers.grammar_constraint import GrammarConstraint, Grammars
 from glm_gguf.answers.overflow import drops_turns, reserved_tokens
-from glm_gguf.answers.prepared_answer import Begin, PreparedAnswer
-from glm_gguf.answers.prompt import NO_VARIABLES, Opening, Prompt, Prompter
+from glm_gguf.answers.prepared_answer import MakeAttempt, PreparedAnswer
+from glm_gguf.answers.prompt_renderer import NO_VARIABLES, Opening, PromptRenderer, RenderedPrompt
 from glm_gguf.answers.thought_budget import CLOSING_TEXT, ThoughtBudget
 from glm_gguf.chat.answer_plan import AnswerPlan, plan_answer
 from glm_gguf.chat.grammar import AnswerGrammar, rules
@@ -33,16 +33,16 @@ CONTINUED: Final = AnswerPlan(ReplyForm(begun=""))
 """Of a text that is continued: no newline stands before it."""
 
 
-class Preparer:
+class AnswerPreparer:
     """One model's template, grammars and default sampling; any thread may use it, and nothing is in line yet."""
 
     def __init__(self, model: ModelHandle, engine: Engine, options: EngineOptions) -> None:
         self._options = options
         self._vocabulary = model.vocabulary
         self._engine = engine
-        self.prompter = Prompter(model)
+        self.renderer = PromptRenderer(model)
         self.grammars = Grammars(model.vocabulary)
-        self.sampling = default_sampling(model.metadata, self.prompter.variant)
+        self.sampling = default_sampling(model.metadata, self.renderer.variant)
 
     def conversation(
         self,
@@ -60,14 +60,14 @@ class Preparer:
         plan = AnswerPlan(form) if "constraint" in options else plan_answer(declarations(tools), rules(options), form)
         deadline, scales = _deadline(options), self._scales(options)
 
-        def begin(attempt: SamplingParams) -> tuple[Request, Answer]:
+        def make_attempt(attempt: SamplingParams) -> tuple[Request, AnswerReader]:
             constraint = self._constraint(plan, attempt, options)
             request = Request(prompt.ids, attempt, constraint, deadline, scales)
             reader = TokenParser(self._vocabulary.token_bytes, self._vocabulary.role_marks, plan.form)
-            return request, Answer(reader, self._vocabulary.token_bytes, request, prompt.uncounted)
+            return request, AnswerReader(reader, self._vocabulary.token_bytes, request, prompt.uncounted)
 
         self._engine.check(prompt.ids, "messages")
-        return self._ready(begin, sampling, plan, len(prompt.ids) - prompt.uncounted)
+        return self._ready(make_attempt, sampling, plan, len(prompt.ids) - prompt.uncounted)
 
     def prompt(
         self,
@@ -76,7 +76,7 @@ class Preparer:
         sampling: SamplingParams,
         options: AnswerOptions,
         room: int | None = None,
-    ) -> Prompt:
+    ) -> RenderedPrompt:
         """Render a conversation for its answer, and the answer's beginning as far as it is known."""
         opening = Opening(
             continues=options.get("continue_final_message") is True,
@@ -84,33 +84,35 @@ class Preparer:
             may_call=tool_choice(options.get("tool_choice")) != NoChoice(),
             writes_newline="constraint" not in options,
         )
-        return self.prompter.prompt(messages, tools, options.get("variables") or NO_VARIABLES, room, opening)
+        return self.renderer.prompt(messages, tools, options.get("variables") or NO_VARIABLES, room, opening)
 
     def continuation(self, prompt: Sequence[int], sampling: SamplingParams, options: AnswerOptions) -> PreparedAnswer:
         """Plan to continue a prompt without any template."""
         ids, deadline, scales = tuple(prompt), _deadline(options), self._scales(options)
         plan = CONTINUED if "constraint" in options else plan_answer((), rules(options), CONTINUED.form)
 
-        def begin(attempt: SamplingParams) -> tuple[Request, Answer]:
+        def make_attempt(attempt: SamplingParams) -> tuple[Request, AnswerReader]:
             request = Request(ids, attempt, self._constraint(plan, attempt, options), deadline, scales)
-            reader = PlainText(self._vocabulary.token_bytes, self._vocabulary.stop_ids)
-            return request, Answer(reader, self._vocabulary.token_bytes, request)
+            reader = ContinuationReader(self._vocabulary.token_bytes, self._vocabulary.stop_ids)
+            return request, AnswerReader(reader, self._vocabulary.token_bytes, request)
 
         self._engine.check(ids)
-        return self._ready(begin, sampling, plan, len(ids))
+        return self._ready(make_attempt, sampling, plan, len(ids))
 
     def _scales(self, options: AnswerOptions) -> Scales:
         """Return how strongly each LoRA adapter counts."""
         wanted = options.get("lora")
         return self._options.scales if wanted is None else self._options.scales_of(wanted)
 
-    def _ready(self, begin: Begin, sampling: SamplingParams, plan: AnswerPlan, prompt_tokens: int) -> PreparedAnswer:
+    def _ready(
+        self, make_attempt: MakeAttempt, sampling: SamplingParams, plan: AnswerPlan, prompt_tokens: int
+    ) -> PreparedAnswer:
         """Refuse what cannot be answered, and have the grammar compiled."""
         filled = sampling.filled(self.sampling)
         Bias(filled, self._vocabulary)  # refuses ids that there are not
         if plan.grammar is not None:
             self._grammar(plan.grammar, plan.form)
-        return PreparedAnswer(self._engine, begin, filled, plan, prompt_tokens)
+        return PreparedAnswer(self._engine, make_attempt, filled, plan, prompt_tokens)
 
     def _constraint(self, plan: AnswerPlan, sampling: SamplingParams, options: AnswerOptions) -> Constraint | None:
         """Return fresh rules for the tokens of one answer, if there are any."""
@@ -125,7 +127,7 @@ class Preparer:
     def _grammar(self, grammar: AnswerGrammar, form: ReplyForm) -> GrammarConstraint:
         """Return fresh rules of a grammar, behind the text that was begun; RequestError where that is against them."""
         constraint = self.grammars.constraint(grammar.text)
-        if not constraint.begin(self._vocabulary.plain_ids(form.begun_answer)):
+        if not constraint.accept_prefix(self._vocabulary.plain_ids(form.begun_answer)):
             fix = "begin it as the format has it, or leave the format out"
             raise RequestError("the answer was begun in another form", field="response_format", fix=fix)
         return constraint

@@ -17,8 +17,8 @@ from case_ids import without_address
 from engine.conversations import EXACT
 
 from glm_gguf import GLM, CacheType, EngineError, EngineOptions, LoraAdapter, SamplingParams
+from glm_gguf.answers.accepted_keywords import chat_options, completion_options
 from glm_gguf.answers.answer_options import AnswerOptions, ChatOptions, CompletionOptions, PromptOptions
-from glm_gguf.answers.keywords import chat_options, completion_options
 from glm_gguf.answers.thought_budget import ThoughtBudget
 from glm_gguf.errors import QueueFullError, RequestError
 from glm_gguf.llama.sampling_params import Dry

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from glm_gguf.chat.events import Event, TextDelta
 
 
-class StopStrings:
+class StopTextFilter:
     """A filter over the events of one answer; `found` is the stop text that came, which ends the answer before it."""
 
     def __init__(self, stops: Sequence[str]) -> None:

@@ -44,7 +44,7 @@ OPENING: Final = Opening()
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class RenderedPrompt:
     """A conversation as token ids, and the form of the answer to it."""
 
     ids: tuple[int, ...]
@@ -53,7 +53,7 @@ class Prompt:
     """Tokens at the end that nobody gave and the model did not write: those that open an answer."""
 
 
-class Prompter:
+class PromptRenderer:
     """The file's own template, else the bundled one of the variant that its name tells; a base model has none."""
 
     def __init__(self, model: ModelHandle) -> None:
@@ -78,7 +78,7 @@ class Prompter:
         variables: Mapping[str, Any] = NO_VARIABLES,
         room: int | None = None,
         opening: Opening = OPENING,
-    ) -> Prompt:
+    ) -> RenderedPrompt:
         """Render a conversation for its answer; where `room` is given, the oldest turns go until it has so many ids."""
         last = begun_message(messages) if opening.continues else None
         declared, history = declarations(tools), template_messages(messages if last is None else messages[:-1])
@@ -95,7 +95,7 @@ class Prompter:
         functions = RESEARCH_TOOLS if research else function_names(declared)
         form = ReplyForm(functions, starts_in_thought=begun.in_thought, begun=begun.text, json_calls=research)
         uncounted = 0 if opening.continues else len(begun_ids)
-        return Prompt(self._ids(segments) + begun_ids, form, uncounted)
+        return RenderedPrompt(self._ids(segments) + begun_ids, form, uncounted)
 
     def _begun(
         self, last: BegunMessage | None, segments: Sequence[Segment], opening: Opening, *, calls: bool

@@ -79,7 +79,7 @@ def engine_options(options: EngineOptions | Mapping[str, Any] | None, given: Map
     """Lay keywords over `options`; TypeError for a name that is none; what is None was not given."""
     refuse_unknown(given, [item.name for item in dataclasses.fields(EngineOptions)], "a model")
     fields = {name: value for name, value in given.items() if value is not None}
-    return dataclasses.replace(made(EngineOptions, options, "options"), **fields)
+    return dataclasses.replace(options_value(EngineOptions, options, "options"), **fields)
 
 
 def refuse_unknown(given: Collection[str], known: Collection[str], what: str) -> None:
@@ -89,7 +89,7 @@ def refuse_unknown(given: Collection[str], known: Collection[str], what: str) ->
             raise TypeError(f"{name!r} is no option of {what}{_hint(name, known)}")
 
 
-def made(kind: type[T], given: T | Mapping[str, Any] | None, field: str) -> T:
+def options_value(kind: type[T], given: T | Mapping[str, Any] | None, field: str) -> T:
     """Return options as the value they make: of a mapping by its names, the defaults of None; RequestError names it."""
     if given is None:
         return kind()
@@ -113,7 +113,7 @@ def _parted(sampling: SamplingLike, given: Mapping[str, Any]) -> tuple[SamplingP
     for name in _KINDS.keys() & options.keys():
         _require(name, options[name])
     base = _read(sampling) if isinstance(sampling, Mapping) else sampling
-    return dataclasses.replace(made(SamplingParams, base, "sampling"), **_read(fields)), options
+    return dataclasses.replace(options_value(SamplingParams, base, "sampling"), **_read(fields)), options
 
 
 def _require(name: str, value: object) -> None:
@@ -125,7 +125,7 @@ def _require(name: str, value: object) -> None:
 
 def _read(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of SamplingParams with a dict for Dry read as one."""
-    return {name: made(Dry, value, "dry") if name == "dry" else value for name, value in fields.items()}
+    return {name: options_value(Dry, value, "dry") if name == "dry" else value for name, value in fields.items()}
 
 
 def _hint(name: str, known: Collection[str]) -> str:
