@@ -15,8 +15,8 @@ from glm_gguf.answers.prepared_answer import MakeAttempt, PreparedAnswer
 from glm_gguf.answers.prompt_renderer import NO_VARIABLES, Opening, PromptRenderer, RenderedPrompt
 from glm_gguf.answers.thought_budget import CLOSING_TEXT, ThoughtBudget
 from glm_gguf.chat.answer_plan import AnswerPlan, plan_answer
+from glm_gguf.chat.expected_form import ExpectedForm
 from glm_gguf.chat.grammar import AnswerGrammar, rules
-from glm_gguf.chat.reply_form import ReplyForm
 from glm_gguf.chat.token_parser import TokenParser
 from glm_gguf.chat.tool_choice import NoChoice, tool_choice
 from glm_gguf.chat.tools import Tool, declarations
@@ -29,7 +29,7 @@ from glm_gguf.llama.engine_options import EngineOptions, Scales
 from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.llama.sampling_params import SamplingParams, default_sampling
 
-CONTINUED: Final = AnswerPlan(ReplyForm(begun=""))
+CONTINUED: Final = AnswerPlan(ExpectedForm(begun=""))
 """Of a text that is continued: no newline stands before it."""
 
 
@@ -124,7 +124,7 @@ class AnswerPreparer:
             return ThoughtBudget(sampling.thinking_budget, closing, self._vocabulary.token_bytes, constraint)
         return constraint
 
-    def _grammar(self, grammar: AnswerGrammar, form: ReplyForm) -> GrammarConstraint:
+    def _grammar(self, grammar: AnswerGrammar, form: ExpectedForm) -> GrammarConstraint:
         """Return fresh rules of a grammar, behind the text that was begun; RequestError where that is against them."""
         constraint = self.grammars.constraint(grammar.text)
         if not constraint.accept_prefix(self._vocabulary.plain_ids(form.begun_answer)):

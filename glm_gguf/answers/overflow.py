@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
-from glm_gguf.chat.messages import Message
+from glm_gguf.chat.messages import TemplateMessage
 from glm_gguf.errors import RequestError
 
 OnOverflow = Literal["error", "drop_oldest_turns"]
@@ -26,7 +26,9 @@ def reserved_tokens(max_tokens: int | None, n_ctx: int) -> int:
     return min(max_tokens or MOST_RESERVED, n_ctx // 2)
 
 
-def without_oldest_turns(messages: Sequence[Message], fits: Callable[[Sequence[Message]], bool]) -> list[Message]:
+def without_oldest_turns(
+    messages: Sequence[TemplateMessage], fits: Callable[[Sequence[TemplateMessage]], bool]
+) -> list[TemplateMessage]:
     """Drop as few of the oldest turns as make a conversation fit, never the last; system messages stay.
 
     A turn goes from a user's message to the next: its calls and their results go together.
@@ -42,7 +44,7 @@ def without_oldest_turns(messages: Sequence[Message], fits: Callable[[Sequence[M
     return _from_turn(messages, starts, low)
 
 
-def _from_turn(messages: Sequence[Message], starts: Sequence[int], turn: int) -> list[Message]:
+def _from_turn(messages: Sequence[TemplateMessage], starts: Sequence[int], turn: int) -> list[TemplateMessage]:
     """Return the system messages, and everything from a turn on."""
     start = starts[turn] if turn else 0
     return [message for index, message in enumerate(messages) if index >= start or message["role"] == "system"]

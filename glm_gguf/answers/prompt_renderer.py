@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from glm_gguf.answers.overflow import without_oldest_turns
-from glm_gguf.chat.begun_answer import BegunAnswer, BegunMessage, begun_message
-from glm_gguf.chat.messages import Message, template_messages
-from glm_gguf.chat.reply_form import ReplyForm
-from glm_gguf.chat.segments import ControlText, PlainText, Segment, joined_text, opens_thought
+from glm_gguf.chat.continued_message import BegunAnswer, ContinuedMessage, continued_message
+from glm_gguf.chat.expected_form import ExpectedForm
+from glm_gguf.chat.messages import TemplateMessage, template_messages
+from glm_gguf.chat.segments import ControlSegment, Segment, TextSegment, joined_text, opens_thought
 from glm_gguf.chat.template import ChatTemplate, bundled_template, variant_of_name
 from glm_gguf.chat.tools import Declaration, Tool, declarations, function_names
 from glm_gguf.errors import TemplateError
@@ -48,7 +48,7 @@ class RenderedPrompt:
     """A conversation as token ids, and the form of the answer to it."""
 
     ids: tuple[int, ...]
-    form: ReplyForm
+    form: ExpectedForm
     uncounted: int = 0
     """Tokens at the end that nobody gave and the model did not write: those that open an answer."""
 
@@ -80,11 +80,11 @@ class PromptRenderer:
         opening: Opening = OPENING,
     ) -> RenderedPrompt:
         """Render a conversation for its answer; where `room` is given, the oldest turns go until it has so many ids."""
-        last = begun_message(messages) if opening.continues else None
+        last = continued_message(messages) if opening.continues else None
         declared, history = declarations(tools), template_messages(messages if last is None else messages[:-1])
         segments = self._segments(history, declared, variables)
         begun = self._begun(last, segments, opening, calls=bool(declared) and opening.may_call)
-        begun_ids = self._ids([PlainText(begun.prompt_text)])
+        begun_ids = self._ids([TextSegment(begun.prompt_text)])
         if room is not None:
             left = room - len(begun_ids)
             history = without_oldest_turns(
@@ -93,12 +93,12 @@ class PromptRenderer:
             segments = self._segments(history, declared, variables)
         research = self.variant is Variant.RUMINATION
         functions = RESEARCH_TOOLS if research else function_names(declared)
-        form = ReplyForm(functions, starts_in_thought=begun.in_thought, begun=begun.text, json_calls=research)
+        form = ExpectedForm(functions, starts_in_thought=begun.in_thought, begun=begun.text, json_calls=research)
         uncounted = 0 if opening.continues else len(begun_ids)
         return RenderedPrompt(self._ids(segments) + begun_ids, form, uncounted)
 
     def _begun(
-        self, last: BegunMessage | None, segments: Sequence[Segment], opening: Opening, *, calls: bool
+        self, last: ContinuedMessage | None, segments: Sequence[Segment], opening: Opening, *, calls: bool
     ) -> BegunAnswer:
         """Say with what the answer begins in the prompt."""
         thinks = opens_thought(segments)
@@ -108,11 +108,13 @@ class PromptRenderer:
             return BegunAnswer("", None, in_thought=thinks)
         if thinks:
             return (
-                BegunMessage().behind(thinks=True) if opening.closes_thought else BegunAnswer("", None, in_thought=True)
+                ContinuedMessage().behind(thinks=True)
+                if opening.closes_thought
+                else BegunAnswer("", None, in_thought=True)
             )
-        if segments[-1] != ControlText(ASSISTANT):
+        if segments[-1] != ControlSegment(ASSISTANT):
             return BegunAnswer("", None)
-        return BegunMessage().behind(thinks=False)
+        return ContinuedMessage().behind(thinks=False)
 
     def text(
         self,
@@ -123,7 +125,7 @@ class PromptRenderer:
         continues: bool = False,
     ) -> str:
         """Render a conversation for its answer, as text; where it `continues`, up to the end of its last message."""
-        last = begun_message(messages) if continues else None
+        last = continued_message(messages) if continues else None
         history = template_messages(messages if last is None else messages[:-1])
         segments = self._segments(history, declarations(tools), variables)
         return joined_text(segments) + self._begun(last, segments, Opening(), calls=True).prompt_text
@@ -135,7 +137,7 @@ class PromptRenderer:
 
     def _segments(
         self,
-        history: Sequence[Message],
+        history: Sequence[TemplateMessage],
         declared: Sequence[Declaration],
         variables: Mapping[str, Any],
         *,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from glm_gguf.chat.events import ChatResult
+from glm_gguf.chat.expected_form import ExpectedForm
 from glm_gguf.chat.grammar import AnswerGrammar, AnswerRules, answer_grammar
-from glm_gguf.chat.reply_form import ReplyForm
 from glm_gguf.chat.response_format import TextFormat
 from glm_gguf.chat.tool_choice import AutoChoice, NoChoice
 from glm_gguf.chat.tools import Declaration, function_names
@@ -21,7 +21,7 @@ from glm_gguf.schema.grammar_share import CompiledSchema
 class AnswerPlan:
     """The grammar (None where the model writes freely), and the form of the reply."""
 
-    form: ReplyForm
+    form: ExpectedForm
     grammar: AnswerGrammar | None = None
 
     @property
@@ -48,7 +48,7 @@ class AnswerPlan:
         return _problem(self.grammar.value, self.form.begun_answer + result.content)
 
 
-def plan_answer(tools: Sequence[Declaration], rules: AnswerRules, form: ReplyForm) -> AnswerPlan:
+def plan_answer(tools: Sequence[Declaration], rules: AnswerRules, form: ExpectedForm) -> AnswerPlan:
     """Plan an answer; RequestError for what cannot be met. Rumination has its own tools, and writes freely."""
     if form.json_calls:
         if not isinstance(rules.choice, AutoChoice | NoChoice) or not isinstance(rules.format, TextFormat):

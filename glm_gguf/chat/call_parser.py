@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from glm_gguf.chat.call_head import FENCE, MOST_BLANK, Head, HeadReader, NoHead
 from glm_gguf.chat.events import Event, TextDelta, ToolCall, ToolCallCut, ToolCallDelta, ToolCallStart
+from glm_gguf.chat.expected_form import ExpectedForm
 from glm_gguf.chat.json_object import JsonObject, ObjectExtent, decode_object
-from glm_gguf.chat.prose import Prose
 from glm_gguf.chat.python_literal import decode_literal
-from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.trimmed_text import TrimmedText
 
 MOST_BREAKS = 2
 BREAKS = tuple("\n" * count for count in range(MOST_BREAKS + 1))
@@ -45,13 +45,13 @@ class _Streamed:
 class CallParser:
     """The state of an answer behind its thought."""
 
-    def __init__(self, form: ReplyForm) -> None:
+    def __init__(self, form: ExpectedForm) -> None:
         self._functions = frozenset(form.functions)
         self._form = form
         self._heads = HeadReader(form.functions, json_calls=form.json_calls)
         self._held = ""
         begun = form.begun_answer.strip()
-        self._prose = Prose(TextDelta, empty=not begun)
+        self._prose = TrimmedText(TextDelta, empty=not begun)
         self._line_start = not begun or form.begun_answer.endswith("\n")
         self._part_start = not begun  # no text yet in this part: behind the prompt, `<|assistant|>` or a call
         self._dropped = "\n" if form.opened else ""  # blank lines at the start of this part, or in the prompt

@@ -2,27 +2,30 @@
 
 The templates know four roles and text. A tool call is an assistant message of its own whose `metadata` names the
 function and whose content is the JSON of the arguments; results are `observation` messages in the order of the calls
-(glm_gguf.chat.pairing).
+(glm_gguf.chat.call_results).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
+from glm_gguf.chat.call_results import CallGroup, CallResult, Entry, PastCall, TemplateMessage, order_results
 from glm_gguf.chat.content_parts import READS_TEXT, TEXT_KINDS, THOUGHT_KINDS, part_text, stand_in
-from glm_gguf.chat.pairing import Call, Calls, Entry, Message, Result, paired
-from glm_gguf.chat.text_tool import INPUT
-from glm_gguf.chat.transport_lines import without_transport_line
+from glm_gguf.chat.custom_tool import INPUT
 from glm_gguf.errors import RequestError, TemplateError
 
-__all__ = ["ROLES", "Message", "Messages", "conversation", "template_messages"]
+__all__ = ["ROLES", "Messages", "TemplateMessage", "conversation", "template_messages"]
 
 Messages = str | Mapping[str, Any] | list[Any] | tuple[Any, ...] | Sequence[Mapping[str, Any]]
 """A conversation in OpenAI's or the template's form; a text is one message of the user's."""
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "observation")
+_BILLING: Final = re.compile(r"\Ax-anthropic-billing-header:(?:[ \t]*[^;\s]+;)+(?:[ \t]*[\w.-]+=[^;\s]*)?[ \t]*\n*")
+"""Claude Code's line for its own service: `x-anthropic-billing-header: cc_version=…; cch=…;`, at the start of a system
+prompt. `cch` is a hash of the request: left in, every request would prefill the whole conversation again."""
 
 
 def conversation(messages: Messages) -> list[Mapping[str, Any]]:
@@ -39,13 +42,13 @@ def conversation(messages: Messages) -> list[Mapping[str, Any]]:
     return list(messages)
 
 
-def template_messages(history: Sequence[Mapping[str, Any]]) -> list[Message]:
+def template_messages(history: Sequence[Mapping[str, Any]]) -> list[TemplateMessage]:
     """Turn a history in OpenAI's or in the template's own form into the template's; TemplateError names the field."""
     answered = max((index for index, message in enumerate(history) if _is_answer(message)), default=0)
     entries = (
         _entry(message, f"messages[{index}]", answered=index < answered) for index, message in enumerate(history)
     )
-    return paired([entry for entry in entries if entry is not None])
+    return order_results([entry for entry in entries if entry is not None])
 
 
 def _is_answer(message: object) -> bool:
@@ -61,15 +64,15 @@ def _entry(message: Mapping[str, Any], where: str, *, answered: bool) -> Entry |
     content = content_text(message.get("content"), f"{where}.content", role, lenient=lenient)
     match role:
         case "tool" | "observation":
-            return Result(content, _id(message.get("tool_call_id")))
+            return CallResult(content, _id(message.get("tool_call_id")))
         case "assistant" if message.get("tool_calls"):
             return _calls(message["tool_calls"], content, where)
         case "assistant" if message.get("metadata") and not isinstance(message["metadata"], Mapping):
             name = _name(message["metadata"], f"{where}.metadata")
-            return Calls([{"role": "assistant", "metadata": name, "content": content}], [Call()])
+            return CallGroup([{"role": "assistant", "metadata": name, "content": content}], [PastCall()])
         case "system" | "developer":
-            told = without_transport_line(content)
-            return {"role": "system", "content": told} if told or not content else None
+            rest = _BILLING.sub("", content, count=1)
+            return {"role": "system", "content": rest} if rest or not content else None
     return {"role": role, "content": content}
 
 
@@ -126,11 +129,11 @@ def _id(value: object) -> str | int | None:
     return value if isinstance(value, str | int) else None
 
 
-def _calls(tool_calls: object, content: str, where: str) -> Calls:
+def _calls(tool_calls: object, content: str, where: str) -> CallGroup:
     """Return the prose, if any, and one message a call."""
     if not isinstance(tool_calls, list | tuple):
         _fail(f"{where}.tool_calls", f"a list of calls is expected, not {type(tool_calls).__name__}")
-    made = Calls([{"role": "assistant", "content": content}] if content else [])
+    made = CallGroup([{"role": "assistant", "content": content}] if content else [])
     for index, tool_call in enumerate(tool_calls):
         place = f"{where}.tool_calls[{index}]"
         function = _function(tool_call)
@@ -139,7 +142,7 @@ def _calls(tool_calls: object, content: str, where: str) -> Calls:
         arguments = _arguments(function.get("arguments"), f"{place}.function.arguments")
         name = _name(function.get("name"), f"{place}.function.name")
         made.messages.append({"role": "assistant", "metadata": name, "content": arguments})
-        made.calls.append(Call(_id(tool_call.get("id"))))
+        made.calls.append(PastCall(_id(tool_call.get("id"))))
     return made
 
 

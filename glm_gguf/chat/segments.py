@@ -23,20 +23,20 @@ _ESCAPED: Final = re.compile(r"\\udb[89ab][0-9a-f]\\ud[c-f][0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
-class ControlText:
+class ControlSegment:
     """The spelling of exactly one control token, written by the template."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class PlainText:
+class TextSegment:
     """Text between control tokens; a control token spelled in it stays text."""
 
     text: str
 
 
-Segment = ControlText | PlainText
+Segment = ControlSegment | TextSegment
 
 
 def joined_text(segments: Iterable[Segment]) -> str:
@@ -114,11 +114,13 @@ class ContentMask:
     def split(self, rendering: str) -> tuple[Segment, ...]:
         """Split a rendering of hidden values at the control tokens it spells, and show the content again."""
         # re.split with one group alternates: text, control, text, control, text.
-        parts = self._control.split(rendering)
-        kinds: list[Segment] = [
-            ControlText(part) if index % 2 else PlainText(self._show(part)) for index, part in enumerate(parts) if part
+        texts = self._control.split(rendering)
+        segments: list[Segment] = [
+            ControlSegment(text) if index % 2 else TextSegment(self._show(text))
+            for index, text in enumerate(texts)
+            if text
         ]
-        return tuple(kinds)
+        return tuple(segments)
 
     def _show(self, text: str) -> str:
         if not self._pieces:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from glm_gguf.chat.events import ChatResult, Event, Finish, ToolCall, collect
-from glm_gguf.chat.object_scan import scan_object
-from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.expected_form import ExpectedForm
+from glm_gguf.chat.json_object import scan_object
 from glm_gguf.chat.thought_parser import CLOSE_THOUGHT, ROLE_MARKS, RoleMark, ThoughtParser
 from glm_gguf.chat.tools import Tool, declarations, function_names
 
@@ -37,13 +37,13 @@ def parse_reply(text: str, tools: Sequence[Tool | str] | Tool | str = (), *, len
     names = [tool for tool in tools if isinstance(tool, str)]
     declared = declarations([tool for tool in tools if not isinstance(tool, str)])
     functions = (*names, *function_names(declared))
-    form = ReplyForm(functions, json_calls=True, lenient=lenient)
-    result = read_reply(text, form)
+    form = ExpectedForm(functions, json_calls=True, lenient=lenient)
+    result = parse_answer(text, form)
     if CLOSE_THOUGHT in result.content and not result.reasoning:  # the prompt opened it (Z1)
         form = replace(form, starts_in_thought=True)
-        result = read_reply(text, form)
+        result = parse_answer(text, form)
     if not result.tool_calls and (parted := _parted(text, functions)) != text:
-        result = read_reply(parted, form)
+        result = parse_answer(parted, form)
     return Message(result.content, result.reasoning, result.tool_calls)
 
 
@@ -54,12 +54,12 @@ def _parted(text: str, functions: Collection[str]) -> str:
     return glued.sub(r"\n\1", text) if names else text
 
 
-def read_reply(text: str, form: ReplyForm) -> ChatResult:
+def parse_answer(text: str, form: ExpectedForm) -> ChatResult:
     """Parse a whole reply of a known form."""
     return collect(_events(text, form))
 
 
-def _events(text: str, form: ReplyForm) -> Iterator[Event]:
+def _events(text: str, form: ExpectedForm) -> Iterator[Event]:
     parser = ThoughtParser(form)
     for piece in role_pieces(text, parser):
         if isinstance(piece, RoleMark):

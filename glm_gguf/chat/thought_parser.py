@@ -8,8 +8,8 @@ from enum import Enum, auto
 from glm_gguf.chat.call_head import MOST_BLANK
 from glm_gguf.chat.call_parser import CallParser
 from glm_gguf.chat.events import Event, ReasoningDelta
-from glm_gguf.chat.prose import Prose
-from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.expected_form import ExpectedForm
+from glm_gguf.chat.trimmed_text import TrimmedText
 from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, OBSERVATION, USER
 
 OPEN_THOUGHT = "<think>"
@@ -41,12 +41,12 @@ ROLE_MARKS = {
 class ThoughtParser:
     """The state of one answer; feed it text and role marks, then flush. Fed in any pieces it says the same."""
 
-    def __init__(self, form: ReplyForm) -> None:
+    def __init__(self, form: ExpectedForm) -> None:
         self._in_thought = form.starts_in_thought
         # a thought may begin here: behind the prompt, `<|assistant|>` or a thought
         self._part_start = not form.begun_answer.strip()
         self._held = ""  # text that may be the beginning of a tag
-        self._thought = Prose(ReasoningDelta, empty=not form.begun_thought.strip())
+        self._thought = TrimmedText(ReasoningDelta, empty=not form.begun_thought.strip())
         self._answer = CallParser(form)
 
     @property

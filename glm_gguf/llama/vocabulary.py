@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import llama_cpp
 
-from glm_gguf.chat.segments import ControlText, Segment
+from glm_gguf.chat.segments import ControlSegment, Segment
 from glm_gguf.chat.thought_parser import ROLE_MARKS, RoleMark
 from glm_gguf.errors import EngineError, GgufError, RequestError
 from glm_gguf.gguf_file.values import Metadata, numbers, texts
@@ -50,7 +50,7 @@ class Vocabulary:
         """Tokenise a prompt: control tokens are looked up, plain text never becomes one, nothing is added."""
         ids: list[int] = []
         for segment in segments:
-            if isinstance(segment, ControlText):
+            if isinstance(segment, ControlSegment):
                 ids.append(self.control_ids[segment.text])
             else:
                 ids += self.plain_ids(segment.text)

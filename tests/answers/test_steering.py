@@ -11,7 +11,7 @@ from glm_gguf.answers.answer_reader import AnswerReader
 from glm_gguf.answers.stop_text_filter import StopTextFilter
 from glm_gguf.answers.thought_budget import CLOSING_TEXT, ThoughtBudget
 from glm_gguf.chat.events import Event, ReasoningDelta, TextDelta, Usage, collect
-from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.expected_form import ExpectedForm
 from glm_gguf.chat.token_parser import TokenParser
 from glm_gguf.engine.constraint import mask_words
 from glm_gguf.engine.delivery import AnswerFailed, Ended, SampledToken
@@ -152,7 +152,7 @@ def test_stop_texts(pieces: list[str], stops: tuple[str, ...], expected: str) ->
 def test_the_tokens_of_a_thought_are_counted(exact_model: ModelHandle) -> None:
     vocabulary = exact_model.vocabulary
     thought, answer = vocabulary.plain_ids("So it is.</think>"), vocabulary.plain_ids("Yes, it is.")
-    reader = TokenParser(vocabulary.token_bytes, vocabulary.role_marks, ReplyForm(starts_in_thought=True))
+    reader = TokenParser(vocabulary.token_bytes, vocabulary.role_marks, ExpectedForm(starts_in_thought=True))
     written = AnswerReader(reader, vocabulary.token_bytes, Request((1,), SamplingParams()))
     deliveries = [*(SampledToken(token) for token in thought + answer), Ended("stop")]
     result = collect(event for delivery in deliveries for event in written.feed(delivery))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from glm_gguf.chat.events import Event, Finish, coalesce
-from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.expected_form import ExpectedForm
 from glm_gguf.chat.spelled_text import role_pieces
 from glm_gguf.chat.thought_parser import RoleMark, ThoughtParser
 from glm_gguf.chat.token_parser import TokenParser
@@ -15,7 +15,7 @@ IDS_OF_MARKS = {mark: token_id for token_id, mark in MARK_IDS.items()}
 WHOLE = 1_000_000
 
 
-def pieces(text: str, form: ReplyForm) -> list[str | RoleMark]:
+def pieces(text: str, form: ExpectedForm) -> list[str | RoleMark]:
     """Split a reply at its roles, as the parser of whole replies does."""
     scout = ThoughtParser(form)
     found = []
@@ -25,7 +25,7 @@ def pieces(text: str, form: ReplyForm) -> list[str | RoleMark]:
     return found
 
 
-def feed_in_pieces(text: str, form: ReplyForm, lengths: Iterator[int]) -> list[Event]:
+def feed_in_pieces(text: str, form: ExpectedForm, lengths: Iterator[int]) -> list[Event]:
     """Cut the bytes of a text into tokens of the given lengths, feed them, and return coalesced events."""
     tokens: list[bytes | RoleMark] = []
     for piece in pieces(text, form):

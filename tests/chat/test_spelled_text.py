@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from glm_gguf.chat import spelled_text
 from glm_gguf.chat.call_head import HeadReader
 from glm_gguf.chat.events import TextDelta, ToolCall, ToolCallCut, ToolCallDelta, ToolCallStart, collect
-from glm_gguf.chat.json_object import ObjectExtent
-from glm_gguf.chat.object_scan import Scan, scan_object
-from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.expected_form import ExpectedForm
+from glm_gguf.chat.json_object import ObjectExtent, Scan, scan_object
 from glm_gguf.chat.spelled_text import Message, parse_reply
 from glm_gguf.chat.thought_parser import ThoughtParser
 from glm_gguf.chat.token_parser import TokenParser
@@ -70,12 +69,12 @@ def test_it_does_so_in_tokens_and_streamed(
     meant = tuple(ToolCall(name, written(arguments, layout)) for name, arguments, layout in calls)
     text = "<|assistant|>".join(f"{call.name}\n{call.arguments}" for call in meant) + "<|observation|>"
     cuts = (lengths[index % len(lengths)] for index in range(10**9))
-    assert collect(feed_in_pieces(text, ReplyForm(TOOLS, certain=certain), cuts)).tool_calls == meant
+    assert collect(feed_in_pieces(text, ExpectedForm(TOOLS, certain=certain), cuts)).tool_calls == meant
 
 
 def test_arguments_stream_where_a_grammar_makes_them_certain() -> None:
     tokens = [b"get", b"\n", b'{"a', b'": 1', b"}"]
-    parser = TokenParser(lambda index: tokens[index - 10], MARK_IDS, ReplyForm(TOOLS, certain=True))
+    parser = TokenParser(lambda index: tokens[index - 10], MARK_IDS, ExpectedForm(TOOLS, certain=True))
     events = [list(parser.feed(10 + index)) for index in range(len(tokens))]
     assert events[:2] == [[], []]
     assert events[2] == [ToolCallStart(0, "get"), ToolCallDelta(0, '{"a')]
@@ -103,7 +102,7 @@ def test_behind_a_thought_arguments_stream_where_the_grammar_wrote_the_head(
 ) -> None:
     text = f'Hm.</think>{opening}get\n{{"a": '
     pieces = [text[at : at + cut].encode() for at in range(0, len(text), cut)]
-    form = ReplyForm(TOOLS, starts_in_thought=True, certain=True)
+    form = ExpectedForm(TOOLS, starts_in_thought=True, certain=True)
     parser = TokenParser(lambda index: pieces[index - 10], MARK_IDS, form)
     events = [event for index in range(len(pieces)) for event in parser.feed(10 + index)]
     assert (ToolCallStart(0, "get") in events) == streams
@@ -111,14 +110,14 @@ def test_behind_a_thought_arguments_stream_where_the_grammar_wrote_the_head(
 
 def test_without_a_grammar_a_call_comes_whole() -> None:
     tokens = [b"get", b"\n", b'{"a', b'": 1', b"}"]
-    parser = TokenParser(lambda index: tokens[index - 10], MARK_IDS, ReplyForm(TOOLS))
+    parser = TokenParser(lambda index: tokens[index - 10], MARK_IDS, ExpectedForm(TOOLS))
     events = [list(parser.feed(10 + index)) for index in range(len(tokens))]
     assert events == [[], [], [], [], [ToolCallStart(0, "get"), ToolCallDelta(0, '{"a": 1}')]]
 
 
 def test_a_streamed_call_that_is_cut_becomes_text() -> None:
     tokens = {10: b"get\n", 11: b'{"a": ', 12: b"1"}
-    parser = TokenParser(tokens.__getitem__, MARK_IDS, ReplyForm(TOOLS, certain=True))
+    parser = TokenParser(tokens.__getitem__, MARK_IDS, ExpectedForm(TOOLS, certain=True))
     events = [event for token in tokens for event in parser.feed(token)] + list(parser.flush())
     assert ToolCallCut(0) in events
     result = collect(events)
@@ -216,7 +215,7 @@ def test_blank_space_without_end_is_held_up_to_a_bound(head: str, blank: str, mo
     seen = []
     monkeypatch.setattr(HeadReader, "read", lambda reader, text: seen.append(len(text)) or read(reader, text))
     for pieces in ([head, *[blank] * 3000, "."], [head + blank * 3000 + "."]):
-        parser = ThoughtParser(ReplyForm(("get",)))
+        parser = ThoughtParser(ExpectedForm(("get",)))
         events = [event for piece in pieces for event in parser.feed(piece)] + list(parser.flush())
         text = "".join(event.text for event in events if isinstance(event, TextDelta))
         assert text.split() == [*head.split(), "."]

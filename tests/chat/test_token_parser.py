@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glm_gguf.chat.events import ChatResult, FinishReason, ToolCall, collect
-from glm_gguf.chat.reply_form import ReplyForm
-from glm_gguf.chat.spelled_text import read_reply
+from glm_gguf.chat.expected_form import ExpectedForm
+from glm_gguf.chat.spelled_text import parse_answer
 from glm_gguf.chat.token_parser import TokenParser
 from tests.chat.cutting import MARK_IDS, WHOLE, feed_in_pieces, pieces, repeat
 
-PLAIN = ReplyForm()
-WEATHER = ReplyForm(functions=("get_weather", "天气"))
-THINKING = ReplyForm(functions=("get_weather",), starts_in_thought=True)
-RESEARCH = ReplyForm(functions=("search", "click", "open", "finish"), json_calls=True)
+PLAIN = ExpectedForm()
+WEATHER = ExpectedForm(functions=("get_weather", "天气"))
+THINKING = ExpectedForm(functions=("get_weather",), starts_in_thought=True)
+RESEARCH = ExpectedForm(functions=("search", "click", "open", "finish"), json_calls=True)
 BEIJING = ToolCall("get_weather", '{"city": "北京"}')
 MADE_UP = ToolCall("made_up", "{}", declared=False)
 
@@ -153,7 +153,7 @@ CUTS = {"by byte": 1, "by two bytes": 2, "by three": 3, "by seven": 7, "whole": 
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
 @pytest.mark.parametrize(("form", "text", "content", "reasoning", "calls"), CASES.values(), ids=CASES.keys())
 def test_an_output_is_read_as_meant(
-    form: ReplyForm, text: str, content: str, reasoning: str, calls: list[ToolCall], cut: int
+    form: ExpectedForm, text: str, content: str, reasoning: str, calls: list[ToolCall], cut: int
 ) -> None:
     result = collect(feed_in_pieces(text, form, repeat(cut)))
     reason: FinishReason = "tool_calls" if calls else "stop"
@@ -161,8 +161,8 @@ def test_an_output_is_read_as_meant(
 
 
 @pytest.mark.parametrize(("form", "text"), [case[:2] for case in CASES.values()], ids=CASES.keys())
-def test_a_text_with_spelled_tokens_reads_like_its_ids(form: ReplyForm, text: str) -> None:
-    assert read_reply(text, form) == collect(feed_in_pieces(text, form, repeat(1)))
+def test_a_text_with_spelled_tokens_reads_like_its_ids(form: ExpectedForm, text: str) -> None:
+    assert parse_answer(text, form) == collect(feed_in_pieces(text, form, repeat(1)))
 
 
 ALPHABET = [
@@ -188,7 +188,7 @@ FORMS = st.sampled_from([PLAIN, WEATHER, THINKING, RESEARCH])
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.sampled_from(ALPHABET), max_size=14).map("".join), FORMS, st.lists(st.integers(1, 9), min_size=1))
-def test_events_do_not_depend_on_where_the_output_is_cut(text: str, form: ReplyForm, lengths: list[int]) -> None:
+def test_events_do_not_depend_on_where_the_output_is_cut(text: str, form: ExpectedForm, lengths: list[int]) -> None:
     def cycle() -> Iterator[int]:
         while True:
             yield from lengths
@@ -201,8 +201,8 @@ def test_events_do_not_depend_on_where_the_output_is_cut(text: str, form: ReplyF
     st.lists(st.sampled_from(ALPHABET), max_size=14).map("".join),
     st.sampled_from([PLAIN, WEATHER, THINKING]),
 )
-def test_no_character_is_lost_or_invented(text: str, form: ReplyForm) -> None:
-    result = read_reply(text, form)
+def test_no_character_is_lost_or_invented(text: str, form: ExpectedForm) -> None:
+    result = parse_answer(text, form)
     shown = result.content + result.reasoning + "".join(call.name + call.arguments for call in result.tool_calls)
     missing = [letter for piece in pieces(text, form) if isinstance(piece, str) for letter in piece if letter.strip()]
     for letter in filter(str.strip, shown):

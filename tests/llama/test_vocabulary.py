@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loading import opened
 
-from glm_gguf.chat.segments import ControlText, PlainText, joined_text
+from glm_gguf.chat.segments import ControlSegment, TextSegment, joined_text
 from glm_gguf.chat.template import ChatTemplate, bundled_template
 from glm_gguf.chat.thought_parser import RoleMark
 from glm_gguf.errors import RequestError
@@ -41,13 +41,13 @@ def test_the_bytes_of_tokens_are_the_text(model: ModelHandle, text: str) -> None
 def test_nothing_is_added_to_a_prompt(model: ModelHandle) -> None:
     vocabulary = model.vocabulary
     assert vocabulary.plain_ids("") == []
-    assert vocabulary.token_ids([ControlText("<sop>")]) == [vocabulary.control_ids["<sop>"]]
+    assert vocabulary.token_ids([ControlSegment("<sop>")]) == [vocabulary.control_ids["<sop>"]]
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=SAME_FIXTURE)
 @given(text=st.lists(st.sampled_from([*CONTROL_TOKENS, "a", "\n", "<|", "|>", "北"]), max_size=8).map("".join))
 def test_plain_text_never_becomes_a_control_token(model: ModelHandle, text: str) -> None:
-    ids = model.vocabulary.token_ids([PlainText(text)])
+    ids = model.vocabulary.token_ids([TextSegment(text)])
     assert not set(ids) & set(model.vocabulary.control_ids.values())
     assert b"".join(map(model.vocabulary.token_bytes, ids)).decode() == text
 

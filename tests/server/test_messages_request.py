@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from glm_gguf.chat.call_results import NOT_ANSWERED
 from glm_gguf.chat.messages import template_messages
-from glm_gguf.chat.pairing import NOT_ANSWERED
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.sampling_params import MOST_INTEGER, SamplingParams
 from glm_gguf.server.answer_request import AnswerRequest

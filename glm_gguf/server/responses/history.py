@@ -12,8 +12,8 @@ from itertools import groupby
 from typing import Any
 
 from glm_gguf.chat.content_parts import THOUGHT_KINDS
+from glm_gguf.chat.custom_tool import INPUT
 from glm_gguf.chat.plain_value import json_text
-from glm_gguf.chat.text_tool import INPUT
 from glm_gguf.errors import RequestError
 from glm_gguf.server.message_origin import Turn
 from glm_gguf.server.responses.input_items import (

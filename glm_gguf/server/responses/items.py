@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from glm_gguf.chat.text_tool import INPUT
+from glm_gguf.chat.custom_tool import INPUT
 from glm_gguf.server.responses.argument_text import ArgumentText
 from glm_gguf.server.streams.wire_stream import WireEvent
 

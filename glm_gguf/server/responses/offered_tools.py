@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from glm_gguf.chat.text_tool import text_function
+from glm_gguf.chat.custom_tool import custom_function
 from glm_gguf.chat.tools import OTHER_NAMES, Declaration
 from glm_gguf.errors import RequestError
 from glm_gguf.server.responses.tools import (
@@ -116,7 +116,7 @@ def _offered(tool: DeclaredTool, where: str, namespace: str | None = None) -> It
             yield _tool(tool.name, namespace, function, where)
         case CustomTool():
             form = tool.format or CustomFormat()
-            function = text_function(tool.description, form.syntax, form.definition)
+            function = custom_function(tool.description, form.syntax, form.definition)
             yield replace(_tool(tool.name, namespace, function, where), custom=True)
         case NamespaceTool() if namespace is None:
             if not tool.name:

@@ -1,4 +1,4 @@
-"""What to expect of an answer before it comes."""
+"""The form of an answer that its parser expects: functions, thought, text begun in the prompt, syntax of calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyForm:
+class ExpectedForm:
     """The functions declared, where the answer starts, and how its calls are written."""
 
     functions: Collection[str] = ()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from glm_gguf.chat.events import ReasoningDelta, TextDelta
 
 
-class Prose:
+class TrimmedText:
     """Text of one kind, the answer's or the thought's."""
 
     def __init__(self, kind: type[TextDelta] | type[ReasoningDelta], *, empty: bool = True) -> None:

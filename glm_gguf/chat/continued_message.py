@@ -23,7 +23,7 @@ class BegunAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class BegunMessage:
+class ContinuedMessage:
     """A message of the assistant that is to go on."""
 
     content: str = ""
@@ -39,7 +39,7 @@ class BegunMessage:
         return BegunAnswer(f"{thought}\n{CLOSE_THOUGHT}\n{self.content}", self.content)
 
 
-def begun_message(messages: Sequence[Mapping[str, Any]]) -> BegunMessage:
+def continued_message(messages: Sequence[Mapping[str, Any]]) -> ContinuedMessage:
     """Read the last message as the beginning of the answer; RequestError where it cannot be one."""
     where = f"messages[{len(messages) - 1}]"
     last = messages[-1] if messages else {}
@@ -55,7 +55,7 @@ def begun_message(messages: Sequence[Mapping[str, Any]]) -> BegunMessage:
         thought, closed, content = content.lstrip().removeprefix(OPEN_THOUGHT).partition(CLOSE_THOUGHT)
         content = content.lstrip("\n")
         thought = thought.strip() if closed else thought.lstrip("\n")
-    return BegunMessage(content, thought)
+    return ContinuedMessage(content, thought)
 
 
 def _refuse(where: str, what: str, fix: str) -> NoReturn:

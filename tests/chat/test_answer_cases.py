@@ -6,9 +6,9 @@ from random import Random
 import pytest
 
 from glm_gguf.chat.events import ChatResult, FinishReason, collect
-from glm_gguf.chat.spelled_text import read_reply
+from glm_gguf.chat.spelled_text import parse_answer
+from tests.chat.answer_cases import CASES, Case
 from tests.chat.cutting import WHOLE, feed_in_pieces
-from tests.chat.reply_cases import CASES, Case
 
 PARAMETERS = [pytest.param(case, id=name) for name, case in CASES.items()]
 
@@ -20,7 +20,7 @@ def expected(case: Case) -> ChatResult:
 
 @pytest.mark.parametrize("case", PARAMETERS)
 def test_it_reads_as_meant(case: Case) -> None:
-    assert read_reply(case.text, case.form) == expected(case)
+    assert parse_answer(case.text, case.form) == expected(case)
 
 
 @pytest.mark.parametrize("case", PARAMETERS)

@@ -1,4 +1,4 @@
-"""A tool that takes one text, as a function: the models know none but those with JSON arguments."""
+"""OpenAI's custom tool, which takes one text, as a function: GLM calls only functions with JSON arguments."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any, Final
 from glm_gguf.schema.patterns import is_regular
 
 INPUT: Final = "input"
-"""The argument that holds the text."""
+"""Name of the one argument, the text."""
 
 
-def text_function(description: str | None, syntax: str | None = None, definition: str | None = None) -> dict[str, Any]:
-    """Return description and parameters; a regular expression is enforced, any other grammar is only told."""
+def custom_function(
+    description: str | None, syntax: str | None = None, definition: str | None = None
+) -> dict[str, Any]:
+    """Return description and parameters; a regular expression is enforced, any other grammar only described."""
     text: dict[str, Any] = {"type": "string"}
     said = [description] if description else []
     said.append(f"Give the whole text as `{INPUT}`.")

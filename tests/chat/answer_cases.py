@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from glm_gguf.chat.events import ToolCall
-from glm_gguf.chat.reply_form import ReplyForm
+from glm_gguf.chat.expected_form import ExpectedForm
 
 TOOLS = ("get_weather", "get", "天气", "db.query", "search-web", "my tool", "noop")
-CHAT = ReplyForm(TOOLS)
-LENIENT = ReplyForm(TOOLS, lenient=True)
-Z1 = ReplyForm(TOOLS, starts_in_thought=True)
-RESEARCH = ReplyForm(("search", "click", "open", "finish"), json_calls=True)
+CHAT = ExpectedForm(TOOLS)
+LENIENT = ExpectedForm(TOOLS, lenient=True)
+Z1 = ExpectedForm(TOOLS, starts_in_thought=True)
+RESEARCH = ExpectedForm(("search", "click", "open", "finish"), json_calls=True)
 
 END = "<|observation|>"
 NEXT = "<|assistant|>"
@@ -28,7 +28,7 @@ class Case:
     text: str
     content: str = ""
     calls: tuple[ToolCall, ...] = ()
-    form: ReplyForm = CHAT
+    form: ExpectedForm = CHAT
     reasoning: str = ""
 
 
@@ -40,7 +40,7 @@ def undeclared(name: str, arguments: str = "{}") -> ToolCall:
     return ToolCall(name, arguments, declared=False)
 
 
-def same(text: str, form: ReplyForm = CHAT, content: str | None = None) -> Case:
+def same(text: str, form: ExpectedForm = CHAT, content: str | None = None) -> Case:
     """An output that is an answer: all of it is text, but for a newline in front."""
     return Case(text, text.removeprefix("\n") if content is None else content, form=form)
 

@@ -1,7 +1,7 @@
 """Calls of a history and their results: each result behind its call, in the order of the calls.
 
-The templates match the two by order alone. Histories of agents that were interrupted or shortened have calls without
-results, results without calls, and results that come late; nothing of them is lost.
+The templates match the two by order alone. Interrupted or shortened histories have calls without results, results
+without calls, and late results; all of them are kept.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-Message = dict[str, str]
+TemplateMessage = dict[str, str]
 """A template's message: role, content and, for a call, metadata."""
 
 NOT_ANSWERED: Final = '{"error": "this call was not answered"}'
-"""What the model is told of a call that has no result, where the conversation went on."""
+"""The result that the model reads if a conversation went on without one."""
 
 
-class Result:
-    """What a call returned, and the id of that call, if one was given."""
+class CallResult:
+    """The text that a call returned, and the call's id if the message names it."""
 
     def __init__(self, text: str, call_id: object = None) -> None:
         self.text = text
@@ -27,38 +27,38 @@ class Result:
         self.taken = False
 
 
-class Call:
-    """A call, its id if it has one, and its result as soon as that is found."""
+class PastCall:
+    """A call, its id if it has one, and its result once it is found."""
 
     def __init__(self, call_id: object = None) -> None:
         self.id = call_id
-        self.result: Result | None = None
+        self.result: CallResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
-    """Calls that were made together, and the messages that made them, prose between them included."""
+class CallGroup:
+    """Calls of one answer, and its messages: the calls, and the text between them."""
 
-    messages: list[Message] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
-
-
-Entry = Message | Calls | Result
-"""What a history consists of."""
+    messages: list[TemplateMessage] = field(default_factory=list)
+    calls: list[PastCall] = field(default_factory=list)
 
 
-def paired(entries: Sequence[Entry]) -> list[Message]:
-    """Return a history as messages: every result stands behind its call, a result without one where it came."""
+Entry = TemplateMessage | CallGroup | CallResult
+"""One entry of a history."""
+
+
+def order_results(entries: Sequence[Entry]) -> list[TemplateMessage]:
+    """Return a history as messages: each result behind its call, a result without a call at its own place."""
     entries = _merged(entries)
     _give(entries)
-    shown = [entry for entry in entries if not (isinstance(entry, Result) and entry.taken)]
-    messages: list[Message] = []
+    shown = [entry for entry in entries if not (isinstance(entry, CallResult) and entry.taken)]
+    messages: list[TemplateMessage] = []
     for index, entry in enumerate(shown):
         match entry:
-            case Calls():
+            case CallGroup():
                 messages += entry.messages
                 messages += _observations(entry, last=index == len(shown) - 1)
-            case Result():
+            case CallResult():
                 messages.append(_observation(entry.text))
             case _:
                 messages.append(entry)
@@ -70,11 +70,11 @@ def _merged(entries: Sequence[Entry]) -> list[Entry]:
     merged: list[Entry] = []
     for entry in entries:
         last = merged[-1] if merged else None
-        if not isinstance(entry, Calls):
+        if not isinstance(entry, CallGroup):
             merged.append(entry)
             continue
-        if not isinstance(last, Calls):
-            last = Calls()
+        if not isinstance(last, CallGroup):
+            last = CallGroup()
             merged.append(last)
         last.messages.extend(entry.messages)
         last.calls.extend(entry.calls)
@@ -84,12 +84,12 @@ def _merged(entries: Sequence[Entry]) -> list[Entry]:
 def _give(entries: Sequence[Entry]) -> None:
     """Give results to calls: of those before it first, else to one that comes later."""
     open_calls = _OpenCalls()
-    early: list[Result] = []
+    early: list[CallResult] = []
     for entry in entries:
         match entry:
-            case Calls():
+            case CallGroup():
                 open_calls.add(entry.calls)
-            case Result():
+            case CallResult():
                 if not open_calls.give(entry):
                     early.append(entry)
     for result in early:
@@ -98,25 +98,25 @@ def _give(entries: Sequence[Entry]) -> None:
 
 
 class _OpenCalls:
-    """Calls that wait for their results: by id, and the last ones in order. Each is looked at once, however many."""
+    """Calls without a result: by id, and the latest group in order. Each call is looked at once."""
 
     def __init__(self) -> None:
-        self._named: dict[object, list[deque[Call]]] = {}
-        self._last: deque[Call] = deque()
-        self._nameless: deque[Call] = deque()
+        self._named: dict[object, list[deque[PastCall]]] = {}
+        self._last: deque[PastCall] = deque()
+        self._nameless: deque[PastCall] = deque()
 
-    def add(self, calls: Sequence[Call]) -> None:
+    def add(self, calls: Sequence[PastCall]) -> None:
         """Take calls that were made together."""
         self._last = deque(calls)
         self._nameless = deque(call for call in calls if call.id is None)
-        together: dict[object, deque[Call]] = {}
+        together: dict[object, deque[PastCall]] = {}
         for call in calls:
             if call.id is not None:
                 together.setdefault(call.id, deque()).append(call)
         for call_id, same in together.items():
             self._named.setdefault(call_id, []).append(same)
 
-    def give(self, result: Result) -> bool:
+    def give(self, result: CallResult) -> bool:
         """Give a result to the call that it names, or to the next one; False where there is none for it."""
         by_id = None if result.id is None else self._by_id(result.id)
         call = by_id or _first_open(self._last if result.id is None else self._nameless)
@@ -126,7 +126,7 @@ class _OpenCalls:
         result.taken = True
         return True
 
-    def _by_id(self, call_id: object) -> Call | None:
+    def _by_id(self, call_id: object) -> PastCall | None:
         """Find the call of an id, the latest; of several made together the first."""
         named = self._named.get(call_id, [])
         while named:
@@ -137,14 +137,14 @@ class _OpenCalls:
         return None
 
 
-def _first_open(calls: deque[Call]) -> Call | None:
+def _first_open(calls: deque[PastCall]) -> PastCall | None:
     """Return the first call without a result, those before it let go."""
     while calls and calls[0].result is not None:
         calls.popleft()
     return calls[0] if calls else None
 
 
-def _observations(made: Calls, *, last: bool) -> Iterator[Message]:
+def _observations(made: CallGroup, *, last: bool) -> Iterator[TemplateMessage]:
     """Return the results of calls; at the end of a conversation calls may wait for all of theirs."""
     if last and all(call.result is None for call in made.calls):
         return
@@ -152,5 +152,5 @@ def _observations(made: Calls, *, last: bool) -> Iterator[Message]:
         yield _observation(NOT_ANSWERED if call.result is None else call.result.text)
 
 
-def _observation(text: str) -> Message:
+def _observation(text: str) -> TemplateMessage:
     return {"role": "observation", "content": text}
