@@ -1,4 +1,4 @@
-"""What the next batch holds of each sequence."""
+"""The tokens of each sequence in the next batch."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from glm_gguf.engine.running_sequence import RunningSequence
 
 @dataclass(frozen=True, slots=True)
 class BatchSlice:
-    """Tokens of one sequence in the next batch; `final` where a token can be drawn behind them."""
+    """Tokens of one sequence in the next batch; `final` where the next token can be sampled after them."""
 
     sequence: RunningSequence
     prefix: Prefix
     tokens: list[int]
     row: int
-    """Of its last token in the batch."""
+    """The row of its last token in the batch."""
     final: bool
 
 
 def slices(sequences: Iterable[RunningSequence], given: Iterable[int]) -> Iterator[BatchSlice]:
-    """Take as many tokens of each sequence as it was `given`."""
+    """Take as many pending tokens of each sequence as it was `given`."""
     row = -1
     for sequence, count in zip(sequences, given, strict=True):
         row += count

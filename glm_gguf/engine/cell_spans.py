@@ -1,4 +1,4 @@
-"""Which cells of the KV cache the sequences share: spans of cells, counted once however many hold them."""
+"""Which cells of the KV cache the sequences share: each span of cells is counted once, however many own it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _NO_CELL: Final = -2
 
 
 class Span:
-    """Cells in a row that the same sequences hold, behind those of `parent`."""
+    """Successive cells with the same owners, after those of `parent`."""
 
     __slots__ = ("last", "length", "owners", "parent", "pinned", "runs")
 
     def __init__(self, parent: Span | None, owners: int, pinned: int) -> None:
         self.parent = parent
         self.owners = owners
-        """Sequences that hold them."""
+        """Sequences that hold these cells."""
         self.pinned = pinned
-        """Running answers among those."""
+        """Pinned sequences among them."""
         self.length = 0
-        self.runs: list[int] = []  # lengths of pieces whose cells were filled one behind the other
+        self.runs: list[int] = []  # lengths of pieces whose cells were filled one after the other
         self.last = _NO_CELL
 
     def grow(self, first: int, length: int) -> None:
@@ -35,17 +35,17 @@ class Span:
 
 
 class CellSpans:
-    """Counts of cells; a sequence is named by its last span, which leads to those before, None where it is empty."""
+    """Counts of cells. Its last span stands for a sequence and leads to those before; None stands for an empty one."""
 
     def __init__(self) -> None:
         self.used = 0
-        """Cells that hold something."""
+        """Cells that hold a token."""
         self.pinned = 0
-        """Cells that running answers hold."""
-        self._filled = 0  # cells are told apart by numbers of our own; llama.cpp does not say where they lie
+        """Cells of pinned sequences."""
+        self._filled = 0  # cells have numbers of our own: llama.cpp does not say where they lie
 
     def append(self, last: Span | None, length: int) -> Span | None:
-        """Fill cells behind a running answer's; returns its last span then."""
+        """Append filled cells to a pinned sequence; returns its new last span."""
         if not length:
             return last
         if last is None or last.owners > 1:
@@ -57,7 +57,7 @@ class CellSpans:
         return last
 
     def share(self, last: Span | None, held: int, length: int) -> Span | None:
-        """Let a running answer have the first `length` of the `held` cells of a sequence; returns its last span."""
+        """Let a new pinned sequence own the first `length` of a sequence's `held` cells; returns its last span."""
         shared = self._split(last, held, length)
         for span in _path(shared):
             self._own(span, 1)
@@ -65,7 +65,7 @@ class CellSpans:
         return shared
 
     def truncate(self, last: Span | None, held: int, length: int, *, pinned: bool) -> Span | None:
-        """Take a sequence's cells behind the first `length` from it; returns its last span then."""
+        """Shorten a sequence to its first `length` cells; returns its new last span."""
         kept = self._split(last, held, length)
         span = last
         while span is not None and span is not kept:
@@ -76,17 +76,17 @@ class CellSpans:
         return kept
 
     def pin(self, last: Span | None) -> None:
-        """Note that an answer grows a sequence that no answer grew."""
+        """Note that a sequence is pinned now."""
         for span in _path(last):
             self._pin(span, 1)
 
     def unpin(self, last: Span | None) -> None:
-        """Note that no answer grows a sequence any more."""
+        """Note that a sequence is pinned no longer."""
         for span in _path(last):
             self._pin(span, -1)
 
     def exclusive(self, last: Span | None) -> tuple[int, int]:
-        """Count the cells at the end of a sequence that no other holds, and the pieces in which they were filled."""
+        """Count the last cells of a sequence that no other owns, and the pieces in which they were filled."""
         cells = pieces = 0
         for span in _path(last):
             if span.owners > 1:
@@ -96,7 +96,7 @@ class CellSpans:
         return cells, pieces
 
     def _split(self, last: Span | None, held: int, length: int) -> Span | None:
-        """Return the span of a path that ends at a length, made by splitting where none does."""
+        """Return the span that ends at `length`; where none does, split one."""
         end = held
         for span in _path(last):
             if end <= length:
@@ -126,7 +126,7 @@ def _path(last: Span | None) -> Iterator[Span]:
 
 
 def _head(span: Span, length: int) -> Span:
-    """Split a span; returns its first cells, which become the parent of the rest."""
+    """Split a span; returns its first `length` cells, now the parent of the rest."""
     head = Span(span.parent, span.owners, span.pinned)
     ends = list(accumulate(span.runs))
     whole = sum(end <= length for end in ends)

@@ -1,4 +1,4 @@
-"""What steers an answer from outside: a mask over the next token, and tokens that must come next."""
+"""Constraints of an answer: a mask over the next token, and forced tokens."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ WORD_BITS = 32
 
 
 class Constraint(Protocol):
-    """The rules of one answer. The engine asks for the next token and tells what it became, one call at a time:
+    """The rules of one answer. The engine makes one call at a time, in this order for each token:
 
-    forced() once; where it names tokens they are appended without sampling, each with accept(), and forced() is asked
-    again; then allowed(), on another thread while the model computes, the draw, accept(token). Whatever is raised here
-    ends this answer alone: a GlmGgufError as it is, anything else as the `__cause__` of an EngineError. All answers
-    wait for what is done here. It may close the model, which does not wait for itself then, but not ask it.
+    1. forced(). The engine appends the tokens it returns without sampling, each with accept(), and calls it again.
+    2. allowed(), on another thread while the model computes.
+    3. accept(token), for the token that the engine sampled.
+
+    An error raised here ends this answer alone: a GlmGgufError as it is, any other as the `__cause__` of an
+    EngineError. All answers wait while a method runs. A method may close the model, but not ask it.
     """
 
     @property
     def finished(self) -> bool:
-        """The answer is complete: nothing more is drawn, as behind a stop token."""
+        """The answer is complete: the engine samples no more, as after a stop token."""
 
     def allowed(self) -> npt.NDArray[np.uint32] | None:
-        """Return the tokens that may come next, one bit each; None where everything may.
+        """Return the tokens that may come next, one bit each; None allows all.
 
-        Shape [(n_vocab + 31) // 32]; token t is bit t % 32 of word t // 32, the lowest bit first. It must allow one
-        token at least. The array may be the constraint's own and is read before the next call.
+        Shape [(n_vocab + 31) // 32]; token t is bit t % 32 of word t // 32, the lowest bit first. It must allow at
+        least one token. The array may be the constraint's own and is read before the next call.
         """
 
     def forced(self) -> list[int]:
-        """Return the tokens that must come next, possibly none; they are computed in one batch (jump-forward)."""
+        """Return the tokens that must come next, or none; one batch computes them all (jump-forward)."""
 
     def accept(self, token: int) -> None:
         """Take the token that came next, the stop token and forced ones included."""
@@ -48,7 +50,7 @@ def mask_words(n_vocab: int) -> int:
 
 
 def forced_ids(constraint: Constraint, n_vocab: int) -> list[int]:
-    """Ask which tokens must come next; EngineError for what is no list of tokens of the vocabulary."""
+    """Call forced(); EngineError where it returns anything but a list of tokens of the vocabulary."""
     named = constraint.forced()
     if isinstance(named, str | bytes) or not isinstance(named, Sequence):
         raise EngineError(

@@ -1,4 +1,4 @@
-"""What the engine's thread hands to whoever waits for an answer."""
+"""Deliveries: what the engine's thread hands to the reader of an answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EndReason = Literal["stop", "length", "timeout"]
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The request left the line; so many tokens of its prompt were in the KV cache."""
+    """The request was admitted; so many tokens of its prompt were in the KV cache."""
 
     cached_tokens: int
 
@@ -24,27 +24,27 @@ class SampledToken:
     token_id: int
     ends_turn: bool = False
     logprob: float | None = None
-    """Natural logarithm of its probability, before temperature and cuts; None where it was not asked for."""
+    """Natural logarithm of its probability, before temperature and cuts; None where the request asks for none."""
     alternatives: tuple[tuple[int, float], ...] = ()
-    """The likeliest tokens with theirs."""
+    """The likeliest tokens, each with its log probability."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The answer is complete, or was cut."""
+    """The answer is complete, or at its limit of tokens or time."""
 
     reason: EndReason
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerFailed:
-    """Nothing more comes."""
+    """The answer ended by an error."""
 
     error: GlmGgufError
 
     @classmethod
     def by(cls, error: BaseException) -> AnswerFailed:
-        """Say that an error ended the answer; one that is none of ours is the cause of an EngineError."""
+        """Wrap an error; one that is not a GlmGgufError becomes the cause of an EngineError."""
         return cls(as_engine_error(error))
 
 

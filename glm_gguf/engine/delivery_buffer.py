@@ -1,4 +1,4 @@
-"""What a step has for those who wait."""
+"""The deliveries of one step, kept until the step is done."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ LOGGER = logging.getLogger(__name__)
 
 
 class DeliveryBuffer:
-    """Deliveries that are handed out behind the step.
+    """Deliveries in order; the scheduler flushes them after all sequences are sampled.
 
-    A reader who woke while the others' tokens are drawn would take Python's lock from the engine's thread again and
-    again.
+    A reader that wakes earlier competes with the sampler for Python's lock.
     """
 
     __slots__ = ("_held",)
@@ -23,15 +22,15 @@ class DeliveryBuffer:
         self._held: list[tuple[RequestHandle, Delivery]] = []
 
     def put(self, handle: RequestHandle, delivery: Delivery) -> None:
-        """Keep it until the step is done."""
+        """Keep a delivery until the next flush."""
         self._held.append((handle, delivery))
 
     def flush(self) -> None:
-        """Deliver everything, in order; who cannot take it is cancelled, and keeps nothing from the others."""
+        """Deliver everything in order; a callback that raises cancels its own answer alone."""
         held, self._held = self._held, []
         for handle, delivery in held:
             try:
                 handle.deliver(delivery)
             except Exception:
-                LOGGER.exception("an answer could not be delivered; it is stopped")
+                LOGGER.exception("the callback of an answer raised; the answer ends")
                 handle.cancelled = True

@@ -13,7 +13,7 @@ Vector = npt.NDArray[np.float32]
 
 
 class MeanPooling:
-    """The sum of the states of a text so far."""
+    """The sum of a text's final hidden states so far."""
 
     continued = False
 
@@ -21,7 +21,7 @@ class MeanPooling:
         self._sum: npt.NDArray[np.float64] | None = None
 
     def take(self, context: Context, batch: Batch) -> bool:
-        """Compute a piece and add its states; False where abort() came between."""
+        """Compute a piece and add its states; False where abort() ended the batch."""
         states = context.embed(batch)
         if states is None:
             return False
@@ -30,11 +30,11 @@ class MeanPooling:
         return True
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Start over."""
         self._sum = None
 
     def value(self) -> Vector:
-        """Return the mean's direction; EngineError where there is none."""
+        """Return the direction of the mean, [n_embd] of length 1; EngineError for NaN or a mean of 0."""
         assert self._sum is not None
         length = float(np.linalg.norm(self._sum))
         if not np.isfinite(length) or length == 0:

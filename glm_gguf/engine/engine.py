@@ -1,4 +1,4 @@
-"""The thread that owns a context, and the one door to it that any thread may use."""
+"""The thread that owns a context, and the methods by which any other thread asks it."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ STRETCH = f"{NO_MORE_ROOM}, or stretch the context by yarn 4"
 
 
 class Engine:
-    """A scheduler on a thread of its own; requests, texts to read and tasks come in through a mailbox.
+    """A scheduler on a thread of its own; a queue brings it requests, texts to embed or score, and calls.
 
-    Where an error of its own ends the thread, nobody waits for ever: whoever asked or asks is told, with the cause.
+    An error of the engine's own ends the thread. Every caller then gets an EngineFailedError with the cause, and none
+    waits for ever. The public methods are for any thread; a comment below says where the engine's thread begins.
     """
 
     def __init__(self, model: ModelHandle, plan: LoadPlan) -> None:
@@ -55,7 +56,7 @@ class Engine:
         self._plan = plan
         self._options = plan.options
         self._tasks = TaskQueue()
-        self._under_way: set[RequestHandle] = set()  # in the mail, in line, running, or between two of these
+        self._under_way: set[RequestHandle] = set()  # queued, waiting, running, or between two of these
         self._failure: BaseException | None = None
         self._process = os.getpid()
         self._context = Context(model, plan)
@@ -74,29 +75,30 @@ class Engine:
 
     @property
     def most_requests(self) -> int:
-        """How many may wait or run at once."""
+        """Requests that may wait or run at once."""
         return self._options.n_queue + self._options.n_parallel
 
     def submit(self, request: Request, deliver: Callable[[Delivery], None]) -> RequestHandle:
-        """Put a request in line; what comes of it is delivered on the engine's thread.
+        """Queue a request, whose deliveries then come on the engine's thread.
 
-        A large batch that has just begun for another request alone is given up for it.
+        It aborts a large batch that serves a single request and is less than half done. Raises RequestError or
+        ContextLengthError for the prompt, QueueFullError, and EngineError for a closed engine.
         """
         self.check(request.prompt)
         handle = RequestHandle(request, deliver, self._under_way.discard)
         self._tasks.put(NewRequest(handle), lambda: self._register(handle))
-        self._scheduler.preempt()
+        self._scheduler.preempt_exclusive()
         return handle
 
     def cancel(self, handle: RequestHandle) -> None:
-        """Stop an answer at the next step; its place in line is free, and a batch for it alone given up, at once."""
+        """End an answer at the next step. At once, it counts no more in the queue, and its own batch is aborted."""
         handle.cancelled = True
         self._under_way.discard(handle)
         self._scheduler.exclusive.abort_for(handle)
 
     @property
     def status(self) -> EngineStatus:
-        """What it is busy with."""
+        """Counts of requests and cells."""
         status = self._scheduler.status
         if self._failure is not None:
             return EngineStatus(0, 0, 0, 0, status.n_cells, 0, status.steps, failed=True)
@@ -104,19 +106,19 @@ class Engine:
         return replace(status, waiting=waiting, embeddings=status.embeddings + self._tasks.count(NewPromptJob))
 
     def embed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
-        """Turn a text into a vector, while answers are being written."""
+        """Embed a text beside the answers; returns its vector, [n_embd]."""
         return self._embedding(tokens, where).result.result()
 
     async def aembed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
-        """Turn a text into a vector in an event loop; cancelling it frees its cells at the next step."""
+        """Embed a text in an event loop; a cancelled one frees its cells at the next step."""
         return await _awaited(self._embedding(tokens, where))
 
     def score(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> list[SampledToken]:
-        """Return natural log probabilities of all tokens behind those before them, and of the likeliest ones."""
+        """Return the natural log probability of each token after those before it, with the likeliest alternatives."""
         return self._scoring(tokens, alternatives, scales).result.result()
 
     async def ascore(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> list[SampledToken]:
-        """Return them in an event loop; cancelling it frees its cells at the next step."""
+        """Score tokens in an event loop; a cancelled text frees its cells at the next step."""
         return await _awaited(self._scoring(tokens, alternatives, scales))
 
     def _scoring(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> PromptJob[list[SampledToken]]:
@@ -128,36 +130,37 @@ class Engine:
         return self._enqueue(PromptJob(tokens, self._options.scales, MeanPooling()))
 
     def _enqueue(self, job: PromptJob[T]) -> PromptJob[T]:
-        """Put a text in line."""
+        """Queue a text to embed or score."""
         self._tasks.put(NewPromptJob(job), self._require_room_for_text)
         return job
 
     def call(self, function: Callable[[Scheduler, Context], T]) -> T:
-        """Run a function between two steps and return what it returns."""
+        """Run a function on the engine's thread between two steps; returns its value, raises its error."""
         self.check_caller()
         task = Call(function)
         self._tasks.put(task)
         return task.result.result()
 
     def check_caller(self) -> None:
-        """Raise EngineError where waiting would be for ever: behind a fork, and on the engine's own threads."""
+        """Raise EngineError where a caller would wait for ever: in a forked child, and on the engine's own threads."""
         if os.getpid() != self._process:  # the thread stayed in the parent
             raise EngineError(
-                "the model was opened in another process", path=self._model.path, fix="open it anew after the fork"
+                "the model was opened in another process", path=self._model.path, fix="open it again after the fork"
             )
         if self._is_own_thread:
             what = "a constraint cannot ask the model that asks it"
-            raise EngineError(what, path=self._model.path, fix="ask from another thread, before or behind the answer")
+            raise EngineError(what, path=self._model.path, fix="ask from another thread, before or after the answer")
 
     @property
     def _is_own_thread(self) -> bool:
-        """The thread that asks is one of the engine's."""
+        """The calling thread is one of the engine's."""
         return self._thread is threading.current_thread() or self._scheduler.mask_thread.is_current
 
     def close(self) -> None:
-        """End all answers and free the context; doing it twice does no harm, nor does it in a forked child.
+        """End all answers and free the context; a second call does nothing, nor does one in a forked child.
 
-        A constraint may call it, and the collector on any thread: the engine's own threads do not wait for themselves.
+        A constraint may call it, and the garbage collector on any thread: the engine's threads do not wait for
+        themselves.
         """
         if os.getpid() != self._process:
             return
@@ -176,7 +179,7 @@ class Engine:
         self.close()
 
     def check(self, prompt: Sequence[int], where: str = "prompt") -> None:
-        """Refuse a prompt before it is put in line."""
+        """Raise RequestError or ContextLengthError for a prompt that the model cannot take."""
         self.check_caller()
         if not prompt:
             raise RequestError("empty", field=where, fix="give at least one token")
@@ -192,24 +195,24 @@ class Engine:
             raise RequestError(f"a token id is not in the vocabulary of {n_vocab}", field=where)
 
     def _room(self) -> str:
-        """Say how a longer text may find room."""
+        """Say how a longer text would fit."""
         if self.size.n_ctx < self.size.n_known:
             return MORE_ROOM
         return STRETCH if self._options.yarn is None else NO_MORE_ROOM
 
     def _register(self, handle: RequestHandle) -> None:
-        """Count a request among those under way; refuse it where as many wait as may."""
+        """Count a request among those under way, under the queue's lock; QueueFullError where n_queue already wait."""
         if len(self._under_way) >= self.most_requests:
             raise QueueFullError(f"{self._options.n_queue} requests are waiting already", fix=LATER)
         self._under_way.add(handle)
 
     def _require_room_for_text(self) -> None:
-        """Refuse a text where as many wait as may."""
+        """Raise QueueFullError where n_queue texts already wait."""
         if self._tasks.count(NewPromptJob) + self._scheduler.status.embeddings > self._options.n_queue:
             raise QueueFullError(f"{self._options.n_queue} texts are waiting already", fix=LATER)
 
     def _refusal(self) -> EngineError:
-        """Make the error for whoever asks a closed engine, or one that failed."""
+        """Make the error for callers of a closed engine, or of a failed one."""
         if self._failure is None:
             return EngineError(CLOSED, path=self._model.path)
         what = f"the engine failed and ended: {in_one_line(self._failure)}"
@@ -217,12 +220,14 @@ class Engine:
         error.__cause__ = self._failure
         return error
 
+    # The engine's thread runs all that follows.
+
     def _run(self) -> None:
-        """The life of the thread."""
+        """Take tasks and compute steps until the queue is closed or an error ends the engine."""
         try:
             while True:
-                waiting = self._scheduler.linger_seconds if self._scheduler.busy else None
-                self._begin_all(waiting)
+                seconds = self._scheduler.linger_seconds if self._scheduler.busy else None
+                self._begin_all(seconds)
                 if self._tasks.closed:
                     break
                 self._scheduler.step()
@@ -231,13 +236,13 @@ class Engine:
             self._failure = error
         self._end()
 
-    def _begin_all(self, waiting: float | None) -> None:
-        """Begin what is in the mailbox. The waiting thread keeps no task, which may lead to who owns the model."""
-        for task in self._tasks.take(waiting):
+    def _begin_all(self, seconds: float | None) -> None:
+        """Begin the queued tasks. While it waits, the thread keeps no task: one may hold the owner of the model."""
+        for task in self._tasks.take(seconds):
             self._begin(task)
 
     def _begin(self, task: Task) -> None:
-        """Do what was asked for."""
+        """Begin one task; an error that it does not handle ends the engine."""
         try:
             task.begin(self._scheduler, self._context)
         except BaseException as error:
@@ -246,19 +251,19 @@ class Engine:
             raise
 
     def _end(self) -> None:
-        """Tell all who wait, then free the context, and behind a failure the model; each whatever the others raise."""
+        """Refuse all that waits, then free the context, and after a failure the model; no error skips the others."""
         self._tasks.close(self._refusal)
         with ExitStack() as stack:
             if self._failure is not None:
                 stack.callback(self._model.close, self._refusal)
             stack.callback(self._context.close)
             stack.callback(self._scheduler.close, self._refusal)
-            for task in self._tasks.rest():
+            for task in self._tasks.drain():
                 stack.callback(task.refuse, self._refusal())
 
 
 async def _awaited(job: PromptJob[T]) -> T:
-    """Wait in an event loop; whoever stops waiting frees the cells at the next step."""
+    """Await a result in an event loop; a cancelled wait frees the cells at the next step."""
     try:
         return await asyncio.wrap_future(job.result)
     finally:

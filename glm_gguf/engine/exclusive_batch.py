@@ -1,4 +1,4 @@
-"""The batch under way, if it is computed for one request alone: nobody else loses when it is given up."""
+"""The batch under way, and whether it serves a single request: then it can be aborted at no other's cost."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Final, Protocol
 from glm_gguf.engine.request import RequestHandle
 
 LARGE: Final = 32
-"""Tokens from which on a batch is worth not waiting for."""
+"""Tokens: a smaller batch is done sooner than aborted."""
 
 
 class AbortFlag(Protocol):
-    """What ends the batch under way, and keeps the next ones from being computed until it is lowered: the context."""
+    """The context's abort flag: it ends the batch under way, and all that follow until `resume`."""
 
     def abort(self) -> None:
         """Make the batch return soon."""
 
     def resume(self) -> None:
-        """Let batches go through again."""
+        """Compute batches again."""
 
 
 class ExclusiveBatch:
-    """The engine's thread tells when a batch begins and ends; any thread has it given up.
+    """The engine's thread notes when a batch begins and ends; any thread may abort it.
 
-    The flag is raised under a lock, while the batch that is meant is under way, and lowered when it ends: so it never
-    meets another one. The lock may be taken twice by one thread, since the collector may close a model anywhere.
+    The flag is raised under a lock while the batch is under way, and lowered at its end: so it never aborts another
+    batch. The lock is reentrant because the garbage collector may close a model on any thread at any time.
     """
 
     def __init__(self, flag: AbortFlag, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,12 +38,12 @@ class ExclusiveBatch:
         self._n_tokens = 0
         self._begun = 0.0
         self._pace = 0.0  # seconds that a token of a large batch took last
-        self._half = 0.0  # the time at which half of this one will be computed, if it gives way until then
+        self._half = 0.0  # the time when half of this batch will be done; it is preemptible until then
         self._aborted = False
         self._stopped = False
 
     def begin(self, handle: RequestHandle | None, n_tokens: int) -> None:
-        """Note a batch, which is for one request or for several (None)."""
+        """Note a batch that serves one request, or several (None). The engine's thread calls it."""
         with self._lock:
             self._handle = handle
             self._n_tokens = n_tokens
@@ -52,7 +52,7 @@ class ExclusiveBatch:
             self._half = self._begun + self._pace * n_tokens / 2 if preemptible else 0.0
 
     def end(self, *, done: bool) -> None:
-        """Note that it was computed, or given up."""
+        """Note that the batch was computed, or aborted. The engine's thread calls it."""
         with self._lock:
             self._handle = None
             self._half = 0.0
@@ -63,31 +63,31 @@ class ExclusiveBatch:
                 self._pace = (self._clock() - self._begun) / self._n_tokens
 
     def preempt(self) -> None:
-        """Have the batch under way given up for a newcomer, if it gives way."""
+        """Abort the batch under way for a new request, if it is preemptible."""
         with self._lock:
             if self.preemptible:
                 self._flag.abort()
 
     def abort_for(self, handle: RequestHandle) -> None:
-        """Have the batch under way given up, if it holds nothing but tokens of a request."""
+        """Abort the batch under way, if it serves this request alone."""
         with self._lock:
             if self.is_for(handle):
                 self._flag.abort()
 
     def stop(self) -> None:
-        """Have this batch and all that follow given up."""
+        """Abort this batch and all that follow."""
         with self._lock:
             self._stopped = True
             self._flag.abort()
 
     def is_for(self, handle: RequestHandle) -> bool:
-        """Tell whether it holds nothing but tokens of a request."""
+        """Tell whether the batch under way serves this request alone."""
         return self._handle is handle
 
     @property
     def preemptible(self) -> bool:
-        """Less than half of it is computed, and a newcomer would wait long for the rest.
+        """It serves one request, is large, and is less than half done.
 
-        The one that follows does not, so that there is an end to it, whoever comes and goes.
+        The batch after an aborted one is not preemptible: else new requests could abort a prefill for ever.
         """
         return self._clock() < self._half

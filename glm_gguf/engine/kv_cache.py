@@ -1,4 +1,4 @@
-"""Which sequence of llama.cpp's cache holds which tokens, which cells they share, and what is given up for room."""
+"""The KV cache: which sequence holds which tokens, which cells they share, and which prefix is evicted for cells."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from glm_gguf.llama.engine_options import Scales
 
 LOGGER = logging.getLogger(__name__)
 MOST_RESIDENT: Final = 512
-"""Cells that may hold what no answer uses, where there is main memory to keep it instead."""
+"""Cells of unpinned prefixes that stay resident where main memory can take them."""
 
 
 class Cells(Protocol):
-    """Who moves the cells: the context."""
+    """The context, which moves llama.cpp's cells."""
 
     def copy(self, source: int, target: int, length: int, start: int = 0) -> None:
         """Let a sequence share the cells of another from `start` up to `length`."""
@@ -36,9 +36,9 @@ class Cells(Protocol):
 
 
 class Prefix:
-    """A sequence of the cache: its number, the tokens it holds keys and values of, and whether an answer grows it.
+    """A sequence of the cache: its number, the tokens in its cells, and whether a running sequence has it pinned.
 
-    Keys and values differ with the adapters they were computed with, at these scales.
+    Keys and values depend on the adapters that computed them, at these scales.
     """
 
     __slots__ = ("last_span", "last_use", "pinned", "scales", "sequence", "tokens")
@@ -53,9 +53,11 @@ class Prefix:
 
 
 class KvCache:
-    """The books of a unified KV cache; prefixes of finished answers stay, and go to main memory for want of cells.
+    """The prefixes in a unified KV cache.
 
-    They go sooner where there is main memory for them: the attention of every batch walks over all cells in use.
+    A running sequence pins its prefix. An unpinned prefix is resident: it keeps its cells until it is pinned again or
+    evicted. Eviction offloads it to main memory if that accepts it, and `pin` restores it from there. With main memory
+    at hand prefixes are evicted before cells run out: the attention of every batch walks over all used cells.
     """
 
     def __init__(self, cells: Cells, n_cells: int, n_running: int, host: HostCache) -> None:
@@ -63,7 +65,7 @@ class KvCache:
         self.n_cells = n_cells
         self.host = host
         self._most_resident = MOST_RESIDENT if host.most_tokens else n_cells
-        # llama.cpp computes only sequences below n_seq_max, but its unified cache keeps more of them apart.
+        # llama.cpp computes only sequences below n_seq_max, but its unified cache tells more of them apart.
         self._free_running = list(range(n_running))
         self._free_resident = list(range(n_running, MOST_SEQUENCES))
         self._prefixes: list[Prefix] = []
@@ -73,33 +75,33 @@ class KvCache:
 
     @property
     def used(self) -> int:
-        """Cells that hold something."""
+        """Cells that hold a token."""
         return self._spans.used
 
     @property
     def prefixes(self) -> tuple[Prefix, ...]:
-        """Everything held, the running answers included."""
+        """All prefixes in the cells, pinned and resident."""
         return tuple(self._prefixes)
 
     @property
     def unpinned(self) -> list[tuple[list[int], Scales]]:
-        """The tokens of all that no answer holds, in the cells or in main memory."""
-        resident = [(list(prefix.tokens), prefix.scales) for prefix in self._idle()]
+        """Tokens and scales of all unpinned prefixes, in the cells or in main memory."""
+        resident = [(list(prefix.tokens), prefix.scales) for prefix in self._resident()]
         return resident + [(list(prefix.tokens), prefix.scales) for prefix in self.host.prefixes]
 
     def longest(self, tokens: list[int], scales: Scales) -> tuple[Prefix | None, int]:
-        """Find the prefix that shares most tokens, and how many."""
+        """Find the prefix that shares most of these tokens, and count them."""
         walk = self._trie.walk(tokens, scales)
         return self._longest(walk.deepest, walk)
 
     def known(self, tokens: list[int], scales: Scales) -> int:
-        """Count the tokens that need not be computed, as far as one look tells."""
+        """Count the tokens that need no prefill, by one look-up in the cells and one in main memory."""
         _, length = self.longest(tokens, scales)
         found = self.host.behind(tokens, length, scales)
         return length if found is None else found[1]
 
     def has_room(self, tokens: list[int], scales: Scales) -> bool:
-        """Tell whether an answer that begins with these tokens fits beside the running ones."""
+        """Tell whether a sequence of these tokens fits beside the pinned ones."""
         free = self.n_cells - self._spans.pinned
         if free >= len(tokens):
             return True
@@ -108,7 +110,7 @@ class KvCache:
         return free >= len(tokens) - shared
 
     def pin(self, tokens: list[int], scales: Scales) -> Prefix:
-        """Return a sequence for an answer that begins with these tokens, holding as many of them as are known."""
+        """Pin a prefix of these tokens that holds all known ones; EngineError where no sequence is free."""
         if not self._free_running:
             raise EngineError("no sequence of the KV cache is free")
         walk = self._trie.walk(tokens, scales)
@@ -124,26 +126,26 @@ class KvCache:
         return taken
 
     def make_room(self, tokens: int) -> bool:
-        """Evict until so many cells are free, what was not used for longest first; False where it cannot be."""
+        """Evict until so many cells are free, the least recently used first; False where pinned ones leave too few."""
         while self.n_cells - self.used < tokens:
-            idle = self._idle()
-            if not idle:
+            resident = self._resident()
+            if not resident:
                 return False
-            self._evict(_stalest(idle))
+            self._evict(_least_recent(resident))
         return True
 
     def append(self, prefix: Prefix, tokens: Sequence[int]) -> None:
-        """Note that tokens were computed behind a prefix."""
+        """Note that tokens were computed after a prefix."""
         prefix.tokens += tokens
         prefix.last_span = self._spans.append(prefix.last_span, len(tokens))
         self._trie.note(prefix, prefix.tokens, prefix.scales)
 
     def rollback(self, prefix: Prefix) -> None:
-        """Bring the cache back to what is noted, after a decode that did not go through."""
+        """Remove the cells of an aborted decode, whose tokens were not appended."""
         self._cells.truncate(prefix.sequence, len(prefix.tokens))
 
     def truncate(self, prefix: Prefix, length: int) -> None:
-        """Forget the tokens behind a length."""
+        """Shorten a prefix to its first `length` tokens."""
         self._cells.truncate(prefix.sequence, length)
         held = len(prefix.tokens)
         prefix.last_span = self._spans.truncate(prefix.last_span, held, length, pinned=prefix.pinned)
@@ -151,14 +153,14 @@ class KvCache:
         self._trie.note(prefix, prefix.tokens, prefix.scales)
 
     def unpin(self, prefix: Prefix) -> None:
-        """Lay a prefix by that no answer grows any more, unless another holds all of it."""
+        """Make a pinned prefix resident, or drop it where another holds all of its tokens."""
         walk = self._trie.walk(prefix.tokens, prefix.scales)
         _, shared = self._longest((other for other in walk.deepest if other is not prefix), walk)
         if shared == len(prefix.tokens):
             self.drop(prefix)
             return
         if not self._free_resident:
-            self._evict(_stalest(self._idle()))
+            self._evict(_least_recent(self._resident()))
         resident = self._free_resident.pop()
         self._cells.copy(prefix.sequence, resident, len(prefix.tokens))
         self._cells.truncate(prefix.sequence, 0)
@@ -166,30 +168,30 @@ class KvCache:
         self._spans.unpin(prefix.last_span)
         prefix.sequence, prefix.pinned, prefix.last_use = resident, False, next(self._clock)
         while self._over_resident_limit() and (early := self._offloadable(prefix)):
-            self._evict(_stalest(early))
+            self._evict(_least_recent(early))
 
     def drop(self, prefix: Prefix) -> None:
-        """Forget a prefix."""
+        """Remove a prefix."""
         self.truncate(prefix, 0)
         self._trie.forget(prefix)
         self._prefixes.remove(prefix)
         (self._free_running if prefix.pinned else self._free_resident).append(prefix.sequence)
 
     def clear(self) -> None:
-        """Forget everything that no answer holds."""
-        for prefix in self._idle():
+        """Remove all unpinned prefixes, from the cells and from main memory."""
+        for prefix in self._resident():
             self.drop(prefix)
         self.host.clear()
 
     def _pin_new(self, scales: Scales) -> Prefix:
-        """Begin a sequence that holds nothing."""
+        """Pin an empty prefix."""
         prefix = Prefix(self._free_running.pop(), scales)
         self._prefixes.append(prefix)
         self._trie.note(prefix, prefix.tokens, scales)
         return prefix
 
     def _pin_resident(self, prefix: Prefix) -> None:
-        """Let an answer grow a prefix that no other holds: it moves to a sequence that llama.cpp computes."""
+        """Pin a resident prefix: it moves to a sequence that llama.cpp computes."""
         running = self._free_running.pop()
         self._cells.copy(prefix.sequence, running, len(prefix.tokens))
         self._cells.truncate(prefix.sequence, 0)
@@ -198,7 +200,7 @@ class KvCache:
         self._spans.pin(prefix.last_span)
 
     def _pin_shared(self, best: Prefix, length: int, walk: Walk[Prefix]) -> Prefix:
-        """Begin a sequence with the first tokens of another, in the same cells."""
+        """Pin a new prefix that shares the cells of another's first `length` tokens."""
         prefix = Prefix(self._free_running.pop(), best.scales)
         self._prefixes.append(prefix)
         self._cells.copy(best.sequence, prefix.sequence, length)
@@ -209,7 +211,7 @@ class KvCache:
         return prefix
 
     def _longest(self, prefixes: Iterable[Prefix], walk: Walk[Prefix]) -> tuple[Prefix | None, int]:
-        """Find which of some prefixes shares most tokens with a prompt, and how many."""
+        """Find which of these prefixes shares most tokens with a prompt, and count them."""
         best: Prefix | None = None
         length = 0
         for prefix in prefixes:
@@ -219,7 +221,7 @@ class KvCache:
         return best, length
 
     def _evict(self, prefix: Prefix) -> None:
-        """Free the cells of a prefix that no answer uses; what it shares with no other goes to main memory."""
+        """Free the cells of an unpinned prefix; those that it shares with no other are offloaded to main memory."""
         length = len(prefix.tokens)
         exclusive, pieces = self._spans.exclusive(prefix.last_span)
         if self.host.accepts(exclusive, pieces):
@@ -231,7 +233,7 @@ class KvCache:
         self.drop(prefix)
 
     def _restore_from_host(self, prefix: Prefix, tokens: list[int]) -> None:
-        """Add to a sequence what main memory has of the tokens that it lacks, as far as there is room."""
+        """Append to a prefix the tokens that main memory knows, as far as there are cells."""
         while found := self.host.behind(tokens, len(prefix.tokens), prefix.scales):
             saved, known = found
             self.host.touch(saved)
@@ -241,7 +243,7 @@ class KvCache:
             try:
                 self._cells.restore(spare, saved.state)
             except EngineError as error:
-                LOGGER.warning("%s; it is computed anew", error)
+                LOGGER.warning("%s; it is computed again", error)
                 self.host.drop(saved)
                 return
             start = len(prefix.tokens)
@@ -249,19 +251,19 @@ class KvCache:
             self._cells.truncate(spare, 0)
             self.append(prefix, tokens[start:known])
 
-    def _idle(self) -> list[Prefix]:
+    def _resident(self) -> list[Prefix]:
         return [prefix for prefix in self._prefixes if not prefix.pinned]
 
     def _offloadable(self, prefix: Prefix) -> list[Prefix]:
-        """List what no answer uses, and main memory takes, so that nothing is lost; what was used just now stays."""
-        others = (other for other in self._idle() if other is not prefix)
+        """List the resident prefixes that main memory accepts, but for one that was just used."""
+        others = (other for other in self._resident() if other is not prefix)
         return [other for other in others if self.host.accepts(*self._spans.exclusive(other.last_span))]
 
     def _over_resident_limit(self) -> bool:
-        """Tell whether more cells than may hold what no running answer uses."""
+        """Tell whether resident prefixes fill more cells than they may."""
         return self.used - self._spans.pinned > self._most_resident
 
 
-def _stalest(prefixes: Iterable[Prefix]) -> Prefix:
-    """Return the prefix that was used longest ago."""
+def _least_recent(prefixes: Iterable[Prefix]) -> Prefix:
+    """Return the least recently used prefix."""
     return min(prefixes, key=lambda prefix: prefix.last_use)

@@ -1,4 +1,4 @@
-"""Log probabilities: of a sampled token, and of every token of a text behind those before it."""
+"""Log probabilities: of a sampled token, and of every token of a text after those before it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from glm_gguf.llama.context import Context
 def log_probabilities(
     logits: npt.NDArray[np.float32], token_id: int, alternatives: int
 ) -> tuple[float, tuple[tuple[int, float], ...]]:
-    """Return the log probability of a token, and the likeliest tokens with theirs, likeliest first."""
+    """Return the natural log probability of a token by logits [n_vocab], and the likeliest tokens with theirs."""
     highest = logits.max()
     total = float(highest) + float(np.log(np.exp(logits - highest).sum(dtype=np.float64)))
     if not alternatives:
@@ -26,7 +26,7 @@ def log_probabilities(
 
 
 class PromptLogprobs:
-    """The log probabilities of the tokens so far; nothing foretells the first, whose is None."""
+    """The tokens of a text with their log probabilities so far; the first has none, for no token precedes it."""
 
     continued = True
 
@@ -36,7 +36,7 @@ class PromptLogprobs:
         self._scored = [SampledToken(tokens[0])]
 
     def take(self, context: Context, batch: Batch) -> bool:
-        """Compute a piece and score the tokens behind its own; False where abort() came between."""
+        """Compute a piece and score the token after each of its own; False where abort() ended the batch."""
         if not context.decode(batch):
             return False
         following = self._tokens[len(self._scored) : len(self._scored) + len(batch)]
@@ -46,9 +46,9 @@ class PromptLogprobs:
         return True
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Start over."""
         self._scored = self._scored[:1]
 
     def value(self) -> list[SampledToken]:
-        """Return all tokens as if they had been drawn."""
+        """Return all tokens in the form of sampled ones."""
         return self._scored

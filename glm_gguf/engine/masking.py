@@ -11,11 +11,11 @@ from glm_gguf.llama.sampling_params import MOST_BIAS, SamplingParams
 from glm_gguf.llama.vocabulary import Vocabulary
 
 Mask = npt.NDArray[np.uint32]
-"""One bit a token, the lowest of the first word first; 1 where it may come."""
+"""One bit a token, the lowest of the first word first; 1 allows it."""
 
 
 def forbid(logits: npt.NDArray[np.float32], mask: Mask) -> None:
-    """Set the logits of tokens whose bit is 0 to minus infinity, in place; EngineError for a mask that cannot be."""
+    """Set logits [n_vocab] to minus infinity where the mask has 0, in place; EngineError for a malformed mask."""
     if not isinstance(mask, np.ndarray):
         raise EngineError(f"the constraint's allowed() returned {type(mask).__name__}", fix="return an array, or None")
     if mask.dtype != np.uint32 or mask.shape != (mask_words(len(logits)),):
@@ -27,7 +27,7 @@ def forbid(logits: npt.NDArray[np.float32], mask: Mask) -> None:
 
 
 class Bias:
-    """What a caller adds to the logits of tokens; minus infinity for those that must not come."""
+    """What a request adds to the logits of tokens; minus infinity forbids one."""
 
     __slots__ = ("_ids", "_values")
 
@@ -43,6 +43,6 @@ class Bias:
         self._values = np.array(list(values.values()), np.float32)
 
     def apply(self, logits: npt.NDArray[np.float32]) -> None:
-        """Add to logits, in place; perhaps nothing is left then that may come."""
+        """Add to logits [n_vocab], in place; perhaps no token is allowed after that."""
         if self._ids.size:
             logits[self._ids] += self._values

@@ -1,4 +1,4 @@
-"""A text that is read for what the model makes of it, beside the answers: piece by piece, each a batch of its own."""
+"""A text to embed or score: a prefill without an answer, piece by piece beside the answers, each piece a batch."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ S = TypeVar("S")
 
 
 class Accumulator(Protocol[T]):
-    """What is gathered of a text while it is read."""
+    """What a job gathers while its text is computed."""
 
     continued: bool
-    """An answer is to follow behind the text: what was computed of it is kept in the cache."""
+    """The text's prefix stays in the cache: an answer may follow it."""
 
     def take(self, context: Context, batch: Batch) -> bool:
-        """Compute the next piece and gather from it; False where abort() came between."""
+        """Compute the next piece and gather from it; False where abort() ended the batch."""
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Start over."""
 
     def value(self) -> T:
-        """Return what was found, when all is read."""
+        """Return the result, when the whole text is computed."""
 
 
 class PromptJob(Generic[S]):
-    """The tokens of a text, how far they are computed, and what is found in them."""
+    """The tokens of a text, its prefix so far, and what is gathered from it. Any thread may set `cancelled`."""
 
-    def __init__(self, tokens: Sequence[int], scales: Scales, findings: Accumulator[S]) -> None:
+    def __init__(self, tokens: Sequence[int], scales: Scales, accumulator: Accumulator[S]) -> None:
         self._tokens = tokens
         self._scales = scales
-        self._findings = findings
+        self._accumulator = accumulator
         self.result: Future[S] = Future()
         self.result.set_running_or_notify_cancel()  # from here on only the engine's thread ends it
         self.cancelled = False
         self._prefix: Prefix | None = None
 
     def advance(self, context: Context, batch: Batch, cache: KvCache) -> bool:
-        """Compute one more piece; True where the text is done, or nobody waits for it any more."""
+        """Compute one more piece; True where the job is done, failed or cancelled."""
         if self.cancelled:
             self.restart(cache)
             return True
         try:
             return self._advance(context, batch, cache)
-        except Exception as error:  # it ends this text alone
+        except Exception as error:  # it ends this job alone
             self.restart(cache)
             self.fail(as_engine_error(error))
             return True
 
     @property
     def begun(self) -> bool:
-        """A piece of it is computed."""
+        """A piece of the text is computed."""
         return self._done > 0
 
     @property
@@ -71,14 +71,14 @@ class PromptJob(Generic[S]):
         return min(len(self._tokens) - self._done, OUTPUT_CHUNK, capacity)
 
     def fail(self, error: GlmGgufError) -> None:
-        """Hand out an error instead of what was to be found, unless that is handed out already."""
+        """End the job with an error, unless its result is set."""
         if not self.result.done():
             self.result.set_exception(error)
 
     def restart(self, cache: KvCache) -> bool:
-        """Give back the cells held so far; False where there are none."""
+        """Start over, and free the cells so far; False where there are none."""
         prefix, self._prefix = self._prefix, None
-        self._findings.forget()
+        self._accumulator.forget()
         if prefix is not None:
             cache.drop(prefix)
         return prefix is not None
@@ -93,14 +93,14 @@ class PromptJob(Generic[S]):
         batch.clear()
         batch.add(prefix.sequence, start, piece, outputs=len(piece))
         context.use_adapters(self._scales)
-        if not self._findings.take(context, batch):
+        if not self._accumulator.take(context, batch):
             cache.rollback(prefix)
             return False
         cache.append(prefix, piece)
         if len(prefix.tokens) < len(self._tokens):
             return False
-        self.result.set_result(self._findings.value())
-        if self._findings.continued:
+        self.result.set_result(self._accumulator.value())
+        if self._accumulator.continued:
             self._prefix = None
             cache.unpin(prefix)
         else:

@@ -21,9 +21,9 @@ class Request:
     sampling: SamplingParams
     constraint: Constraint | None = None
     deadline: float = math.inf
-    """Time of time.monotonic() at which it ends, however far it is."""
+    """Time of time.monotonic() at which the answer ends, complete or not."""
     scales: Scales = ()
-    """Of the model's LoRA adapters, one each."""
+    """One for each of the model's LoRA adapters."""
 
     def __post_init__(self) -> None:
         if not self.prompt:
@@ -31,7 +31,7 @@ class Request:
 
 
 class RequestHandle:
-    """A request under way: the engine's thread delivers to it, any thread may cancel it."""
+    """A request that waits or runs: the engine's thread delivers to it, any thread may set `cancelled`."""
 
     __slots__ = ("_deliver", "_over", "cancelled", "request")
 
@@ -47,7 +47,7 @@ class RequestHandle:
         self._over = over
 
     def deliver(self, delivery: Delivery) -> None:
-        """Hand something out; `over` is called before the last delivery."""
+        """Call the reader back; `over` is called before the last delivery."""
         if isinstance(delivery, Ended | AnswerFailed):
             self._over(self)
         self._deliver(delivery)

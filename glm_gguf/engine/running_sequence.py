@@ -1,4 +1,4 @@
-"""One answer while it is written: its tokens, its place in the KV cache, its sampler."""
+"""One answer under way: its tokens, its prefix in the KV cache, its sampler."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from glm_gguf.llama.sampler import Sampler
 
 
 class RunningSequence:
-    """Prompt and answer so far; `prefix` are those tokens of it that are in the KV cache, None while it waits."""
+    """Prompt and answer so far; `prefix` holds its tokens that are in the KV cache, and is None while it waits."""
 
     def __init__(
         self, handle: RequestHandle, sampler: Sampler, bias: Bias, n_ctx: int, deliveries: DeliveryBuffer
@@ -27,9 +27,9 @@ class RunningSequence:
         self.prefix: Prefix | None = None
         self.sampler = sampler
         self.last_step = -1
-        """Number of the last batch that held tokens of it."""
+        """Number of its last batch."""
         self.awaited: tuple[RunningSequence, int] | None = None
-        """While it waits: the running answer whose prompt begins as its own does, and how many tokens they share."""
+        """While it waits: the sequence whose prefill computes its beginning too, and how many tokens they share."""
         self._bias = bias
         self._started = False
         self._n_ctx = n_ctx
@@ -37,34 +37,34 @@ class RunningSequence:
 
     @property
     def pending(self) -> int:
-        """Tokens still to be computed before the next can be drawn."""
+        """Tokens still to be computed before the next can be sampled."""
         return len(self.tokens) - (0 if self.prefix is None else len(self.prefix.tokens))
 
     @property
     def pinned(self) -> Prefix:
-        """Its place in the cache, while it runs."""
+        """Its prefix, while it runs."""
         assert self.prefix is not None
         return self.prefix
 
     @property
     def scales(self) -> Scales:
-        """Scales of the adapters it is computed with."""
+        """Scales of the adapters that compute it."""
         return self.handle.request.scales
 
     def admit(self, prefix: Prefix) -> None:
-        """Take a place in the cache; the first time, tell how much of the prompt it holds already."""
+        """Run on a pinned prefix; the first time, deliver how many tokens of the prompt it holds."""
         if not self._started:
             self._started = True
             self._deliveries.put(self.handle, Started(min(len(prefix.tokens), len(self.handle.request.prompt))))
         self.prefix = prefix
 
     def mask(self) -> Mask | None:
-        """Ask the constraint what may come next."""
+        """Ask the constraint which tokens may come next."""
         constraint = self.handle.request.constraint
         return None if constraint is None else constraint.allowed()
 
     def sample(self, context: Context, row: int, mask: Mask | None) -> SampledToken:
-        """Draw the token that follows, one that the mask allows."""
+        """Sample the next token from a row of the batch, one that the mask allows."""
         logits = context.raw_logits(row)
         alternatives = self.handle.request.sampling.logprobs
         original = logits if alternatives is None else logits.copy()
@@ -78,7 +78,7 @@ class RunningSequence:
         return SampledToken(token_id, logprob=logprob, alternatives=likeliest)
 
     def append(self, token: SampledToken, stop_ids: Collection[int]) -> EndReason | None:
-        """Add a token for whoever waits; tells why the answer ends with it, if it does."""
+        """Append and deliver a token; returns why the answer ends with it, None where it goes on."""
         request = self.handle.request
         self.tokens.append(token.token_id)
         if request.constraint is not None:
@@ -92,7 +92,7 @@ class RunningSequence:
         return "length" if full else None
 
     def forced(self) -> Iterator[SampledToken]:
-        """Yield the tokens that the constraint says must come next, as long as it names some."""
+        """Yield the tokens that the constraint forces, as long as it returns any."""
         request = self.handle.request
         while request.constraint is not None and (tokens := forced_ids(request.constraint, self.sampler.n_vocab)):
             for token_id in tokens:

@@ -1,4 +1,4 @@
-"""Continuous batching: many answers on one context, joining and leaving at any step."""
+"""Continuous batching: sequences share the batches of one context, and join or leave at any step."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from glm_gguf.llama.sampler import Sampler
 from glm_gguf.llama.vocabulary import Vocabulary
 
 _WORTH_WAITING = 32
-"""Tokens: fewer are computed again sooner than they come out of the batch that holds them."""
+"""Tokens of a shared prefix. To compute fewer again is faster than to wait for another sequence's prefill."""
 _LINGER_SHARE = 100
-"""A batch waits at most one in so many parts of what the last one took."""
+"""The engine lingers before a batch for at most one in so many parts of the last step's time."""
 
 
 class Scheduler:
-    """The queue, the running answers and the KV cache; everything here happens on the engine's thread."""
+    """The queue, the running sequences and the KV cache. The engine's thread calls all that is not for any thread."""
 
     def __init__(self, context: Context, vocabulary: Vocabulary, plan: LoadPlan) -> None:
         self._context = context
@@ -55,33 +55,33 @@ class Scheduler:
         self.exclusive = ExclusiveBatch(context)
         self.steps = 0
         self.linger_seconds = 0.0
-        """Seconds that the next batch waits for a request: who got an answer may go on at once, as agents do."""
-        self._turn: Scales | None = None  # of the adapters that the last batch was computed with
+        """Seconds that the engine waits for a new request before the next batch: an agent answers at once."""
+        self._last_scales: Scales | None = None  # of the adapters in the last batch
 
     @property
     def busy(self) -> bool:
-        """Something is to be done."""
+        """There is a sequence or a prompt job to compute."""
         return bool(self._waiting or self._running or self._jobs)
 
     @property
     def load(self) -> int:
-        """Count the requests that wait or run."""
+        """Count the requests that wait or run. Any thread may ask."""
         return len(self._waiting) + len(self._running)
 
-    def preempt(self) -> None:
-        """Have the batch under way given up for who comes now, if he should not wait for it; any thread may call it."""
+    def preempt_exclusive(self) -> None:
+        """Abort the batch under way for a new request, if it is preemptible. Any thread may call it."""
         if self.load == 1 < self._n_parallel:
             self.exclusive.preempt()
 
     @property
     def status(self) -> EngineStatus:
-        """Counts of what there is."""
+        """Counts of requests and cells. Any thread may ask; the counts may be a step old."""
         running, waiting, texts = len(self._running), len(self._waiting), len(self._jobs)
         cells = self.cache.used, self.cache.n_cells, self.cache.host.used
         return EngineStatus(running, waiting, texts, *cells, self.steps)
 
     def add(self, handle: RequestHandle) -> None:
-        """Put a request at the end of the line."""
+        """Append a request to the queue."""
         try:
             bias = Bias(handle.request.sampling, self._vocabulary)
             sampler = Sampler(handle.request.sampling, self._vocabulary)
@@ -93,18 +93,18 @@ class Scheduler:
         self._append(sequence, sequence.forced())
 
     def add_job(self, job: PromptJob[Any]) -> None:
-        """Put a text that is to be embedded or scored in line; texts take turns with the answers."""
+        """Queue a text to embed or score; every step computes a piece of it beside the answers."""
         self._jobs.append(job)
 
     def step(self) -> None:
-        """Compute one batch: what is being written, and prompts as far as there is room."""
+        """Compute one batch: the sequences in decode, and prefill as far as the batch has room."""
         begun = time.monotonic()
         self._drop_cancelled()
         self._admit()
         self._advance_jobs()
         slices = self._next_batch()
         masks = self.mask_thread.start(slices)
-        self._deliveries.flush()  # who was ended so far need not wait for the batch
+        self._deliveries.flush()  # answers that ended so far need not wait for the batch
         running = len(self._running)
         if slices and self._decode(slices):
             for slice_ in slices:
@@ -114,7 +114,7 @@ class Scheduler:
         self._deliveries.flush()
 
     def close(self, error: Callable[[], EngineError]) -> None:
-        """End every request with an error, a new one each; the cells are left as they are, for the context goes."""
+        """End every request with an error, a new one each. The cells stay: the caller frees the context."""
         ended = [*self._running, *self._waiting]
         self._running.clear()
         self._waiting.clear()
@@ -128,14 +128,14 @@ class Scheduler:
         self.mask_thread.close()
 
     def _drop_cancelled(self) -> None:
-        """Take out what was cancelled or has run out of time."""
+        """End the cancelled sequences, and those past their deadline."""
         now = time.monotonic()
         for sequence in [*self._running, *self._waiting]:
             if sequence.handle.cancelled or now >= sequence.handle.request.deadline:
                 self._end(sequence, Ended("timeout"))
 
     def _admit(self) -> None:
-        """Give those who wait a place, in order, where there is room; who shares a prompt being read waits for it."""
+        """Admit waiting sequences in order while cells last; one that shares a prompt in prefill waits for it."""
         for sequence in list(self._waiting):
             if len(self._running) >= self._n_parallel:
                 return
@@ -143,16 +143,16 @@ class Scheduler:
                 continue
             if self._running and not self.cache.has_room(sequence.tokens, sequence.scales):
                 return
-            # The last token is computed again even if it is there: its logits are wanted.
+            # The last token is computed again even if it is cached: sampling needs its logits.
             prefix = self.cache.pin(sequence.tokens[:-1], sequence.scales)
-            self._waiting.remove(sequence)  # behind what may fail: at no moment is it in neither list
+            self._waiting.remove(sequence)  # after the call that may fail: it is always in one of the two lists
             sequence.admit(prefix)
             self._running.append(sequence)
 
     def _awaits_prefill(self, waiting: RunningSequence) -> bool:
-        """Tell whether a running prompt will soon have many more of its tokens in the cache than there are now.
+        """Tell whether a prompt in prefill will soon add many of this sequence's tokens to the cache.
 
-        Which one that is is remembered: to look for it anew in every step takes milliseconds with hundreds in line.
+        The sequence remembers that prompt: with hundreds waiting, a search in every step would take milliseconds.
         """
         if waiting.awaited is not None and _in_prefill(*waiting.awaited):
             return True
@@ -176,7 +176,7 @@ class Scheduler:
             first = self._jobs[0]
             size = first.piece_size(self._batch.capacity)
             if not self.cache.make_room(size) and len(self._running) > 1:
-                self._preempt_latest()  # for its room an answer has to wait
+                self._preempt_latest()  # its cells go to the job
             if first.advance(self._context, self._batch, self.cache):
                 self._jobs.popleft()
             elif not first.begun:
@@ -184,9 +184,9 @@ class Scheduler:
             left -= size
 
     def _next_batch(self) -> list[BatchSlice]:
-        """Decide the next batch; where cells run out, the youngest answer goes back into the line."""
+        """Decide the next batch; where cells run out, preempt the latest sequence."""
         while self._running:
-            together = self._next_in_turn()
+            together = self._next_mix()
             batches = self._plan.batches
             alone = len(self._running) == 1 and not self._jobs
             n_batch = batches.alone if alone else batches.shared
@@ -198,17 +198,17 @@ class Scheduler:
             self._preempt()
         return []
 
-    def _next_in_turn(self) -> list[RunningSequence]:
-        """Choose who is computed together: llama.cpp has one mix of adapters a batch, so the mixes take turns."""
+    def _next_mix(self) -> list[RunningSequence]:
+        """Choose the sequences of the next batch: it has one mix of adapters in llama.cpp, so the mixes take turns."""
         mixes = list(dict.fromkeys(sequence.scales for sequence in self._running))
-        place = mixes.index(self._turn) + 1 if self._turn in mixes else 0
-        self._turn = mixes[place % len(mixes)]
-        return [sequence for sequence in self._running if sequence.scales == self._turn]
+        index = mixes.index(self._last_scales) + 1 if self._last_scales in mixes else 0
+        self._last_scales = mixes[index % len(mixes)]
+        return [sequence for sequence in self._running if sequence.scales == self._last_scales]
 
     def _preempt(self) -> None:
-        """Free cells that are in use: of the answer that was admitted last, of a text where there is one answer only.
+        """Preempt the latest sequence; with only one running, restart a prompt job instead.
 
-        A text is soon done, and would never be if it had to begin anew whenever cells are short.
+        A job is preempted last because it restarts from its first token, and would never end if that came often.
         """
         if len(self._running) > 1:
             self._preempt_latest()
@@ -216,7 +216,7 @@ class Scheduler:
             self._end(self._running[0], AnswerFailed(EngineError("the KV cache has no room for one answer")))
 
     def _preempt_latest(self) -> None:
-        """Put the answer that was admitted last back into the line."""
+        """Unpin the sequence that was admitted last, and put it back at the head of the queue."""
         sequence = self._running[-1]
         self.cache.unpin(sequence.pinned)
         self._running.pop()
@@ -224,7 +224,7 @@ class Scheduler:
         self._waiting.appendleft(sequence)
 
     def _decode(self, slices: list[BatchSlice]) -> bool:
-        """Compute a batch and note what is in the cache; False where it did not go through."""
+        """Compute a batch and append its tokens to the cache; False where it was aborted or refused."""
         self._batch.clear()
         for slice_ in slices:
             self._batch.add(slice_.prefix.sequence, len(slice_.prefix.tokens), slice_.tokens, outputs=slice_.final)
@@ -237,7 +237,7 @@ class Scheduler:
             self._context.use_adapters(slices[0].prefix.scales)
             done = self._context.decode(self._batch)
         except EngineError as error:
-            self._give_up(slices, error)
+            self._fail(slices, error)
             return False
         finally:
             self.exclusive.end(done=done)
@@ -248,7 +248,7 @@ class Scheduler:
                 self.cache.rollback(slice_.prefix)
         return done
 
-    def _give_up(self, slices: list[BatchSlice], error: EngineError) -> None:
+    def _fail(self, slices: list[BatchSlice], error: EngineError) -> None:
         """End the answers of a batch that llama.cpp refused."""
         for slice_ in slices:
             self.cache.rollback(slice_.prefix)
@@ -256,17 +256,17 @@ class Scheduler:
             self._end(slice_.sequence, AnswerFailed(copy))
 
     def _sample(self, slice_: BatchSlice, masks: Masks) -> None:
-        """Draw a token behind a part that is complete."""
+        """Sample the next token of a sequence whose tokens are all computed."""
         if slice_.final:
             self._append(slice_.sequence, self._sampled(slice_, masks.get(slice_.row)))
 
     def _sampled(self, slice_: BatchSlice, mask: Future[Mask | None] | None) -> Iterator[SampledToken]:
-        """Yield a token that the mask allows, and those that must come behind it."""
+        """Yield a sampled token, and those that its constraint forces after it."""
         yield slice_.sequence.sample(self._context, slice_.row, None if mask is None else mask.result())
         yield from slice_.sequence.forced()
 
     def _append(self, sequence: RunningSequence, tokens: Iterable[SampledToken]) -> None:
-        """Add tokens to an answer until it ends with one; what goes wrong, in a constraint say, ends it alone."""
+        """Append tokens to an answer until one ends it. An error, such as a constraint's, ends this answer alone."""
         try:
             reasons = (sequence.append(token, self._vocabulary.stop_ids) for token in tokens)
             reason = next((reason for reason in reasons if reason is not None), None)
@@ -277,8 +277,8 @@ class Scheduler:
             self._end(sequence, delivery)
 
     def _end(self, sequence: RunningSequence, delivery: Delivery) -> None:
-        """Take an answer out; its tokens stay in the cache as long as there is room."""
-        self._deliveries.put(sequence.handle, delivery)  # first: it is told whatever happens here
+        """End an answer; its prefix stays in the cache until it is evicted."""
+        self._deliveries.put(sequence.handle, delivery)  # first: the caller hears of the end whatever fails below
         sequence.sampler.close()
         if sequence in self._waiting:
             self._waiting.remove(sequence)
@@ -289,6 +289,6 @@ class Scheduler:
 
 
 def _in_prefill(sequence: RunningSequence, length: int) -> bool:
-    """Tell whether a prompt is in prefill, and lacks many of its first `length` tokens."""
+    """Tell whether a sequence is in prefill, and lacks many of its first `length` tokens."""
     prefix = sequence.prefix
     return prefix is not None and sequence.pending > 1 and length >= len(prefix.tokens) + _WORTH_WAITING

@@ -1,4 +1,4 @@
-"""Saved prefixes and the KV cache: filled from a file, computed anew where the file fits no more, written to it."""
+"""Sessions: the KV cache restored from a file, computed again where the file does not fit, and saved to it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Tokens = Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """An engine and what binds a session to it; `compute` has the engine compute tokens into its cache."""
+    """An engine, and the hashes that bind a session to its model; `compute` runs the prefill of tokens."""
 
     engine: Engine
     fingerprint: str
     vocabulary: str
     scales: Scales
-    """Of the adapters that the saved states were computed with: the model's own."""
+    """Of the adapters that computed the saved states: the defaults of the model."""
     compute: Callable[[Tokens], None]
 
     def load(self, path: Path) -> EngineError | None:
-        """Fill the cache from a file, if there is one; return why it is refused.
+        """Fill the cache from a file, if there is one; returns why the file is refused, or None.
 
-        A session of another model or of other settings is computed anew and written again, if its tokens mean the
+        A session of another model or of other settings is computed again and saved again, if its tokens mean the
         same here.
         """
         try:
@@ -40,7 +40,7 @@ class Sessions:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            LOGGER.debug("%s", error)  # what opens it says why it cannot be read
+            LOGGER.debug("%s", error)  # `read_session` says why it cannot be read
         try:
             session = read_session(path)
             if session.fingerprint == self.fingerprint:
@@ -53,40 +53,40 @@ class Sessions:
         return self._rebuilt(path, session, refused)
 
     def save(self, path: Path, tokens: Sequence[Tokens] | None) -> None:
-        """Write the states of token lists, computed where they are not yet; of everything held where None is given."""
+        """Save the states of token lists, after their prefill where needed; None saves all unpinned prefixes."""
         for wanted in tokens or ():
             self.compute(wanted)
         prefixes = self.engine.call(lambda scheduler, context: self._saved(scheduler.cache, context, tokens))
         write_session(path, Session(self.fingerprint, self.vocabulary, tuple(prefixes)))
 
     def _rebuilt(self, path: Path, session: Session, refused: EngineError) -> EngineError:
-        """Compute a session anew where that can be done, and tell what became of it."""
+        """Compute a session again if its tokens mean the same here; returns why the file was refused."""
         if session.vocabulary != self.vocabulary:
             return EngineError(refused.what, path=path, fix="its vocabulary is another one: save it again")
-        LOGGER.warning("%s; it is computed anew", refused)
+        LOGGER.warning("%s; it is computed again", refused)
         try:
             self.save(path, [prefix.tokens for prefix in session.prefixes])
         except GlmGgufError as error:
-            return EngineError(f"{refused.what}, and could not be made anew: {error}", path=path)
-        return EngineError(refused.what, path=path, fix="it was computed anew and written again")
+            return EngineError(f"{refused.what}, and could not be computed again: {error}", path=path)
+        return EngineError(refused.what, path=path, fix="it was computed again and saved")
 
     def _saved(self, cache: KvCache, context: Context, wanted: Sequence[Tokens] | None) -> list[SavedPrefix]:
-        """Return the states of token lists, which the cache must hold, or of all that it holds whole."""
+        """Return the states of token lists, or with None of all unpinned prefixes that the cache holds whole."""
         if wanted is None:
-            held = [tokens for tokens, scales in cache.unpinned if tokens and scales == self.scales]
-            saved = [(self._state(cache, context, tokens), len(tokens)) for tokens in held]
+            unpinned = [tokens for tokens, scales in cache.unpinned if tokens and scales == self.scales]
+            saved = [(self._state(cache, context, tokens), len(tokens)) for tokens in unpinned]
             return [prefix for prefix, length in saved if len(prefix.tokens) == length]
         return [self._whole_state(cache, context, list(tokens)) for tokens in wanted]
 
     def _whole_state(self, cache: KvCache, context: Context, tokens: list[int]) -> SavedPrefix:
-        """Return the state of tokens that must all be in the cache."""
+        """Return the state of tokens; EngineError unless all are in the cache."""
         saved = self._state(cache, context, tokens)
         if (length := len(saved.tokens)) < len(tokens):
             raise EngineError(f"only {length} of {len(tokens)} tokens are in the cache", fix="give a larger n_ctx")
         return saved
 
     def _state(self, cache: KvCache, context: Context, tokens: list[int]) -> SavedPrefix:
-        """Return the state of tokens, as many as are in the cache; llama.cpp writes it only of a running sequence."""
+        """Return the state of the cached tokens; it pins them, for llama.cpp writes only sequences that may run."""
         prefix = cache.pin(tokens, self.scales)
         try:
             return SavedPrefix(tuple(prefix.tokens), context.state(prefix.sequence))
@@ -94,7 +94,7 @@ class Sessions:
             cache.unpin(prefix)
 
     def _restore(self, cache: KvCache, context: Context, prefixes: Sequence[SavedPrefix]) -> None:
-        """Fill the cache with saved states, the first ones first, as far as there is room."""
+        """Fill the cache with saved states in order, as far as there are cells."""
         for saved in prefixes:
             known = cache.known(list(saved.tokens), self.scales)
             if known < len(saved.tokens) < context.plan.size.n_ctx and cache.make_room(len(saved.tokens)):

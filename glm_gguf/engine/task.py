@@ -1,4 +1,4 @@
-"""What other threads want of the engine's thread: each is begun there, or refused, and whoever waits for it is told."""
+"""Tasks of the engine's thread: each is begun there or refused, and its caller hears of either."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ T = TypeVar("T")
 
 
 class Task(Protocol):
-    """Something to do between two steps."""
+    """Work for the time between two steps."""
 
     def begin(self, scheduler: Scheduler, context: Context) -> None:
-        """Do it, or put it in line."""
+        """Do it, or queue it."""
 
     def refuse(self, error: EngineError) -> None:
-        """Tell whoever waits for it that it will not be done."""
+        """Tell the waiting caller that it will not be done."""
 
 
 class NewRequest:
-    """A request to put in line."""
+    """A request for the scheduler's queue."""
 
     def __init__(self, handle: RequestHandle) -> None:
         self._handle = handle
 
     def begin(self, scheduler: Scheduler, _: Context) -> None:
-        """Put it in line."""
+        """Queue it."""
         scheduler.add(self._handle)
 
     def refuse(self, error: EngineError) -> None:
-        """End the answer."""
+        """End the answer with the error."""
         self._handle.deliver(AnswerFailed(error))
 
 
@@ -48,16 +48,16 @@ class NewPromptJob:
         self._job = job
 
     def begin(self, scheduler: Scheduler, _: Context) -> None:
-        """Put it in line."""
+        """Queue it."""
         scheduler.add_job(self._job)
 
     def refuse(self, error: EngineError) -> None:
-        """Fail it."""
+        """End it with the error."""
         self._job.fail(error)
 
 
 class Call(Generic[T]):
-    """A function to run; `result` is what it returns, or the error that it raises."""
+    """A function to run; `result` gets its value, or its error."""
 
     def __init__(self, function: Callable[[Scheduler, Context], T]) -> None:
         self._function = function
@@ -74,5 +74,5 @@ class Call(Generic[T]):
             self.result.set_result(value)
 
     def refuse(self, error: EngineError) -> None:
-        """Fail it."""
+        """End it with the error."""
         self.result.set_exception(error)

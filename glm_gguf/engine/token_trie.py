@@ -1,4 +1,4 @@
-"""Who begins as a prompt does: tokens by blocks, so that a look-up costs the length of the prompt, not of all."""
+"""Owners of token sequences by their first tokens, in blocks: a look-up costs the length of the prompt, not of all."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 BLOCK: Final = 32
-"""Tokens of a block. Smaller ones make more nodes, larger ones more tokens to compare behind the last."""
+"""Tokens of a block. Smaller blocks make more nodes, larger ones more tokens to compare after the last whole block."""
 
 Owner = TypeVar("Owner", bound=Hashable)
 
 
 class _Node(Generic[Owner]):
-    """A block behind those of its parents, and who holds all of them; the first node of a path stands for a mix."""
+    """A block after those of its parents, and the owners of all of them. The first node of a path stands for a mix."""
 
     __slots__ = ("children", "key", "owners", "parent")
 
@@ -27,31 +27,31 @@ class _Node(Generic[Owner]):
 
 @dataclass(frozen=True, slots=True)
 class Walk(Generic[Owner]):
-    """The nodes that a prompt passes, as far as anybody holds them."""
+    """The nodes that a prompt passes, as far as they have owners."""
 
     tokens: list[int]
     nodes: list[_Node[Owner]]
 
     @property
     def deepest(self) -> Iterable[Owner]:
-        """Who shares most whole blocks with the prompt; among them is who shares most tokens."""
+        """Owners that share most whole blocks with the prompt; the one that shares most tokens is among them."""
         return self.nodes[-1].owners if self.nodes else ()
 
     def sharing(self, length: int) -> Iterable[Owner]:
-        """Who shares the whole blocks of the first `length` tokens; whoever shares those tokens is among them."""
+        """Owners that share the whole blocks of the first `length` tokens, among them all that share the tokens."""
         depth = length // BLOCK
         return self.nodes[depth].owners if depth < len(self.nodes) else ()
 
 
 class TokenTrie(Generic[Owner]):
-    """Sequences of tokens, each computed with a mix of adapters; what differs in the mix shares nothing."""
+    """Sequences of tokens, each computed with a mix of adapters; sequences of different mixes share nothing."""
 
     def __init__(self) -> None:
         self._root: _Node[Owner] = _Node(None, None)
         self._paths: dict[Owner, list[_Node[Owner]]] = {}
 
     def walk(self, tokens: list[int], mix: Hashable) -> Walk[Owner]:
-        """Follow a prompt through the blocks that are held."""
+        """Follow a prompt through the blocks that have owners."""
         nodes: list[_Node[Owner]] = []
         node = self._root.children.get(mix)
         if node is not None:
@@ -64,7 +64,7 @@ class TokenTrie(Generic[Owner]):
         return Walk(tokens, nodes)
 
     def common(self, owner: Owner, held: list[int], walk: Walk[Owner]) -> int:
-        """Count the tokens at the beginning that a prompt shares with `held`, the tokens of an owner."""
+        """Count the first tokens that a prompt shares with `held`, the tokens of an owner."""
         path, nodes = self._paths[owner], walk.nodes
         blocks = min(len(path), len(nodes))
         if blocks and path[blocks - 1] is not nodes[blocks - 1]:
@@ -75,13 +75,13 @@ class TokenTrie(Generic[Owner]):
         return start + common_length(held[start : start + BLOCK], walk.tokens[start : start + BLOCK])
 
     def adopt(self, owner: Owner, walk: Walk[Owner], length: int) -> None:
-        """Note that a new owner holds the first `length` tokens of a prompt, which somebody holds."""
+        """Add an owner of the first `length` tokens of a prompt, which has an owner already."""
         path = self._paths[owner] = walk.nodes[: length // BLOCK + 1]
         for node in path:
             node.owners[owner] = None
 
     def note(self, owner: Owner, tokens: list[int], mix: Hashable) -> None:
-        """Note what an owner holds: more tokens than were noted, or fewer, but no others."""
+        """Note the tokens of an owner: more than before, or fewer, but no others."""
         path = self._paths.get(owner)
         if path is None:
             path = self._paths[owner] = []
@@ -92,7 +92,7 @@ class TokenTrie(Generic[Owner]):
             self._step(path, owner, key)
 
     def forget(self, owner: Owner) -> None:
-        """Note that an owner holds nothing any more."""
+        """Remove an owner."""
         for node in reversed(self._paths.pop(owner, [])):
             self._leave(node, owner)
 
@@ -111,13 +111,13 @@ class TokenTrie(Generic[Owner]):
 
 
 def _keys(tokens: list[int], first: int = 0) -> Iterator[tuple[int, ...]]:
-    """Yield the whole blocks of a list of tokens from a block on."""
+    """Yield the whole blocks of a list of tokens from block number `first` on."""
     starts = range(first * BLOCK, len(tokens) - BLOCK + 1, BLOCK)
     return (tuple(tokens[start : start + BLOCK]) for start in starts)
 
 
 def common_length(first: list[int], second: list[int]) -> int:
-    """Count the items at the beginning that both have; slices are compared, which Python does in C."""
+    """Count the first tokens that two lists share; it compares slices, which Python does in C."""
     low, high = 0, min(len(first), len(second))
     while low < high:
         middle = (low + high + 1) // 2

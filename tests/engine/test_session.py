@@ -116,7 +116,7 @@ def test_a_session_that_fits_no_more_is_refused_and_made_anew(
     with GLM(tiny_gguf(type_), options=options) as glm:
         fresh = glm.chat(HELLO, [get_weather], SHORT)
     with GLM(tiny_gguf(type_), session=saved, options=options) as glm:
-        assert "another model or other settings; it was computed anew" in str(glm.session_refused)
+        assert "another model or other settings; it was computed again" in str(glm.session_refused)
         answer = glm.chat(HELLO, [get_weather], SHORT)
     assert answer.content == fresh.content
     assert answer.usage.cached_tokens > 100
@@ -126,7 +126,7 @@ def test_a_session_that_fits_no_more_is_refused_and_made_anew(
 def test_a_session_too_long_for_the_context_is_refused_and_kept(tiny_gguf: Callable[[str], Path], saved: Path) -> None:
     before = saved.read_bytes()
     with GLM(tiny_gguf("Q4_0"), session=saved, options=replace(OPTIONS, n_ctx=64)) as glm:
-        assert "could not be made anew: prompt: " in str(glm.session_refused)
+        assert "could not be computed again: prompt: " in str(glm.session_refused)
     assert saved.read_bytes() == before
 
 
