@@ -9,17 +9,17 @@ from typing import Protocol
 
 import click
 
-from glm_gguf.cli.dialogue import RUN_DEFAULTS, Dialogue
+from glm_gguf.cli.chat_terminal import Approval, ChatTerminal
+from glm_gguf.cli.conversation import RUN_DEFAULTS, Conversation
 from glm_gguf.cli.footprint_line import footprint_line
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.main import error_line
 from glm_gguf.cli.model_options import ModelChoice, model_options
-from glm_gguf.cli.piped_lines import PipedLines
-from glm_gguf.cli.slash import completions, is_command, obey
-from glm_gguf.cli.talk import Approval, Talk
-from glm_gguf.cli.text_argument import Utf8Text
+from glm_gguf.cli.piped_input import PipedInput
+from glm_gguf.cli.slash_commands import completions, is_command, run_slash_command
 from glm_gguf.cli.tools_file import load_tools
 from glm_gguf.cli.transcript_file import read_transcript, require_writable, write_transcript
+from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.errors import GlmGgufError, OutputError
 
 HELP = "/help lists the commands, /exit leaves, Ctrl-C stops an answer"
@@ -51,16 +51,18 @@ def command(
         require_writable(choice.session, "--session")
     options = replace(RUN_DEFAULTS, approve=Approval()) if flags["approve"] else RUN_DEFAULTS
     with choice.open() as glm:
-        talk = Talk(Dialogue(glm, toolbox, choice.sampling, system, options), choice.path, quiet=flags["quiet"])
+        terminal = ChatTerminal(
+            Conversation(glm, toolbox, choice.sampling, system, options), choice.path, quiet=flags["quiet"]
+        )
         if earlier is not None:
-            talk.dialogue.messages = earlier
+            terminal.conversation.messages = earlier
         if not flags["quiet"]:
             loaded = f", tools: {', '.join(toolbox.functions)}" if toolbox.functions else ""
-            talk.say(f"{glm.variant} model, {glm.n_ctx} tokens of context{loaded}; {HELP}")
-            talk.say(footprint_line(glm.footprint))
+            terminal.say(f"{glm.variant} model, {glm.n_ctx} tokens of context{loaded}; {HELP}")
+            terminal.say(footprint_line(glm.footprint))
         if choice.session is not None and not choice.session.exists():
-            glm.save_session(choice.session, talk.dialogue.system, toolbox.declarations)
-        _converse(talk, transcript)
+            glm.save_session(choice.session, terminal.conversation.system, toolbox.declarations)
+        _converse(terminal, transcript)
 
 
 class Reader(Protocol):
@@ -73,40 +75,40 @@ class Reader(Protocol):
 def _reader() -> Reader:
     """Return an editor where somebody types, else the lines that are piped in."""
     if not sys.stdin.isatty():
-        return PipedLines()
-    from glm_gguf.cli.terminal_prompt import TerminalPrompt
+        return PipedInput()
+    from glm_gguf.cli.typed_input import TypedInput
 
-    return TerminalPrompt(completions())
+    return TypedInput(completions())
 
 
-def _converse(talk: Talk, transcript: Path | None) -> None:
+def _converse(terminal: ChatTerminal, transcript: Path | None) -> None:
     """Take turns until somebody leaves; the transcript is written after each."""
     reader = _reader()
-    while not talk.ended and (text := reader.read()) is not None:
+    while not terminal.ended and (text := reader.read()) is not None:
         if text.strip():
-            _take_turn(talk, text)
+            _take_turn(terminal, text)
         if transcript is not None:
-            _keep(talk, transcript)
+            _keep(terminal, transcript)
 
 
-def _keep(talk: Talk, transcript: Path) -> None:
+def _keep(terminal: ChatTerminal, transcript: Path) -> None:
     """Write the transcript; where that fails, say so and go on: the conversation can be saved elsewhere."""
     try:
-        write_transcript(transcript, talk.dialogue.messages)
+        write_transcript(transcript, terminal.conversation.messages)
     except OutputError as error:
         click.echo(error_line(error), err=True)
 
 
-def _take_turn(talk: Talk, text: str) -> None:
+def _take_turn(terminal: ChatTerminal, text: str) -> None:
     """Obey or answer one text; an interruption or an error ends the turn, not the program."""
-    before = list(talk.dialogue.messages)
+    before = list(terminal.conversation.messages)
     try:
         if is_command(text):
-            obey(talk, text)
+            run_slash_command(terminal, text)
         else:
-            talk.ask(text)
+            terminal.ask(text)
     except KeyboardInterrupt:
-        kept = talk.dialogue.messages != before
+        kept = terminal.conversation.messages != before
         told = "what was said is kept, /undo forgets it" if kept else "nothing was said, and this turn is forgotten"
         click.secho(f"\n(stopped; {told})", dim=True, err=True)
     except click.ClickException as error:  # an editor that cannot be started

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glm_gguf.cli.text_argument import Utf8Text
+from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import RequestError
 

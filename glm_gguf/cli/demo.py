@@ -15,7 +15,7 @@ import click
 
 from glm_gguf.chat.events import ChatResult, Event, ToolCall, collect
 from glm_gguf.chat.tools import Toolbox
-from glm_gguf.cli.dialogue import Dialogue
+from glm_gguf.cli.conversation import Conversation
 from glm_gguf.cli.model_options import ModelChoice
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.sampling_params import SamplingParams
@@ -86,21 +86,21 @@ def _print_kinds(output: Output) -> None:
 
 
 def _talk(path: Path) -> None:
-    """Hold the dialogue of the demo; the likeliest tokens, so that it is the same every time."""
+    """Hold the conversation of the demo; the likeliest tokens, so that it is the same every time."""
     from glm_gguf.demo.tools import DECLARATIONS, FUNCTIONS
 
     # One thread: the model is so small that a second one waits longer than it computes.
     choice = ModelChoice(path, EngineOptions(threads=1), SamplingParams(temperature=0, max_tokens=200))
     with choice.open() as glm:
-        dialogue = Dialogue(glm, Toolbox(FUNCTIONS, DECLARATIONS), choice.sampling)
+        conversation = Conversation(glm, Toolbox(FUNCTIONS, DECLARATIONS), choice.sampling)
         for question in QUESTIONS:
             _say("user", question)
-            dialogue.ask(question, _Stage())
+            conversation.ask(question, _Stage())
             click.echo()
 
 
 class _Stage:
-    """Shows every step of the dialogue, labelled."""
+    """Shows every step of the conversation, labelled."""
 
     def answer(self, events: Iterable[Event]) -> ChatResult:
         """Show a whole answer: its text, then its calls."""

@@ -14,8 +14,8 @@ from glm_gguf.chat.events import ChatResult, Event, collect
 from glm_gguf.cli.answer_view import show_answer
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import ModelChoice, model_options
-from glm_gguf.cli.prompts import prompts_of
-from glm_gguf.cli.text_argument import Utf8Text
+from glm_gguf.cli.run_prompts import read_prompts
+from glm_gguf.cli.utf8_text import Utf8Text
 
 if TYPE_CHECKING:
     from glm_gguf.model import GLM
@@ -42,7 +42,7 @@ def command(choice: ModelChoice, prompts: tuple[str, ...], system: str | None, *
     in order. Answers go to standard output, thoughts to standard error.
     """
     choice.require_files()
-    texts = prompts_of(prompts, lines=shown["lines"])
+    texts = read_prompts(prompts, lines=shown["lines"])
     with choice.open(verbose=shown["verbose"]) as glm:
         for number, events in enumerate(_answers(glm, texts, system, choice)):
             if shown["as_json"]:

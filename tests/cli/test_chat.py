@@ -25,9 +25,9 @@ from glm_gguf.chat.events import (
 )
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.cli.answer_view import show_answer
-from glm_gguf.cli.dialogue import Dialogue
+from glm_gguf.cli.conversation import Conversation
 from glm_gguf.cli.main import cli
-from glm_gguf.cli.slash import COMMANDS
+from glm_gguf.cli.slash_commands import COMMANDS
 from glm_gguf.errors import OutputError, RequestError
 
 FAST = ["--threads", "1", "--temperature", "0", "--max-tokens", "5"]
@@ -288,37 +288,43 @@ class Patient:
 
 
 @pytest.fixture
-def dialogue(tiny_gguf: Callable[[str], Path]) -> Iterator[Dialogue]:
+def conversation(tiny_gguf: Callable[[str], Path]) -> Iterator[Conversation]:
     with GLM(tiny_gguf("Q8_0"), options=EngineOptions(threads=1)) as glm:
-        yield Dialogue(glm, Toolbox.of([]), SamplingParams(temperature=0, max_tokens=30), "Be brief.")
+        yield Conversation(glm, Toolbox.of([]), SamplingParams(temperature=0, max_tokens=30), "Be brief.")
 
 
-def test_what_was_said_of_an_answer_that_is_stopped_is_kept(dialogue: Dialogue) -> None:
-    whole = dialogue.ask("Hello", Patient()).content
-    dialogue.reset()
+def test_what_was_said_of_an_answer_that_is_stopped_is_kept(conversation: Conversation) -> None:
+    whole = conversation.ask("Hello", Patient()).content
+    conversation.reset()
     with pytest.raises(KeyboardInterrupt):
-        dialogue.ask("Hello", Impatient())
-    _, question, answer = dialogue.messages
+        conversation.ask("Hello", Impatient())
+    _, question, answer = conversation.messages
     assert question == {"role": "user", "content": "Hello"}
     assert answer["content"]
     assert whole.startswith(answer["content"])
-    dialogue.ask("Hello", Patient())
-    assert [message["role"] for message in dialogue.messages] == ["system", "user", "assistant", "user", "assistant"]
+    conversation.ask("Hello", Patient())
+    assert [message["role"] for message in conversation.messages] == [
+        "system",
+        "user",
+        "assistant",
+        "user",
+        "assistant",
+    ]
 
 
-def test_a_turn_in_which_nothing_was_said_is_forgotten(dialogue: Dialogue) -> None:
+def test_a_turn_in_which_nothing_was_said_is_forgotten(conversation: Conversation) -> None:
     class Hasty(Impatient):
         def answer(self, events: Iterable[Event]) -> ChatResult:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dialogue.ask("Hello", Hasty())
-    assert dialogue.messages == [{"role": "system", "content": "Be brief."}]
-    dialogue.ask("Hello", Patient())
-    before = list(dialogue.messages)
+        conversation.ask("Hello", Hasty())
+    assert conversation.messages == [{"role": "system", "content": "Be brief."}]
+    conversation.ask("Hello", Patient())
+    before = list(conversation.messages)
     with pytest.raises(KeyboardInterrupt):
-        dialogue.ask_again("Hi", Hasty())
-    assert dialogue.messages == before
+        conversation.ask_again("Hi", Hasty())
+    assert conversation.messages == before
 
 
 def test_calls_that_were_stopped_are_no_part_of_the_conversation(tiny_gguf: Callable[[str], Path]) -> None:
@@ -331,10 +337,10 @@ def test_calls_that_were_stopped_are_no_part_of_the_conversation(tiny_gguf: Call
 
     with GLM(tiny_gguf("Q8_0"), options=EngineOptions(threads=1)) as glm:
         sampling = SamplingParams(temperature=0, max_tokens=60)
-        dialogue = Dialogue(glm, Toolbox.of([get_weather]), sampling, options=RunOptions(approve=stop))
+        conversation = Conversation(glm, Toolbox.of([get_weather]), sampling, options=RunOptions(approve=stop))
         with pytest.raises(KeyboardInterrupt):
-            dialogue.ask("What is the weather in Paris?", Patient())
-        assert dialogue.messages == []
+            conversation.ask("What is the weather in Paris?", Patient())
+        assert conversation.messages == []
 
 
 STREAMS: dict[str, tuple[list[Event], str, str]] = {

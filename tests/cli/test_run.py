@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from glm_gguf.cli.main import cli
-from glm_gguf.cli.prompts import prompts_of
-from glm_gguf.cli.text_argument import utf8_text
+from glm_gguf.cli.run_prompts import read_prompts
+from glm_gguf.cli.utf8_text import utf8_text
 from glm_gguf.errors import GgufError, RequestError
 
 FAST = ["--threads", "1", "--temperature", "0", "--max-tokens", "5"]
@@ -104,7 +104,7 @@ PIPED = {
 def test_a_piped_text_stands_with_the_prompt(monkeypatch: pytest.MonkeyPatch, case: tuple[list[str], str, str]) -> None:
     given, piped, *expected = case
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(piped.encode())))
-    assert prompts_of(given, lines=False) == expected
+    assert read_prompts(given, lines=False) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A dialogue in which the model may call functions: ask, run its calls, hand the results back, until it answers."""
+"""A conversation in which the model may call functions: ask, run its calls, hand the results back, until it answers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ RUN_DEFAULTS = RunOptions(max_turns=16)
 """After so many answers with calls in one turn the model is taken to turn in circles."""
 
 
-class Narrator(Protocol):
-    """Whoever shows the dialogue."""
+class Display(Protocol):
+    """Whoever shows the conversation."""
 
     def answer(self, events: Iterable[Event]) -> ChatResult:
         """Show an answer as it is written, and return it whole."""
@@ -31,15 +31,15 @@ class Narrator(Protocol):
 
 
 @dataclass(slots=True)
-class Manner:
+class AnswerSettings:
     """How the model answers; it may change between two turns."""
 
     sampling: SamplingParams
-    drops_turns: bool = False
+    drops_oldest_turns: bool = False
     """The oldest turns go where the conversation is longer than the context."""
 
 
-class Dialogue:
+class Conversation:
     """The history of one conversation with a model."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Dialogue:
     ) -> None:
         self.glm = glm
         self.toolbox = toolbox
-        self.manner = Manner(sampling)
+        self.settings = AnswerSettings(sampling)
         self._options = options
         self.system = _system(system)
         """The system message, if there is one."""
@@ -82,34 +82,34 @@ class Dialogue:
         del self.messages[start:]
         return count
 
-    def ask(self, question: str, narrator: Narrator) -> ChatResult:
+    def ask(self, question: str, display: Display) -> ChatResult:
         """Take one turn. Where it fails, the history is as before; where it is interrupted, what was said is kept."""
-        return self._turn(list(self.messages), question, narrator)
+        return self._turn(list(self.messages), question, display)
 
-    def ask_again(self, question: str, narrator: Narrator) -> ChatResult:
+    def ask_again(self, question: str, display: Display) -> ChatResult:
         """Take the last turn anew; where that fails, or nothing is said, the old one stays."""
         before = list(self.messages)
         self.undo()
-        return self._turn(before, question, narrator)
+        return self._turn(before, question, display)
 
-    def _turn(self, before: list[dict[str, Any]], question: str, narrator: Narrator) -> ChatResult:
+    def _turn(self, before: list[dict[str, Any]], question: str, display: Display) -> ChatResult:
         start = len(self.messages)
         self.messages.append({"role": "user", "content": question})
         complete = False
         try:
-            result = self._answer(narrator)
+            result = self._answer(display)
             complete = True
             return result
         except KeyboardInterrupt:
-            complete = self._settle(start)
+            complete = self._end_interrupted_turn(start)
             raise
         finally:
             if not complete:
                 self.messages = before
 
-    def _answer(self, narrator: Narrator) -> ChatResult:
+    def _answer(self, display: Display) -> ChatResult:
         for _ in range(self._options.max_turns):
-            result = self._heard(narrator)
+            result = self._stream_answer(display)
             self.messages.append(result.message())
             if not result.tool_calls:
                 return result
@@ -117,27 +117,27 @@ class Dialogue:
             answered = list(zip(result.tool_calls, observations, strict=True))
             self.messages += [call.result(observation) for call, observation in answered]
             for call, observation in answered:
-                narrator.observation(call, observation)
+                display.observation(call, observation)
         raise RequestError(
             f"the model still calls functions after {self._options.max_turns} rounds", fix="ask in another way"
         )
 
-    def _heard(self, narrator: Narrator) -> ChatResult:
+    def _stream_answer(self, display: Display) -> ChatResult:
         """Have an answer shown; where that is interrupted, what was said of it becomes a message."""
-        on_overflow: OnOverflow = "drop_oldest_turns" if self.manner.drops_turns else "error"
+        on_overflow: OnOverflow = "drop_oldest_turns" if self.settings.drops_oldest_turns else "error"
         heard: list[Event] = []
         with self.glm.stream(
-            self.messages, self.toolbox.declarations, self.manner.sampling, on_overflow=on_overflow
+            self.messages, self.toolbox.declarations, self.settings.sampling, on_overflow=on_overflow
         ) as events:
             try:
-                return narrator.answer(_noted(events, heard))
+                return display.answer(_recorded(events, heard))
             except KeyboardInterrupt:
                 said = collect(heard).content
                 if said.strip():
                     self.messages.append({"role": "assistant", "content": said})
                 raise
 
-    def _settle(self, start: int) -> bool:
+    def _end_interrupted_turn(self, start: int) -> bool:
         """End an interrupted turn that began at a message; False where nothing was said in it.
 
         Calls that were not answered are no part of it.
@@ -166,7 +166,7 @@ def _text(content: Any) -> str:
     return str(content)
 
 
-def _noted(events: Iterable[Event], heard: list[Event]) -> Iterator[Event]:
+def _recorded(events: Iterable[Event], heard: list[Event]) -> Iterator[Event]:
     for event in events:
         heard.append(event)
         yield event

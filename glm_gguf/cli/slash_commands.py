@@ -11,15 +11,15 @@ from typing import Final
 
 import click
 
+from glm_gguf.cli.chat_terminal import ChatTerminal
 from glm_gguf.cli.footprint_line import footprint_line
 from glm_gguf.cli.sampling_field import SETTABLE, shown_value, with_field
-from glm_gguf.cli.talk import Talk
-from glm_gguf.cli.text_argument import utf8_text
 from glm_gguf.cli.transcript_file import read_transcript, write_transcript
+from glm_gguf.cli.utf8_text import utf8_text
 from glm_gguf.errors import RequestError
 from glm_gguf.regular_file import read_regular
 
-Command = Callable[[Talk, str], None]
+Command = Callable[[ChatTerminal, str], None]
 MOST_FILE: Final = 2**26
 SHORT: Final = 60
 
@@ -29,7 +29,7 @@ def is_command(text: str) -> bool:
     return "\n" not in text and re.match(r"/([A-Za-z?][\w?-]*)?(\s|$)", text) is not None
 
 
-def obey(talk: Talk, line: str) -> None:
+def run_slash_command(chat: ChatTerminal, line: str) -> None:
     """Do what a line says; RequestError where it is no command."""
     name, _, argument = line.strip().partition(" ")
     command = COMMANDS.get(name) or COMMANDS.get(ALIASES.get(name, ""))
@@ -37,142 +37,142 @@ def obey(talk: Talk, line: str) -> None:
         near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], 1)
         fix = f"did you mean {near[0]}?" if near else "/help lists the commands"
         raise RequestError("there is no such command", where=name, fix=f"{fix} (a blank before it sends it as text)")
-    command(talk, argument.strip())
+    command(chat, argument.strip())
 
 
-def _help(talk: Talk, _: str) -> None:
+def _help(chat: ChatTerminal, _: str) -> None:
     """list the commands"""
     for name, command in COMMANDS.items():
         aliases = "".join(f", {alias}" for alias, meant in ALIASES.items() if meant == name)
-        talk.say(f"{name + aliases:22} {command.__doc__}")
-    talk.say('A line that ends with \\ goes on; """ begins and ends a text of several lines.')
-    talk.say("Keys: Enter sends, Alt-Enter begins a new line, Tab completes, Ctrl-X Ctrl-E opens $EDITOR,")
-    talk.say("Ctrl-C stops an answer, Ctrl-D leaves. A pasted text is one message.")
+        chat.say(f"{name + aliases:22} {command.__doc__}")
+    chat.say('A line that ends with \\ goes on; """ begins and ends a text of several lines.')
+    chat.say("Keys: Enter sends, Alt-Enter begins a new line, Tab completes, Ctrl-X Ctrl-E opens $EDITOR,")
+    chat.say("Ctrl-C stops an answer, Ctrl-D leaves. A pasted text is one message.")
 
 
-def _retry(talk: Talk, _: str) -> None:
+def _retry(chat: ChatTerminal, _: str) -> None:
     """have your last message answered anew"""
-    talk.ask_again(_last(talk))
+    chat.ask_again(_last(chat))
 
 
-def _edit(talk: Talk, _: str) -> None:
+def _edit(chat: ChatTerminal, _: str) -> None:
     """change your last message in $EDITOR, and have it answered"""
-    last = talk.dialogue.last_question
+    last = chat.conversation.last_question
     changed = click.edit(last or "", extension=".md")
     if changed is None or not changed.strip():
-        talk.say("nothing was changed")
+        chat.say("nothing was changed")
     elif last is None:
-        talk.ask(changed.rstrip("\n"))
+        chat.ask(changed.rstrip("\n"))
     else:
-        talk.ask_again(changed.rstrip("\n"))
+        chat.ask_again(changed.rstrip("\n"))
 
 
-def _undo(talk: Talk, _: str) -> None:
+def _undo(chat: ChatTerminal, _: str) -> None:
     """forget the last turn"""
-    question = talk.dialogue.last_question
-    count = talk.dialogue.undo()
-    talk.say(f'forgot "{_short(question or "")}" ({count} messages)' if count else "there is nothing to undo")
+    question = chat.conversation.last_question
+    count = chat.conversation.undo()
+    chat.say(f'forgot "{_short(question or "")}" ({count} messages)' if count else "there is nothing to undo")
 
 
-def _reset(talk: Talk, _: str) -> None:
+def _reset(chat: ChatTerminal, _: str) -> None:
     """begin anew; the system message stays"""
-    talk.dialogue.reset()
-    talk.attached.clear()
-    talk.used = 0
-    talk.say("the conversation begins anew" + (", with its system message" if talk.dialogue.system else ""))
+    chat.conversation.reset()
+    chat.attached.clear()
+    chat.used = 0
+    chat.say("the conversation begins anew" + (", with its system message" if chat.conversation.system else ""))
 
 
-def _drop(talk: Talk, word: str) -> None:
+def _drop(chat: ChatTerminal, word: str) -> None:
     """forget the oldest turns whenever the context is full (/drop off: no longer)"""
     if word not in ("", "on", "off"):
         raise RequestError(f"{word!r} is unknown", where="/drop", fix="give on, off or nothing")
-    talk.dialogue.manner.drops_turns = word != "off"
+    chat.conversation.settings.drops_oldest_turns = word != "off"
     kept = "stay, and a full context is an error" if word == "off" else "go when the context is full"
-    talk.say(f"from now on the oldest turns {kept}")
+    chat.say(f"from now on the oldest turns {kept}")
 
 
-def _system(talk: Talk, text: str) -> None:
+def _system(chat: ChatTerminal, text: str) -> None:
     """begin anew with another system message, or none"""
-    talk.dialogue.instruct(text or None)
-    talk.say(f"the conversation begins anew, {'with this' if text else 'without a'} system message")
+    chat.conversation.instruct(text or None)
+    chat.say(f"the conversation begins anew, {'with this' if text else 'without a'} system message")
 
 
-def _set(talk: Talk, words: str) -> None:
+def _set(chat: ChatTerminal, words: str) -> None:
     """show the sampling parameters, or change one: /set temperature 0.5, /set seed default"""
     name, _, value = words.partition(" ")
-    manner = talk.dialogue.manner
+    settings = chat.conversation.settings
     if name:
-        manner.sampling = with_field(manner.sampling, name, value.strip())
-    in_force = manner.sampling.filled(talk.dialogue.glm.sampling)
+        settings.sampling = with_field(settings.sampling, name, value.strip())
+    in_force = settings.sampling.filled(chat.conversation.glm.sampling)
     for field in [name] if name else SETTABLE:
-        talk.say(f"{field:18} {shown_value(getattr(in_force, field))}")
+        chat.say(f"{field:18} {shown_value(getattr(in_force, field))}")
 
 
-def _show(talk: Talk, _: str) -> None:
+def _show(chat: ChatTerminal, _: str) -> None:
     """show model, device, context and settings"""
-    dialogue = talk.dialogue
-    talk.say(f"model    {talk.path} ({dialogue.glm.variant})")
-    talk.say(f"device   {footprint_line(dialogue.glm.footprint)}")
-    dropping = "; the oldest turns go when it is full" if dialogue.manner.drops_turns else ""
-    talk.say(f"context  {talk.meter().removeprefix('context ')}, {len(dialogue.messages)} messages{dropping}")
-    system = dialogue.system[0]["content"] if dialogue.system else None
-    talk.say(f"system   {'none' if system is None else _short(system)}")
-    talk.say(f"tools    {', '.join(dialogue.toolbox.functions) or 'none'}")
-    in_force = dialogue.manner.sampling.filled(dialogue.glm.sampling)
+    conversation = chat.conversation
+    chat.say(f"model    {chat.path} ({conversation.glm.variant})")
+    chat.say(f"device   {footprint_line(conversation.glm.footprint)}")
+    dropping = "; the oldest turns go when it is full" if conversation.settings.drops_oldest_turns else ""
+    chat.say(f"context  {chat.meter().removeprefix('context ')}, {len(conversation.messages)} messages{dropping}")
+    system = conversation.system[0]["content"] if conversation.system else None
+    chat.say(f"system   {'none' if system is None else _short(system)}")
+    chat.say(f"tools    {', '.join(conversation.toolbox.functions) or 'none'}")
+    in_force = conversation.settings.sampling.filled(conversation.glm.sampling)
     given = [f"{name} {getattr(in_force, name)}" for name in SETTABLE if getattr(in_force, name) is not None]
-    talk.say(f"sampling {', '.join(given)}")
+    chat.say(f"sampling {', '.join(given)}")
 
 
-def _tools(talk: Talk, _: str) -> None:
+def _tools(chat: ChatTerminal, _: str) -> None:
     """list the functions that the model may call"""
-    for declared in talk.dialogue.toolbox.declarations:
+    for declared in chat.conversation.toolbox.declarations:
         function = declared["function"]
         arguments = ", ".join(function.get("parameters", {}).get("properties", {}))
         description = function.get("description", "").split("\n")[0]
-        talk.say(f"{function['name']}({arguments})  {description}".rstrip())
-    if not talk.dialogue.toolbox.declarations:
-        talk.say("none; --tools FILE.py declares the functions of a Python file")
+        chat.say(f"{function['name']}({arguments})  {description}".rstrip())
+    if not chat.conversation.toolbox.declarations:
+        chat.say("none; --tools FILE.py declares the functions of a Python file")
 
 
-def _file(talk: Talk, name: str) -> None:
+def _file(chat: ChatTerminal, name: str) -> None:
     """put a text file before your next message"""
     path = _path(name)
     text = utf8_text(read_regular(path, MOST_FILE), str(path))
-    talk.attached.append(f"{path.name}:\n\n{text}")
-    talk.say(f"{path}: {len(text):,} characters go before your next message")
+    chat.attached.append(f"{path.name}:\n\n{text}")
+    chat.say(f"{path}: {len(text):,} characters go before your next message")
 
 
-def _save(talk: Talk, name: str) -> None:
+def _save(chat: ChatTerminal, name: str) -> None:
     """write the conversation to a JSON file"""
     path = _path(name)
-    if not _may_write(talk, path):
+    if not _may_write(chat, path):
         return
-    write_transcript(path, talk.dialogue.messages)
-    talk.own_files.add(path.absolute())
-    talk.say(f"saved {len(talk.dialogue.messages)} messages to {path}")
+    write_transcript(path, chat.conversation.messages)
+    chat.own_files.add(path.absolute())
+    chat.say(f"saved {len(chat.conversation.messages)} messages to {path}")
 
 
-def _load(talk: Talk, name: str) -> None:
+def _load(chat: ChatTerminal, name: str) -> None:
     """go on with a conversation that was saved"""
     path = _path(name)
-    talk.dialogue.messages = read_transcript(path)
-    talk.own_files.add(path.absolute())
-    talk.say(f"{len(talk.dialogue.messages)} messages")
+    chat.conversation.messages = read_transcript(path)
+    chat.own_files.add(path.absolute())
+    chat.say(f"{len(chat.conversation.messages)} messages")
 
 
-def _session(talk: Talk, name: str) -> None:
+def _session(chat: ChatTerminal, name: str) -> None:
     """write what is computed of system message and tools to a file, for --session"""
     path = _path(name)
-    if not _may_write(talk, path):
+    if not _may_write(chat, path):
         return
-    talk.dialogue.glm.save_session(path, talk.dialogue.system, talk.dialogue.toolbox.declarations)
-    talk.own_files.add(path.absolute())
-    talk.say(f"saved to {path}; --session {path} begins with it")
+    chat.conversation.glm.save_session(path, chat.conversation.system, chat.conversation.toolbox.declarations)
+    chat.own_files.add(path.absolute())
+    chat.say(f"saved to {path}; --session {path} begins with it")
 
 
-def _exit(talk: Talk, _: str) -> None:
+def _exit(chat: ChatTerminal, _: str) -> None:
     """leave"""
-    talk.ended = True
+    chat.ended = True
 
 
 def _path(name: str) -> Path:
@@ -181,27 +181,27 @@ def _path(name: str) -> Path:
     return Path(name).expanduser()
 
 
-def _may_write(talk: Talk, path: Path) -> bool:
-    """Ask before another file is written over; without a terminal, raise RequestError."""
+def _may_write(chat: ChatTerminal, path: Path) -> bool:
+    """Ask before another file is written over; without a chat, raise RequestError."""
     if path.is_dir():
         raise RequestError("this is a directory", path=path, fix="name a file in it")
-    if not path.exists() or path.absolute() in talk.own_files:
+    if not path.exists() or path.absolute() in chat.own_files:
         return True
-    if not talk.may_ask:
+    if not chat.may_ask:
         raise RequestError("the file exists already", path=path, fix="name another, or delete it first")
     try:
         if click.confirm(f"{path} exists already; replace it?", default=False, err=True):
             return True
     except click.Abort:
         click.echo(err=True)
-    talk.say("nothing was written")
+    chat.say("nothing was written")
     return False
 
 
-def _last(talk: Talk) -> str:
-    if talk.dialogue.last_question is None:
+def _last(chat: ChatTerminal) -> str:
+    if chat.conversation.last_question is None:
         raise RequestError("nothing was asked yet", fix="write a message first")
-    return talk.dialogue.last_question
+    return chat.conversation.last_question
 
 
 def _short(text: str) -> str:

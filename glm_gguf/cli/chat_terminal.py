@@ -1,4 +1,4 @@
-"""A talk on the terminal: the dialogue, what is shown of it, and what its user is asked."""
+"""A talk on the terminal: the conversation, what is shown of it, and what its user is asked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from glm_gguf.chat.events import ChatResult, Event, ToolCall
 from glm_gguf.cli.answer_view import TokenRate, show_answer
-from glm_gguf.cli.dialogue import Dialogue
+from glm_gguf.cli.conversation import Conversation
 from glm_gguf.errors import ContextLengthError
 
 NEARLY_FULL = 0.8
@@ -18,14 +18,14 @@ NEARLY_FULL = 0.8
 OFFER = "forget the oldest turns whenever the context is full?"
 
 
-class Talk:
-    """A dialogue with somebody: answers go to stdout, everything else to stderr.
+class ChatTerminal:
+    """A conversation with somebody: answers go to stdout, everything else to stderr.
 
     Questions are asked where standard input is a terminal; elsewhere the commands that answer them are named.
     """
 
-    def __init__(self, dialogue: Dialogue, path: Path, *, quiet: bool = False) -> None:
-        self.dialogue = dialogue
+    def __init__(self, conversation: Conversation, path: Path, *, quiet: bool = False) -> None:
+        self.conversation = conversation
         self.path = path
         """The model's file."""
         self.own_files: set[Path] = set()
@@ -49,17 +49,17 @@ class Talk:
 
     def ask(self, text: str) -> None:
         """Have a message answered, with the files that were attached before it."""
-        self._ask(self.dialogue.ask, "\n\n".join([*self.attached, text]))
+        self._ask(self.conversation.ask, "\n\n".join([*self.attached, text]))
 
     def ask_again(self, text: str) -> None:
         """Have the last message, or another in its place, answered anew."""
-        self._ask(self.dialogue.ask_again, text)
+        self._ask(self.conversation.ask_again, text)
 
-    def _ask(self, turn: Callable[[str, Talk], ChatResult], text: str) -> None:
+    def _ask(self, turn: Callable[[str, ChatTerminal], ChatResult], text: str) -> None:
         try:
             turn(text, self)
         except ContextLengthError as error:
-            if self.dialogue.manner.drops_turns or self.dialogue.last_question is None:
+            if self.conversation.settings.drops_oldest_turns or self.conversation.last_question is None:
                 raise
             if not (self.may_ask and self._offer(f"the conversation is too long: {error.what}")):
                 fix = f"/drop forgets the oldest turns, /undo the last; or {error.fix}"
@@ -84,15 +84,15 @@ class Talk:
 
     def meter(self) -> str:
         """Write how full the context is."""
-        return f"context {self.used:,} of {self.dialogue.glm.n_ctx:,} tokens, {self._share:.0%}"
+        return f"context {self.used:,} of {self.conversation.glm.n_ctx:,} tokens, {self._share:.0%}"
 
     @property
     def _share(self) -> float:
-        return self.used / self.dialogue.glm.n_ctx
+        return self.used / self.conversation.glm.n_ctx
 
     def _warn(self) -> None:
         """Warn once where the context is nearly full, and offer to let the oldest turns go."""
-        if self._share < NEARLY_FULL or self.dialogue.manner.drops_turns:
+        if self._share < NEARLY_FULL or self.conversation.settings.drops_oldest_turns:
             self._warned = False
         elif not self._warned:
             self._warned = True
@@ -106,10 +106,10 @@ class Talk:
         """Ask whether the oldest turns may go."""
         click.secho(f"warning: {what}", fg="yellow", err=True)
         try:
-            self.dialogue.manner.drops_turns = click.confirm(OFFER, default=True, err=True)
+            self.conversation.settings.drops_oldest_turns = click.confirm(OFFER, default=True, err=True)
         except click.Abort:
             click.echo(err=True)
-        return self.dialogue.manner.drops_turns
+        return self.conversation.settings.drops_oldest_turns
 
 
 class Approval:

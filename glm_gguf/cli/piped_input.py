@@ -6,12 +6,12 @@ import io
 import sys
 from collections.abc import Iterator
 
-from glm_gguf.cli.text_argument import from_surrogates
+from glm_gguf.cli.utf8_text import from_surrogates
 
 BLOCK = '"""'
 
 
-class PipedLines:
+class PipedInput:
     r"""Texts from standard input.
 
     A line that ends with a backslash goes on in the next; between two lines of three quotes everything is one text.

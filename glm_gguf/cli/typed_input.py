@@ -15,7 +15,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import create_output
 
-from glm_gguf.cli.piped_lines import BLOCK
+from glm_gguf.cli.piped_input import BLOCK
 
 PROMPT, CONTINUED = "> ", "… "
 MENU_ROWS = 6
@@ -27,7 +27,7 @@ def history_path() -> Path:
     return Path(state) / "glm-gguf" / "chat-history"
 
 
-class TerminalPrompt:
+class TypedInput:
     """Texts that are typed: Enter sends, Alt-Enter begins a line, Ctrl-X Ctrl-E opens an editor, Tab completes."""
 
     def __init__(self, commands: Mapping[str, Callable[[], Sequence[str]] | None]) -> None:

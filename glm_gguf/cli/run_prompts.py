@@ -11,16 +11,16 @@ from collections.abc import Sequence
 
 import click
 
-from glm_gguf.cli.text_argument import utf8_text
+from glm_gguf.cli.utf8_text import utf8_text
 from glm_gguf.errors import RequestError
 
 PIPED = "-"
 """Stands for what is piped in."""
-PATIENCE = 2.0
+QUIET_SECONDS = 2.0
 """Seconds after which somebody who may not know it is told that standard input is waited for."""
 
 
-def prompts_of(given: Sequence[str], *, lines: bool) -> list[str]:
+def read_prompts(given: Sequence[str], *, lines: bool) -> list[str]:
     """Return the prompts; UsageError where there is none, or an empty one."""
     if not given and not lines and sys.stdin.isatty():
         raise click.UsageError("no prompt: give one, or pipe one in")
@@ -68,6 +68,6 @@ def _piped_text() -> str:
 def _is_quiet() -> bool:
     """Tell whether nothing comes for a while."""
     try:
-        return not select.select([sys.stdin.fileno()], [], [], PATIENCE)[0]
+        return not select.select([sys.stdin.fileno()], [], [], QUIET_SECONDS)[0]
     except (io.UnsupportedOperation, ValueError, OSError):
         return False

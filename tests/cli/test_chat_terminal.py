@@ -12,10 +12,10 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from glm_gguf.cli.slash import completions
-from glm_gguf.cli.terminal_prompt import SlashCompleter
+from glm_gguf.cli.slash_commands import completions
+from glm_gguf.cli.typed_input import SlashCompleter
 
-PATIENCE = 60
+WITHIN = 60
 """Seconds that a busy machine may take."""
 READY = r"\x1b\[\?2004h"
 """A prompt begins: pasted texts come in brackets from here on."""
@@ -41,7 +41,7 @@ class Terminal:
             [*arguments, "--transcript", str(self.transcript), *(options or ("--max-tokens", "5"))],
             env=environment,
             encoding="utf-8",
-            timeout=PATIENCE,
+            timeout=WITHIN,
             dimensions=(40, 120),
         )
         self.child.delaybeforesend = None
