@@ -1,4 +1,4 @@
-"""Answers on the terminal while they are written: the answer to stdout, everything else to stderr."""
+"""Print answers while they are generated: their text to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from glm_gguf.chat.events import (
     collect,
 )
 
-FEW = 16
-"""Tokens below which a rate says nothing: some come in one step."""
+LEAST_FOR_RATE = 16
+"""Tokens from which on a rate means something: several may arrive in one step."""
 
 
 def show_answer(events: Iterable[Event]) -> ChatResult:
-    """Print an answer as it comes: its text to stdout, thought (dimmed) and calls to stderr; return it whole."""
+    """Print an answer as it arrives: its text to stdout, thought (dimmed) and calls to stderr; return it whole."""
     return collect(_printed(events))
 
 
 def _printed(events: Iterable[Event]) -> Iterator[Event]:
-    """Pass events on and print them; every line that was begun is ended."""
+    """Pass events on and print them; end every line that was begun."""
     last: Event | None = None
     for event in events:
         if isinstance(last, ReasoningDelta) and not isinstance(event, ReasoningDelta):
@@ -56,7 +56,7 @@ def _print(event: Event) -> None:
         case ToolCallDelta(_, arguments):
             click.secho(arguments, fg="cyan", err=True, nl=False)
         case ToolCallCut():
-            click.secho("(that call was cut off: it is none)", dim=True, err=True)
+            click.secho("(the call was cut off and does not count)", dim=True, err=True)
         case Finish("length" | "timeout", usage):
             click.secho(f"(cut after {usage.completion_tokens} tokens)", dim=True, err=True)
         case _:
@@ -64,7 +64,7 @@ def _print(event: Event) -> None:
 
 
 class TokenRate:
-    """How fast an answer comes: in the title of the terminal while it is written, and as a line behind it."""
+    """The rate of an answer: in the terminal's title while it is generated, and as a line after it."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
@@ -85,11 +85,11 @@ class TokenRate:
             yield event
 
     def summary(self, usage: Usage) -> str:
-        """Write the counts of an answer and its rate."""
+        """Return the token counts of an answer and its rate, as text."""
         now = time.perf_counter()
         first = now if self._first is None else self._first
         prompt = f"{usage.prompt_tokens} tokens in, {usage.cached_tokens} of them cached"
         told = f"{prompt}; {usage.completion_tokens} out, the first after {first - self._start:.1f} s"
-        if usage.completion_tokens < FEW or now <= first:
+        if usage.completion_tokens < LEAST_FOR_RATE or now <= first:
             return told
         return f"{told}, {(usage.completion_tokens - 1) / (now - first):.1f}/s"

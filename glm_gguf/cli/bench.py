@@ -1,4 +1,4 @@
-"""`glm-gguf bench`: how fast a file runs here, through the same door that applications use."""
+"""`glm-gguf bench`: the rates of prefill and decode, measured through the API that applications use."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from glm_gguf.cli.model_options import ModelChoice, model_options
 if TYPE_CHECKING:
     from glm_gguf.model import GLM
 
-FEW = 8
+SAMPLE_REPEATS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One answer: tokens in and out, and seconds to the first and to the last of them."""
+    """One answer: tokens of prompt and answer, and seconds to the first and the last token."""
 
     prompt_tokens: int
     tokens: int
@@ -34,7 +34,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Tokens a second: of prompts and of answers one after the other, and of all clients' answers together."""
+    """Tokens a second: of one prompt (prefill), of one answer (decode), and of all clients' answers together."""
 
     clients: int
     prompt_rate: float
@@ -46,25 +46,30 @@ class Report:
 
 @click.command(name="bench", cls=GroupedCommand)
 @model_options
-@click.option("--prompt-tokens", type=click.IntRange(1), default=512, show_default=True, help="Length of a prompt.")
-@click.option("--tokens", type=click.IntRange(2), default=128, show_default=True, help="Length of an answer.")
+@click.option(
+    "--prompt-tokens", type=click.IntRange(1), metavar="N", default=512, show_default=True, help="Length of a prompt."
+)
+@click.option(
+    "--tokens", type=click.IntRange(2), metavar="N", default=128, show_default=True, help="Length of an answer."
+)
 @click.option(
     "--clients",
     type=click.IntRange(1),
+    metavar="N",
     multiple=True,
-    help="Answers at the same time; repeat to measure several numbers.",
+    help="Answers at the same time; repeat the option to measure several numbers.",
 )
-@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Answers per client.")
+@click.option("--repeat", type=click.IntRange(1), metavar="N", default=3, show_default=True, help="Answers per client.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(
     choice: ModelChoice, prompt_tokens: int, tokens: int, clients: tuple[int, ...], repeat: int, as_json: bool
 ) -> None:
-    """Measure how fast the model in FILE reads prompts and writes answers.
+    """Measure how fast the model in FILE reads prompts (prefill) and generates answers (decode).
 
-    No two prompts begin alike, so nothing comes from the cache; no answer ends early.
+    Every prompt begins differently, so nothing comes from the KV cache. No answer ends early.
     """
     if choice.sampling.max_tokens is not None:
-        raise click.UsageError("--max-tokens: the length of the answers that are measured is --tokens")
+        raise click.UsageError("--max-tokens has no effect here: --tokens is the length of the measured answers")
     choice.require_files()
     counts = clients or (1,)
     if choice.options.n_parallel < max(counts):
@@ -88,7 +93,7 @@ def command(
 
 
 def measure(ask: Callable[[int], Timing], clients: int, repeat: int) -> Report:
-    """Have so many clients ask at once, each several times."""
+    """Send `clients` requests at a time, `repeat` times each."""
     start = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
         timings = list(pool.map(ask, range(1, clients * repeat + 1)))
@@ -103,9 +108,9 @@ def measure(ask: Callable[[int], Timing], clients: int, repeat: int) -> Report:
 
 
 def _asker(glm: GLM, choice: ModelChoice, prompt_tokens: int, tokens: int) -> Callable[[int], Timing]:
-    """Return a function that has one prompt answered, a different one for each number."""
+    """Return a function that times one answer; each number gives a different prompt."""
     sampling = replace(choice.sampling, max_tokens=tokens, ignore_eos=True)
-    unit = len(glm.tokenize(" and so on" * FEW)) / FEW
+    unit = len(glm.tokenize(" and so on" * SAMPLE_REPEATS)) / SAMPLE_REPEATS
     filler = " and so on" * max(int(prompt_tokens / unit), 1)
 
     def ask(number: int) -> Timing:

@@ -22,25 +22,34 @@ from glm_gguf.cli.transcript_file import read_transcript, require_writable, writ
 from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.errors import GlmGgufError, OutputError
 
-HELP = "/help lists the commands, /exit leaves, Ctrl-C stops an answer"
+HELP = "/help lists the commands, /exit quits, Ctrl-C stops an answer"
 
 
 @click.command(name="chat", cls=GroupedCommand)
 @model_options
 @click.option("--system", type=Utf8Text(), help="System message: what the model is told before the conversation.")
-@click.option("--tools", type=click.Path(path_type=Path), help="Python file whose functions the model may call.")
-@click.option("--approve", is_flag=True, help="Ask before every call.")
-@click.option("--transcript", type=click.Path(path_type=Path), help="JSON file to go on from and to save to.")
-@click.option("--quiet", is_flag=True, help="Show answers without the numbers.")
+@click.option(
+    "--tools", type=click.Path(path_type=Path), metavar="FILE", help="Python file whose functions the model may call."
+)
+@click.option("--approve", is_flag=True, help="Ask before each call runs.")
+@click.option(
+    "--transcript",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="JSON file of the conversation: read at the start where it exists, written after every turn.",
+)
+@click.option("--quiet", is_flag=True, help="Print answers only, without token counts and rates.")
 def command(
     choice: ModelChoice, system: str | None, tools: Path | None, transcript: Path | None, **flags: bool
 ) -> None:
     """Talk with the model in FILE.
 
-    /help lists the commands; /exit or the end of input leaves; Ctrl-C stops an answer and keeps what was said. A
-    pasted text is one message. With --tools the public functions of a Python file are declared from their type hints
-    and docstrings, and run when the model calls them. With --session what is computed of system message and tools is
-    kept in a file, which the first run writes.
+    /help lists the commands. /exit or the end of input quits. Ctrl-C stops an answer and keeps what was written. A
+    pasted text is one message.
+
+    --tools declares the public functions of a Python file from their type hints and docstrings, and runs them when the
+    model calls them. --session keeps the KV cache of system message and tools in a file: the first run writes it, the
+    next ones start from it.
     """
     toolbox = load_tools(tools)
     earlier = None
@@ -66,14 +75,14 @@ def command(
 
 
 class Reader(Protocol):
-    """Where texts come from."""
+    """A source of messages."""
 
     def read(self) -> str | None:
-        """Read one text; None at the end."""
+        """Return the next message; None at the end of input."""
 
 
 def _reader() -> Reader:
-    """Return an editor where somebody types, else the lines that are piped in."""
+    """Return an editor where standard input is a terminal, else a reader of its lines."""
     if not sys.stdin.isatty():
         return PipedInput()
     from glm_gguf.cli.typed_input import TypedInput
@@ -82,7 +91,7 @@ def _reader() -> Reader:
 
 
 def _converse(terminal: ChatTerminal, transcript: Path | None) -> None:
-    """Take turns until somebody leaves; the transcript is written after each."""
+    """Take turns until the user quits, and write the transcript after each."""
     reader = _reader()
     while not terminal.ended and (text := reader.read()) is not None:
         if text.strip():
@@ -92,7 +101,7 @@ def _converse(terminal: ChatTerminal, transcript: Path | None) -> None:
 
 
 def _keep(terminal: ChatTerminal, transcript: Path) -> None:
-    """Write the transcript; where that fails, say so and go on: the conversation can be saved elsewhere."""
+    """Write the transcript. A failure is told and ends nothing: the user can still save elsewhere."""
     try:
         write_transcript(transcript, terminal.conversation.messages)
     except OutputError as error:
@@ -100,7 +109,7 @@ def _keep(terminal: ChatTerminal, transcript: Path) -> None:
 
 
 def _take_turn(terminal: ChatTerminal, text: str) -> None:
-    """Obey or answer one text; an interruption or an error ends the turn, not the program."""
+    """Run one command or answer one message. An interruption or an error ends the turn, not the program."""
     before = list(terminal.conversation.messages)
     try:
         if is_command(text):
@@ -109,7 +118,9 @@ def _take_turn(terminal: ChatTerminal, text: str) -> None:
             terminal.ask(text)
     except KeyboardInterrupt:
         kept = terminal.conversation.messages != before
-        told = "what was said is kept, /undo forgets it" if kept else "nothing was said, and this turn is forgotten"
+        told = (
+            "the part that was written stays; /undo removes it" if kept else "nothing was written; this turn is removed"
+        )
         click.secho(f"\n(stopped; {told})", dim=True, err=True)
     except click.ClickException as error:  # an editor that cannot be started
         error.show()

@@ -1,4 +1,4 @@
-"""A talk on the terminal: the conversation, what is shown of it, and what its user is asked."""
+"""A chat on the terminal: shows answers, counts the tokens of the context, asks the user."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from glm_gguf.cli.conversation import Conversation
 from glm_gguf.errors import ContextLengthError
 
 NEARLY_FULL = 0.8
-"""Part of the context from which on its user is warned."""
-OFFER = "forget the oldest turns whenever the context is full?"
+"""Share of the context from which on the user is warned."""
+OFFER = "drop the oldest turns whenever the context is full?"
 
 
 class ChatTerminal:
-    """A conversation with somebody: answers go to stdout, everything else to stderr.
+    """A conversation and its user: answers go to stdout, everything else to stderr.
 
-    Questions are asked where standard input is a terminal; elsewhere the commands that answer them are named.
+    It asks questions where standard input is a terminal; elsewhere it names the commands that answer them.
     """
 
     def __init__(self, conversation: Conversation, path: Path, *, quiet: bool = False) -> None:
@@ -29,30 +29,30 @@ class ChatTerminal:
         self.path = path
         """The model's file."""
         self.own_files: set[Path] = set()
-        """Files that hold this conversation, and are written over without a question."""
+        """Files that hold this conversation: saving replaces them without a question."""
         self.attached: list[str] = []
-        """Texts of files, to stand before the next message."""
+        """Texts of files that go before the next message."""
         self.ended = False
         self.used = 0
-        """Tokens that the conversation took of the context when it was last answered."""
+        """Tokens of the context that the conversation took at its last answer."""
         self._quiet = quiet
         self._warned = False
 
     @property
     def may_ask(self) -> bool:
-        """Somebody is there to answer questions."""
+        """Whether standard input is a terminal, so that somebody can answer questions."""
         return sys.stdin.isatty()
 
     def say(self, text: str) -> None:
-        """Tell what was done."""
+        """Print a note."""
         click.secho(text, dim=True, err=True)
 
     def ask(self, text: str) -> None:
-        """Have a message answered, with the files that were attached before it."""
+        """Send a message, with the attached files before it."""
         self._ask(self.conversation.ask, "\n\n".join([*self.attached, text]))
 
     def ask_again(self, text: str) -> None:
-        """Have the last message, or another in its place, answered anew."""
+        """Send the last message again, or another in its place."""
         self._ask(self.conversation.ask_again, text)
 
     def _ask(self, turn: Callable[[str, ChatTerminal], ChatResult], text: str) -> None:
@@ -62,15 +62,15 @@ class ChatTerminal:
             if self.conversation.settings.drops_oldest_turns or self.conversation.last_question is None:
                 raise
             if not (self.may_ask and self._offer(f"the conversation is too long: {error.what}")):
-                fix = f"/drop forgets the oldest turns, /undo the last; or {error.fix}"
-                what = "it was not sent" if self.may_ask else error.what  # the offer told of the rest
+                fix = f"/drop removes the oldest turns, /undo the last; or {error.fix}"
+                what = "the message was not sent" if self.may_ask else error.what  # the offer told of the rest
                 raise ContextLengthError(what, field=error.field, fix=fix) from error
             turn(text, self)
         self.attached.clear()
         self._warn()
 
     def answer(self, events: Iterable[Event]) -> ChatResult:
-        """Show an answer as it is written, how fast it came, and how full the context is."""
+        """Show an answer while it is generated, then its rate and how full the context is."""
         rate = TokenRate()
         result = show_answer(rate.watch(events))
         self.used = result.usage.prompt_tokens + result.usage.completion_tokens
@@ -83,7 +83,7 @@ class ChatTerminal:
         click.secho(f"← {text}", fg="green", err=True)
 
     def meter(self) -> str:
-        """Write how full the context is."""
+        """Return a text that says how full the context is."""
         return f"context {self.used:,} of {self.conversation.glm.n_ctx:,} tokens, {self._share:.0%}"
 
     @property
@@ -91,19 +91,19 @@ class ChatTerminal:
         return self.used / self.conversation.glm.n_ctx
 
     def _warn(self) -> None:
-        """Warn once where the context is nearly full, and offer to let the oldest turns go."""
+        """Warn once when the context is nearly full, and offer to drop the oldest turns."""
         if self._share < NEARLY_FULL or self.conversation.settings.drops_oldest_turns:
             self._warned = False
         elif not self._warned:
             self._warned = True
-            what = f"{self._share:.0%} of the context are used"
+            what = f"{self._share:.0%} of the context is used"
             if self.may_ask:
                 self._offer(what)
             else:
-                click.secho(f"warning: {what}; /drop forgets the oldest turns when it is full", fg="yellow", err=True)
+                click.secho(f"warning: {what}; /drop removes the oldest turns when it is full", fg="yellow", err=True)
 
     def _offer(self, what: str) -> bool:
-        """Ask whether the oldest turns may go."""
+        """Ask whether a full context may drop the oldest turns."""
         click.secho(f"warning: {what}", fg="yellow", err=True)
         try:
             self.conversation.settings.drops_oldest_turns = click.confirm(OFFER, default=True, err=True)
@@ -113,7 +113,7 @@ class ChatTerminal:
 
 
 class Approval:
-    """Asks before a call runs, until its user says "always" of that function."""
+    """Asks before a call runs, until the user answers "always" for its function."""
 
     def __init__(self) -> None:
         self._always: set[str] = set()

@@ -1,4 +1,4 @@
-"""A conversation in which the model may call functions: ask, run its calls, hand the results back, until it answers."""
+"""A conversation in which the model may call functions: ask, run its calls, return the results, until it answers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from glm_gguf.model import GLM
 
 RUN_DEFAULTS = RunOptions(max_turns=16)
-"""After so many answers with calls in one turn the model is taken to turn in circles."""
+"""A turn with more answers that call functions than this is taken for an endless loop."""
 
 
 class Display(Protocol):
-    """Whoever shows the conversation."""
+    """Shows the answers and results of a conversation."""
 
     def answer(self, events: Iterable[Event]) -> ChatResult:
-        """Show an answer as it is written, and return it whole."""
+        """Show an answer while it is generated, and return it whole."""
 
     def observation(self, call: ToolCall, text: str) -> None:
         """Show the result of a call."""
@@ -32,15 +32,15 @@ class Display(Protocol):
 
 @dataclass(slots=True)
 class AnswerSettings:
-    """How the model answers; it may change between two turns."""
+    """How the model answers; a command may change it between two turns."""
 
     sampling: SamplingParams
     drops_oldest_turns: bool = False
-    """The oldest turns go where the conversation is longer than the context."""
+    """Drop the oldest turns where the conversation is longer than the context."""
 
 
 class Conversation:
-    """The history of one conversation with a model."""
+    """The messages of one conversation with a model."""
 
     def __init__(
         self,
@@ -59,22 +59,22 @@ class Conversation:
         self.messages: list[dict[str, Any]] = list(self.system)
 
     def reset(self) -> None:
-        """Forget everything but the system message."""
+        """Remove all messages but the system message."""
         self.messages = list(self.system)
 
-    def instruct(self, system: str | None) -> None:
-        """Begin anew with a system message."""
+    def set_system(self, system: str | None) -> None:
+        """Start over with another system message, or without one."""
         self.system = _system(system)
         self.reset()
 
     @property
     def last_question(self) -> str | None:
-        """What the user said last, as text; None where nothing was said."""
+        """The text of the user's last message; None where there is none."""
         start = self._last_turn()
         return None if start is None else _text(self.messages[start]["content"])
 
     def undo(self) -> int:
-        """Forget the last turn, the user's last message and all behind it; return how many messages that were."""
+        """Remove the last turn: the user's last message and all after it. Returns the number of messages."""
         start = self._last_turn()
         if start is None:
             return 0
@@ -83,11 +83,11 @@ class Conversation:
         return count
 
     def ask(self, question: str, display: Display) -> ChatResult:
-        """Take one turn. Where it fails, the history is as before; where it is interrupted, what was said is kept."""
+        """Take one turn. A failure removes its messages; an interruption keeps what was written."""
         return self._turn(list(self.messages), question, display)
 
     def ask_again(self, question: str, display: Display) -> ChatResult:
-        """Take the last turn anew; where that fails, or nothing is said, the old one stays."""
+        """Take the last turn again. The old one stays where that fails or nothing is written."""
         before = list(self.messages)
         self.undo()
         return self._turn(before, question, display)
@@ -123,7 +123,7 @@ class Conversation:
         )
 
     def _stream_answer(self, display: Display) -> ChatResult:
-        """Have an answer shown; where that is interrupted, what was said of it becomes a message."""
+        """Show an answer. After an interruption, what was written of it becomes a message."""
         on_overflow: OnOverflow = "drop_oldest_turns" if self.settings.drops_oldest_turns else "error"
         heard: list[Event] = []
         with self.glm.stream(
@@ -138,9 +138,9 @@ class Conversation:
                 raise
 
     def _end_interrupted_turn(self, start: int) -> bool:
-        """End an interrupted turn that began at a message; False where nothing was said in it.
+        """End an interrupted turn that began at message `start`; False where nothing was written in it.
 
-        Calls that were not answered are no part of it.
+        Calls without results are removed.
         """
         last = self.messages[-1]
         if "tool_calls" in last:
@@ -150,7 +150,7 @@ class Conversation:
         return len(self.messages) > start + 1
 
     def _last_turn(self) -> int | None:
-        """Return where the user's last message stands."""
+        """Return the index of the user's last message."""
         turns = [index for index, message in enumerate(self.messages) if message["role"] == "user"]
         return turns[-1] if turns else None
 
@@ -160,7 +160,7 @@ def _system(text: str | None) -> list[dict[str, Any]]:
 
 
 def _text(content: Any) -> str:
-    """Return the text of a message's content, which may come in parts."""
+    """Return the text of a message's content, which may be a list of parts."""
     if isinstance(content, list):
         return "".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in content)
     return str(content)

@@ -1,4 +1,4 @@
-"""How a conversion looks: its plan as a table, and its progress as a bar or as lines of a log."""
+"""Show a conversion: its plan as a table, its progress as a bar or as lines of a log."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from rich.table import Table
 from glm_gguf.convert import Conversion, Output, Plan, TensorPlan
 
 DEFAULT_CONTEXT = 8192  # tokens a model is opened with, where it has as many
-BESIDE = 1.05  # what llama.cpp's buffers and all else take beside the weights
+OVERHEAD = 1.05  # weights, llama.cpp's buffers and all else, in weights
 
 
 def size_text(n_bytes: float) -> str:
-    """Bytes as GB of 10^9, fewer ones as MB."""
+    """Return bytes as text, in GB of 10^9, below one as MB."""
     return f"{n_bytes / 1e9:,.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.1f} MB"
 
 
 def print_plan(conversion: Conversion) -> None:
-    """The plan of every type on stdout: a line a tensor, then totals."""
+    """Print the plan of every type to stdout: a line per tensor, then totals."""
     for output in conversion.outputs:
         table = Table("tensor", "shape", "from", "type", box=None, pad_edge=False)
         table.add_column("bytes", justify="right")
@@ -46,7 +46,7 @@ def print_plan(conversion: Conversion) -> None:
 
 
 def print_summary(conversion: Conversion) -> None:
-    """What is about to happen, on stderr."""
+    """Print the plan's totals to stderr."""
     for line in model_lines(conversion.plans[0]):
         click.echo(line, err=True)
     for output in conversion.outputs:
@@ -55,14 +55,14 @@ def print_summary(conversion: Conversion) -> None:
 
 
 def model_lines(plan: Plan) -> Iterator[str]:
-    """Variant and size of the model, and what is not as its config.json says."""
+    """Yield variant and size of the model, and what differs from its config.json."""
     yield f"variant      {plan.variant}, {plan.checkpoint.config.n_layers} layers, {plan.n_params:,} weights"
     if plan.checkpoint.head_kept:
         yield "head         kept: it differs from the embedding, to which config.json ties it"
 
 
 def output_lines(output: Output) -> Iterator[str]:
-    """Types, size and files of one output, a line each."""
+    """Yield types, size and files of one output."""
     plan = output.plan
     yield f"type         {plan.file_type.name}: {_types(plan) or 'vocabulary only'}"
     yield f"size         {size_text(plan.n_bytes)}, {plan.bits_per_weight:.2f} bits per weight{_to_run(plan)}"
@@ -71,13 +71,13 @@ def output_lines(output: Output) -> Iterator[str]:
 
 
 def _to_run(plan: Plan) -> str:
-    """What the file takes of memory, with the KV cache at f16."""
+    """Return the memory that the file needs, with a KV cache of f16, as text."""
     if not plan.tensors:
         return ""
     config = plan.checkpoint.config
     context = min(DEFAULT_CONTEXT, config.max_position)
     cache = 2 * 2 * config.n_layers * config.n_kv_heads * config.head_dim * context
-    return f"; needs about {size_text(plan.n_bytes * BESIDE + cache)} of memory to run with {context:,} tokens"
+    return f"; needs about {size_text(plan.n_bytes * OVERHEAD + cache)} of memory to run with {context:,} tokens"
 
 
 def _types(plan: Plan) -> str:
@@ -86,8 +86,8 @@ def _types(plan: Plan) -> str:
 
 
 def resumed_line(tensors: Sequence[TensorPlan]) -> str:
-    """How much of an interrupted run is gone on with."""
-    return f"resumed      {len(tensors)} tensors, {size_text(_n_bytes(tensors))}, are there already"
+    """Return how much an interrupted run had written, as text."""
+    return f"resumed      {len(tensors)} tensors, {size_text(_n_bytes(tensors))}, are already written"
 
 
 def _n_bytes(tensors: Sequence[TensorPlan]) -> int:
@@ -95,7 +95,7 @@ def _n_bytes(tensors: Sequence[TensorPlan]) -> int:
 
 
 class Lines:
-    """Progress as one line a shard, for logs."""
+    """Progress as one line per shard, for logs."""
 
     def __init__(self, plans: Sequence[Plan]) -> None:
         self._shards = plans[0].checkpoint.shard_names
@@ -103,7 +103,7 @@ class Lines:
         self._current: str | None = None
 
     def resumed(self, tensors: Sequence[TensorPlan]) -> None:
-        """Print how much is there already."""
+        """Print how much is already written."""
         self._done = _n_bytes(tensors)
         if tensors:
             click.echo(resumed_line(tensors), err=True)
@@ -122,7 +122,7 @@ class Lines:
 
 
 class Bar:
-    """Progress as a bar with tensor, bytes, speed and time left; with a second one for what a hub sends."""
+    """Progress as a bar with tensor, bytes, speed and time left; a second one counts bytes from a hub."""
 
     def __init__(self, bar: Progress, plans: Sequence[Plan]) -> None:
         self._bar, self._shards = bar, plans[0].checkpoint.source.shards
@@ -151,7 +151,7 @@ class Bar:
 
 @contextmanager
 def watch(conversion: Conversion) -> Iterator[Lines | Bar]:
-    """A bar where stderr is a terminal, lines where it is not."""
+    """Yield a bar where stderr is a terminal, else lines."""
     if not sys.stderr.isatty():
         yield Lines(conversion.plans)
         return

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from glm_gguf.cli.grouped_help import GroupedCommand, grouped_option
 from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import RequestError
@@ -22,58 +23,69 @@ if TYPE_CHECKING:
     from glm_gguf.convert import Conversion, ConvertOptions
 
 FILE = click.Path(path_type=Path)
+TENSORS, METADATA = "Types of tensors", "Keys of the file"
 LEAST_SPLIT = 1000**2
 UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}  # decimal, as gguf-split counts
 
 
 def parse_size(text: str | None) -> int | None:
-    """Bytes of `4G`, `500M` or a plain number; raises RequestError."""
+    """Return the bytes of `4G`, `500M` or a plain number; raises RequestError."""
     if text is None:
         return None
     match = re.fullmatch(r"([0-9]{1,15})([KMG]?)", text.upper())
     if not match:
-        raise RequestError(f"{text!r} is no size", where="--split-max-size", fix="write 4G or 500M, say")
+        raise RequestError(f"{text!r} is not a size", where="--split-max-size", fix="write it like 4G or 500M")
     size = int(match[1]) * UNITS[match[2]]
     if size < LEAST_SPLIT:
         what = f"{text!r} means {size:,} bytes, less than 1 MB"
-        raise RequestError(what, where="--split-max-size", fix="write 4G or 500M, say")
+        raise RequestError(what, where="--split-max-size", fix="write it like 4G or 500M")
     return size
 
 
 def parse_tensor_type(text: str) -> tuple[str, str]:
-    """Pattern and type of `PATTERN=TYPE`; raises RequestError."""
+    """Return pattern and type of `PATTERN=TYPE`; raises RequestError."""
     pattern, equals, type_ = text.rpartition("=")
     if not equals or not pattern or not type_:
-        raise RequestError(f"{text!r} is no PATTERN=TYPE", where="--tensor-type", fix="write ffn_down=Q6_K, say")
+        raise RequestError(f"{text!r} is not PATTERN=TYPE", where="--tensor-type", fix="write it like ffn_down=Q6_K")
     return pattern, type_
 
 
-@click.command()
+@click.command(name="convert", cls=GroupedCommand)
 @click.argument("source")
-@click.option("-o", "--out", help="File, or directory (DIR/ is made), to write; by default NAME-SIZE-TYPE.gguf here.")
+@click.option(
+    *("-o", "--out"),
+    metavar="PATH",
+    help="File to write, or directory (DIR/ is created). Default: NAME-SIZE-TYPE.gguf in this directory.",
+)
 @click.option(
     *("--type", "types"),
+    metavar="TYPE",
     multiple=True,
     default=["Q4_K_M"],
     show_default=True,
     shell_complete=lambda ctx, param, incomplete: _type_names(incomplete),
-    help="File type; several times for several files from one pass; an unknown one lists all, with sizes.",
+    help="File type; repeat it for several files from one pass. An unknown name lists all types, with sizes.",
 )
-@click.option("--imatrix", type=FILE, help="Importance matrix, GGUF or .dat.")
-@click.option("--tensor-type", multiple=True, metavar="PATTERN=TYPE", help="Type of tensors whose name matches.")
-@click.option("--output-tensor-type", metavar="TYPE", help="Type of output.weight.")
-@click.option("--token-embedding-type", metavar="TYPE", help="Type of token_embd.weight.")
-@click.option("--pure", is_flag=True, help="Give every matrix the same type, no mix.")
-@click.option("--yarn", type=float, metavar="FACTOR", help="Stretch the context by YaRN; the cards advise 4.")
-@click.option("--split-max-size", metavar="SIZE", help="Split into files of at most this much data: 4G, 500M.")
-@click.option("--name", type=Utf8Text(), help="Name of the model, over the checkpoint's.")
-@click.option("--metadata", type=FILE, help="JSON of general.* keys, over the card's.")
-@click.option("--vocab-only", is_flag=True, help="Write vocabulary and keys without weights.")
-@click.option("--keep-source", type=FILE, metavar="DIR", help="Keep what is fetched from a hub in DIR.")
-@click.option("--threads", type=int, help="Threads to quantise with. Default: one per CPU.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, read no weights, write nothing.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but the names of the files written.")
+@click.option("--split-max-size", metavar="SIZE", help="Split into files of at most this much data: 4G, 500M.")
+@click.option("--keep-source", type=FILE, metavar="DIR", help="Keep the files that are fetched from a hub in DIR.")
+@click.option("--threads", type=int, metavar="N", help="Threads that quantise. Default: one per CPU.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the names of the files written.")
+@grouped_option(TENSORS, "--imatrix", type=FILE, metavar="FILE", help="Importance matrix, GGUF or .dat.")
+@grouped_option(
+    *(TENSORS, "--tensor-type"),
+    multiple=True,
+    metavar="PATTERN=TYPE",
+    help="Type of tensors whose name matches; may be repeated.",
+)
+@grouped_option(TENSORS, "--output-tensor-type", metavar="TYPE", help="Type of output.weight.")
+@grouped_option(TENSORS, "--token-embedding-type", metavar="TYPE", help="Type of token_embd.weight.")
+@grouped_option(TENSORS, "--pure", is_flag=True, help="Give every matrix the same type, no mix.")
+@grouped_option(METADATA, "--yarn", type=float, metavar="X", help="Stretch the context by YaRN; the cards advise 4.")
+@grouped_option(METADATA, "--name", type=Utf8Text(), help="Name of the model. Default: the checkpoint's.")
+@grouped_option(METADATA, "--metadata", type=FILE, metavar="FILE", help="JSON of general.* keys, over the card's.")
+@grouped_option(METADATA, "--vocab-only", is_flag=True, help="Write vocabulary and keys without weights.")
 def command(source: str, out: str | None, dry_run: bool, quiet: bool, **asked: Any) -> None:
     """Turn a GLM-4-0414 checkpoint into a quantised GGUF.
 
@@ -106,7 +118,7 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, **asked: A
 
 
 def _type_names(incomplete: str) -> list[str]:
-    """Complete the name of a file type; case is as one likes."""
+    """Complete the name of a file type, in upper or lower case."""
     from glm_gguf.convert.recipe.mixes import FILE_TYPES
 
     return [name for name in FILE_TYPES if name.startswith(incomplete.upper())]
@@ -114,7 +126,7 @@ def _type_names(incomplete: str) -> list[str]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind as Ctrl-C does, so that no partial file stays; exit code 128 + signal."""
+    """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does; the exit code is 128 + signal."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         sys.exit(128 + number)

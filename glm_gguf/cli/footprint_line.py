@@ -1,4 +1,4 @@
-"""Where a loaded model is computed, and what it takes, in one line."""
+"""The devices that compute a loaded model and the memory that it takes, in one line."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from glm_gguf.llama.engine_options import EngineOptions
     from glm_gguf.llama.footprint import Footprint
 
-BUILD = "llama.cpp reaches one only where it was built for it: CMAKE_ARGS=-DGGML_CUDA=on for NVIDIA's, say"
+BUILD = "llama.cpp uses a GPU only where it was built for it, for example by CMAKE_ARGS=-DGGML_CUDA=on"
 
 
 def footprint_line(footprint: Footprint) -> str:
-    """Write which device computes how many layers, and the memory of weights and KV cache."""
+    """Return the devices, how many layers are on GPUs, and the memory of weights and KV cache, as text."""
     cpu = f"CPU ({footprint.threads} threads)" if footprint.threads > 1 else "CPU (1 thread)"
     devices = [*footprint.gpus, *([cpu] if footprint.n_on_gpus < footprint.n_layers else [])]
     together = "" if footprint.n_cells == footprint.n_ctx else f", {footprint.n_ctx:,} a conversation"

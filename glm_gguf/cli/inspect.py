@@ -30,7 +30,7 @@ PROBLEM_EXIT: Final = 3
 @click.command(name="inspect")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object, tensors included.")
-@click.option("--tensors", is_flag=True, help="List the tensors too.")
+@click.option("--tensors", is_flag=True, help="List the tensors as well.")
 @click.option("--template", is_flag=True, help="Print the chat template and nothing else.")
 def command(file: Path, as_json: bool, tensors: bool, template: bool) -> None:
     """Show what a GGUF file holds, and what is wrong with it.

@@ -1,4 +1,4 @@
-"""Which model to run, and how: the argument and the options that `chat`, `run`, `serve` and `bench` share."""
+"""The argument FILE and the options of engine and sampling that `chat`, `run`, `serve` and `bench` share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from glm_gguf.cli.grouped_help import GroupedOption
+from glm_gguf.cli.grouped_help import grouped_option
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import CacheType, EngineOptions, LoraAdapter
 from glm_gguf.llama.sampling_params import SamplingParams
@@ -24,26 +24,26 @@ Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 CACHE_TYPES = click.Choice([type_.value for type_ in CacheType])
 ENGINE_OPTIONS = (
     ("n_ctx", int, "Size of the context in tokens, shared by all conversations. Default: the model's own, up to 8192."),
-    ("n_parallel", int, "Answers written at the same time; more wait in line. Default: 4."),
+    ("n_parallel", int, "Answers generated at the same time; further requests wait. Default: 4."),
     ("n_gpu_layers", int, "Layers computed on the GPU; 0 for the CPU only, -1 for all. Default: as many as fit."),
     ("threads", int, "CPU threads. Default: one per physical core."),
-    ("threads_batch", int, "CPU threads while prompts are read. Default: the same."),
-    ("n_host_cache", int, "Tokens of earlier conversations to keep in main memory. Default: as many as --n-ctx."),
+    ("threads_batch", int, "CPU threads for prompts (prefill). Default: as --threads."),
+    ("n_host_cache", int, "KV cache of earlier conversations to keep in main memory, in tokens. Default: as --n-ctx."),
     ("cache_type_k", CACHE_TYPES, "Type of the keys in the KV cache, such as q8_0. Default: f16."),
     ("cache_type_v", CACHE_TYPES, "Type of the values in the KV cache, such as q8_0. Default: f16."),
     ("yarn", float, "Stretch the trained context length by this factor (YaRN)."),
 )
 SAMPLING_OPTIONS = (
-    ("temperature", float, "Randomness; 0 always takes the likeliest token. Default: what the model's card advises."),
-    ("top_k", int, "Draw from the N likeliest tokens only; 0 for all."),
-    ("top_p", float, "Draw from the likeliest tokens that together reach probability X."),
-    ("min_p", float, "Leave out tokens less than X times as likely as the likeliest."),
-    ("repeat_penalty", float, "Make tokens the answer already holds less likely; 1 turns it off."),
-    ("seed", int, "Draw the same tokens every time."),
+    ("temperature", float, "Randomness; 0 always takes the most likely token. Default: as the model card advises."),
+    ("top_k", int, "Sample from the N most likely tokens only; 0 for all."),
+    ("top_p", float, "Sample from the most likely tokens that together reach probability X."),
+    ("min_p", float, "Exclude tokens less than X times as likely as the most likely."),
+    ("repeat_penalty", float, "Make tokens that the answer already contains less likely; 1 turns it off."),
+    ("seed", int, "Seed of the random numbers; the same seed gives the same answer."),
     ("max_tokens", int, "Maximum length of an answer, in tokens."),
     ("thinking_budget", int, "Maximum length of a thought, in tokens (GLM-Z1)."),
 )
-"""Field, type and help of what EngineOptions and SamplingParams offer on the command line."""
+"""Field of EngineOptions or SamplingParams, type and help of each option."""
 
 METAVARS = {int: "N", float: "X"}
 SAMPLING, ENGINE = "Sampling", "Model and engine"
@@ -85,7 +85,7 @@ def _as_option(found: re.Match[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """Which file to run, and how."""
+    """The file to run, with the options of engine and sampling."""
 
     path: Path
     options: EngineOptions
@@ -103,7 +103,7 @@ class ModelChoice:
             require_adapter(adapter.path)
 
     def require_files(self) -> None:
-        """Raise GlmGgufError where the model or the session is not there, before anything else is asked for."""
+        """Raise GlmGgufError where the model or the session is missing, before a prompt is read."""
         if not self.path.is_file():
             self.check()
         if self.session is not None and not self.session.exists():
@@ -111,7 +111,7 @@ class ModelChoice:
             raise RequestError("there is no such file", field="session", path=self.session, fix=fix)
 
     def open(self, *, verbose: bool = False) -> GLM:
-        """Load the model and tell on stderr what is wrong with its file; where `verbose`, also where it lies."""
+        """Load the model and print warnings of its file to stderr; where `verbose`, also its devices and memory."""
         from glm_gguf.cli.footprint_line import footprint_line, warn_without_gpu
         from glm_gguf.model import GLM
 
@@ -127,7 +127,7 @@ class ModelChoice:
 
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the argument FILE and the options of running it; the command gets them as one ModelChoice, `choice`."""
+    """Add the argument FILE and the shared options; the command gets them as one ModelChoice, `choice`."""
 
     @wraps(command)
     def with_choice(file: Path, session: Path | None, lora: tuple[str, ...], **given: Any) -> None:
@@ -152,23 +152,24 @@ def _sampling() -> list[Decorator]:
 
 def _engine() -> Iterator[Decorator]:
     yield from (_field_option(ENGINE, *row) for row in ENGINE_OPTIONS)
-    yield _option(
+    yield grouped_option(
         *(ENGINE, "--device"),
         metavar="NAME",
         multiple=True,
         shell_complete=_devices,
         help="GPU to use, such as CUDA0; may be repeated. Default: all.",
     )
-    yield _option(
+    yield grouped_option(
         *(ENGINE, "--lora"),
         metavar="FILE[=SCALE]",
         multiple=True,
         help="LoRA adapter (GGUF) to apply; may be repeated.",
     )
-    yield _option(
+    yield grouped_option(
         *(ENGINE, "--session"),
         type=click.Path(path_type=Path),
-        help="Start from prompts that were computed earlier and saved in this file.",
+        metavar="FILE",
+        help="File with the KV cache of a prompt, to start from.",
     )
 
 
@@ -182,11 +183,9 @@ def parse_adapter(text: str) -> LoraAdapter:
 
 
 def _field_option(group: str, name: str, type_: Any, text: str) -> Decorator:
-    return _option(group, OPTION_OF_FIELD[name], name, type=type_, metavar=METAVARS.get(type_, "TYPE"), help=text)
-
-
-def _option(group: str, *declarations: str, **attributes: Any) -> Decorator:
-    return click.option(*declarations, cls=GroupedOption, group=group, **attributes)
+    return grouped_option(
+        group, OPTION_OF_FIELD[name], name, type=type_, metavar=METAVARS.get(type_, "TYPE"), help=text
+    )
 
 
 def _devices(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -1,4 +1,4 @@
-"""What `chat` reads where nobody types: lines of standard input, and texts of several lines."""
+"""Messages for `chat` from a pipe or a file: a line each, or several lines between quotes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ BLOCK = '"""'
 
 
 class PipedInput:
-    r"""Texts from standard input.
+    r"""Messages from standard input.
 
-    A line that ends with a backslash goes on in the next; between two lines of three quotes everything is one text.
+    A line that ends with a backslash continues on the next; two lines of three quotes enclose one message.
     """
 
     def __init__(self) -> None:
-        # Commands and questions share the stream, so that it is read by lines; what is no UTF-8 is told line by line.
+        # Messages and answers to questions share the stream, so it is read and decoded line by line.
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
 
     def read(self) -> str | None:
-        """Read one text; None at the end of input, RequestError for bytes that are no UTF-8."""
+        """Return the next message; None at the end of input, RequestError for bytes that are not UTF-8."""
         line = _read_line()
         if line is None:
             return None

@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 SHOWN = ("content", "reasoning", "tool_calls", "finish_reason", "usage")
 """Fields of an answer that are printed as JSON."""
 AHEAD = 64
-"""Prompts given to the model before the first answer is shown."""
+"""Requests submitted before the first answer is printed."""
 
 
 @click.command(name="run", cls=GroupedCommand)
 @model_options
 @click.argument("prompts", nargs=-1, metavar="[PROMPT]...", type=Utf8Text())
-@click.option("--system", type=Utf8Text(), help="System message to put before every prompt.")
+@click.option("--system", type=Utf8Text(), help="System message before every prompt.")
 @click.option("--json", "as_json", is_flag=True, help="Print whole answers as JSON: one object, or one per line.")
-@click.option("--lines", is_flag=True, help="Take every line of standard input as a prompt.")
-@click.option("--verbose", is_flag=True, help="Say on standard error which devices and how much memory are used.")
+@click.option("--lines", is_flag=True, help="Take each line of standard input as a prompt.")
+@click.option("--verbose", is_flag=True, help="Print the devices and the memory in use to standard error.")
 def command(choice: ModelChoice, prompts: tuple[str, ...], system: str | None, **shown: bool) -> None:
     """Answer each PROMPT with the model in FILE and exit.
 
-    What is piped in stands behind every PROMPT, or is the prompt itself where none is given. A PROMPT that is `-` puts
-    it elsewhere: all of them are then one prompt, with the piped text in the place of the `-`. In a loop of a shell
-    that reads lines itself, `< /dev/null` leaves them to it. Several prompts are answered at the same time and shown
-    in order. Answers go to standard output, thoughts to standard error.
+    Piped text is added after every PROMPT, or is the prompt where none is given. With `-` among them, all PROMPTs are
+    one, and the piped text takes the place of `-`. In a shell's `while read` loop, `< /dev/null` leaves the lines to
+    the loop. Several prompts are answered at the same time and printed in order. Answers go to standard output,
+    thoughts to standard error.
     """
     choice.require_files()
     texts = read_prompts(prompts, lines=shown["lines"])
@@ -54,7 +54,7 @@ def command(choice: ModelChoice, prompts: tuple[str, ...], system: str | None, *
 
 
 def _answers(glm: GLM, texts: Sequence[str], system: str | None, choice: ModelChoice) -> Iterator[Iterator[Event]]:
-    """Have prompts answered side by side, and yield the answers in order."""
+    """Submit the prompts together, and yield the answers in order."""
     before = [{"role": "system", "content": system}] if system else []
     under_way: deque[Iterator[Event]] = deque()
     for text in texts:
@@ -65,11 +65,11 @@ def _answers(glm: GLM, texts: Sequence[str], system: str | None, choice: ModelCh
 
 
 def _indent(texts: Sequence[str]) -> int | None:
-    """One answer is shown for reading, several as lines for programs."""
+    """Indent one answer for reading; several are a line each, for programs."""
     return 2 if len(texts) == 1 else None
 
 
 def _as_json(result: ChatResult) -> dict[str, Any]:
-    """Write an answer as JSON values; the arguments of a call stay the text that the model wrote."""
+    """Return an answer as JSON values; the arguments of a call stay the model's text."""
     values = asdict(result)
     return {name: values[name] for name in SHOWN}

@@ -1,4 +1,4 @@
-"""The prompts of `run`: arguments, what is piped in, or both joined."""
+"""The prompts of `run`: arguments, standard input, or both joined."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from glm_gguf.cli.utf8_text import utf8_text
 from glm_gguf.errors import RequestError
 
 PIPED = "-"
-"""Stands for what is piped in."""
+"""The argument that stands for standard input."""
 QUIET_SECONDS = 2.0
-"""Seconds after which somebody who may not know it is told that standard input is waited for."""
+"""Seconds without input after which the user is told that standard input is being read."""
 
 
 def read_prompts(given: Sequence[str], *, lines: bool) -> list[str]:
@@ -40,13 +40,13 @@ def read_prompts(given: Sequence[str], *, lines: bool) -> list[str]:
 
 
 def _tell_of(piped: str) -> None:
-    """Say what was added: the loop of a shell may have meant its lines for itself."""
-    told = f"{len(piped):,} characters of standard input were put behind the prompt (< /dev/null gives it none)"
+    """Say what was added: a shell's loop may have meant its lines for itself."""
+    told = f"{len(piped):,} characters of standard input were added to the prompt (< /dev/null prevents that)"
     click.secho(told, dim=True, err=True)
 
 
 def _is_piped() -> bool:
-    """Tell whether standard input is a pipe, a socket or a file; a terminal or /dev/null brings no text."""
+    """Tell whether standard input is a pipe, a socket or a file; a terminal or /dev/null has no text."""
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
     except (io.UnsupportedOperation, OSError, ValueError):  # an object in its place; or it is closed
@@ -55,9 +55,9 @@ def _is_piped() -> bool:
 
 
 def _piped_text() -> str:
-    """Read standard input; who leaves a pipe open without writing to it is told after a while."""
+    """Read standard input; tell the user where nothing arrives for a while."""
     if os.name != "nt" and _is_quiet():
-        click.secho("reading standard input to its end … (</dev/null gives it none)", dim=True, err=True)
+        click.secho("reading standard input to its end … (< /dev/null prevents that)", dim=True, err=True)
     try:
         data = sys.stdin.buffer.read()
     except OSError as problem:
@@ -66,7 +66,7 @@ def _piped_text() -> str:
 
 
 def _is_quiet() -> bool:
-    """Tell whether nothing comes for a while."""
+    """Tell whether nothing arrives within QUIET_SECONDS."""
     try:
         return not select.select([sys.stdin.fileno()], [], [], QUIET_SECONDS)[0]
     except (io.UnsupportedOperation, ValueError, OSError):

@@ -14,13 +14,13 @@ from glm_gguf.errors import RequestError
 from glm_gguf.llama.sampling_params import SamplingParams
 
 OPEN: Final = ("default", "none", "off")
-"""Words that leave a parameter to the model's file."""
+"""Words that reset a parameter to the model's default."""
 UNSEEN: Final = ("logprobs",)
-"""What changes nothing that is shown."""
+"""Parameters without a visible effect in a chat."""
 
 
 def _types() -> dict[str, type]:
-    """Return the parameters that one number, yes or no, or a list of texts sets, with its type."""
+    """Return the parameters that a number, a truth value or texts can set, with their types."""
     found = {}
     for name, hint in typing.get_type_hints(SamplingParams).items():
         kind = typing.get_args(hint)[0]
@@ -34,7 +34,7 @@ SETTABLE: Final = tuple(TYPES)
 
 
 def with_field(sampling: SamplingParams, name: str, text: str) -> SamplingParams:
-    """Return sampling with one parameter set as a text says; RequestError for what is none, or out of range."""
+    """Return sampling with one parameter set from text; RequestError for an unknown name or a wrong value."""
     if name not in TYPES:
         near = difflib.get_close_matches(name.replace("-", "_"), SETTABLE, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SETTABLE)}"
@@ -46,7 +46,7 @@ def with_field(sampling: SamplingParams, name: str, text: str) -> SamplingParams
 
 
 def shown_value(value: Any) -> str:
-    """Write a parameter's value; what is left open is up to the model."""
+    """Return a parameter's value as text; None is the model's default."""
     return "default" if value is None else json.dumps(value, ensure_ascii=False)
 
 

@@ -24,45 +24,62 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "GLM_GGUF_API_KEY"
 SERVER_OPTIONS = (
-    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on."),
     click.option(
         "--port",
         type=click.IntRange(0, 65535),
+        metavar="PORT",
         default=8080,
         show_default=True,
         help="Port to listen on; 0 takes a free one.",
     ),
-    click.option("--alias", help="Name of the model in /v1/models. Default: the file's."),
+    click.option("--alias", metavar="NAME", help="Name of the model in /v1/models. Default: the file's."),
     click.option(
         "--api-key",
         "api_keys",
+        metavar="KEY",
         multiple=True,
-        help="API key to ask for; other users of this machine can see it in the list of processes.",
+        help="API key that requests must carry; other users of this machine can see it in the list of processes.",
     ),
     click.option(
-        "--api-key-file", type=click.Path(path_type=Path), help="File with one API key per line; # begins a comment."
+        "--api-key-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="File with one API key per line; # begins a comment.",
     ),
     click.option(
-        "--allow-unauthenticated", is_flag=True, help="Let everybody in who reaches the address, without a key."
+        "--allow-unauthenticated",
+        is_flag=True,
+        help="Accept requests without a key from everyone who reaches the address.",
     ),
     click.option(
         "--cors-origin",
         "origins",
+        metavar="ORIGIN",
         multiple=True,
         help="Origin of web pages that may send requests; * for all. May be repeated.",
     ),
-    click.option("--allowed-host", "hosts", multiple=True, help="Another host name of this server; may be repeated."),
+    click.option(
+        "--allowed-host",
+        "hosts",
+        metavar="NAME",
+        multiple=True,
+        help="Another host name of this server; may be repeated.",
+    ),
     click.option(
         "--tools",
         type=click.Path(path_type=Path),
+        metavar="FILE",
         help="Python file whose functions run here when the model calls them on the page. API clients run their own.",
     ),
-    click.option("--timeout", type=float, help="Maximum time of an answer, in seconds. Default: 3600."),
+    click.option(
+        "--timeout", type=float, metavar="SECONDS", help="Maximum time of an answer, in seconds. Default: 3600."
+    ),
 )
 
 
 def server_options(command: Any) -> Any:
-    """Add what is the server's own."""
+    """Add the options that only the server has."""
     for option in reversed(SERVER_OPTIONS):
         command = option(command)
     return command
@@ -76,8 +93,8 @@ def command(
 ) -> None:
     """Serve the model in FILE to OpenAI's clients: /v1/chat/completions, /v1/completions, /v1/embeddings and others.
 
-    Without a key only this machine may ask. Keys come from the environment variable GLM_GGUF_API_KEY, from
-    --api-key-file or --api-key. The first Ctrl-C or SIGTERM lets running answers end, the second does not.
+    Without a key it accepts requests from this machine only. Keys come from the environment variable GLM_GGUF_API_KEY,
+    from --api-key-file or --api-key. The first Ctrl-C or SIGTERM waits for running answers, the second cuts them off.
     """
     _require_server()
     from glm_gguf.server.app import create_app
@@ -88,7 +105,7 @@ def command(
         settings = _with_tools(settings, tools, host)
     if not settings.api_keys and not _is_loopback(host) and not allow_unauthenticated:
         fix = f"set {KEY_VARIABLE}, give --api-key-file, or --allow-unauthenticated"
-        raise RequestError("without a key everybody who reaches this address could ask", where=host, fix=fix)
+        raise RequestError("without a key everyone who reaches this address could send requests", where=host, fix=fix)
     choice.require_files()
     choice.check()
     with _listener(host, port) as listener:
@@ -103,20 +120,22 @@ def command(
 
 
 def _require_server() -> None:
-    """Raise RequestError where what the server needs is not installed."""
+    """Raise RequestError where a package of the server is not installed."""
     for name in ("fastapi", "uvicorn", "httptools", "prometheus_client"):
         try:
             importlib.import_module(name)
         except ImportError as error:
-            fix = "install what it needs: pip install 'glm-gguf[server]'"
+            fix = "install it: pip install 'glm-gguf[server]'"
             raise RequestError(f"the server needs {name}, which cannot be imported ({error})", fix=fix) from error
 
 
 def _with_tools(settings: ServerSettings, path: Path, host: str) -> ServerSettings:
-    """Let the page run functions of a file; RequestError where everybody in a network could."""
+    """Let the page run the functions of a file; RequestError where a whole network could run them."""
     if not settings.api_keys and not _is_loopback(host):
         fix = f"set {KEY_VARIABLE}, or give --api-key-file"
-        raise RequestError("without a key everybody who reaches this address could run them", where="--tools", fix=fix)
+        raise RequestError(
+            "without a key everyone who reaches this address could run the functions", where="--tools", fix=fix
+        )
     return replace(settings, tools=load_tools(path))
 
 
@@ -136,7 +155,7 @@ def _settings(
     if "" in api_keys:
         raise RequestError("the key is empty", where="--api-key", fix="give one, or leave the option out")
     if timeout is not None and not timeout > 0:
-        raise RequestError(f"{timeout:g} seconds", where="--timeout", fix="give a positive number")
+        raise RequestError(f"{timeout:g} seconds is no time limit", where="--timeout", fix="give a positive number")
     keys = (*api_keys, *_keys_of(api_key_file), *filter(None, [os.environ.get(KEY_VARIABLE, "").strip()]))
     known = ("localhost", *hosts) if ":" in host else (host, *hosts)
     return ServerSettings(
@@ -153,13 +172,13 @@ MOST_KEY_BYTES = 2**20
 
 
 def _keys_of(path: Path | None) -> list[str]:
-    """Read keys from a file, one a line, blanks in it included; empty lines and comments are none."""
+    """Read keys from a file, one per line, with the blanks inside; skip empty lines and comments."""
     if path is None:
         return []
     lines = [line.strip() for line in read_text(path, MOST_KEY_BYTES).splitlines()]
     keys = [line for line in lines if line and not line.startswith("#")]
     if not keys:
-        raise RequestError("there is no key in it", path=path, fix="write one key a line")
+        raise RequestError("the file has no key", path=path, fix="write one key per line")
     return keys
 
 
@@ -176,7 +195,7 @@ def _in_url(host: str) -> str:
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """Take the address before the model is loaded; RequestError where it cannot be had."""
+    """Bind the address before the model is loaded; RequestError where that fails."""
     url = f"{_in_url(host)}:{port}"
     try:
         family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
@@ -187,13 +206,13 @@ def _listener(host: str, port: int) -> socket.socket:
             raise RequestError("another program listens on this port", where=url, fix=fix) from error
         if error.errno == errno.EACCES:
             fix = "choose one from 1024 up by --port"
-            raise RequestError("this port is not for ordinary users", where=url, fix=fix) from error
+            raise RequestError("this port needs the rights of root", where=url, fix=fix) from error
         what = f"cannot listen there: {error.strerror or error}"
         raise RequestError(what, where=url, fix="name an address of this machine by --host") from error
 
 
 def _greet(settings: ServerSettings, listener: socket.socket) -> None:
-    """Tell on stderr where the server is, and who may ask."""
+    """Print the server's address, and who may send requests, to stderr."""
     host, port = listener.getsockname()[:2]
     click.echo(
         f"{settings.model_name} at http://{_in_url(host)}:{port}/ (API at /v1, its description at /docs)", err=True
@@ -204,6 +223,8 @@ def _greet(settings: ServerSettings, listener: socket.socket) -> None:
         who = f"{len(settings.api_keys)} keys" if len(settings.api_keys) > 1 else "one key"
         click.echo(f"requests need a key ({who})", err=True)
     elif _is_loopback(host):
-        click.echo("no key is set: everybody on this machine may ask, nobody else", err=True)
+        click.echo("no key is set: only this machine may send requests", err=True)
     else:
-        click.secho("warning: no key is set: everybody who reaches this address may ask", err=True, fg="yellow")
+        click.secho(
+            "warning: no key is set: everyone who reaches this address may send requests", err=True, fg="yellow"
+        )

@@ -1,4 +1,4 @@
-"""What `chat` does with lines that begin with a slash."""
+"""The commands of `chat`: lines that begin with a slash."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ SHORT: Final = 60
 
 
 def is_command(text: str) -> bool:
-    """Tell whether a text is meant for us: one line that begins with a slash and a word; /usr/bin/x is a path."""
+    """Tell whether a text is a command: one line that begins with a slash and a word. /usr/bin/x is a path."""
     return "\n" not in text and re.match(r"/([A-Za-z?][\w?-]*)?(\s|$)", text) is not None
 
 
 def run_slash_command(chat: ChatTerminal, line: str) -> None:
-    """Do what a line says; RequestError where it is no command."""
+    """Run the command of a line; RequestError where there is no such command."""
     name, _, argument = line.strip().partition(" ")
     command = COMMANDS.get(name) or COMMANDS.get(ALIASES.get(name, ""))
     if command is None:
         near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], 1)
         fix = f"did you mean {near[0]}?" if near else "/help lists the commands"
-        raise RequestError("there is no such command", where=name, fix=f"{fix} (a blank before it sends it as text)")
+        raise RequestError("there is no such command", where=name, fix=f"{fix} (a space before it sends it as text)")
     command(chat, argument.strip())
 
 
@@ -45,18 +45,18 @@ def _help(chat: ChatTerminal, _: str) -> None:
     for name, command in COMMANDS.items():
         aliases = "".join(f", {alias}" for alias, meant in ALIASES.items() if meant == name)
         chat.say(f"{name + aliases:22} {command.__doc__}")
-    chat.say('A line that ends with \\ goes on; """ begins and ends a text of several lines.')
+    chat.say('A line that ends with \\ continues on the next; """ begins and ends a text of several lines.')
     chat.say("Keys: Enter sends, Alt-Enter begins a new line, Tab completes, Ctrl-X Ctrl-E opens $EDITOR,")
-    chat.say("Ctrl-C stops an answer, Ctrl-D leaves. A pasted text is one message.")
+    chat.say("Ctrl-C stops an answer, Ctrl-D quits. A pasted text is one message.")
 
 
 def _retry(chat: ChatTerminal, _: str) -> None:
-    """have your last message answered anew"""
+    """answer your last message again"""
     chat.ask_again(_last(chat))
 
 
 def _edit(chat: ChatTerminal, _: str) -> None:
-    """change your last message in $EDITOR, and have it answered"""
+    """edit your last message in $EDITOR, and send it again"""
     last = chat.conversation.last_question
     changed = click.edit(last or "", extension=".md")
     if changed is None or not changed.strip():
@@ -68,33 +68,33 @@ def _edit(chat: ChatTerminal, _: str) -> None:
 
 
 def _undo(chat: ChatTerminal, _: str) -> None:
-    """forget the last turn"""
+    """remove the last turn"""
     question = chat.conversation.last_question
     count = chat.conversation.undo()
-    chat.say(f'forgot "{_short(question or "")}" ({count} messages)' if count else "there is nothing to undo")
+    chat.say(f'removed "{_short(question or "")}" ({count} messages)' if count else "there is nothing to undo")
 
 
 def _reset(chat: ChatTerminal, _: str) -> None:
-    """begin anew; the system message stays"""
+    """start over; the system message stays"""
     chat.conversation.reset()
     chat.attached.clear()
     chat.used = 0
-    chat.say("the conversation begins anew" + (", with its system message" if chat.conversation.system else ""))
+    chat.say("a new conversation" + (", with the same system message" if chat.conversation.system else ""))
 
 
 def _drop(chat: ChatTerminal, word: str) -> None:
-    """forget the oldest turns whenever the context is full (/drop off: no longer)"""
+    """drop the oldest turns whenever the context is full (/drop off: no longer)"""
     if word not in ("", "on", "off"):
         raise RequestError(f"{word!r} is unknown", where="/drop", fix="give on, off or nothing")
     chat.conversation.settings.drops_oldest_turns = word != "off"
-    kept = "stay, and a full context is an error" if word == "off" else "go when the context is full"
-    chat.say(f"from now on the oldest turns {kept}")
+    effect = "is an error" if word == "off" else "drops the oldest turns"
+    chat.say(f"from now on a full context {effect}")
 
 
 def _system(chat: ChatTerminal, text: str) -> None:
-    """begin anew with another system message, or none"""
-    chat.conversation.instruct(text or None)
-    chat.say(f"the conversation begins anew, {'with this' if text else 'without a'} system message")
+    """start over with another system message, or none"""
+    chat.conversation.set_system(text or None)
+    chat.say(f"a new conversation, {'with this' if text else 'without a'} system message")
 
 
 def _set(chat: ChatTerminal, words: str) -> None:
@@ -109,11 +109,11 @@ def _set(chat: ChatTerminal, words: str) -> None:
 
 
 def _show(chat: ChatTerminal, _: str) -> None:
-    """show model, device, context and settings"""
+    """show model, devices, context and settings"""
     conversation = chat.conversation
     chat.say(f"model    {chat.path} ({conversation.glm.variant})")
     chat.say(f"device   {footprint_line(conversation.glm.footprint)}")
-    dropping = "; the oldest turns go when it is full" if conversation.settings.drops_oldest_turns else ""
+    dropping = "; a full context drops the oldest turns" if conversation.settings.drops_oldest_turns else ""
     chat.say(f"context  {chat.meter().removeprefix('context ')}, {len(conversation.messages)} messages{dropping}")
     system = conversation.system[0]["content"] if conversation.system else None
     chat.say(f"system   {'none' if system is None else _short(system)}")
@@ -153,36 +153,36 @@ def _save(chat: ChatTerminal, name: str) -> None:
 
 
 def _load(chat: ChatTerminal, name: str) -> None:
-    """go on with a conversation that was saved"""
+    """continue a saved conversation"""
     path = _path(name)
     chat.conversation.messages = read_transcript(path)
     chat.own_files.add(path.absolute())
-    chat.say(f"{len(chat.conversation.messages)} messages")
+    chat.say(f"loaded {len(chat.conversation.messages)} messages from {path}")
 
 
 def _session(chat: ChatTerminal, name: str) -> None:
-    """write what is computed of system message and tools to a file, for --session"""
+    """write the KV cache of system message and tools to a file, for --session"""
     path = _path(name)
     if not _may_write(chat, path):
         return
     chat.conversation.glm.save_session(path, chat.conversation.system, chat.conversation.toolbox.declarations)
     chat.own_files.add(path.absolute())
-    chat.say(f"saved to {path}; --session {path} begins with it")
+    chat.say(f"saved to {path}; --session {path} starts from it")
 
 
 def _exit(chat: ChatTerminal, _: str) -> None:
-    """leave"""
+    """quit"""
     chat.ended = True
 
 
 def _path(name: str) -> Path:
     if not name:
-        raise RequestError("say which file", fix="write its name after the command")
+        raise RequestError("no file is named", fix="write its name after the command")
     return Path(name).expanduser()
 
 
 def _may_write(chat: ChatTerminal, path: Path) -> bool:
-    """Ask before another file is written over; without a chat, raise RequestError."""
+    """Ask before another file is replaced; RequestError where nobody can be asked."""
     if path.is_dir():
         raise RequestError("this is a directory", path=path, fix="name a file in it")
     if not path.exists() or path.absolute() in chat.own_files:
@@ -200,7 +200,7 @@ def _may_write(chat: ChatTerminal, path: Path) -> bool:
 
 def _last(chat: ChatTerminal) -> str:
     if chat.conversation.last_question is None:
-        raise RequestError("nothing was asked yet", fix="write a message first")
+        raise RequestError("there is no message yet", fix="write one first")
     return chat.conversation.last_question
 
 
@@ -230,11 +230,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 )
 """Command → what it does; the first line of its docstring is its line in /help."""
 ALIASES: Mapping[str, str] = MappingProxyType({"/clear": "/reset", "/bye": "/exit", "/quit": "/exit", "/?": "/help"})
-"""Other names, by which other programs know them."""
+"""Names that other programs have for the same commands."""
 
 
 def completions() -> dict[str, Callable[[], list[str]] | None]:
-    """Return every command with what may stand behind it; None is a file's name."""
+    """Return every command with the completions of its argument; None completes names of files."""
     files = dict.fromkeys(("/file", "/save", "/load", "/session"))
     return {name: (lambda: []) for name in (*COMMANDS, *ALIASES)} | {
         "/set": lambda: list(SETTABLE),

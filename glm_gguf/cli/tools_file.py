@@ -1,4 +1,4 @@
-"""A Python file of the user's, whose public functions the model may call."""
+"""A user's Python file whose public functions the model may call."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import click
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.errors import RequestError
 
-MAIN_ONLY = "put what the file does as a program under if __name__ == '__main__':"
+MAIN_ONLY = "move what the file does as a program under if __name__ == '__main__':"
 
 
 def load_tools(path: Path | None) -> Toolbox:
-    """Run the file and gather the public functions defined in it; RequestError for what is none, or declares none."""
+    """Run the file and collect the public functions that it defines; RequestError where that fails or finds none."""
     if path is None:
         return Toolbox.of([])
     module = _run(path)
@@ -33,7 +33,7 @@ def load_tools(path: Path | None) -> Toolbox:
 
 
 def _run(path: Path) -> ModuleType:
-    """Import the file; RequestError where that cannot be done."""
+    """Import the file; RequestError where that fails."""
     fix = "give --tools a file that ends in .py"
     if not path.exists():
         raise RequestError("there is no such file", path=path, fix=fix)
@@ -41,19 +41,19 @@ def _run(path: Path) -> ModuleType:
         raise RequestError("this is a directory", path=path, fix=fix)
     spec = importlib.util.spec_from_file_location("glm_gguf_tools", path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise RequestError("this is no Python file", path=path, fix=fix)
+        raise RequestError("this is not a Python file", path=path, fix=fix)
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except SystemExit as error:
-        raise RequestError("the file ends Python by sys.exit", path=path, fix=MAIN_ONLY) from error
+        raise RequestError("the file calls sys.exit", path=path, fix=MAIN_ONLY) from error
     except Exception as error:  # the file is the user's, and may raise anything
-        raise RequestError(f"{type(error).__name__}: {error}", path=path, fix="mend the file") from error
+        raise RequestError(f"{type(error).__name__}: {error}", path=path, fix="correct the file") from error
     return module
 
 
 def _warn_of(function: FunctionType) -> None:
-    """Tell of what the model is not told of a function."""
+    """Warn of type hints and docstrings that the model lacks."""
     parameters = inspect.signature(function).parameters.values()
     bare = [parameter.name for parameter in parameters if parameter.annotation is parameter.empty]
     missing = [f"no type hint for {', '.join(bare)}"] if bare else []

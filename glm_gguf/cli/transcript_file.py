@@ -1,4 +1,4 @@
-"""Conversations in files: JSON, in OpenAI's form."""
+"""Conversations as JSON files, in OpenAI's form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_BYTES = 2**28
 
 
 def read_transcript(path: Path) -> list[dict[str, Any]]:
-    """Read a conversation; RequestError for a file that holds none."""
+    """Read a conversation; RequestError where the file has none."""
     text = read_text(path, MOST_BYTES)
     try:
         messages = json.loads(text)
@@ -30,16 +30,16 @@ def read_transcript(path: Path) -> list[dict[str, Any]]:
 
 
 def write_transcript(path: Path, messages: Sequence[dict[str, Any]]) -> None:
-    """Write a conversation; OutputError where that cannot be done."""
+    """Write a conversation; OutputError where that fails."""
     write_whole(path, [json.dumps(messages, ensure_ascii=False, indent=2).encode(), b"\n"])
 
 
 def require_writable(path: Path, option: str) -> None:
-    """Raise OutputError where a file could not be written later: before anything is said that would be lost."""
+    """Raise OutputError where a file cannot be written: before the conversation that it would lose."""
     directory = path.parent
     if not directory.is_dir():
-        raise OutputError(f"there is no directory {directory}", field=option, path=path, fix="make it first")
+        raise OutputError(f"there is no directory {directory}", field=option, path=path, fix="create it first")
     if path.is_dir():
         raise OutputError("this is a directory", field=option, path=path, fix="name a file in it")
     if not os.access(directory, os.W_OK):
-        raise OutputError(f"{directory} may not be written to", field=option, path=path, fix="name another place")
+        raise OutputError(f"{directory} is not writable", field=option, path=path, fix="name another place")

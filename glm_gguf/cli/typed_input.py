@@ -1,4 +1,4 @@
-"""What `chat` reads where somebody types: prompt_toolkit's editor with history, completion and pasted texts as one."""
+"""Messages for `chat` typed on a terminal: prompt_toolkit's editor with history and completion."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ MENU_ROWS = 6
 
 
 def history_path() -> Path:
-    """Return where texts are remembered: the XDG state directory."""
+    """Return the file of earlier messages, in the XDG state directory."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "glm-gguf" / "chat-history"
 
 
 class TypedInput:
-    """Texts that are typed: Enter sends, Alt-Enter begins a line, Ctrl-X Ctrl-E opens an editor, Tab completes."""
+    """Typed messages: Enter sends, Alt-Enter begins a line, Ctrl-X Ctrl-E opens an editor, Tab completes."""
 
     def __init__(self, commands: Mapping[str, Callable[[], Sequence[str]] | None]) -> None:
         self._session: PromptSession[str] = PromptSession(
@@ -46,7 +46,7 @@ class TypedInput:
         )
 
     def read(self) -> str | None:
-        """Read one text; None for Ctrl-D, an empty text for Ctrl-C, which begins a new line."""
+        """Return the next message; None for Ctrl-D, an empty one for Ctrl-C, which begins a new line."""
         try:
             return _typed(self._session.prompt())
         except KeyboardInterrupt:
@@ -56,14 +56,14 @@ class TypedInput:
 
 
 class SlashCompleter(Completer):
-    """Completes commands, and behind them what their function lists, or names of files where it is None."""
+    """Completes commands, and after them what their function lists; names of files where it is None."""
 
     def __init__(self, commands: Mapping[str, Callable[[], Sequence[str]] | None]) -> None:
         self._commands = commands
         self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """List what may stand at the cursor."""
+        """List the completions at the cursor."""
         name, blank, argument = document.text_before_cursor.partition(" ")
         if not blank:
             yield from _beginning_with(name, [*self._commands] if name.startswith("/") else [])
@@ -80,14 +80,14 @@ def _beginning_with(word: str, known: Sequence[str]) -> Iterator[Completion]:
 
 
 def _keys() -> KeyBindings:
-    """Enter ends a text, unless it visibly goes on; pasted line ends are part of it."""
+    """Let Enter end a text unless it visibly continues; pasted line ends are part of it."""
     keys = KeyBindings()
 
     @keys.add("enter")
     @keys.add("c-j")  # Enter, as the terminal spells it while an answer is written
     def enter(event: KeyPressEvent) -> None:
         buffer = get_app().current_buffer
-        if _goes_on(buffer.text):
+        if _continues(buffer.text):
             buffer.newline(copy_margin=False)
         else:
             buffer.validate_and_handle()
@@ -100,8 +100,8 @@ def _keys() -> KeyBindings:
     return keys
 
 
-def _goes_on(text: str) -> bool:
-    r"""Tell whether a text is unfinished: it ends with a backslash, or is a block of three quotes still open."""
+def _continues(text: str) -> bool:
+    r"""Tell whether a text continues: it ends with a backslash, or a block of three quotes is open."""
     lines = text.split("\n")
     if lines[0].strip() == BLOCK:
         return len(lines) == 1 or lines[-1].strip() != BLOCK
@@ -109,7 +109,7 @@ def _goes_on(text: str) -> bool:
 
 
 def _typed(text: str) -> str:
-    """Return what is meant by a text with quotes around it, or backslashes at ends of lines."""
+    """Return a text without the quotes around it, or without the backslashes at ends of lines."""
     lines = text.split("\n")
     if len(lines) > 1 and lines[0].strip() == BLOCK == lines[-1].strip():
         return "\n".join(lines[1:-1])
@@ -117,7 +117,7 @@ def _typed(text: str) -> str:
 
 
 class _TolerantHistory(FileHistory):
-    """A history that is kept as far as its file can be read and written."""
+    """A history that works as far as its file can be read and written."""
 
     def load_history_strings(self) -> Iterable[str]:
         with suppress(OSError):
@@ -130,7 +130,7 @@ class _TolerantHistory(FileHistory):
 
 
 def _history(path: Path) -> History:
-    """Open the file of earlier texts, which only its owner reads; without one they are remembered until the end."""
+    """Open the file of earlier messages, which only its owner may read; without one, keep them until the end."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))

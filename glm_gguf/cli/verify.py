@@ -1,4 +1,4 @@
-"""`glm-gguf verify`: hold a GGUF against the checkpoint it was made from."""
+"""`glm-gguf verify`: compare a GGUF with the checkpoint it was made from."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FILE = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("file", type=FILE)
-@click.option("--against", "source", type=FILE, required=True, help="The checkpoint directory.")
-@click.option("--threads", type=int, help="Threads to compare with. Default: one per CPU.")
+@click.option("--against", "source", type=FILE, metavar="DIR", required=True, help="The checkpoint directory.")
+@click.option("--threads", type=int, metavar="N", help="Threads that compare. Default: one per CPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(file: Path, source: Path, threads: int | None, as_json: bool) -> None:
     """Compare FILE with its checkpoint: errors of every tensor, vocabulary and keys.
 
-    Exits with 1 where something differs that a conversion cannot change.
+    The exit code is 1 where something differs that a conversion does not change.
     """
     from glm_gguf.convert.verify import verify
 
@@ -39,7 +39,7 @@ def command(file: Path, source: Path, threads: int | None, as_json: bool) -> Non
 
 
 class _Table:
-    """A line a tensor, below a head that is printed with the first."""
+    """Prints a line per tensor, and a heading before the first."""
 
     def __init__(self) -> None:
         self._begun = False
@@ -53,7 +53,7 @@ class _Table:
 
 
 def _print_tensor(error: TensorError) -> None:
-    mark = "" if error.plausible else "  ← not what this type loses"
+    mark = "" if error.plausible else "  ← more than this type loses"
     numbers = f"{error.largest:10.3g} {error.rms:10.3g} {error.relative:9.2%}"
     click.echo(f"{error.name:36} {error.type:8} {numbers}{mark}")
 

@@ -90,7 +90,7 @@ def test_a_conversation_is_saved_and_gone_on_with(chat: Callable[..., Result], t
     ("line", "reason"),
     [
         ("/what", "no such command"),
-        ("/save", "which file"),
+        ("/save", "no file is named"),
         ("/load /no/such/file", "cannot be read"),
         ("/save /no/such/file", "cannot be written"),
         ("/load {tmp}/bad.json", "no JSON"),
@@ -125,7 +125,7 @@ def test_a_session_is_saved_and_begun_with(chat: Callable[..., Result], tmp_path
 
 SAID = {
     "nothing to undo": ("/undo\n", "there is nothing to undo"),
-    "what was undone": ("Hello\n/undo\n", 'forgot "Hello" (2 messages)'),
+    "what was undone": ("Hello\n/undo\n", 'removed "Hello" (2 messages)'),
     "a conversation saved": ("Hello\n/save {tmp}/new.json\n", "saved 2 messages to "),
     "a file that is there": ("Hello\n/save {tmp}/old.txt\n", "the file exists already"),
     "a parameter set": ("/set temperature 0.5\n", "temperature        0.5\n"),
@@ -136,7 +136,7 @@ SAID = {
     "a parameter misspelt": ("/set temprature 1\n", "did you mean temperature?"),
     "a command misspelt": ("/sav x\n", "did you mean /save?"),
     "no tools": ("/tools\n", "none; --tools FILE.py"),
-    "nothing to retry": ("/retry\n", "nothing was asked yet"),
+    "nothing to retry": ("/retry\n", "there is no message yet"),
     "where it is computed": ("/show\n", "0 of 5 layers on a GPU"),
     "what is in force": ("/set seed 7\n/show\n", "seed 7"),
     "a file attached": ("/file {tmp}/old.txt\n", "4 characters go before your next message"),
@@ -184,7 +184,7 @@ def test_a_message_is_answered_anew(chat: Callable[..., Result], tmp_path: Path)
 def test_the_oldest_turns_go_when_that_is_wanted(chat: Callable[..., Result]) -> None:
     long = "word " * 12 + "\n"
     full = chat(long * 4, "--n-ctx", "128")
-    assert "/drop forgets the oldest turns" in full.stderr
+    assert "/drop removes the oldest turns" in full.stderr
     assert "Error: messages: " in full.stderr
     assert "warning: 8" in full.stderr or "warning: 9" in full.stderr
     assert "Error" not in chat("/drop\n" + long * 4, "--n-ctx", "128").stderr
@@ -211,7 +211,7 @@ def test_piped_bytes_that_are_no_utf8_are_one_error(tiny_gguf: Callable[[str], P
     command = [sys.executable, "-m", "glm_gguf", "chat", str(tiny_gguf("Q8_0")), *FAST]
     done = subprocess.run(command, input="Grüße\n".encode("utf-16"), capture_output=True)
     assert done.returncode == 1
-    assert b"Error: standard input: byte 0 (0xff) is no UTF-8 text; it looks like UTF-16" in done.stderr
+    assert b"Error: standard input: byte 0 (0xff) is not UTF-8 text; it looks like UTF-16" in done.stderr
     assert b"Traceback" not in done.stderr
 
 
@@ -360,7 +360,7 @@ STREAMS: dict[str, tuple[list[Event], str, str]] = {
     "a call taken back": (
         [ToolCallStart(0, "f"), ToolCallDelta(0, "{"), ToolCallCut(0), TextDelta("f\n{"), Finish("length")],
         "f\n{\n",
-        "→ f {\n(that call was cut off: it is none)\n(cut after 0 tokens)\n",
+        "→ f {\n(the call was cut off and does not count)\n(cut after 0 tokens)\n",
     ),
     "an answer cut": ([TextDelta("a"), Finish("length", Usage(1, 0, 5))], "a\n", "(cut after 5 tokens)\n"),
 }
@@ -402,7 +402,7 @@ def test_a_function_that_is_always_approved_is_asked_for_once(tiny_gguf: Callabl
 
 def test_a_question_left_unanswered_stops_the_turn(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
     result = approving(tiny_gguf("Q8_0"), tmp_path, "What is the weather in Paris?\n")
-    assert "this turn is forgotten" in result.stderr
+    assert "this turn is removed" in result.stderr
     assert "←" not in result.stderr
 
 

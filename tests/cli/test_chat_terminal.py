@@ -110,7 +110,7 @@ def test_ctrl_c_in_an_answer_keeps_what_was_said(start: Callable[..., Terminal])
     terminal.type("/set ignore_eos true\r", then="true")
     terminal.child.send("Tell me everything\r")
     terminal.child.expect("tokens/s")  # the title of the terminal: words come
-    terminal.type("\x03", then="what was said is kept, /undo forgets it")
+    terminal.type("\x03", then="the part that was written stays; /undo removes it")
     assert terminal.leave() == ["Tell me everything"]
     assert json.loads(terminal.transcript.read_text())[1]["content"]
 
@@ -122,7 +122,7 @@ def test_every_line_typed_ahead_stands_by_itself(start: Callable[..., Terminal])
     terminal.child.expect("tokens/s")  # the title of the terminal: words come
     terminal.child.send("/set seed 7\r/undo\rHello\r")
     terminal.child.expect("seed +7")
-    terminal.child.expect('forgot "Tell me everything"')
+    terminal.child.expect('removed "Tell me everything"')
     terminal.child.expect("context [0-9]+ of")
     terminal.child.expect(READY)
     assert terminal.leave() == ["Hello"]
@@ -160,7 +160,7 @@ def test_a_full_context_offers_to_drop_the_oldest_turns(start: Callable[..., Ter
     text = "word " * 12
     terminal.type(f"{text}\r")
     terminal.child.send(f"{text}\r")
-    terminal.child.expect("forget the oldest turns")
+    terminal.child.expect("drop the oldest turns")
     terminal.type("y\r", then="\r\n")
     for _ in range(3):
         terminal.type(f"{text}\r")

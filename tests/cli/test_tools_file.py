@@ -9,7 +9,7 @@ from glm_gguf.errors import RequestError
 
 FILES = {
     "missing.py": (None, "no such file"),
-    "tools.txt": ("def f(x: int): ...", "no Python file"),
+    "tools.txt": ("def f(x: int): ...", "not a Python file"),
     "exits.py": ("import sys\nsys.exit(3)", "sys.exit"),
     "raises.py": ("1 / 0", "ZeroDivisionError"),
     "empty.py": ("", "no public function"),

@@ -64,7 +64,7 @@ def test_a_signal_half_way_keeps_the_old_file_and_the_same_command_goes_on(
     assert out.read_bytes() == b"kept"
     assert {path.name for path in tmp_path.iterdir()} == {"out.gguf", "out.gguf.part", "out.gguf.journal"}
     _, errors = start(slow, out, *OPTIONS).communicate(timeout=DEADLINE)
-    assert "are there already" in errors
+    assert "are already written" in errors
     assert out.read_bytes() == undisturbed[0]
     assert [path.name for path in tmp_path.iterdir()] == ["out.gguf"]
 
