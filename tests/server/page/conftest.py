@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 from server.page.listening import listening
-from server.page.wire import Wire
+from server.page.scripted_server import Wire
 from server.serving import Served, serving
 
 from glm_gguf import GLM

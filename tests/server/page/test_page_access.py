@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
-from server.page.acts import begin_answer, open_settings, say, set_field, wait_for_answers
+from server.page.actions import begin_answer, open_settings, say, set_field, wait_for_answers
 from server.page.conftest import Visit
-from server.page.wire import Wire
+from server.page.scripted_server import Wire
 
 NARROW = {"width": 390, "height": 844}
 LOOKS: dict[str, dict[str, Any]] = {
@@ -188,7 +188,7 @@ def test_on_a_telephone_all_below_the_message_box_has_room(
     assert composer is not None
     assert send["width"] == send["height"]
     assert send["x"] + send["width"] <= composer["x"] + composer["width"]
-    expect(page.locator("#sign")).to_have_text("System prompt · Tools · JSON")
+    expect(page.locator("#active-settings")).to_have_text("System prompt · Tools · JSON")
     expect(page.locator("#meter-text")).to_be_visible()
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from playwright.sync_api import Page, expect
-from server.page.acts import (
+from server.page.actions import (
     answers,
     begin_answer,
     close_settings,
@@ -17,7 +17,7 @@ from server.page.acts import (
     wait_for_answers,
 )
 from server.page.conftest import Visit
-from server.page.wire import SECONDS, Wire
+from server.page.scripted_server import SECONDS, Wire
 
 
 def test_a_thought_is_folded_with_its_time(page: Page, wire: Wire) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
-from server.page.acts import answers, close_settings, open_settings, say, set_field, wait_for_answers
+from server.page.actions import answers, close_settings, open_settings, say, set_field, wait_for_answers
 
 from glm_gguf.demo.tools import get_weather
 

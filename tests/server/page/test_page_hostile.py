@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Frame, Page, expect
-from server.page.acts import say, wait_for_answers
+from server.page.actions import say, wait_for_answers
 from server.page.conftest import Visit
 from server.page.escapes import ESCAPES, NAVIGATIONS, SILENCE, Listener
-from server.page.wire import Wire
+from server.page.scripted_server import Wire
 
 from glm_gguf.server.page.files import page_files
 from glm_gguf.server.page.policies import ARTIFACT

@@ -14,12 +14,12 @@ TEXTS = (
 )
 
 DIFFERENCES = """async ([texts, address]) => {
-    const { GrowingMarkdown, showMarkdown } = await import(`${address}/page/markdown/growing.js`);
+    const { StreamingMarkdown, showMarkdown } = await import(`${address}/page/markdown/streaming.js`);
     const differences = [];
     for (const text of texts) {
         for (const step of [1, 2, 3, 7, 40]) {
             const [grown, whole] = [document.createElement("div"), document.createElement("div")];
-            const growing = new GrowingMarkdown(grown);
+            const growing = new StreamingMarkdown(grown);
             for (let end = 0; end < text.length; end += step) growing.show(text.slice(0, end));
             growing.show(text);
             grown.querySelector(".live").replaceWith(...grown.querySelector(".live").childNodes);
@@ -38,9 +38,9 @@ def test_growing_text_ends_as_whole_text(page: Page) -> None:
 
 
 GROWTH = """async (address) => {
-    const { GrowingMarkdown } = await import(`${address}/page/markdown/growing.js`);
+    const { StreamingMarkdown } = await import(`${address}/page/markdown/streaming.js`);
     const target = document.createElement("div");
-    const growing = new GrowingMarkdown(target);
+    const growing = new StreamingMarkdown(target);
     const block = "A paragraph of some **words**, and `code`.\\n\\n- one\\n- two\\n\\n";
     growing.show(block.repeat(50));
     const before = [...target.children].filter((child) => child.className !== "live");
@@ -54,7 +54,7 @@ def test_what_stands_is_not_made_again_when_more_comes(page: Page) -> None:
 
 
 SHOWN = """async (text) => {
-    const { showMarkdown } = await import("./page/markdown/growing.js");
+    const { showMarkdown } = await import("./page/markdown/streaming.js");
     const prose = document.createElement("div");
     prose.className = "prose";
     document.querySelector("#welcome").replaceChildren(prose);
@@ -96,7 +96,7 @@ def test_formulas_are_drawn_and_prices_are_not(page: Page) -> None:
     text = "It costs $5 or $6, and $x$ is \\(y\\) where\n\n$$\n\\frac{a}{b}\n$$\n\nand \\[c\\]; broken: $\\frac{$."
     page.evaluate(
         """async (text) => {
-            const { showMarkdown } = await import("./page/markdown/growing.js");
+            const { showMarkdown } = await import("./page/markdown/streaming.js");
             showMarkdown(document.querySelector("#welcome"), text);
         }""",
         text,

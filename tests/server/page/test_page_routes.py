@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
@@ -143,3 +144,11 @@ def test_every_library_has_its_version_its_hash_and_its_licence() -> None:
     assert {line.split()[0].rpartition("/")[2] for line in versions} == folders
     assert all(re.fullmatch(r"\S+ [\d.]+ [\w.-]+ sha512-[\w+/]{86}==", line) for line in versions)
     assert all(f"vendor/{folder}/LICENSE" in FILES for folder in folders)
+
+
+def test_scripts_are_checked_with_the_types_of_the_libraries_that_they_use() -> None:
+    lines = page_files()["vendor/VERSIONS"].body.decode().splitlines()
+    libraries = {line.split()[0].replace("@highlightjs/cdn-assets", "highlight.js"): line.split()[1] for line in lines}
+    package = json.loads((STATIC.parents[3] / "scripts" / "javascript" / "package.json").read_text("utf-8"))
+    checked = {name: version for name, version in package["devDependencies"].items() if name in libraries}
+    assert checked == {name: version for name, version in libraries.items() if "fontsource" not in name}

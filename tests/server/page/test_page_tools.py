@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 from playwright.sync_api import expect
-from server.page.acts import open_settings, say, set_field, wait_for_answers
+from server.page.actions import open_settings, say, set_field, wait_for_answers
 from server.page.conftest import Visit
 from server.serving import Served, serving
 
@@ -45,7 +45,7 @@ def called(served: Served, body: object = CALL, **headers: str) -> httpx.Respons
 def test_the_page_has_calls_run_and_answers_from_their_results(tooled: Served, visit_to: Callable[..., Visit]) -> None:
     page = visit_to(tooled.url).page()
     expect(page.locator("#model-name")).to_have_text("tiny")
-    expect(page.locator("#sign")).to_have_text("Tools")
+    expect(page.locator("#active-settings")).to_have_text("Tools")
     open_settings(page)
     expect(page.locator(".server-tools")).to_have_text("The server runs: get_weather")
     set_field(page, "Temperature", "0")

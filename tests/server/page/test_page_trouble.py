@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from fastapi import Response
 from playwright.sync_api import Page, expect
-from server.page.acts import answers, begin_answer, close_settings, say, set_field, wait_for_answers
+from server.page.actions import answers, begin_answer, close_settings, say, set_field, wait_for_answers
 from server.page.conftest import Visit
-from server.page.wire import Wire, refusal
+from server.page.scripted_server import Wire, refusal
 
 
 def test_what_was_stopped_before_it_began_can_still_be_answered(page: Page, wire: Wire) -> None:

@@ -1,125 +1,147 @@
-/** The page put together: what is kept, the server, and the views of both. */
+/** The page put together: storage, the server, and the views of both. */
 
-import { ArchiveError, archived, unarchived } from "./chat/archive.js";
+import { exportText, importFile } from "./chat/export.js";
 import { apiKey, lastSettings } from "./chat/preferences.js";
-import { Player } from "./chat/player.js";
 import { Session } from "./chat/session.js";
-import { Shelf } from "./chat/shelf.js";
+import { ConversationStorage } from "./chat/storage.js";
+import { ToolRunner } from "./chat/tool_runner.js";
+import { InvalidError } from "./chat/validation.js";
+import { ActiveSettings } from "./view/active_settings.js";
+import { announce, startAnnouncer } from "./view/announcer.js";
 import { startArtifacts } from "./view/artifact.js";
-import { say, startAnnouncer } from "./view/announcer.js";
-import { startAddress } from "./view/address.js";
 import { Composer } from "./view/composer.js";
 import { ConversationList } from "./view/conversation_list.js";
-import { byId, icon } from "./view/dom.js";
+import { byId, icon, isIconName } from "./view/dom.js";
 import { closeOverlays, drawers, startDrawers } from "./view/drawers.js";
 import { chooseFile, onChosenFile, save } from "./view/files.js";
-import { Meter } from "./view/meter.js";
-import { showProblem } from "./view/notice.js";
-import { Panel } from "./view/panel.js";
+import { clearNotice, showProblem } from "./view/notice.js";
+import { SettingsPanel } from "./view/settings_panel.js";
 import { showShortcuts, startShortcuts } from "./view/shortcuts.js";
 import { startThemeSwitch } from "./view/theme_switch.js";
-import { Sign } from "./view/sign.js";
+import { TokenMeter } from "./view/token_meter.js";
 import { Transcript } from "./view/transcript.js";
+import { startUrlHash } from "./view/url_hash.js";
 import { drawWelcome } from "./view/welcome.js";
 import { answerChunks, fetchModel, runCall, thinks } from "./wire/api.js";
 import { Problem } from "./wire/problem.js";
 
-const shelf = await Shelf.open().catch(() => null);
+const storage = await ConversationStorage.open().catch(() => null);
 /** Milliseconds between questions whether the model is loaded. */
 const LOADING_POLL = 1500;
 const LOST = new Problem("This browser keeps no conversation of that address.", "It was deleted, or begun in another browser: export it there, and import the file here.");
+/** @type {import("./wire/api.js").Model | null} */
 let model = null;
-let poll = 0;
+/** @type {number | undefined} */
+let poll;
 
-const session = new Session(shelf, (body, signal) => answerChunks(body, apiKey.get(), signal), lastSettings, async () => (model ??= await fetchModel(apiKey.get())).id);
-new Player(session, (call) => runCall(call, apiKey.get()));
+const session = new Session(storage, (body, signal) => answerChunks(body, apiKey.get(), signal), lastSettings, async () => (model ??= await fetchModel(apiKey.get())).id);
+new ToolRunner(session, (call) => runCall(call, apiKey.get()));
 const transcript = new Transcript(session, () => composer.focus());
 const composer = new Composer(session, transcript);
-const meter = new Meter(session);
-const panel = new Panel(session, useKey);
-const sign = new Sign(session, () => drawers.panel.open());
+const meter = new TokenMeter(session);
+const panel = new SettingsPanel(session, useKey);
+const activeSettings = new ActiveSettings(session, () => drawers.panel.open());
 
 function start() {
-  document.querySelectorAll("[data-icon]").forEach((button) => button.prepend(icon(button.dataset.icon)));
-  byId("toggle-sidebar").append(icon("menu"));
-  byId("close-sidebar").append(icon("close"));
-  byId("toggle-panel").append(icon("sliders"));
+  for (const button of document.querySelectorAll("button")) {
+    if (isIconName(button.dataset.icon)) button.prepend(icon(button.dataset.icon));
+  }
   new ConversationList(session, closeOverlays);
   startDrawers();
   startThemeSwitch();
   startArtifacts();
   startAnnouncer(session);
-  startAddress(session, closeOverlays, () => showProblem(LOST, {}));
-  startShortcuts({ leave: () => closeOverlays() || session.stop(), fresh, search, settings: () => drawers.panel.toggle.click() });
+  startUrlHash(session, closeOverlays, () => showProblem(LOST, {}));
+  startShortcuts({ leave: () => closeOverlays() || session.stop(), newChat, search, settings: () => drawers.panel.toggle?.click() });
   listen();
-  if (!shelf) sayUnkept();
+  if (!storage) sayNotKept();
   session.load();
-  meet();
+  connect();
 }
 
 function listen() {
-  session.addEventListener("problem", ({ detail }) => showProblem(detail, { settings: () => drawers.panel.open(), retry: () => session.resume(), key: (key) => useKey(key, () => session.resume()) }));
-  session.addEventListener("conversation", nameConversation);
-  document.querySelector(".skip").addEventListener("click", skip);
-  byId("new-chat").addEventListener("click", fresh);
+  session.on("problem", (detail) => {
+    if (!detail) return clearNotice();
+    const { problem, retry } = detail;
+    return showProblem(problem, { settings: () => drawers.panel.open(), retry, key: (key) => useKey(key, retry) });
+  });
+  session.on("conversation", showTitle);
+  byId("skip").addEventListener("click", skip);
+  byId("new-chat").addEventListener("click", newChat);
   byId("close-sidebar").addEventListener("click", () => drawers.sidebar.close());
   byId("show-shortcuts").addEventListener("click", showShortcuts);
   byId("import").addEventListener("click", chooseFile);
-  byId("export-all").addEventListener("click", () => save("conversations.json", archived(session.kept), "application/json"));
-  onChosenFile(take);
+  byId("export-all").addEventListener("click", () => save("conversations.json", exportText(session.kept), "application/json"));
+  onChosenFile(importConversations);
 }
 
-/** The list of conversations may be out of sight, the line below the message box is not. */
-function sayUnkept() {
+/** Says it below the message box too: the list of conversations may be out of sight. */
+function sayNotKept() {
   byId("kept").textContent = "Not kept: the browser stores nothing for this page.";
   byId("caution").classList.add("unkept");
   byId("caution").append(" This browser keeps no conversations: export what matters.");
 }
 
-/** Takes an API key, and goes on where one was missing. */
+/**
+ * Stores an API key, and asks the server again.
+ * @param {string} key
+ * @param {() => void} [then] what failed without the key
+ */
 function useKey(key, then) {
   apiKey.set(key);
   panel.showKey();
-  showProblem(null);
-  meet(then);
+  clearNotice();
+  connect(then);
 }
 
-/** Asks the server for its model, tells the views, and does what waits for that. */
-async function meet(then = () => {}, state = "Asking the server for its model…") {
+/**
+ * Asks the server for its model, and shows it.
+ * @param {() => void} [then] what waits for the model
+ * @param {string} state of the server, shown until it has answered
+ * @returns {Promise<void>}
+ */
+async function connect(then, state = "Asking the server for its model…") {
   clearTimeout(poll);
   drawWelcome(model, state, suggest);
   try {
     model = await fetchModel(apiKey.get());
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    if (error.code === "model_loading") return void (poll = setTimeout(meet, LOADING_POLL, then, "The server is loading its model…"));
+    if (error.code === "model_loading") {
+      poll = setTimeout(() => connect(then, "The server is loading its model…"), LOADING_POLL);
+      return undefined;
+    }
     drawWelcome(model, error.message, suggest);
-    return showProblem(error, { retry: () => meet(then), key: (key) => useKey(key, then) });
+    return showProblem(error, { retry: () => connect(then), key: (key) => useKey(key, then) });
   }
   byId("model-name").textContent = model.id;
   meter.setContextSize(model.contextSize);
   panel.setThinks(thinks(model));
   session.serverTools = model.tools;
   panel.setServerTools(model.tools);
-  sign.draw();
+  activeSettings.draw();
   drawWelcome(model, "", suggest);
-  return then();
+  return then?.();
 }
 
+/** @param {import("./chat/examples.js").Suggestion} suggestion */
 function suggest({ text, tools }) {
   const { settings } = session.conversation;
   if (tools && !settings.tools.trim()) session.configure({ ...settings, tools });
   composer.suggest(text);
 }
 
-function fresh() {
+function newChat() {
   drawers.artifact.close();
   session.begin();
   closeOverlays();
   composer.focus();
 }
 
-/** Addresses behind `#` are those of conversations. */
+/**
+ * Follows the link to the message box without its address: the URL's hash is a conversation's id.
+ * @param {Event} event
+ */
 function skip(event) {
   event.preventDefault();
   composer.focus();
@@ -130,20 +152,21 @@ function search() {
   byId("search").focus();
 }
 
-async function take(file) {
+/** @param {File} file */
+async function importConversations(file) {
   try {
-    const conversations = await unarchived(file, Date.now());
+    const conversations = await importFile(file, Date.now());
     session.adopt(conversations);
     if (conversations.length) session.open(conversations[0].id);
-    showProblem(null);
-    say(conversations.length === 1 ? "One conversation imported." : `${conversations.length} conversations imported.`);
+    clearNotice();
+    announce(conversations.length === 1 ? "One conversation imported." : `${conversations.length} conversations imported.`);
   } catch (error) {
-    if (!(error instanceof ArchiveError)) throw error;
+    if (!(error instanceof InvalidError)) throw error;
     showProblem(new Problem("The file was not imported.", error.message), {});
   }
 }
 
-function nameConversation() {
+function showTitle() {
   const { title } = session.conversation;
   byId("title").textContent = title;
   document.title = `${title} · glm-gguf`;

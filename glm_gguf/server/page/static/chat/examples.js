@@ -1,6 +1,6 @@
-/** What can be tried with a model that one does not know yet. */
+/** Suggestions for a model that the user does not know yet. */
 
-/** Declarations to begin with: the tiny bundled model was trained with the first. */
+/** An example of declarations: the bundled tiny model was trained with it. */
 export const EXAMPLE_TOOLS = JSON.stringify([
   {
     type: "function",
@@ -12,7 +12,14 @@ export const EXAMPLE_TOOLS = JSON.stringify([
   },
 ], null, 2);
 
-/** Suggestions on the empty page; `tools` are declared when one is taken. */
+/**
+ * @typedef {{title: string, hint: string, text: string, tools?: string}} Suggestion `tools` are declared when the user takes it
+ */
+
+/**
+ * Suggestions on the empty page.
+ * @type {Suggestion[]}
+ */
 export const SUGGESTIONS = [
   { title: "Call a tool", hint: "You define the function and enter its result", text: "What is the weather in Beijing?", tools: EXAMPLE_TOOLS },
   { title: "Draw an SVG", hint: "Shown beside the answer", text: "Draw a sailing boat at sunset as an SVG, in one ```svg block." },

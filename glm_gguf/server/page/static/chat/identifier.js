@@ -1,4 +1,4 @@
-/** Names for what the page makes. `crypto.randomUUID` would want a secure context, which a plain LAN address is not. */
+/** Identifiers of what the page makes. `crypto.randomUUID` wants a secure context, which a plain LAN address is not. */
 
 /** Returns 128 random bits in hexadecimal. */
 export function identifier() {

@@ -1,56 +1,94 @@
 /** What the page does: conversations, which of them is open, and the answers being written. */
 
-import { emptyReply, grown, thoughtSeconds, tokenRate } from "../wire/reply.js";
-import { requestBody } from "../wire/request.js";
+import { isAbort } from "../wire/api.js";
+import { withChunk } from "../wire/partial_answer.js";
 import { Problem } from "../wire/problem.js";
-import { branchTo, joined, newConversation, resultsFrom, showing, shownMessages, withMessage } from "./conversation.js";
-import { identifier } from "./identifier.js";
-import { Library } from "./library.js";
+import { requestBody } from "../wire/request.js";
+import { branchTo, merged, newConversation, resultsFrom, showing, shownMessages, withMessage } from "./conversation.js";
+import { Conversations } from "./conversations.js";
+import { answered, isEmpty, newRun, unanswered } from "./run.js";
 import { firstComplaint } from "./settings.js";
 
-const KEEP_EVERY = 2000;
-
 /**
- * @typedef {{id: string, parent: string, reply: import("../wire/reply.js").Reply, controller: AbortController, keptAt: number}} Run
+ * @typedef {import("./conversation.js").Answer} Answer
+ * @typedef {import("./conversation.js").Conversation} Conversation
+ * @typedef {import("./conversation.js").Message} Message
+ * @typedef {import("./conversation.js").NewMessage} NewMessage
+ * @typedef {import("./settings.js").Settings} Settings
+ * @typedef {import("../wire/partial_answer.js").Chunk} Chunk
+ * @typedef {import("./run.js").Run} Run
  *
- * Events: `read` (once, what was kept is there), `conversation` (another one, or another shape of it), `settings` (its settings), `reply` (the running answer grew), `shelf` (the list),
- * `finish` (an answer ended; detail is its message), `problem` (detail is a Problem, or null where it is over).
+ * @typedef {object} Events
+ * @property {undefined} loaded once, when the kept conversations are there
+ * @property {undefined} conversation another one is open, or the open one has another shape
+ * @property {undefined} settings those of the open conversation changed
+ * @property {undefined} chunk the running answer grew
+ * @property {undefined} list the kept conversations changed
+ * @property {Answer} finish an answer of the open conversation ended
+ * @property {{problem: Problem, retry?: () => void} | null} problem null where it is over
  */
+
+const STORE_EVERY = 2000;
+
 export class Session extends EventTarget {
-  /** @type {import("./conversation.js").Conversation} */
+  /** @type {Conversation} */
   conversation;
-  /** Declarations of the functions that the server runs. @type {object[]} */
+  /** Functions that the server runs. @type {import("./settings.js").Declaration[]} */
   serverTools = [];
   /** @type {Map<string, Run>} by conversation */
   #runs = new Map();
-  #library;
+  #conversations;
   #answerChunks;
   #lastSettings;
   #modelId;
 
   /**
-   * @param {import("./shelf.js").Shelf | null} shelf null where the browser keeps nothing
-   * @param {(body: object, signal: AbortSignal) => AsyncIterable<object>} answerChunks
-   * @param {{get: () => object, set: (settings: object) => void}} lastSettings
+   * @param {import("./storage.js").ConversationStorage | null} storage null where the browser stores nothing
+   * @param {(body: object, signal: AbortSignal) => AsyncIterable<Chunk>} answerChunks
+   * @param {{get: () => Settings, set: (settings: Settings) => void}} lastSettings
    * @param {() => Promise<string>} modelId
    */
-  constructor(shelf, answerChunks, lastSettings, modelId) {
+  constructor(storage, answerChunks, lastSettings, modelId) {
     super();
-    this.#library = new Library(shelf, (type, detail) => this.#tell(type, detail));
+    this.#conversations = new Conversations(storage, {
+      onlist: () => this.emit("list"),
+      onread: () => this.emit("loaded"),
+      onproblem: (problem) => this.emit("problem", { problem }),
+      onother: (id, theirs) => (theirs ? this.#merge(theirs) : this.#leave(id)),
+    });
     this.#answerChunks = answerChunks;
     this.#lastSettings = lastSettings;
     this.#modelId = modelId;
     this.conversation = newConversation(lastSettings.get(), Date.now());
   }
 
-  /** Reads what was kept, and from then on what other tabs keep. */
+  /**
+   * Calls a listener with the detail of every event of a type.
+   * @template {keyof Events} T
+   * @param {T} type
+   * @param {(detail: Events[T]) => void} listener
+   */
+  on(type, listener) {
+    this.addEventListener(type, (event) => listener(/** @type {CustomEvent<Events[T]>} */ (event).detail));
+  }
+
+  /**
+   * @template {keyof Events} T
+   * @param {T} type
+   * @param {Events[T]} [detail]
+   */
+  emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  /** Reads the stored conversations, and from then on those that other tabs store. */
   load() {
-    return this.#library.load((id, theirs) => (theirs ? this.#join(theirs) : this.#forgotten(id)));
+    this.#conversations.load();
   }
 
   /** All kept conversations, the one changed last first. */
   get kept() {
-    return this.#library.all;
+    return this.#conversations.all;
   }
 
   /** The answer being written below the shown message, or null. */
@@ -59,7 +97,7 @@ export class Session extends EventTarget {
     return run && run.parent === this.conversation.leaf ? run : null;
   }
 
-  /** Whether an answer to this conversation is being written, shown or not. */
+  /** Whether an answer to the open conversation is being written, shown or not. */
   get busy() {
     return this.#runs.has(this.conversation.id);
   }
@@ -69,46 +107,55 @@ export class Session extends EventTarget {
     this.#open(newConversation(this.#lastSettings.get(), Date.now()));
   }
 
-  /** Says whether a conversation is kept. */
+  /** Says whether a conversation is kept. @param {string} id */
   keeps(id) {
-    return this.#library.get(id) !== undefined;
+    return this.#conversations.get(id) !== undefined;
   }
 
-  /** Opens a kept conversation. */
+  /** Opens a kept conversation. @param {string} id */
   open(id) {
-    const conversation = this.#library.get(id);
+    const conversation = this.#conversations.get(id);
     if (conversation) this.#open(conversation);
   }
 
-  /** Sends a text below the last shown message. */
+  /** Sends a text below the last shown message. @param {string} text */
   send(text) {
-    return this.#say(this.conversation.leaf, [{ role: "user", content: text }]);
+    this.#ask(this.conversation.leaf, [{ role: "user", content: text }]);
   }
 
-  /** Says something else in place of a message, on a branch of its own; the results behind a result go there with it. */
+  /**
+   * Sends another text in place of a message, on a new branch; a result takes the results after it along.
+   * @param {Message} message not an answer
+   * @param {string} text
+   */
   edit(message, text) {
-    if (message.role !== "tool") return this.#say(message.parent, [{ role: message.role, content: text }]);
-    const results = resultsFrom(this.conversation, message).map(({ role, callId, content }) => ({ role, callId, content }));
-    return this.#say(message.parent, [{ ...results[0], content: text }, ...results.slice(1)]);
+    const results = message.role === "tool" ? resultsFrom(this.conversation, message) : [];
+    const behind = results.slice(1).map(({ role, callId, content }) => ({ role, callId, content }));
+    const said = message.role === "tool" ? { role: message.role, callId: message.callId, content: text } : { role: /** @type {const} */ ("user"), content: text };
+    this.#ask(message.parent, [said, ...behind]);
   }
 
-  /** Hands the results of a message's calls to the model, in their order. */
-  answerCalls(message, results) {
-    return this.#say(message.id, message.calls.map((call, index) => ({ role: "tool", callId: call.id, content: results[index] })));
+  /**
+   * Hands the results of an answer's calls to the model, in their order.
+   * @param {Answer} answer
+   * @param {string[]} results
+   */
+  answerCalls(answer, results) {
+    this.#ask(answer.id, answer.calls.map((call, index) => ({ role: "tool", callId: call.id, content: results[index] })));
   }
 
-  /** Has an answer written again, beside the one that is there. */
-  retry(message) {
-    return this.#say(message.parent, []);
+  /** Has an answer written again, beside the one that is there. @param {Message} answer */
+  retry(answer) {
+    this.#ask(answer.parent, []);
   }
 
-  /** Answers the last shown message, or writes its answer again where that broke off. */
+  /** Has the last shown message answered; an answer is written again. */
   resume() {
     const last = shownMessages(this.conversation).at(-1);
-    return last?.role === "assistant" ? this.retry(last) : this.#say(this.conversation.leaf, []);
+    return last?.role === "assistant" ? this.retry(last) : this.#ask(this.conversation.leaf, []);
   }
 
-  /** Shows the branch through a message. */
+  /** Shows the branch through a message. @param {string} id */
   show(id) {
     this.#set(showing(this.conversation, id));
   }
@@ -118,141 +165,133 @@ export class Session extends EventTarget {
     this.#runs.get(this.conversation.id)?.controller.abort();
   }
 
-  /** Takes settings over, for this conversation and those begun later. */
+  /** Sets the settings of this conversation and of those begun later. @param {Settings} settings */
   configure(settings) {
     this.#lastSettings.set(settings);
     this.conversation = { ...this.conversation, settings };
-    if (this.#library.get(this.conversation.id)) this.#library.keep(this.conversation);
-    this.#tell("settings");
+    if (this.keeps(this.conversation.id)) this.#conversations.keep(this.conversation);
+    this.emit("settings");
   }
 
-  /** Gives a kept conversation another title. */
+  /**
+   * Gives a kept conversation another title.
+   * @param {string} id
+   * @param {string} title
+   */
   rename(id, title) {
     this.#change(id, (conversation) => ({ ...conversation, title }));
   }
 
-  /** Forgets a kept conversation, and stops its answer. */
+  /** Deletes a kept conversation, and stops its answer. @param {string} id */
   remove(id) {
-    this.#library.remove(id);
+    this.#conversations.remove(id);
     this.#leave(id);
   }
 
-  /** Keeps conversations that were read from a file. */
+  /** Keeps conversations that were read from a file. @param {Conversation[]} conversations */
   adopt(conversations) {
-    this.#library.keep(...conversations);
+    this.#conversations.keep(...conversations);
   }
 
-  async #say(parent, messages) {
+  /**
+   * Adds messages below `parent` and asks the model for the next one.
+   * @param {string | null} parent
+   * @param {NewMessage[]} messages
+   */
+  #ask(parent, messages) {
     const wrong = firstComplaint(this.conversation.settings);
-    if (wrong) return this.#tell("problem", new Problem("The settings cannot be sent.", wrong, "settings"));
-    if (this.busy) return undefined;
-    this.#tell("problem", null);
+    if (wrong) this.emit("problem", { problem: new Problem("The settings cannot be sent.", wrong, "settings") });
+    if (wrong || this.busy) return;
+    this.emit("problem", null);
     let conversation = { ...this.conversation, leaf: parent };
     for (const fields of messages) conversation = withMessage(conversation, conversation.leaf, fields, Date.now());
     this.#set(conversation);
-    return this.#answer(conversation);
+    this.#answer(conversation);
   }
 
+  /** @param {Conversation} conversation */
   async #answer({ id, leaf, settings, messages }) {
-    const run = { id: identifier(), parent: leaf, reply: emptyReply(performance.now()), controller: new AbortController(), keptAt: performance.now() };
+    const run = newRun(leaf);
     this.#runs.set(id, run);
-    this.#tell("conversation");
+    this.emit("conversation");
+    /** @type {"stopped" | "failed" | null} */
     let finish = null;
     try {
-      const body = requestBody(await this.#modelId(), branchTo({ messages }, leaf), settings, this.serverTools);
+      const body = requestBody(await this.#modelId(), branchTo(messages, leaf), settings, this.serverTools);
       for await (const chunk of this.#answerChunks(body, run.controller.signal)) this.#grow(id, run, chunk);
     } catch (error) {
-      if (!(error instanceof Problem) && error.name !== "AbortError") throw error;
+      if (!(error instanceof Problem) && !isAbort(error)) throw error;
       finish = run.controller.signal.aborted ? "stopped" : "failed";
-      if (finish === "failed" && this.conversation.id === id) this.#tell("problem", error);
+      if (finish === "failed" && error instanceof Problem && this.conversation.id === id) this.emit("problem", { problem: error, retry: () => this.resume() });
     } finally {
       this.#runs.delete(id);
       this.#end(id, run, finish);
     }
   }
 
+  /** @param {string} id @param {Run} run @param {Chunk} chunk */
   #grow(id, run, chunk) {
     const now = performance.now();
-    run.reply = grown(run.reply, chunk, now);
-    if (this.conversation.id === id) this.#tell("reply");
-    const kept = this.#library.get(id);
-    if (now - run.keptAt > KEEP_EVERY && kept) {
-      run.keptAt = now;
-      this.#library.note(this.#answered(kept, run, "failed"));
+    run.answer = withChunk(run.answer, chunk, now);
+    if (this.conversation.id === id) this.emit("chunk");
+    const kept = this.#conversations.get(id);
+    if (now - run.storedAt > STORE_EVERY && kept) {
+      run.storedAt = now;
+      this.#conversations.storeQuietly(answered(kept, run, "failed"));
     }
   }
 
+  /** @param {string} id @param {Run} run @param {"stopped" | "failed" | null} finish null where the model ended the answer */
   #end(id, run, finish) {
-    const { content, reasoning, calls } = run.reply;
-    if (!this.#library.get(id)) return;
-    if (finish !== null && !content && !reasoning && !calls.length) return void this.#change(id, (conversation) => unanswered(conversation, run));
-    this.#change(id, (conversation) => this.#answered(conversation, run, finish));
-    if (this.conversation.id === id) this.#tell("finish", this.#library.get(id).messages.at(-1));
+    const nothing = finish !== null && isEmpty(run);
+    const conversation = this.#change(id, (kept) => (nothing ? unanswered(kept, run) : answered(kept, run, finish)));
+    if (nothing) return;
+    const answer = conversation?.messages.at(-1);
+    if (this.conversation.id === id && answer?.role === "assistant") this.emit("finish", answer);
   }
 
-  #answered(conversation, { id, reply, parent }, finish) {
-    const now = performance.now();
-    const answered = withMessage(conversation, parent, {
-      id,
-      role: "assistant",
-      content: reply.content,
-      reasoning: reply.reasoning,
-      thoughtSeconds: thoughtSeconds(reply, reply.lastAt ?? now),
-      calls: reply.finish === "tool_calls" ? reply.calls.map((call) => ({ ...call, id: call.id || identifier() })) : [],
-      finish: finish ?? reply.finish,
-      usage: reply.usage,
-      rate: tokenRate(reply),
-    }, Date.now());
-    return conversation.leaf === parent ? answered : { ...answered, leaf: conversation.leaf };
-  }
-
+  /** @param {string} id @param {(conversation: Conversation) => Conversation} change */
   #change(id, change) {
-    const conversation = change(this.#library.get(id));
-    this.#library.keep(conversation);
+    const kept = this.#conversations.get(id);
+    if (!kept) return null;
+    const conversation = change(kept);
+    this.#conversations.keep(conversation);
     if (this.conversation.id === id) this.#open(conversation);
+    return conversation;
   }
 
+  /** @param {Conversation} conversation */
   #set(conversation) {
-    this.#library.keep(conversation);
+    this.#conversations.keep(conversation);
     this.#open(conversation);
   }
 
+  /** @param {Conversation} conversation */
   #open(conversation) {
-    if (conversation.id !== this.conversation.id) this.#tell("problem", null);
+    if (conversation.id !== this.conversation.id) this.emit("problem", null);
     this.conversation = conversation;
-    this.#tell("conversation");
+    this.emit("conversation");
   }
 
-  /** The branch shown here stays, and goes on as far as it does there; an answer written here is not taken from there. */
-  #join(theirs) {
+  /**
+   * Takes over what another tab stored. The branch shown here stays, and goes on as far as it does there; an answer written here is not taken from there.
+   * @param {Conversation} theirs
+   */
+  #merge(theirs) {
     const { id } = theirs;
-    const [ours, run] = [this.#library.get(id), this.#runs.get(id)];
+    const [ours, run] = [this.#conversations.get(id), this.#runs.get(id)];
     let both = theirs;
     if (ours) {
-      both = joined(ours, { ...theirs, messages: theirs.messages.filter((message) => message.id !== run?.id) });
+      both = merged(ours, { ...theirs, messages: theirs.messages.filter((message) => message.id !== run?.id) });
       both = run ? { ...both, leaf: ours.leaf } : showing(both, ours.leaf);
     }
-    this.#library.take(both);
+    this.#conversations.hold(both);
     if (this.conversation.id === id) this.#open(both);
   }
 
-  #forgotten(id) {
-    this.#library.drop(id);
-    this.#leave(id);
-  }
-
-  /** Goes away from a conversation that is no more. */
+  /** Stops the answer of a deleted conversation, and opens another one. @param {string} id */
   #leave(id) {
     this.#runs.get(id)?.controller.abort();
     if (this.conversation.id === id) this.begin();
   }
-
-  #tell(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
-  }
-}
-
-/** Where an answer that was to be written again did not come, the one before it is shown. */
-function unanswered(conversation, { parent }) {
-  return conversation.leaf === parent ? showing(conversation, parent) : conversation;
 }

@@ -1,10 +1,10 @@
-/** A block of code with its language, a copy button, and a way to look at what it draws. */
+/** A block of code with its language, a copy button, and a button that shows it as an artifact. */
 
 import { copyButton } from "../view/clipboard.js";
 import { element, icon } from "../view/dom.js";
 import { highlighted } from "./highlight.js";
 
-/** Code that is still being written is coloured up to here only: it is done anew with every frame. */
+/** Characters up to which unfinished code is coloured: that happens anew with every frame. */
 const LONGEST_UNFINISHED = 6000;
 
 /**
@@ -23,14 +23,25 @@ export function codeBlock(code, language, finished) {
   return element("figure", { class: "code-block", dir: "ltr" }, caption, element("pre", { tabindex: 0, role: "region", "aria-label": label }, shown));
 }
 
-/** Returns "html" or "svg" where a browser can show the code as a page, else null. */
+/** @typedef {"html" | "svg"} ArtifactKind */
+
+/**
+ * Returns the kind of artifact that a browser can show the code as, or null.
+ * @param {string} code
+ * @param {string} language in lower case
+ * @returns {ArtifactKind | null}
+ */
 export function artifactKind(code, language) {
   if (["svg", "xml", ""].includes(language) && /^\s*(<\?xml[^>]*>\s*)?<svg[\s>]/i.test(code)) return "svg";
   if (["html", "htm", "xhtml"].includes(language)) return "html";
   return language === "" && /^\s*<(!doctype html|html)[\s>]/i.test(code) ? "html" : null;
 }
 
-/** The page listens for the event, wherever the block hangs. */
+/**
+ * Returns a button that dispatches an `artifact` event, which bubbles up to the document.
+ * @param {string} code
+ * @param {ArtifactKind} kind
+ */
 function showButton(code, kind) {
   const label = kind === "svg" ? "Show image" : "Show page";
   const button = element("button", { class: "text-button show", type: "button" }, icon("frame"), label);

@@ -1,24 +1,32 @@
-/** What a screen reader is told: that the model writes, and then the answer; not every token. */
+/** Tells a screen reader that the model writes, and then the answer; not every token. */
 
 import { byId } from "./dom.js";
 
 const LONGEST = 600;
 
-/** Speaks of a session's answers. */
+/**
+ * Announces a session's answers.
+ * @param {import("../chat/session.js").Session} session
+ */
 export function startAnnouncer(session) {
-  let told = null;
-  session.addEventListener("conversation", () => {
-    if (session.run && session.run !== told) say("The model is writing.");
-    told = session.run;
+  /** @type {import("../chat/run.js").Run | null} */
+  let announced = null;
+  session.on("conversation", () => {
+    if (session.run && session.run !== announced) announce("The model is writing.");
+    announced = session.run;
   });
-  session.addEventListener("finish", ({ detail }) => say(spoken(detail)));
+  session.on("finish", (answer) => announce(spoken(answer)));
 }
 
-/** Says something once. */
-export function say(text) {
+/**
+ * Has a screen reader say a text once.
+ * @param {string} text
+ */
+export function announce(text) {
   byId("announcer").textContent = text;
 }
 
+/** @param {import("../chat/conversation.js").Answer} answer */
 function spoken({ content, calls, finish }) {
   if (finish === "stopped") return "Stopped.";
   if (finish === "failed") return "The answer broke off.";

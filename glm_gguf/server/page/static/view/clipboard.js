@@ -1,10 +1,15 @@
-/** Copying, also where the browser has no clipboard API, as on pages without TLS that are not on this machine, or forbids it. */
+/** Copies texts, also where the browser forbids the clipboard API or lacks it, as on pages of other machines without TLS. */
 
 import { element, icon } from "./dom.js";
 
 const SHOWN_FOR = 1500;
 
-/** Returns a button that copies what `text` then returns, and says so. */
+/**
+ * Returns a button that copies a text, and says so.
+ * @param {string} label
+ * @param {() => string} text called at the click
+ * @param {string} className
+ */
 export function copyButton(label, text, className = "icon-button small") {
   const mark = element("span", { class: "mark" }, icon("copy"));
   const button = element("button", { class: className, type: "button", "aria-label": label, title: label }, mark);
@@ -21,11 +26,13 @@ export function copyButton(label, text, className = "icon-button small") {
   return button;
 }
 
+/** @param {string} text */
 async function copied(text) {
   const written = await navigator.clipboard?.writeText(text).then(() => true, () => false);
   return written || copiedFromPage(text);
 }
 
+/** @param {string} text */
 function copiedFromPage(text) {
   const holder = element("textarea", { class: "visually-hidden", readonly: true });
   holder.value = text;

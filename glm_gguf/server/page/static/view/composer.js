@@ -1,12 +1,12 @@
-/** The box in which a person writes. */
+/** The box in which a person writes a message. */
 
 import { byId, icon } from "./dom.js";
 
-/** Sends what is written, stops what is being written, and grows with its text. */
+/** Sends the message, stops the answer, and grows with the text. */
 export class Composer {
   #session;
-  #draft = byId("draft");
-  #send = byId("send");
+  #draft = byId("draft", HTMLTextAreaElement);
+  #send = byId("send", HTMLButtonElement);
   #stop = byId("stop");
 
   /** @param {import("../chat/session.js").Session} session @param {import("./transcript.js").Transcript} transcript */
@@ -24,7 +24,7 @@ export class Composer {
     });
     this.#draft.addEventListener("keydown", (event) => this.#key(event, transcript));
     this.#draft.addEventListener("input", () => this.#changed());
-    session.addEventListener("conversation", () => this.#changed());
+    session.on("conversation", () => this.#changed());
     this.#changed();
   }
 
@@ -32,13 +32,17 @@ export class Composer {
     this.#draft.focus();
   }
 
-  /** Puts a text into the box, for its reader to send. */
+  /**
+   * Puts a text into the box, for the user to send.
+   * @param {string} text
+   */
   suggest(text) {
     this.#draft.value = text;
     this.#changed();
     this.focus();
   }
 
+  /** @param {import("./transcript.js").Transcript} transcript */
   #submit(transcript) {
     const text = this.#draft.value;
     if (!text.trim() || this.#session.busy) return;
@@ -49,7 +53,11 @@ export class Composer {
     this.#changed();
   }
 
-  /** While an input method composes, Enter is its key. */
+  /**
+   * Handles a key; while an input method composes, Enter belongs to it.
+   * @param {KeyboardEvent} event
+   * @param {import("./transcript.js").Transcript} transcript
+   */
   #key(event, transcript) {
     if (event.isComposing) return;
     if (event.key === "Enter" && !event.shiftKey) {

@@ -3,44 +3,75 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
+ * @typedef {Record<string, string | number | boolean | null | undefined | ((event: Event) => void)>} Attributes `on…` are listeners; true is an attribute without value, false or nothing none
+ * @typedef {Node | string | null | undefined | false | ""} Child nothing stands for none
+ * @typedef {keyof HTMLElementTagNameMap} Tag
+ */
+
+/**
  * Returns a new element.
- * @param {string} tag
- * @param {Record<string, unknown>} attributes `on…` are listeners; true is an attribute without value, false or null none
- * @param {...(Node | string | null | false)} children
+ * @template {Tag} T
+ * @param {T} tag
+ * @param {Attributes} attributes
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[T]}
  */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : String(value));
+    if (typeof value === "function") made.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : String(value));
   }
-  made.append(...children.filter((child) => child !== null && child !== false));
+  made.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return made;
 }
 
-/** Returns the element of the page with an id; that there is none is a mistake of ours. */
-export function byId(id) {
+/**
+ * Returns the element of the page with an id; that there is none is a bug of the page.
+ * @overload
+ * @param {string} id
+ * @returns {HTMLElement}
+ */
+/**
+ * @template {HTMLElement} T
+ * @overload
+ * @param {string} id
+ * @param {new () => T} type
+ * @returns {T}
+ */
+/** @param {string} id @param {new () => HTMLElement} type */
+export function byId(id, type = HTMLElement) {
   const found = document.getElementById(id);
-  if (!found) throw new Error(`index.html has no #${id}`);
+  if (!(found instanceof type)) throw new Error(`index.html has no ${type.name} #${id}`);
   return found;
 }
 
-/** Returns one of the icons below, for eyes only. */
+/**
+ * Returns one of the icons below, hidden from screen readers.
+ * @param {IconName} name
+ */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   const fixed = { viewBox: "0 0 24 24", fill: "none", stroke: "currentColor", "stroke-width": 2, "stroke-linecap": "round", "stroke-linejoin": "round" };
-  for (const [key, value] of Object.entries({ ...fixed, "aria-hidden": "true" })) svg.setAttribute(key, value);
+  for (const [key, value] of Object.entries({ ...fixed, "aria-hidden": "true" })) svg.setAttribute(key, String(value));
   const path = document.createElementNS(SVG, "path");
   path.setAttribute("d", ICONS[name]);
   svg.append(path);
   return svg;
 }
 
-/** Returns a small button that shows an icon only. */
+/**
+ * Returns a small button that shows an icon only.
+ * @param {IconName} name
+ * @param {string} label
+ * @param {() => void} onclick
+ * @param {Attributes} more
+ */
 export function iconButton(name, label, onclick, more = {}) {
   return element("button", { class: "icon-button small", type: "button", "aria-label": label, title: label, onclick, ...more }, icon(name));
 }
 
+/** @typedef {keyof typeof ICONS} IconName */
 const ICONS = {
   plus: "M12 5v14M5 12h14",
   close: "M6 6l12 12M18 6L6 18",
@@ -63,3 +94,12 @@ const ICONS = {
   reply: "M9 8l-5 5 5 5M4 13h10a6 6 0 0 1 6 6",
   frame: "M4 5h16v14H4zM4 9h16",
 };
+
+/**
+ * Says whether a text names an icon.
+ * @param {string | undefined} name
+ * @returns {name is IconName}
+ */
+export function isIconName(name) {
+  return name !== undefined && name in ICONS;
+}

@@ -1,4 +1,4 @@
-/** The field in which something already said is said anew. */
+/** The field in which a person edits a message. */
 
 import { element } from "./dom.js";
 

@@ -1,27 +1,31 @@
-/** One message of the conversation, with what can be done to it. */
+/** One message of the conversation, with the buttons that act on it. */
 
-import { showMarkdown } from "../markdown/growing.js";
-import { callsForm, callsList, resultCard } from "./calls.js";
+import { showMarkdown } from "../markdown/streaming.js";
 import { copyButton } from "./clipboard.js";
 import { element, iconButton } from "./dom.js";
 import { editor } from "./editor.js";
 import { thoughtView } from "./thought.js";
+import { callsForm, callsList, resultCard } from "./tool_calls.js";
 
 /**
+ * @typedef {import("../chat/conversation.js").Answer} Answer
+ * @typedef {import("../chat/conversation.js").Message} Message
+ *
  * @typedef {object} Place
- * @property {import("../chat/conversation.js").Message[]} alternatives what stands in the message's place, itself among them
+ * @property {Message[]} alternatives to the message, itself among them
  * @property {boolean} last whether nothing follows, and nothing is being written
  * @property {string} toolName of the call whose result the message is
  * @property {boolean} thoughtOpen
  *
- * @typedef {object} Deeds
- * @property {(message: object) => void} retry
- * @property {(message: object, text: string) => void} edit
- * @property {() => void} resume answers the last message
- * @property {(message: object, results: string[]) => void} answerCalls
- * @property {(message: object, step: -1 | 1) => void} turn shows the alternative before or behind
+ * @typedef {object} Actions
+ * @property {(answer: Answer) => void} retry
+ * @property {(message: Message, text: string) => void} edit
+ * @property {() => void} resume has the last message answered
+ * @property {(answer: Answer, results: string[]) => void} answerCalls
+ * @property {(message: Message, step: -1 | 1) => void} turn shows the alternative before or after it
  */
 
+/** @type {Record<string, string>} by the answer's `finish` */
 const ENDINGS = {
   length: "The answer was cut at its token limit, or at the end of the context.",
   stopped: "Stopped.",
@@ -29,77 +33,79 @@ const ENDINGS = {
   timeout: "The server’s time for one answer was over.",
 };
 
-/** @param {Place} place @param {Deeds} deeds */
-export function messageView(message, place, deeds) {
-  const { name, body, actions } = PARTS[message.role](message, place, deeds);
-  const item = element("li", { class: `message ${message.role}`, "data-message": message.id }, element("h2", { class: "visually-hidden" }, name), body);
-  item.append(element("div", { class: "actions" }, ...actions(item, body), branches(message, place, deeds), facts(message)));
-  return item;
+/** @param {Message} message @param {Place} place @param {Actions} actions */
+export function messageView(message, place, actions) {
+  const { name, body, buttons } = parts(message, place, actions);
+  const facts = message.role === "assistant" ? factsOf(message) : null;
+  const bar = element("div", { class: "actions" }, ...buttons, branches(message, place, actions), facts);
+  return element("li", { class: `message ${message.role}`, "data-message": message.id }, element("h2", { class: "visually-hidden" }, name), body, bar);
 }
 
-const PARTS = {
-  user: (message, place, deeds) => ({
-    name: "You",
-    body: element("div", { class: "said", dir: "auto" }, message.content),
-    actions: (item, body) => [copyButton("Copy message", () => message.content), editButton(message, item, body, deeds), answerButton(place, deeds)],
-  }),
-  tool: (message, place, deeds) => ({
-    name: "Tool",
-    body: resultCard(place.toolName, message.content),
-    actions: (item, body) => [editButton(message, item, body, deeds), answerButton(place, deeds)],
-  }),
-  assistant: (message, place, deeds) => ({
-    name: "Model",
-    body: answerBody(message, place, deeds),
-    actions: () => [copyButton("Copy answer", () => message.content), iconButton("retry", "Write this answer again", () => deeds.retry(message))],
-  }),
-};
+/** @param {Message} message @param {Place} place @param {Actions} actions */
+function parts(message, place, actions) {
+  if (message.role === "assistant") {
+    const retry = iconButton("retry", "Write this answer again", () => actions.retry(message));
+    return { name: "Model", body: answerBody(message, place, actions), buttons: [copyButton("Copy answer", () => message.content), retry] };
+  }
+  const said = message.role === "user";
+  const body = said ? element("div", { class: "said", dir: "auto" }, message.content) : resultCard(place.toolName, message.content);
+  const copy = said && copyButton("Copy message", () => message.content);
+  return { name: said ? "You" : "Tool", body, buttons: [copy, editButton(message, body, actions), answerButton(place, actions)] };
+}
 
-function answerBody(message, place, deeds) {
+/** @param {Answer} answer @param {Place} place @param {Actions} actions */
+function answerBody(answer, place, actions) {
   const body = element("div");
-  if (message.reasoning) body.append(thoughtView(message.reasoning, message.thoughtSeconds, place.thoughtOpen));
-  if (message.content) {
+  if (answer.reasoning) body.append(thoughtView(answer.reasoning, answer.thoughtSeconds, place.thoughtOpen));
+  if (answer.content) {
     const prose = element("div", { class: "prose" });
-    showMarkdown(prose, message.content);
+    showMarkdown(prose, answer.content);
     body.append(prose);
   }
-  if (message.calls.length) body.append(place.last ? callsForm(message.calls, (results) => deeds.answerCalls(message, results)) : callsList(message.calls));
-  const empty = !message.content && !message.calls.length;
-  const ending = ENDINGS[message.finish] ?? (empty ? "The answer is empty." : null);
-  if (ending) body.append(element("p", { class: message.finish === "failed" ? "ended bad" : "ended" }, ending));
+  if (answer.calls.length) body.append(place.last ? callsForm(answer.calls, (results) => actions.answerCalls(answer, results)) : callsList(answer.calls));
+  const empty = !answer.content && !answer.calls.length;
+  const ending = ENDINGS[answer.finish ?? ""] ?? (empty ? "The answer is empty." : null);
+  if (ending) body.append(element("p", { class: answer.finish === "failed" ? "ended bad" : "ended" }, ending));
   return body;
 }
 
-function editButton(message, item, body, deeds) {
+/** @param {Message} message @param {HTMLElement} body @param {Actions} actions */
+function editButton(message, body, actions) {
   const button = iconButton("pencil", "Edit message", () => {
-    const actions = item.querySelector(".actions");
+    const buttons = button.closest("div");
     const close = () => {
       editing.replaceWith(body);
-      actions.hidden = false;
+      if (buttons) buttons.hidden = false;
       button.focus();
     };
-    const editing = editor(message.content, (text) => deeds.edit(message, text), close);
+    const editing = editor(message.content, (text) => actions.edit(message, text), close);
     body.replaceWith(editing);
-    actions.hidden = true;
+    if (buttons) buttons.hidden = true;
   }, { "data-edit": true });
   return button;
 }
 
-/** Offered where the answer was stopped or refused before it began. */
-function answerButton({ last }, deeds) {
-  return last ? iconButton("reply", "Have this answered", () => deeds.resume()) : null;
+/**
+ * Returns a button where the answer was stopped or refused before it began.
+ * @param {Place} place
+ * @param {Actions} actions
+ */
+function answerButton({ last }, actions) {
+  return last ? iconButton("reply", "Have this answered", () => actions.resume()) : null;
 }
 
-function branches(message, { alternatives }, deeds) {
+/** @param {Message} message @param {Place} place @param {Actions} actions */
+function branches(message, { alternatives }, actions) {
   if (alternatives.length < 2) return null;
   const index = alternatives.indexOf(message);
-  const back = iconButton("left", "Earlier version", () => deeds.turn(message, -1), { disabled: index === 0, "data-turn": -1 });
-  const on = iconButton("right", "Later version", () => deeds.turn(message, 1), { disabled: index === alternatives.length - 1, "data-turn": 1 });
+  const back = iconButton("left", "Earlier version", () => actions.turn(message, -1), { disabled: index === 0, "data-turn": -1 });
+  const on = iconButton("right", "Later version", () => actions.turn(message, 1), { disabled: index === alternatives.length - 1, "data-turn": 1 });
   const where = element("span", { "aria-label": `Version ${index + 1} of ${alternatives.length}`, role: "img" }, `${index + 1} / ${alternatives.length}`);
   return element("div", { class: "branches", role: "group", "aria-label": "Versions" }, back, where, on);
 }
 
-function facts({ usage, rate }) {
-  const parts = [usage && `${usage.completion} tokens`, rate && `${rate.toFixed(1)} tokens/s`].filter(Boolean);
-  return parts.length ? element("span", { class: "facts" }, parts.join(" · ")) : null;
+/** @param {Answer} answer */
+function factsOf({ usage, rate }) {
+  const facts = [usage && `${usage.completion} tokens`, rate && `${rate.toFixed(1)} tokens/s`].filter(Boolean);
+  return facts.length ? element("span", { class: "facts" }, facts.join(" · ")) : null;
 }

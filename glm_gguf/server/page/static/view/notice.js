@@ -1,32 +1,36 @@
-/** What went wrong, above the message box, with what to do about it. */
+/** A notice above the message box: what went wrong, and what to do about it. */
 
 import { byId, element, iconButton } from "./dom.js";
 
+/** @type {Record<string, string>} by action */
 const BUTTONS = { settings: "Open settings", retry: "Try again" };
 
 /**
- * Shows a problem, or none.
- * @param {import("../wire/problem.js").Problem | null} problem
- * @param {Record<string, (key?: string) => void>} actions by the problem's `action`; `key` is given the key
+ * Shows a problem.
+ * @param {import("../wire/problem.js").Problem} problem
+ * @param {Partial<Record<import("../wire/problem.js").Action, (key: string) => void>>} actions by the problem's `action`; `key` is called with the key
  */
 export function showProblem(problem, actions) {
-  const notice = byId("notice");
-  notice.replaceChildren();
-  if (!problem) return;
-  const act = (key) => {
-    notice.replaceChildren();
-    actions[problem.action](key);
+  const { message, advice, action } = problem;
+  const act = action && actions[action];
+  const run = (key = "") => {
+    clearNotice();
+    act?.(key);
   };
-  const name = BUTTONS[problem.action];
-  const button = name && element("button", { class: "button", type: "button", onclick: () => act() }, name);
-  const form = problem.action === "key" && keyForm(act);
-  const close = iconButton("close", "Dismiss", () => notice.replaceChildren());
-  notice.append(...[element("div", {}, element("strong", {}, problem.message), problem.advice, form), button, close].filter(Boolean));
+  const button = act && action !== "key" && element("button", { class: "button", type: "button", onclick: () => run() }, BUTTONS[action]);
+  const form = act && action === "key" && keyForm(run);
+  const text = element("div", {}, element("strong", {}, message), advice, form);
+  byId("notice").replaceChildren(...[text, button, iconButton("close", "Dismiss", clearNotice)].filter((part) => part instanceof Node));
 }
 
+export function clearNotice() {
+  byId("notice").replaceChildren();
+}
+
+/** @param {(key: string) => void} onkey */
 function keyForm(onkey) {
   const field = element("input", { class: "input", type: "password", autocomplete: "off", required: true, "aria-label": "API key" });
-  const use = (event) => {
+  const use = (/** @type {Event} */ event) => {
     event.preventDefault();
     onkey(field.value);
   };

@@ -1,23 +1,22 @@
-/** The answer that is being written: drawn at most once a frame. */
+/** The answer that is being written; it is drawn at most once a frame. */
 
-import { GrowingMarkdown } from "../markdown/growing.js";
-import { thoughtSeconds } from "../wire/reply.js";
-import { callsList } from "./calls.js";
+import { StreamingMarkdown } from "../markdown/streaming.js";
+import { thoughtSeconds } from "../wire/partial_answer.js";
+import { callsList } from "./tool_calls.js";
 import { element } from "./dom.js";
 import { RunningThought } from "./thought.js";
 
-/** Shows one run of a session. */
 export class RunningAnswer {
   #run;
   #thought = new RunningThought();
   #prose = element("div", { class: "prose" });
-  #text = new GrowingMarkdown(this.#prose);
+  #text = new StreamingMarkdown(this.#prose);
   #calls = element("div");
   #waiting = element("span", { class: "waiting", role: "img", "aria-label": "The model is writing" }, element("i"), element("i"), element("i"));
   #frame = 0;
   element = element("li", { class: "message assistant", "aria-busy": true }, element("h2", { class: "visually-hidden" }, "Model"), this.#waiting);
 
-  /** @param {import("../chat/session.js").Run} run @param {() => void} ondrawn called behind every drawing */
+  /** @param {import("../chat/run.js").Run} run @param {() => void} ondrawn called after every drawing */
   constructor(run, ondrawn) {
     this.#run = run;
     this.ondrawn = ondrawn;
@@ -33,32 +32,35 @@ export class RunningAnswer {
     return this.#thought.element.open;
   }
 
-  /** Draws with the next frame, together with all that comes before it. */
+  /** Draws with the next frame all that came until then. */
   changed() {
-    this.#frame ||= requestAnimationFrame(() => {
+    if (this.#frame) return;
+    this.#frame = requestAnimationFrame(() => {
       this.#frame = 0;
-      this.#draw(this.#run.reply);
+      this.#draw(this.#run.answer);
       this.ondrawn();
     });
   }
 
-  #draw(reply) {
+  /** @param {import("../wire/partial_answer.js").PartialAnswer} answer */
+  #draw(answer) {
     const now = performance.now();
-    if (reply.reasoning) {
+    if (answer.reasoning) {
       this.#place(this.#thought.element);
-      this.#thought.show(reply.reasoning, thoughtSeconds(reply, now), reply.thoughtUntil !== null);
+      this.#thought.show(answer.reasoning, thoughtSeconds(answer, now) ?? 0, answer.thoughtUntil !== null);
     }
-    if (reply.content) {
+    if (answer.content) {
       this.#place(this.#prose);
-      this.#text.show(reply.content);
+      this.#text.show(answer.content);
     }
-    if (reply.calls.length) {
+    if (answer.calls.length) {
       this.#place(this.#calls);
-      this.#calls.replaceChildren(callsList(reply.calls));
+      this.#calls.replaceChildren(callsList(answer.calls));
     }
-    this.#waiting.hidden = Boolean(reply.content || reply.calls.length);
+    this.#waiting.hidden = Boolean(answer.content || answer.calls.length);
   }
 
+  /** @param {HTMLElement} part */
   #place(part) {
     if (!part.isConnected) this.#waiting.before(part);
   }

@@ -1,9 +1,10 @@
-/** Keys that work everywhere on the page, and the list of them. */
+/** Keyboard shortcuts of the whole page, and the list of them. */
 
-import { shown } from "./dialogs.js";
+import { show } from "./dialogs.js";
 import { element } from "./dom.js";
 
 const COMMAND = navigator.platform.startsWith("Mac") ? "⌘" : "Ctrl";
+/** @type {[string[], string][]} keys and what they do */
 const LIST = [
   [["Enter"], "Send the message"],
   [["Shift", "Enter"], "Break the line"],
@@ -15,12 +16,13 @@ const LIST = [
   [[COMMAND, "/"], "This list"],
 ];
 
-/** @param {Record<"leave" | "fresh" | "search" | "settings", () => void>} deeds */
-export function startShortcuts(deeds) {
-  const commands = { "shift+o": deeds.fresh, k: deeds.search, ".": deeds.settings, "/": showShortcuts };
+/** @param {Record<"leave" | "newChat" | "search" | "settings", () => void>} actions */
+export function startShortcuts(actions) {
+  /** @type {Record<string, () => void>} */
+  const commands = { "shift+o": actions.newChat, k: actions.search, ".": actions.settings, "/": showShortcuts };
   document.addEventListener("keydown", (event) => {
     if (event.isComposing || document.querySelector("dialog[open]")) return;
-    if (event.key === "Escape") deeds.leave();
+    if (event.key === "Escape") actions.leave();
     if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
     const command = commands[`${event.shiftKey ? "shift+" : ""}${event.key.toLowerCase()}`];
     if (!command) return;
@@ -32,5 +34,5 @@ export function startShortcuts(deeds) {
 /** Opens the list. */
 export function showShortcuts() {
   const rows = LIST.flatMap(([keys, does]) => [element("dt", {}, ...keys.map((key) => element("kbd", {}, key))), element("dd", {}, does)]);
-  return shown("Keyboard shortcuts", element("dl", { class: "shortcut-list" }, ...rows));
+  return show("Keyboard shortcuts", element("dl", { class: "shortcut-list" }, ...rows));
 }

@@ -22,8 +22,9 @@ function isDark() {
   return theme.get() ? theme.get() === "dark" : DARK.matches;
 }
 
+/** @param {HTMLElement} button */
 function draw(button) {
   button.replaceChildren(icon(isDark() ? "sun" : "moon"));
-  button.setAttribute("aria-label", isDark() ? "Light colours" : "Dark colours");
-  button.title = button.getAttribute("aria-label");
+  button.title = isDark() ? "Light colours" : "Dark colours";
+  button.setAttribute("aria-label", button.title);
 }

@@ -1,14 +1,19 @@
-/** The shown branch of a conversation, message by message; what has not changed is not touched. */
+/** The shown branch of a conversation, message by message; unchanged messages keep their elements. */
 
 import { byParent, shownMessages } from "../chat/conversation.js";
 import { byId } from "./dom.js";
 import { messageView } from "./message.js";
 import { RunningAnswer } from "./running_answer.js";
 
+/**
+ * @typedef {import("../chat/conversation.js").Message} Message
+ * @typedef {import("./message.js").Place} Place
+ */
+
 /** Pixels from the end within which a reader counts as following the answer. */
 const NEAR = 80;
 
-/** Shows a session's conversation and keeps the end in sight for whoever looks at it. */
+/** Shows a session's conversation, and scrolls along for a reader at its end. */
 export class Transcript {
   #session;
   #scroller = byId("transcript");
@@ -18,36 +23,49 @@ export class Transcript {
   #drawn = new Map();
   /** @type {RunningAnswer | null} */
   #running = null;
+  /** @type {string | null} */
   #shownId = null;
   #following = true;
 
-  /** @param {import("../chat/session.js").Session} session @param {() => void} onasked called when an answer is asked for from here */
+  /** @param {import("../chat/session.js").Session} session @param {() => void} onasked called when the user asks for an answer from here */
   constructor(session, onasked) {
     this.#session = session;
-    this.deeds = {
-      retry: (message) => this.#asked(onasked, session.retry(message)),
-      edit: (message, text) => this.#asked(onasked, session.edit(message, text)),
-      resume: () => this.#asked(onasked, session.resume()),
-      answerCalls: (message, results) => this.#asked(onasked, session.answerCalls(message, results)),
+    const ask = (/** @type {() => void} */ act) => {
+      this.#following = true;
+      onasked();
+      act();
+    };
+    /** @type {import("./message.js").Actions} */
+    this.actions = {
+      retry: (answer) => ask(() => session.retry(answer)),
+      edit: (message, text) => ask(() => session.edit(message, text)),
+      resume: () => ask(() => session.resume()),
+      answerCalls: (answer, results) => ask(() => session.answerCalls(answer, results)),
       turn: (message, step) => this.#turn(message, step),
     };
-    session.addEventListener("conversation", () => this.#draw());
-    session.addEventListener("reply", () => this.#running?.changed());
-    this.#scroller.addEventListener("scroll", () => this.#looked(), { passive: true });
+    session.on("conversation", () => this.#draw());
+    session.on("chunk", () => this.#running?.changed());
+    this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.#jump.addEventListener("click", () => this.follow());
     this.#draw();
   }
 
-  /** Goes to the end and stays there. */
+  /** Scrolls to the end and stays there. */
   follow() {
     this.#following = true;
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    this.#looked();
+    this.#scrollAlong();
   }
 
-  /** Opens the editor of the last message that its reader said. */
+  /** Opens the editor of the user's last message. */
   editLast() {
-    [...this.#list.querySelectorAll(".message.user [data-edit]")].at(-1)?.click();
+    this.#buttons(".message.user [data-edit]").at(-1)?.click();
+  }
+
+  /** @param {string} selector */
+  #buttons(selector) {
+    /** @type {NodeListOf<HTMLButtonElement>} */
+    const found = this.#list.querySelectorAll(selector);
+    return [...found];
   }
 
   #draw() {
@@ -55,32 +73,40 @@ export class Transcript {
     const messages = shownMessages(conversation);
     const places = byParent(conversation);
     const names = callNames(messages);
-    const drawn = new Map(messages.map((message, index) => {
-      const place = { alternatives: places.get(message.parent), last: index === messages.length - 1 && !busy, toolName: names[index] };
-      return this.#item(message, place);
+    this.#drawn = new Map(messages.map((message, index) => {
+      const thoughtOpen = this.#running?.run.parent === message.parent && this.#running.thoughtOpen;
+      const last = index === messages.length - 1 && !busy;
+      return this.#item(message, { alternatives: places.get(message.parent) ?? [], last, toolName: names[index], thoughtOpen });
     }));
-    this.#drawn = drawn;
-    this.#reconcile([...drawn.values(), ...this.#runningItem(run)]);
+    this.#reconcile([...this.#drawn.values(), ...this.#runningItem(run)]);
     byId("welcome").hidden = messages.length > 0;
     if (this.#shownId !== conversation.id) this.#following = true;
     this.#shownId = conversation.id;
-    if (messages.length) this.#keepUp();
+    if (messages.length) this.#scrollAlong();
   }
 
+  /**
+   * @param {Message} message
+   * @param {Place} place
+   * @returns {[string, HTMLElement]}
+   */
   #item(message, place) {
     const { alternatives, last } = place;
-    const key = [message.id, message.finish, message.content.length, alternatives.indexOf(message), alternatives.length, last].join(" ");
-    const thoughtOpen = this.#running?.run.parent === message.parent && this.#running.thoughtOpen;
-    return [key, this.#drawn.get(key) ?? messageView(message, { ...place, thoughtOpen }, this.deeds)];
+    const finish = message.role === "assistant" ? message.finish : null;
+    const key = [message.id, finish, message.content.length, alternatives.indexOf(message), alternatives.length, last].join(" ");
+    return [key, this.#drawn.get(key) ?? messageView(message, place, this.actions)];
   }
 
+  /** @param {import("../chat/run.js").Run | null} run */
   #runningItem(run) {
     if (!run) this.#running = null;
-    else if (this.#running?.run !== run) this.#running = new RunningAnswer(run, () => this.#keepUp());
+    else if (this.#running?.run !== run) this.#running = new RunningAnswer(run, () => this.#scrollAlong());
     return this.#running ? [this.#running.element] : [];
   }
 
+  /** @param {HTMLElement[]} items */
   #reconcile(items) {
+    /** @type {Set<Element>} */
     const wanted = new Set(items);
     [...this.#list.children].filter((child) => !wanted.has(child)).forEach((child) => child.remove());
     items.forEach((item, index) => {
@@ -88,38 +114,37 @@ export class Transcript {
     });
   }
 
-  async #asked(onasked, answer) {
-    this.#following = true;
-    onasked();
-    await answer;
-  }
-
+  /** @param {Message} message @param {-1 | 1} step */
   #turn(message, step) {
-    const others = byParent(this.#session.conversation).get(message.parent);
-    const other = others[others.findIndex(({ id }) => id === message.id) + step];
+    const alternatives = byParent(this.#session.conversation).get(message.parent) ?? [];
+    const other = alternatives[alternatives.findIndex(({ id }) => id === message.id) + step];
     this.#following = false;
     this.#session.show(other.id);
-    const buttons = [...this.#list.querySelectorAll(`[data-message="${other.id}"] [data-turn]`)];
-    (buttons.find((button) => button.dataset.turn === String(step) && !button.disabled) ?? buttons.find((button) => !button.disabled))?.focus();
+    const buttons = this.#buttons(`[data-message="${other.id}"] [data-turn]`).filter((button) => !button.disabled);
+    (buttons.find((button) => button.dataset.turn === String(step)) ?? buttons[0])?.focus();
   }
 
-  #looked() {
+  #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     this.#following = scrollHeight - scrollTop - clientHeight < NEAR;
     this.#jump.hidden = this.#following;
   }
 
-  #keepUp() {
+  #scrollAlong() {
     if (this.#following) this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    this.#looked();
+    this.#scrolled();
   }
 }
 
-/** Returns, for each message, the name of the function whose result it may be. */
+/**
+ * Returns, for each message, the name of the function whose result it may be.
+ * @param {Message[]} messages
+ */
 function callNames(messages) {
+  /** @type {Map<string, string>} */
   const names = new Map();
-  return messages.map(({ callId, calls = [] }) => {
-    calls.forEach((call) => names.set(call.id, call.name));
-    return names.get(callId) ?? "a tool";
+  return messages.map((message) => {
+    if (message.role === "assistant") message.calls.forEach((call) => names.set(call.id, call.name));
+    return (message.role === "tool" && names.get(message.callId)) || "a tool";
   });
 }

@@ -1,14 +1,16 @@
-/** The page before the first message: which model answers, and what can be tried. */
+/** The page before the first message: which model answers, and suggestions. */
 
 import { SUGGESTIONS } from "../chat/examples.js";
 import { thinks } from "../wire/api.js";
 import { byId, element } from "./dom.js";
 
+/** @typedef {import("../wire/api.js").Model} Model */
+
 /**
  * Draws the empty state.
- * @param {import("../wire/api.js").Model | null} model null until the server has said
- * @param {string} state of the server, where there is no model
- * @param {(suggestion: object) => void} onsuggestion
+ * @param {Model | null} model null until the server has said
+ * @param {string} state of the server, where it has told no model
+ * @param {(suggestion: import("../chat/examples.js").Suggestion) => void} onsuggestion
  */
 export function drawWelcome(model, state, onsuggestion) {
   const facts = model ? factsOf(model).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))) : [];
@@ -20,15 +22,21 @@ export function drawWelcome(model, state, onsuggestion) {
   );
 }
 
+/**
+ * @param {import("../chat/examples.js").Suggestion} suggestion
+ * @param {(suggestion: import("../chat/examples.js").Suggestion) => void} onsuggestion
+ */
 function card(suggestion, onsuggestion) {
   return element("button", { class: "suggestion", type: "button", onclick: () => onsuggestion(suggestion) }, element("strong", {}, suggestion.title), element("span", {}, suggestion.hint));
 }
 
+/** @param {Model} model */
 function introduction(model) {
   const common = "The model runs on this server; what you write goes nowhere else.";
   return thinks(model) ? `It thinks before it answers. ${common}` : common;
 }
 
+/** @param {Model} model */
 function factsOf({ id, contextSize }) {
-  return [["Model", id], ["Context", contextSize && `${contextSize.toLocaleString("en")} tokens`]].filter(([, value]) => value);
+  return contextSize ? [["Model", id], ["Context", `${contextSize.toLocaleString("en")} tokens`]] : [["Model", id]];
 }

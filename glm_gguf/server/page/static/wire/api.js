@@ -1,15 +1,23 @@
 /** The server's routes that the page uses, all on its own origin. */
 
-import { Problem, brokenOff, keyRefused, refusal, streamed, unreachable } from "./problem.js";
+import { Problem, brokenOff, keyRefused, problemOfChunk, problemOfResponse, unreachable } from "./problem.js";
 import { jsonEvents } from "./sse.js";
 
 /**
- * @typedef {{id: string, contextSize: number | null, variant: string | null, tools: object[]}} Model what is not told is null
- *
- * @returns {Promise<Model>} the model that the server runs
+ * @typedef {object} Model what the server does not tell is null
+ * @property {string} id
+ * @property {number | null} contextSize in tokens
+ * @property {string | null} variant
+ * @property {import("../chat/settings.js").Declaration[]} tools functions that the server runs
+ */
+
+/**
+ * Returns the model that the server runs.
+ * @param {string} key
+ * @returns {Promise<Model>}
  */
 export async function fetchModel(key) {
-  const response = await asked("v1/models", { headers: headers(key) });
+  const response = await fetched("v1/models", key);
   const model = (await response.json().catch(() => null))?.data?.[0];
   if (typeof model?.id !== "string") throw new Problem("The server names no model.", "See whether what answers here is glm-gguf serve; its log says more.", "retry");
   return { id: model.id, contextSize: model.context_length ?? null, variant: model.variant ?? null, tools: model.page_tools ?? [] };
@@ -22,45 +30,59 @@ export async function fetchModel(key) {
  * @param {AbortSignal} signal
  */
 export async function* answerChunks(body, key, signal) {
-  const post = { method: "POST", headers: headers(key), body: JSON.stringify(body), signal };
-  const response = await asked("v1/chat/completions", post);
+  const response = await fetched("v1/chat/completions", key, { method: "POST", body: JSON.stringify(body), signal });
+  if (!response.body) throw brokenOff();
   let finished = false;
   try {
-    for await (const chunk of jsonEvents(response.body)) {
-      if (chunk.error) throw streamed(chunk.error);
+    for await (const event of jsonEvents(response.body)) {
+      const chunk = /** @type {import("./partial_answer.js").Chunk} */ (event);
+      if (chunk.error) throw problemOfChunk(chunk.error);
       finished ||= chunk.choices?.some((choice) => choice.finish_reason) ?? false;
       yield chunk;
     }
   } catch (error) {
-    throw error instanceof Problem || error.name === "AbortError" ? error : brokenOff();
+    throw error instanceof Problem || isAbort(error) ? error : brokenOff();
   }
   if (!finished) throw brokenOff();
 }
 
-/** Has the server run a call of one of its functions; returns the result's text. */
+/**
+ * Has the server run a call of one of its functions.
+ * @param {import("./partial_answer.js").Call} call
+ * @param {string} key
+ * @returns {Promise<string>} the result's text
+ */
 export async function runCall({ name, arguments: given }, key) {
-  const response = await asked("page-tools", { method: "POST", headers: headers(key), body: JSON.stringify({ name, arguments: given }) });
+  const response = await fetched("page-tools", key, { method: "POST", body: JSON.stringify({ name, arguments: given }) });
   return (await response.json()).content;
 }
 
-/** Whether a model opens its answers with a thought; as far as one knows, it does. */
+/**
+ * Says whether a model opens its answers with a thought; one of an unknown variant may.
+ * @param {Model} model
+ */
 export function thinks(model) {
-  return !["chat", "base"].includes(model.variant);
+  return model.variant === null || !["chat", "base"].includes(model.variant);
 }
 
-async function asked(path, options) {
-  if (/[^\0-\xff]/.test(options.headers.Authorization)) throw keyRefused(); // no header carries such letters
+/**
+ * Says whether an error is the one of a request that its AbortSignal stopped.
+ * @param {unknown} error
+ */
+export function isAbort(error) {
+  return error instanceof Error && error.name === "AbortError";
+}
+
+/** @param {string} path @param {string} key @param {RequestInit} options */
+async function fetched(path, key, options = {}) {
+  if (/[^\0-\xff]/.test(key)) throw keyRefused(); // no header carries such letters
+  const headers = { "Content-Type": "application/json", ...(key && { Authorization: `Bearer ${key}` }) };
   let response;
   try {
-    response = await fetch(path, { ...options, credentials: "omit", cache: "no-store", redirect: "error" });
+    response = await fetch(path, { ...options, headers, credentials: "omit", cache: "no-store", redirect: "error" });
   } catch (error) {
-    throw error.name === "AbortError" ? error : unreachable();
+    throw isAbort(error) ? error : unreachable();
   }
-  if (!response.ok) throw await refusal(response, "Authorization" in options.headers);
+  if (!response.ok) throw await problemOfResponse(response, key !== "");
   return response;
-}
-
-function headers(key) {
-  const common = { "Content-Type": "application/json" };
-  return key ? { ...common, Authorization: `Bearer ${key}` } : common;
 }

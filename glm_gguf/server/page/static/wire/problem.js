@@ -1,11 +1,16 @@
 /** What can go wrong between the page and the server, in words that say what to do. */
 
-/** An error to show: `message` says what happened, `advice` what to do; `action` names a button. */
+/**
+ * @typedef {"settings" | "retry" | "key"} Action which button a notice offers; `key` asks for an API key in the notice itself
+ * @typedef {{message?: string, type?: string, code?: string | null, param?: string | null}} ErrorBody as OpenAI's API has it
+ */
+
+/** An error to show: `message` says what happened, `advice` what to do. */
 export class Problem extends Error {
   /**
    * @param {string} message
    * @param {string} advice
-   * @param {"settings" | "retry" | "key" | null} action `key` asks for one in the notice itself
+   * @param {Action | null} action
    * @param {string | null} code the server's, where it gave one
    */
   constructor(message, advice, action = null, code = null) {
@@ -16,16 +21,16 @@ export class Problem extends Error {
   }
 }
 
-/** Nobody answered at all. */
+/** The request got no response. */
 export function unreachable() {
   return new Problem("The server does not answer.", "See whether glm-gguf serve still runs, then try again.", "retry");
 }
 
-function keyWanted() {
+function keyMissing() {
   return new Problem("The server wants an API key.", "Enter the one it was started with.", "key");
 }
 
-/** The key is none of the server's. */
+/** The server does not know the key. */
 export function keyRefused() {
   return new Problem("This key was not accepted.", "Enter the one that the server was started with.", "key");
 }
@@ -36,21 +41,27 @@ export function brokenOff() {
 }
 
 /**
- * Reads the refusal that a response is: OpenAI's error body, with Retry-After where the server is busy.
+ * Returns the problem that a response with an error status tells: OpenAI's error body, and Retry-After where the server is busy.
  * @param {Response} response
- * @param {boolean} hadKey whether the request brought an API key
+ * @param {boolean} hadKey whether the request carried an API key
  */
-export async function refusal(response, hadKey) {
-  if (response.status === 401) return hadKey ? keyRefused() : keyWanted();
-  const error = await errorBody(response);
-  return described(response.status, error, response.headers.get("Retry-After"));
+export async function problemOfResponse(response, hadKey) {
+  if (response.status === 401) return hadKey ? keyRefused() : keyMissing();
+  return described(response.status, await errorBody(response), response.headers.get("Retry-After"));
 }
 
-/** An error that came inside a stream, as `{"error": {...}}`. */
-export function streamed(error) {
+/**
+ * Returns the problem of an error that a stream carries, as `{"error": {...}}`.
+ * @param {ErrorBody} error
+ */
+export function problemOfChunk(error) {
   return described(error.type === "server_error" ? 500 : 400, error, null);
 }
 
+/**
+ * @param {Response} response
+ * @returns {Promise<ErrorBody>} empty where the body is of another form
+ */
 async function errorBody(response) {
   try {
     const body = await response.json();
@@ -60,14 +71,15 @@ async function errorBody(response) {
   }
 }
 
+/** @param {number} status @param {ErrorBody} error @param {string | null} retryAfter */
 function described(status, error, retryAfter) {
   const said = String(error.message ?? "");
   if (status === 429) {
-    const when = /^\d+$/.test(retryAfter ?? "") ? `in ${retryAfter} s` : "in a moment";
+    const when = retryAfter !== null && /^\d+$/.test(retryAfter) ? `in ${retryAfter} s` : "in a moment";
     return new Problem("The server is busy.", `Too many answers are being written. Try again ${when}.`, "retry");
   }
   const unready = error.code?.startsWith("model_") ? "The model is not ready." : "The server is not ready.";
-  if (status === 503) return new Problem(unready, said || "Try again in a moment.", "retry", error.code);
+  if (status === 503) return new Problem(unready, said || "Try again in a moment.", "retry", error.code ?? null);
   if (isOverflow(status, error)) {
     const advice = "Edit an earlier message, ask for fewer tokens, or begin a new chat.";
     return new Problem("The conversation no longer fits the model’s context.", advice);
@@ -77,6 +89,7 @@ function described(status, error, retryAfter) {
   return new Problem("The server refused the request.", `${said || `Status ${status}.`}${where}`);
 }
 
+/** @param {number} status @param {ErrorBody} error */
 function isOverflow(status, error) {
   return (status === 400 || status === 413) && error.code === "context_length_exceeded";
 }

@@ -3,8 +3,9 @@
 const END = "[DONE]";
 
 /**
- * Yields every event's data as parsed JSON; comments (keep-alives) are passed over, and so is `[DONE]`.
- * @param {ReadableStream<Uint8Array>} body
+ * Yields every event's data as parsed JSON; it skips comments (keep-alives) and `[DONE]`.
+ * @param {ReadableStream<Uint8Array<ArrayBuffer>>} body
+ * @returns {AsyncGenerator<unknown, void>}
  */
 export async function* jsonEvents(body) {
   for await (const data of eventData(body)) {
@@ -12,8 +13,12 @@ export async function* jsonEvents(body) {
   }
 }
 
-/** Yields the data of every event as text: its `data:` lines joined by newlines. */
+/**
+ * Yields the data of every event as text: its `data:` lines joined by newlines.
+ * @param {ReadableStream<Uint8Array<ArrayBuffer>>} body
+ */
 async function* eventData(body) {
+  /** @type {string[]} */
   let data = [];
   for await (const line of lines(body)) {
     if (line === "") {
@@ -25,7 +30,10 @@ async function* eventData(body) {
   }
 }
 
-/** Yields lines without their ends; a last line that no end closes is incomplete, and dropped. */
+/**
+ * Yields lines without their ends; it drops an incomplete last line.
+ * @param {ReadableStream<Uint8Array<ArrayBuffer>>} body
+ */
 async function* lines(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -34,10 +42,10 @@ async function* lines(body) {
       const { done, value } = await reader.read();
       if (done) return;
       const parts = (rest + value).split(/\r\n|\n|\r(?=[^\n])/);
-      rest = parts.pop();
+      rest = parts.pop() ?? "";
       yield* parts;
     }
   } finally {
-    reader.cancel().catch(() => {});
+    reader.cancel().catch(() => {}); // the stream may have failed, which the reader was told
   }
 }

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from server.page.acts import answers, begin_answer, exported, said, say, set_field, talk, wait_for_answers
+from server.page.actions import answers, begin_answer, exported, said, say, set_field, talk, wait_for_answers
 from server.page.conftest import Visit
-from server.page.wire import Wire
+from server.page.scripted_server import Wire
 
 
 def titles(page: Page) -> list[str]:

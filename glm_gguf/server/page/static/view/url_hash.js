@@ -1,16 +1,16 @@
-/** The open conversation's name in the page's address: a reload, a bookmark, Back and Forward come to it again. */
+/** The open conversation's id in the URL's hash: a reload, a bookmark, Back and Forward open it again. */
 
 /**
- * Keeps both in step, from when the kept conversations have been read.
+ * Keeps both in step, once the kept conversations have been read.
  * @param {import("../chat/session.js").Session} session
- * @param {() => void} onmove called when the address has led to another conversation
- * @param {() => void} onlost called when it names one that is not kept here
+ * @param {() => void} onmove called when the hash has changed
+ * @param {() => void} onlost called when it names a conversation that is not kept here
  */
-export function startAddress(session, onmove, onlost) {
+export function startUrlHash(session, onmove, onlost) {
   let shown = session.conversation.id;
   const named = () => location.hash.slice(1);
 
-  /** One that is kept only now, and one in place of another that is no more, take over the entry in the browser's history. */
+  /** Replaces the entry in the browser's history where the conversation is kept only now, or the one before was deleted; else adds one. */
   function write() {
     const { id } = session.conversation;
     const name = session.keeps(id) ? id : "";
@@ -28,8 +28,8 @@ export function startAddress(session, onmove, onlost) {
     return name && onlost();
   }
 
-  session.addEventListener("read", () => {
-    session.addEventListener("conversation", write);
+  session.on("loaded", () => {
+    session.on("conversation", write);
     addEventListener("hashchange", () => {
       read();
       onmove();

@@ -1,22 +1,23 @@
-/** How fast the model writes, and how full its context is. */
+/** How many tokens a second the model writes, and how many of its context are in use. */
 
 import { contextTokens } from "../chat/conversation.js";
-import { tokenRate } from "../wire/reply.js";
+import { tokenRate } from "../wire/partial_answer.js";
 import { byId } from "./dom.js";
 
 const HINT = "Enter sends, Shift+Enter breaks the line";
 const NEARLY_FULL = 0.85;
 
 /** Shows both below the message box. */
-export class Meter {
+export class TokenMeter {
   #session;
+  /** @type {number | null} */
   #contextSize = null;
 
   /** @param {import("../chat/session.js").Session} session */
   constructor(session) {
     this.#session = session;
-    session.addEventListener("conversation", () => this.#draw());
-    session.addEventListener("reply", () => this.#drawFacts());
+    session.on("conversation", () => this.#draw());
+    session.on("chunk", () => this.#drawFacts());
     this.#draw();
   }
 
@@ -33,7 +34,7 @@ export class Meter {
     if (used === null) return;
     const size = this.#contextSize;
     byId("meter-text").textContent = size ? `${grouped(used)} of ${grouped(size)} tokens` : `${grouped(used)} tokens`;
-    const bar = byId("meter-bar");
+    const bar = byId("meter-bar", HTMLMeterElement);
     bar.hidden = size === null;
     bar.max = size ?? 1;
     bar.optimum = 0;
@@ -43,13 +44,14 @@ export class Meter {
 
   #drawFacts() {
     const { run } = this.#session;
-    const rate = run && tokenRate(run.reply);
+    const rate = run && tokenRate(run.answer);
     const running = rate ? `${rate.toFixed(1)} tokens/s` : "Waiting for the first token";
     const hint = this.#session.conversation.messages.length ? "" : HINT;
     byId("facts").textContent = run ? running : hint;
   }
 }
 
+/** @param {number} number */
 function grouped(number) {
   return number.toLocaleString("en");
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
-from server.page.wire import Answer, Wire
+from server.page.scripted_server import Answer, Wire
 
 
 def say(page: Page, text: str) -> None:

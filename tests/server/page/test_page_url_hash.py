@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from playwright.sync_api import Page, expect
-from server.page.acts import answers, begin_answer, close_settings, said, say, set_field, talk
+from server.page.actions import answers, begin_answer, close_settings, said, say, set_field, talk
 from server.page.conftest import Visit
-from server.page.wire import Wire
+from server.page.scripted_server import Wire
 
 
 def entries(page: Page) -> int:
@@ -102,14 +102,14 @@ def test_the_link_to_the_message_box_leaves_the_address_alone(page: Page, wire: 
 
 
 def test_what_is_set_beside_the_messages_is_named_where_one_writes(page: Page) -> None:
-    sign = page.locator("#sign")
-    expect(sign).to_be_hidden()
+    settings = page.locator("#active-settings")
+    expect(settings).to_be_hidden()
     set_field(page, "System prompt", "Be brief.")
     set_field(page, "Declarations", "[]")
     page.locator("#panel").get_by_label("Format").select_option("json")
-    expect(sign).to_have_text("System prompt · Tools · JSON")
+    expect(settings).to_have_text("System prompt · Tools · JSON")
     set_field(page, "Declarations", "")
     close_settings(page)
-    expect(sign).to_have_text("System prompt · JSON")
-    sign.click()
+    expect(settings).to_have_text("System prompt · JSON")
+    settings.click()
     expect(page.locator("#panel")).to_be_visible()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from server.page.acts import (
+from server.page.actions import (
     answers,
     begin_answer,
     close_settings,
@@ -20,7 +20,7 @@ from server.page.acts import (
     wait_for_answers,
 )
 from server.page.conftest import PATIENCE, Visit, chromium_path
-from server.page.wire import Wire
+from server.page.scripted_server import Wire
 
 
 def contents(page: Page) -> list[str]:
@@ -76,13 +76,13 @@ def test_what_one_tab_forgets_the_other_does_not_keep(visit: Visit, wire: Wire) 
 
 
 STALE = """async () => {
-    const { Shelf } = await import("./page/chat/shelf.js");
-    const shelf = await Shelf.open();
-    const [before] = await shelf.all();
+    const { ConversationStorage } = await import("./page/chat/storage.js");
+    const storage = await ConversationStorage.open();
+    const [before] = await storage.all();
     const below = (id) => ({ id, parent: before.leaf, role: "user", content: id, created: 0 });
     const more = ["one", "two"].map((id) => ({ ...before, messages: [...before.messages, below(id)], leaf: id }));
-    await Promise.all(more.map((state) => shelf.put(state)));
-    const [after] = await shelf.all();
+    await Promise.all(more.map((state) => storage.put(state)));
+    const [after] = await storage.all();
     return after.messages.map(({ content }) => content);
 }"""
 
@@ -139,11 +139,11 @@ def test_where_sites_may_store_nothing_the_page_works_and_says_so(
 
 
 DAMAGE = """async () => {
-    const { Shelf } = await import("./page/chat/shelf.js");
-    const shelf = await Shelf.open();
-    const [sound] = await shelf.all();
+    const { ConversationStorage } = await import("./page/chat/storage.js");
+    const storage = await ConversationStorage.open();
+    const [sound] = await storage.all();
     const broken = [{ messages: null }, { messages: [{ ...sound.messages[0], content: 1 }] }, { leaf: "gone" }];
-    for (const [id, part] of broken.entries()) await shelf.put({ ...sound, ...part, id: `${id}` });
+    for (const [id, part] of broken.entries()) await storage.put({ ...sound, ...part, id: `${id}` });
 }"""
 
 

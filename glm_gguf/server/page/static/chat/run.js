@@ -1,0 +1,64 @@
+/** One answer being written, and the message that it becomes. */
+
+import { emptyAnswer, thoughtSeconds, tokenRate } from "../wire/partial_answer.js";
+import { showing, withMessage } from "./conversation.js";
+import { identifier } from "./identifier.js";
+
+/**
+ * @typedef {import("./conversation.js").Conversation} Conversation
+ *
+ * @typedef {object} Run
+ * @property {string} id of the message that it becomes
+ * @property {string | null} parent
+ * @property {import("../wire/partial_answer.js").PartialAnswer} answer
+ * @property {AbortController} controller
+ * @property {number} storedAt
+ */
+
+/**
+ * Returns a run of which nothing has come.
+ * @param {string | null} parent the message that it answers
+ * @returns {Run}
+ */
+export function newRun(parent) {
+  const now = performance.now();
+  return { id: identifier(), parent, answer: emptyAnswer(now), controller: new AbortController(), storedAt: now };
+}
+
+/**
+ * Returns the conversation with the answer so far; it shows the answer if it shows the message above.
+ * @param {Conversation} conversation
+ * @param {Run} run
+ * @param {"stopped" | "failed" | null} finish null where the model ended the answer
+ */
+export function answered(conversation, { id, answer, parent }, finish) {
+  const grown = withMessage(conversation, parent, {
+    id,
+    role: "assistant",
+    content: answer.content,
+    reasoning: answer.reasoning,
+    thoughtSeconds: thoughtSeconds(answer, answer.lastAt ?? performance.now()),
+    calls: answer.finish === "tool_calls" ? answer.calls.map((call) => ({ ...call, id: call.id || identifier() })) : [],
+    finish: finish ?? answer.finish,
+    usage: answer.usage,
+    rate: tokenRate(answer),
+  }, Date.now());
+  return conversation.leaf === parent ? grown : { ...grown, leaf: conversation.leaf };
+}
+
+/**
+ * Returns the conversation without an answer that was stopped before it began; it shows the answer before that again.
+ * @param {Conversation} conversation
+ * @param {Run} run
+ */
+export function unanswered(conversation, { parent }) {
+  return conversation.leaf === parent ? showing(conversation, parent) : conversation;
+}
+
+/**
+ * Says whether nothing of the answer has come.
+ * @param {Run} run
+ */
+export function isEmpty({ answer }) {
+  return !answer.content && !answer.reasoning && !answer.calls.length;
+}

@@ -1,0 +1,25 @@
+/** Names the settings that go to the model beside the messages, below the message box: they explain its answers. */
+
+import { byId } from "./dom.js";
+
+export class ActiveSettings {
+  #session;
+  #button = byId("active-settings", HTMLButtonElement);
+
+  /** @param {import("../chat/session.js").Session} session @param {() => void} onclick */
+  constructor(session, onclick) {
+    this.#session = session;
+    this.#button.addEventListener("click", onclick);
+    for (const change of /** @type {const} */ (["conversation", "settings"])) session.on(change, () => this.draw());
+    this.draw();
+  }
+
+  /** Shows what is set, and whether the server runs functions. */
+  draw() {
+    const { conversation, serverTools } = this.#session;
+    const { system, tools, format } = conversation.settings;
+    const set = [system.trim() && "System prompt", (tools.trim() || serverTools.length) && "Tools", format !== "text" && "JSON"].filter(Boolean);
+    this.#button.hidden = !set.length;
+    this.#button.textContent = set.join(" · ");
+  }
+}

@@ -1,0 +1,107 @@
+/** An answer while it is being written: a fold over the chunks of its stream. */
+
+/**
+ * @typedef {{id: string, name: string, arguments: string}} Call
+ * @typedef {{prompt: number, completion: number}} Usage in tokens
+ *
+ * @typedef {object} CallDelta
+ * @property {number} index
+ * @property {string} [id]
+ * @property {{name?: string, arguments?: string}} [function]
+ *
+ * @typedef {object} Chunk of /v1/chat/completions
+ * @property {{delta?: {content?: string | null, reasoning_content?: string | null, tool_calls?: CallDelta[]}, finish_reason?: string | null}[]} [choices]
+ * @property {{prompt_tokens: number, completion_tokens: number} | null} [usage]
+ * @property {import("./problem.js").ErrorBody} [error]
+ *
+ * @typedef {object} PartialAnswer
+ * @property {string} content
+ * @property {string} reasoning
+ * @property {Call[]} calls
+ * @property {string | null} finish
+ * @property {Usage | null} usage
+ * @property {number} pieces chunks that brought something: about as many as tokens
+ * @property {number} askedAt milliseconds, as all times here
+ * @property {number | null} firstAt
+ * @property {number | null} thoughtAt when the thought began
+ * @property {number | null} thoughtUntil when something else followed it
+ * @property {number | null} lastAt
+ */
+
+/**
+ * Returns an answer of which nothing has come.
+ * @param {number} now
+ * @returns {PartialAnswer}
+ */
+export function emptyAnswer(now) {
+  return {
+    content: "", reasoning: "", calls: [], finish: null, usage: null, pieces: 0,
+    askedAt: now, firstAt: null, thoughtAt: null, thoughtUntil: null, lastAt: null,
+  };
+}
+
+/**
+ * Returns the answer with one chunk more.
+ * @param {PartialAnswer} answer
+ * @param {Chunk} chunk
+ * @param {number} now
+ * @returns {PartialAnswer}
+ */
+export function withChunk(answer, chunk, now) {
+  const next = { ...answer, usage: usageOf(chunk) ?? answer.usage };
+  const choice = chunk.choices?.[0];
+  if (!choice) return next;
+  next.finish = choice.finish_reason ?? next.finish;
+  const delta = choice.delta ?? {};
+  const calls = delta.tool_calls ?? [];
+  if (!delta.content && !delta.reasoning_content && !calls.length) return next;
+  return timed({
+    ...next,
+    content: next.content + (delta.content ?? ""),
+    reasoning: next.reasoning + (delta.reasoning_content ?? ""),
+    calls: calls.reduce(withCall, next.calls),
+    pieces: next.pieces + 1,
+  }, Boolean(delta.reasoning_content), now);
+}
+
+/**
+ * Returns the seconds of the thought, up to now where it goes on; null without a thought.
+ * @param {PartialAnswer} answer
+ * @param {number} now
+ */
+export function thoughtSeconds(answer, now) {
+  return answer.thoughtAt === null ? null : ((answer.thoughtUntil ?? now) - answer.thoughtAt) / 1000;
+}
+
+/**
+ * Returns the tokens a second after the first one. It is null for few tokens, and for tokens that came at once, as those of a call may.
+ * @param {PartialAnswer} answer
+ */
+export function tokenRate(answer) {
+  const seconds = ((answer.lastAt ?? 0) - (answer.firstAt ?? 0)) / 1000;
+  const tokens = answer.usage?.completion ?? answer.pieces;
+  return seconds > 0.05 && answer.pieces > 2 ? (tokens - 1) / seconds : null;
+}
+
+/** @param {PartialAnswer} answer @param {boolean} thinking @param {number} now */
+function timed(answer, thinking, now) {
+  const thoughtAt = answer.thoughtAt ?? (thinking ? now : null);
+  const over = !thinking && thoughtAt !== null && answer.thoughtUntil === null;
+  return { ...answer, firstAt: answer.firstAt ?? now, lastAt: now, thoughtAt, thoughtUntil: over ? now : answer.thoughtUntil };
+}
+
+/** @param {Call[]} calls @param {CallDelta} delta */
+function withCall(calls, delta) {
+  const known = calls[delta.index] ?? { id: "", name: "", arguments: "" };
+  const call = {
+    id: delta.id || known.id,
+    name: known.name + (delta.function?.name ?? ""),
+    arguments: known.arguments + (delta.function?.arguments ?? ""),
+  };
+  return calls.toSpliced(delta.index, 1, call);
+}
+
+/** @param {Chunk} chunk */
+function usageOf({ usage }) {
+  return usage ? { prompt: usage.prompt_tokens, completion: usage.completion_tokens } : null;
+}

@@ -1,0 +1,1 @@
+export { default, type StateBlock, type StateInline, type Token } from "markdown-it";
