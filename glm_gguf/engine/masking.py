@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from glm_gguf.engine.constraint import mask_words
 from glm_gguf.errors import EngineError, RequestError
-from glm_gguf.llama.sampling_params import MOST_BIAS, SamplingParams
+from glm_gguf.llama.sampling_params import BIAS, SamplingParams
 from glm_gguf.llama.vocabulary import Vocabulary
 
 Mask = npt.NDArray[np.uint32]
@@ -32,7 +32,7 @@ class Bias:
     __slots__ = ("_ids", "_values")
 
     def __init__(self, params: SamplingParams, vocabulary: Vocabulary) -> None:
-        values = {token: -np.inf if bias <= -MOST_BIAS else bias for token, bias in (params.logit_bias or {}).items()}
+        values = {token: -np.inf if bias <= BIAS.minimum else bias for token, bias in (params.logit_bias or {}).items()}
         unknown = [token for token in values if token >= vocabulary.size]
         if unknown:
             fix = f"give ids below {vocabulary.size}"

@@ -7,18 +7,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal, TypedDict
 
 from glm_gguf.cpus import usable_cores
 from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.ggml_types import TYPES, GgmlType
+from glm_gguf.llama.bounds import MOST_INTEGER, Bounds
 
 DEFAULT_CONTEXT = 8192  # tokens; at most 2 GB of KV cache on the largest of the models (Rumination, f16)
-MOST_BATCH = 8192
-MOST_THREADS = 512  # GGML_MAX_N_THREADS of ggml-cpu.h
-MOST_PARALLEL = 64
-"""Answers at once; llama.cpp knows 256 sequences (LLAMA_MAX_SEQ), and the others hold cached prefixes."""
-MOST_STRETCH = 128
+_BATCH: Final = Bounds(1, 8192, whole=True)
+_THREADS: Final = Bounds(1, 512, whole=True)  # GGML_MAX_N_THREADS of ggml-cpu.h
+ENGINE_BOUNDS: Final[Mapping[str, Bounds]] = MappingProxyType(
+    {
+        "n_ctx": Bounds(1, MOST_INTEGER, whole=True),
+        "n_parallel": Bounds(1, 64, whole=True),  # of LLAMA_MAX_SEQ = 256; cached prefixes use the rest
+        "n_queue": Bounds(0, MOST_INTEGER, whole=True),
+        "n_batch": _BATCH,
+        "n_chunk": _BATCH,
+        "n_host_cache": Bounds(0, MOST_INTEGER, whole=True),
+        "threads": _THREADS,
+        "threads_batch": _THREADS,
+        "n_gpu_layers": Bounds(-1, MOST_INTEGER, whole=True),
+        "yarn": Bounds(1, 128),
+    }
+)
+"""Field of EngineOptions that is a number → its bounds."""
 Scales = tuple[float, ...]
 """How strongly each adapter of EngineOptions.lora is applied, in their order; 0 is not at all."""
 
@@ -118,19 +132,11 @@ class EngineOptions:
         for name in ("n_parallel", "n_queue", "n_chunk", "threads"):
             if getattr(self, name) is None:
                 raise RequestError("None is no whole number", field=name, fix="leave it out, or give one")
-        _check("n_ctx", self.n_ctx, 1, 2**31 - 1)
-        _check("n_parallel", self.n_parallel, 1, MOST_PARALLEL)
-        _check("n_queue", self.n_queue, 0, 2**31 - 1)
-        _check("n_batch", self.n_batch, 1, MOST_BATCH)
-        _check("n_chunk", self.n_chunk, 1, MOST_BATCH)
-        _check("n_host_cache", self.n_host_cache, 0, 2**31 - 1)
-        _check("threads", self.threads, 1, MOST_THREADS)
-        _check("threads_batch", self.threads_batch, 1, MOST_THREADS)
-        _check("n_gpu_layers", None if self.n_gpu_layers == "auto" else self.n_gpu_layers, -1, 2**31 - 1)
+        for name, bounds in ENGINE_BOUNDS.items():
+            value = getattr(self, name)
+            bounds.check(name, None if name == "n_gpu_layers" and value == "auto" else value)
         for name in ("mmap", "mlock", "repack", "flash_attention"):
             _check_flag(name, getattr(self, name), left_open=name in ("repack", "flash_attention"))
-        if self.yarn is not None and not (_is_number(self.yarn) and 1 <= self.yarn <= MOST_STRETCH):
-            raise RequestError(f"a factor of {self.yarn!r}", field="yarn", fix=f"give 1 to {MOST_STRETCH}; cards use 4")
         names = [adapter.name for adapter in self.lora]
         if len(set(names)) < len(names):
             raise RequestError(f"two adapters have one name: {names}", field="lora", fix="rename one of the files")
@@ -213,13 +219,3 @@ def _check_flag(name: str, value: object, *, left_open: bool) -> None:
     """Raise RequestError for what is neither True nor False; None may leave it open."""
     if not (isinstance(value, bool) or (left_open and value is None)):
         raise RequestError(f"{value!r} is no truth value", field=name, fix="give True or False")
-
-
-def _check(name: str, value: int | None, low: int, high: int) -> None:
-    """Raise RequestError unless a whole number lies between its bounds, both allowed; None is no number."""
-    if value is None:
-        return
-    if type(value) is not int:  # True is no number
-        raise RequestError(f"{value!r} is no whole number", field=name, fix=f"give {low} to {high}")
-    if not low <= value <= high:
-        raise RequestError(f"{value!r} is out of range", field=name, fix=f"give {low} to {high}")

@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.values import Metadata, decimal, integer
+from glm_gguf.llama.bounds import MOST_INTEGER, Bounds
 from glm_gguf.variant import ADVICE, Variant
 
 RANDOM_SEED = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED of llama.h: the sampler would draw its own
-MOST_BIAS = 100
-MOST_ALTERNATIVES = 20  # as OpenAI's interface allows
 MOST_STOPS = 128
 MOST_STOP_LENGTH = 1024
 """Characters: every one of the texts is looked for behind every token."""
-MOST_INTEGER = 2**31 - 1
-
-
-def _check(name: str, value: float | None, low: float, high: float) -> None:
-    """Raise RequestError unless a number lies between its bounds, both allowed; True is none."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RequestError(f"{value!r} is no number", field=name, fix=f"give {low} to {high}")
-    if not (math.isfinite(value) and low <= value <= high):
-        raise RequestError(f"{value!r} is out of range", field=name, fix=f"give {low} to {high}")
-
-
-def _check_whole(name: str, value: int | None, low: int, high: int) -> None:
-    """Raise RequestError unless a whole number lies between its bounds, both allowed."""
-    _check(name, value, low, high)
-    if isinstance(value, float):
-        raise RequestError(f"{value!r} is no whole number", field=name, fix=f"give {low} to {high}")
+SAMPLING_BOUNDS: Final[Mapping[str, Bounds]] = MappingProxyType(
+    {
+        "temperature": Bounds(0, 100),
+        "top_k": Bounds(0, MOST_INTEGER, whole=True),
+        "top_p": Bounds(0, 1),
+        "min_p": Bounds(0, 1),
+        "seed": Bounds(0, RANDOM_SEED - 1, whole=True),
+        "max_tokens": Bounds(1, MOST_INTEGER, whole=True),
+        "repeat_penalty": Bounds(0.01, 100),
+        "frequency_penalty": Bounds(-100, 100),
+        "presence_penalty": Bounds(-100, 100),
+        "penalty_last_n": Bounds(0, 2**20, whole=True),
+        "logprobs": Bounds(0, 20, whole=True),  # as OpenAI's API allows
+        "thinking_budget": Bounds(0, MOST_INTEGER, whole=True),
+    }
+)
+"""Field of SamplingParams that is a number → its bounds."""
+DRY_BOUNDS: Final[Mapping[str, Bounds]] = MappingProxyType(
+    {
+        "multiplier": Bounds(0, 100),
+        "base": Bounds(1, 100),
+        "allowed_length": Bounds(0, MOST_INTEGER, whole=True),
+        "last_n": Bounds(1, 2**20, whole=True),
+    }
+)
+"""Field of Dry → its bounds."""
+TOKEN_ID: Final = Bounds(0, MOST_INTEGER, whole=True)
+BIAS: Final = Bounds(-100, 100)
+"""Keys and values of logit_bias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +62,8 @@ class Dry:
     """Texts behind which a repetition begins anew."""
 
     def __post_init__(self) -> None:
-        _check("dry.multiplier", self.multiplier, 0, 100)
-        _check("dry.base", self.base, 1, 100)
-        _check_whole("dry.allowed_length", self.allowed_length, 0, MOST_INTEGER)
-        _check_whole("dry.last_n", self.last_n, 1, 2**20)
+        for name, bounds in DRY_BOUNDS.items():
+            bounds.check(f"dry.{name}", getattr(self, name))
         if not all(isinstance(text, str) and text and "\0" not in text for text in self.breakers):
             raise RequestError("a breaker is no text", field="dry.breakers", fix="give texts that are not empty")
 
@@ -95,18 +104,8 @@ class SamplingParams:
     """Tokens of a thought, after which it is closed and the answer follows (GLM-Z1)."""
 
     def __post_init__(self) -> None:
-        _check("temperature", self.temperature, 0, 100)
-        _check_whole("top_k", self.top_k, 0, MOST_INTEGER)
-        _check("top_p", self.top_p, 0, 1)
-        _check("min_p", self.min_p, 0, 1)
-        _check_whole("seed", self.seed, 0, RANDOM_SEED - 1)
-        _check_whole("max_tokens", self.max_tokens, 1, MOST_INTEGER)
-        _check("repeat_penalty", self.repeat_penalty, 0.01, 100)
-        _check("frequency_penalty", self.frequency_penalty, -100, 100)
-        _check("presence_penalty", self.presence_penalty, -100, 100)
-        _check_whole("penalty_last_n", self.penalty_last_n, 0, 2**20)
-        _check_whole("logprobs", self.logprobs, 0, MOST_ALTERNATIVES)
-        _check_whole("thinking_budget", self.thinking_budget, 0, MOST_INTEGER)
+        for name, bounds in SAMPLING_BOUNDS.items():
+            bounds.check(name, getattr(self, name))
         if not isinstance(self.ignore_eos, bool | None):
             raise RequestError(f"{self.ignore_eos!r} is no truth value", field="ignore_eos", fix="give True or False")
         if not isinstance(self.dry, Dry | None):
@@ -143,8 +142,8 @@ def _biases(biases: Mapping[int, float] | None) -> Mapping[int, float] | None:
         raise RequestError(f"{type(biases).__name__} is no mapping", field="logit_bias", fix="give {token id: bias}")
     read = {int(key) if isinstance(key, str) and key.isdecimal() else key: bias for key, bias in biases.items()}
     for token_id, bias in read.items():
-        _check_whole("logit_bias", token_id, 0, MOST_INTEGER)
-        _check("logit_bias", bias, -MOST_BIAS, MOST_BIAS)
+        TOKEN_ID.check("logit_bias", token_id)
+        BIAS.check("logit_bias", bias)
     return read
 
 

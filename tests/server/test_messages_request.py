@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from glm_gguf.chat.call_results import NOT_ANSWERED
 from glm_gguf.chat.messages import template_messages
 from glm_gguf.errors import RequestError
-from glm_gguf.llama.sampling_params import MOST_INTEGER, SamplingParams
+from glm_gguf.llama.bounds import MOST_INTEGER
+from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.anthropic_messages.request import CountRequest, MessageRequest
 

@@ -14,6 +14,7 @@ from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.anthropic_messages.blocks import Block, TextBlock
 from glm_gguf.server.anthropic_messages.events import Thoughts
 from glm_gguf.server.anthropic_messages.history import left_out_blocks, message_turns
+from glm_gguf.server.bodies.sampling_fields import Probability, Temperature
 from glm_gguf.server.bodies.thinking_fields import effort_budget, unknown_effort
 from glm_gguf.server.bodies.wire import Many, WireRequest
 from glm_gguf.server.bodies.wire_numbers import Cut, Length, LengthOrNone
@@ -147,9 +148,9 @@ class MessageRequest(CountRequest):
     """Answer as server-sent events."""
     stop_sequences: list[Annotated[str, Field(min_length=1)]] | None = None
     """Texts; the answer ends before the first that comes."""
-    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    temperature: Temperature | None = None
     """0 takes the likeliest token."""
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_p: Probability | None = None
     """Only the likeliest tokens that together reach this probability."""
     top_k: Cut | None = None
     """Only the k likeliest tokens; 0 and -1 are all."""

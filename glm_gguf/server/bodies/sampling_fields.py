@@ -8,28 +8,32 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from glm_gguf.llama.sampling_params import MOST_BIAS, MOST_INTEGER, RANDOM_SEED, Dry, SamplingParams
+from glm_gguf.llama.sampling_params import BIAS, DRY_BOUNDS, RANDOM_SEED, SAMPLING_BOUNDS, Dry, SamplingParams
 from glm_gguf.server.bodies.wire import Count, WireRequest
-from glm_gguf.server.bodies.wire_numbers import Cut, Length, Whole
+from glm_gguf.server.bodies.wire_numbers import Cut, Length, Whole, within
 from glm_gguf.server.problem import Problem, Refused
 
 SAME_NAMES = ("temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "ignore_eos")
-LOOKED_BACK = 2**20
+LOOKED_BACK = int(SAMPLING_BOUNDS["penalty_last_n"].maximum)
 """Most tokens that penalties look back at, which is all of an answer."""
 
-Bias = Annotated[float, Field(ge=-MOST_BIAS, le=MOST_BIAS)]
-Penalty = Annotated[float, Field(ge=0, le=100)]
-Back = Annotated[Whole, Field(ge=-1, le=LOOKED_BACK)]
+Bias = Annotated[float, within(BIAS)]
+Temperature = Annotated[float, within(SAMPLING_BOUNDS["temperature"])]
+Probability = Annotated[float, within(SAMPLING_BOUNDS["top_p"])]
+LeastProbability = Annotated[float, within(SAMPLING_BOUNDS["min_p"])]
+Logprobs = Annotated[int, within(SAMPLING_BOUNDS["logprobs"])]
+RepeatPenalty = Annotated[float, within(SAMPLING_BOUNDS["repeat_penalty"], minimum=0)]
+Back = Annotated[Whole, within(SAMPLING_BOUNDS["penalty_last_n"], minimum=-1)]
 
 
 class DryFields(WireRequest):
     """llama.cpp's names for DRY, which makes a token that would prolong a repetition less likely."""
 
-    dry_multiplier: Annotated[float, Field(ge=0, le=100)] | None = None
+    dry_multiplier: Annotated[float, within(DRY_BOUNDS["multiplier"])] | None = None
     """How much less likely DRY makes a token that would prolong a repetition; 0 is off."""
-    dry_base: Annotated[float, Field(ge=1, le=100)] | None = None
+    dry_base: Annotated[float, within(DRY_BOUNDS["base"])] | None = None
     """By how much more with every token that is repeated."""
-    dry_allowed_length: Annotated[Whole, Field(ge=0, le=MOST_INTEGER)] | None = None
+    dry_allowed_length: Annotated[Whole, within(DRY_BOUNDS["allowed_length"])] | None = None
     """Repetitions up to this many tokens are free."""
     dry_penalty_last_n: Back | None = None
     """Tokens of the answer that are looked back at; -1 is all, 0 none."""
@@ -54,17 +58,17 @@ class DryFields(WireRequest):
 class SamplingFields(DryFields):
     """OpenAI's, and top_k, min_p, penalties and DRY under the names that most local servers have for them."""
 
-    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    temperature: Temperature | None = None
     """0 takes the likeliest token."""
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_p: Probability | None = None
     """Only the likeliest tokens that together reach this probability."""
     top_k: Cut | None = None
     """Only the k likeliest tokens; 0 and -1 are all."""
-    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    min_p: LeastProbability | None = None
     """Only tokens at least this fraction as likely as the likeliest."""
-    repeat_penalty: Penalty | None = None
+    repeat_penalty: RepeatPenalty | None = None
     """Divides the logits of tokens that the answer holds already; 1 and 0 are none."""
-    repetition_penalty: Penalty | None = None
+    repetition_penalty: RepeatPenalty | None = None
     """vLLM's name for `repeat_penalty`."""
     penalty_last_n: Back | None = None
     """Tokens of the answer that penalties look back at; -1 is all."""
@@ -164,7 +168,7 @@ def _token_id(key: str) -> int:
 def _pair(pair: Sequence[Any]) -> tuple[int, float]:
     match pair:
         case [int(token), False] if not isinstance(token, bool):
-            return token, -MOST_BIAS
+            return token, BIAS.minimum
         case [int(token), int() | float() as bias] if not isinstance(token, bool) and math.isfinite(bias):
             return token, bias
     what = "a list of biases holds pairs of a token id and a number, or false"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 
 from pydantic import Field
 
-from glm_gguf.llama.sampling_params import MOST_INTEGER
+from glm_gguf.llama.bounds import MOST_INTEGER
 from glm_gguf.server.bodies.ignored_fields import declared_fields
 from glm_gguf.server.bodies.misplaced_fields import wished
 from glm_gguf.server.bodies.wire import WireRequest

@@ -10,7 +10,7 @@ from fastapi import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from glm_gguf.chat.events import Usage
-from glm_gguf.llama.sampling_params import MOST_INTEGER
+from glm_gguf.llama.bounds import MOST_INTEGER
 
 
 def whole(value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from glm_gguf.llama.sampling_params import MOST_INTEGER
+from glm_gguf.llama.bounds import MOST_INTEGER, Bounds
 from glm_gguf.server.bodies.wire import whole
 
 
@@ -20,6 +20,11 @@ def _uncut(value: Any) -> Any:
     """Return 0, which cuts nothing, for -1."""
     value = whole(value)
     return 0 if value == -1 else value
+
+
+def within(bounds: Bounds, *, minimum: float | None = None) -> Any:
+    """Return the constraint that a field keeps bounds, from another `minimum` where an API has one."""
+    return Field(ge=bounds.minimum if minimum is None else minimum, le=bounds.maximum)
 
 
 Whole = Annotated[int, BeforeValidator(whole)]

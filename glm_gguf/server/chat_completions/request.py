@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from glm_gguf.answers.answer_options import AnswerOptions
-from glm_gguf.llama.sampling_params import MOST_ALTERNATIVES
 from glm_gguf.server.allowed_tools import allowed_tools
 from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.bodies.form_fields import FormFields
 from glm_gguf.server.bodies.prompt_fields import PromptFields
-from glm_gguf.server.bodies.sampling_fields import SamplingFields
+from glm_gguf.server.bodies.sampling_fields import Logprobs, SamplingFields
 from glm_gguf.server.bodies.thinking_fields import ThinkingFields
 from glm_gguf.server.bodies.wire import Many, StreamOptions, WireRequest
 from glm_gguf.server.bodies.wire_numbers import Length
@@ -74,7 +73,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
     """OpenAI's name for `max_tokens` today; it wins."""
     logprobs: bool | None = None
     """Tell the log probability of every token that shows."""
-    top_logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    top_logprobs: Logprobs | None = None
     """And so many of the likeliest in its place."""
     stream: bool | None = None
     """Answer as server-sent events."""

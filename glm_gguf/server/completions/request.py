@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated
-
-from pydantic import Field
 
 from glm_gguf.answers.answer_options import TextOptions
 from glm_gguf.answers.prepared_answer import PreparedAnswer
-from glm_gguf.llama.sampling_params import MOST_ALTERNATIVES, SamplingParams
+from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.model import GLM
 from glm_gguf.server.answer_request import require_modest_form, require_short_prompt
 from glm_gguf.server.bodies.form_fields import FormFields
-from glm_gguf.server.bodies.sampling_fields import SamplingFields
+from glm_gguf.server.bodies.sampling_fields import Logprobs, SamplingFields
 from glm_gguf.server.bodies.wire import Many, StreamOptions
 from glm_gguf.server.bodies.wire_numbers import LengthOrNone, Whole
 from glm_gguf.server.openapi import with_example
@@ -38,7 +35,7 @@ class CompletionRequest(SamplingFields, FormFields):
     """0 only with `echo`: nothing is written; -1 is no limit."""
     echo: bool | None = None
     """The texts begin with their prompts; with `logprobs`, so do those."""
-    logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    logprobs: Logprobs | None = None
     """Tell the log probability of every token, and so many of the likeliest."""
     best_of: Whole | None = None
     """As many as `n`, or nothing."""

@@ -10,11 +10,12 @@ from pydantic import Field
 
 from glm_gguf.answers.answer_options import AnswerOptions
 from glm_gguf.errors import RequestError
-from glm_gguf.llama.sampling_params import MOST_ALTERNATIVES, SamplingParams
+from glm_gguf.llama.sampling_params import SAMPLING_BOUNDS, SamplingParams
 from glm_gguf.server.answer_request import AnswerRequest
+from glm_gguf.server.bodies.sampling_fields import Probability, Temperature
 from glm_gguf.server.bodies.thinking_fields import effort_budget, unknown_effort
 from glm_gguf.server.bodies.wire import Many, WireRequest
-from glm_gguf.server.bodies.wire_numbers import Length, Whole
+from glm_gguf.server.bodies.wire_numbers import Length, Whole, within
 from glm_gguf.server.message_origin import Turn, checked_messages
 from glm_gguf.server.openapi import with_example
 from glm_gguf.server.problem import Problem, Refused
@@ -78,11 +79,11 @@ class ResponseRequest(WireRequest):
     """effort limits the thought: none, minimal, low, medium, high; summary sends it as its own summary."""
     max_output_tokens: Length | None = None
     """Most tokens of an answer; -1 is no limit."""
-    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    temperature: Temperature | None = None
     """0 takes the likeliest token."""
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_p: Probability | None = None
     """Only the likeliest tokens that together reach this probability."""
-    top_logprobs: Annotated[Whole, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    top_logprobs: Annotated[Whole, within(SAMPLING_BOUNDS["logprobs"])] | None = None
     """Tell the log probability of every token, and so many of the likeliest in its place."""
     include: list[str] | None = None
     """`message.output_text.logprobs` tells log probabilities."""
