@@ -62,8 +62,8 @@ def test_a_hostile_schema_holds_up_nobody(served: Served) -> None:
         form = {"type": "json_schema", "json_schema": {"schema": schema}}
         return chat(served.url, {**SHORT, "response_format": form}).status_code
 
-    with ThreadPoolExecutor(24) as pool:
-        costly = [pool.submit(hostile, number) for number in range(24)]
+    with ThreadPoolExecutor(12) as pool:
+        costly = [pool.submit(hostile, number) for number in range(12)]
         plain = []
         while not all(one.done() for one in costly):
             plain.append(chat(served.url).elapsed.total_seconds())

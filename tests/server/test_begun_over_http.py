@@ -107,7 +107,7 @@ def test_a_keyword_that_no_grammar_enforces_is_told(served: Served, kind: str) -
     tool = {"type": "function", "function": {"name": "get_weather", "parameters": schema}}
     form = {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
     fields = form if kind == "format" else {"tools": [tool]}
-    asked = {"messages": WEATHER, "temperature": 0, "max_tokens": 200, **fields}
+    asked = {"messages": WEATHER, "temperature": 0, "max_tokens": 40, **fields}
     whole, stream = chat(served.url, asked), chat(served.url, {**asked, "stream": True})
     path = whole.json()["unenforced"]
     assert path.endswith("/properties/city/not")

@@ -90,13 +90,13 @@ def test_many_half_requests_disturb_nobody(served: Served) -> None:
         assert chat(served.url).status_code == 200
 
 
-def test_a_hundred_megabytes_are_413(served: Served) -> None:
+def test_twice_what_a_body_may_hold_is_413(served: Served) -> None:
     def pieces() -> Iterator[bytes]:
         yield b'{"messages": "'
-        for _ in range(100):
+        for _ in range(32):
             yield b"x" * 2**20
 
-    for content in (pieces(), b"x" * 100 * 2**20):
+    for content in (pieces(), b"x" * 32 * 2**20):
         refused = httpx.post(f"{served.url}/v1/chat/completions", content=content, timeout=30)
         assert (refused.status_code, refused.json()["error"]["code"]) == (413, "request_too_large")
     assert chat(served.url).status_code == 200

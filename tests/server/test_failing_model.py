@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ from server.serving import Served, chat, serving
 from glm_gguf import GLM
 from glm_gguf.server.settings import ServerSettings
 
+NOT_LOADED: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "cut": ("cut", (), "its data ends beyond the file"),
+    "a tensor is missing": ("a tensor is missing", (), "tensor 'output_norm.weight' not found"),
+    "n_ctx": ("whole", ("--n-ctx", "1000000"), "1000000 tokens are more than the model knows"),
+    "adapter": ("whole", ("--lora", "/nowhere.gguf"), "/nowhere.gguf"),
+}
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "whole": lambda data: data,
     "cut": lambda data: data[:100_000],
@@ -23,27 +30,32 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("damage", "options", "reason"),
-    [
-        ("cut", (), "its data ends beyond the file"),
-        ("a tensor is missing", (), "tensor 'output_norm.weight' not found"),
-        ("whole", ("--n-ctx", "1000000"), "1000000 tokens are more than the model knows"),
-        ("whole", ("--lora", "/nowhere.gguf"), "/nowhere.gguf"),
-    ],
-    ids=["cut", "a tensor is missing", "n_ctx", "adapter"],
-)
+@pytest.fixture(scope="module")
+def ended(
+    tiny_gguf: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, subprocess.CompletedProcess[str]]:
+    """`glm-gguf serve` in each of these cases, all at once."""
+
+    def serve(damage: str, options: tuple[str, ...], _: str) -> subprocess.CompletedProcess[str]:
+        path = tmp_path_factory.mktemp("damaged") / "model.gguf"
+        path.write_bytes(DAMAGE[damage](tiny_gguf("Q8_0").read_bytes()))
+        command = [sys.executable, "-m", "glm_gguf", "serve", str(path), "--port", "0", *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    tiny_gguf("Q8_0")  # made here, not by four threads
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(NOT_LOADED, pool.map(lambda case: serve(*case), NOT_LOADED.values()), strict=True))
+
+
+@pytest.mark.parametrize("case", NOT_LOADED)
 def test_serve_ends_where_the_model_cannot_be_loaded(
-    tiny_gguf: Callable[[str], Path], tmp_path: Path, damage: str, options: tuple[str, ...], reason: str
+    ended: dict[str, subprocess.CompletedProcess[str]], case: str
 ) -> None:
-    path = tmp_path / "model.gguf"
-    path.write_bytes(DAMAGE[damage](tiny_gguf("Q8_0").read_bytes()))
-    command = [sys.executable, "-m", "glm_gguf", "serve", str(path), "--port", "0", *options]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 1
-    assert reason in ended.stderr.splitlines()[-1]
-    assert ended.stderr.splitlines()[-1].startswith("Error: ")
-    assert "Traceback" not in ended.stderr
+    last = ended[case].stderr.splitlines()[-1]
+    assert ended[case].returncode == 1
+    assert NOT_LOADED[case][-1] in last
+    assert last.startswith("Error: ")
+    assert "Traceback" not in ended[case].stderr
 
 
 def test_whatever_loading_raises_is_told() -> None:

@@ -101,7 +101,7 @@ class Faulty(GLM):
 
 @pytest.fixture(scope="module")
 def faulty(tiny_gguf: Callable[[str], Path]) -> Iterator[Served]:
-    settings = ServerSettings("tiny", limits=Limits(preparing=4, preparing_seconds=2.0))
+    settings = ServerSettings("tiny", limits=Limits(preparing=4))
     with serving(settings, lambda: Faulty(tiny_gguf("Q8_0"))) as running:
         yield running
 
@@ -175,11 +175,13 @@ def test_one_request_more_than_may_be_prepared_is_429_and_the_others_are_answere
         assert {one.recv(20)[:12] for one in waiting} == {b"HTTP/1.1 200"}
 
 
-def test_a_preparation_without_end_is_408(faulty: Served) -> None:
+def test_a_preparation_without_end_is_408(tiny_gguf: Callable[[str], Path]) -> None:
     held = threading.Event()
-    set_fault(faulty, lambda: (held.wait(20), None)[1])
-    late = chat(faulty.url)
-    held.set()
+    settings = ServerSettings("tiny", limits=Limits(preparing_seconds=0.1))
+    with serving(settings, lambda: Faulty(tiny_gguf("Q8_0"))) as hurried:
+        set_fault(hurried, lambda: (held.wait(20), None)[1])
+        late = chat(hurried.url)
+        held.set()
     assert (late.status_code, late.json()["error"]["code"]) == (408, "deadline_exceeded")
 
 

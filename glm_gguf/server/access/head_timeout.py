@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -15,6 +16,10 @@ NO_ROOM: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 31\r\n\r\nThere are too many connections."
 )
+
+
+RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER's `struct linger`: closing sends RST and frees the send buffer, which the kernel else keeps for minutes."""
 
 
 class TooManyRequests(Exception):
@@ -137,6 +142,7 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
             self._write_timer = None
         size = self.transport.get_write_buffer_size()
         if left is not None and size >= left:
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.hang_up()
         elif size:
             self._write_timer = self.loop.call_later(self._limits.stall_seconds, self._watch_writing, size)
