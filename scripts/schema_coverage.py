@@ -1,14 +1,13 @@
-"""How many JSON schemas we enforce, beside llama-cpp-python: python scripts/schema_coverage.py DIR [--json].
+"""How many JSON schemas we enforce, compared with llama-cpp-python: python scripts/schema_coverage.py DIR [--json].
 
-DIR holds files {"schema": …, "tests": [{"data": …, "valid": bool}]}. A schema passes where it compiles, every valid
-instance is accepted and every invalid one refused, by what a user's value goes through: the grammar, which walks the
-instance's text byte by byte, and, for ours, where the grammar is not exact, the check of the finished value behind it.
+DIR holds files {"schema": …, "tests": [{"data": …, "valid": bool}]}. A schema passes if it compiles, every valid
+instance is accepted and every invalid one refused. The grammar reads the instance's text byte by byte; on our side the
+check of the finished value follows unless the grammar is exact.
 
-JSON objects have no order, grammars do: an instance counts as accepted where the grammar takes it in some order of
-its keys, found by asking the grammar, with numbers in any of their spellings (1.0 is 1). So a valid value is one that
-a model can write, and an invalid one must be refused in every order that is tried: 20,000 pieces of text, 1,000 for
-what the check would refuse as well. Formats are assertions, as a user who asks for one expects.
-Either side runs in a process of its own, because llama.cpp's grammars can crash it: a file may take 20 s and 4 GiB.
+JSON objects have no order, grammars have one. An instance counts as accepted if the grammar takes it in some order of
+its keys and some spelling of its numbers (1.0 is 1): a model can then write it. An invalid instance must be refused in
+every order tried: 20,000 pieces of text, 1,000 if the check refuses it as well. Formats are assertions.
+Each side runs in its own process, because llama.cpp's grammars can crash it: a file may take 20 s and 4 GiB.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ from scripts.schema_sides import SIDES, vocabulary_file
 TIMEOUT = 20.0
 """Seconds a file may take before its process is ended."""
 MOST_MEMORY = 4 << 30
-"""Bytes a process may take: llama.cpp's ambiguous grammars would take all there is, and this process with it."""
+"""Bytes of memory a process may take; llama.cpp's ambiguous grammars would take all of it."""
 MOST_SLOW = 5
-"""Slowest files that are named."""
+"""Number of slowest files in the report."""
 
 
 class Worker:
-    """A process that answers for one side, file by file, and is started anew where it dies."""
+    """A process that answers for one side, file by file; it is restarted if it dies."""
 
     def __init__(self, side: str, vocabulary: Path) -> None:
         self._command = [sys.executable, __file__, "--side", side, "--vocabulary", str(vocabulary), "."]
@@ -50,7 +49,7 @@ class Worker:
         self._lines: Queue[str] = Queue()
 
     def ask(self, path: Path) -> dict[str, Any]:
-        """Return the outcome for a file; `error` where the process crashed or took too long."""
+        """Return the outcome for a file; `error` if the process crashed or took too long."""
         if self._process is None:
             self._start()
         assert self._process is not None
@@ -103,7 +102,7 @@ def outcomes(side: str, paths: list[Path], vocabulary: Path, jobs: int) -> list[
 
 
 def serve(side: str, vocabulary: str) -> None:
-    """Answer for one side: a path a line in, an outcome a line out."""
+    """Answer for one side: read a path a line, write an outcome a line."""
     judge = SIDES[side](vocabulary)
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     for line in sys.stdin:
@@ -114,7 +113,7 @@ def serve(side: str, vocabulary: str) -> None:
 
 
 def report(paths: Iterable[Path], ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Gather the figures."""
+    """Sum up the outcomes."""
     names = [str(path) for path in paths]
     failing = [
         {"file": name, "why": one.get("error") or one.get("wrong")}
@@ -151,7 +150,7 @@ def _count(outcomes: list[dict[str, Any]], error: str) -> int:
 
 
 def _set_up(outcomes: list[dict[str, Any]], prefix: str) -> dict[str, float]:
-    """Return the seconds until a schema is ready, the median and the worst."""
+    """Return the seconds until a schema is compiled: median and maximum."""
     seconds = [one["set_up"] for one in outcomes if "set_up" in one] or [0.0]
     return {
         f"{prefix}set_up_median": round(statistics.median(seconds), 4),
@@ -160,7 +159,7 @@ def _set_up(outcomes: list[dict[str, Any]], prefix: str) -> dict[str, float]:
 
 
 def lines(figures: dict[str, Any]) -> Iterator[str]:
-    """Write the figures for people."""
+    """Write the figures as lines of text."""
     total = figures["schemas"] or 1
     yield f"{figures['schemas']} schemas"
     for label, key in (("ours", "passed"), ("llama-cpp-python", "llama_cpp_passed")):

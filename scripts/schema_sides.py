@@ -19,7 +19,7 @@ CHECKPOINT = Path(__file__).resolve().parent.parent / "glm_gguf" / "demo" / "che
 
 
 def vocabulary_file(directory: Path) -> Path:
-    """Convert the bundled checkpoint: llama.cpp's grammars need a vocabulary to work on."""
+    """Convert the bundled checkpoint: llama.cpp's grammars need a vocabulary."""
     from glm_gguf.convert import ConvertOptions, TypeChoices, convert
 
     path = directory / "vocabulary.gguf"
@@ -29,25 +29,25 @@ def vocabulary_file(directory: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A grammar, how many texts it is offered for one value, and a check that stands behind it if it is not exact.
+    """A grammar, the number of texts tried for one value, and the check of values if the grammar is not exact.
 
-    An exact grammar stands alone; but what the check would refuse is not looked for in all orders of its keys.
+    An exact grammar decides alone, but a value that the check refuses is tried in fewer orders of its keys.
     """
 
     walker: Walker
-    patience: int
+    most_texts: int
     check: Callable[[Any], bool] = lambda _: True
     exact: bool = False
 
     def accepts(self, value: Any, ranks: dict[str, int]) -> bool:
-        """Tell whether a value can come out."""
+        """Tell whether a model can write a value."""
         fits = self.check(value)
-        patience = self.patience if fits else self.patience // 20
-        return (fits or self.exact) and Search(self.walker, ranks, patience).takes(value)
+        most_texts = self.most_texts if fits else self.most_texts // 20
+        return (fits or self.exact) and Search(self.walker, ranks, most_texts).takes(value)
 
 
 def judged(side: Side, schema: Any, tests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Hold every instance against a side."""
+    """Check every instance on a side."""
     wrong, as_written = [], True
     walker, ranks = side.walker, declared_ranks(schema)
     start = walker.mark()
@@ -64,7 +64,7 @@ def judged(side: Side, schema: Any, tests: list[dict[str, Any]]) -> dict[str, An
 
 
 class OurWalker:
-    """A matcher of llguidance's over bytes."""
+    """llguidance's matcher over bytes."""
 
     def __init__(self, matcher: Any) -> None:
         self._matcher = matcher
@@ -91,7 +91,7 @@ class OurWalker:
 
 
 class TheirWalker:
-    """A grammar sampler of llama.cpp's. A place is a copy of it; those behind the place gone back to are freed."""
+    """llama.cpp's grammar sampler. A mark is a copy of it; a return frees later copies."""
 
     def __init__(self, lib: Any, vocab: Any, sampler: Any) -> None:
         self._lib = lib
@@ -187,7 +187,7 @@ def llama_cpp(vocabulary: str) -> Judge:
         start = time.monotonic()
         try:
             text = LlamaGrammar.from_json_schema(json.dumps(schema), verbose=False)._grammar
-        except Exception as error:  # whatever their converter raises is its verdict
+        except Exception as error:  # any error of their converter is its verdict
             return {"compiled": False, "passed": False, "error": f"{type(error).__name__}: {error}"[:200]}
         sampler = lib.llama_sampler_init_grammar(vocab, text.encode(), b"root")
         if not sampler:

@@ -1,4 +1,4 @@
-"""Whether a grammar takes a JSON value in any order of its objects' keys: a search that asks the grammar."""
+"""Whether a grammar accepts a JSON value in any order of its objects' keys: a search that asks the grammar."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ sys.setrecursionlimit(50_000)
 
 
 class Walker(Protocol):
-    """A grammar on its way through a text."""
+    """A grammar that has read part of a text."""
 
     def take(self, text: str) -> bool:
-        """Go on by a text; False, and no step, where it is not allowed."""
+        """Read a text; False, and nothing read, if the grammar refuses it."""
 
     def mark(self) -> Any:
-        """Remember this place."""
+        """Return a mark of this position."""
 
     def back(self, mark: Any) -> None:
-        """Return to a place."""
+        """Return to a mark."""
 
     def complete(self) -> bool:
         """The text may end here."""
 
 
 class Search:
-    """The search for one value; `ranks` is the order in which keys are tried first, `patience` the most texts offered.
+    """The search for one value; `ranks` says which keys are tried first, `most_texts` how many texts are tried.
 
     Grammars have an order: a key that could come before another and cannot behind it must most likely come first. So
     that is tried first, and all orders only then.
     """
 
-    def __init__(self, walker: Walker, ranks: dict[str, int], patience: int) -> None:
+    def __init__(self, walker: Walker, ranks: dict[str, int], most_texts: int) -> None:
         self._walker = walker
         self._ranks = ranks
-        self._patience = patience
+        self._most_texts = most_texts
         self._steps = 0
         self._in_order = True
 
     def takes(self, value: Any) -> bool:
-        """Tell whether the value is taken in some order."""
+        """Tell whether the grammar accepts the value in some order."""
         start = self._walker.mark()
         for self._in_order in (True, False):
             self._steps = 0
@@ -53,9 +53,9 @@ class Search:
         return False
 
     def _offer(self, text: str, then: Callable[[], bool], *, undo: bool = False) -> bool:
-        """Take a text and go on; undone where that leads nowhere, or where it is only a question."""
+        """Read a text and go on; undone if the rest is refused, or if it was only a trial."""
         self._steps += 1
-        if self._steps > self._patience:
+        if self._steps > self._most_texts:
             return False
         mark = self._walker.mark()
         taken = self._walker.take(text) and then()
@@ -85,7 +85,7 @@ class Search:
         return any(self._offer(f"{separator}{written(key)}: ", partial(follow, key)) for key in possible)
 
     def _rest(self, value: dict[str, Any], keys: list[str], before: list[str], then: Callable[[], bool]) -> bool:
-        """Go on with the other keys, unless one that could have come before cannot now."""
+        """Go on with the other keys, unless one of them could come before and now cannot."""
         still = (self._offer(f", {written(key)}: ", _once, undo=True) for key in keys if key in before)
         return all(still) and self._pairs(value, keys, ", ", then)
 
@@ -104,7 +104,7 @@ def _once() -> bool:
 
 
 def scalar(value: Any) -> Iterator[str]:
-    """Write a value without parts; numbers also without exponent and empty fraction, which are the same numbers."""
+    """Write a scalar; a number also without exponent and empty fraction."""
     if isinstance(value, float) and value == value // 1:
         yield str(int(value))
     elif isinstance(value, float):
@@ -113,12 +113,12 @@ def scalar(value: Any) -> Iterator[str]:
 
 
 def written(value: Any) -> str:
-    """Write JSON as the grammars have it: DEL is escaped."""
+    """Write JSON as the grammars read it: DEL is escaped."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def declared_ranks(schema: Any) -> dict[str, int]:
-    """Number the names of properties in the order in which a schema declares them."""
+    """Number property names in a schema's order."""
     return {name: rank for rank, name in enumerate(dict.fromkeys(_names(schema)))}
 
 

@@ -30,7 +30,7 @@ from glm_gguf.chat.tool_choice import AutoChoice, NamedChoice, NoChoice, ToolCho
 from glm_gguf.chat.tools import Declaration
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.grammar_share import CompiledSchema, compile_schema, validated_lark
-from glm_gguf.schema.well_formed import is_type
+from glm_gguf.schema.keyword_rules import is_type
 from glm_gguf.special_tokens import ASSISTANT, OBSERVATION
 
 MOST_TOOLS = 512

@@ -1,4 +1,4 @@
-"""What the bounds in several schemas leave together: of types, of numbers, of lengths."""
+"""Bounds of several schemas taken together: which types, numbers and lengths they leave."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Parts = Sequence[dict[str, Any]]
 
 
 def kinds(parts: Parts) -> tuple[set[str], bool]:
-    """Return the types that values of all of some schemas can have, and whether their numbers are whole."""
+    """Return the types that all schemas allow, and whether numbers must be whole."""
     left, whole = set(KINDS), False
     for part in parts:
         if "type" in part:
@@ -28,14 +28,14 @@ def kinds(parts: Parts) -> tuple[set[str], bool]:
 
 
 def spans(parts: Parts, least: str, most: str) -> tuple[float, float]:
-    """Return the tightest bounds of a count."""
+    """Return the largest lower and the smallest upper bound of a count."""
     return max((part.get(least, 0) for part in parts), default=0), min(
         (part.get(most, inf) for part in parts), default=inf
     )
 
 
 def no_number(parts: Parts, *, whole: bool) -> str | None:
-    """Say why no number fits the bounds of all of some schemas."""
+    """Say why no number fits the bounds of all schemas; None if one does."""
     low = max(_bounds(parts, "minimum", "exclusiveMinimum", 1), default=None)
     high = max(_bounds(parts, "maximum", "exclusiveMaximum", -1), default=None)
     if low is None or high is None:
@@ -51,7 +51,7 @@ def no_number(parts: Parts, *, whole: bool) -> str | None:
 
 
 def _bounds(parts: Parts, inclusive: str, exclusive: str, sign: int) -> list[tuple[Fraction, bool]]:
-    """Return the bounds on one side, each with whether it is itself left out; turned around for `sign` -1."""
+    """Return the bounds on one side, each with whether it is exclusive; negated for `sign` -1."""
     found = [(sign * Fraction(repr(part[inclusive])), False) for part in parts if inclusive in part]
     return found + [(sign * Fraction(repr(part[exclusive])), True) for part in parts if exclusive in part]
 
@@ -71,7 +71,7 @@ def _names(value: Any) -> set[str]:
 
 
 def _short(bound: Fraction | float) -> str:
-    """Write a bound in a few digits; one that no float holds by its sign alone."""
+    """Write a bound in a few digits; one beyond all floats is told by its sign."""
     try:
         return f"{float(bound):g}"
     except OverflowError:

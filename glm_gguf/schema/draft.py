@@ -13,7 +13,7 @@ DRAFT_4: Final = "http://json-schema.org/draft-04/schema#"
 LATEST: Final = "https://json-schema.org/draft/2020-12/schema"
 LAST_WITH_LISTS: Final = "https://json-schema.org/draft/2019-09/schema"
 _FORMATS: Final = {"host-name": "hostname", "ip-address": "ipv4", "time": "draft 3's time"}
-"""Names of draft 3 that have changed; its times have no offset, as no later format has it."""
+"""Formats of draft 3 under their later names; its times have no offset, which no later format allows."""
 
 
 def draft_of(schema: Any, nodes: Iterable[dict[str, Any]]) -> str:
@@ -71,7 +71,7 @@ def _modern(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_required(node: dict[str, Any]) -> dict[str, Any]:
-    """Gather the names of the properties that say they are required."""
+    """Gather the names of properties that declare themselves required."""
     properties = node.get("properties")
     if not isinstance(properties, dict):
         return node
@@ -86,7 +86,7 @@ def _with_required(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one_of(types: Any) -> dict[str, Any]:
-    """Return the schema of a choice of type names and schemas."""
+    """Return a choice of type names and schemas as a schema."""
     return {
         "anyOf": [
             rewrite(kind, _modern) if isinstance(kind, dict) else {} if kind == "any" else {"type": kind}

@@ -1,7 +1,7 @@
-r"""Regular expressions as JSON Schema has them (ECMA-262), rewritten so that Rust's and Python's engines read them.
+r"""JSON Schema's regular expressions (ECMA-262), rewritten for Rust's and Python's engines.
 
-`\d` and `\w` are ASCII, surrogate pairs one character, `[` in a class a bracket; `\A`, `\Z` and `(?![\s\S])`, which
-authors write for the ends of a text, are its ends.
+`\d` and `\w` are ASCII, a surrogate pair is one character, `[` in a class is a bracket. `\A`, `\Z` and `(?![\s\S])`
+mean the ends of a text, as authors intend them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SETS: Final = ("\\d", "\\D", "\\w", "\\W", "\\s", "\\S", "\\p", "\\P")
 
 
 def normal_pattern(pattern: str) -> str:
-    """Return a pattern that means to Rust's and Python's engines what the given one means to ECMA-262's."""
+    """Return a pattern by which Rust's and Python's engines match what ECMA-262's matches by the given one."""
     text = _CODE_POINT.sub(lambda found: f"\\U{int(found.group(1), 16):08X}", _PAIR.sub(_joined, pattern))
     text = _CONTROL.sub(lambda found: f"{found.group(1)}\\x{ord(found.group(2)) % 32:02X}", text)
     text = text.replace("$" + _BEHIND_THE_END, "$").replace(_BEHIND_THE_END, "$")
@@ -48,7 +48,7 @@ def _normal_token(token: str) -> str:
 
 
 def tokens(pattern: str) -> list[str]:
-    """Part a pattern into escapes, character classes and single characters."""
+    """Split a pattern into escapes, character classes and single characters."""
     found = []
     index = 0
     while index < len(pattern):
@@ -66,7 +66,7 @@ def _token_end(pattern: str, index: int) -> int:
 
 
 def _class_end(pattern: str, start: int) -> int:
-    """Return the index behind a character class; a bracket that stands first in it is one of its characters."""
+    """Return the index behind a character class; a bracket at its start is one of its characters."""
     first = start + (2 if pattern.startswith("^", start + 1) else 1)
     index = first
     while index < len(pattern):
@@ -78,7 +78,7 @@ def _class_end(pattern: str, start: int) -> int:
 
 
 def _normal_class(text: str) -> str:
-    """Rewrite a character class, given with its brackets; a hyphen beside a set is itself."""
+    """Rewrite a character class with its brackets; a hyphen beside a set is a character."""
     head = "[^" if text.startswith("[^") else "["
     inner = [match.group() for match in re.finditer(rf"{_ESCAPE.pattern}|.", text[len(head) : -1], re.DOTALL)]
     kept = []
@@ -90,14 +90,14 @@ def _normal_class(text: str) -> str:
 
 
 def _joined(pair: re.Match[str]) -> str:
-    """Write a surrogate pair as the one character that it is."""
+    """Write a surrogate pair as one character."""
     high, low = int(pair.group(1), 16), int(pair.group(2), 16)
     return f"\\U{0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00):08X}"
 
 
 def unfolded_length(pattern: str) -> int:
     """Count the characters of a pattern with its counted repetitions written out."""
-    total, last = [0], [0]  # of every open group: what stands before its last part, and that part
+    total, last = [0], [0]  # of every open group: the length before its last item, and that item's
     for part in re.findall(
         r"\{\d+(?:,\d*)?\}|\(|\)|.", "".join("x" if len(t) > 1 else t for t in tokens(pattern)), re.DOTALL
     ):

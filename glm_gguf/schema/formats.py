@@ -1,7 +1,7 @@
-r"""The formats of JSON Schema that are enforced: ten that llguidance's grammars know, and others as patterns.
+r"""The enforced formats of JSON Schema: nine that llguidance's grammars know, and others as patterns.
 
-A check of a finished value uses the same grammars and patterns, so that both say the same on every machine. All other
-formats are annotations, as the standard has it.
+The check of a finished value uses the same grammars and patterns, so that both agree on every machine. All other
+formats are annotations, as in the standard.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DAY: Final = rf"(\d{{4}}-(0[13-9]|1[0-2])-\d\d|\d{{4}}-02-([01]\d|2[0-8])|{_LEA
 _CLOCK: Final = r"(\d\d:\d\d:[0-5]\d|23:59:60(\.\d+)?[Zz]$)"
 _POINTER: Final = r"(/([^~/]|~[01])*)*"
 _LETTERS: Final = r"\u00A0-\uD7FF\uF900-\uFDCF\uFDF0-\uFFEF\U00010000-\U0001FFFD\U00020000-\U0002FFFD"
-"""What RFC 3987 adds to the characters of RFC 3986, up to plane 2."""
+"""Characters that RFC 3987 adds to RFC 3986, up to plane 2."""
 _GROUP: Final = "[0-9A-Fa-f]{1,4}"
 _BYTE: Final = r"(\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])"
 _LAST_GROUPS: Final = rf"({_GROUP}:{_GROUP}|{_BYTE}(\.{_BYTE}){{3}})"
@@ -32,7 +32,7 @@ _IP_V6: Final = "|".join(
         f"{_BEFORE_THE_GAP[6]})",
     )
 )
-"""IPv6address of RFC 3986, whose last groups may be an address of IPv4."""
+"""IPv6address of RFC 3986; its last two groups may be an IPv4 address."""
 _VARIABLE: Final = r"([A-Za-z0-9_]|%[0-9A-Fa-f]{2})+(\.([A-Za-z0-9_]|%[0-9A-Fa-f]{2})+)*(:[1-9]\d{0,3}|\*)?"
 
 
@@ -65,15 +65,15 @@ PATTERNS: Final = {
     ),
     "idn-email": r"^[^@]+@[^@\s]+$",
 }
-"""What a pattern says of a format; of dates and times, that there are no more days and seconds than there are."""
+"""Format → pattern; those of dates and times refuse days and seconds that do not exist."""
 CHECKED: Final = frozenset(("regex",))
-"""Formats that only a check of the finished value knows."""
+"""Formats that only the check of a finished value enforces."""
 ENFORCED: Final = IN_GRAMMARS | frozenset(PATTERNS) | CHECKED
 
 
 @lru_cache(maxsize=4096)
 def fits_format(name: str, text: str) -> bool:
-    """Tell whether a text has a format; any has one that is an annotation."""
+    """Tell whether a text has a format; every text has a format that is an annotation."""
     if name == "regex":
         return is_sound(text)
     return all(search(text) for search in _searches(name))

@@ -1,48 +1,49 @@
-"""A schema as the grammar compiler takes it, and whether the grammar enforces all of it."""
+"""The share of a schema that a grammar enforces: what llguidance compiles, and whether a check must do the rest."""
 
 from __future__ import annotations
 
 import json
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.conjunctions import without_crowded_patterns
 from glm_gguf.schema.draft import DRAFT_4, draft_of, is_draft_3, modern
-from glm_gguf.schema.emptiness import possible
+from glm_gguf.schema.keyword_rules import well_formed
 from glm_gguf.schema.limits import modest_nodes, require_modest
-from glm_gguf.schema.loosening import looser
 from glm_gguf.schema.normal_form import normal_form
 from glm_gguf.schema.patterns import byte_tokenizer
 from glm_gguf.schema.references import self_contained
-from glm_gguf.schema.refused_keyword import first_unenforced
-from glm_gguf.schema.text_cache import TextCache
+from glm_gguf.schema.satisfiability import possible
+from glm_gguf.schema.unenforced_keywords import first_unenforced, looser, without_crowded_patterns
 from glm_gguf.schema.value_check import ValueCheck
 from glm_gguf.schema.walk import Schema
-from glm_gguf.schema.well_formed import well_formed
 
 if TYPE_CHECKING:
     from llguidance import LLParserLimits
 
+T = TypeVar("T")
+
 LAYOUT: Final = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": True}
-"""GLM's own separators, as its training data has them: no other blank space, so none without end."""
+"""GLM's separators, as in its training data; no other blank space is allowed, so it cannot go on without end."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledSchema:
-    """`grammar` is the JSON schema for llguidance's `%json`; without `exact` the finished value must be checked."""
+    """`grammar` is the JSON schema for llguidance's `%json`; unless `exact`, the finished value must be checked."""
 
     grammar: str
     exact: bool
     check: ValueCheck = field(compare=False)
     unenforced: str | None = None
-    """Path of the first keyword that the grammar leaves to the check."""
+    """Path of the first keyword that only the check enforces."""
 
     def problem(self, value: Any) -> str | None:
-        """Say what is wrong with a finished value; None where it fits.
+        """Say what is wrong with a finished value; None if it fits.
 
-        RequestError where that cannot be told, unless the grammar has enforced all of the schema anyway.
+        RequestError if the check cannot tell, unless the grammar has enforced the whole schema anyway.
         """
         try:
             return self.check.problem(value)
@@ -54,34 +55,62 @@ class CompiledSchema:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What was made of a schema's text, and the paths in it of what OpenAI's strict mode would refuse."""
+    """A compiled schema, and the paths in it that OpenAI's strict mode refuses."""
 
     compiled: CompiledSchema
     foreign: str | None
-    left: str | None
+    unenforced: str | None
 
     def at(self, where: str, *, strict: bool) -> CompiledSchema:
-        """Return it for a schema that stands somewhere."""
+        """Return the compiled schema with paths below `where`; RequestError if `strict` refuses it."""
         if strict and self.foreign is not None:
             path, fix = f"{where}{self.foreign}", "name one of JSON's types, or leave out `strict`"
-            raise RequestError("this is no type of JSON's", field=path, fix=fix)
-        if self.left is None:
+            raise RequestError("JSON has no such type", field=path, fix=fix)
+        if self.unenforced is None:
             return self.compiled
         if strict:
             fix = "leave it out, or leave out `strict`"
-            raise RequestError("no grammar can enforce this keyword", field=f"{where}{self.left}", fix=fix)
-        return replace(self.compiled, unenforced=f"{where}{self.left}")
+            raise RequestError("no grammar can enforce this keyword", field=f"{where}{self.unenforced}", fix=fix)
+        return replace(self.compiled, unenforced=f"{where}{self.unenforced}")
+
+
+class TextCache(Generic[T]):
+    """Values by text, the latest used, up to a number of characters of text; for any thread."""
+
+    def __init__(self, most_characters: int) -> None:
+        self._most = most_characters
+        self._characters = 0
+        self._lock = threading.Lock()
+        self._values: OrderedDict[str, T] = OrderedDict()
+
+    def get(self, text: str) -> T | None:
+        """Return the value of a text; None if there is none."""
+        with self._lock:
+            value = self._values.get(text)
+            if value is not None:
+                self._values.move_to_end(text)
+            return value
+
+    def put(self, text: str, value: T) -> None:
+        """Keep a value, and evict the least recently used."""
+        with self._lock:
+            if text not in self._values:
+                self._characters += len(text)
+            self._values[text] = value
+            while self._characters > self._most:
+                evicted, _ = self._values.popitem(last=False)
+                self._characters -= len(evicted)
 
 
 MOST_KEPT = 16_000_000
-"""Characters of the schemas that are kept compiled: the largest set of tools, and those of other clients."""
+"""Characters of the schemas that stay compiled: the largest set of tools, and those of other clients."""
 _KEPT: TextCache[_Found] = TextCache(MOST_KEPT)
 
 
 def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema") -> CompiledSchema:
-    """Compile a schema; RequestError where it is hostile, no schema, or one that nothing fits.
+    """Compile a schema; RequestError if it is hostile, no schema, or if no value fits it.
 
-    Under `strict` also where a keyword is left to the check.
+    With `strict` also if no grammar enforces one of its keywords.
     """
     text = _written(schema, where)
     found = _KEPT.get(text)
@@ -95,7 +124,7 @@ def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema
 
 
 def _written(schema: object, where: str) -> str:
-    """Write a schema as the text that it is known by."""
+    """Write a schema as JSON, its key in the cache."""
     try:
         return json.dumps(schema, ensure_ascii=False, allow_nan=False)
     except RecursionError as error:
@@ -113,16 +142,16 @@ def _compile(text: str, where: str) -> _Found:
     contained = self_contained(schema, draft, where)
     normal = _possible(normal_form(contained.schema), where)
     grammar, exact = _grammar(normal, where)
-    left = None if exact else first_unenforced(contained, normal)
+    unenforced = None if exact else first_unenforced(contained, normal)
     written = text if schema is read else _written(schema, where)
-    return _Found(CompiledSchema(grammar, exact, ValueCheck(partial(json.loads, written), draft)), foreign, left)
+    return _Found(CompiledSchema(grammar, exact, ValueCheck(partial(json.loads, written), draft)), foreign, unenforced)
 
 
 def _possible(schema: Schema, where: str) -> dict[str, Any]:
-    """Return a schema with `false` for what nothing fits in it; RequestError where nothing fits the whole."""
+    """Return a schema with `false` for schemas in it that no value fits; RequestError if no value fits the whole."""
     left, why_not = possible(schema)
     if why_not is not None:
-        raise RequestError(f"nothing fits this schema: {why_not}", field=where, fix="look for contradictions")
+        raise RequestError(f"no value fits this schema: {why_not}", field=where, fix="look for contradictions")
     return left if isinstance(left, dict) else {}
 
 
@@ -157,14 +186,14 @@ def limits() -> LLParserLimits:
 
 
 def validated(grammar: str) -> tuple[bool, list[str]]:
-    """Compile a grammar of llguidance's for trial; True with the error, else False with warnings."""
+    """Compile a grammar of llguidance's for trial; return True with the error, or False with warnings."""
     from llguidance import LLMatcher
 
     return LLMatcher.validate_grammar_with_warnings(grammar, byte_tokenizer(), limits=limits())
 
 
 def validated_lark(text: str) -> str | None:
-    """Compile a Lark text for trial; the error, or None."""
+    """Compile a Lark text for trial; return the error, or None."""
     from llguidance import LLMatcher
 
     failed, messages = validated(LLMatcher.grammar_from_lark(text))

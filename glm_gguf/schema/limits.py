@@ -1,4 +1,4 @@
-"""What a schema may cost: size and depth are looked at before anything is built from it."""
+"""What a schema may cost: its size, depth and counts are checked before anything is built from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glm_gguf.schema.walk import Place, Schema, subschemas
 MOST_CHARACTERS = 2_000_000
 MOST_DEPTH = 96  # levels of lists and objects; the largest published schemas stay below 40
 MOST_DECLARED = 60_000  # schemas in one, used or not; Renovate's has 20,000
-MOST_USED = 20_000  # those that references lead to; Vega-Lite's has 8,000
+MOST_USED = 20_000  # with every reference followed; Vega-Lite's has 8,000
 MOST_NAMES = 5_000  # of one object; far above, llguidance runs out of stack
 MOST_CHOICES = 20_000
 MOST_REPEATS = 100_000
@@ -36,7 +36,7 @@ def require_modest(schema: object, text: str, where: str) -> None:
             raise RequestError(f"a schema of more than {MOST_DEPTH} levels", field=where, fix=SIMPLER)
         objects = [value for value in values if isinstance(value, dict)]
         if not all(isinstance(key, str) for value in objects for key in value):
-            raise RequestError("a key that is no text", field=where)
+            raise RequestError("a key is no text", field=where, fix="give every key as a string")
         lists = [value for value in values if isinstance(value, list | tuple)]
         values = [*chain.from_iterable(value.values() for value in objects), *chain.from_iterable(lists)]
         level += 1
@@ -54,7 +54,7 @@ def modest_nodes(schema: Schema, where: str) -> list[dict[str, Any]]:
 
 
 def refuse_many(most: int, where: str) -> NoReturn:
-    """Raise RequestError for a schema that consists of more than `most`."""
+    """Raise RequestError for a schema of more than `most` schemas."""
     raise RequestError(f"more than {most} schemas in one", field=where, fix=SIMPLER)
 
 

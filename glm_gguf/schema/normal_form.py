@@ -1,4 +1,4 @@
-"""A schema written so that the grammar compiler understands more of it, with the meaning kept."""
+"""A schema of the same meaning, written so that llguidance enforces more of it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ ANNOTATIONS = frozenset(
     ("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "$comment")
 )
 DEMANDS = ("dependentRequired", "dependentSchemas", "dependencies")
-"""Keywords of what a property demands."""
+"""Keywords by which one property demands others."""
 MOST_CHOICES = 4
-"""Demands of one object that are written as choices: a grammar has twice as many forms with each."""
+"""Demands of one object that are written as choices: each doubles the forms in a grammar."""
 
 
 def normal_form(schema: Schema) -> Schema:
-    """Return a schema of the same meaning without annotations and old spellings; it is well formed."""
+    """Return a well-formed schema without annotations and old spellings; its meaning stays."""
     result = rewrite(schema, _normal)
     return result if isinstance(result, dict | bool) else True
 
@@ -30,7 +30,7 @@ def _normal(node: dict[str, Any]) -> dict[str, Any]:
     for keyword, neutral in (("uniqueItems", False), ("minItems", 0), ("minLength", 0), ("minProperties", 0)):
         if keyword in kept and kept[keyword] == neutral:
             del kept[keyword]
-    if kept.get("propertyNames") in (True, {}, {"type": "string"}):  # as zod writes records; every name is a text
+    if kept.get("propertyNames") in (True, {}, {"type": "string"}):  # zod writes records so; every name is a text
         del kept["propertyNames"]
     if kept.get("minProperties", 2) <= len(set(kept.get("required", ()))):
         kept.pop("minProperties", None)
@@ -38,13 +38,13 @@ def _normal(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_choices(node: dict[str, Any]) -> dict[str, Any]:
-    """Write "where there is an `a`, this holds" as a choice, which grammars know: there is none, or this holds."""
+    """Write "with an `a`, this holds" as a choice, which grammars know: there is no `a`, or this holds."""
     demands = [(name, demand) for keyword in DEMANDS for name, demand in node.get(keyword, {}).items()]
     if not 0 < len(demands) <= MOST_CHOICES:
         return node
     kept = {key: value for key, value in node.items() if key not in DEMANDS}
     for name, demand in demands:
-        first: dict[str, Any] = {"properties": {name: {}}}  # it stands before what it demands
+        first: dict[str, Any] = {"properties": {name: {}}}  # `name` is written before what it demands
         held = {**first, "required": demand} if isinstance(demand, list) else {"allOf": [first, demand]}
         choice = held if name in node.get("required", ()) else {"anyOf": [{"properties": {name: False}}, held]}
         kept["allOf"] = [*kept.get("allOf", ()), choice]
@@ -62,7 +62,7 @@ def _modern_bounds(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _modern_items(node: dict[str, Any]) -> dict[str, Any]:
-    """Turn a list of `items`, as drafts before 2020-12 have it, into `prefixItems`."""
+    """Turn a list of `items`, a form of drafts before 2020-12, into `prefixItems`."""
     rest = node.pop("additionalItems", None)
     if isinstance(node.get("items"), list):
         node["prefixItems"] = node.pop("items")
@@ -72,7 +72,7 @@ def _modern_items(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_normal_patterns(node: dict[str, Any]) -> dict[str, Any]:
-    """Write patterns as the grammar compiler reads them, and formats as patterns where it does not know them."""
+    """Write patterns in llguidance's syntax, and formats that it does not know as patterns."""
     patterns = []
     if "pattern" in node:
         patterns += without_leading_assertions(normal_pattern(node.pop("pattern")))

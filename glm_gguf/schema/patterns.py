@@ -1,6 +1,6 @@
 """Regular expressions of schemas, searched without the exponential time that Python's engine can take.
 
-llguidance and regex are imported when the first pattern is there: they are a third of what starting up would cost.
+llguidance and regex are imported with the first pattern: they would be a third of the start-up time.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 Search = Callable[[str], bool]
 
 MOST_SECONDS = 0.2
-"""Time for one search by backtracking."""
+"""Limit of one search by backtracking."""
 _ASSERTION = re.compile(r"\(\?<?[=!]")
 ROLES = (END_OF_TEXT, USER, ASSISTANT, OBSERVATION)
 
 
 class _Bytes:
-    """A vocabulary of single bytes and the role tokens: the one with which a grammar walks a text."""
+    """A vocabulary of single bytes and the role tokens: a grammar walks a text with it."""
 
     eos_token_id = 256
     bos_token_id = None
@@ -52,8 +52,8 @@ def byte_tokenizer() -> LLTokenizer:
 def compiled_search(pattern: str) -> Search:
     """Return the search for a pattern of JSON Schema; RequestError for one that cannot be searched.
 
-    Where backtracking takes too long, llguidance's automata search in linear time; what they cannot, look-around and
-    back references, is given up with a RequestError.
+    If backtracking takes too long, llguidance's automata search in linear time. They have no look-around and no back
+    references: such a pattern then raises RequestError.
     """
     expression = _expression(pattern)
     if expression is None:
@@ -69,25 +69,25 @@ def compiled_search(pattern: str) -> Search:
 
 
 def is_sound(pattern: str) -> bool:
-    """Tell whether a pattern is one at all."""
+    """Tell whether a text is a regular expression."""
     return _expression(pattern) is not None or is_regular(pattern)
 
 
 @lru_cache(maxsize=4096)
 def is_regular(pattern: str) -> bool:
-    """Tell whether a grammar can express a pattern: no look-around, no back references."""
+    """Tell whether a grammar can express a pattern: one without look-around and back references."""
     from llguidance import LLMatcher
 
     return not LLMatcher.validate_grammar(string_grammar({"pattern": pattern}), byte_tokenizer())
 
 
 def _expression(pattern: str) -> regex.Pattern[str] | None:
-    """Compile a pattern for backtracking; None where it is none. ECMA's `$` is the end, no line break behind it."""
+    """Compile a pattern for backtracking; None if it is none. ECMA's `$` is the end, not a line break before it."""
     import regex
 
     written = "".join(r"\Z" if token == "$" else token for token in tokens(normal_pattern(pattern)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of set operations that a later version may have
+        warnings.simplefilter("ignore", FutureWarning)  # about set operations of later versions
         try:
             return regex.compile(written)
         except (regex.error, RecursionError, OverflowError):
@@ -95,7 +95,7 @@ def _expression(pattern: str) -> regex.Pattern[str] | None:
 
 
 def without_assertions(pattern: str) -> str:
-    """Return a pattern without look-around and word boundaries: it matches what the pattern does, and more."""
+    """Return a pattern without look-around and word boundaries; it matches at least the same texts."""
     parts = tokens(pattern)
     kept: list[str] = []
     index = 0
@@ -110,7 +110,7 @@ def without_assertions(pattern: str) -> str:
 
 
 def without_leading_assertions(pattern: str) -> list[str]:
-    """Part `^(?=A)(?=B)C` into `^A`, `^B` and `^C`, which together mean the same; else the pattern alone."""
+    """Split `^(?=A)(?=B)C` into `^A`, `^B` and `^C`, which together mean the same; return any other pattern alone."""
     parts = tokens(pattern)
     found = []
     start = index = 1
@@ -142,12 +142,12 @@ def _group_end(parts: list[str], start: int) -> int:
 
 
 def automaton(grammar: str) -> Search:
-    """Return the search for what a string's grammar takes, in linear time by llguidance's derivatives."""
+    """Return the search for texts that a string's grammar accepts, in linear time by llguidance's derivatives."""
     from llguidance import LLMatcher
 
     error = LLMatcher.validate_grammar(grammar, byte_tokenizer())
     if error:
-        raise RequestError(f"it cannot be searched safely: {error[:200]}", fix="give a simpler pattern")
+        raise RequestError(f"it cannot be searched in bounded time: {error[:200]}", fix="give a simpler pattern")
 
     start = LLMatcher(byte_tokenizer(), grammar, log_level=0)
 
@@ -167,7 +167,7 @@ def _automaton_of(pattern: str) -> Search:
     try:
         return automaton(string_grammar({"pattern": normal_pattern(pattern)}))
     except RequestError as error:
-        raise RequestError(f"the pattern {pattern[:80]!r} cannot be searched safely", fix=error.fix) from error
+        raise RequestError(f"the pattern {pattern[:80]!r} cannot be searched in bounded time", fix=error.fix) from error
 
 
 def string_grammar(keywords: dict[str, str]) -> str:

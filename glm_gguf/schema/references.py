@@ -1,4 +1,4 @@
-"""A schema that refers to nothing outside itself: what its references lead to stands in `$defs`."""
+"""A schema that refers to nothing outside itself: the targets of its references stand in `$defs`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.draft import has_siblings
+from glm_gguf.schema.keyword_rules import well_formed
 from glm_gguf.schema.limits import MOST_USED, refuse_many
 from glm_gguf.schema.walk import Place, Schema, rewrite, rewrite_children, subschemas
-from glm_gguf.schema.well_formed import well_formed
 
 _ONLY_FOR_REFERENCES: Final = frozenset(("$defs", "definitions", "$id", "id", "$schema"))
 """Keywords that only references read."""
@@ -19,7 +19,7 @@ _REFERENCES: Final = frozenset(("$ref", "$dynamicRef"))
 
 @dataclass(frozen=True, slots=True)
 class SelfContained:
-    """The schema, and where in the original each of its definitions stands."""
+    """The schema, and the path of each of its definitions in the original."""
 
     schema: Schema
     origins: dict[str, str]
@@ -28,7 +28,7 @@ class SelfContained:
 def self_contained(schema: Schema, draft: str, where: str = "schema") -> SelfContained:
     """Follow all references by their draft's rules: identifiers, anchors, pointers, and the published metaschemas.
 
-    RequestError if one leads nowhere, or if they lead to too much.
+    RequestError if one has no target, or if the targets are too many.
     """
     if not isinstance(schema, dict):
         return SelfContained(schema, {})
@@ -49,14 +49,14 @@ def self_contained(schema: Schema, draft: str, where: str = "schema") -> SelfCon
 
 
 def _bare(node: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema without what only references read; the same object if it has nothing of that."""
+    """Return a schema without keywords that only references read; the same object if it has none."""
     if _ONLY_FOR_REFERENCES.isdisjoint(node):
         return node
     return {key: value for key, value in node.items() if key not in _ONLY_FOR_REFERENCES}
 
 
 class _Resolution:
-    """The definitions that references lead to, and those whose own references are still to be followed."""
+    """Follows references: the definitions found, and those whose own references are still to be followed."""
 
     def __init__(self, root: dict[str, Any], draft: str, where: str) -> None:
         # Most tools have no references, and need not wait a tenth of a second for this import.
@@ -70,7 +70,9 @@ class _Resolution:
         base = resource.id() or ""
         self._root = root
         self._known = {id(node) for _, node in subschemas(root)}
-        self._resolver = REGISTRY.with_resource(base, resource).crawl().resolver(base_uri=base)  # its anchors, once
+        self._resolver = (
+            REGISTRY.with_resource(base, resource).crawl().resolver(base_uri=base)
+        )  # finds all anchors once
         self._names: dict[int, str] = {}
         self._waiting: deque[tuple[str, Any, Any]] = deque()
         self._origins: dict[str, str] = {}
@@ -87,7 +89,7 @@ class _Resolution:
         return SelfContained(schema, self._origins)
 
     def _followed(self, node: Any, resolver: Any, place: Place) -> Any:
-        """Return a schema with its references led to `$defs`, and without what only references read."""
+        """Return a schema with its references turned to `$defs`, without keywords that only references read."""
         if not isinstance(node, dict):
             return node
         self._count += 1
@@ -105,7 +107,7 @@ class _Resolution:
         return rewrite_children(_bare(node), lambda child, below: self._followed(child, inner, below), place)
 
     def _definition(self, reference: str, resolver: Any, place: Place) -> str:
-        """Return the new reference to what a reference leads to."""
+        """Return the new reference to the target of a reference."""
         found = self._target(reference, resolver, place)
         contents = found.contents
         if contents is self._root:
@@ -120,7 +122,7 @@ class _Resolution:
         return f"#/$defs/{self._names[key]}"
 
     def _target(self, reference: str, resolver: Any, place: Place) -> Any:
-        """Return what a reference leads to; RequestError if that is no schema that can be read here."""
+        """Return the target of a reference; RequestError if there is none, or if it is no schema."""
         from referencing.exceptions import Unresolvable
 
         try:
@@ -132,5 +134,5 @@ class _Resolution:
         return found
 
     def _astray(self, reference: str, place: Place) -> RequestError:
-        fix = "put what it means into $defs; nothing is fetched"
+        fix = "put its target into $defs; nothing is fetched"
         return RequestError(f"{reference[:200]!r} leads nowhere", field=f"{self._where}{place}", fix=fix)

@@ -1,6 +1,6 @@
-"""The jsonschema package with keywords of ours; nothing is fetched from the network.
+"""The jsonschema package with keywords of ours; it fetches nothing from the network.
 
-Where its extras are installed, importing it takes seconds: value_check.py does so when a value is to be checked.
+With its extras installed, its import takes seconds: value_check.py imports it for the first value.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import specification_with
 
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.evaluated import unevaluated_properties
 from glm_gguf.schema.formats import fits_format
 from glm_gguf.schema.patterns import compiled_search
+from glm_gguf.schema.unevaluated_properties import unevaluated_properties
 from glm_gguf.schema.walk import Schema, rewrite
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
-"""How jsonschema calls a keyword: validator, the keyword's value, the instance, the schema around."""
+"""How jsonschema calls a keyword: validator, the keyword's value, the instance, the schema around it."""
 
 MOST_STEPS = 100_000
-"""References followed and schemas entered for one value; a schema of 30 lines can ask for 2**30."""
+"""References followed and schemas entered for one value; a schema of 30 lines can need 2**30."""
 
 
 class _Budget:
-    """How many steps one check may still take."""
+    """Steps that are left to one check."""
 
     def __init__(self) -> None:
         self.left = MOST_STEPS
 
     def spend(self) -> None:
-        """Count one more step."""
+        """Count one step; RequestError if none is left."""
         self.left -= 1
         if self.left < 0:
             raise RequestError("the schema takes too long to check", fix="give a simpler schema")
@@ -45,7 +45,7 @@ class _Budget:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a reference leads to, and how those in it are followed."""
+    """The target of a reference, and the resolver for references in it."""
 
     contents: Any
     resolver: _Resolver
@@ -53,13 +53,13 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Resolver:
-    """A resolver of referencing's that takes so many steps and no more."""
+    """A resolver of referencing's within a budget of steps."""
 
     inner: Any
     budget: _Budget
 
     def lookup(self, reference: str) -> _Found:
-        """Follow a reference."""
+        """Follow a reference; RequestError if it has no target."""
         self.budget.spend()
         try:
             found = self.inner.lookup(reference)
@@ -76,7 +76,7 @@ class _Resolver:
         return self if inner is self.inner else _Resolver(inner, self.budget)
 
     def dynamic_scope(self) -> Any:
-        """Return the schemas that have been entered by references."""
+        """Return the schemas entered by references so far."""
         return self.inner.dynamic_scope()
 
 
@@ -89,13 +89,13 @@ class Validator:
 
     @classmethod
     def of(cls, schema: Schema, draft: str) -> Validator:
-        """Prepare the check of a draft, given by its address."""
+        """Prepare the check by the rules of a draft, given as its address."""
         contents = _of_one_draft(schema)
         resolver = REGISTRY.resolver_with_root(specification_with(draft).create_resource(contents))
         return cls(_validator_class(draft)(contents), resolver)
 
     def problem(self, value: Any) -> str | None:
-        """Say what is wrong with a value and where; None where it fits. RequestError where that takes too long."""
+        """Say what is wrong with a value and where; None if it fits. RequestError if the check takes too long."""
         check = self.inner.evolve(_resolver=_Resolver(self.resolver, _Budget()))
         error = next(check.iter_errors(value), None)
         return None if error is None else f"{error.json_path}: {error.message[:300]}"
@@ -103,7 +103,7 @@ class Validator:
 
 @lru_cache(maxsize=16)
 def _validator_class(draft: str) -> Any:
-    """Return jsonschema's class of a draft with keywords of ours; making one takes a millisecond."""
+    """Return jsonschema's class of a draft with our keywords; making one takes a millisecond."""
     base = validator_for({"$schema": draft}, default=Draft202012Validator)
     known = "unevaluatedProperties" in base.VALIDATORS
     unevaluated = {"unevaluatedProperties": unevaluated_properties} if known else {}
@@ -112,7 +112,7 @@ def _validator_class(draft: str) -> Any:
 
 
 def _of_one_draft(schema: Schema) -> Any:
-    """Leave `$schema` out: with it, jsonschema would go on by keywords of its own."""
+    """Leave `$schema` out: with it, jsonschema would use its own keywords."""
 
     def undrafted(node: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in node.items() if key != "$schema"} if "$schema" in node else node
@@ -155,7 +155,7 @@ def _additional_properties(validator: Any, schema: Any, value: Any, parent: Any)
 
 
 def _items(validator: Any, schemas: Any, value: Any, parent: Any) -> Iterator[ValidationError]:
-    """Check `items` by 2020-12, where a list, as older drafts have it, stands for `prefixItems`."""
+    """Check `items` by 2020-12; a list, the form of older drafts, stands for `prefixItems`."""
     if not isinstance(value, list):
         return
     first = schemas if isinstance(schemas, list) else parent.get("prefixItems", [])
@@ -169,7 +169,7 @@ def _items(validator: Any, schemas: Any, value: Any, parent: Any) -> Iterator[Va
 
 
 def _bound(keyword: str, exclusive: str, sign: int) -> dict[str, Keyword]:
-    """Return the checks of a bound; draft 4 has a Boolean beside it, later drafts another number."""
+    """Return the checks of a bound; `exclusive` is a Boolean in draft 4, a second bound in later drafts."""
 
     def inclusive_bound(_: Any, bound: Any, value: Any, parent: Any) -> Iterator[ValidationError]:
         strict = parent.get(exclusive) is True
@@ -184,7 +184,7 @@ def _bound(keyword: str, exclusive: str, sign: int) -> dict[str, Keyword]:
 
 
 def _multiple_of(_: Any, unit: Any, value: Any, __: Any) -> Iterator[ValidationError]:
-    """Check decimal numbers as they are written: 19.99 is a multiple of 0.01, which floats would deny."""
+    """Check numbers as decimals: 19.99 is a multiple of 0.01, though not as a float."""
     if _is_number(value) and Fraction(repr(value)) % Fraction(repr(unit)) != 0:
         yield ValidationError(f"{value} is no multiple of {unit}")
 
@@ -203,4 +203,4 @@ KEYWORDS: Final[dict[str, Keyword]] = {
     **_bound("minimum", "exclusiveMinimum", 1),
     **_bound("maximum", "exclusiveMaximum", -1),
 }
-"""Keywords that mean the same in every draft here, or that jsonschema checks without regard to time."""
+"""Keywords that mean the same in every draft here, or that jsonschema checks without a limit of time."""

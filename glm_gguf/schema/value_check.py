@@ -1,4 +1,4 @@
-"""The check of a finished value against a schema; made when the first value is checked."""
+"""The check of a finished value against a schema; the validator is made for the first value."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class ValueCheck:
-    """A schema that values are checked against, by any thread; RequestError for what cannot be checked safely.
+    """Checks values against a schema, on any thread; RequestError if a check takes too long.
 
-    `schema` returns it when the first value is checked: most are never asked, and text takes a fifth of the memory.
+    `schema` is called for the first value: most schemas check none, and their text takes a fifth of the memory.
     """
 
     def __init__(self, schema: Callable[[], Schema], draft: str, where: str = "schema") -> None:
@@ -25,7 +25,7 @@ class ValueCheck:
         self._validator: Validator | None = None
 
     def problem(self, value: Any) -> str | None:
-        """Say what is wrong with a value and where; None where it fits."""
+        """Say what is wrong with a value and where; None if it fits."""
         try:
             return self._made().problem(value)
         except RequestError as error:
@@ -35,9 +35,9 @@ class ValueCheck:
             raise RequestError(f"no JSON Schema: {type(broken).__name__}: {broken}", field=self._where) from broken
 
     def _made(self) -> Validator:
-        """Return the validator; two threads may make one each, which does no harm."""
+        """Return the validator. Two threads may make one each, which does no harm."""
         if self._validator is None:
-            # Where jsonschema's extras are installed, its import takes seconds: only a check pays for it.
+            # With jsonschema's extras installed, its import takes seconds: only a check pays for it.
             from glm_gguf.schema.validator import Validator
 
             self._validator = Validator.of(self._schema(), self._draft)

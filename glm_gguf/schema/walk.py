@@ -22,7 +22,7 @@ _ALL: Final = ONE | MANY | NAMED
 
 
 class Place(NamedTuple):
-    """Where a schema stands; the path is written only when it is asked for, as a name may be a megabyte long."""
+    """Where a schema stands; its path is written only on demand, for a name may be a megabyte long."""
 
     step: str | int
     above: Place | None = None

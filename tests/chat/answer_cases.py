@@ -1,4 +1,4 @@
-"""What models write, and what it means: a name, the text, the visible answer, the calls."""
+"""Outputs of models and their meaning: a name, the text, the visible answer, the calls."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def undeclared(name: str, arguments: str = "{}") -> ToolCall:
 
 
 def same(text: str, form: ExpectedForm = CHAT, content: str | None = None) -> Case:
-    """An output that is an answer: all of it is text, but for a newline in front."""
+    """An output that is all text, except for its first newline."""
     return Case(text, text.removeprefix("\n") if content is None else content, form=form)
 
 

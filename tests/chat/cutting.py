@@ -16,7 +16,7 @@ WHOLE = 1_000_000
 
 
 def pieces(text: str, form: ExpectedForm) -> list[str | RoleMark]:
-    """Split a reply at its roles, as the parser of whole replies does."""
+    """Split a spelled text at its roles, as parse_reply does."""
     scout = ThoughtParser(form)
     found = []
     for piece in role_pieces(text, scout):

@@ -1,4 +1,4 @@
-"""Tool sets drawn at random: nested schemas with everything that declarations in the wild use."""
+"""Random tool sets: nested schemas with all keywords that published declarations use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Schema = dict[str, Any]
 
 
 def tool_set(random: Random) -> list[dict[str, Any]]:
-    """One to five functions with parameters of their own."""
+    """One to five functions with their own parameters."""
     names = random.sample(["get_weather", "get_wind", "search", "db.query", "send-mail", "天气", "set_alarm"], 5)
     return [_tool(random, name) for name in names[: random.randint(1, 5)]]
 
@@ -34,7 +34,7 @@ def _tool(random: Random, name: str) -> dict[str, Any]:
 
 
 def object_schema(random: Random, depth: int) -> Schema:
-    """An object of some properties, some of them required; it ends soon, whatever the model likes."""
+    """An object with some required properties; it is short whatever a model writes."""
     names = random.sample(NAMES, random.randint(1, 4 if depth else 6))
     properties = {name: value_schema(random, depth + 1) for name in names}
     schema: Schema = {"type": "object", "properties": properties}
@@ -45,7 +45,7 @@ def object_schema(random: Random, depth: int) -> Schema:
 
 
 def value_schema(random: Random, depth: int) -> Schema:
-    """A value of any kind; containers only near the root."""
+    """A value of any type; containers only near the root."""
     kinds: list[Callable[[Random, int], Schema]] = [_text, _integer, _number, _enum, _simple, _patterned, _formatted]
     if depth < 3:
         kinds += [_array, _any_of, lambda random, depth: object_schema(random, depth)]

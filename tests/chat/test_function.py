@@ -1,4 +1,4 @@
-"""What a function, a method, a partial, an object or a class says of itself, and what it is called with."""
+"""Declarations of functions, methods, partials, objects and classes, and the arguments they are called with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grammars of answers, walked with texts in which control tokens are spelled: what may be written, and what not."""
+"""Grammars of answers accept and refuse texts in which control tokens are spelled."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_what_is_required_and_not_declared_is_enforced_under_strict() -> None:
 def test_a_function_that_cannot_be_called_is_refused_by_name(choice: Any) -> None:
     closed = {"type": "object", "properties": {}, "required": ["country"], "additionalProperties": False}
     tools = [tool("g"), {"type": "function", "function": {"name": "f", "parameters": closed}}]
-    with pytest.raises(RequestError, match="f: nothing fits this schema: 'country' is required") as caught:
+    with pytest.raises(RequestError, match="f: no value fits this schema: 'country' is required") as caught:
         answer_grammar(tools, AnswerRules(choice))
     assert caught.value.field == "tools[1].function.parameters"
 

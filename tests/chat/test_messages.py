@@ -204,7 +204,7 @@ def test_many_calls_and_results_are_paired_in_time_that_grows_with_their_number(
     def seconds(count: int) -> float:
         history = crowd(count)
         gc.collect()
-        gc.disable()  # what all other tests left is not to be walked meanwhile
+        gc.disable()  # or it would walk what other tests left
         try:
             started = time.process_time()
             assert template_messages(history).count(OBSERVATIONS[0]) == count
@@ -212,7 +212,7 @@ def test_many_calls_and_results_are_paired_in_time_that_grows_with_their_number(
         finally:
             gc.enable()
 
-    # 20 times on a quiet machine, 400 if it grew with the square.
+    # 20 times on an idle machine; quadratic growth would be 400 times.
     few, many = (min(seconds(count) for _ in range(3)) for count in (500, 10000))
     assert many < 100 * max(few, 0.001)
 

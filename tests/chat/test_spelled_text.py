@@ -1,4 +1,4 @@
-"""Whole replies: the public function, and calls generated at random."""
+"""Whole texts with spelled control tokens: parse_reply, and random calls."""
 
 import json
 import time
@@ -169,11 +169,11 @@ HOSTILE = (
     *('n\n{"\n<|assistant|>"', 'n\n{"a":{"b":"<|assistant|>', 'get\n{"x<|assistant|>get\n{}', "get\n{'<|assistant|>"),
     *('get\n{"a":["<|assistant|>",', '{"name":"get","arguments":{"a":"<|assistant|>', 'get\n{"a":"<|assistant|>\\'),
 )
-"""Texts that, repeated, open objects which never end, each with a role in it."""
+"""Texts that, repeated, open objects without an end, each with a role in it."""
 
 
 def looked_at(text: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Count the characters that are looked at for the ends of objects: at every role, and as the text comes."""
+    """Count the characters scanned for ends of objects, at every role and while the text arrives."""
     seen = 0
 
     def scanning(text: str, start: int) -> Scan:
@@ -196,8 +196,8 @@ def looked_at(text: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize("unit", HOSTILE)
-def test_hostile_replies_are_read_in_linear_time(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each character a few times at most, read in whole up to three times; the time follows, with no other loops."""
+def test_hostile_texts_are_read_in_linear_time(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each character is scanned a few times at most; the text is read up to three times."""
     for count in (500, 2000):
         assert looked_at(unit * count, monkeypatch) <= 12 * len(unit) * count
 
@@ -211,7 +211,7 @@ def test_thousands_of_thoughts_in_one_text_are_read() -> None:
     "head", ["get", "get\n", "x\n", "```get\n", "get\n```json", "get\n```json\n", "```", "", "\n", "Hi\n"]
 )
 def test_blank_space_without_end_is_held_up_to_a_bound(head: str, blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a model that writes blank space for ever makes us read again with every token stays small."""
+    """Endless blank space stays cheap: every token rereads a bounded text."""
     seen = []
     monkeypatch.setattr(HeadReader, "read", lambda reader, text: seen.append(len(text)) or read(reader, text))
     for pieces in ([head, *[blank] * 3000, "."], [head + blank * 3000 + "."]):
@@ -226,7 +226,7 @@ def test_blank_space_without_end_is_held_up_to_a_bound(head: str, blank: str, mo
 read = HeadReader.read
 
 
-def test_a_long_hostile_reply_is_read_at_once() -> None:
+def test_a_long_hostile_text_is_read_at_once() -> None:
     start = time.process_time()
     parse_reply('n\n{"<|assistant|>' * 20_000, ["get"])
     assert time.process_time() - start < 8  # quadratic, it was minutes

@@ -1,4 +1,4 @@
-"""Templates render as in transformers, and nothing in the content becomes a control token."""
+"""Templates render as in transformers, and no content becomes a control token."""
 
 import base64
 import json
@@ -257,7 +257,7 @@ def test_one_private_character_left_is_enough_for_one_token_however_long_the_tex
     content = "\U00010000" * 500_000 + used + "<|user|>"
     begun = time.process_time()
     segments = TEMPLATES[Variant.CHAT].render([{"role": "user", "content": content}])
-    assert time.process_time() - begun < 10  # seconds, where a search for each character took minutes
+    assert time.process_time() - begun < 10  # seconds; a search for each character took minutes
     assert content in joined_text(segments)
     assert controls(segments).count("<|user|>") == 1
 

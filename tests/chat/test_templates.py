@@ -75,7 +75,7 @@ def random_tool(dice: random.Random) -> dict[str, Any]:
 
 
 def random_variables(dice: random.Random) -> dict[str, Any]:
-    """Draw what a caller hands to the template."""
+    """Draw the template's arguments."""
     variables: dict[str, Any] = {"messages": [random_message(dice) for _ in range(dice.randint(0, 6))]}
     if dice.random() < 0.6:
         variables["tools"] = dice.choice([None, [], [random_tool(dice) for _ in range(dice.randint(1, 3))]])
@@ -85,7 +85,7 @@ def random_variables(dice: random.Random) -> dict[str, Any]:
 
 
 def golden_cases() -> list[Any]:
-    """List the renderings that transformers gave, one parameter set each."""
+    """List transformers' renderings, one parameter set each."""
     cases = []
     for name in NAMES:
         path = SHARED / "golden" / f"{name}.json"
@@ -97,7 +97,7 @@ def golden_cases() -> list[Any]:
 
 @pytest.mark.parametrize(("name", "variables", "expected"), golden_cases())
 def test_our_template_gives_the_golden_rendering(name: str, variables: dict[str, Any], expected: str) -> None:
-    """Compare with what transformers' apply_chat_template printed."""
+    """Compare with the output of transformers' apply_chat_template."""
     assert render(OURS / f"{name}.jinja", {"add_generation_prompt": True, **variables}) == expected
 
 

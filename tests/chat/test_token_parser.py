@@ -1,4 +1,4 @@
-"""Outputs of the model become events, the same however they are cut."""
+"""A model's output becomes the same events however it is cut into tokens."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Python functions declare themselves and are called with what a model wrote."""
+"""Python functions declare themselves and are called with a model's arguments."""
 
 import dataclasses
 import enum

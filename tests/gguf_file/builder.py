@@ -46,7 +46,7 @@ def entry(key: str | bytes, kind: int, value: object) -> bytes:
 
 
 def raw_entry(key: str | bytes, kind: int, raw: bytes) -> bytes:
-    """A key with its type and whatever bytes should stand for the value."""
+    """A key with its type and any bytes as its value."""
     return text(key) + struct.pack("<I", kind) + raw
 
 
@@ -61,7 +61,7 @@ def tensor(name: str | bytes, shape: Sequence[int] = (4,), kind: int = 0, offset
 
 
 def head(n_tensors: int, n_keys: int, version: int = 3, magic: bytes = b"GGUF") -> bytes:
-    """The 24 bytes every file begins with."""
+    """The first 24 bytes of a file."""
     return magic + struct.pack("<IQQ", version, n_tensors, n_keys)
 
 
@@ -71,7 +71,7 @@ def padded(raw: bytes, alignment: int = 32) -> bytes:
 
 
 def build(keys: Sequence[bytes] = (), tensors: Sequence[bytes] = (), data: bytes = b"", alignment: int = 32) -> bytes:
-    """A whole file of entries that were made before; data follow the padded head."""
+    """A whole file of finished entries; data follow the padded head."""
     raw = head(len(tensors), len(keys)) + b"".join(keys) + b"".join(tensors)
     return padded(raw, alignment) + data if tensors else raw
 
@@ -99,7 +99,7 @@ class Model:
 
 
 def glm4(layers: int = 2, bias: bool = True) -> Model:
-    """A tiny GLM-4-0414 with which nothing is wrong: width 8, 2 heads of 4 on 1 key-value head, mlp 12."""
+    """A tiny faultless GLM-4-0414: width 8, 2 heads of 4 on 1 key-value head, MLP 12."""
     tokens = [*(f"t{index}" for index in range(9)), *SPECIALS]
     keys: dict[str, Tagged] = {
         "general.architecture": (STR, "glm4"),

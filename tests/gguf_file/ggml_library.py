@@ -1,4 +1,4 @@
-"""The ggml inside the installed llama-cpp-python, as the independent judge of types and files."""
+"""The ggml in the installed llama-cpp-python: an independent reader of types and files."""
 
 import ctypes
 import importlib.util

@@ -1,4 +1,4 @@
-"""Good files corrupted at random: an error of ours, or a file that ggml accepts too, and never a long wait."""
+"""A randomly corrupted file gives a GgufError, or ggml accepts it too; neither takes long."""
 
 import random
 import time
@@ -16,7 +16,7 @@ from tests.gguf_file.ggml_library import InitParams, ggml
 
 
 def check(path: Path, raw: bytes) -> None:
-    """Whatever the bytes: a GgufError, or a header that ggml itself accepts too, in little time."""
+    """Any bytes give a GgufError, or a header that ggml accepts too, in little time."""
     path.write_bytes(raw)
     started = time.process_time()
     try:

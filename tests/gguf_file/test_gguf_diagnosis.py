@@ -1,4 +1,4 @@
-"""The known-bad conversions are named, and a good file is left in peace."""
+"""The diagnosis names the known-bad conversions, and finds nothing in a good file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +52,7 @@ def drop(*keys: str) -> Change:
 
 
 def lose(*endings: str) -> Change:
-    """A change that drops all tensors whose names end so."""
+    """A change that drops all tensors by the end of their names."""
 
     def change(model: Model) -> None:
         model.tensors = {name: spec for name, spec in model.tensors.items() if not name.endswith(endings)}

@@ -1,4 +1,4 @@
-"""Good GGUF files are read by us as the gguf package and ggml read them."""
+"""Our reader agrees with the gguf package and ggml on good GGUF files."""
 
 import time
 from collections.abc import Callable
@@ -32,7 +32,7 @@ from tests.gguf_file.builder import ARR, EVERY_KIND, I32, STR, U8, build, entry,
 from tests.gguf_file.ggml_library import ggml
 
 SECONDS_TO_READ = 2.0
-"""For a vocabulary of official size, on a busy machine."""
+"""Seconds for a vocabulary of official size, on a busy machine."""
 
 
 def test_the_table_of_types_is_ggmls_own() -> None:

@@ -1,4 +1,4 @@
-"""Malformed GGUF files, each of which gets one error that says what is wrong and where."""
+"""Each malformed GGUF file gives one error that says what is wrong and where."""
 
 import os
 import struct

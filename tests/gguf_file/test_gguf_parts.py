@@ -1,4 +1,4 @@
-"""Models in several files: all parts are found, and agree, or the error says which does not."""
+"""Models in several files: all parts are found and agree, or the error names the wrong one."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.gguf_file.builder import I32, U16, U32, Model, Tagged, glm4
 
 @dataclass(frozen=True)
 class Part:
-    """What to write as a part."""
+    """The keys of one part of a split model."""
 
     number: int
     count: int = 3

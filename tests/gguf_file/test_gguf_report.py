@@ -1,4 +1,4 @@
-"""The sums of a report, by hand and for the official sizes."""
+"""A report's sums are right, by hand and for the official sizes."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""scripts/schema_coverage.py counts what either side enforces, and survives what crashes."""
+"""scripts/schema_coverage.py counts the schemas that each side enforces, and survives crashes."""
 
 import json
 import subprocess

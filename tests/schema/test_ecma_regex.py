@@ -1,4 +1,4 @@
-"""Patterns in JavaScript's syntax mean the same to Rust's and Python's engines once they are rewritten."""
+"""Rewritten patterns match in Rust's and Python's engines as in JavaScript."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from glm_gguf.schema.ecma_regex import normal_pattern, tokens, unfolded_length
 from glm_gguf.schema.patterns import compiled_search, is_regular
 
-# What JavaScript says of these: `new RegExp(pattern).test(text)`.
+# JavaScript's results of `new RegExp(pattern).test(text)`.
 CASES = [
     (r"^\d$", ["7"], ["٣", "a", "7\n"]),
     (r"^[\d-x]$", ["-", "x", "3"], ["y"]),

@@ -1,4 +1,4 @@
-"""Formats mean the same to the grammar and to the check, and to the standard library where it knows them."""
+"""Grammar, check and, for formats it has, the standard library agree on every format."""
 
 from __future__ import annotations
 

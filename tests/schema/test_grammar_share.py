@@ -1,4 +1,4 @@
-"""Schemas become grammars that take what is valid; what no grammar enforces, the check refuses."""
+"""Grammars of schemas accept valid values; the check refuses the invalid ones that no grammar prevents."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from llguidance import LLMatcher
 from glm_gguf.errors import RequestError
 from glm_gguf.schema import grammar_share as module
 from glm_gguf.schema import validator
-from glm_gguf.schema.grammar_share import CompiledSchema, compile_schema
+from glm_gguf.schema.grammar_share import CompiledSchema, TextCache, compile_schema
 from glm_gguf.schema.patterns import byte_tokenizer
-from glm_gguf.schema.text_cache import TextCache
 
 
 def takes(compiled: CompiledSchema, text: str) -> bool:
-    """Walk a text through the grammar."""
+    """Feed a text to the grammar."""
     grammar = LLMatcher.grammar_from_json_schema(compiled.grammar)
     matcher = LLMatcher(byte_tokenizer(), grammar, log_level=0)
     written = list(text.encode())
@@ -194,7 +193,7 @@ def test_separators_are_glms_own() -> None:
 
 
 PATIENCE = 5
-"""Seconds of processor time: what is promised is 2, and a machine that does other things as well takes longer."""
+"""Seconds of processor time; 2 on an idle machine."""
 
 
 def nested(levels: int) -> Any:
@@ -319,7 +318,7 @@ def test_a_definition_that_nothing_uses_may_lead_anywhere() -> None:
 
 
 def test_threads_that_check_at_once_have_a_budget_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A value that takes most of the steps that one check may take, checked by four threads at once."""
+    """Four threads check a value at once that needs most of the steps of one check."""
     monkeypatch.setattr(validator, "MOST_STEPS", 1000)
     compiled = compile_schema({"items": {"$ref": "#/$defs/a"}, "$defs": {"a": {"not": {"const": "x"}}}})
     value = next(list(range(n)) for n in range(1000, 0, -10) if settled(compiled, list(range(n))))
@@ -335,7 +334,7 @@ def settled(compiled: CompiledSchema, value: Any) -> bool:
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Count the schemas that are compiled from now on, with nothing kept."""
+    """Empty the cache, and count the schemas compiled from now on."""
     made: list[str] = []
     compile_anew = module._compile
 

@@ -1,4 +1,4 @@
-"""Patterns: which are regular, which Python would search for ever, and what is left without assertions."""
+"""Patterns: regular ones, ones that Python would search without end, and ones stripped of assertions."""
 
 import re
 import time
@@ -57,7 +57,7 @@ def test_both_ways_of_searching_agree(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", [r"^(?!x)(a|aa)+$"])
 def test_what_cannot_be_searched_in_time_is_given_up(pattern: str) -> None:
     start = time.process_time()
-    with pytest.raises(RequestError, match="safely"):
+    with pytest.raises(RequestError, match="in bounded time"):
         compiled_search(pattern)("a" * 300 + "!")
     assert time.process_time() - start < 1
 

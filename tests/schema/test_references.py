@@ -1,4 +1,4 @@
-"""References by every rule of their draft lead to definitions inside the schema; those to nowhere are named."""
+"""References are followed by every rule of their draft; an error names one without a target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nothing fits: refused where it is the whole, left out where it is a part, and the rest wholly enforced."""
+"""A schema that no value fits is refused; inside a schema it is left out, and the rest is fully enforced."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from jsonschema import Draft202012Validator
 from llguidance import LLMatcher
 
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.emptiness import possible
 from glm_gguf.schema.grammar_share import CompiledSchema, compile_schema
 from glm_gguf.schema.patterns import byte_tokenizer
+from glm_gguf.schema.satisfiability import possible
 
 NOTHING = {"not": {}}
 EMPTY: dict[str, Any] = {
@@ -97,12 +97,12 @@ def takes(compiled: CompiledSchema, value: Any) -> bool:
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("schema", EMPTY.values(), ids=EMPTY)
 def test_a_schema_that_nothing_fits_is_refused(schema: Any, strict: bool) -> None:
-    with pytest.raises(RequestError, match="nothing fits this schema"):
+    with pytest.raises(RequestError, match="no value fits this schema"):
         compile_schema(schema, strict=strict)
 
 
 def inside(empty: Any) -> dict[str, tuple[Any, list[Any], list[Any]]]:
-    """Places of a schema that nothing fits, with what fits around it and what does not."""
+    """Places of a schema that no value fits, with values that fit around it and values that do not."""
     return {
         "anyOf": ({"anyOf": [empty, A]}, ["a"], ["b", 1]),
         "oneOf": ({"oneOf": [A, empty]}, ["a"], ["b", 1]),

@@ -1,7 +1,6 @@
-"""Schemas that nothing fits: the whole is refused, and within it an arm is no arm, a property is never written.
+"""Schemas that no value fits: the whole is refused; those inside become `false`, so that no grammar offers them.
 
-`{"not": {}}` is how zod writes "nothing". What is found is certain; what is not found may still be empty, and is then
-found by the check of the answer.
+`{"not": {}}` is how zod writes "nothing". The search is sound but not complete: the check of the answer finds the rest.
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ from typing import Any, Final, NamedTuple
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.bounds import KINDS, kinds, no_number, spans
-from glm_gguf.schema.fitting import fits
+from glm_gguf.schema.keyword_rules import RULES
 from glm_gguf.schema.patterns import compiled_search
+from glm_gguf.schema.quick_check import fits
 from glm_gguf.schema.walk import ROOT, Place, Schema, rewrite_children
-from glm_gguf.schema.well_formed import RULES
 
 Part = dict[str, Any]
 Parts = Sequence[Part]
 
 MOST_STEPS = 100_000
-"""Schemas looked at, each time they are; the rest is taken for one that something fits."""
+"""Visits of schemas; after them a schema counts as one that some value fits."""
 MOST_DEPTH = 48
 MOST_ITEMS = 16
 _FREE: Final = frozenset(("$defs", "definitions", "$id", "id", "$anchor", "$dynamicAnchor"))
@@ -33,14 +32,14 @@ NEVER: Final = "nothing is allowed there"
 
 
 class Possible(NamedTuple):
-    """A schema with `false` for each in it that nothing fits; `why_not` where nothing fits the whole."""
+    """A schema with `false` for each schema in it that no value fits; `why_not` if no value fits the whole."""
 
     schema: Schema
     why_not: str | None
 
 
 def possible(schema: Schema) -> Possible:
-    """Leave out what nothing fits, of a schema in normal form whose references lead to its `$defs`."""
+    """Put `false` for schemas that no value fits. `schema` is in normal form, its references lead to its `$defs`."""
     if not isinstance(schema, dict):
         return Possible(schema, None if schema else NEVER)
     emptiness = _Emptiness(schema)
@@ -49,17 +48,17 @@ def possible(schema: Schema) -> Possible:
 
 
 class _Emptiness:
-    """What is known of one schema and those in it."""
+    """What is known of one schema and the schemas in it."""
 
     def __init__(self, root: dict[str, Any]) -> None:
         self._root = root
         self._left = MOST_STEPS
         self._fitted: set[frozenset[int]] = set()
-        self._made: list[Schema] = []  # kept, for what is known of a schema is known by its id
+        self._made: list[Schema] = []  # kept alive: schemas are known by id()
         self.reason = NEVER
 
     def pruned(self, node: Any, _: Place = ROOT) -> Schema:
-        """Return a schema without what nothing fits; False if nothing fits the whole, and `reason` says why."""
+        """Return a schema with `false` for what no value fits; False for the whole sets `reason`."""
         if not isinstance(node, dict):
             return bool(node)
         reason = self.why([node])
@@ -75,7 +74,7 @@ class _Emptiness:
         return False
 
     def why(self, schemas: Sequence[Schema], above: frozenset[frozenset[int]] = frozenset()) -> str | None:
-        """Say why nothing fits all of some schemas; None where something may, or where it takes too long to tell."""
+        """Say why no value fits all schemas; None if one may, or if the search takes too long."""
         if self._spent(1) or len(above) > MOST_DEPTH:
             return None
         if len(schemas) == 1 and isinstance(schemas[0], dict) and schemas[0].keys() <= _PLAIN:
@@ -85,7 +84,7 @@ class _Emptiness:
             return NEVER
         key = frozenset(map(id, parts))
         if key in above:
-            return "it holds itself without end"
+            return "it contains itself without end"
         if key in self._fitted:
             return None
         reason = self._conflict(parts, above | {key}) or self._no_arm(parts, above | {key})
@@ -94,7 +93,7 @@ class _Emptiness:
         return reason
 
     def _parts(self, schemas: Sequence[Schema]) -> list[Part] | None:
-        """Gather all schemas that the same value must fit; None where one is `false`."""
+        """Gather all schemas that the same value must fit; None if one is `false`."""
         found: dict[int, Part] = {}
         waiting = list(schemas)
         while waiting:
@@ -117,7 +116,7 @@ class _Emptiness:
         return list(found.values())
 
     def _spent(self, steps: int) -> bool:
-        """Count steps, and tell whether there were too many."""
+        """Count steps, and tell whether they are too many."""
         self._left -= steps
         return self._left < 0
 
@@ -127,7 +126,7 @@ class _Emptiness:
         return found
 
     def _no_arm(self, parts: Parts, above: frozenset[frozenset[int]]) -> str | None:
-        """Say that no arm of a choice fits beside the rest."""
+        """Say which choice has no arm that a value may fit beside the rest."""
         for part in parts:
             for keyword in ("anyOf", "oneOf"):
                 if keyword in part and not any(self._may_choose(arm, parts, above) for arm in _arms(part, keyword)):
@@ -143,7 +142,7 @@ class _Emptiness:
         return joined is not None and self._conflict(joined, above) is None
 
     def _conflict(self, parts: Parts, above: frozenset[frozenset[int]]) -> str | None:
-        """Say why what stands in some schemas themselves contradicts itself."""
+        """Say why the schemas contradict each other, arms of choices aside."""
         if any("not" in part and _is_free(part["not"]) for part in parts):
             return NEVER
         listed = [part.get("enum", [part.get("const")]) for part in parts if "enum" in part or "const" in part]
@@ -160,7 +159,7 @@ class _Emptiness:
         return self._spent(len(parts)) or all(fits(value, part) is not False for part in parts)
 
     def _no_value(self, kind: str, parts: Parts, above: frozenset[frozenset[int]], *, whole: bool) -> str | None:
-        """Say why no value of a type fits."""
+        """Say why no value of a type fits; None if one may."""
         if kind == "number":
             return no_number(parts, whole=whole)
         if kind == "string":
@@ -210,7 +209,7 @@ class _Emptiness:
         return None
 
     def _needed(self, parts: Parts) -> tuple[list[str], list[Schema]]:
-        """Return the names that an object must have, and the schemas that they make it fit."""
+        """Return the names that an object must have, and the schemas that these names demand."""
         needed = dict.fromkeys(name for part in parts for name in part.get("required", ()))
         waiting, more = list(needed), []
         while waiting and not self._spent(len(parts)):
@@ -225,7 +224,7 @@ class _Emptiness:
 
 
 def _tidy(node: dict[str, Any]) -> Schema:
-    """Leave out what `false` among its parts makes meaningless."""
+    """Drop keywords that `false` below them makes meaningless; the same object if there are none."""
     if node.get("not") is False:
         node = {key: value for key, value in node.items() if key != "not"}
     for keyword in ("anyOf", "oneOf"):
@@ -241,7 +240,7 @@ def _tidy(node: dict[str, Any]) -> Schema:
 
 
 def _decided(node: dict[str, Any]) -> dict[str, Any]:
-    """Put what a condition decides in its place where it is always or never met, and drop one that decides nothing."""
+    """Replace a condition that always or never holds by its branch, and drop one without effect."""
     kept = {key: value for key, value in node.items() if key not in ("if", "then", "else")}
     condition, yes, no = node.get("if"), node.get("then", True), node.get("else", True)
     if condition is None or (_is_free(yes) and _is_free(no)):
@@ -252,7 +251,7 @@ def _decided(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_free(schema: Any) -> bool:
-    """Tell a schema that everything fits, as far as it is plain to see."""
+    """Tell whether every value fits a schema, as far as its keywords show it."""
     if not isinstance(schema, dict):
         return schema is True
     return all(_frees(key, schema[key]) for key in schema.keys() & _RESTRICTING)
@@ -270,7 +269,7 @@ def _frees(key: str, value: Any) -> bool:
 
 
 def _arms(part: Part, keyword: str) -> list[Schema]:
-    """Return the arms of a choice; of two that are the same, just one can never fit."""
+    """Return the arms of a choice; a `oneOf` never fits by one of two equal arms alone."""
     arms: list[Schema] = part[keyword]
     if keyword == "oneOf" and len(arms) <= MOST_ITEMS:
         return [arm for arm in arms if sum(other == arm or (_is_free(other) and _is_free(arm)) for other in arms) == 1]
@@ -278,7 +277,7 @@ def _arms(part: Part, keyword: str) -> list[Schema]:
 
 
 def _of_item(part: Part, index: int) -> Iterator[Schema]:
-    """Yield what a schema asks of an item."""
+    """Yield the schemas that an item must fit."""
     first = part.get("prefixItems", [])
     if index < len(first):
         yield first[index]
@@ -287,7 +286,7 @@ def _of_item(part: Part, index: int) -> Iterator[Schema]:
 
 
 def _of_property(part: Part, name: str) -> Iterator[Schema]:
-    """Yield what a schema asks of a property."""
+    """Yield the schemas that a property must fit."""
     found = [part["properties"][name]] if name in part.get("properties", {}) else []
     named = part.get("patternProperties", {})
     try:

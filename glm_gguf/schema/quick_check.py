@@ -1,4 +1,4 @@
-"""Whether one value fits a schema, as far as can be told at a glance: yes, no, or None."""
+"""Whether a value fits a schema, told from the simple keywords alone: True, False, or None for unknown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glm_gguf.schema.walk import Schema
 Verdict = bool | None
 
 MOST_DEPTH = 8
-"""Schemas within schemas that are looked into."""
+"""Levels of schemas that are checked."""
 
 
 def kind_of(value: Any) -> str:
@@ -26,7 +26,7 @@ def kind_of(value: Any) -> str:
 
 
 def fits(value: Any, schema: Schema, depth: int = 0) -> Verdict:
-    """Tell whether a value fits a schema in normal form; None where a keyword is not looked at."""
+    """Tell whether a value fits a schema in normal form; None if a keyword would have to be checked in full."""
     if isinstance(schema, bool):
         return schema
     if depth > MOST_DEPTH:
@@ -35,7 +35,7 @@ def fits(value: Any, schema: Schema, depth: int = 0) -> Verdict:
 
 
 def every(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return no where one says no, else None where one does not know."""
+    """Return False if one verdict is False, else None if one is None, else True."""
     result: Verdict = True
     for verdict in verdicts:
         if verdict is False:
@@ -67,7 +67,7 @@ def _opposite(verdict: Verdict) -> Verdict:
 
 
 def is_same(one: Any, other: Any) -> Verdict:
-    """Tell whether two values are the same in JSON, where true is not 1."""
+    """Tell whether two values are equal in JSON, in which true is not 1."""
     if one != other:
         return False
     if isinstance(one, list | dict):
@@ -97,7 +97,7 @@ def _matches(value: Any, pattern: str) -> Verdict:
 
 
 def _about(kind: str, test: Callable[[Any, Any], Verdict]) -> Callable[[Any, Any], Verdict]:
-    """Return a test that other types pass."""
+    """Return a test that values of other types pass."""
     return lambda value, given: kind_of(value) != kind or test(value, given)
 
 

@@ -1,4 +1,4 @@
-"""What is no schema is refused with its place and the reason; harmless oddities of published tools go on working."""
+"""A wrong keyword value is refused with its place and the reason; harmless oddities of published tools work."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ PATTERNS = (
     *(r"(?i)abc", r"^\p{L}+$", r"[\s\S]*", r"^(?!x)y", r"(?<!a)b", r"\u0041", "", "^$", "|", r"[^]", r"\$\{.*\}"),
     *(r"^#[0-9A-Fa-f]{6}$", r"^(\*|[0-9]+)$", "^[^/\\\\]+$", r"^\S+$", r"[]", r"\cA", r"\0", r"(?:)", r"[a-\d]"),
 )
-"""Regular expressions that ECMA-262 takes, most of them found in published schemas."""
+"""Regular expressions of ECMA-262, most of them from published schemas."""
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

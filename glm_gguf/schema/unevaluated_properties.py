@@ -1,4 +1,4 @@
-"""`unevaluatedProperties`, with the search for patterns that all else has; jsonschema's own knows no limit of time."""
+"""`unevaluatedProperties` with our pattern search; jsonschema's own has no limit of time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from glm_gguf.schema.patterns import compiled_search
 
 
 def unevaluated_properties(validator: Any, _: Any, value: Any, parent: Any) -> Iterator[ValidationError]:
-    """Check the properties that no other keyword of a schema, or of those it applies, has looked at."""
+    """Check the properties that no keyword of a schema, or of schemas it applies, evaluates."""
     if isinstance(value, dict):
         for name in sorted(value.keys() - _evaluated(validator, value, parent)):
-            yield ValidationError(f"{name!r} is not evaluated, and not allowed so")
+            yield ValidationError(f"{name!r} is not declared, and unevaluatedProperties refuses it")
 
 
 def _evaluated(validator: Any, value: dict[str, Any], schema: Any) -> set[str]:
@@ -43,7 +43,7 @@ def _by_properties(validator: Any, value: dict[str, Any], schema: dict[str, Any]
 
 
 def _applied(validator: Any, value: dict[str, Any], schema: dict[str, Any]) -> Iterator[Any]:
-    """Yield the schemas in a schema that apply to the same value, and that it fits."""
+    """Yield the schemas in a schema that apply to the same value and that the value fits."""
     for name, dependent in schema.get("dependentSchemas", {}).items():
         if name in value:
             yield dependent
@@ -55,7 +55,7 @@ def _applied(validator: Any, value: dict[str, Any], schema: dict[str, Any]) -> I
 
 
 def _referenced(validator: Any, schema: dict[str, Any]) -> Iterator[Any]:
-    """Yield what a schema's references lead to."""
+    """Yield the targets of a schema's references."""
     for keyword in ("$ref", "$dynamicRef"):
         if keyword in schema:
             yield validator._resolver.lookup(schema[keyword])

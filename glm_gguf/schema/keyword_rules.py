@@ -1,4 +1,4 @@
-"""What is a schema at all: keywords whose values no schema may have are refused, harmless spellings are mended."""
+"""The values that each keyword of a schema may have: wrong ones are refused, harmless spellings corrected."""
 
 from __future__ import annotations
 
@@ -19,69 +19,69 @@ FOREIGN_TYPES: Final = {
     **dict.fromkeys(("list", "tuple", "set", "arraylist", "queue", "stack"), "array"),
     **{"bool": "boolean", "none": "null", "nonetype": "null"},
 }
-"""How programming languages call JSON's types, in small letters; tools in the wild are declared so."""
+"""Names of JSON's types in programming languages, in lower case; published tools use them."""
 _ANY: Final = "any"
 _WRONG: Final = object()
 _NOTHING: Final = object()
 
 
 class WellFormed(NamedTuple):
-    """The schema, and the path of the first foreign type name in it, which OpenAI's strict mode would refuse."""
+    """The schema, and the path of its first foreign type name, which OpenAI's strict mode refuses."""
 
     schema: Schema
     foreign: str | None
 
 
 def well_formed(schema: Schema, where: str) -> WellFormed:
-    """Return a schema with harmless spellings mended; RequestError names a keyword that has no possible value."""
+    """Return a schema with harmless spellings corrected; RequestError names a keyword with a wrong value."""
     if not isinstance(schema, dict):
         return WellFormed(schema, None)
-    mender = _Mender()
-    mended = mender.mended(schema, Place(where))
-    return WellFormed(mended, None if mender.foreign is None else mender.foreign.removeprefix(where))
+    correction = _Correction()
+    schema = correction.corrected(schema, Place(where))
+    return WellFormed(schema, None if correction.foreign is None else correction.foreign.removeprefix(where))
 
 
-class _Mender:
-    """What has been seen on the way through one schema."""
+class _Correction:
+    """Corrects one schema, and remembers its first foreign type name."""
 
     def __init__(self) -> None:
         self.foreign: str | None = None
 
-    def mended(self, node: Any, place: Place) -> Any:
-        """Mend a schema and all in it; the same object if nothing changes."""
+    def corrected(self, node: Any, place: Place) -> Any:
+        """Correct a schema and all schemas in it; the same object if nothing changes."""
         if not isinstance(node, dict):
             return node
-        mended = {}
+        corrected = {}
         for key, given in node.items():
             if key in RULES:
                 value = _NOTHING if given is None else RULES[key].read(given)
                 if value is _WRONG:
                     _refuse(key, given, place)
                 if not _is_same(value, given):
-                    mended[key] = value
+                    corrected[key] = value
         if self.foreign is None and _is_foreign(node.get("type")):
             self.foreign = f"{place}/type"
-        if mended:
-            node = {key: value for key, value in {**node, **mended}.items() if value is not _NOTHING}
-        return rewrite_children(node, self.mended, place)
+        if corrected:
+            node = {key: value for key, value in {**node, **corrected}.items() if value is not _NOTHING}
+        return rewrite_children(node, self.corrected, place)
 
 
 def _is_same(value: Any, given: Any) -> bool:
-    """Tell whether a keyword's value was left as it is; the rules copy lists and objects, not what lies in them."""
+    """Tell whether a rule left a value unchanged; rules copy a list or an object, not what it holds."""
     return value is given or (isinstance(value, list | dict) and value == given)
 
 
 def _refuse(key: str, value: Any, place: Place) -> None:
     text = repr(value)
     if key == "pattern" and isinstance(value, str):
-        raise RequestError(f"{text[:200]} is no regular expression", field=f"{place}/{key}", fix="mend the pattern")
+        raise RequestError(f"{text[:200]} is no regular expression", field=f"{place}/{key}", fix="correct the pattern")
     if key == "patternProperties" and isinstance(value, dict):
         wrong = next((name for name in value if not is_sound(name)), None)
         if wrong is not None:
             raise RequestError(
-                f"{wrong[:200]!r} is no regular expression", field=f"{place}/{key}", fix="mend the pattern"
+                f"{wrong[:200]!r} is no regular expression", field=f"{place}/{key}", fix="correct the pattern"
             )
-    raise RequestError(f"{text[:80]} is not {RULES[key].wanted}", field=f"{place}/{key}", fix="mend the schema")
+    raise RequestError(f"{text[:80]} is not {RULES[key].wanted}", field=f"{place}/{key}", fix="correct the schema")
 
 
 def _is_foreign(kind: Any) -> bool:
@@ -90,12 +90,12 @@ def _is_foreign(kind: Any) -> bool:
 
 
 def is_type(value: Any) -> bool:
-    """Tell whether a value of `type` names types, or says nothing."""
+    """Tell whether a value of `type` names types, or restricts nothing."""
     return value is None or _types(value) is not _WRONG
 
 
 def _types(value: Any) -> Any:
-    """Read type names; `any`, as the first drafts had it, says nothing."""
+    """Read type names; `any`, a word of the first drafts, restricts nothing."""
     names = [_type(name) for name in (value if isinstance(value, list) else [value])]
     if not names or _WRONG in names:
         return _WRONG
@@ -122,7 +122,7 @@ def _positive(value: Any) -> Any:
 
 
 def _exclusive(value: Any) -> Any:
-    """Read an exclusive bound; draft 4 has Booleans."""
+    """Read an exclusive bound, which is a Boolean in draft 4."""
     return value if isinstance(value, bool) else _number(value)
 
 
@@ -153,7 +153,7 @@ def _address(value: Any) -> Any:
 
 
 def _identifier(value: Any) -> Any:
-    """Read an identifier; one that cannot be is never referred to."""
+    """Read an identifier; a malformed one is dropped, for no reference can name it."""
     return _NOTHING if _address(value) is _WRONG else value
 
 
@@ -162,7 +162,7 @@ def _names(value: Any) -> Any:
 
 
 def _required(value: Any) -> Any:
-    """Read the names that are required; the Boolean of draft 3 says nothing in others."""
+    """Read the required names; draft 3's Boolean restricts nothing in later drafts."""
     return _NOTHING if isinstance(value, bool) else _names(value)
 
 
@@ -189,14 +189,14 @@ def _items(value: Any) -> Any:
 
 
 def _named(value: Any) -> Any:
-    """Read schemas by name; PHP writes none of them as an empty list."""
+    """Read schemas by name; PHP writes an empty object as an empty list."""
     named = {} if value == [] else value
     schemas = {name: _schema(schema) for name, schema in named.items()} if isinstance(named, dict) else {"": _WRONG}
     return _WRONG if _WRONG in schemas.values() else schemas
 
 
 def _definitions(value: Any) -> Any:
-    """Read definitions; what is no schema there can only be referred to in vain."""
+    """Read definitions; entries that are no schemas are dropped."""
     if not isinstance(value, dict):
         return _NOTHING
     return {name: schema for name, schema in value.items() if isinstance(schema, dict | bool)}
@@ -228,8 +228,8 @@ def _dependencies(value: Any) -> Any:
     return {name: demand if isinstance(value[name], dict | bool) else demand[name] for name, demand in read.items()}
 
 
-class Rule(NamedTuple):
-    """How a keyword's value is read, and what it must be."""
+class KeywordRule(NamedTuple):
+    """How a keyword's value is read, and the words for a right one."""
 
     read: Callable[[Any], Any]
     wanted: str
@@ -240,29 +240,29 @@ _EXCLUSIVE: Final = ("exclusiveMinimum", "exclusiveMaximum")
 _COUNTS: Final = (
     *("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "minContains", "maxContains"),
 )
-RULES: Final[dict[str, Rule]] = {
-    "type": Rule(_types, "a type of JSON's: " + ", ".join(sorted(TYPES))),
-    "enum": Rule(_list, "a list of values"),
-    "required": Rule(_required, "a list of names"),
-    "uniqueItems": Rule(_boolean, "true or false"),
-    "multipleOf": Rule(_positive, "a number above 0"),
-    **dict.fromkeys(_NUMBERS, Rule(_number, "a number")),
-    **dict.fromkeys(_EXCLUSIVE, Rule(_exclusive, "a number")),
-    **dict.fromkeys(_COUNTS, Rule(_count, "a whole number from 0 on")),
-    "pattern": Rule(_pattern, "a regular expression"),
-    "format": Rule(_text, "the name of a format"),
-    **dict.fromkeys(("$ref", "$dynamicRef", "$recursiveRef"), Rule(_address, "a reference")),
-    **dict.fromkeys(("$id", "id", "$anchor", "$dynamicAnchor"), Rule(_identifier, "a text")),
-    **dict.fromkeys(ONE - {"items"}, Rule(_schema, "a schema")),
-    **dict.fromkeys(("anyOf", "oneOf"), Rule(_schemas, "a list of schemas")),
-    **dict.fromkeys(("allOf", "prefixItems"), Rule(_some_schemas, "a list of schemas")),
-    "items": Rule(_items, "a schema"),
-    "properties": Rule(_named, "an object of schemas"),
-    "dependentSchemas": Rule(_named, "an object of schemas"),
-    "patternProperties": Rule(_pattern_properties, "an object of schemas"),
-    **dict.fromkeys(("$defs", "definitions"), Rule(_definitions, "an object of schemas")),
-    "dependentRequired": Rule(_demands, "an object of lists of names"),
-    "dependencies": Rule(_dependencies, "an object of schemas, or of lists of names"),
+RULES: Final[dict[str, KeywordRule]] = {
+    "type": KeywordRule(_types, "a type of JSON's: " + ", ".join(sorted(TYPES))),
+    "enum": KeywordRule(_list, "a list of values"),
+    "required": KeywordRule(_required, "a list of names"),
+    "uniqueItems": KeywordRule(_boolean, "true or false"),
+    "multipleOf": KeywordRule(_positive, "a number above 0"),
+    **dict.fromkeys(_NUMBERS, KeywordRule(_number, "a number")),
+    **dict.fromkeys(_EXCLUSIVE, KeywordRule(_exclusive, "a number")),
+    **dict.fromkeys(_COUNTS, KeywordRule(_count, "a whole number from 0 on")),
+    "pattern": KeywordRule(_pattern, "a regular expression"),
+    "format": KeywordRule(_text, "the name of a format"),
+    **dict.fromkeys(("$ref", "$dynamicRef", "$recursiveRef"), KeywordRule(_address, "a reference")),
+    **dict.fromkeys(("$id", "id", "$anchor", "$dynamicAnchor"), KeywordRule(_identifier, "a text")),
+    **dict.fromkeys(ONE - {"items"}, KeywordRule(_schema, "a schema")),
+    **dict.fromkeys(("anyOf", "oneOf"), KeywordRule(_schemas, "a list of schemas")),
+    **dict.fromkeys(("allOf", "prefixItems"), KeywordRule(_some_schemas, "a list of schemas")),
+    "items": KeywordRule(_items, "a schema"),
+    "properties": KeywordRule(_named, "an object of schemas"),
+    "dependentSchemas": KeywordRule(_named, "an object of schemas"),
+    "patternProperties": KeywordRule(_pattern_properties, "an object of schemas"),
+    **dict.fromkeys(("$defs", "definitions"), KeywordRule(_definitions, "an object of schemas")),
+    "dependentRequired": KeywordRule(_demands, "an object of lists of names"),
+    "dependencies": KeywordRule(_dependencies, "an object of schemas, or of lists of names"),
 }
-"""Every keyword that restricts; what else stands in a schema is a word of its author's."""
+"""Every keyword that restricts; all others are annotations."""
 assert RULES.keys() >= ONE | MANY | NAMED
