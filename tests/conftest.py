@@ -43,6 +43,19 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
+def workplace(tiny_gguf: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with everything that the documents' blocks name."""
+    directory = tmp_path_factory.mktemp("docs")
+    for name in ("model.gguf", "GLM-4-9B-0414-Q4_K_M.gguf"):
+        (directory / name).symlink_to(tiny_gguf("Q8_0"))
+    (directory / "GLM-4-9B-0414").symlink_to(TINY_CHECKPOINT)
+    (directory / "glm_gguf").symlink_to(REPOSITORY / "glm_gguf")
+    (directory / "my_tools.py").symlink_to(REPOSITORY / "glm_gguf" / "demo" / "tools.py")
+    (directory / "notes.txt").write_text("Hello\nWhat is the weather in Paris?\n")
+    return directory
+
+
+@pytest.fixture(scope="session")
 def model(tiny_gguf: Callable[[str], Path]) -> Iterator[ModelHandle]:
     """The tiny model as Q8_0."""
     with opened(tiny_gguf("Q8_0"), ONE_THREAD) as handle:

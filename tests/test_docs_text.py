@@ -7,12 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from documents import DOCUMENTS, REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-DOCUMENTS = [
-    *(REPOSITORY / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
-    *sorted((REPOSITORY / "docs").rglob("*.md")),
-]
 WRITTEN_BY_SCRIPTS = {"server-fields.md", "cli.md"}
 MOST_WORDS = 25
 DECISIONS = [
@@ -52,3 +48,12 @@ def test_the_text_of_a_long_sentence_is_found() -> None:
     found = [len(sentence.split()) for sentence in sentences(f"# Title\n\n- {words}.\n\n| {words} |\n")]
     assert max(found) == MOST_WORDS + 1
     assert sum(found) == MOST_WORDS + 1
+
+
+def test_paths_in_contributing_exist() -> None:
+    named = re.findall(
+        r"`((?:glm_gguf|convert|tests|scripts|docs|\.ci)/[\w./*-]+)`",
+        (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8"),
+    )
+    assert [path for path in named if "NAME" not in path and not list(REPOSITORY.glob(path))] == []
+    assert len(named) > 30

@@ -10,33 +10,23 @@ import runpy
 import subprocess
 import sys
 import typing
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import REPOSITORY, Block, blocks
+from llama.test_lora import factors, write_adapter
 
 import glm_gguf
 from glm_gguf import GLM, ChatOptions, EngineOptions, SamplingParams
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-PAGE = (REPOSITORY / "docs" / "python.md").read_text("utf-8")
-BLOCKS = [
-    pytest.param(block, id=f"{title.strip('# ')}-{index}")
-    for title, section in re.findall(r"(?ms)^(#+ [^\n]*)\n(.*?)(?=^#+ |\Z)", PAGE)
-    for index, block in enumerate(re.findall(r"```python\n(.*?)```", section, re.DOTALL))
-]
+GUIDE = REPOSITORY / "docs" / "python.md"
+PAGE = GUIDE.read_text("utf-8")
+BLOCKS = blocks("python", GUIDE)
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
-
-
-@pytest.fixture(scope="module")
-def workplace(tiny_gguf: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a model and a checkpoint of the names that the page uses."""
-    directory = tmp_path_factory.mktemp("docs")
-    (directory / "model.gguf").symlink_to(tiny_gguf("Q8_0"))
-    (directory / "GLM-4-9B-0414").symlink_to(REPOSITORY / "glm_gguf" / "demo" / "checkpoint")
-    return directory
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +38,16 @@ def page_names(workplace: Path) -> Iterator[dict[str, Any]]:
         yield names
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if "run_server" not in str(block.values)])
+@pytest.mark.parametrize("block", [block for block in BLOCKS if "run_server" not in block.text], ids=str)
 def test_a_block_of_the_page_runs(
-    block: str, page_names: dict[str, Any], workplace: Path, monkeypatch: pytest.MonkeyPatch
+    block: Block, page_names: dict[str, Any], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(workplace)
-    exec(compile(block, "docs/python.md", "exec", dont_inherit=True), dict(page_names))
+    exec(compile(block.text, "docs/python.md", "exec", dont_inherit=True), dict(page_names))
 
 
 def test_the_page_serves_from_a_program(workplace: Path) -> None:
-    (program,) = (str(block.values[0]) for block in BLOCKS if "run_server" in str(block.values))
+    (program,) = (block.text for block in BLOCKS if "run_server" in block.text)
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, cwd=workplace, env=environment, stdout=subprocess.PIPE, text=True) as serving:
@@ -72,8 +62,16 @@ def test_the_page_serves_from_a_program(workplace: Path) -> None:
             serving.kill()
 
 
-def test_the_page_has_all_its_blocks() -> None:
-    assert len(BLOCKS) == PAGE.count("```python")
+def test_the_reference_has_every_public_name() -> None:
+    reference = (REPOSITORY / "docs" / "reference.md").read_text("utf-8")
+    named = set(re.findall(r"(?m)^::: glm_gguf\.(\w+)$", reference))
+    assert named == set(glm_gguf.__all__) - {"convert"}
+    assert "::: glm_gguf.convert.conversion.convert\n" in reference
+
+
+def test_the_page_of_examples_shows_them_all() -> None:
+    page = (REPOSITORY / "docs" / "examples.md").read_text("utf-8")
+    assert sorted(re.findall(r'--8<-- "examples/(\w+)\.py"', page)) == [path.stem for path in EXAMPLES]
 
 
 def test_the_page_names_all_that_is_public() -> None:
@@ -92,8 +90,10 @@ def test_every_event_and_field_of_an_answer_is_on_the_page() -> None:
 
 
 SHOWN = {
+    "adapters": r"no adapter: .*\n1\.0 a: .*\n1\.0 b: .*\n0\.5 a \+ 0\.5 b: ",
     "async_cancel": "cancelled",
     "embeddings": r"0\.\d{3}  The weather in Paris is sunny\.\n-?0",
+    "json_schema": r"^(Paris|London|Beijing) (sunny|cloudy|rainy) -?\d+$",
     "json_model": r"^(good|mixed|bad) [1-5] \[",
     "pydantic_tools": r'→ get_weather\(\{"city": "Paris".*\n.*Paris',
     "sessions": "0 of [0-9]+ tokens were computed before",
@@ -103,19 +103,44 @@ SHOWN = {
 """Example → a pattern of what it prints."""
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.fixture(scope="module")
+def adapters(tiny_gguf: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two adapters for the tiny model."""
+    base, directory = tiny_gguf("F32"), tmp_path_factory.mktemp("adapters")
+    return [str(write_adapter(directory / f"{name}.gguf", factors(base, seed))) for seed, name in enumerate("ab")]
+
+
+@pytest.mark.parametrize("example", [path for path in EXAMPLES if path.stem != "web_app"], ids=lambda path: path.stem)
 def test_an_example_runs(
     example: Path,
     workplace: Path,
+    adapters: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments = [str(tmp_path / "a.session")] if example.stem == "sessions" else []
+    arguments = {"sessions": [str(tmp_path / "a.session")], "adapters": adapters}.get(example.stem, [])
     monkeypatch.setattr(sys, "argv", [example.name, str(workplace / "model.gguf"), *arguments])
     runpy.run_path(str(example), run_name="__main__")
     shown = capsys.readouterr().out
     assert re.search(SHOWN[example.stem], shown), shown
+
+
+def test_the_web_app_streams_answers_to_its_page(workplace: Path) -> None:
+    command = [sys.executable, str(REPOSITORY / "examples" / "web_app.py"), str(workplace / "model.gguf"), "0"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as serving:
+        try:
+            assert serving.stdout is not None
+            address = serving.stdout.readline().decode().strip()
+            with urllib.request.urlopen(address, timeout=60) as page:
+                assert b"<form>" in page.read()
+            with urllib.request.urlopen(f"{address}ask", b"Hello", timeout=60) as answer:
+                assert answer.read().decode().startswith("Hello")
+            with pytest.raises(urllib.error.HTTPError, match="400"):
+                urllib.request.urlopen(f"{address}ask", b"Hello " * 1600, timeout=60)
+        finally:
+            serving.kill()
 
 
 def test_a_saved_session_is_found_again(workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +153,7 @@ def test_a_saved_session_is_found_again(workplace: Path, tmp_path: Path, capsys:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-@pytest.mark.parametrize("arguments", [(), ("absent.gguf", "absent.session")], ids=["no arguments", "no such file"])
+@pytest.mark.parametrize("arguments", [(), ("absent.gguf", "8001")], ids=["no arguments", "no such file"])
 def test_an_example_says_in_a_line_what_it_lacks(
     example: Path, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,78 @@
+"""The site builds without a warning, pages that scripts write are current, and numbers are those of the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from documents import REPOSITORY
+
+from glm_gguf.convert.recipe.file_types import bits_per_weight, file_type
+
+DOCS = REPOSITORY / "docs"
+SOURCES = [
+    *(REPOSITORY / "glm_gguf").rglob("*.py"),
+    *(REPOSITORY / "convert").rglob("*.py"),
+    REPOSITORY / "scripts/setup",
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built strictly: a broken link or a page that is in no menu ends the build."""
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_the_site_has_every_page(site: Path) -> None:
+    pages = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
+    assert pages <= {path.relative_to(site) for path in site.rglob("*.html")}
+
+
+def test_the_site_asks_no_other_host(site: Path) -> None:
+    linked = re.compile(rb'<(?:script|link|img)[^>]* (?:src|href)="?https?://')
+    assert [path.name for path in site.rglob("*.html") if linked.search(path.read_bytes())] == []
+
+
+def test_the_reference_shows_signatures_and_what_they_mean(site: Path) -> None:
+    text = re.sub(r"<[^>]+>", "", (site / "reference.html").read_text("utf-8"))
+    assert "session: FilePath | None = None" in text
+    assert "Factor by which YaRN stretches the context." in text
+
+
+def test_the_page_of_commands_is_their_help() -> None:
+    script = runpy.run_path(str(REPOSITORY / "scripts" / "write_cli_page.py"))
+    assert (DOCS / "cli.md").read_text("utf-8") == script["page"](), "run scripts/write_cli_page.py"
+
+
+def test_the_sizes_of_types_are_those_of_the_recipe() -> None:
+    rows = re.findall(r"(?m)^\| `(\w+)` \| ([\d.]+) \|", (DOCS / "converting.md").read_text("utf-8"))
+    assert len(rows) >= 5
+    assert [size for _, size in rows] == [f"{bits_per_weight(file_type(name)):.2f}" for name, _ in rows]
+
+
+def test_messages_of_the_page_on_trouble_are_ours() -> None:
+    sources = re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text("utf-8") for path in SOURCES))
+    page = (DOCS / "troubleshooting.md").read_text("utf-8")
+    messages = set(re.findall(r"(?m)^\| `([^`]+)` \|", page)) - {"glm-gguf: command not found"}
+    assert len(messages) > 10
+    assert [message for message in messages if message not in sources] == []
+
+
+def test_measured_ratios_are_told_alike() -> None:
+    tables = [
+        re.findall(r"(?m)^\| [^|]+ \| ([^|]+ \| [^|]+) \| `(scripts/\w+\.py)` \|$", path.read_text("utf-8"))
+        for path in (REPOSITORY / "README.md", DOCS / "performance.md")
+    ]
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 6
+    assert all((REPOSITORY / script).is_file() for _, script in tables[0])
