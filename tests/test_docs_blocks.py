@@ -37,6 +37,7 @@ ELSEWHERE = (
     "export ",
     "curl ",
     "CUDA",
+    " bench ",
 )
 """What a shell block holds that needs a network, a terminal, minutes, or a program of others."""
 FOREIGN = ("aider", "claude", "cat", "curl", "eval", "llama-imatrix", "source")
@@ -121,7 +122,7 @@ def live(workplace: Path) -> Iterator[Served]:
 
 @pytest.mark.parametrize("block", CURLS, ids=str)
 def test_a_block_of_curl_is_answered(block: Block, live: Served, place: Path) -> None:
-    done = run(block.text.replace(ADDRESS, live.url).replace("curl ", "CUDA", "curl --fail --silent "), place)
+    done = run(block.text.replace(ADDRESS, live.url).replace("curl ", "curl --fail --silent "), place)
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"object":' in done.stdout
 
