@@ -1,4 +1,4 @@
-"""The tokens of one llama_decode: filled through numpy, read by llama.cpp."""
+"""The tokens of one llama_decode: numpy arrays that llama.cpp reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glm_gguf.errors import EngineError
 
 
 class Batch:
-    """Owner of the arrays of a llama_batch: `add` parts of sequences, decode it, `clear` it."""
+    """Owner of the arrays of a llama_batch: `add` tokens of sequences, decode it, `clear` it."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -22,7 +22,7 @@ class Batch:
         self._sequences = np.zeros(capacity, np.int32)
         self._counts = np.ones(capacity, np.int32)
         self._outputs = np.zeros(capacity, np.int8)
-        # seq_id[i] points to the list of sequences that token i belongs to: here one, the i-th of an array.
+        # seq_id[i] points to the sequences of token i: here one, the i-th of an array.
         addresses = self._sequences.ctypes.data + self._sequences.itemsize * np.arange(capacity)
         self._addresses = addresses.astype(np.uintp)
         self.raw = llama_cpp.llama_batch()
@@ -36,11 +36,11 @@ class Batch:
         return int(self.raw.n_tokens)
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Remove all tokens."""
         self.raw.n_tokens = 0
 
     def add(self, sequence: int, position: int, tokens: Sequence[int], *, outputs: int) -> int:
-        """Append tokens at a position of a sequence; the last `outputs` of them give logits. Returns the last row."""
+        """Append tokens at a position of a sequence; the last `outputs` of them get logits. Returns the last row."""
         start, end = len(self), len(self) + len(tokens)
         if not start < end <= self.capacity:
             raise EngineError(f"{len(tokens)} tokens do not fit into a batch of {self.capacity} that holds {start}")
@@ -54,5 +54,5 @@ class Batch:
 
 
 def _pointer(array: np.ndarray[Any, Any], kind: type[Any]) -> Any:
-    """Return where an array's memory begins, as llama.cpp wants to see it."""
+    """Return a C pointer to an array's memory."""
     return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))

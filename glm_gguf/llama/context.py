@@ -1,4 +1,4 @@
-"""A llama_context: tokens of many sequences go in, logits come out, and the KV cells of sequences are moved about."""
+"""A llama_context: it decodes batches of many sequences to logits, and copies, truncates and restores KV cells."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ Floats = npt.NDArray[np.float32]
 
 
 class Context:
-    """Owner of a llama_context; only one thread may use it, but `abort` may come from any."""
+    """Owner of a llama_context. One thread uses it; any thread may call `abort`."""
 
     def __init__(self, model: ModelHandle, plan: LoadPlan) -> None:
         self._model = model
         self.plan = plan
-        # The callback is asked between the nodes of a graph, on a thread of llama.cpp's: Python would have to take
-        # its lock a thousand times a token. strlen() reads the flag without it: 0 for "", 1 for "x".
+        # llama.cpp calls it between the nodes of a graph, on a thread of its own: a Python callback would take Python's
+        # lock a thousand times a token. strlen() reads the flag without it: 0 for "", 1 for "x".
         self._abort_flag = ctypes.create_string_buffer(2)
         parameters = context_parameters(plan)
         parameters.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
@@ -70,9 +70,10 @@ class Context:
         return memory
 
     def decode(self, batch: Batch) -> bool:
-        """Compute a batch; False where abort() came between, and some of its tokens may be in the cache.
+        """Compute a batch; False where abort() ended it, and some of its tokens may be in the cache.
 
-        The caller sees to it that there are cells for it, and that token ids and sequences exist.
+        The caller ensures that cells are free, and that token ids and sequences exist. EngineError where llama.cpp
+        fails.
         """
         if not 0 < len(batch) <= self.plan.batches.alone:
             raise EngineError(f"a batch of {len(batch)} tokens", path=self._model.path)
@@ -86,33 +87,33 @@ class Context:
         self._adapters.use(scales)
 
     def abort(self) -> None:
-        """Make the decode that is under way, or the next one, return soon."""
+        """End the decode under way, or the next one, soon."""
         self._abort_flag[0] = b"x"
 
     def resume(self) -> None:
-        """Let decodes go through again."""
+        """Let decodes run again."""
         self._abort_flag[0] = b"\0"
 
     def logits(self, row: int) -> Floats:
-        """Return the logits behind the token at a row of the batch, [n_vocab], all of them finite."""
+        """Return the logits after the token at a row of the batch, [n_vocab], all finite."""
         logits = self.raw_logits(row)
-        self._require_finite(float(logits.max()))  # a maximum hands NaN on
+        self._require_finite(float(logits.max()))  # the maximum is NaN where any is
         return logits
 
     def raw_logits(self, row: int) -> Floats:
-        """Return what the model computed behind the token at a row, [n_vocab]: llama.cpp's own memory, writable."""
+        """Return the unchecked logits after the token at a row, [n_vocab]: llama.cpp's own memory, writable."""
         # float * llama_get_logits_ith(struct llama_context * ctx, int32_t i): NULL where there are none
         pointer = llama_cpp.llama_get_logits_ith(self.pointer, row)
         if not pointer:
-            raise EngineError("there are no logits to draw from", path=self._model.path)
+            raise EngineError("there are no logits to sample from", path=self._model.path)
         logits: Floats = np.ctypeslib.as_array(pointer, self._row)
         return logits
 
     def sample(self, sampler: Sampler, row: int, logits: Floats) -> int:
-        """Draw the token that follows a row of logits [n_vocab], which are minus infinity for what must not come."""
-        highest = int(logits.argmax())  # of NaN, where there is one
+        """Sample the token after a row from its logits [n_vocab]; minus infinity forbids a token."""
+        highest = int(logits.argmax())  # the index of NaN, where there is one
         if logits[highest] == -math.inf:
-            raise EngineError("biases forbid every token that may come here", fix="change logit_bias or ignore_eos")
+            raise EngineError("biases forbid every token that is allowed here", fix="change logit_bias or ignore_eos")
         self._require_finite(float(logits[highest]))
         if sampler.takes_highest:  # llama.cpp would copy every logit into a list of candidates first, 0.3 ms
             return highest
@@ -121,7 +122,7 @@ class Context:
         return int(llama_cpp.llama_sampler_sample(sampler.pointer, self.pointer, row))
 
     def _require_finite(self, highest: float) -> None:
-        """Refuse logits with such a maximum: NaN and infinity end up in an assertion of llama.cpp's samplers."""
+        """Refuse logits whose maximum is NaN or infinite: llama.cpp's samplers would abort the process."""
         if not math.isfinite(highest):
             raise EngineError("the model computed NaN or infinity", path=self._model.path, fix="verify the file")
 
@@ -132,17 +133,17 @@ class Context:
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, start, length)
 
     def truncate(self, sequence: int, length: int) -> None:
-        """Shorten a sequence to its first tokens, perhaps none."""
+        """Shorten a sequence to its first `length` tokens, perhaps none."""
         assert 0 <= sequence < MOST_SEQUENCES
         if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
             raise EngineError("llama.cpp could not shorten its KV cache", path=self._model.path)
 
     def length(self, sequence: int) -> int:
-        """Return how many tokens llama.cpp itself finds in a sequence."""
+        """Count the tokens that llama.cpp itself finds in a sequence."""
         return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
     def embed(self, batch: Batch) -> Floats | None:
-        """Compute a batch and return the final hidden states, [tokens, n_embd]; None where abort() came between."""
+        """Compute a batch and return its final hidden states, [tokens, n_embd]; None where abort() ended it."""
         assert len(batch) <= OUTPUT_CHUNK
         with self._embeddings():
             if not self.decode(batch):
@@ -172,7 +173,7 @@ class Context:
             raise EngineError(f"llama.cpp refused a saved sequence{_reason(errors)}", path=self._model.path)
 
     def close(self) -> None:
-        """Free the context; doing it twice does no harm."""
+        """Free the context; a second call does nothing."""
         if self._free():
             self._model.release()
 
@@ -193,7 +194,7 @@ class Context:
 
     @contextmanager
     def _embeddings(self) -> Iterator[None]:
-        """Have hidden states put out beside logits."""
+        """Have llama.cpp output hidden states beside logits inside the block."""
         llama_cpp.llama_set_embeddings(self.pointer, True)
         try:
             yield
@@ -204,7 +205,7 @@ class Context:
 def _new_context(
     model: llama_cpp.llama_model_p, parameters: llama_cpp.llama_context_params, path: Path
 ) -> llama_cpp.llama_context_p:
-    """Have llama.cpp allocate a context."""
+    """Allocate a context; EngineError where llama.cpp refuses."""
     with collected_errors() as errors:
         pointer: llama_cpp.llama_context_p | None = llama_cpp.llama_init_from_model(model, parameters)
     if not pointer:

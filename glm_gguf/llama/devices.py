@@ -1,4 +1,4 @@
-"""Which devices llama.cpp can compute on here, beside the CPU."""
+"""The GPUs of this machine that llama.cpp can compute on."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Device:
     name: str
     description: str
     identity: str
-    """The same for every backend that knows it."""
+    """The same in every backend that lists the GPU."""
     integrated: bool
-    """It is inside a processor."""
+    """The GPU is part of a processor."""
     pointer: int
     memory: int | None
-    """Bytes that are free; None where it does not tell."""
+    """Free bytes; None where the backend tells none."""
 
 
 class _Properties(ctypes.Structure):
@@ -49,9 +49,9 @@ class _Properties(ctypes.Structure):
 
 
 def gpus() -> tuple[Device, ...]:
-    """List the GPUs, also those inside a processor; EngineError in a process whose parent had listed them.
+    """List the GPUs, integrated ones too; EngineError in a process whose parent listed them before the fork.
 
-    llama_supports_gpu_offload() is no answer: it is true wherever llama.cpp was built to reach other machines (RPC).
+    llama_supports_gpu_offload() does not help: it is true wherever llama.cpp was built to reach other machines (RPC).
     """
     first = _first_process()
     # size_t ggml_backend_dev_count(void)
@@ -62,16 +62,16 @@ def gpus() -> tuple[Device, ...]:
     kind = _function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
     wanted = (GGML_BACKEND_DEVICE_TYPE_GPU, GGML_BACKEND_DEVICE_TYPE_IGPU)
     found = [pointer for pointer in map(get, range(count)) if pointer and kind(pointer) in wanted]
-    if found and first != os.getpid():  # CUDA's calls fail from then on, and ggml aborts
-        fix = "open it in a process that is started anew, as multiprocessing's spawn does, or with n_gpu_layers=0"
-        raise EngineError("no GPU computes in a process that was forked from one which had used it", fix=fix)
+    if found and first != os.getpid():  # CUDA's calls would fail, and ggml would abort
+        fix = "open the model in a new process, as multiprocessing's spawn starts, or with n_gpu_layers=0"
+        raise EngineError("a process that was forked after its parent used the GPU cannot use it", fix=fix)
     return tuple(map(_device, found))
 
 
 def chosen_gpus(options: EngineOptions) -> tuple[Device, ...]:
-    """List the GPUs that layers are computed on, in the order asked for.
+    """List the GPUs that the options allow, in their order.
 
-    Raises RequestError for one that is not there, EngineError in a process whose parent had listed them.
+    Raises RequestError for a name that no GPU has, EngineError in a process whose parent listed them before the fork.
     """
     _first_process()  # llama.cpp initialises the GPUs in any case
     if options.n_gpu_layers == 0:
@@ -89,7 +89,7 @@ def _named(names: Sequence[str]) -> tuple[Device, ...]:
 
 
 def each_once(known: Sequence[Device]) -> tuple[Device, ...]:
-    """Keep of each GPU the first backend that knows it, and those inside a processor only where there is no other."""
+    """Keep the first backend of each GPU, and integrated GPUs only where there is no other."""
     wanted = [gpu for gpu in known if not gpu.integrated] or known
     found: dict[str, Device] = {}
     for gpu in wanted:
@@ -99,7 +99,7 @@ def each_once(known: Sequence[Device]) -> tuple[Device, ...]:
 
 @cache
 def _first_process() -> int:
-    """Return the process that asked first."""
+    """Return the process that listed the GPUs first."""
     return os.getpid()
 
 
@@ -117,6 +117,6 @@ def _device(pointer: int) -> Device:
 
 
 def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-    """Return a function of ggml's, a new object each time: no other thread changes its prototype."""
+    """Return a function of ggml's as a new object: no other thread can change its prototype."""
     found: Callable[..., Any] = ctypes.CFUNCTYPE(result, *arguments)((name, libggml))
     return found

@@ -34,11 +34,11 @@ ENGINE_BOUNDS: Final[Mapping[str, Bounds]] = MappingProxyType(
 )
 """Field of EngineOptions that is a number → its bounds."""
 Scales = tuple[float, ...]
-"""How strongly each adapter of EngineOptions.lora is applied, in their order; 0 is not at all."""
+"""The factor of each adapter of EngineOptions.lora, in their order; 0 switches one off."""
 
 
 class CacheType(StrEnum):
-    """How keys or values are stored in the KV cache: what llama.cpp's attention kernels can read."""
+    """Types of keys or values in the KV cache that llama.cpp's attention kernels can read."""
 
     F32 = "f32"
     F16 = "f16"
@@ -60,7 +60,7 @@ FLOAT_CACHE: Final = (CacheType.F32, CacheType.F16, CacheType.BF16)
 
 @dataclass(frozen=True, slots=True)
 class LoraAdapter:
-    """A LoRA adapter in a GGUF file, and how strongly it is applied where a request does not say."""
+    """A LoRA adapter in a GGUF file, and its scale where a request gives none."""
 
     path: Path
     scale: float = 1.0
@@ -82,11 +82,11 @@ class EngineOptions:
     """Sizes are in tokens."""
 
     n_ctx: int | None = None
-    """Room that all conversations share; None is the model's own length, up to DEFAULT_CONTEXT."""
+    """Cells of the KV cache, which all conversations share; None is the model's own length, up to DEFAULT_CONTEXT."""
     n_parallel: int = 4
-    """Answers written at the same time; more wait in line."""
+    """Answers in decode at once; more requests wait."""
     n_queue: int = 1024
-    """Requests that may wait; one more is refused."""
+    """Requests that may wait; more are refused."""
     n_batch: int | None = None
     """Prompt tokens of a batch while no answer is in decode. None is 512 on a GPU and 128 on a CPU; a CPU with AVX-512
     takes 512 for a single request, whose prefill gets up to a twelfth faster."""
@@ -94,41 +94,41 @@ class EngineOptions:
     """Prompt tokens of a batch beside answers in decode, whose next token waits for it. n_batch bounds it."""
     threads: int = field(default_factory=usable_cores)
     threads_batch: int | None = None
-    """Threads for more than one token at once; None is as many as for one."""
+    """CPU threads for prefill; None is as many as for decode (`threads`)."""
     n_gpu_layers: int | Literal["auto"] = "auto"
-    """Layers computed on a GPU, where llama.cpp was built for one; -1 is all, "auto" as many as there is room for, and
-    0 leaves it alone."""
+    """Layers computed on a GPU, where llama.cpp was built for one: -1 is all, "auto" as many as fit, and 0 leaves the
+    GPU alone."""
     devices: tuple[str, ...] = ()
-    """GPUs to compute on, by llama.cpp's names (CUDA0, Metal, Vulkan1); none named are all there are."""
+    """GPUs to compute on, by llama.cpp's names (CUDA0, Metal, Vulkan1); an empty tuple is all there are."""
     n_host_cache: int | None = None
-    """Tokens of earlier conversations that main memory keeps when they leave the context, so that nobody computes them
-    again; None is as many as n_ctx, as far as a quarter of the free memory holds them. From a GPU only long runs come:
-    answers that were written side by side are read again sooner than copied."""
+    """Tokens of evicted prefixes that main memory keeps, so that no request computes them again. None is as many as
+    n_ctx, as far as a quarter of the free memory holds them. A GPU offloads only prefixes in long runs of cells: to
+    compute the others again is faster than to copy them."""
     cache_type_k: CacheType = CacheType.F16
     cache_type_v: CacheType = CacheType.F16
     """Quantised values need flash attention."""
     flash_attention: bool | None = None
     """None leaves it to llama.cpp."""
     mmap: bool = True
-    """Map the weights from the file; else they are read into memory."""
+    """Map the weights from the file; False reads them into memory."""
     mlock: bool = False
-    """Keep the weights from being swapped out."""
+    """Lock the weights in memory."""
     repack: bool | None = None
-    """Copy weights into the order that some of llama.cpp's CPU kernels want: loading takes seconds more, and memory up
-    to as much again as the file. None does so where that fits, does not crash, and was not found slower for the file's
-    type on such a processor."""
+    """Copy weights into the order that some of llama.cpp's CPU kernels want. Loading takes seconds more, and memory up
+    to the size of the file. None does so where the copies fit, the kernels do not crash, and decode is not slower for
+    the file's type on this processor."""
     yarn: float | None = None
-    """Factor by which YaRN stretches the trained length; it slightly hurts short texts."""
+    """Factor by which YaRN stretches the trained length; short texts get slightly worse."""
     lora: tuple[LoraAdapter, ...] = ()
 
     def __post_init__(self) -> None:
-        # A frozen dataclass leaves no other way to keep in one form what may come in several.
+        # A frozen dataclass leaves no other way to store one form of fields that have several.
         object.__setattr__(self, "lora", tuple(map(_adapter, _several(self.lora))))
         object.__setattr__(self, "devices", _several(self.devices))
         for name in ("cache_type_k", "cache_type_v"):
             object.__setattr__(self, name, _cache_type(name, getattr(self, name)))
         if not all(isinstance(name, str) for name in self.devices):
-            raise RequestError(f"{self.devices!r} are no names", field="devices", fix='give ("CUDA0",), say')
+            raise RequestError(f"{self.devices!r} are no names", field="devices", fix='give names such as ("CUDA0",)')
         for name in ("n_parallel", "n_queue", "n_chunk", "threads"):
             if getattr(self, name) is None:
                 raise RequestError("None is no whole number", field=name, fix="leave it out, or give one")
@@ -136,7 +136,7 @@ class EngineOptions:
             value = getattr(self, name)
             bounds.check(name, None if name == "n_gpu_layers" and value == "auto" else value)
         for name in ("mmap", "mlock", "repack", "flash_attention"):
-            _check_flag(name, getattr(self, name), left_open=name in ("repack", "flash_attention"))
+            _check_flag(name, getattr(self, name), may_be_none=name in ("repack", "flash_attention"))
         names = [adapter.name for adapter in self.lora]
         if len(set(names)) < len(names):
             raise RequestError(f"two adapters have one name: {names}", field="lora", fix="rename one of the files")
@@ -146,11 +146,11 @@ class EngineOptions:
 
     @property
     def scales(self) -> Scales:
-        """Scales of the adapters where a request does not say."""
+        """Scales of the adapters where a request gives none."""
         return tuple(adapter.scale for adapter in self.lora)
 
     def scales_of(self, wanted: Mapping[str, float]) -> Scales:
-        """Scales of the adapters that a request names; the others are off. Raises RequestError for an unknown one."""
+        """Scales of the adapters by a request's names; the others are off. RequestError for an unknown name."""
         names = [adapter.name for adapter in self.lora]
         for name, scale in wanted.items():
             if name not in names:
@@ -189,7 +189,7 @@ def _several(given: object) -> tuple[Any, ...]:
 
 
 def _adapter(given: object) -> LoraAdapter:
-    """Return an adapter that may have been named by its path."""
+    """Return an adapter that may be given by its path."""
     if isinstance(given, LoraAdapter):
         return given
     if isinstance(given, str | Path):
@@ -198,7 +198,7 @@ def _adapter(given: object) -> LoraAdapter:
 
 
 def _cache_type(name: str, given: str) -> CacheType:
-    """Return a type of cells that may have been named by its word."""
+    """Return a type of cells that may be given by its name."""
     try:
         return CacheType(given)
     except ValueError:
@@ -211,11 +211,11 @@ def _check_scale(scale: float) -> None:
 
 
 def _is_number(value: object) -> bool:
-    """Tell a number; True is none."""
+    """Tell whether a value is a number; a truth value is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _check_flag(name: str, value: object, *, left_open: bool) -> None:
-    """Raise RequestError for what is neither True nor False; None may leave it open."""
-    if not (isinstance(value, bool) or (left_open and value is None)):
+def _check_flag(name: str, value: object, *, may_be_none: bool) -> None:
+    """Raise RequestError unless a value is True or False, or None where that is allowed."""
+    if not (isinstance(value, bool) or (may_be_none and value is None)):
         raise RequestError(f"{value!r} is no truth value", field=name, fix="give True or False")

@@ -1,4 +1,4 @@
-"""What a saved KV state belongs to: the model's bytes, and the settings that change what is stored."""
+"""The fingerprint of a saved KV state: the model's bytes, and the settings that change keys and values."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SAMPLE_BYTES: Final = 4096
 
 
 def fingerprint(files: tuple[Path, ...], options: EngineOptions) -> str:
-    """Hash a model and its settings, cheaply: of every file the size, the first MB, and 64 samples of 4 kB.
+    """Hash a model and its settings cheaply: the size, the first MB, and 64 samples of 4 kB of every file.
 
-    Two files that differ only between the samples count as one; a conversion of other weights never does.
+    Two files that differ only between the samples get the same hash; conversions of other weights never do.
     """
     digest = hashlib.blake2b(digest_size=16)
     for path in (*files, *(adapter.path for adapter in options.lora)):

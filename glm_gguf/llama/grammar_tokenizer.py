@@ -1,4 +1,4 @@
-"""llguidance's tokenizer over a loaded vocabulary, which compiles grammars to token masks."""
+"""llguidance's tokenizer over a loaded vocabulary: llguidance compiles grammars to token masks with it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def grammar_tokenizer(vocabulary: Vocabulary, ends: Sequence[int]) -> LLTokenizer:
-    """Lay llguidance's trie over the vocabulary; about half a second for 151,552 tokens."""
+    """Build llguidance's trie of the vocabulary, in half a second for 151,552 tokens; `ends` are the EOG tokens."""
     from llguidance import LLTokenizer
 
     controls = set(vocabulary.control_ids.values())
     spellings = ((index, vocabulary.token_bytes(index)) for index in range(vocabulary.size))
-    # llguidance knows control tokens by a first byte that UTF-8 has not.
+    # llguidance knows control tokens by a first byte that never occurs in UTF-8.
     tokens = [b"\xff" + spelling if index in controls else spelling for index, spelling in spellings]
     # int32_t llama_tokenize(vocab, text, text_len, tokens, n_tokens_max, add_special, parse_special)
     function = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value

@@ -1,4 +1,4 @@
-"""llama.cpp's messages: to Python's logger `glm_gguf.llama` instead of stderr, and its errors to whoever asks."""
+"""llama.cpp's messages go to Python's logger `glm_gguf.llama` instead of stderr; a block can collect the errors."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class _Collected(threading.local):
 _COLLECTED: Final = _Collected()
 
 
-def _hear(level: int, text: bytes, _: object = None) -> None:
-    """Pass one message on; without a handler of the application's it is heard by nobody."""
+def _log_message(level: int, text: bytes, _: object = None) -> None:
+    """Log one message; it is dropped where the application has no handler."""
     message = text.decode("utf-8", "replace").rstrip()
     if level == GGML_LOG_LEVEL_ERROR and message and _COLLECTED.lines is not None:
         _COLLECTED.lines.append(message.lstrip())
@@ -36,13 +36,13 @@ def _hear(level: int, text: bytes, _: object = None) -> None:
 
 
 # typedef void (*ggml_log_callback)(enum ggml_log_level level, const char * text, void * user_data);
-_CALLBACK: Final = llama_cpp.llama_log_callback(_hear)
-# One for the whole process. Any thread may be inside it at any time, also while Python ends: it is never freed.
+_CALLBACK: Final = llama_cpp.llama_log_callback(_log_message)
+# One for the whole process. Any thread may run it at any time, also while Python ends: it is never freed.
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_CALLBACK))
 
 
 def route_log() -> None:
-    """Send llama.cpp's messages to the logger from now on; they go there for the whole process."""
+    """Send llama.cpp's messages to the logger from now on, for the whole process."""
     if not LOGGER.handlers:
         LOGGER.addHandler(logging.NullHandler())  # else Python writes warnings to stderr
     llama_cpp.llama_log_set(_CALLBACK, ctypes.c_void_p(None))
@@ -50,9 +50,9 @@ def route_log() -> None:
 
 @contextmanager
 def collected_errors() -> Iterator[list[str]]:
-    """Collect the errors that llama.cpp reports to this thread inside the block; they tell why a NULL came back.
+    """Collect the errors that llama.cpp reports on this thread inside the block; they explain a NULL it returned.
 
-    A block inside another takes its errors from it.
+    An inner block keeps its errors from an outer one.
     """
     before, lines = _COLLECTED.lines, list[str]()
     _COLLECTED.lines = lines

@@ -1,4 +1,4 @@
-"""LoRA adapters: loaded with a model, mixed into what a context computes."""
+"""LoRA adapters: loaded with a model, applied by a context at some scales."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from glm_gguf.llama.llama_log import collected_errors
 
 
 class Adapters:
-    """The adapters of a context, which the model frees, and the scales it computes with now."""
+    """The adapters of a context and their present scales; the model frees them."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Adapters:
         self._scales: Scales = (0.0,) * len(adapters)
 
     def use(self, scales: Scales) -> None:
-        """Have the context compute with the adapters at these scales from now on."""
+        """Apply the adapters at these scales from now on; EngineError where llama.cpp refuses."""
         if scales == self._scales:
             return
         used = [(pointer, scale) for pointer, scale in zip(self._pointers, scales, strict=True) if scale]
@@ -45,7 +45,7 @@ class Adapters:
 
 
 def _load(model: llama_cpp.llama_model_p, adapter: LoraAdapter) -> Any:
-    """Read one adapter, checked before llama.cpp sees it; it is freed with the model."""
+    """Check and load one adapter; the model frees it."""
     require_adapter(adapter.path)
     with collected_errors() as errors:
         pointer = llama_cpp.llama_adapter_lora_init(model, os.fsencode(adapter.path))

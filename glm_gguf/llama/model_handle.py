@@ -25,7 +25,7 @@ LOAD_MODES: Final = MappingProxyType({(False, False): 0, (True, False): 1, (Fals
 
 
 class ModelHandle:
-    """Owner of a llama_model, loaded from a checked file by a plan; EngineError where loading fails."""
+    """Owner of a llama_model, loaded from a checked file by a plan; EngineError where llama.cpp cannot load it."""
 
     def __init__(self, file: ModelFile, plan: LoadPlan) -> None:
         self.file = file
@@ -39,18 +39,15 @@ class ModelHandle:
             raise
 
     def acquire(self) -> llama_cpp.llama_model_p:
-        """Return the llama_model, which is not freed before release(); EngineError after close()."""
+        """Return the llama_model, which stays until release(); EngineError after close()."""
         return self._shared.acquire()
 
     def release(self) -> None:
-        """Need the llama_model no longer."""
+        """End a use of the llama_model."""
         self._shared.release()
 
     def close(self, refusal: Refusal | None = None) -> None:
-        """Free the weights, when the last context and thread that uses them is done; doing it twice does no harm.
-
-        Whoever asks for them then gets the `refusal`.
-        """
+        """Free the weights when their last user is done; a second call does nothing. Later users get the `refusal`."""
         self._shared.close(refusal)
 
     def __enter__(self) -> Self:
@@ -63,10 +60,10 @@ class ModelHandle:
 
 
 def _loaded(path: Path, plan: LoadPlan) -> llama_cpp.llama_model_p:
-    """Have a thread of its own load the weights; whoever is interrupted meanwhile leaves nothing behind.
+    """Load the weights on a thread that ends afterwards; an interrupted caller leaves no model behind.
 
-    libgomp's threads that help to repack stay as long as the one they help. With more of them than cores, those that
-    compute later would sleep at barriers instead of spinning.
+    libgomp keeps helper threads for every thread that repacked. With more of them than cores, the computing threads
+    would sleep at barriers instead of spinning.
     """
     unwanted = threading.Event()
     with ThreadPoolExecutor(1) as passing:
@@ -80,18 +77,18 @@ def _loaded(path: Path, plan: LoadPlan) -> llama_cpp.llama_model_p:
 
 
 def _free_unwanted(loading: Future[llama_cpp.llama_model_p]) -> None:
-    """Free a model that came all the same."""
+    """Free a model whose caller was interrupted."""
     if loading.exception() is None:
         llama_cpp.llama_model_free(loading.result())
 
 
 def _load(path: Path, plan: LoadPlan, unwanted: threading.Event) -> llama_cpp.llama_model_p:
-    """Have llama.cpp read or map the weights."""
+    """Read or map the weights; EngineError where llama.cpp refuses."""
     # struct llama_model * llama_model_load_from_file(const char * path_model, struct llama_model_params params)
     parameters = llama_cpp.llama_model_default_params()
     options, offload = plan.options, plan.offload
     parameters.n_gpu_layers = offload.n_on_gpus
-    # ggml_backend_dev_t * devices: NULL-terminated; with none in it, no GPU helps to read prompts either
+    # ggml_backend_dev_t * devices: NULL-terminated; without any, no GPU helps in prefill either
     devices = (ctypes.c_void_p * (len(offload.gpus) + 1))(*[gpu.pointer for gpu in offload.gpus])
     parameters.devices = ctypes.cast(devices, ctypes.c_void_p)
     # float * tensor_split [llama_max_devices()]: NULL or nothing but zeros is by free memory

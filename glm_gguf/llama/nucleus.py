@@ -1,4 +1,4 @@
-"""The likeliest tokens that together reach a probability, found without a look at the order of the others."""
+"""top_p: the likeliest tokens that together reach a probability, found without sorting the others."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 DEPTHS: Final = (5.0, 10.0, 1e30)
-"""How far below the likeliest token the others are looked at, in logits over the temperature; -inf never counts."""
+"""Logits over the temperature below the likeliest token, tried in turn: only tokens within are sorted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nucleus:
-    """What llama.cpp's samplers for temperature and top_p keep, which take 3 to 13 ms for GLM's vocabulary."""
+    """The tokens that llama.cpp's samplers for temperature and top_p keep, in less than their 3 to 13 ms."""
 
     temperature: float
     top_p: float
 
     def of(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-        """Return the ids of the tokens kept of logits [n_vocab], the likeliest first."""
+        """Return the ids of the kept tokens from logits [n_vocab], the likeliest first."""
         with np.errstate(over="ignore"):  # at tiny temperatures all others are infinitely unlikely
             scaled = (logits - logits.max()) / np.float32(self.temperature)
         weights = np.exp(scaled)

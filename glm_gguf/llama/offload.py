@@ -80,12 +80,12 @@ def layer_sizes(contents: GgufParts, cache: int) -> list[int]:
 
 
 def layers_that_fit(sizes: Sequence[int], rooms: Sequence[int]) -> int:
-    """Count the last layers that GPUs with room for so many bytes hold, if they share them in this proportion."""
+    """Count the last layers that fit on GPUs with room for so many bytes, if they share them in that proportion."""
     ends = list(accumulate(rooms))
     for count in range(len(sizes) if ends[-1] else 0, 0, -1):
         used = [0] * len(rooms)
-        for place, size in enumerate(sizes[-count:]):
-            used[bisect_right(ends, place / count * ends[-1])] += size
+        for index, size in enumerate(sizes[-count:]):
+            used[bisect_right(ends, index / count * ends[-1])] += size
         if all(taken <= room for taken, room in zip(used, rooms, strict=True)):
             return count
     return 0

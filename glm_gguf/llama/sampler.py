@@ -1,4 +1,4 @@
-"""The llama.cpp sampler that sampling parameters make."""
+"""llama.cpp's sampler, made from SamplingParams."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Sampler:
         params = params.filled(OFFICIAL_DEMO)
         corrections = _corrections(params, vocabulary)
         self.takes_highest = not params.temperature and not corrections
-        """It chooses the first token of the highest logit whatever came before."""
+        """It always chooses the first token of the highest logit."""
         self.nucleus = None if corrections else _nucleus(params)
-        """What is to be kept before the chain draws, if that can be found faster than by llama.cpp."""
+        """The cut to make before the chain samples, where we make it faster than llama.cpp; else None."""
         links = [*corrections, *_selection(replace(params, top_p=None) if self.nucleus else params)]
         chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         if not chain:
@@ -55,7 +55,7 @@ class Sampler:
         return self._chain
 
     def sample(self, ids: npt.NDArray[np.intp], logits: npt.NDArray[np.float32]) -> int:
-        """Draw one of these tokens, the likeliest of which comes first, by the logits [n_vocab]."""
+        """Sample one of these tokens, the likeliest first, by the logits [n_vocab]."""
         fields = np.zeros(len(ids), TOKEN_DATA)
         fields["id"], fields["logit"] = ids, logits[ids]
         first = ctypes.cast(fields.ctypes.data, ctypes.POINTER(llama_cpp.llama_token_data))
@@ -63,17 +63,17 @@ class Sampler:
         # void llama_sampler_apply(struct llama_sampler * smpl, llama_token_data_array * cur_p)
         llama_cpp.llama_sampler_apply(self.pointer, ctypes.byref(array))
         if not 0 <= array.selected < array.size <= len(ids):
-            raise EngineError("llama.cpp drew no token")
+            raise EngineError("llama.cpp sampled no token")
         token_id = int(fields["id"][array.selected])
         self.accept(token_id)
         return token_id
 
     def accept(self, token_id: int) -> None:
-        """Count a token that was not drawn."""
+        """Count a token that was forced, not sampled."""
         llama_cpp.llama_sampler_accept(self.pointer, token_id)
 
     def close(self) -> None:
-        """Free the chain and its links; doing it twice does no harm."""
+        """Free the chain and its links; a second call does nothing."""
         chain, self._chain = self._chain, None
         if chain is not None:
             llama_cpp.llama_sampler_free(chain)
@@ -88,7 +88,7 @@ class Sampler:
 
 
 def _corrections(params: SamplingParams, vocabulary: Vocabulary) -> list[Link]:
-    """Make the samplers that change logits by what the answer holds; what changes nothing is left out."""
+    """Make the samplers that change logits by the answer so far, without those that would change nothing."""
     links = []
     repeat = params.repeat_penalty or 1.0
     frequency, presence = params.frequency_penalty or 0.0, params.presence_penalty or 0.0
@@ -110,14 +110,14 @@ def _dry(dry: Dry, vocabulary: Vocabulary) -> Link:
 
 
 def _nucleus(params: SamplingParams) -> Nucleus | None:
-    """Say what to keep by top_p alone; behind one by top_k llama.cpp has little left to sort."""
+    """Return the cut by top_p where there is none by top_k: after that llama.cpp has little left to sort."""
     if not params.temperature or params.top_k or params.top_p is None or params.top_p >= 1:
         return None
     return Nucleus(params.temperature, params.top_p)
 
 
 def _selection(params: SamplingParams) -> list[Link]:
-    """Make the samplers that choose; what changes nothing is left out."""
+    """Make the samplers that cut and choose, without those that would change nothing."""
     if not params.temperature:
         return [llama_cpp.llama_sampler_init_greedy()]
     links = [llama_cpp.llama_sampler_init_temp(params.temperature)]

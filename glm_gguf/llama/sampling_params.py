@@ -1,4 +1,4 @@
-"""How the next token is drawn: the parameters a caller may give, and where their defaults come from."""
+"""How the next token is sampled: the parameters a caller may give, and where their defaults come from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from glm_gguf.variant import ADVICE, Variant
 RANDOM_SEED = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED of llama.h: the sampler would draw its own
 MOST_STOPS = 128
 MOST_STOP_LENGTH = 1024
-"""Characters: every one of the texts is looked for behind every token."""
+"""Characters: every stop text is searched after every token."""
 SAMPLING_BOUNDS: Final[Mapping[str, Bounds]] = MappingProxyType(
     {
         "temperature": Bounds(0, 100),
@@ -50,16 +50,16 @@ BIAS: Final = Bounds(-100, 100)
 
 @dataclass(frozen=True, slots=True)
 class Dry:
-    """Don't repeat yourself: a token that would prolong a repetition gets less likely, the more the longer it is."""
+    """Don't repeat yourself: the longer a repetition, the less likely is the token that would continue it."""
 
     multiplier: float = 0.8
     base: float = 1.75
     allowed_length: int = 2
     """Repetitions up to this many tokens are free."""
     last_n: int = 1024
-    """Tokens of the answer that are looked back at."""
+    """The last tokens of the answer that count."""
     breakers: tuple[str, ...] = ("\n", ":", '"', "*")
-    """Texts behind which a repetition begins anew."""
+    """Texts that end a repetition."""
 
     def __post_init__(self) -> None:
         for name, bounds in DRY_BOUNDS.items():
@@ -70,7 +70,7 @@ class Dry:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """What a caller asks for; None leaves a field to the model's file. Temperature 0 takes the likeliest token."""
+    """The sampling of one request; None leaves a field to the model's file. Temperature 0 takes the likeliest token."""
 
     temperature: float | None = None
     top_k: int | None = None
@@ -80,28 +80,28 @@ class SamplingParams:
     min_p: float | None = None
     """Only tokens at least this fraction as likely as the likeliest."""
     seed: int | None = None
-    """None draws one."""
+    """None chooses one at random."""
     max_tokens: int | None = None
-    """Most tokens of the answer; None goes on to the end of the context."""
+    """Most tokens of the answer; None allows all that the context holds."""
     repeat_penalty: float | None = None
-    """Divides the logits of tokens that the answer holds already; 1 is none. Not for tool calls."""
+    """Divides the logits of tokens that are in the answer; 1 changes nothing. Not for tool calls."""
     frequency_penalty: float | None = None
-    """Taken from a token's logit for every time that it is in the answer."""
+    """Subtracted from a token's logit for every time that it is in the answer."""
     presence_penalty: float | None = None
-    """Taken from a token's logit once if it is in the answer."""
+    """Subtracted from a token's logit once if it is in the answer."""
     penalty_last_n: int | None = None
-    """Tokens of the answer that the three penalties look back at; 64 where it is left open."""
+    """The last tokens of the answer that count for the three penalties; None is 64."""
     dry: Dry | None = None
     logit_bias: Mapping[int, float] | None = None
-    """Token id → what is added to its logit; -100 forbids it."""
+    """Token id → the number added to its logit; -100 forbids it."""
     stop: str | Sequence[str] | None = None
-    """Texts at which the visible answer ends; they are not part of it. They are kept as a tuple, one text too."""
+    """Texts that end the visible answer, and are not part of it. They are stored as a tuple, even a single one."""
     logprobs: int | None = None
-    """Report the log probability of every token, and of so many likeliest ones."""
+    """Report the log probability of every token, and of so many of the likeliest in its place."""
     ignore_eos: bool | None = None
-    """Never draw a token that ends the turn; for measurements."""
+    """Never sample an EOG token; for measurements."""
     thinking_budget: int | None = None
-    """Tokens of a thought, after which it is closed and the answer follows (GLM-Z1)."""
+    """Most tokens of a thought; then it is closed and the answer follows (GLM-Z1)."""
 
     def __post_init__(self) -> None:
         for name, bounds in SAMPLING_BOUNDS.items():
@@ -110,19 +110,19 @@ class SamplingParams:
             raise RequestError(f"{self.ignore_eos!r} is no truth value", field="ignore_eos", fix="give True or False")
         if not isinstance(self.dry, Dry | None):
             raise RequestError(f"{type(self.dry).__name__} is no Dry", field="dry", fix="give Dry(…)")
-        # A frozen dataclass leaves no other way to keep in one form what may come in several.
+        # A frozen dataclass leaves no other way to store one form of fields that have several.
         object.__setattr__(self, "logit_bias", _biases(self.logit_bias))
         object.__setattr__(self, "stop", _stops(self.stop))
 
     def filled(self, defaults: SamplingParams) -> SamplingParams:
-        """Return these parameters with open fields taken from `defaults`."""
+        """Return these parameters with the fields that are None taken from `defaults`."""
         fields = [field.name for field in dataclasses.fields(self)]
         chosen = {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
         return dataclasses.replace(defaults, **chosen)
 
 
 def _stops(stop: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return one or several texts that end an answer as a tuple."""
+    """Return one or several stop texts as a tuple."""
     if stop is None:
         return None
     texts = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, Sequence) else (None,)
@@ -148,11 +148,11 @@ def _biases(biases: Mapping[int, float] | None) -> Mapping[int, float] | None:
 
 
 OFFICIAL_DEMO = SamplingParams(temperature=0.6, top_k=0, top_p=0.8, min_p=0.0)
-"""What zai-org's own demos sample the chat models with, whose model cards advise nothing."""
+"""The parameters of zai-org's own demos of the chat models, whose model cards advise none."""
 
 
 def default_sampling(metadata: Metadata, variant: Variant) -> SamplingParams:
-    """Return the file's general.sampling.* keys, over the card's advice, over the official demos' values."""
+    """Return the file's general.sampling.* keys; the card's advice, then the official demos' values fill the others."""
     advice = ADVICE[variant]
     card = SamplingParams(temperature=advice.temperature, top_p=advice.top_p, top_k=advice.top_k)
     # LLM_KV_GENERAL_SAMPLING_* of llama-arch.cpp

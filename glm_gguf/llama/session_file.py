@@ -1,11 +1,11 @@
 """Saved prefixes on disk: tokens with their keys and values, bound to the model they came from.
 
 Layout, little-endian: 8 bytes magic, u32 version, u32 length of a JSON header, 16 bytes hash of all that follows, the
-header, then for every prefix its tokens (i32) and its state as llama.cpp gives it. The header names what the states
-belong to, and the lengths.
+header, then for every prefix its tokens (i32) and its state as llama.cpp gives it. The header names the model
+and settings of the states, and the lengths.
 
-The hash tells damage, not malice: whoever can write the file can write its hash, and llama.cpp reads the states as
-they are. Open sessions only that you would trust as you trust a program.
+The hash detects damage, not malice: an attacker who writes the file also writes its hash, and llama.cpp does not check
+the states. Trust a session as you trust a program.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TOO_LARGE: Final = "the session is larger than the memory that is free"
 
 @dataclass(frozen=True, slots=True)
 class SavedPrefix:
-    """Tokens and the state of the sequence that holds them."""
+    """Tokens and the state of their sequence: keys and values as llama.cpp wrote them."""
 
     tokens: tuple[int, ...]
     state: bytes
@@ -46,19 +46,19 @@ class SavedPrefix:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Saved prefixes, and the hashes they are bound to."""
+    """Saved prefixes, and the hashes that they are bound to."""
 
     fingerprint: str
     """Of the model and the settings that change a state."""
     vocabulary: str
-    """Of the vocabulary alone: with it the tokens still mean the same where the states are of no use."""
+    """Of the vocabulary alone: where only this one fits, the tokens mean the same and can be computed again."""
     prefixes: tuple[SavedPrefix, ...]
 
 
 def write_session(path: Path, session: Session) -> None:
-    """Write a session under a temporary name, and rename it; OutputError where that cannot be done.
+    """Write a session under a temporary name, and rename it; OutputError where either fails.
 
-    A file that is no session is not replaced: it may be the model.
+    It never replaces a file that is no session: that may be the model.
     """
     if path.is_file() and _is_foreign(path):
         raise OutputError("a file that is no session has this name", path=path, fix="give another name, or remove it")
@@ -75,9 +75,9 @@ def write_session(path: Path, session: Session) -> None:
 
 
 def read_session(path: Path) -> Session:
-    """Read a session, whomever it belongs to; EngineError says why one is refused.
+    """Read a session of any model; EngineError says why one is refused.
 
-    Nothing is read of a file that is no session, nor of one that is larger than the memory that is free.
+    It refuses a file that is no session, or larger than the free memory, before it reads the contents.
     """
     try:
         with open_regular(path, EngineError) as file:
@@ -89,7 +89,7 @@ def read_session(path: Path) -> Session:
 
 
 def _is_foreign(path: Path) -> bool:
-    """Tell a file that is neither empty nor begins as a session does."""
+    """Tell whether a file is neither empty nor a session."""
     with open_regular(path, OutputError) as file:
         return file.read(len(MAGIC)) not in (b"", MAGIC)
 
@@ -116,7 +116,7 @@ def _session(path: Path, file: BufferedReader) -> Session:
 
 
 def _header(text: bytes) -> tuple[str, str, list[tuple[int, int]]] | None:
-    """Read fingerprint, vocabulary and the lengths of prefixes; None where they are not there."""
+    """Read fingerprint, vocabulary and the lengths of prefixes; None where one is missing."""
     try:
         header = json.loads(text)
     except (ValueError, RecursionError):
@@ -136,7 +136,7 @@ def _is_lengths(item: object) -> bool:
 
 
 def _prefixes(lengths: Sequence[tuple[int, int]], body: bytes) -> tuple[SavedPrefix, ...] | None:
-    """Cut the rest of a file into prefixes; None where it is not as long as they are together."""
+    """Cut the rest of a file into prefixes; None where its length is not their sum."""
     if sum(TOKEN_BYTES * count + size for count, size in lengths) != len(body):
         return None
     prefixes, offset = [], 0

@@ -1,4 +1,4 @@
-"""A C pointer that threads use while another may close it: it is freed when the last of them is done with it."""
+"""A C pointer that many threads use and any may close: its last user frees it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from glm_gguf.errors import EngineError
 
 P = TypeVar("P")
 Refusal = Callable[[], EngineError]
-"""Makes the error for whoever comes too late: a new one each time, since it is raised in many threads."""
+"""Makes the error for use after close(): a new one each time, since many threads raise it."""
 
 
 class SharedPointer(Generic[P]):
     """Owner of a C object; any thread may use it, none waits, and it is freed once.
 
-    The lock may be taken twice by one thread: Python's collector may close a model anywhere, also inside this class.
+    The lock is reentrant: Python's garbage collector may close a model anywhere, also inside this class.
     """
 
     def __init__(self, pointer: P, free: Callable[[P], None], path: Path) -> None:
@@ -30,7 +30,7 @@ class SharedPointer(Generic[P]):
         self._closed = False
 
     def acquire(self) -> P:
-        """Begin to use the object, until release(); EngineError after close()."""
+        """Begin a use of the object, until release(); EngineError after close()."""
         with self._lock:
             self._users += 1  # first, so that it cannot be freed in between
         pointer = self._pointer
@@ -55,7 +55,7 @@ class SharedPointer(Generic[P]):
             self.release()
 
     def close(self, refusal: Refusal | None = None) -> None:
-        """Let nobody begin to use it; it is freed now, or by the last who does. Doing it twice does no harm."""
+        """Refuse later uses, and free the object now or at the end of its last use. A second call does nothing."""
         with self._lock:
             if refusal is not None and not self._closed:
                 self._refusal = refusal

@@ -23,7 +23,7 @@ MOST_BYTES = 2**31 - 1  # lengths are int32_t in llama_tokenize
 
 
 class Vocabulary:
-    """A model's token tables, for any thread; EngineError where llama.cpp is needed behind the model's close()."""
+    """A model's token tables, for any thread; EngineError where llama.cpp is needed after the model's close()."""
 
     def __init__(self, model: SharedPointer[llama_cpp.llama_model_p], metadata: Metadata) -> None:
         self._model = model
@@ -36,18 +36,18 @@ class Vocabulary:
             self.control_ids[text]: mark for text, mark in ROLE_MARKS.items() if text in self.control_ids
         }
         self.stop_ids = self._stop_ids()
-        # llama.cpp finds tokens of this type in any text, so they must not be spelled in plain text.
+        # llama.cpp finds tokens of this type in any text, so plain text must not reach it with one spelled out.
         parsed_anyway = [text for text, _, kind in _special_tokens(metadata) if kind == USER_DEFINED]
         self._parsed_anyway = re.compile("|".join(map(re.escape, parsed_anyway)) or r"(?!)")
 
     @contextmanager
     def in_use(self) -> Iterator[llama_cpp.llama_vocab_p]:
-        """Give the llama_vocab, which stays while the block runs; EngineError after the model's close()."""
+        """Yield the llama_vocab, which stays while the block runs; EngineError after the model's close()."""
         with self._model.used():
             yield self._tables
 
     def token_ids(self, segments: Iterable[Segment]) -> list[int]:
-        """Tokenise a prompt: control tokens are looked up, plain text never becomes one, nothing is added."""
+        """Tokenise a prompt: control tokens are looked up, plain text never becomes one, and no token is added."""
         ids: list[int] = []
         for segment in segments:
             if isinstance(segment, ControlSegment):
@@ -57,21 +57,21 @@ class Vocabulary:
         return ids
 
     def plain_ids(self, text: str) -> list[int]:
-        """Tokenise text in which nothing is special; RequestError for what is no Unicode text."""
+        """Tokenise text without control tokens; RequestError for half of a surrogate pair."""
         ids: list[int] = []
         start = 0
         for found in self._parsed_anyway.finditer(text):
-            # Cut inside the spelled token, so that llama.cpp sees no whole one.
+            # Cut inside the spelled token: llama.cpp sees no whole one.
             ids += self._tokenize(text[start : found.start() + 1], parse_special=False)
             start = found.start() + 1
         return ids + self._tokenize(text[start:], parse_special=False)
 
     def parsed_ids(self, text: str) -> list[int]:
-        """Tokenise text of our own in which spelled control tokens are meant."""
+        """Tokenise text in which a spelled control token is that token."""
         return self._tokenize(text, parse_special=True)
 
     def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes of a token, the spelling of a control token."""
+        """Return the bytes of a token; of a control token, its spelling."""
         known = self._bytes.get(token_id)
         if known is None:
             known = self._bytes[token_id] = self._piece(token_id)
@@ -109,7 +109,7 @@ class Vocabulary:
             room = -count
 
     def _stop_ids(self) -> frozenset[int]:
-        """Return the three ids that end a turn whatever the file says, and those the file names."""
+        """Return the EOG tokens: the three of GLM-4, whatever the file says, and those that the file names."""
         ours = {self.control_ids[text] for text in STOP_TOKENS if text in self.control_ids}
         with self.in_use() as tables:
             ends = [token for token in self.control_ids.values() if llama_cpp.llama_vocab_is_eog(tables, token)]
@@ -129,7 +129,7 @@ def _tables(model: SharedPointer[llama_cpp.llama_model_p]) -> llama_cpp.llama_vo
 
 
 def _special_tokens(metadata: Metadata) -> list[tuple[str, int, int]]:
-    """List text, id and type of control tokens, and of those that a bad conversion marked as user-defined."""
+    """List text, id and type of the control tokens, and of those that a bad conversion marked as user-defined."""
     tokens = texts(metadata, "tokenizer.ggml.tokens") or ()
     kinds = numbers(metadata, "tokenizer.ggml.token_type") or ()
     return [
