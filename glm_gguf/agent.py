@@ -1,4 +1,4 @@
-"""A conversation in which the model's calls are run: answers, results as observations, until no call is left."""
+"""Alternate answers and tool results until the model makes no more calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ History = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The whole conversation, and the last answer in it; `complete` where that answer calls nothing."""
+    """The conversation with all answers and results, and its last answer."""
 
     messages: tuple[dict[str, Any], ...]
     answer: ChatResult
@@ -24,29 +24,29 @@ class RunResult:
 
     @property
     def content(self) -> str:
-        """Text of the last answer."""
+        """The text of the last answer."""
         return self.answer.content
 
     @property
     def complete(self) -> bool:
-        """The model said its last word."""
+        """The last answer has no calls; False if max_turns ended the run."""
         return not self.answer.tool_calls
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """A call was run: what the model is told, in the stream of a run."""
+    """The result of one call, in the stream of a run: `content` is what the model reads."""
 
     call: ToolCall
     content: str
 
 
 RunEvent = Event | ToolResult | RunResult
-"""What a run that streams yields: the events of every answer, the results of its calls, and RunResult at the end."""
+"""What `stream_run` yields: the events of each answer, the results of its calls, and a RunResult at the end."""
 
 
 class _Transcript:
-    """The conversation so far, and whether it goes on."""
+    """The conversation so far."""
 
     def __init__(self, messages: History, options: RunOptions) -> None:
         self.messages = [dict(message) for message in messages]
@@ -54,26 +54,26 @@ class _Transcript:
         self._turns = 0
 
     def goes_on(self, answer: ChatResult) -> bool:
-        """Take an answer; True where its calls are to be run, and another answer is to follow."""
+        """Add an answer; True if its calls are to run and another answer follows."""
         self._answer = answer
         self._turns += 1
         self.messages.append(answer.message())
         return bool(answer.tool_calls) and self._turns < self._most
 
     def results(self, texts: Sequence[str]) -> list[ToolResult]:
-        """Take what came of the last answer's calls."""
+        """Add the results of the last answer's calls."""
         results = [ToolResult(*pair) for pair in zip(self._answer.tool_calls, texts, strict=True)]
         self.messages += [one.call.result(one.content) for one in results]
         return results
 
     @property
     def result(self) -> RunResult:
-        """The conversation as it stands."""
+        """The conversation so far, as a value."""
         return RunResult(tuple(self.messages), self._answer, self._turns)
 
 
 def run(answer: Callable[[History], ChatResult], messages: History, toolbox: Toolbox, options: RunOptions) -> RunResult:
-    """Let a model answer and call until it is done or the turns are used up."""
+    """Let a model answer and call until it is done or has used all turns."""
     transcript = _Transcript(messages, options)
     with CallRunner(toolbox, options) as runner:
         while transcript.goes_on(result := answer(transcript.messages)):
@@ -97,7 +97,7 @@ def stream_run(
     """Do what `run` does, event by event."""
     transcript = _Transcript(messages, options)
     with CallRunner(toolbox, options) as runner:
-        while transcript.goes_on(result := (yield from _told(stream(transcript.messages)))):
+        while transcript.goes_on(result := (yield from _passed_on(stream(transcript.messages)))):
             yield from transcript.results(runner.run(result.tool_calls))
     yield transcript.result
 
@@ -105,26 +105,26 @@ def stream_run(
 async def astream_run(
     stream: Callable[[History], AsyncGenerator[Event, None]], messages: History, toolbox: Toolbox, options: RunOptions
 ) -> AsyncGenerator[RunEvent, None]:
-    """Do what `run` does, event by event in an event loop."""
+    """Do what `stream_run` does, in an event loop."""
     transcript = _Transcript(messages, options)
     goes_on = True
     while goes_on:
-        heard: list[Event] = []
+        events_so_far: list[Event] = []
         async with aclosing(stream(transcript.messages)) as events:
             async for event in events:
-                heard.append(event)
+                events_so_far.append(event)
                 yield event
-        result = collect(heard)
+        result = collect(events_so_far)
         if goes_on := transcript.goes_on(result):
-            for told in transcript.results(await arun_calls(result.tool_calls, toolbox, options)):
-                yield told
+            for result_event in transcript.results(await arun_calls(result.tool_calls, toolbox, options)):
+                yield result_event
     yield transcript.result
 
 
-def _told(events: Generator[Event, None, None]) -> Generator[Event, None, ChatResult]:
-    """Pass the events of an answer on, and return it whole."""
-    heard = []
+def _passed_on(events: Generator[Event, None, None]) -> Generator[Event, None, ChatResult]:
+    """Yield the events of an answer, and return the whole answer."""
+    events_so_far = []
     for event in events:
-        heard.append(event)
+        events_so_far.append(event)
         yield event
-    return collect(heard)
+    return collect(events_so_far)

@@ -1,4 +1,4 @@
-"""What can be asked of a model that makes conversations ready to be answered."""
+"""ChatModel: all ways to get an answer, built on `prepare`."""
 
 from __future__ import annotations
 
@@ -22,45 +22,46 @@ Limits = RunOptions | Mapping[str, Any] | None
 
 
 class ChatModel(Protocol):
-    """Answers of a model, whole, as events and in an event loop: all of them follow from `prepare`.
+    """A model that answers conversations: whole, event by event, several times, with tools, in an event loop.
 
-    `messages` are in OpenAI's or the template's form; a text is one message of the user's. `tools` are Python functions
-    or declarations. Keywords are those of ChatOptions: fields of SamplingParams (temperature, max_tokens, …), which win
-    over `sampling`, and tool_choice, response_format, timeout, …. None is as if not given, an unknown one a TypeError.
+    `messages` have OpenAI's or the template's form; a text is one message of the user. `tools` are Python functions or
+    declarations. Keywords are those of ChatOptions: the fields of SamplingParams (temperature, max_tokens, …), which
+    win over `sampling`, and tool_choice, response_format, timeout, …. None means not given; an unknown keyword raises
+    TypeError. All methods raise GlmGgufError for arguments that they cannot use, and when the engine fails.
     """
 
     def prepare(
         self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
     ) -> PreparedAnswer:
-        """Render a conversation and compile what its answer must meet, without beginning it."""
+        """Render a conversation and compile the grammar of its answer, without starting it."""
 
     def stream(
         self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
     ) -> EventStream:
-        """Answer a conversation event by event; the last is Finish.
+        """Answer a conversation event by event; the last event is Finish.
 
-        The model begins now; closing the iterator stops it. Raises GlmGgufError at once for what cannot be answered.
+        The model starts at once, and closing the iterator stops it.
         """
         return self.prepare(messages, tools, sampling, **options).stream(self)
 
     def astream(
         self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
     ) -> AsyncGenerator[Event, None]:
-        """Answer a conversation as `stream` does, in an event loop, which templates and grammars do not hold up."""
-        chat_options(sampling, options)  # a wrong name is told at the call, not at the first event
+        """Answer a conversation as `stream` does, in an event loop; another thread renders and compiles."""
+        chat_options(sampling, options)  # raises now, not at the first event
         return _events(lambda: self.prepare(messages, tools, sampling, **options))
 
     def chat(
         self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
     ) -> ChatResult:
-        """Answer a conversation, and return the whole answer: `glm.chat("Hello", temperature=0, max_tokens=64)`."""
+        """Return the answer to a conversation: `glm.chat("Hello", temperature=0, max_tokens=64)`."""
         with self.stream(messages, tools, sampling, **options) as events:
             return collect(events)
 
     async def achat(
         self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
     ) -> ChatResult:
-        """Answer a conversation as `chat` does, in an event loop; cancelling it stops the model."""
+        """Return the answer to a conversation, in an event loop; cancelling it stops the model."""
         async with aclosing(self.astream(messages, tools, sampling, **options)) as events:
             return collect([event async for event in events])
 
@@ -72,7 +73,7 @@ class ChatModel(Protocol):
         sampling: SamplingLike = None,
         **options: Unpack[ChatOptions],
     ) -> list[ChatResult]:
-        """Answer a conversation n times at once; the prompt is computed once, and a seed is counted up."""
+        """Return n answers to a conversation, written at once. Each next one has a seed higher by 1."""
         prepared = _several(n, self.prepare(messages, tools, sampling, **options), options)
         with ExitStack() as stack:
             streams = [stack.enter_context(answer.stream(self)) for answer in prepared]
@@ -86,7 +87,7 @@ class ChatModel(Protocol):
         sampling: SamplingLike = None,
         **options: Unpack[ChatOptions],
     ) -> list[ChatResult]:
-        """Answer a conversation n times at once as `choices` does, in an event loop."""
+        """Return what `choices` returns, in an event loop."""
         chat_options(sampling, options)
         prepared = await asyncio.to_thread(lambda: self.prepare(messages, tools, sampling, **options))
         return await asyncio.gather(*(whole(answer) for answer in _several(n, prepared, options)))
@@ -101,9 +102,9 @@ class ChatModel(Protocol):
         max_turns: int | None = None,
         **options: Unpack[ChatOptions],
     ) -> RunResult:
-        """Answer a conversation, run the functions the model calls, and go on until it calls none.
+        """Answer a conversation, run the functions that the model calls, and repeat until it calls none.
 
-        Calls of one answer run side by side, an `async def` on an event loop; what they raise is told to the model.
+        The calls of one answer run in parallel, an `async def` on an event loop. The model is told what they raise.
         """
         given = conversation(messages), Toolbox.of(tools), _limits(limits, max_turns)
         return run(lambda history: self.chat(history, given[1], sampling, **options), *given)
@@ -118,7 +119,7 @@ class ChatModel(Protocol):
         max_turns: int | None = None,
         **options: Unpack[ChatOptions],
     ) -> RunResult:
-        """Do what `run` does, in an event loop: an `async def` is awaited on it, other functions run beside it."""
+        """Do what `run` does, in an event loop: it awaits an `async def`, and runs other functions on threads."""
         given = conversation(messages), Toolbox.of(tools), _limits(limits, max_turns)
         return await arun(lambda history: self.achat(history, given[1], sampling, **options), *given)
 
@@ -132,11 +133,11 @@ class ChatModel(Protocol):
         max_turns: int | None = None,
         **options: Unpack[ChatOptions],
     ) -> Generator[RunEvent, None, None]:
-        """Do what `run` does, event by event: those of every answer, a ToolResult a call, and RunResult at the end.
+        """Do what `run` does, event by event: the events of each answer, a ToolResult per call, a RunResult at the end.
 
         Closing the iterator stops the model.
         """
-        chat_options(sampling, options)  # a wrong name is told at the call, not at the first event
+        chat_options(sampling, options)  # raises now, not at the first event
         given = conversation(messages), Toolbox.of(tools), _limits(limits, max_turns)
 
         def stream(history: History) -> Generator[Event, None, None]:
@@ -162,32 +163,32 @@ class ChatModel(Protocol):
 
 
 def _limits(limits: Limits, max_turns: int | None) -> RunOptions:
-    """Return how far a run may go."""
+    """Return the limits of a run."""
     given = options_value(RunOptions, limits, "limits")
     return given if max_turns is None else replace(given, max_turns=max_turns)
 
 
 def _several(n: int, prepared: PreparedAnswer, options: ChatOptions) -> list[PreparedAnswer]:
-    """Return what n answers to one prompt are begun from."""
+    """Return n answers to one prompt, ready to start."""
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise RequestError(f"{n!r} answers", field="n", fix="give a positive number")
     if n > prepared.engine.most_requests:
         fix = f"ask for {prepared.engine.most_requests} at most, or give a larger n_queue"
         raise RequestError(f"{n} answers at once", field="n", fix=fix)
     if n > 1 and options.get("constraint") is not None:
-        raise RequestError("a constraint is good for one answer", field="n", fix="ask for one, or give a format")
+        raise RequestError("a constraint serves one answer", field="n", fix="ask for one, or give a format")
     return [prepared.for_choice(index) for index in range(n)]
 
 
 async def _events(prepare: Callable[[], PreparedAnswer]) -> AsyncGenerator[Event, None]:
     loop = asyncio.get_running_loop()
-    events = await asyncio.to_thread(lambda: prepare().events(loop))  # a thread, for grammars take long
+    events = await asyncio.to_thread(lambda: prepare().events(loop))  # a grammar may take long
     with closing(events):
         async for event in events:
             yield event
 
 
 async def whole(prepared: PreparedAnswer) -> ChatResult:
-    """Write an answer in an event loop, and return it whole."""
+    """Return a whole answer, in an event loop."""
     async with aclosing(_events(lambda: prepared)) as events:
         return collect([event async for event in events])

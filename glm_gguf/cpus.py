@@ -1,4 +1,4 @@
-"""How many CPUs there are to use, which a container may limit below what the machine has."""
+"""Count the CPUs that this process may use; a container may have fewer than the machine."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ ROOT: Final = Path("/")
 
 
 def usable_cpus() -> int:
-    """Count the CPUs this process may run on, within the time a container gives it."""
+    """Count the CPUs of this process, within the CPU quota of its container."""
     return _within_quota(len(_allowed()))
 
 
 def usable_cores() -> int:
-    """Count the physical cores among them: two threads of a core share the units that multiply matrices."""
+    """Count their physical cores, since two threads of a core share its matrix units; within the quota too."""
     siblings = {_siblings(cpu) for cpu in _allowed()}
     return _within_quota(len(siblings))
 
 
 def quota(root: Path = ROOT) -> float | None:
-    """Read how many CPUs' time the control group of this process may use, at most; None where that is not limited.
+    """Read the CPU quota of this process's control group, in CPUs; None if there is none.
 
-    cpu.max of cgroup v2, cpu.cfs_quota_us and cpu.cfs_period_us of v1; every group above limits too.
+    Sources: cpu.max of cgroup v2, cpu.cfs_quota_us and cpu.cfs_period_us of v1. Parent groups limit too.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
@@ -39,7 +39,7 @@ def _allowed() -> list[int]:
 
 
 def _siblings(cpu: int) -> str:
-    """Name the physical core of a CPU: the list of CPUs that share it, or the CPU alone where nobody tells."""
+    """Name the physical core of a CPU: the list of CPUs on it, or the CPU alone if the system does not say."""
     try:
         path = ROOT / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
         return path.read_text("ascii").strip()
@@ -53,13 +53,13 @@ def _within_quota(count: int) -> int:
 
 
 def _limits(mounted: Path, line: str) -> list[float]:
-    """Limits of one line of /proc/self/cgroup, `hierarchy:controllers:path`, and of the groups above."""
+    """Return the limits of one line of /proc/self/cgroup, `hierarchy:controllers:path`, and of its parent groups."""
     _, controllers, path = line.split(":", 2)
     if controllers and "cpu" not in controllers.split(","):
         return []
     top = mounted / controllers if controllers else mounted
     group = top / path.lstrip("/")
-    # In a container the path is the host's, while its own group is mounted at the top.
+    # In a container the path is the host's, but the container's group is mounted at the top.
     groups = [group, *(parent for parent in group.parents if parent.is_relative_to(top))]
     found = [_limit(group, unified=not controllers) for group in groups]
     return [limit for limit in found if limit is not None]

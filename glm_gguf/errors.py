@@ -1,25 +1,25 @@
-"""Every error a user can cause, as one tree.
+"""Every error that a user can cause, as one tree.
 
 GlmGgufError
 ├── SourceError        a checkpoint directory or a file in it cannot be used
 │   ├── ShardError       safetensors: header, offsets, index, missing or doubled tensors
 │   ├── ConfigError      config.json: other architecture, missing or impossible values
-│   ├── TransferError    a hub broke off or sent wrong bytes: the next run goes on from what is complete
-│   │   └── ChecksumError    what came of a shard does not hash to what the hub lists
+│   ├── TransferError    a transfer broke off or brought wrong bytes; the next run resumes it
+│   │   └── ChecksumError    the hash of a shard is not the one that the hub lists
 │   ├── TokenizerError   tokenizer files: missing, unreadable, foreign pre-tokenizer
 │   ├── WeightError      a weight is NaN or infinite, or leaves the range of the target type
-│   └── HubError         a repository on a hub is missing, closed to us, or not as a hub must describe it
-├── RequestError       an option or an argument makes no sense, alone or with this input
+│   └── HubError         a repository on a hub is missing, closed, or described wrongly
+├── RequestError       an option or an argument is wrong, alone or with this input
 │   ├── ImatrixError     the importance matrix is missing, malformed or of another width
 │   └── ContextLengthError   a prompt is longer than the context
 ├── GgufError          a GGUF file is malformed, truncated, foreign or a known-bad conversion
 ├── OutputError        the result cannot be written: exists, no space, no permission
 ├── TemplateError      a chat template or the messages given to it cannot be rendered
 └── EngineError        llama.cpp refused to load, decode or allocate
-    ├── EngineFailedError  the engine ended by an error of its own, its `__cause__`: the model must be opened again
-    ├── QueueFullError     as many requests as allowed are waiting
-    ├── DeadlineError      the time of a request was over before its answer began
-    └── UnmetFormatError   the answer does not meet its schema, however often it was written
+    ├── EngineFailedError  an internal error, its `__cause__`, ended the engine: open the model again
+    ├── QueueFullError     the queue holds as many requests as it may
+    ├── DeadlineError      the time of a request ended before its answer began
+    └── UnmetFormatError   no attempt at an answer met its schema
 
 Each says what is wrong, where, and what to do about it. A place is one of three:
 
@@ -37,7 +37,7 @@ import os
 from typing import Final
 
 MOST_WORDS: Final = 300
-"""Characters of an error that is none of ours."""
+"""Characters of a foreign error's own text."""
 
 
 class GlmGgufError(Exception):
@@ -60,22 +60,22 @@ class GlmGgufError(Exception):
         super().__init__(self.line(field, fix))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Errors cross processes and are copied, as those of a pool of workers are."""
-        return _made_again, (type(self), self.what, self.path, self.field, self.where, self.fix), self.__dict__
+        """Make errors picklable and copyable, for pools of processes."""
+        return _rebuild, (type(self), self.what, self.path, self.field, self.where, self.fix), self.__dict__
 
     def __str__(self) -> str:
-        """One line: `field path, where: what; fix`."""
+        """Return one line: `field path, where: what; fix`."""
         return self.line(self.field, self.fix)
 
     def line(self, field: str | None, fix: str | None) -> str:
-        """Write the error in one line, with the name of its field and its fix as the reader knows them."""
+        """Write the error in one line, with its field and its fix in the words of the interface that shows it."""
         at = " ".join(name for name in (field, self.path) if name)
         place = ", ".join(name for name in (at, self.where) if name)
         text = f"{place}: {self.what}" if place else self.what
         return f"{text}; {fix}" if fix else text
 
 
-def _made_again(
+def _rebuild(
     kind: type[GlmGgufError], what: str, path: str | None, field: str | None, where: str | None, fix: str | None
 ) -> GlmGgufError:
     return kind(what, path=path, field=field, where=where, fix=fix)
@@ -94,11 +94,11 @@ class ConfigError(SourceError):
 
 
 class TransferError(SourceError):
-    """A transfer from a hub broke off for good or brought wrong bytes; the next run goes on from what is complete."""
+    """A transfer from a hub broke off for good or brought wrong bytes; the next run resumes it."""
 
 
 class ChecksumError(TransferError):
-    """The bytes that came of a shard are not those that the hub lists."""
+    """The hash of a shard is not the one that the hub lists."""
 
 
 class TokenizerError(SourceError):
@@ -106,15 +106,15 @@ class TokenizerError(SourceError):
 
 
 class WeightError(SourceError):
-    """A weight is NaN or infinite, or leaves the range of the type it is turned to."""
+    """A weight is NaN or infinite, or out of the range of its target type."""
 
 
 class HubError(SourceError):
-    """A repository on a hub is missing, closed to us, or not described as a hub must."""
+    """A repository on a hub is missing, closed, or described wrongly."""
 
 
 class RequestError(GlmGgufError):
-    """An option or argument makes no sense, alone or together with this input."""
+    """An option or an argument is wrong, alone or with this input."""
 
 
 class ImatrixError(RequestError):
@@ -142,23 +142,23 @@ class EngineError(GlmGgufError):
 
 
 class EngineFailedError(EngineError):
-    """The engine ended by an error of its own, the `__cause__` of this one: open the model again."""
+    """An internal error, the `__cause__` of this one, ended the engine: open the model again."""
 
 
 class QueueFullError(EngineError):
-    """As many requests as allowed are waiting already: ask again later."""
+    """The queue holds as many requests as it may: try again later."""
 
 
 class DeadlineError(EngineError):
-    """The time of a request was over before its answer began."""
+    """The time of a request ended before its answer began."""
 
 
 class UnmetFormatError(EngineError):
-    """The answer does not meet its schema, however often it was written."""
+    """No attempt at an answer met its schema."""
 
 
 def as_engine_error(error: BaseException) -> GlmGgufError:
-    """Return an error of ours as it is, and any other as the cause of an EngineError."""
+    """Return our own error as it is, and a foreign one as the cause of an EngineError."""
     if isinstance(error, GlmGgufError):
         return error
     made = EngineError(f"an unexpected error: {in_one_line(error)}", fix="its cause has the details")
@@ -167,9 +167,9 @@ def as_engine_error(error: BaseException) -> GlmGgufError:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Write an error that is none of ours by its class and its own words, whatever those are."""
+    """Write a foreign error in one line: its class and its own text."""
     try:
         words = " ".join(str(error).split())[:MOST_WORDS]
-    except BaseException:  # an error that cannot even be written
+    except BaseException:  # its __str__ fails
         words = ""
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

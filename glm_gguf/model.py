@@ -1,4 +1,4 @@
-"""The facade applications embed: a GGUF file opened, conversations in, events out."""
+"""GLM, the class that applications embed: open a GGUF file, pass conversations, get answers."""
 
 from __future__ import annotations
 
@@ -47,19 +47,21 @@ if TYPE_CHECKING:
 
 ONE_TOKEN: Final = SamplingParams(temperature=0, max_tokens=1)
 TEXT: Final = "content"
-"""What to call a text that is embedded, in an error."""
+"""Name of the argument of `embed`, for errors."""
 FilePath = str | os.PathLike[str]
 Text = str | Sequence[int]
 """A text, or its token ids."""
 Texts = list[str] | tuple[str, ...] | list[list[int]]
-"""Several of them."""
+"""Several texts, or their token ids."""
 
 
 class GLM(ChatModel):
-    """A loaded GLM-4-0414: `with GLM("model.gguf", n_parallel=4) as glm: glm.chat([...])`.
+    """A loaded GLM-4-0414 model: `with GLM("model.gguf", n_parallel=4) as glm: glm.chat("Hello")`.
 
-    Any thread may ask at any time: answers are written side by side, and what prompts begin with in common is
-    computed once. After a fork the child opens its own.
+    Any thread may call it at any time. It writes up to `n_parallel` answers at once, and computes a common beginning of
+    their prompts once. Keywords are the fields of EngineOptions; they win over `options`. `session` is a file of
+    `save_session`; if it does not fit this model, `session_refused` says why. A forked process must open its own GLM.
+    Raises GlmGgufError for a file, a session or options that it cannot use.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class GLM(ChatModel):
             self.variant = self._preparer.renderer.variant
             self.sampling = self._preparer.sampling
             self.session_refused = None if session is None else self._sessions().load(Path(session))
-            # Runs at close(), when this object is collected, or when Python ends; in the process that opened it.
+            # Runs at close(), when this object is collected, or when Python ends.
             self._closer = weakref.finalize(self, _close, stack.pop_all(), os.getpid())
 
     @property
@@ -90,35 +92,35 @@ class GLM(ChatModel):
 
     @property
     def status(self) -> EngineStatus:
-        """What the engine is busy with."""
+        """Running and waiting requests, and the use of the KV cache."""
         return self._engine.status
 
     @property
     def footprint(self) -> Footprint:
-        """Where it is computed, and what it takes of memory."""
+        """Which devices compute the model, and how much memory it takes."""
         return Footprint.of(self._plan)
 
     @property
     def template_variables(self) -> frozenset[str]:
-        """Names that the chat template finds in `variables`; it reads no others."""
+        """The names in `variables` that the chat template reads; prompts refuse any other."""
         return self._preparer.renderer.variables
 
     @property
     def metadata(self) -> dict[str, Plain]:
-        """Keys of the file and their values: numbers, texts, and tuples of them."""
+        """The keys of the file with their values: numbers, texts, and tuples of these."""
         return {key: plain_value(value) for key, value in self._file.metadata.items()}
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """What is wrong with the file, though it can be loaded."""
+        """Known faults of the file that do not prevent loading it."""
         return self._file.problems
 
     def prepare(
         self, messages: Messages, tools: Tools = (), sampling: SamplingLike = None, **options: Unpack[ChatOptions]
     ) -> PreparedAnswer:
-        """Render a conversation and compile what its answer must meet, without beginning it.
+        """Render a conversation and compile the grammar of its answer, without starting it.
 
-        Raises GlmGgufError for what cannot be answered.
+        Raises GlmGgufError for messages, tools or options that it cannot use.
         """
         return self._preparer.conversation(
             conversation(messages), declarations(tools), *chat_options(sampling, options)
@@ -127,17 +129,17 @@ class GLM(ChatModel):
     def continuation(
         self, prompt: Text, sampling: SamplingLike = None, **options: Unpack[CompletionOptions]
     ) -> PreparedAnswer:
-        """Make a text or tokens ready to be continued as they stand, without beginning it."""
+        """Prepare the continuation of a text or of token ids, as `prepare` does for a conversation."""
         return self._preparer.continuation(self._parsed(prompt), *completion_options(sampling, options))
 
     def stream_completion(
         self, prompt: Text, sampling: SamplingLike = None, **options: Unpack[CompletionOptions]
     ) -> EventStream:
-        """Continue a text as it stands, without any template; control tokens spelled in it are meant."""
+        """Continue a text event by event, without a template. Control tokens in the text count as such."""
         return self.continuation(prompt, sampling, **options).stream(self)
 
     def complete(self, prompt: Text, sampling: SamplingLike = None, **options: Unpack[CompletionOptions]) -> str:
-        """Continue a text as `stream_completion` does, and return what was written."""
+        """Continue a text as `stream_completion` does, and return the new text."""
         with self.stream_completion(prompt, sampling, **options) as events:
             return collect(events).content
 
@@ -147,22 +149,22 @@ class GLM(ChatModel):
         return (await whole(prepared)).content
 
     def tokenize(self, content: str) -> list[int]:
-        """Return the token ids of a text in which nothing is special."""
+        """Return the token ids of a text; control tokens in it are plain text."""
         if not isinstance(content, str):
             raise RequestError(f"{type(content).__name__} is no text", field="content", fix="give a text")
         return self._model.vocabulary.plain_ids(content)
 
     def detokenize(self, ids: Sequence[int]) -> str:
-        """Return the text of token ids, control tokens spelled; what is no UTF-8 as U+FFFD."""
+        """Return the text of token ids, with control tokens spelled out; invalid UTF-8 becomes U+FFFD."""
         spelled = map(self._model.vocabulary.token_bytes, _ids(ids, "tokens"))
         return b"".join(spelled).decode(errors="replace")
 
     def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes of a token, which may be no whole text."""
+        """Return the bytes of a token, which may be a part of a character."""
         return self._model.vocabulary.token_bytes(operator.index(token_id))
 
     def apply_template(self, messages: Messages, tools: Tools = (), **options: Unpack[PromptOptions]) -> str:
-        """Return the prompt of a conversation, as text."""
+        """Return the prompt of a conversation as text."""
         return self._preparer.renderer.text(
             conversation(messages),
             declarations(tools),
@@ -171,7 +173,7 @@ class GLM(ChatModel):
         )
 
     def prompt_ids(self, messages: Messages, tools: Tools = (), **options: Unpack[PromptOptions]) -> list[int]:
-        """Return the prompt of a conversation, as token ids."""
+        """Return the prompt of a conversation as token ids."""
         sampling, given = chat_options(None, {**options, "variables": prompt_variables(options)})
         prompt = self._preparer.prompt(conversation(messages), declarations(tools), sampling, given)
         return list(prompt.ids[: len(prompt.ids) - prompt.uncounted])
@@ -181,9 +183,9 @@ class GLM(ChatModel):
     @overload
     def embed(self, content: Texts) -> list[Vector]: ...
     def embed(self, content: Text | Texts) -> Vector | list[Vector]:
-        """Return a text's vector, [n_embd] of length 1: the mean of the model's final hidden states.
+        """Return the vector of a text: float32 [n_embd] of length 1, the mean of the final hidden states.
 
-        Of a list of texts, or of lists of token ids, a list of vectors.
+        A list of texts, or of lists of token ids, gives a list of vectors. Raises RequestError for an empty text.
         """
         texts = self._texts(content)
         vectors = [self._engine.embed(ids, where) for where, ids in texts.items()]
@@ -194,30 +196,30 @@ class GLM(ChatModel):
     @overload
     async def aembed(self, content: Texts) -> list[Vector]: ...
     async def aembed(self, content: Text | Texts) -> Vector | list[Vector]:
-        """Return what `embed` does, in an event loop; cancelling it frees its cells."""
+        """Return what `embed` returns, in an event loop; cancelling it frees its cells."""
         texts = self._texts(content)
         vectors = [await self._engine.aembed(ids, where) for where, ids in texts.items()]
         return vectors if TEXT not in texts else vectors[0]
 
     def score(self, prompt: Text, alternatives: int = 0, lora: Mapping[str, float] | None = None) -> list[TokenLogprob]:
-        """Return the natural log probability of each token behind those before it; 0 for the first.
+        """Return the natural log probability of each token after those before it; 0 for the first.
 
-        Control tokens spelled in a text are meant, as in `complete`. With each come so many of the likeliest in its
-        place, `alternatives`, up to 20. Raises RequestError for more, for an unknown adapter, for what does not fit.
+        Each has its `alternatives` likeliest tokens, up to 20. Control tokens in a text count as such, as in
+        `complete`. Raises RequestError for more, for an unknown adapter, and for a text longer than the context.
         """
         return self._spelled(self._engine.score(*self._scored(prompt, alternatives, lora)))
 
     async def ascore(
         self, prompt: Text, alternatives: int = 0, lora: Mapping[str, float] | None = None
     ) -> list[TokenLogprob]:
-        """Return what `score` does, in an event loop; cancelling it frees its cells."""
+        """Return what `score` returns, in an event loop; cancelling it frees its cells."""
         scored = await asyncio.to_thread(self._scored, prompt, alternatives, lora)
         return self._spelled(await self._engine.ascore(*scored))
 
     def save_session(self, path: FilePath, messages: Messages | None = None, tools: Tools = ()) -> None:
-        """Write the computed beginning of a conversation to a file, for `GLM(..., session=path)`.
+        """Write the KV cache of the beginning of a conversation to a file, for `GLM(..., session=path)`.
 
-        Usually system messages and tools. Without messages everything that the cache holds is written.
+        Usually these are system messages and tools. Without messages it writes the whole cache.
         """
         wanted = None
         if messages is not None:
@@ -226,11 +228,11 @@ class GLM(ChatModel):
         self._sessions().save(Path(path), wanted)
 
     def fingerprint(self) -> str:
-        """Return a hash that tells this file and these settings from others."""
+        """Return a hash of the file and of the options that change answers."""
         return fingerprint(tuple(file.path for file in self._file.contents.files), self._options)
 
     def close(self) -> None:
-        """Stop all answers, free model and context; doing it twice does no harm."""
+        """Stop all answers, and free the model and its context. Closing it twice is fine."""
         self._closer()
 
     async def __aenter__(self) -> Self:
@@ -250,11 +252,11 @@ class GLM(ChatModel):
         self.close()
 
     def _parsed(self, prompt: Text) -> Sequence[int]:
-        """Return the token ids of a text in which control tokens that are spelled are meant."""
+        """Return the token ids of a text whose control tokens count as such."""
         return self._model.vocabulary.parsed_ids(prompt) if isinstance(prompt, str) else _ids(prompt, "prompt")
 
     def _texts(self, content: Text | Texts) -> dict[str, Sequence[int]]:
-        """Return the token ids of one text or of several, by what to call each in an error."""
+        """Return the token ids of one text or of several, by the name of each in errors."""
         several = isinstance(content, list | tuple) and bool(content) and isinstance(content[0], str | Sequence)
         texts = {f"{TEXT}[{index}]": text for index, text in enumerate(content)} if several else {TEXT: content}
         return {
@@ -262,8 +264,8 @@ class GLM(ChatModel):
         }
 
     def _scored(self, prompt: Text, alternatives: int, lora: Mapping[str, float] | None) -> tuple[Any, int, Scales]:
-        """Return what the engine is to score."""
-        SamplingParams(logprobs=alternatives)  # refuses too many
+        """Return token ids, number of alternatives and scales of adapters to score."""
+        SamplingParams(logprobs=alternatives)  # raises for too many
         scales = self._options.scales if lora is None else self._options.scales_of(lora)
         return self._parsed(prompt), alternatives, scales
 
@@ -271,17 +273,17 @@ class GLM(ChatModel):
         return [token_logprob(drawn, self._model.vocabulary.token_bytes) for drawn in scored]
 
     def _sessions(self) -> Sessions:
-        """Saved prefixes as they belong to this model."""
+        """Sessions that fit this model and its options."""
         identity = self.fingerprint(), vocabulary_hash(self._file.metadata)
         return Sessions(self._engine, *identity, self._options.scales, self._compute)
 
     def _compute(self, tokens: Sequence[int]) -> None:
-        """Have tokens computed into the cache."""
+        """Compute tokens into the KV cache."""
         self.complete(tokens, ONE_TOKEN)
 
 
 def _ids(tokens: object, field: str) -> list[int]:
-    """Return token ids; RequestError for what is none, whole numbers of numpy's are."""
+    """Return token ids as a list of int, from numpy's integers too; RequestError for anything else."""
     try:
         if isinstance(tokens, bytes | bytearray | str):
             raise TypeError
@@ -292,6 +294,6 @@ def _ids(tokens: object, field: str) -> list[int]:
 
 
 def _close(resources: ExitStack, process: int) -> None:
-    """Free model and context, unless this is a forked child, which shares their memory but has no engine's thread."""
+    """Free model and context. A forked child does not: it shares their memory, but has no engine thread."""
     if os.getpid() == process:
         resources.close()

@@ -19,7 +19,7 @@ STOP_TOKENS: Final = (END_OF_TEXT, USER, OBSERVATION)
 """The three tokens that end a turn of the assistant (eos_token_id of every official config.json)."""
 
 FORMAT_TOKENS: Final = (END_OF_TEXT, GMASK, SOP, SYSTEM, USER, ASSISTANT, OBSERVATION)
-"""Those without which no prompt can be written and no reply be read."""
+"""The tokens that every prompt and every answer need."""
 
 CONTROL_TOKENS: Final = (
     END_OF_TEXT,
@@ -37,4 +37,4 @@ CONTROL_TOKENS: Final = (
     "<|begin_of_video|>",
     "<|end_of_video|>",
 )
-"""All of them, in the order of the official vocabulary's ids 151329 to 151342."""
+"""All control tokens, in the order of their ids in the official vocabulary, 151329 to 151342."""

@@ -1,4 +1,4 @@
-"""The calls of one answer run side by side, on threads or in an event loop; what goes wrong is told to the model."""
+"""Run the calls of one answer in parallel, on threads or in an event loop; the model is told their errors."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from glm_gguf.chat.tools import Toolbox, beside, error_text
 from glm_gguf.errors import RequestError, in_one_line
 
 Approval = Callable[[ToolCall], bool | Awaitable[bool]]
-"""Asked before every call, also as an `async def`; a call that is refused is told to the model as an error."""
+"""Decides before each call whether it may run; also an `async def`. The model is told of a refused call."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How far a run may go."""
+    """The limits of a run."""
 
     max_turns: int = 8
-    """Answers at most; where the last one still calls, its calls are not run."""
+    """Most answers of a run. Calls in the last of them do not run."""
     timeout: float | None = 60.0
-    """Seconds a call may take; a Python thread cannot be stopped, so what takes longer is left behind."""
+    """Seconds for each call. A Python thread cannot be stopped: a slower function goes on, and its result is lost."""
     approve: Approval | None = None
 
     def __post_init__(self) -> None:
@@ -39,11 +39,11 @@ class RunOptions:
             raise RequestError(f"{self.timeout!r} seconds", field="timeout", fix="give a positive number, or None")
         if not (self.approve is None or callable(self.approve)):
             fix = "give a function of a ToolCall"
-            raise RequestError(f"{type(self.approve).__name__} cannot be asked", field="approve", fix=fix)
+            raise RequestError(f"{type(self.approve).__name__} is no function", field="approve", fix=fix)
 
 
 class CallRunner:
-    """Runs calls for callers without an event loop; coroutines of all of them share one loop, made for the first."""
+    """Runs calls for callers without an event loop. Their coroutines share one loop, on a thread of its own."""
 
     def __init__(self, toolbox: Toolbox, options: RunOptions) -> None:
         self._toolbox = toolbox
@@ -52,12 +52,12 @@ class CallRunner:
         self._lock = threading.Lock()
 
     def run(self, calls: Sequence[ToolCall]) -> list[str]:
-        """Run the calls of one answer side by side; the observations in their order, errors among them."""
+        """Run the calls of one answer in parallel; return their observations in order, errors included."""
         runs = [self._started(call) for call in calls]
         return [self._observation(one, call) for one, call in zip(runs, calls, strict=True)]
 
     def close(self) -> None:
-        """Cancel the coroutines that are still under way."""
+        """Cancel the coroutines that still run."""
         if self._loop is not None:
             self._loop.close()
 
@@ -70,7 +70,7 @@ class CallRunner:
         self.close()
 
     def _started(self, call: ToolCall) -> _Run | None:
-        """Start a call on a thread of its own; None where it is not approved."""
+        """Start a call on its own thread; None if it is not approved."""
         if self._options.approve is not None:
             approved = self._options.approve(call)
             if not (self._submitted(approved).result() if inspect.isawaitable(approved) else approved):
@@ -80,7 +80,7 @@ class CallRunner:
         return one
 
     def _submitted(self, result: Awaitable[Any]) -> Future[Any]:
-        """Have something awaited on the shared loop."""
+        """Await something on the shared loop."""
         with self._lock:
             if self._loop is None:
                 self._loop = _LoopThread()
@@ -96,24 +96,24 @@ class CallRunner:
         if one.thread.is_alive():
             one.cancel()
             return _too_long(call, timeout)
-        return error_text(f"{call.name} ended without a result")  # by SystemExit, say
+        return error_text(f"{call.name} ended without a result")  # by SystemExit, for example
 
 
 def run_calls(calls: Sequence[ToolCall], toolbox: Toolbox, options: RunOptions) -> list[str]:
-    """Run the calls of one answer side by side; the observations in their order, errors among them."""
+    """Run the calls of one answer in parallel; return their observations in order, errors included."""
     with CallRunner(toolbox, options) as runner:
         return runner.run(calls)
 
 
 async def arun_calls(calls: Sequence[ToolCall], toolbox: Toolbox, options: RunOptions) -> list[str]:
-    """Run the calls of one answer side by side in an event loop: coroutines on it, other functions on threads."""
+    """Do what `run_calls` does in an event loop: coroutines run on it, other functions on threads."""
     asked = [(call, await _approved(call, options.approve)) for call in calls]
     runs = (_arun(call, toolbox, options.timeout) if approved else _done(_refused(call)) for call, approved in asked)
     return await asyncio.gather(*runs)
 
 
 class _Run:
-    """One call under way on a thread, and its observation once it is there."""
+    """One call on its own thread; `observation` is None until it ends."""
 
     def __init__(self, call: ToolCall, toolbox: Toolbox, submit: Callable[[Awaitable[Any]], Future[Any]]) -> None:
         self.observation: str | None = None
@@ -126,17 +126,17 @@ class _Run:
         self.thread = threading.Thread(target=context.run, args=(self._work,), name=f"tool {call.name}", daemon=True)
 
     def cancel(self) -> None:
-        """Cancel the coroutine, where it is one."""
+        """Cancel the call if it is a coroutine."""
         if self._awaited is not None:
             self._awaited.cancel()
 
     def _work(self) -> None:
-        """Run a user's function, which may raise anything: the model is told, and goes on."""
+        """Run the user's function, which may raise anything: the model is told."""
         try:
             self.observation = self._toolbox.answer(self._call, self._wait)
         except Exception as error:
             self.observation = _failed(error)
-        except BaseException as error:  # SystemExit, say, which ends this call and not the program
+        except BaseException as error:  # SystemExit, for example: it ends this call, not the program
             what = f"{self._call.name} ended without a result, by {type(error).__name__}"
             self.observation = error_text(what)
 
@@ -146,7 +146,7 @@ class _Run:
 
 
 class _LoopThread:
-    """An event loop on a thread of its own, which ends with its program."""
+    """An event loop on a daemon thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -154,27 +154,27 @@ class _LoopThread:
         self._thread.start()
 
     def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """Have a coroutine run; any thread may ask."""
+        """Run a coroutine; any thread may call this."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def close(self) -> None:
-        """Cancel what runs, and end the loop as soon as that has ended; one that blocks it is left behind."""
+        """Cancel all coroutines and end the loop; a coroutine that blocks the loop goes on."""
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # cancels what is left when it closes
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # cancels the remaining tasks when it closes
             runner.get_loop().run_forever()
 
 
 async def _awaited(result: Awaitable[Any]) -> Any:
     try:
         return await result
-    except (SystemExit, KeyboardInterrupt) as error:  # the loop would end, with the coroutines of all other calls
+    except (SystemExit, KeyboardInterrupt) as error:  # either would end the loop, and all other calls with it
         raise RuntimeError(f"it ended by {type(error).__name__}") from error
 
 
 async def _approved(call: ToolCall, approve: Approval | None) -> bool:
-    """Ask whether a call may run; a question to the terminal must not hold up the loop."""
+    """Ask whether a call may run, on a thread: a question in the terminal must not block the loop."""
     if approve is None:
         return True
     answer = approve(call) if inspect.iscoroutinefunction(approve) else await beside(lambda: approve(call))
@@ -182,7 +182,7 @@ async def _approved(call: ToolCall, approve: Approval | None) -> bool:
 
 
 async def _arun(call: ToolCall, toolbox: Toolbox, timeout: float | None) -> str:
-    """Run a user's function, which may raise anything: the model is told, and goes on."""
+    """Run the user's function, which may raise anything: the model is told."""
     task = asyncio.current_task()
     try:
         async with asyncio.timeout(timeout) as limit:

@@ -1,6 +1,6 @@
-"""The four variants of GLM-4-0414 and what their model cards advise.
+"""The four variants of GLM-4-0414, and the sampling that their model cards advise.
 
-config.json does not tell them apart (9B and Z1-9B are byte-identical); the chat template does.
+The chat template tells them apart; config.json does not (those of 9B and Z1-9B are byte-identical).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Variant(StrEnum):
-    """What a checkpoint was trained to do; decides template, sampling advice and output form."""
+    """The training of a checkpoint, which decides its template, sampling and output form."""
 
     CHAT = "chat"
     Z1 = "Z1"
@@ -20,7 +20,7 @@ class Variant(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SamplingAdvice:
-    """Sampling a model card advises; None where it says nothing. Source: the official model cards."""
+    """The sampling that a model card advises; None if it advises nothing. Source: the official model cards."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -36,7 +36,7 @@ ADVICE: dict[Variant, SamplingAdvice] = {
 
 
 def detect_variant(chat_template: str | None) -> Variant:
-    """Tell the variant from a chat template's text: a research prompt, an opened thought, or neither."""
+    """Tell the variant by its chat template: a research prompt, an opened thought, or neither."""
     if not chat_template:
         return Variant.BASE
     if "深度研究助手" in chat_template:

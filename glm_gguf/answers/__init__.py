@@ -1,1 +1,1 @@
-"""A conversation made ready to be answered, and its answer read back: prompt, constraint, stop texts, streams."""
+"""Prepare an answer (prompt, grammar, sampling) and read it back (parser, stop texts, streams)."""

@@ -1,4 +1,4 @@
-"""Keywords of a call told apart and checked: a name that means nothing is refused, never passed over."""
+"""Decide which keywords a call accepts, and check them: an unknown name raises TypeError with the nearest known one."""
 
 from __future__ import annotations
 
@@ -24,18 +24,16 @@ _ELSEWHERE = {
     "repetition_penalty": "it is `repeat_penalty` here",
     "top_logprobs": "it is `logprobs=5` here",
     "n": "choices() writes several answers",
-    "stream": "stream() gives the events",
-    "model": "the model is the one that was opened",
+    "stream": "stream() yields the events",
+    "model": "a GLM is one model",
     "approve": "run() takes it in limits={'approve': …}",
 }
-"""What other libraries call it → where it is."""
-
-
+"""Name in other libraries → its name or place here."""
 _MISSING = object()
 
 
 def _is_constraint(value: object) -> bool:
-    """Tell whether a value has what the engine asks of a Constraint, without asking it."""
+    """Tell whether a value has the members of a Constraint, without evaluating them."""
     names = ("finished", "allowed", "forced", "accept")
     return all(inspect.getattr_static(value, name, _MISSING) is not _MISSING for name in names)
 
@@ -48,26 +46,26 @@ _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "continue_final_message": (lambda value: isinstance(value, bool), "True or False"),
     "constraint": (_is_constraint, "an object with finished, allowed(), forced() and accept()"),
 }
-"""Option → what it must be, and what to call that."""
+"""Option → a test of its value, and what the value must be, in words."""
 
 
 def chat_options(sampling: SamplingLike, given: Mapping[str, Any]) -> tuple[SamplingParams, AnswerOptions]:
-    """Tell the keywords of `chat` and its kin apart; TypeError for a name that is none."""
+    """Split the keywords of `chat` into sampling and the others; TypeError for an unknown name."""
     refuse_unknown(given, ChatOptions.__optional_keys__, "an answer")
-    return _parted(sampling, given)
+    return _split(sampling, given)
 
 
 def completion_options(sampling: SamplingLike, given: Mapping[str, Any]) -> tuple[SamplingParams, AnswerOptions]:
-    """Tell the keywords of `complete` and its kin apart; TypeError for a name that is none."""
-    refuse_unknown(given, CompletionOptions.__optional_keys__, "a text that is continued")
-    chosen, options = _parted(sampling, given)
+    """Split the keywords of `complete` into sampling and the others; TypeError for an unknown name."""
+    refuse_unknown(given, CompletionOptions.__optional_keys__, "a completion")
+    chosen, options = _split(sampling, given)
     if chosen.thinking_budget is not None:
-        raise RequestError("a text that is continued has no thought", field="thinking_budget", fix="leave it out")
+        raise RequestError("a completion has no thought", field="thinking_budget", fix="leave it out")
     return chosen, options
 
 
 def prompt_variables(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the variables that a prompt is rendered with; TypeError for what no prompt depends on."""
+    """Return the variables of a prompt; TypeError for an unknown name."""
     refuse_unknown(given, PromptOptions.__optional_keys__, "a prompt")
     for name, value in given.items():
         if value is not None:
@@ -76,21 +74,21 @@ def prompt_variables(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def engine_options(options: EngineOptions | Mapping[str, Any] | None, given: Mapping[str, Any]) -> EngineOptions:
-    """Lay keywords over `options`; TypeError for a name that is none; what is None was not given."""
+    """Return `options` with keywords in place of their fields; TypeError for an unknown name. None means not given."""
     refuse_unknown(given, [item.name for item in dataclasses.fields(EngineOptions)], "a model")
     fields = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(options_value(EngineOptions, options, "options"), **fields)
 
 
 def refuse_unknown(given: Collection[str], known: Collection[str], what: str) -> None:
-    """Raise TypeError for the first name that is not known, with the nearest one that is."""
+    """Raise TypeError for the first unknown name, with the nearest known one."""
     for name in given:
         if name not in known:
             raise TypeError(f"{name!r} is no option of {what}{_hint(name, known)}")
 
 
 def options_value(kind: type[T], given: T | Mapping[str, Any] | None, field: str) -> T:
-    """Return options as the value they make: of a mapping by its names, the defaults of None; RequestError names it."""
+    """Return options as a value of `kind`, made of a mapping, or of nothing for None; RequestError names `field`."""
     if given is None:
         return kind()
     if isinstance(given, kind):
@@ -105,31 +103,31 @@ def options_value(kind: type[T], given: T | Mapping[str, Any] | None, field: str
     return kind(**given)
 
 
-def _parted(sampling: SamplingLike, given: Mapping[str, Any]) -> tuple[SamplingParams, AnswerOptions]:
-    """Lay fields of SamplingParams over `sampling`, and return the others beside; what is None was not given."""
+def _split(sampling: SamplingLike, given: Mapping[str, Any]) -> tuple[SamplingParams, AnswerOptions]:
+    """Return `sampling` with keywords in place of its fields, and the other keywords. None means not given."""
     names = {field.name for field in dataclasses.fields(SamplingParams)}
     fields = {name: value for name, value in given.items() if name in names and value is not None}
     options: Any = {name: value for name, value in given.items() if name not in names and value is not None}
     for name in _KINDS.keys() & options.keys():
         _require(name, options[name])
-    base = _read(sampling) if isinstance(sampling, Mapping) else sampling
-    return dataclasses.replace(options_value(SamplingParams, base, "sampling"), **_read(fields)), options
+    base = _with_dry(sampling) if isinstance(sampling, Mapping) else sampling
+    return dataclasses.replace(options_value(SamplingParams, base, "sampling"), **_with_dry(fields)), options
 
 
 def _require(name: str, value: object) -> None:
-    """Raise RequestError where an option is of another kind than it must be."""
+    """Raise RequestError for an option of the wrong kind."""
     fits, words = _KINDS[name]
     if not fits(value):
         raise RequestError(f"{value!r} is not {words}", field=name, fix=f"give {words}")
 
 
-def _read(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields of SamplingParams with a dict for Dry read as one."""
+def _with_dry(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of SamplingParams, in which a dict for `dry` becomes a Dry."""
     return {name: options_value(Dry, value, "dry") if name == "dry" else value for name, value in fields.items()}
 
 
 def _hint(name: str, known: Collection[str]) -> str:
-    """Say what may have been meant."""
+    """Name what the caller may mean."""
     if name in _ELSEWHERE:
         return f"; {_ELSEWHERE[name]}"
     if name in ChatOptions.__optional_keys__ and name not in known:

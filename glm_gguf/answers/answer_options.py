@@ -1,4 +1,4 @@
-"""What can be said of an answer as keywords: how tokens are drawn, and what else is asked. None is as if not given."""
+"""The keywords of calls that write an answer: sampling, and everything else. None means not given."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from glm_gguf.llama.sampling_params import Dry
 
 
 class PromptOptions(TypedDict, total=False):
-    """What a prompt depends on besides messages and tools."""
+    """Keywords of the prompt, besides messages and tools."""
 
     variables: Mapping[str, Any] | None
-    """What a template reads beside the messages."""
+    """Variables for the chat template; GLM.template_variables lists those that it reads."""
     continue_final_message: bool | None
-    """The last message, an assistant's, is the beginning of the answer, which goes on behind it."""
+    """The last message is the assistant's, and the answer continues it."""
 
 
 class TextOptions(TypedDict, total=False):
-    """What can be said of any text that is written."""
+    """Keywords of any generated text."""
 
     timeout: float | None
-    """Seconds after which the answer ends with the reason `timeout`, however far it is."""
+    """Seconds after which the answer ends with the reason `timeout`."""
     constraint: Constraint | None
-    """Rules for the next token in place of those that tools and format make; good for one answer."""
+    """A Constraint in place of the grammar of tools and format. It serves one answer."""
     lora: Mapping[str, float] | None
-    """Name of a LoRA adapter loaded with the model → its scale; adapters that are not named are off."""
+    """Name of a loaded LoRA adapter → its scale. Adapters without a name here are off."""
     response_format: ResponseFormat | Mapping[str, Any] | type[Any] | None
-    """The form of the text, as in OpenAI's API; also a regex, a choice or a grammar (Lark, GBNF)."""
+    """The format of the text, as in OpenAI's API; also a regex, a choice or a grammar (Lark, GBNF)."""
 
 
 class AnswerOptions(PromptOptions, TextOptions, total=False):
-    """What can be said of an answer besides messages, tools and sampling."""
+    """Keywords of an answer, besides messages, tools and sampling."""
 
     on_overflow: OnOverflow | None
-    """`drop_oldest_turns` shortens a conversation that is too long; system messages and tools stay."""
+    """`drop_oldest_turns` shortens a conversation that is too long. System messages and tools stay."""
     tool_choice: ToolChoice | str | Mapping[str, Any] | None
-    """Whether functions may be called, as in OpenAI's API: "auto", "required", "none" or one by name."""
+    """Whether the model may call functions, as in OpenAI's API: "auto", "required", "none" or a name."""
     parallel_tool_calls: bool | None
-    """Several calls in one answer; allowed by default."""
+    """Allow several calls in one answer, as by default."""
 
 
 class SamplingOptions(TypedDict, total=False):
-    """The fields of SamplingParams that any text is drawn by, as keywords; they win over `sampling`."""
+    """The fields of SamplingParams as keywords; they win over `sampling`."""
 
     temperature: float | None
     top_k: int | None
@@ -66,10 +66,10 @@ class SamplingOptions(TypedDict, total=False):
 
 
 class CompletionOptions(TextOptions, SamplingOptions, total=False):
-    """What `complete` and its kin take as keywords."""
+    """Keywords of `complete`, `acomplete`, `stream_completion` and `continuation`."""
 
 
 class ChatOptions(AnswerOptions, SamplingOptions, total=False):
-    """What `chat` and its kin take as keywords."""
+    """Keywords of `chat`, `stream`, `run`, `choices`, `prepare` and their async forms."""
 
     thinking_budget: int | None

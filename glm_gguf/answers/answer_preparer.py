@@ -1,4 +1,4 @@
-"""What is asked, made ready for the engine: prompts rendered, grammars compiled, readers for what comes."""
+"""Make a PreparedAnswer of a conversation or a text: render the prompt, compile the grammar, check the options."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.llama.sampling_params import SamplingParams, default_sampling
 
 CONTINUED: Final = AnswerPlan(ExpectedForm(begun=""))
-"""Of a text that is continued: no newline stands before it."""
+"""The plan of a completion: no newline precedes its text."""
 
 
 class AnswerPreparer:
-    """One model's template, grammars and default sampling; any thread may use it, and nothing is in line yet."""
+    """The template, grammars and default sampling of one model. Any thread may use it; it submits nothing."""
 
     def __init__(self, model: ModelHandle, engine: Engine, options: EngineOptions) -> None:
         self._options = options
@@ -51,7 +51,7 @@ class AnswerPreparer:
         sampling: SamplingParams,
         options: AnswerOptions,
     ) -> PreparedAnswer:
-        """Render a conversation, and plan the answer to it."""
+        """Render a conversation and plan its answer."""
         n_ctx = self._engine.size.n_ctx
         reserved = reserved_tokens(sampling.max_tokens, n_ctx)
         room = n_ctx - reserved if drops_turns(options.get("on_overflow") or "error") else None
@@ -77,7 +77,7 @@ class AnswerPreparer:
         options: AnswerOptions,
         room: int | None = None,
     ) -> RenderedPrompt:
-        """Render a conversation for its answer, and the answer's beginning as far as it is known."""
+        """Render a conversation and the known beginning of its answer."""
         opening = Opening(
             continues=options.get("continue_final_message") is True,
             closes_thought=sampling.thinking_budget == 0,
@@ -87,7 +87,7 @@ class AnswerPreparer:
         return self.renderer.prompt(messages, tools, options.get("variables") or NO_VARIABLES, room, opening)
 
     def continuation(self, prompt: Sequence[int], sampling: SamplingParams, options: AnswerOptions) -> PreparedAnswer:
-        """Plan to continue a prompt without any template."""
+        """Plan the continuation of a prompt, without a template."""
         ids, deadline, scales = tuple(prompt), _deadline(options), self._scales(options)
         plan = CONTINUED if "constraint" in options else plan_answer((), rules(options), CONTINUED.form)
 
@@ -100,22 +100,22 @@ class AnswerPreparer:
         return self._ready(make_attempt, sampling, plan, len(ids))
 
     def _scales(self, options: AnswerOptions) -> Scales:
-        """Return how strongly each LoRA adapter counts."""
+        """Return the scale of each LoRA adapter."""
         wanted = options.get("lora")
         return self._options.scales if wanted is None else self._options.scales_of(wanted)
 
     def _ready(
         self, make_attempt: MakeAttempt, sampling: SamplingParams, plan: AnswerPlan, prompt_tokens: int
     ) -> PreparedAnswer:
-        """Refuse what cannot be answered, and have the grammar compiled."""
+        """Check token ids of biases, and compile the grammar."""
         filled = sampling.filled(self.sampling)
-        Bias(filled, self._vocabulary)  # refuses ids that there are not
+        Bias(filled, self._vocabulary)  # raises for a token id beyond the vocabulary
         if plan.grammar is not None:
             self._grammar(plan.grammar, plan.form)
         return PreparedAnswer(self._engine, make_attempt, filled, plan, prompt_tokens)
 
     def _constraint(self, plan: AnswerPlan, sampling: SamplingParams, options: AnswerOptions) -> Constraint | None:
-        """Return fresh rules for the tokens of one answer, if there are any."""
+        """Return a new constraint for one answer; None if it is free."""
         constraint = options.get("constraint")
         if plan.grammar is not None:
             constraint = self._grammar(plan.grammar, plan.form)
@@ -125,16 +125,16 @@ class AnswerPreparer:
         return constraint
 
     def _grammar(self, grammar: AnswerGrammar, form: ExpectedForm) -> GrammarConstraint:
-        """Return fresh rules of a grammar, behind the text that was begun; RequestError where that is against them."""
+        """Return a new constraint behind the beginning of the answer; RequestError if that breaks the grammar."""
         constraint = self.grammars.constraint(grammar.text)
         if not constraint.accept_prefix(self._vocabulary.plain_ids(form.begun_answer)):
-            fix = "begin it as the format has it, or leave the format out"
-            raise RequestError("the answer was begun in another form", field="response_format", fix=fix)
+            fix = "begin it in the format, or leave the format out"
+            raise RequestError("the answer begins in another format", field="response_format", fix=fix)
         return constraint
 
 
 def _deadline(options: AnswerOptions) -> float:
-    """Return the time of time.monotonic() at which an answer ends, all its attempts together."""
+    """Return the time.monotonic() at which an answer ends, with all its attempts."""
     timeout = options.get("timeout")
     if timeout is None:
         return math.inf

@@ -1,4 +1,4 @@
-"""Tokens of one answer to its events, however they arrive."""
+"""Turn the tokens of one answer into its events."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from glm_gguf.errors import GlmGgufError, as_engine_error
 
 
 class TokenReader(Protocol):
-    """Whoever makes events of tokens: the parser of a chat's output, or plain text."""
+    """Makes events of tokens: TokenParser for a chat, ContinuationReader for a continued text."""
 
     @property
     def has_calls(self) -> bool:
-        """At least one call was reported."""
+        """The reader has reported at least one call."""
 
     @property
     def in_thought(self) -> bool:
@@ -33,7 +33,7 @@ class TokenReader(Protocol):
 
 
 class ContinuationReader:
-    """A TokenReader for a text that is continued: everything is text, the stop token apart."""
+    """A TokenReader for a continued text: every token but the stop token is text."""
 
     has_calls = False
     in_thought = False
@@ -43,22 +43,22 @@ class ContinuationReader:
         self._stop_ids = stop_ids
 
     def feed(self, token_id: int) -> Iterator[Event]:
-        """Pass a token's text on."""
+        """Yield a token's text."""
         text = "" if token_id in self._stop_ids else self._detokenizer.feed(token_id)
         if text:
             yield TextDelta(text)
 
     def flush(self) -> Iterator[Event]:
-        """Pass the rest on, an unfinished character as U+FFFD."""
+        """Yield the rest; an unfinished character becomes U+FFFD."""
         rest = self._detokenizer.flush()
         if rest:
             yield TextDelta(rest)
 
 
 class AnswerReader:
-    """The events of one answer to a prompt of known length; `done` after its Finish.
+    """The events of one answer; `done` after its Finish.
 
-    So many tokens of the prompt as `uncounted` says are not in the counts: they open the answer.
+    Usage does not count the last `uncounted` tokens of the prompt: they open the answer.
     """
 
     def __init__(self, reader: TokenReader, token_bytes: TokenBytes, request: Request, uncounted: int = 0) -> None:
@@ -69,13 +69,13 @@ class AnswerReader:
         self.done = False
 
     def feed(self, delivery: Delivery) -> Iterator[Event]:
-        """Take what the engine delivers; raises the error that it ends with, and is done then."""
+        """Take a delivery of the engine. Raises the error that ends the answer, and is done then."""
         try:
             yield from self._events(delivery)
         except GlmGgufError:
             self.done = True
             raise
-        except Exception as error:  # of the detokenizer, say: it ends this answer
+        except Exception as error:  # of the detokenizer, for example: it ends this answer
             self.done = True
             raise as_engine_error(error) from error
 
@@ -95,7 +95,7 @@ class AnswerReader:
                 raise error
 
     def _read(self, drawn: SampledToken) -> Iterator[Event]:
-        """Count a token and pass its events on."""
+        """Count a token and yield its events."""
         usage = self._usage
         reasoning = usage.reasoning_tokens + self._reader.in_thought
         self._usage = replace(usage, completion_tokens=usage.completion_tokens + 1, reasoning_tokens=reasoning)
@@ -104,7 +104,7 @@ class AnswerReader:
         yield from self._filter(self._reader.feed(drawn.token_id))
 
     def _filter(self, events: Iterator[Event]) -> Iterator[Event]:
-        """Pass events on up to a stop text."""
+        """Yield events up to a stop text."""
         for event in events:
             yield from self._stops.feed(event)
             if self._stops.found is not None:
@@ -117,6 +117,6 @@ class AnswerReader:
 
 
 def token_logprob(drawn: SampledToken, token_bytes: TokenBytes) -> TokenLogprob:
-    """Spell a token and those that were likeliest in its place; one that nothing foretells is certain."""
+    """Return a token and its likeliest alternatives as text; the first token of a text has the log probability 0."""
     likeliest = (TokenLogprob(token_bytes(index), value) for index, value in drawn.alternatives)
     return TokenLogprob(token_bytes(drawn.token_id), drawn.logprob or 0.0, tuple(likeliest))

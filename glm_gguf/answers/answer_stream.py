@@ -1,4 +1,4 @@
-"""An answer as an iterator, for threads and for event loops; closing it stops the model."""
+"""Answers as iterators, for threads and for event loops; closing one stops the model."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ T = TypeVar("T")
 
 
 class Mark(Enum):
-    """A step of an answer that asks for nothing and has no events."""
+    """A step of an answer that neither submits a request nor has events."""
 
-    ATTEMPT_ENDED = "the request is over; the next step is slow, for it checks what was written"
+    ATTEMPT_ENDED = "the request is over; the next step checks the answer and is slow"
 
 
 Steps = Generator[Request | Sequence[Event] | Mark, Delivery, Sequence[Event]]
-"""The steps of an answer, the same for every driver; the last events are returned.
+"""The steps of an answer, the same for every driver; the generator returns the last events.
 
-The driver submits each Request and sends in what the engine delivers for it; the events of a delivery come back. After
-`ATTEMPT_ENDED` it sends in nothing.
+The driver submits each Request and sends its deliveries in. The generator yields the events of each delivery. After
+`ATTEMPT_ENDED` the driver sends in nothing.
 """
 Channel = tuple[Callable[[], T], Callable[[Delivery], None]]
-"""How a driver receives the deliveries of one request, and how the engine's thread hands them over."""
+"""How a driver receives the deliveries of one request, and how the engine's thread sends them."""
 
 
 class _RunningAnswer(Generic[T]):
-    """The request that the engine works on, and the events that nobody has read yet; any thread may stop it.
+    """The running request of an answer, and the events that nobody has read yet. Any thread may stop it.
 
     Each request has its own channel: the end of a cancelled request must not reach the next one.
     """
@@ -110,9 +110,9 @@ class _RunningAnswer(Generic[T]):
 
 
 class AnswerStream:
-    """The events of an answer, which begins now; one thread at a time waits for the next, others for their turn.
+    """The events of an answer, whose request it submits at once. Threads that share it take turns.
 
-    `owner` is what closes the engine, and must not be collected before the answer is read.
+    It keeps `owner`, which closes the engine, from being collected while somebody reads.
     """
 
     def __init__(self, engine: Engine, steps: Steps, owner: object) -> None:
@@ -125,7 +125,7 @@ class AnswerStream:
 
     def __next__(self) -> Event:
         answer = self._answer
-        if answer.waiting:  # asked before the lock is taken, which a fork may leave locked
+        if answer.waiting:  # before the lock, which a fork may leave locked
             answer.check_caller()
         with self._turn:
             while answer.waiting:
@@ -149,7 +149,7 @@ class AnswerStream:
 
 
 class AsyncAnswerStream:
-    """The same for an event loop, which reads it; any thread may create it."""
+    """The same events for an event loop. Any thread may create it; the loop reads it."""
 
     def __init__(self, engine: Engine, steps: Steps, prompt_tokens: int, loop: asyncio.AbstractEventLoop) -> None:
         self.prompt_tokens = prompt_tokens
@@ -162,7 +162,7 @@ class AsyncAnswerStream:
         answer = self._answer
         while answer.waiting:
             answer.check_caller()
-            if answer.slow:  # a check of the answer, or another grammar
+            if answer.slow:
                 await asyncio.to_thread(answer.advance)
             else:
                 answer.advance(await answer.receive())
@@ -182,11 +182,11 @@ def _open_queue() -> Channel[Delivery]:
 
 
 def _open_loop_queue(loop: asyncio.AbstractEventLoop) -> Channel[Awaitable[Delivery]]:
-    """Open a channel into a loop. What the engine's thread calls must not hold the answer: nobody's answer stops."""
+    """Open a channel into a loop. Its `deliver` must not refer to the answer, or a forgotten answer would go on."""
     queue: asyncio.Queue[Delivery] = asyncio.Queue()
 
     def deliver(delivery: Delivery) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, nobody reads
             loop.call_soon_threadsafe(queue.put_nowait, delivery)
 
     return queue.get, deliver

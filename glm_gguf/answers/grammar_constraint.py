@@ -1,4 +1,4 @@
-"""Grammars at work in an answer: token masks and forced tokens by llguidance, over the loaded vocabulary."""
+"""Constrain an answer by a grammar: llguidance computes token masks and forced tokens over the vocabulary."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_CACHED = 64
 
 
 class Grammars:
-    """The grammars of one model, compiled once each; the vocabulary's trie is built when the first is asked for."""
+    """The compiled grammars of one model, up to MOST_CACHED; the first one builds the vocabulary's trie."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
@@ -35,7 +35,7 @@ class Grammars:
         self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
 
     def constraint(self, lark: str) -> GrammarConstraint:
-        """Return a fresh constraint by a Lark text; RequestError for one that does not compile."""
+        """Return a new constraint for a grammar in Lark; RequestError if it does not compile."""
         with self._vocabulary.in_use():  # llguidance asks llama.cpp for tokens
             return self._constraint(lark)
 
@@ -44,7 +44,7 @@ class Grammars:
             if self._tokenizer is None:
                 self._tokenizer = grammar_tokenizer(self._vocabulary, self._ends)
             matcher = self._compiled.get(lark)
-        # A costly grammar is compiled beside the others, at worst twice.
+        # Outside the lock, so that a costly grammar delays no other; two threads may compile the same one.
         compiled = self._compile(lark, self._tokenizer) if matcher is None else matcher
         with self._lock:
             self._compiled[lark] = compiled
@@ -61,24 +61,24 @@ class Grammars:
         if matcher.is_error():
             raise RequestError(f"no grammar can be made: {matcher.get_error()[:300]}", field="grammar")
         if matcher.is_stopped() and not matcher.is_accepting():
-            raise RequestError("nothing can meet this grammar", field="grammar", fix="look for contradictions")
+            raise RequestError("no text can meet this grammar", field="grammar", fix="look for contradictions")
         return matcher
 
 
 class GrammarConstraint:
-    """The state of one answer under a grammar; a `Constraint` of the engine's."""
+    """The state of one answer under a grammar; a Constraint for the engine."""
 
     def __init__(self, matcher: LLMatcher, n_vocab: int) -> None:
         self._matcher = matcher
         self._mask = np.zeros(mask_words(n_vocab), dtype=np.uint32)
 
     def accept_prefix(self, tokens: Sequence[int]) -> bool:
-        """Take what stands in the prompt already; tells whether the grammar allows it, and something may follow."""
+        """Accept the part of the answer in the prompt; False if the grammar forbids it or nothing may follow."""
         return all(map(self._matcher.consume_token, tokens)) and not self._matcher.is_stopped()
 
     @property
     def finished(self) -> bool:
-        """Nothing more may come, but for a stop token."""
+        """Only a stop token may follow."""
         return self._matcher.is_stopped()
 
     def allowed(self) -> npt.NDArray[np.uint32] | None:
@@ -86,12 +86,12 @@ class GrammarConstraint:
         self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
         self._require_sound()
         if not self._mask.any():
-            what = "the grammar leads to a place where nothing may follow"
+            what = "the grammar reached a state in which no token may follow"
             raise RequestError(what, field="grammar", fix="look for contradictions")
         return self._mask
 
     def forced(self) -> list[int]:
-        """Return the tokens that the grammar leaves no choice about."""
+        """Return the next tokens if the grammar allows only these."""
         if self._matcher.is_stopped():
             return []
         tokens = self._matcher.compute_ff_tokens()
@@ -99,7 +99,7 @@ class GrammarConstraint:
         return tokens
 
     def accept(self, token: int) -> None:
-        """Take the token that came."""
+        """Advance by a sampled token; RequestError if the grammar forbids it."""
         if not self._matcher.consume_token(token):
             what = f"token {token} is against the grammar: {self._matcher.get_error()[:200]}"
             raise RequestError(what, field="grammar", fix="give a simpler schema")

@@ -1,4 +1,4 @@
-"""An answer ready to be written, and written again where it does not meet what no grammar enforces."""
+"""An answer ready to start; the model writes it again if it breaks a rule that no grammar enforces."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from glm_gguf.llama.sampling_params import OFFICIAL_DEMO, RANDOM_SEED, SamplingP
 
 MOST_ATTEMPTS = 4
 MakeAttempt = Callable[[SamplingParams], tuple[Request, AnswerReader]]
-"""Makes the request for one attempt, and the reader of what comes."""
+"""Makes the request of one attempt, and the reader of its tokens."""
 
 
 def retry_sampling(sampling: SamplingParams, number: int) -> SamplingParams:
-    """Return the sampling of the n-th attempt: another seed, and never the likeliest tokens again."""
+    """Return the sampling of attempt `number`: a retry has another seed, and is never greedy."""
     if number == 0:
         return sampling
     seed = None if sampling.seed is None else (sampling.seed + number) % RANDOM_SEED
@@ -32,14 +32,14 @@ def retry_sampling(sampling: SamplingParams, number: int) -> SamplingParams:
 
 
 class EventStream(Protocol):
-    """The events of an answer that is being written; closing it stops the model."""
+    """The events of a running answer, from `stream`; closing it stops the model. The last event is Finish."""
 
     def __iter__(self) -> Iterator[Event]: ...
 
     def __next__(self) -> Event: ...
 
     def close(self) -> None:
-        """Stop the answer; nothing more comes."""
+        """Stop the answer; the iterator ends."""
 
     def __enter__(self) -> Self: ...
 
@@ -49,48 +49,51 @@ class EventStream(Protocol):
 
 
 class AsyncEvents(Protocol):
-    """The same in an event loop."""
+    """The same events in an event loop."""
 
     @property
     def prompt_tokens(self) -> int:
-        """How long the prompt is."""
+        """Length of the prompt in tokens."""
 
     def __aiter__(self) -> Self: ...
 
     async def __anext__(self) -> Event: ...
 
     def close(self) -> None:
-        """Stop the answer; nothing more comes."""
+        """Stop the answer; the iterator ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedAnswer:
-    """An answer that can be begun: how, for the n-th time, and what it must meet. Nothing is in line yet."""
+    """An answer ready to start, from `prepare` or `continuation`; the engine has no request of it yet."""
 
     engine: Engine
     make_attempt: MakeAttempt
     sampling: SamplingParams
     plan: AnswerPlan
     prompt_tokens: int
-    """How long the prompt is."""
+    """Length of the prompt in tokens."""
 
     def for_choice(self, index: int) -> PreparedAnswer:
-        """Return another answer to the same prompt: a seed is counted up."""
+        """Return the answer for choice number `index` of several: its seed is higher by `index`."""
         seed = self.sampling.seed
         return (
             self if seed is None else replace(self, sampling=replace(self.sampling, seed=(seed + index) % RANDOM_SEED))
         )
 
     def stream(self, owner: object) -> EventStream:
-        """Write the answer; where it must be checked, its events are held back until it is."""
+        """Start the answer. If it needs a check at its end, no event comes before that.
+
+        `owner`, a GLM, stays open as long as the stream is held. Raises QueueFullError.
+        """
         return AnswerStream(self.engine, self._steps(), owner)
 
     def events(self, loop: asyncio.AbstractEventLoop) -> AsyncEvents:
-        """Write the answer for an event loop; any thread may call this."""
+        """Start the answer for an event loop, as `stream` does for a thread. Any thread may call this."""
         return AsyncAnswerStream(self.engine, self._steps(), self.prompt_tokens, loop)
 
     def _steps(self) -> Steps:
-        """Write attempts until one meets the plan; UnmetFormatError after the last."""
+        """Make attempts until one meets the plan; UnmetFormatError after the last."""
         for number in range(MOST_ATTEMPTS):
             request, reader = self.make_attempt(retry_sampling(self.sampling, number))
             written = yield from _read(reader, (yield request), hold=self.plan.checked)
@@ -107,20 +110,20 @@ class PreparedAnswer:
         )
 
     def _problem(self, written: Sequence[Event]) -> str | None:
-        """Say what the grammar could not prevent; None for an answer that fits, and for one that was cut."""
+        """Say what is wrong with an answer; None if it fits or was cut off."""
         result = collect(written)
         cut = result.finish_reason in ("length", "timeout") and not result.tool_calls
         return None if cut else self.plan.problem(result)
 
     def _finished(self, event: Event, number: int) -> Event:
-        """Add to the last event how many attempts there were, and what was checked behind them."""
+        """Add the number of attempts and the checked keyword to the last event."""
         if isinstance(event, Finish):
             return replace(event, attempts=number + 1, unenforced=self.plan.unenforced)
         return event
 
 
 def _read(reader: AnswerReader, delivery: Delivery, *, hold: bool) -> Generator[Sequence[Event], Delivery, list[Event]]:
-    """Read an answer to its end; return its last events, or all of them where they are held back."""
+    """Read an answer to its end. Return its last events, or all of them if `hold` kept them back."""
     events = list(reader.feed(delivery))
     while not reader.done:
         now, events = ([], events) if hold else (events, [])

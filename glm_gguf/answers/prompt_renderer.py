@@ -1,4 +1,4 @@
-"""Conversations to prompts of one model: its template, its vocabulary, and what the answer will look like."""
+"""Render conversations into prompts of one model: template, token ids, and the form of the expected answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glm_gguf.chat.messages import TemplateMessage, template_messages
 from glm_gguf.chat.segments import ControlSegment, Segment, TextSegment, joined_text, opens_thought
 from glm_gguf.chat.template import ChatTemplate, bundled_template, variant_of_name
 from glm_gguf.chat.tools import Declaration, Tool, declarations, function_names
-from glm_gguf.errors import TemplateError
+from glm_gguf.errors import RequestError, TemplateError
 from glm_gguf.gguf_file.contents import TEMPLATE_KEY
 from glm_gguf.gguf_file.values import text
 from glm_gguf.llama.model_handle import ModelHandle
@@ -22,22 +22,22 @@ from glm_gguf.special_tokens import ASSISTANT
 from glm_gguf.variant import Variant, detect_variant
 
 RESEARCH_TOOLS: Final = ("search", "click", "open", "finish")
-"""What Rumination's own prompt declares."""
+"""The tools that Rumination's own prompt declares."""
 NO_VARIABLES: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What of the answer the prompt holds already."""
+    """The beginning of the answer that the prompt contains."""
 
     continues: bool = False
-    """The last message, an assistant's, is the answer's beginning."""
+    """The last message, the assistant's, is the beginning of the answer."""
     closes_thought: bool = False
-    """Nothing is thought (GLM-Z1)."""
+    """The thought is empty (GLM-Z1)."""
     may_call: bool = True
-    """A call of a declared function may stand in the answer's place."""
+    """The answer may be a call of a declared function."""
     writes_newline: bool = True
-    """The newline that opens an answer stands in the prompt where no call can be, and is no token of the answer."""
+    """Where no call is possible, the newline that opens an answer is part of the prompt, not of the answer."""
 
 
 OPENING: Final = Opening()
@@ -45,16 +45,16 @@ OPENING: Final = Opening()
 
 @dataclass(frozen=True, slots=True)
 class RenderedPrompt:
-    """A conversation as token ids, and the form of the answer to it."""
+    """A conversation as token ids, and the form of its answer."""
 
     ids: tuple[int, ...]
     form: ExpectedForm
     uncounted: int = 0
-    """Tokens at the end that nobody gave and the model did not write: those that open an answer."""
+    """Tokens at the end that open the answer: neither the caller nor the model wrote them."""
 
 
 class PromptRenderer:
-    """The file's own template, else the bundled one of the variant that its name tells; a base model has none."""
+    """Renders by the file's own template, or by the bundled one for the variant in its name; a base model has none."""
 
     def __init__(self, model: ModelHandle) -> None:
         self._model = model
@@ -68,7 +68,7 @@ class PromptRenderer:
 
     @property
     def variables(self) -> frozenset[str]:
-        """What the template reads beside messages and tools."""
+        """Names that the template reads besides messages and tools."""
         return frozenset() if self._template is None else self._template.variables
 
     def prompt(
@@ -79,7 +79,10 @@ class PromptRenderer:
         room: int | None = None,
         opening: Opening = OPENING,
     ) -> RenderedPrompt:
-        """Render a conversation for its answer; where `room` is given, the oldest turns go until it has so many ids."""
+        """Render a conversation and the opening of its answer; drop the oldest turns above `room` tokens.
+
+        Raises RequestError for variables that the template does not read, and TemplateError.
+        """
         last = continued_message(messages) if opening.continues else None
         declared, history = declarations(tools), template_messages(messages if last is None else messages[:-1])
         segments = self._segments(history, declared, variables)
@@ -100,7 +103,7 @@ class PromptRenderer:
     def _begun(
         self, last: ContinuedMessage | None, segments: Sequence[Segment], opening: Opening, *, calls: bool
     ) -> BegunAnswer:
-        """Say with what the answer begins in the prompt."""
+        """Return the beginning of the answer that goes into the prompt."""
         thinks = opens_thought(segments)
         if last is not None:
             return last.behind(thinks=thinks)
@@ -124,14 +127,14 @@ class PromptRenderer:
         *,
         continues: bool = False,
     ) -> str:
-        """Render a conversation for its answer, as text; where it `continues`, up to the end of its last message."""
+        """Render a conversation and the opening of its answer as text; if it `continues`, up to its last message."""
         last = continued_message(messages) if continues else None
         history = template_messages(messages if last is None else messages[:-1])
         segments = self._segments(history, declarations(tools), variables)
         return joined_text(segments) + self._begun(last, segments, Opening(), calls=True).prompt_text
 
     def beginning(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = ()) -> tuple[int, ...]:
-        """Render a conversation that goes on: its ids without the turn of the assistant being opened."""
+        """Render a conversation without opening the assistant's turn."""
         declared, history = declarations(tools), template_messages(messages)
         return self._ids(self._segments(history, declared, NO_VARIABLES, answered=False))
 
@@ -144,7 +147,11 @@ class PromptRenderer:
         answered: bool = True,
     ) -> tuple[Segment, ...]:
         if self._template is None:
-            raise TemplateError("a base model holds no conversations", path=self._model.path, fix="use complete()")
+            raise TemplateError("a base model has no chat template", path=self._model.path, fix="use complete()")
+        unread = sorted(name for name, value in variables.items() if value is not None and name not in self.variables)
+        if unread:
+            fix = f"it reads {', '.join(sorted(self.variables)) or 'none'}"
+            raise RequestError(f"the chat template does not read {', '.join(unread)}", field="variables", fix=fix)
         shown = [_shown(tool) for tool in declared]
         return self._template.render(history, shown, add_generation_prompt=answered, variables=variables)
 
@@ -153,5 +160,5 @@ class PromptRenderer:
 
 
 def _shown(tool: Declaration) -> Declaration:
-    """Return a declaration as the models know it: `strict`, which clients send along, is for the grammar."""
+    """Return a declaration without `strict`, which is for the grammar: the models never saw it."""
     return {**tool, "function": {name: value for name, value in tool["function"].items() if name != "strict"}}

@@ -1,4 +1,4 @@
-"""Texts at which the visible answer ends: what may become one is held back."""
+"""Find the texts at which the visible answer ends, and hold back what may become one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from glm_gguf.chat.events import Event, TextDelta
 
 
 class StopTextFilter:
-    """A filter over the events of one answer; `found` is the stop text that came, which ends the answer before it."""
+    """A filter over the events of one answer; `found` is the stop text that ended it and is not part of it."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
@@ -16,7 +16,7 @@ class StopTextFilter:
         self.found: str | None = None
 
     def feed(self, event: Event) -> Iterator[Event]:
-        """Pass an event on, text only as far as no stop text can begin in it."""
+        """Yield an event; of a text, only the part in which no stop text can begin."""
         if self.found is not None:
             return
         if not isinstance(event, TextDelta):
@@ -32,13 +32,13 @@ class StopTextFilter:
             yield TextDelta(text[:end])
 
     def flush(self) -> Iterator[Event]:
-        """Pass on what was held and became no stop text."""
+        """Yield the held text, which became no stop text."""
         held, self._held = self._held, ""
         if held and self.found is None:
             yield TextDelta(held)
 
     def _beginning(self, text: str) -> int:
-        """Return the length of the longest end of a text that is the beginning of a stop text."""
+        """Return the length of the longest suffix of a text that is a prefix of a stop text."""
         longest = max(map(len, self._stops), default=0) - 1
         lengths = range(min(longest, len(text)), 0, -1)
         return next((n for n in lengths if any(stop.startswith(text[-n:]) for stop in self._stops)), 0)

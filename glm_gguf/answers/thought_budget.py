@@ -1,4 +1,4 @@
-"""A limit to how long a model thinks: behind it the thought is closed, and the answer follows."""
+"""Limit the length of a thought: after the budget its closing tag is forced, and the answer follows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLOSING_TEXT = f"\n{CLOSING_TAG}\n"
 
 
 class ThoughtBudget:
-    """A Constraint for an answer that starts inside a thought; what it does not decide is left to `inner`."""
+    """A Constraint for an answer that starts inside a thought. `inner` is the constraint of everything else."""
 
     def __init__(
         self, budget: int, closing: Sequence[int], token_bytes: TokenBytes, inner: Constraint | None = None
@@ -33,15 +33,15 @@ class ThoughtBudget:
 
     @property
     def finished(self) -> bool:
-        """The inner constraint says so."""
+        """The inner constraint is finished."""
         return self._inner is not None and self._inner.finished
 
     def allowed(self) -> npt.NDArray[np.uint32] | None:
-        """What the inner constraint allows."""
+        """Return the mask of the inner constraint."""
         return None if self._inner is None else self._inner.allowed()
 
     def forced(self) -> list[int]:
-        """The tokens that close the thought when its budget is spent, but never inside a character."""
+        """Return the tokens that close the thought once its budget is spent, but never inside a character."""
         unfinished, _ = self._decoder.getstate()
         if self._thinking and self._left <= 0 and not unfinished:
             self._thinking = False
@@ -49,7 +49,7 @@ class ThoughtBudget:
         return [] if self._inner is None else self._inner.forced()
 
     def accept(self, token: int) -> None:
-        """Count a token of the thought, and look whether it ends it."""
+        """Count a token of the thought, and see whether it closes the thought."""
         if self._inner is not None:
             self._inner.accept(token)
         if self._thinking:

@@ -40,18 +40,22 @@ class AnswerRequest:
         """Something must be compiled for it first, which may take long."""
         return bool(self.tools) or bool(self.options.get("response_format"))
 
-    @property
-    def prompt_options(self) -> PromptOptions:
-        """What the prompt depends on besides messages and tools."""
-        given = self.options
+    def prompt_options(self, glm: GLM) -> PromptOptions:
+        """Return the options of the prompt, variables only as far as the template reads them."""
         return {
-            "variables": given.get("variables"),
-            "continue_final_message": given.get("continue_final_message"),
+            "variables": self._variables(glm),
+            "continue_final_message": self.options.get("continue_final_message"),
         }
 
     def prepared(self, glm: GLM) -> PreparedAnswer:
         """Render and compile; GlmGgufError for what cannot be answered."""
-        return glm.prepare(self.messages, self.tools, self.sampling, **self.options)
+        options: AnswerOptions = {**self.options, "variables": self._variables(glm)}
+        return glm.prepare(self.messages, self.tools, self.sampling, **options)
+
+    def _variables(self, glm: GLM) -> dict[str, Any]:
+        """Leave out variables that the template does not read: the response names them as ignored."""
+        given = self.options.get("variables") or {}
+        return {name: value for name, value in given.items() if name in glm.template_variables}
 
 
 def require_short_prompt(texts: Iterable[Any], field: str, limits: Limits) -> None:

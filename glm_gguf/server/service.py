@@ -156,7 +156,7 @@ class Service:
         asked.require_modest(self.settings.limits)
         glm = self.glm
         return await self.prepared(
-            request, lambda: len(glm.prompt_ids(asked.messages, asked.tools, **asked.prompt_options))
+            request, lambda: len(glm.prompt_ids(asked.messages, asked.tools, **asked.prompt_options(glm)))
         )
 
     async def begin_prepared(

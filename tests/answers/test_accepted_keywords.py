@@ -117,7 +117,7 @@ def _taken(method: str) -> typing.Collection[str]:
 @pytest.mark.parametrize("method", ["continuation", "stream_completion", "complete", "acomplete"])
 @pytest.mark.parametrize("name", ["tool_choice", "variables", "on_overflow", "thinking_budget"])
 def test_a_text_that_is_continued_takes_no_options_of_answers(glm: GLM, method: str, name: str) -> None:
-    with pytest.raises(TypeError, match=rf"'{name}' is no option of a text that is continued; chat\(\) takes it"):
+    with pytest.raises(TypeError, match=rf"'{name}' is no option of a completion; chat\(\) takes it"):
         METHODS[method](glm, {name: None})
 
 
@@ -161,6 +161,7 @@ def test_names_of_other_libraries_lead_here(name: str, hint: str) -> None:
         ({"dry": 3}, "dry"),
         ({"dry": {"multiplyer": 3}}, "did you mean 'multiplier'"),
         ({"variables": 3}, "variables"),
+        ({"variables": {"langauge": "de"}}, "variables: the chat template does not read langauge"),
         ({"lora": ["a"]}, "lora"),
         ({"timeout": "soon"}, "timeout"),
         ({"timeout": True}, "timeout"),

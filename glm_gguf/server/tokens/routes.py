@@ -86,8 +86,8 @@ def _asked(service: Service, body: TokenizeRequest | TemplateRequest) -> AnswerR
 
 
 def _prompt_ids(glm: GLM, asked: AnswerRequest) -> list[int]:
-    return glm.prompt_ids(asked.messages, asked.tools, **asked.prompt_options)
+    return glm.prompt_ids(asked.messages, asked.tools, **asked.prompt_options(glm))
 
 
 def _prompt_text(glm: GLM, asked: AnswerRequest) -> str:
-    return glm.apply_template(asked.messages, asked.tools, **asked.prompt_options)
+    return glm.apply_template(asked.messages, asked.tools, **asked.prompt_options(glm))
