@@ -83,6 +83,7 @@ def test_a_user_gets_the_package_its_kernels_and_its_server(checkout: Checkout) 
     assert llama.endswith("llama-cpp-python==0.3.36")
     assert "--editable ." in package
     assert checkout.required == {*SETTINGS["project"]["dependencies"], *EXTRAS["fast"], *EXTRAS["server"]}
+    assert all(line.startswith("setup: ") for line in checkout.said.splitlines())
 
 
 def test_tests_are_installed_on_top_once(checkout: Checkout) -> None:

@@ -1,5 +1,6 @@
 """`chat` talks line by line; a turn that is stopped leaves no trace."""
 
+import io
 import json
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from glm_gguf.chat.events import (
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.cli.answer_view import show_answer
 from glm_gguf.cli.conversation import Conversation
-from glm_gguf.cli.main import cli
+from glm_gguf.cli.main import cli, error_line
 from glm_gguf.cli.slash_commands import COMMANDS
 from glm_gguf.errors import OutputError, RequestError
 
@@ -190,29 +191,36 @@ def test_the_oldest_turns_go_when_that_is_wanted(chat: Callable[..., Result]) ->
     assert "Error" not in chat("/drop\n" + long * 4, "--n-ctx", "128").stderr
 
 
+class Removing(io.BytesIO):
+    """Lines whose reader loses a directory."""
+
+    def __init__(self, lines: str, directory: Path) -> None:
+        super().__init__(lines.encode())
+        self._directory = directory
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        if self._directory.exists():
+            self._directory.rmdir()
+        return super().read1(size)
+
+
 def test_a_transcript_that_cannot_be_written_ends_no_conversation(
     tiny_gguf: Callable[[str], Path], tmp_path: Path
 ) -> None:
     path, directory = tmp_path / "saved.json", tmp_path / "gone"
     directory.mkdir()
-    command = [sys.executable, "-m", "glm_gguf", "chat", str(tiny_gguf("Q8_0")), *FAST]
-    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([*command, "--transcript", str(directory / "t.json")], **options) as running:
-        while "GPU" not in running.stderr.readline():
-            pass
-        directory.rmdir()
-        _, told = running.communicate(f"Hello\n/save {path}\n")
-    assert running.returncode == 0
-    assert told.count("Error: ") == 2
+    command = ["chat", str(tiny_gguf("Q8_0")), *FAST, "--transcript", str(directory / "t.json")]
+    result = CliRunner().invoke(cli, command, input=Removing(f"Hello\n/save {path}\n", directory))
+    assert result.exit_code == 0
+    assert result.stderr.count("Error: ") == 2
     assert len(json.loads(path.read_text())) == 2
 
 
 def test_piped_bytes_that_are_no_utf8_are_one_error(tiny_gguf: Callable[[str], Path]) -> None:
-    command = [sys.executable, "-m", "glm_gguf", "chat", str(tiny_gguf("Q8_0")), *FAST]
-    done = subprocess.run(command, input="Grüße\n".encode("utf-16"), capture_output=True)
-    assert done.returncode == 1
-    assert b"Error: standard input: byte 0 (0xff) is not UTF-8 text; it looks like UTF-16" in done.stderr
-    assert b"Traceback" not in done.stderr
+    result = CliRunner().invoke(cli, ["chat", str(tiny_gguf("Q8_0")), *FAST], input="Grüße\n".encode("utf-16"))
+    assert isinstance(result.exception, RequestError)
+    told = error_line(result.exception)
+    assert told.startswith("Error: standard input: byte 0 (0xff) is not UTF-8 text; it looks like UTF-16")
 
 
 def test_quiet_shows_answers_alone(chat: Callable[..., Result]) -> None:
@@ -229,7 +237,8 @@ def test_a_file_that_could_not_be_written_is_told_before_the_first_turn(
 
 
 def test_help_lists_the_commands(chat: Callable[..., Result]) -> None:
-    assert all(name in chat("/help\n").stderr for name in COMMANDS)
+    listed = chat("/help\n").stderr
+    assert all(name in listed for name in COMMANDS)
 
 
 def test_an_error_ends_the_turn_and_not_the_program(chat: Callable[..., Result]) -> None:
@@ -374,34 +383,35 @@ def test_only_the_answer_goes_to_stdout(
     assert capsys.readouterr() == (stdout, stderr)
 
 
-def approving(gguf: Path, directory: Path, lines: str) -> subprocess.CompletedProcess[str]:
-    """A chat in a process of its own, whose standard input is shared by lines and questions."""
-    (directory / "tools.py").write_text(TOOLS)
-    options = [*FAST[:-1], "60", "--approve", "--tools", str(directory / "tools.py")]
-    command = [sys.executable, "-m", "glm_gguf", "chat", str(gguf), *options]
-    return subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
+@pytest.fixture
+def approving(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> list[str]:
+    """The words of a chat that asks before calls; its standard input is shared by lines and questions."""
+    (tmp_path / "tools.py").write_text(TOOLS)
+    options = ["--max-tokens", "20", "--approve", "--tools", str(tmp_path / "tools.py")]
+    return ["chat", str(tiny_gguf("Q8_0")), *FAST, *options]
 
 
 @pytest.mark.parametrize(("answer", "observed"), [("y", "← sunny"), ("n", "was not approved")])
-def test_a_call_runs_only_when_it_is_approved(
-    tiny_gguf: Callable[[str], Path], tmp_path: Path, answer: str, observed: str
-) -> None:
-    result = approving(tiny_gguf("Q8_0"), tmp_path, "What is the weather in Paris?\n" + f"{answer}\n" * 8)
+def test_a_call_runs_only_when_it_is_approved(approving: list[str], answer: str, observed: str) -> None:
+    result = CliRunner().invoke(cli, approving, input=f"What is the weather in Paris?\n{answer}\n")
     assert '→ get_weather {"city": "Paris"}\n' in result.stderr
     assert 'run get_weather({"city": "Paris"})?' in result.stderr
     assert observed in result.stderr
 
 
-def test_a_function_that_is_always_approved_is_asked_for_once(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_function_that_is_always_approved_is_asked_for_once(approving: list[str]) -> None:
     ask = "What is the weather in Paris?\n"
-    result = approving(tiny_gguf("Q8_0"), tmp_path, f"{ask}always\n/reset\n{ask}/tools\n")
+    result = CliRunner().invoke(cli, approving, input=f"{ask}always\n/reset\n{ask}/tools\n")
     assert result.stderr.count("run get_weather") == 1
     assert result.stderr.count("← sunny") >= 2
     assert "get_weather(city)  Weather of a city." in result.stderr
 
 
-def test_a_question_left_unanswered_stops_the_turn(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
-    result = approving(tiny_gguf("Q8_0"), tmp_path, "What is the weather in Paris?\n")
+def test_a_question_left_unanswered_stops_the_turn(approving: list[str]) -> None:
+    """In a process of its own, whose standard input really ends."""
+    command = [sys.executable, "-m", "glm_gguf", *approving]
+    ask = "What is the weather in Paris?\n"
+    result = subprocess.run(command, input=ask, capture_output=True, text=True, check=True)
     assert "this turn is removed" in result.stderr
     assert "←" not in result.stderr
 

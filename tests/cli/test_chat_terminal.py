@@ -38,7 +38,7 @@ class Terminal:
         arguments = ["-m", "glm_gguf", "chat", str(gguf), "--threads", "1", "--temperature", "0"]
         self.child = pexpect.spawn(
             sys.executable,
-            [*arguments, "--transcript", str(self.transcript), *(options or ("--max-tokens", "5"))],
+            [*arguments, "--transcript", str(self.transcript), *options],
             env=environment,
             encoding="utf-8",
             timeout=WITHIN,
@@ -53,28 +53,41 @@ class Terminal:
         self.child.expect(then)
         self.child.expect(READY)
 
+    @property
+    def asked(self) -> list[str]:
+        """The texts of the conversation's user; the transcript is written before the next prompt."""
+        if not self.transcript.exists():
+            return []
+        return [message["content"] for message in json.loads(self.transcript.read_text()) if message["role"] == "user"]
+
     def leave(self) -> list[str]:
         """Leave by Ctrl-D; the texts of the conversation's user."""
         self.child.sendcontrol("d")
         self.child.expect(pexpect.EOF)
         self.child.close()
         assert self.child.exitstatus == 0
-        if not self.transcript.exists():
-            return []
-        return [message["content"] for message in json.loads(self.transcript.read_text()) if message["role"] == "user"]
+        return self.asked
+
+
+@pytest.fixture(scope="module")
+def process(tiny_gguf: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """One chat for all tests that need no options of their own; it has room that is not soon full."""
+    terminal = Terminal(tiny_gguf("Q8_0"), tmp_path_factory.mktemp("chat"), *("--yarn", "4", "--n-ctx", "16384"))
+    yield terminal
+    terminal.leave()
 
 
 @pytest.fixture
-def start(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
-    begun: list[Terminal] = []
-
-    def terminal(*options: str) -> Terminal:
-        begun.append(Terminal(tiny_gguf("Q8_0"), tmp_path, *options))
-        return begun[-1]
-
-    yield terminal
-    for one in begun:
-        one.child.close(force=True)
+def terminal(process: Terminal) -> Terminal:
+    """A new conversation with short answers."""
+    for command, then in (
+        ("/reset", "a new conversation"),
+        ("/set max_tokens 5", "max_tokens +5"),
+        ("/set ignore_eos default", "ignore_eos +default"),
+        ("/set repeat_penalty default", "repeat_penalty"),
+    ):
+        process.type(f"{command}\r", then)
+    return process
 
 
 def pasted(text: str) -> str:
@@ -82,41 +95,42 @@ def pasted(text: str) -> str:
     return f"\x1b[200~{text}\x1b[201~"
 
 
-def test_a_pasted_text_is_one_message_and_comes_back_whole_from_history(start: Callable[..., Terminal]) -> None:
-    terminal = start()
+def test_a_pasted_text_is_one_message_and_comes_back_whole_from_history(
+    terminal: Terminal, tiny_gguf: Callable[[str], Path]
+) -> None:
     terminal.type(pasted("one\rtwo\rthree") + "\r")
-    assert terminal.leave() == ["one\ntwo\nthree"]
-    terminal = start()
-    terminal.type("\x1b[A\r")
-    assert terminal.leave() == ["one\ntwo\nthree"] * 2
+    assert terminal.asked == ["one\ntwo\nthree"]
+    later = Terminal(tiny_gguf("Q8_0"), terminal.transcript.parent, "--max-tokens", "5")
+    later.type("\x1b[A\r")
+    assert later.leave() == ["one\ntwo\nthree"] * 2
 
 
-def test_a_text_of_several_lines_can_be_typed(start: Callable[..., Terminal]) -> None:
-    terminal = start()
+def test_a_text_of_several_lines_can_be_typed(terminal: Terminal) -> None:
     for keys in ("one\x1b\rtwo\r", "one\\\rtwo\r", '"""\rone\rtwo\r"""\r'):  # Alt-Enter, backslash, quotes
         terminal.type(keys)
-    assert terminal.leave() == ["one\ntwo"] * 3
+    assert terminal.asked == ["one\ntwo"] * 3
 
 
-def test_ctrl_c_at_the_prompt_gives_a_new_line(start: Callable[..., Terminal]) -> None:
-    terminal = start()
+def test_ctrl_c_at_the_prompt_gives_a_new_line(terminal: Terminal) -> None:
     terminal.type("abc\x03", then="\r\n")
     terminal.type("Hello\r")
-    assert terminal.leave() == ["Hello"]
+    assert terminal.asked == ["Hello"]
 
 
-def test_ctrl_c_in_an_answer_keeps_what_was_said(start: Callable[..., Terminal]) -> None:
-    terminal = start("--repeat-penalty", "100", *("--yarn", "4", "--n-ctx", "16384"))  # room that is not soon full
+def test_ctrl_c_in_an_answer_keeps_what_was_said(terminal: Terminal) -> None:
+    terminal.type("/set repeat_penalty 100\r", then="repeat_penalty +100")
+    terminal.type("/set max_tokens default\r", then="max_tokens +default")
     terminal.type("/set ignore_eos true\r", then="true")
     terminal.child.send("Tell me everything\r")
     terminal.child.expect("tokens/s")  # the title of the terminal: words come
     terminal.type("\x03", then="the part that was written stays; /undo removes it")
-    assert terminal.leave() == ["Tell me everything"]
+    assert terminal.asked == ["Tell me everything"]
     assert json.loads(terminal.transcript.read_text())[1]["content"]
 
 
-def test_every_line_typed_ahead_stands_by_itself(start: Callable[..., Terminal]) -> None:
-    terminal = start("--repeat-penalty", "100", "--max-tokens", "100")
+def test_every_line_typed_ahead_stands_by_itself(terminal: Terminal) -> None:
+    terminal.type("/set repeat_penalty 100\r", then="repeat_penalty +100")
+    terminal.type("/set max_tokens 100\r", then="max_tokens +100")
     terminal.type("/set ignore_eos true\r", then="true")
     terminal.child.send("Tell me everything\r")
     terminal.child.expect("tokens/s")  # the title of the terminal: words come
@@ -125,11 +139,10 @@ def test_every_line_typed_ahead_stands_by_itself(start: Callable[..., Terminal])
     terminal.child.expect('removed "Tell me everything"')
     terminal.child.expect("context [0-9]+ of")
     terminal.child.expect(READY)
-    assert terminal.leave() == ["Hello"]
+    assert terminal.asked == ["Hello"]
 
 
-def test_tab_completes_and_an_editor_opens(start: Callable[..., Terminal]) -> None:
-    terminal = start()
+def test_tab_completes_and_an_editor_opens(terminal: Terminal) -> None:
     terminal.child.send("/und\t")
     terminal.child.expect("o ?")
     terminal.type("\r", then="nothing to undo")
@@ -138,12 +151,11 @@ def test_tab_completes_and_an_editor_opens(start: Callable[..., Terminal]) -> No
     terminal.child.send("\x18\x05")  # Ctrl-X Ctrl-E
     terminal.child.expect("Hello")
     terminal.type("\r")
-    assert terminal.leave() == ["Hello", "Hello"]
+    assert terminal.asked == ["Hello", "Hello"]
 
 
-def test_a_file_is_written_over_only_when_that_is_wanted(start: Callable[..., Terminal], tmp_path: Path) -> None:
+def test_a_file_is_written_over_only_when_that_is_wanted(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text("old")
-    terminal = start()
     terminal.type("Hello\r")
     terminal.child.send(f"/save {tmp_path}/old.json\r")
     terminal.child.expect("replace it")
@@ -152,11 +164,11 @@ def test_a_file_is_written_over_only_when_that_is_wanted(start: Callable[..., Te
     terminal.child.send(f"/save {tmp_path}/old.json\r")
     terminal.child.expect("replace it")
     terminal.type("y\r", then="saved 2 messages")
-    assert terminal.leave() == ["Hello"]
+    assert terminal.asked == ["Hello"]
 
 
-def test_a_full_context_offers_to_drop_the_oldest_turns(start: Callable[..., Terminal]) -> None:
-    terminal = start("--n-ctx", "128", "--max-tokens", "5")
+def test_a_full_context_offers_to_drop_the_oldest_turns(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    terminal = Terminal(tiny_gguf("Q8_0"), tmp_path, "--n-ctx", "128", "--max-tokens", "5")
     text = "word " * 12
     terminal.type(f"{text}\r")
     terminal.child.send(f"{text}\r")

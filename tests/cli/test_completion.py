@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 
 import pytest
+from click.shell_completion import BashComplete
+from click.testing import CliRunner
+
+from glm_gguf.cli.main import cli
 
 
 def completed(words: str) -> list[str]:
     """What click answers to bash."""
-    variables = {"_GLM_GGUF_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-    program = "import sys; sys.argv[0] = 'glm-gguf'; from glm_gguf.cli.main import cli; cli(prog_name='glm-gguf')"
-    done = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, **variables}, capture_output=True, text=True, check=True
-    )
-    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+    complete = BashComplete(cli, {}, "glm-gguf", "_GLM_GGUF_COMPLETE")
+    *arguments, incomplete = words.split()[1:]
+    return [found.value for found in complete.get_completions(arguments, incomplete)]
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,7 @@ def test_the_shell_completes(words: str, expected: list[str]) -> None:
     [("chat", "--tools"), ("run", "--lines"), ("serve", "--port"), ("bench", "--clients")],
 )
 def test_help_begins_with_the_commands_own_options(command: str, own: str) -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "glm_gguf", command, "--help"], capture_output=True, text=True, check=True
-    ).stdout
+    shown = CliRunner().invoke(cli, [command, "--help"]).stdout
     sections = re.split(r"^(Options|Sampling|Model and engine):$", shown, flags=re.MULTILINE)[1:]
     assert sections[::2] == ["Options", "Sampling", "Model and engine"]
     for section, option in zip(sections[1::2], (own, "--temperature", "--n-ctx"), strict=True):

@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from glm_gguf.cli.conversion_view import Bar
-from glm_gguf.cli.main import cli
+from glm_gguf.cli.main import cli, error_line
 from glm_gguf.convert import Conversion, convert
 from glm_gguf.convert.source.source import Source
+from glm_gguf.errors import GlmGgufError
 
 
 @pytest.fixture(scope="module")
@@ -29,21 +30,21 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["models/", "models/deeper/"])
 def test_an_output_that_ends_in_a_slash_is_a_directory_that_is_made(name: str, source: Path, tmp_path: Path) -> None:
-    process = command_line("convert", source, "--type", "Q8_0", "-o", f"{tmp_path}/{name}")
-    assert process.returncode == 0, process.stderr
-    assert [Path(line).parent for line in process.stdout.split()] == [tmp_path / name]
-    assert Path(process.stdout.strip()).exists()
+    result = CliRunner().invoke(cli, ["convert", str(source), "--type", "Q8_0", "-o", f"{tmp_path}/{name}"])
+    assert result.exit_code == 0, result.stderr
+    assert [Path(line).parent for line in result.stdout.split()] == [tmp_path / name]
+    assert Path(result.stdout.strip()).exists()
 
 
 def test_a_dry_run_makes_no_directory(source: Path, tmp_path: Path) -> None:
-    process = command_line("convert", source, "-o", f"{tmp_path}/models/", "--dry-run")
-    says(process.stdout, "needs about", "of memory to run", "models/")
+    result = CliRunner().invoke(cli, ["convert", str(source), "-o", f"{tmp_path}/models/", "--dry-run"])
+    says(result.stdout, "needs about", "of memory to run", "models/")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_terminal_there_is_a_line_a_shard(source: Path, tmp_path: Path) -> None:
-    process = command_line("convert", source, "-o", tmp_path / "a.gguf")
-    lines = [line for line in process.stderr.splitlines() if line.startswith("[")]
+    result = CliRunner().invoke(cli, ["convert", str(source), "-o", str(tmp_path / "a.gguf")])
+    lines = [line for line in result.stderr.splitlines() if line.startswith("[")]
     assert [line.split(",")[0] for line in lines] == [
         f"[{number}/3] model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)
     ]
@@ -89,9 +90,10 @@ def test_verify_prints_no_head_of_a_table_that_has_no_line(source: Path, tmp_pat
     process = command_line("verify", path, "--against", tmp_path / "empty")
     assert (process.returncode, process.stdout) == (1, "")
     says(process.stderr, "config.json is missing")
-    process = command_line("verify", path, "--against", "hf://a/b")
-    assert (process.returncode, process.stdout) == (1, "")
-    says(process.stderr, "--keep-source")
+    result = CliRunner().invoke(cli, ["verify", str(path), "--against", "hf://a/b"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert isinstance(result.exception, GlmGgufError)
+    says(error_line(result.exception), "--keep-source")
 
 
 NAMED = {

@@ -12,8 +12,13 @@ from glm_gguf.errors import ContextLengthError
 
 
 @pytest.fixture(scope="module")
-def output() -> str:
-    result = CliRunner().invoke(cli, ["demo"], catch_exceptions=False)
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "tiny.gguf"
+
+
+@pytest.fixture(scope="module")
+def output(kept: Path) -> str:
+    result = CliRunner().invoke(cli, ["demo", "--keep", str(kept)], catch_exceptions=False)
     assert result.exit_code == 0
     return result.stdout
 
@@ -51,11 +56,9 @@ def test_it_ends_with_what_to_do_next(output: str) -> None:
     assert [line.split()[:2] for line in commands] == [["glm-gguf", "convert"], ["glm-gguf", "chat"]]
 
 
-def test_the_tiny_model_can_be_kept_and_asked(tmp_path: Path) -> None:
-    path = tmp_path / "tiny.gguf"
-    kept = CliRunner().invoke(cli, ["demo", "--keep", str(path)], catch_exceptions=False)
-    assert f"The tiny model stays in {path}." in kept.stdout
-    ask = ["run", str(path), "word " * 9000]
+def test_the_tiny_model_can_be_kept_and_asked(output: str, kept: Path) -> None:
+    assert f"The tiny model stays in {kept}." in output
+    ask = ["run", str(kept), "word " * 9000]
     with pytest.raises(ContextLengthError) as caught:
         CliRunner().invoke(cli, ask, catch_exceptions=False)
     assert error_line(caught.value).endswith("; give a shorter text, or stretch the context by --yarn 4")
