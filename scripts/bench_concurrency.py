@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Hold many clients of one GLM against many clients of llama-server on the same file with the same threads.
+"""Compare many clients of one GLM with many clients of llama-server on the same file with the same threads.
 
     scripts/bench_concurrency.py MODEL.gguf --llama-server BINARY [--clients 1 4 8 16] [--threads N] [--rounds 3]
 
-For every number of clients, ours and theirs in turn, some rounds: requests and tokens a second of all together, and
-seconds to the first token (median and 95th percentile); the ratio is the median of the rounds'. Then, once, the same
-short requests while a long prompt is being read. llama-server gets a slot more than there are clients, one cache for
-all of them, and raw prompts through /completion; ours gets the same prompts through GLM.stream_completion. Lengths
-differ, and no two prompts begin alike.
+For every number of clients it measures some rounds of both sides in turn: requests and tokens a second of all clients
+together, and seconds to the first token (median and 95th percentile). The ratio is the median over the rounds. Then it
+sends the same short requests once more during the prefill of a long prompt.
+
+llama-server gets a slot more than there are clients, one cache for all of them, and raw prompts through /completion.
+Ours gets the same prompts through GLM.stream_completion. Lengths differ, and no two prompts share a prefix.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Sides = Mapping[str, AbstractContextManager[Ask]]
 
 @dataclass(frozen=True)
 class Opening:
-    """What both sides are opened with."""
+    """The settings of both sides."""
 
     model: Path
     clients: int
@@ -59,7 +60,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked: the longest prompts and answers, in words and tokens, and how many requests each client makes."""
+    """The longest prompts and answers, in words and tokens, and the requests of each client."""
 
     clients: int
     words: int
@@ -105,7 +106,7 @@ def their_side(binary: Path, opening: Opening) -> Iterator[Ask]:
 
 @contextlib.contextmanager
 def llama_server(binary: Path, opening: Opening) -> Iterator[int]:
-    """Run it with a slot more than there are clients; yields its port."""
+    """Run llama-server with a slot more than there are clients; yields its port."""
     command = [binary, "-m", opening.model, "-t", opening.threads, "-np", opening.clients + 1, "-c", opening.n_ctx]
     command += ["--kv-unified", "-ngl", opening.gpu_layers]
     with running([str(part) for part in [*command, "--no-ui", "--no-warmup"]]) as port:
@@ -114,7 +115,7 @@ def llama_server(binary: Path, opening: Opening) -> Iterator[int]:
 
 @contextlib.contextmanager
 def running(command: list[str]) -> Iterator[int]:
-    """Run a server on a free port, which is given to it as --port, until the block ends."""
+    """Run a server on a free port, by --port, until the block ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -154,10 +155,9 @@ def text(number: int, words: int) -> str:
 
 
 def together(ask: Ask, load: Load, start: int) -> Round:
-    """Let all clients ask, prompts numbered from `start`.
+    """Send the requests of all clients, prompts numbered from `start`.
 
-    Lengths differ, as people's do: prompts have a third, two thirds or all of the words, answers a quarter to all of
-    the tokens.
+    Lengths differ: prompts have a third, two thirds or all of the words, answers a quarter to all of the tokens.
     """
 
     def one(number: int) -> Timing:
@@ -174,7 +174,7 @@ def together(ask: Ask, load: Load, start: int) -> Round:
 
 
 def beside_a_long_prompt(ask: Ask, load: Load) -> list[float]:
-    """Return seconds to the first token of requests that come while a long prompt is read."""
+    """Return seconds to the first token of requests during the prefill of a long prompt."""
     long = threading.Thread(target=ask, args=(text(10**6, load.long_words), 1))
     long.start()
     firsts: list[float] = []
@@ -188,7 +188,7 @@ def beside_a_long_prompt(ask: Ask, load: Load) -> list[float]:
 
 
 def compare(sides: Sides, load: Load, rounds: int) -> None:
-    """Print a line a side and the ratio; both sides are open all the time, and every round begins with the other."""
+    """Print a line a side and the ratio. Both sides stay open, and take turns to begin a round."""
     with contextlib.ExitStack() as stack:
         asks = {name: stack.enter_context(side) for name, side in sides.items()}
         done: dict[str, list[Round]] = {name: [] for name in asks}
@@ -216,7 +216,7 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def arguments(document: str) -> argparse.ArgumentParser:
-    """What both benchmarks of many clients take; the first line of `document` says which it is."""
+    """Arguments of both benchmarks of many clients; the first line of `document` describes one."""
     parser = argparse.ArgumentParser(description=document.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--llama-server", type=Path, required=True)

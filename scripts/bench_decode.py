@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Hold the rates of GLM.stream against llama-bench on the same file with the same threads.
+"""Compare the rates of GLM.stream with llama-bench on the same file with the same threads.
 
     scripts/bench_decode.py MODEL.gguf --llama-bench BINARY [--threads N] [--prompt 512] [--tokens 64] [--rounds 3]
                             [--batch N] [--gpu-layers N]
 
-Both are opened and measured in turn in every round, so that a busy machine slows both down, and neither keeps a lucky
-or unlucky place in memory. Ours counts everything between the call and the last event: template, tokens, sampling,
-parser, and the hand-over between threads. Prompts are of the same length on both sides, and answers stand behind them.
-llama-bench reads 512 tokens at once, ours what --batch says. Prints tokens a second of prompts and answers as medians
-over the rounds, with the median of the rounds' ratios.
+Every round opens and measures both in turn: a busy machine slows both down, and neither keeps a lucky or unlucky place
+in memory. Ours counts everything between the call and the last event: template, tokens, sampling, parser, and the
+delivery between threads. Both sides have prompts of the same length, and decode after them. llama-bench prefills 512
+tokens at once, ours --batch. Prints tokens a second of prefill and decode as medians over the rounds, and the median of
+the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def timed(glm: GLM, text: str, tokens: int) -> tuple[float, ChatResult]:
 
 
 def ours(glm: GLM, number: int, prompt: int, tokens: int) -> tuple[Rates, int]:
-    """Read a new prompt for one token; then, with the prompt in the cache, write one token and many.
+    """Prefill a new prompt for one token; then, with the prompt in the cache, decode one token and many.
 
-    Returns the rates, and how many tokens were read.
+    Returns the rates, and the tokens of the prefill.
     """
     unit = len(glm.tokenize(" and so on" * 8)) / 8
     text = f"{number * 7919}" + " and so on" * max(1, round(prompt / unit))

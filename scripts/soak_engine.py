@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Put thousands of short requests through one GLM from several threads, and watch memory and cells.
+"""Send thousands of short requests to one GLM from several threads, and watch memory and cells.
 
     scripts/soak_engine.py MODEL.gguf [--requests 10000]
 
-A fifth of the answers is closed half way. Exits with 1 where memory grew by more than 2 % after the first tenth, or
-where cells stay in use behind the last answer once the cached prefixes are dropped.
+The clients close a fifth of the answers half way. Exits with 1 where memory grew by more than 2 % after the first
+tenth, or where cells stay in use after the last answer once the cached prefixes are dropped.
 """
 
 from __future__ import annotations

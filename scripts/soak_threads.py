@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Open, ask, cancel and close models from several threads at once, surprises among them.
+"""Open, ask, cancel and close models from several threads at once, with errors of all kinds.
 
     scripts/soak_threads.py MODEL.gguf [--threads 8] [--seconds 60]
 
-Every thread opens models of its own and uses one that all share, which is closed and opened again now and then while
-the others ask it. Constraints and tools raise, streams are dropped half way, models go by close(), by the collector, or
-from inside a constraint. Exits with 1 where an answer ends in another way than it may, where something takes longer
-than a minute, where files or threads stay, or where memory grew by more than a tenth in the second half (--growth).
+Every thread opens models of its own and uses one that all share. Now and then a thread closes and reopens the shared
+one while the others ask it. Constraints and tools raise, readers drop streams half way, and models are closed by
+close(), by the garbage collector, or inside a constraint. Exits with 1 where an answer ends with an unexpected error,
+where a call takes longer than a minute, where files or threads stay open, or where memory grew by more than a tenth in
+the second half (--growth).
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ PARTS = 6
 
 
 class Surprise(BaseException):
-    """Nothing that anybody expects."""
+    """An error that no caller expects."""
 
 
 class Faulty:
-    """A constraint that does something else at its n-th call, whichever method that is."""
+    """A constraint that runs a function at its n-th call, in whichever method."""
 
     finished = False
 
@@ -86,7 +87,7 @@ class Cycle:
 
 
 class Shared:
-    """A model that all threads ask, and one of them closes now and then."""
+    """A model that all threads ask and any of them may close."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -94,14 +95,14 @@ class Shared:
         self.glm = GLM(path, options=OPTIONS)
 
     def renew(self) -> None:
-        """Close it under the others' hands, and open another."""
+        """Close it while others use it, and open another."""
         with self._lock:
             self.glm.close()
             self.glm = GLM(self._path, options=OPTIONS)
 
 
 def ask(glm: GLM, generator: random.Random) -> str:
-    """Do one of the things that a model can be asked."""
+    """Ask the model for something at random; returns what."""
     sampling = SamplingParams(temperature=1, max_tokens=8, seed=generator.randrange(2**31))
     acts: dict[str, Callable[[], object]] = {
         "chat": lambda: glm.chat(QUESTION, sampling=sampling),
@@ -125,12 +126,12 @@ def ask(glm: GLM, generator: random.Random) -> str:
             raise
     else:
         if name == "raises":
-            raise AssertionError("what a constraint raised was lost")
+            raise AssertionError("the error of a constraint was lost")
     return name
 
 
 def use_own(path: Path, generator: random.Random) -> str:
-    """Open a model, ask it, and end it in one of the ways there are."""
+    """Open a model, ask it, and close it in one of several ways; returns which."""
     way = generator.choice(["close", "collected", "from inside", "never asked"])
     glm = GLM(path, options=OPTIONS)
     if way == "never asked":
@@ -151,7 +152,7 @@ def use_own(path: Path, generator: random.Random) -> str:
 
 
 def work(number: int, path: Path, shared: Shared, until: float) -> Counter[str]:
-    """What one thread does."""
+    """Ask and close models until a time; returns counts of what was done."""
     generator, done = random.Random(number), Counter[str]()
     while time.monotonic() < until:
         faulthandler.dump_traceback_later(HANGS, exit=True)
@@ -172,7 +173,7 @@ def work(number: int, path: Path, shared: Shared, until: float) -> Counter[str]:
 
 
 def settled(process: psutil.Process, most: tuple[int, int] | None = None) -> tuple[int, int]:
-    """Return the numbers of threads and of open files, when what was left to the collector is gone."""
+    """Return the numbers of threads and of open files, after the garbage collector is done."""
     end = time.monotonic() + 10
     while True:
         gc.collect()
@@ -183,14 +184,14 @@ def settled(process: psutil.Process, most: tuple[int, int] | None = None) -> tup
 
 
 def release_free_memory() -> None:
-    """Have glibc give back what was freed; it keeps some for every thread that there was."""
+    """Make glibc return freed memory to the system; it keeps some for every thread that ever ran."""
     # int malloc_trim(size_t pad)
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def round_of(arguments: argparse.Namespace, shared: Shared, number: int, seconds: float) -> Counter[str]:
-    """Have all threads work for a time."""
+    """Run all threads for a time."""
     until, total = time.monotonic() + seconds, Counter[str]()
     with ThreadPoolExecutor(arguments.threads) as pool:
         seeds = range(number * arguments.threads, (number + 1) * arguments.threads)

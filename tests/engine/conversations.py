@@ -1,4 +1,4 @@
-"""Random prompts with common beginnings, and answers collected from a scheduler or an engine."""
+"""Random prompts that share prefixes, and answers collected from a scheduler or an engine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ QUESTIONS = ("What is the weather in Paris?", "北京和上海的空气质量怎
 
 @dataclass
 class Reply:
-    """What was delivered for one request."""
+    """The deliveries of one request."""
 
     deliveries: list[Delivery] = field(default_factory=list)
 
@@ -52,7 +52,7 @@ class Reply:
 
 
 class Bench:
-    """A scheduler driven step by step, without a thread; main memory keeps prefixes where the options say how many."""
+    """A scheduler driven step by step, without a thread; prefixes are offloaded only where n_host_cache is given."""
 
     def __init__(self, model: ModelHandle, options: EngineOptions, plan: LoadPlan | None = None) -> None:
         self.model = model
@@ -80,7 +80,7 @@ class Bench:
         return reply
 
     def cells_in_use(self) -> int:
-        """What llama.cpp itself finds, over all sequences that it tells apart."""
+        """The tokens that llama.cpp itself finds in all its sequences."""
         return sum(self.context.length(sequence) for sequence in range(256))
 
     def __enter__(self) -> Bench:
@@ -92,7 +92,7 @@ class Bench:
 
 
 def random_prompts(model: ModelHandle, count: int, seed: int) -> list[list[int]]:
-    """Prompts of 8 to 300 tokens; most begin as another does."""
+    """Prompts of 8 to 300 tokens; most share a prefix with another."""
     generator = random.Random(seed)
     vocabulary = model.vocabulary
     system = vocabulary.parsed_ids("[gMASK]<sop><|system|>\nYou are a helpful assistant that knows some tools.")

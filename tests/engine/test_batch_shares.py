@@ -1,4 +1,4 @@
-"""A batch is divided so that nobody starves and nobody waits for nothing."""
+"""A batch is shared so that no sequence starves, and none waits while the batch has room."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_shares(pending: list[int], expected: list[int]) -> None:
     assert shares(pending, 512, 128) == expected
 
 
-def test_a_tiny_batch_never_overflows_and_never_stands_still() -> None:
+def test_a_tiny_batch_never_overflows_and_always_advances() -> None:
     for pending in ([1] * 8, [50] * 8, [1, 50, 50], [16, 16, 16]):
         given = shares(pending, 8, 4)
         assert 0 < sum(given) <= 8

@@ -1,4 +1,4 @@
-"""A prompt that is read alone does not keep others waiting."""
+"""A large batch that serves a single request is preemptible while less than half is done."""
 
 import threading
 from dataclasses import replace
@@ -21,7 +21,7 @@ TRIES = 20
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """Seconds that the test lets pass."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -31,7 +31,7 @@ class Clock:
 
 
 class Flag:
-    """Whether the batch under way is to return."""
+    """An abort flag."""
 
     def __init__(self) -> None:
         self.raised = False
@@ -55,7 +55,7 @@ def flag() -> Flag:
 
 @pytest.fixture
 def exclusive(clock: Clock, flag: Flag) -> ExclusiveBatch:
-    """Where 100 tokens took 10 s."""
+    """After a batch whose 100 tokens took 10 s."""
     exclusive = ExclusiveBatch(flag, clock)
     exclusive.begin(None, 100)
     clock.now += 10
@@ -68,7 +68,7 @@ def handle() -> RequestHandle:
     return RequestHandle(Request((1,), ONE_TOKEN), lambda _: None)
 
 
-def test_it_gives_way_until_half_of_it_is_computed(
+def test_it_is_preemptible_until_half_of_it_is_computed(
     exclusive: ExclusiveBatch, clock: Clock, handle: RequestHandle
 ) -> None:
     exclusive.begin(handle, 200)
@@ -78,7 +78,7 @@ def test_it_gives_way_until_half_of_it_is_computed(
     assert not exclusive.preemptible
 
 
-def test_nothing_gives_way_between_batches(exclusive: ExclusiveBatch, handle: RequestHandle) -> None:
+def test_nothing_is_preemptible_between_batches(exclusive: ExclusiveBatch, handle: RequestHandle) -> None:
     assert not exclusive.preemptible
     exclusive.begin(handle, 200)
     exclusive.end(done=True)
@@ -86,25 +86,25 @@ def test_nothing_gives_way_between_batches(exclusive: ExclusiveBatch, handle: Re
     assert not exclusive.is_for(handle)
 
 
-def test_the_first_of_all_does_not_give_way(clock: Clock, flag: Flag, handle: RequestHandle) -> None:
+def test_the_first_batch_of_all_is_not_preemptible(clock: Clock, flag: Flag, handle: RequestHandle) -> None:
     exclusive = ExclusiveBatch(flag, clock)
     exclusive.begin(handle, 200)
     assert not exclusive.preemptible
 
 
 @pytest.mark.parametrize("n_tokens", [1, LARGE - 1])
-def test_small_ones_do_not_give_way(exclusive: ExclusiveBatch, handle: RequestHandle, n_tokens: int) -> None:
+def test_small_batches_are_not_preemptible(exclusive: ExclusiveBatch, handle: RequestHandle, n_tokens: int) -> None:
     exclusive.begin(handle, n_tokens)
     assert not exclusive.preemptible
     assert exclusive.is_for(handle)
 
 
-def test_what_several_wait_for_does_not_give_way(exclusive: ExclusiveBatch) -> None:
+def test_a_batch_of_several_requests_is_not_preemptible(exclusive: ExclusiveBatch) -> None:
     exclusive.begin(None, 200)
     assert not exclusive.preemptible
 
 
-def test_the_one_behind_one_given_up_does_not_give_way(
+def test_the_batch_after_an_aborted_one_is_not_preemptible(
     exclusive: ExclusiveBatch, clock: Clock, handle: RequestHandle
 ) -> None:
     exclusive.begin(handle, 200)
@@ -118,7 +118,7 @@ def test_the_one_behind_one_given_up_does_not_give_way(
     assert exclusive.preemptible
 
 
-def test_only_the_batch_that_is_meant_is_given_up(exclusive: ExclusiveBatch, flag: Flag, handle: RequestHandle) -> None:
+def test_only_the_intended_batch_is_aborted(exclusive: ExclusiveBatch, flag: Flag, handle: RequestHandle) -> None:
     exclusive.begin(handle, 200)
     exclusive.end(done=True)
     exclusive.abort_for(handle)  # too late
@@ -136,7 +136,7 @@ def test_only_the_batch_that_is_meant_is_given_up(exclusive: ExclusiveBatch, fla
     assert flag.raised
 
 
-def test_a_flag_is_lowered_with_the_batch_that_it_met_too_late(
+def test_a_flag_raised_too_late_is_lowered_at_the_end_of_its_batch(
     exclusive: ExclusiveBatch, flag: Flag, handle: RequestHandle
 ) -> None:
     exclusive.begin(handle, 200)
@@ -146,7 +146,7 @@ def test_a_flag_is_lowered_with_the_batch_that_it_met_too_late(
     assert not flag.raised
 
 
-def test_nothing_is_computed_behind_the_end(exclusive: ExclusiveBatch, flag: Flag, handle: RequestHandle) -> None:
+def test_nothing_is_computed_after_stop(exclusive: ExclusiveBatch, flag: Flag, handle: RequestHandle) -> None:
     exclusive.stop()
     exclusive.begin(handle, 200)
     exclusive.end(done=False)
@@ -154,7 +154,7 @@ def test_nothing_is_computed_behind_the_end(exclusive: ExclusiveBatch, flag: Fla
 
 
 class Reader:
-    """One request to an engine, with what its cells held when its first token came."""
+    """One request to an engine, and the cells in use at its first token."""
 
     def __init__(self, engine: Engine, prompt: list[int]) -> None:
         self._engine = engine
@@ -175,7 +175,7 @@ class Reader:
         assert not self.failed
 
 
-def test_a_newcomer_has_a_batch_given_up(exact_model: ModelHandle) -> None:
+def test_a_new_request_aborts_a_batch(exact_model: ModelHandle) -> None:
     options = replace(EXACT, n_ctx=2 * PROMPT, n_batch=BATCH, n_host_cache=0)
     with Engine(exact_model, planned(exact_model.file, options)) as engine:
         Reader(engine, [7] * PROMPT).wait()
@@ -187,6 +187,6 @@ def test_a_newcomer_has_a_batch_given_up(exact_model: ModelHandle) -> None:
             short = Reader(engine, [5, 6, attempt])
             short.wait()
             long.wait()
-            if short.cells <= BATCH:  # of the long one, only what the newcomer's own batch had room for
+            if short.cells <= BATCH:  # of the long prompt, only what the new request's own batch had room for
                 return
-    pytest.fail(f"{TRIES} newcomers waited for a whole batch each")
+    pytest.fail(f"{TRIES} new requests waited for a whole batch each")

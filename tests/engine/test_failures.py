@@ -1,4 +1,4 @@
-"""A surprise in one answer ends that answer alone; one in the engine ends it for all, with the cause, and at once."""
+"""An error in one answer ends that answer alone; an error of the engine ends all answers at once, with the cause."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Faulty:
 
 
 class Unwritable(Exception):
-    """An error that cannot be written."""
+    """An error without a text: str() raises."""
 
     def __str__(self) -> str:
         raise ValueError("no words")
@@ -84,7 +84,7 @@ ERRORS = [
 @pytest.mark.parametrize("calls", [1, 2], ids=["at first", "later"])
 @pytest.mark.parametrize("method", ["finished", "allowed", "forced", "accept"])
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_what_a_constraint_raises_ends_its_answer_alone(
+def test_an_error_of_a_constraint_ends_its_answer_alone(
     glm: GLM, error: BaseException, method: str, calls: int
 ) -> None:
     innocent = glm.stream_completion("Hello", SHORT)
@@ -98,7 +98,7 @@ def test_what_a_constraint_raises_ends_its_answer_alone(
 
 
 @pytest.mark.parametrize("method", ["finished", "allowed", "forced", "accept"])
-def test_an_error_of_ours_comes_as_it_was_raised(glm: GLM, method: str) -> None:
+def test_a_glm_gguf_error_reaches_the_caller_as_it_was_raised(glm: GLM, method: str) -> None:
     error = RequestError("the constraint's own words")
     with pytest.raises(RequestError) as caught:
         glm.complete("Hello", SHORT, constraint=Faulty(method, error, 1))
@@ -115,7 +115,7 @@ def test_a_constraint_that_awaits_the_model_that_asks_it_is_refused(glm: GLM, as
         glm.complete("Hello", SHORT, constraint=Asking("", KeyError(), 0))
 
 
-def test_threads_that_read_one_answer_all_come_to_its_end(glm: GLM) -> None:
+def test_all_threads_that_read_one_answer_reach_its_end(glm: GLM) -> None:
     stream = glm.stream_completion("Hello", SHORT)
     with ThreadPoolExecutor(4) as pool:
         ends = [pool.submit(list, stream) for _ in range(4)]
@@ -123,7 +123,7 @@ def test_threads_that_read_one_answer_all_come_to_its_end(glm: GLM) -> None:
 
 
 class Returning(Faulty):
-    """A constraint that returns what it must not."""
+    """A constraint that returns a malformed value."""
 
     def __init__(self, method: str, value: Any) -> None:
         super().__init__("", KeyError(), 0)
@@ -151,7 +151,7 @@ WRONG = {
     ],
     ids=without_address,
 )
-def test_what_a_constraint_must_not_return_ends_its_answer_alone(glm: GLM, method: str, value: Any) -> None:
+def test_a_malformed_value_of_a_constraint_ends_its_answer_alone(glm: GLM, method: str, value: Any) -> None:
     innocent = glm.stream_completion("Hello", SHORT)
     with pytest.raises(EngineError):
         glm.complete("Hello", SHORT, constraint=Returning(method, value))  # type: ignore[arg-type]
@@ -160,12 +160,12 @@ def test_what_a_constraint_must_not_return_ends_its_answer_alone(glm: GLM, metho
 
 
 class Nonsense:
-    """It has what a constraint has, and means nothing."""
+    """It has the names of a constraint, with values of the wrong kind."""
 
     finished = allowed = forced = accept = 5
 
 
-def test_what_is_no_constraint_at_all_ends_its_answer_alone(glm: GLM) -> None:
+def test_an_object_that_only_looks_like_a_constraint_ends_its_answer_alone(glm: GLM) -> None:
     with pytest.raises(RequestError, match="constraint"):
         glm.complete("Hello", SHORT, constraint=5)  # type: ignore[arg-type]
     with pytest.raises(EngineError) as caught:
@@ -208,7 +208,7 @@ def test_a_reader_that_fails_ends_its_answer_alone(glm: GLM, monkeypatch: pytest
 
 
 def asked_from_inside(glm: GLM, ask: Callable[[], object]) -> BaseException | None:
-    """What an answer ends with whose constraint asks the model."""
+    """Return the error of an answer whose constraint asks the model."""
 
     class Asking(Faulty):
         def allowed(self) -> None:
@@ -223,7 +223,7 @@ def asked_from_inside(glm: GLM, ask: Callable[[], object]) -> BaseException | No
     return caught.value
 
 
-def test_a_constraint_that_asks_its_own_model_is_told_so(glm: GLM, tmp_path: Path) -> None:
+def test_a_constraint_that_asks_its_own_model_gets_an_error(glm: GLM, tmp_path: Path) -> None:
     for ask in (
         lambda: glm.complete("Hello", SHORT),
         lambda: glm.embed("Hello"),
@@ -254,7 +254,7 @@ def test_a_constraint_may_close_the_model(tiny_gguf: Callable[[str], Path], meth
 
 
 def broken(glm: GLM, error: BaseException) -> threading.Event:
-    """Have the next step fail, once the event is set."""
+    """Make the next step fail, once the event is set."""
     now = threading.Event()
 
     def step() -> None:
@@ -291,7 +291,7 @@ def test_a_step_that_fails_ends_everything_with_its_cause(doomed: GLM) -> None:
     doomed._engine._thread.join(20)
 
 
-def test_a_failed_engine_says_so_and_frees_what_it_held(doomed: GLM, tmp_path: Path) -> None:
+def test_a_failed_engine_reports_it_and_frees_its_memory(doomed: GLM, tmp_path: Path) -> None:
     error = ZeroDivisionError("a bug")
     doomed.complete("Hello", SHORT)
     broken(doomed, error).set()
@@ -323,7 +323,9 @@ def test_a_failed_engine_says_so_and_frees_what_it_held(doomed: GLM, tmp_path: P
     "method",
     ["_admit", "_next_batch", "_drop_cancelled", "_decode", "_sample", "_end", "_advance_jobs", "add", "add_job"],
 )
-def test_wherever_the_scheduler_fails_nobody_hangs(doomed: GLM, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+def test_wherever_the_scheduler_fails_no_caller_hangs(
+    doomed: GLM, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
     first = doomed.stream_completion("Hello", ENDLESS)
     next(iter(first))
 
@@ -339,14 +341,14 @@ def test_wherever_the_scheduler_fails_nobody_hangs(doomed: GLM, monkeypatch: pyt
     ]
     with ThreadPoolExecutor(len(asked)) as pool:
         ends = [future.exception(20) for future in [pool.submit(ask) for ask in asked]]
-    failed = [end for end in ends if end is not None]  # what was done before it failed is done
+    failed = [end for end in ends if end is not None]  # answers that ended before the failure stay so
     assert all(isinstance(end, EngineFailedError) and isinstance(end.__cause__, KeyError) for end in failed)
     until(lambda: doomed.status.failed)
     with pytest.raises(EngineFailedError):
         doomed.complete("Hello", SHORT)
 
 
-def test_a_text_that_fails_ends_alone(glm: GLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_to_embed_that_fails_ends_alone(glm: GLM, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MeanPooling, "value", lambda _: 1 / 0)
     with pytest.raises(EngineError) as caught:
         glm.embed("Hello")
@@ -356,14 +358,14 @@ def test_a_text_that_fails_ends_alone(glm: GLM, monkeypatch: pytest.MonkeyPatch)
     assert not glm.status.failed
 
 
-def test_refused_calls_leave_no_trace_in_the_counts(tiny_gguf: Callable[[str], Path]) -> None:
+def test_refused_calls_do_not_change_the_counts(tiny_gguf: Callable[[str], Path]) -> None:
     options = EngineOptions(threads=1, n_ctx=512, n_parallel=1, n_queue=1)
     with GLM(tiny_gguf("Q8_0"), options=options) as glm:
         streams = [glm.stream_completion("Hello", ENDLESS) for _ in range(2)]
         for _ in range(5):
             with pytest.raises(QueueFullError):
                 glm.complete("Hello", SHORT)
-            status = glm.status  # of one moment: between two a request may begin
+            status = glm.status  # one value: a request may begin between two
             assert status.running + status.waiting == 2
         for stream in streams:
             stream.close()
@@ -376,8 +378,8 @@ def test_refused_calls_leave_no_trace_in_the_counts(tiny_gguf: Callable[[str], P
     assert not glm.status.failed
 
 
-def test_a_model_whose_last_answer_failed_is_freed_when_nobody_holds_it(tiny_gguf: Callable[[str], Path]) -> None:
-    """The error's traceback leads to the model; the engine's own thread must not lead to the error."""
+def test_a_model_whose_last_answer_failed_is_freed_with_its_last_reference(tiny_gguf: Callable[[str], Path]) -> None:
+    """The error's traceback refers to the model; the engine's thread must not refer to the error."""
 
     def engines() -> int:
         return sum(thread.name.startswith("glm-gguf-engine") for thread in threading.enumerate())

@@ -1,4 +1,4 @@
-"""What main memory keeps of prefixes, and what it forgets."""
+"""Which offloaded prefixes main memory keeps, and which it drops."""
 
 import pytest
 
@@ -11,14 +11,14 @@ def prefix(tokens: list[int], start: int = 0, scales: tuple[float, ...] = ()) ->
     return HostPrefix(tokens, scales, start, b"")
 
 
-def test_who_knows_most_behind_the_first_tokens_is_found() -> None:
+def test_the_prefix_that_holds_most_after_the_first_tokens_is_found() -> None:
     cache = HostCache(1000)
     short, long = prefix(A[:60]), prefix([*A[:80], *B[:20]])
     cache.put(short)
     cache.put(long)
     assert cache.behind(A, 0, ()) == (long, 80)
     assert cache.behind(A[:40], 0, ()) == (long, 40)
-    assert cache.behind(A, 70, ()) is None  # ten tokens are not worth it
+    assert cache.behind(A, 70, ()) is None  # ten tokens are too few
     assert cache.behind(B, 0, ()) is None
 
 
@@ -31,7 +31,7 @@ def test_a_tail_counts_where_its_head_is_known() -> None:
     assert cache.behind(A, 50, ()) == (tail, 100)
 
 
-def test_adapters_part_prefixes() -> None:
+def test_prefixes_of_different_adapters_are_apart() -> None:
     cache = HostCache(1000)
     cache.put(prefix(A, scales=(1.0,)))
     cache.put(prefix(A, scales=(0.0,)))
@@ -40,7 +40,7 @@ def test_adapters_part_prefixes() -> None:
     assert cache.behind(A, 0, (1.0,)) is not None
 
 
-def test_a_longer_prefix_takes_the_place_of_those_it_holds() -> None:
+def test_a_longer_prefix_replaces_those_that_it_covers() -> None:
     cache = HostCache(1000)
     tail = prefix([*A[:50], *B[:30]], start=50)
     for one in (prefix(A[:50]), tail, prefix(A)):
@@ -50,7 +50,7 @@ def test_a_longer_prefix_takes_the_place_of_those_it_holds() -> None:
     assert cache.used == 100 + 100
 
 
-def test_what_was_used_longest_ago_is_forgotten_first() -> None:
+def test_the_least_recently_used_is_dropped_first() -> None:
     cache = HostCache(250)
     first, second = prefix(A), prefix(B)
     cache.put(first)
@@ -61,7 +61,7 @@ def test_what_was_used_longest_ago_is_forgotten_first() -> None:
     assert cache.behind(A, 0, ()) == (first, 100)
 
 
-def test_what_was_forgotten_can_be_given_up_again() -> None:
+def test_a_dropped_prefix_can_be_dropped_again() -> None:
     cache = HostCache(100)
     first = prefix(A)
     cache.put(first)
@@ -70,7 +70,7 @@ def test_what_was_forgotten_can_be_given_up_again() -> None:
     assert cache.used == 100
 
 
-def test_what_is_too_short_or_too_long_is_not_kept() -> None:
+def test_prefixes_that_are_too_short_or_too_long_are_not_accepted() -> None:
     cache = HostCache(100)
     assert [cache.accepts(size, 1) for size in (15, 16, 100, 101)] == [False, True, True, False]
     assert not any(HostCache(0).accepts(size, 1) for size in (0, 1, 16, 1000))
@@ -79,6 +79,6 @@ def test_what_is_too_short_or_too_long_is_not_kept() -> None:
 @pytest.mark.parametrize(
     ("n_cells", "n_runs", "taken"), [(16, 1, True), (16, 16, False), (71, 8, True), (74, 11, False)]
 )
-def test_what_is_in_too_many_pieces_is_not_kept(n_cells: int, n_runs: int, taken: bool) -> None:
+def test_prefixes_in_too_many_pieces_are_not_accepted(n_cells: int, n_runs: int, taken: bool) -> None:
     assert HostCache(100, shortest_run=8).accepts(n_cells, n_runs) is taken
     assert HostCache(100).accepts(n_cells, n_runs)

@@ -1,4 +1,4 @@
-"""The books of the KV cache, held against a cache that keeps every cell by itself, and against looks at everything."""
+"""The KV cache's counts and look-ups, compared with a cache of single cells and with a search through everything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIXES = ((), (1.0,))
 
 
 class SlowCells:
-    """Sequences as lists of cells, which copies share: what llama.cpp's unified cache does."""
+    """Sequences as lists of cells, which copies share, as in llama.cpp's unified cache."""
 
     def __init__(self) -> None:
         self.sequences: dict[int, list[object]] = {}
@@ -42,7 +42,7 @@ class SlowCells:
 
 
 def check(cache: KvCache, cells: SlowCells, wanted: list[int], mix: tuple[float, ...]) -> None:
-    """Compare the books with the cells, and a look-up with a look at everything."""
+    """Compare the counts with the cells, and look-ups with a search through everything."""
     prefixes = list(cache.prefixes)
     pinned = [prefix for prefix in prefixes if prefix.pinned]
     assert all(len(cells.sequences.get(prefix.sequence, [])) == len(prefix.tokens) for prefix in prefixes)
@@ -96,8 +96,8 @@ def test_random_answers_are_counted_as_their_cells_are(seed: int, most_tokens: i
     assert not cache.prefixes
 
 
-def test_a_long_prefix_is_taken_at_once_among_many() -> None:
-    """200 kept conversations that begin with the same 4,000 tokens, one of them 30,000 long."""
+def test_a_long_prefix_is_pinned_at_once_among_many() -> None:
+    """200 cached conversations that share their first 4,000 tokens, one of them 30,000 long."""
     cells, beginning = SlowCells(), list(range(4_000))
     cache = KvCache(cells, 200_000, 16, HostCache(0))
     for index in range(200):

@@ -1,4 +1,4 @@
-"""Many answers at once are each what they would be alone, and what they used is given back."""
+"""Answers at once are the same as alone, and free their cells."""
 
 import random
 import time
@@ -31,7 +31,7 @@ def prompts(exact_model: ModelHandle) -> list[list[int]]:
 
 @pytest.fixture(scope="module")
 def alone(exact_model: ModelHandle, prompts: list[list[int]]) -> list[list[int]]:
-    """Every answer from an empty cache."""
+    """The answers from an empty cache, one after another."""
     answers = []
     with Bench(exact_model, EXACT) as bench:
         for prompt in prompts:
@@ -40,7 +40,7 @@ def alone(exact_model: ModelHandle, prompts: list[list[int]]) -> list[list[int]]
     return answers
 
 
-def test_batches_halved_for_tiles_leave_nobody_behind(
+def test_batches_halved_for_tiles_serve_all_sequences_in_turn(
     exact_model: ModelHandle, prompts: list[list[int]], alone: list[list[int]]
 ) -> None:
     counts: list[list[int]] = []
@@ -64,7 +64,7 @@ def test_batches_halved_for_tiles_leave_nobody_behind(
     [(2048, 0), (512, 0), (512, 700), (1024, 4096)],
     ids=["room for all", "scarce room", "some main memory", "much main memory"],
 )
-def test_many_at_once_are_each_as_alone(
+def test_answers_at_once_are_the_same_as_alone(
     exact_model: ModelHandle,
     prompts: list[list[int]],
     alone: list[list[int]],
@@ -96,13 +96,13 @@ def test_many_at_once_are_each_as_alone(
         for index, reply in cancelled.items():
             assert reply.tokens == alone[index][: len(reply.tokens)]
         assert bench.scheduler.cache.used <= n_ctx
-        if not gpus():  # from there, answers that were written side by side are not copied
+        if not gpus():  # a GPU does not offload sequences decoded in the same batches
             assert (bench.scheduler.cache.host.used > 0) == (n_host_cache > 0)
         bench.scheduler.cache.clear()
         assert bench.scheduler.cache.used == bench.cells_in_use() == 0
 
 
-def test_the_books_agree_with_llama_cpp(bench: Bench, prompts: list[list[int]]) -> None:
+def test_the_counts_of_tokens_are_those_of_llama_cpp(bench: Bench, prompts: list[list[int]]) -> None:
     for prompt in prompts[:8]:
         bench.ask(prompt)
     while bench.scheduler.busy:
@@ -129,14 +129,14 @@ def test_equal_prompts_at_once_are_computed_once(bench: Bench, prompts: list[lis
     assert len({tuple(reply.tokens) for reply in replies}) == 1
 
 
-def test_prompts_that_only_begin_alike_are_read_at_once(bench: Bench) -> None:
+def test_prompts_that_share_few_tokens_are_prefilled_at_once(bench: Bench) -> None:
     begun = list(range(300, 310))
     asked = [bench.ask([*begun, *range(start, start + 40)])[0] for start in (400, 500)]
     bench.scheduler.step()
     assert [len(reply.tokens) for reply in asked] == [1, 1]
 
 
-def test_a_long_prompt_does_not_stall_who_is_being_answered(exact_model: ModelHandle) -> None:
+def test_a_long_prompt_does_not_stall_answers_in_decode(exact_model: ModelHandle) -> None:
     with Bench(exact_model, replace(EXACT, n_batch=256, n_chunk=64)) as bench:
         writing, _ = bench.ask([5, 6, 7], replace(GREEDY, max_tokens=200))
         bench.scheduler.step()
@@ -148,7 +148,7 @@ def test_a_long_prompt_does_not_stall_who_is_being_answered(exact_model: ModelHa
         assert not reading.tokens
 
 
-def test_a_short_prompt_is_not_held_up_by_a_long_one(exact_model: ModelHandle) -> None:
+def test_a_long_prompt_does_not_delay_a_short_one(exact_model: ModelHandle) -> None:
     with Bench(exact_model, replace(EXACT, n_batch=256, n_chunk=64)) as bench:
         long, _ = bench.ask([9] * 1500)
         bench.scheduler.step()
@@ -158,7 +158,7 @@ def test_a_short_prompt_is_not_held_up_by_a_long_one(exact_model: ModelHandle) -
         assert not long.tokens
 
 
-def test_the_next_batch_waits_a_little_where_an_answer_ended_beside_others(bench: Bench) -> None:
+def test_the_engine_lingers_where_an_answer_ended_beside_others(bench: Bench) -> None:
     bench.ask([5, 6, 7], replace(GREEDY, max_tokens=6))
     bench.ask([8, 9, 10], replace(GREEDY, max_tokens=3))
     waits = []
@@ -168,7 +168,7 @@ def test_the_next_batch_waits_a_little_where_an_answer_ended_beside_others(bench
     assert waits == [False, False, True, False, False, False]
 
 
-def test_nobody_waits_for_more_where_requests_are_in_line(exact_model: ModelHandle) -> None:
+def test_the_engine_does_not_linger_while_requests_wait(exact_model: ModelHandle) -> None:
     with Bench(exact_model, replace(EXACT, n_parallel=2)) as bench:
         for length in (2, 4, 6):
             bench.ask([5, 6, length], replace(GREEDY, max_tokens=length))
@@ -177,7 +177,7 @@ def test_nobody_waits_for_more_where_requests_are_in_line(exact_model: ModelHand
         assert bench.scheduler.linger_seconds == 0
 
 
-def test_who_came_first_is_served_first(exact_model: ModelHandle) -> None:
+def test_the_first_request_is_served_first(exact_model: ModelHandle) -> None:
     with Bench(exact_model, replace(EXACT, n_parallel=2)) as bench:
         replies = [bench.ask([index + 3] * 20)[0] for index in range(6)]
         finished: list[int] = []
@@ -209,7 +209,7 @@ def test_an_aborted_batch_is_computed_again(bench: Bench, prompts: list[list[int
     assert reply.tokens == alone[3]
 
 
-def test_who_waits_for_a_shared_prompt_is_looked_up_once(
+def test_requests_that_wait_for_a_shared_prompt_are_looked_up_once(
     exact_model: ModelHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beginning, looked_up = [7, 8] * 500, 0
@@ -227,14 +227,14 @@ def test_who_waits_for_a_shared_prompt_is_looked_up_once(
         for _ in range(4):
             bench.scheduler.step()
         assert looked_up == 100
-        handle.cancelled = True  # its prompt is in prefill: the next one reads on
+        handle.cancelled = True  # its prompt is in prefill: the next sequence goes on with it
         bench.run()
         assert first.done
         assert sum(reply.cached == 1000 for reply, _ in rest) == 99
         assert all(len(reply.tokens) == 2 for reply, _ in rest)
 
 
-def test_time_runs_out_in_line_and_while_it_is_written(bench: Bench) -> None:
+def test_deadlines_pass_in_the_queue_and_in_decode(bench: Bench) -> None:
     reply = Reply()
     late = Request((5, 6, 7), GREEDY, deadline=time.monotonic() - 1)
     bench.scheduler.add(RequestHandle(late, reply.deliveries.append))
@@ -242,7 +242,7 @@ def test_time_runs_out_in_line_and_while_it_is_written(bench: Bench) -> None:
     assert reply.deliveries == [Ended("timeout")]
 
 
-def test_what_is_least_recently_used_goes_first(exact_model: ModelHandle) -> None:
+def test_the_least_recently_used_prefix_is_evicted_first(exact_model: ModelHandle) -> None:
     with Bench(exact_model, replace(EXACT, n_ctx=512)) as bench:
         prompts = {name: [token] * 150 for name, token in (("a", 3), ("b", 4), ("c", 5))}
         for name in "aba":
@@ -252,7 +252,7 @@ def test_what_is_least_recently_used_goes_first(exact_model: ModelHandle) -> Non
         assert bench.answer(prompts["b"]).cached == 0
 
 
-def test_what_left_the_cells_is_not_computed_again(exact_model: ModelHandle) -> None:
+def test_an_offloaded_prefix_is_not_computed_again(exact_model: ModelHandle) -> None:
     with Bench(exact_model, replace(EXACT, n_ctx=512, n_host_cache=4096)) as bench:
         prompts = [[token] * 150 for token in range(3, 9)]
         first = [bench.answer(prompt) for prompt in prompts]
@@ -263,7 +263,7 @@ def test_what_left_the_cells_is_not_computed_again(exact_model: ModelHandle) -> 
         assert [reply.tokens for reply in again] == [reply.tokens for reply in first]
 
 
-def test_what_is_shared_leaves_once(exact_model: ModelHandle) -> None:
+def test_shared_cells_are_offloaded_once(exact_model: ModelHandle) -> None:
     with Bench(exact_model, replace(EXACT, n_ctx=512, n_host_cache=4096)) as bench:
         head = list(range(300, 400))
         prompts = [[*head, *[token] * 40] for token in range(3, 9)]
@@ -276,7 +276,7 @@ def test_what_is_shared_leaves_once(exact_model: ModelHandle) -> None:
         assert [reply.tokens for reply in again] == [reply.tokens for reply in first]
 
 
-def test_few_cells_rest_where_main_memory_keeps_the_others(exact_model: ModelHandle) -> None:
+def test_few_cells_stay_resident_where_main_memory_takes_the_others(exact_model: ModelHandle) -> None:
     with Bench(exact_model, replace(EXACT, n_host_cache=4096)) as bench:
         for token in range(3, 13):
             bench.answer([token] * 150)
@@ -299,7 +299,7 @@ def test_a_full_context_ends_the_answer(exact_model: ModelHandle) -> None:
         assert reply.end == Ended("length")
 
 
-def test_many_short_requests_leave_nothing_behind(bench: Bench) -> None:
+def test_many_short_requests_leave_no_cells_in_use(bench: Bench) -> None:
     for index in range(300):
         bench.answer([3 + index % 100, 5 + index % 7, 9], SamplingParams(temperature=0, max_tokens=1))
     assert len(bench.scheduler.cache.prefixes) <= 256

@@ -1,4 +1,4 @@
-"""Saved prefixes come back in another run; what does not fit is refused with its reason."""
+"""Saved prefixes come back in another run; a session that does not fit is refused with its reason."""
 
 import hashlib
 import os
@@ -48,7 +48,7 @@ def test_a_restart_computes_nothing_of_what_was_saved(tiny_gguf: Callable[[str],
     assert fresh.usage.cached_tokens == 0
 
 
-def test_what_main_memory_keeps_is_saved_as_well(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+def test_offloaded_prefixes_are_saved_as_well(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
     path = tmp_path / "all.session"
     prompts = [f"{number} " * 100 for number in range(8)]
     with GLM(tiny_gguf("Q8_0"), options=replace(OPTIONS, n_host_cache=8192)) as glm:
@@ -63,7 +63,7 @@ def test_what_main_memory_keeps_is_saved_as_well(tiny_gguf: Callable[[str], Path
             assert usage.cached_tokens == usage.prompt_tokens - 1
 
 
-def test_what_has_lost_its_beginning_is_not_saved(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_prefix_without_its_beginning_is_not_saved(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
     path = tmp_path / "all.session"
     with GLM(tiny_gguf("Q8_0"), options=OPTIONS) as glm:
         glm.complete("Hello", sampling=SHORT)
@@ -73,7 +73,7 @@ def test_what_has_lost_its_beginning_is_not_saved(tiny_gguf: Callable[[str], Pat
     assert len(read_session(path).prefixes) == 1
 
 
-def test_everything_held_can_be_saved(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+def test_all_unpinned_prefixes_can_be_saved(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
     path = tmp_path / "all.session"
     with GLM(tiny_gguf("Q8_0"), options=OPTIONS) as glm:
         first = glm.chat(HELLO, sampling=SHORT)
@@ -89,7 +89,7 @@ def test_a_missing_session_is_none(tiny_gguf: Callable[[str], Path], tmp_path: P
 
 
 def refusal(model: Path, session: Path, options: EngineOptions = OPTIONS) -> str:
-    """Nothing of the file is used; saved again it serves."""
+    """Nothing of the file is used; once it is saved again, it is."""
     with GLM(model, session=session, options=options) as glm:
         result = glm.chat(HELLO, [get_weather], SHORT)
         assert result.usage.cached_tokens == 0
@@ -110,7 +110,7 @@ def serves(model: Path, session: Path, options: EngineOptions) -> None:
     [("Q4_0", OPTIONS), ("Q8_0", replace(OPTIONS, cache_type_k=CacheType.Q8_0))],
     ids=["another model", "other settings"],
 )
-def test_a_session_that_fits_no_more_is_refused_and_made_anew(
+def test_a_session_of_other_settings_is_refused_and_computed_again(
     tiny_gguf: Callable[[str], Path], saved: Path, type_: str, options: EngineOptions
 ) -> None:
     with GLM(tiny_gguf(type_), options=options) as glm:
@@ -164,7 +164,7 @@ def test_a_damaged_session_is_refused(
 
 @pytest.fixture
 def handmade(tmp_path: Path) -> Callable[[bytes, bytes], Path]:
-    """Writes a session with this header and body, and the hash that belongs to them."""
+    """Writes a session with this header and body, and the right hash."""
 
     def made(header: bytes, body: bytes) -> Path:
         path = tmp_path / "handmade"
@@ -236,7 +236,7 @@ def test_a_header_that_lies_does_not_keep_a_model_from_being_opened(
     assert "damaged" in refusal(tiny_gguf("Q8_0"), handmade(HEADERS["prefixes are a number"], BODY))
 
 
-def test_states_that_llama_cpp_refuses_are_computed_anew(tiny_gguf: Callable[[str], Path], saved: Path) -> None:
+def test_states_that_llama_cpp_refuses_are_computed_again(tiny_gguf: Callable[[str], Path], saved: Path) -> None:
     session = read_session(saved)
     prefix = session.prefixes[0]
     write_session(saved, replace(session, prefixes=(replace(prefix, state=b"x" * len(prefix.state)),)))
@@ -244,7 +244,7 @@ def test_states_that_llama_cpp_refuses_are_computed_anew(tiny_gguf: Callable[[st
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_what_is_no_file_is_refused_at_once(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_path_that_is_no_file_is_refused_at_once(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for path, what in (

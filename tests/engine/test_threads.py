@@ -1,4 +1,4 @@
-"""What belongs to the whole process, or to a model, is used by threads at once and closed by any: nothing crashes."""
+"""Threads share what belongs to the process or to a model, and any may close it: nothing crashes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROUNDS = 1000
 
 
 def opened_in_vain(path: str) -> None:
-    """Have llama.cpp report an error that names a path."""
+    """Make llama.cpp report an error that names a path."""
     assert not llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
 
 
@@ -46,7 +46,7 @@ def test_errors_of_one_thread_never_reach_another() -> None:
         assert not any("/nowhere/" in line and f"/{number}.gguf" not in line for errors in blocks for line in errors)
 
 
-def test_an_inner_block_takes_its_errors_from_the_outer_one() -> None:
+def test_an_inner_block_keeps_its_errors_from_the_outer_one() -> None:
     with collected_errors() as outer:
         with collected_errors() as inner:
             opened_in_vain("/nowhere/inner.gguf")
@@ -56,7 +56,7 @@ def test_an_inner_block_takes_its_errors_from_the_outer_one() -> None:
     assert "outer" in outer[0]
 
 
-def test_the_features_of_the_processor_are_asked_for_by_one_thread_at_a_time() -> None:
+def test_one_thread_at_a_time_asks_for_the_features_of_the_processor() -> None:
     ask = cpu_features.__wrapped__  # not the cached answer
     with ThreadPoolExecutor(4) as pool:
         asked = list(pool.map(lambda _: ask(), range(2000)))
@@ -75,7 +75,7 @@ class Freed:
         self.count += 1
 
 
-def test_a_pointer_is_freed_by_the_last_who_uses_it() -> None:
+def test_the_last_user_of_a_pointer_frees_it() -> None:
     freed = Freed()
     with freed.pointer.used(), freed.pointer.used():
         freed.pointer.close()

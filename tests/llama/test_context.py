@@ -1,4 +1,4 @@
-"""Tokens in, logits out; what llama.cpp would abort on never reaches it."""
+"""Batches are decoded to logits; input that would abort llama.cpp never reaches it."""
 
 import shutil
 from collections.abc import Callable
@@ -84,7 +84,7 @@ def test_the_highest_logit_is_the_one_llama_cpp_chooses(
         llama_cpp.llama_sampler_free(theirs)
 
 
-def test_there_is_nothing_to_draw_before_a_batch(context: Context) -> None:
+def test_there_are_no_logits_before_a_batch(context: Context) -> None:
     with pytest.raises(EngineError, match="no logits"):
         context.logits(0)
 

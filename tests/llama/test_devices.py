@@ -1,4 +1,4 @@
-"""A device chosen by name computes: another process lends one through llama.cpp's RPC, which counts as a GPU."""
+"""A GPU chosen by name computes: another process lends one through llama.cpp's RPC."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ print(os.waitstatus_to_exitcode(status))
 
 @contextmanager
 def lender(library: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A process of llama.cpp's that computes for others on a port of this machine."""
+    """A process that computes for others on a port of this machine."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         endpoint = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -75,7 +75,7 @@ def lender(library: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
 
 def borrowed(code: str, model: Path) -> tuple[list[str], str]:
-    """Run code that computes with a borrowed device; returns what it printed, and what the lender did."""
+    """Run code that computes with a borrowed device; returns the output of both processes."""
     import llama_cpp
 
     library = Path(llama_cpp.__file__).parent / "lib" / "libggml-rpc.so"
@@ -110,7 +110,7 @@ def test_a_device_that_is_not_there_is_refused(tiny_gguf: Callable[[str], Path])
         GLM(tiny_gguf("Q8_0"), options=EngineOptions(devices=("CUDA9",)))
 
 
-def test_a_gpu_that_two_backends_know_counts_once() -> None:
+def test_a_gpu_of_two_backends_counts_once() -> None:
     cuda, vulkan, other, inside = (
         Device(name, "", identity, integrated, 1, 0)
         for name, identity, integrated in [

@@ -1,4 +1,4 @@
-"""Memory for weights is advised to be in huge pages; the kernel's own account of the mappings tells."""
+"""The memory of weights is advised for huge pages, by the kernel's own account."""
 
 import mmap
 import re
@@ -23,7 +23,7 @@ def advised() -> int:
     return sum(int(size) * 1024 for size, flags in mappings if " hg" in flags)
 
 
-def test_what_was_mapped_since_is_advised() -> None:
+def test_memory_mapped_since_is_advised() -> None:
     known, before = own_memory(), advised()
     with mmap.mmap(-1, 2 * LARGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS):
         found = advise_huge_pages(known)

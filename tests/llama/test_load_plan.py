@@ -1,4 +1,4 @@
-"""What is decided before a model is loaded, and whether llama.cpp agrees."""
+"""A load plan follows file, machine and options; llama.cpp agrees with its estimates."""
 
 import logging
 import re

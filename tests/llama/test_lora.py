@@ -1,4 +1,4 @@
-"""An adapter computes what its weights, added to the model's, compute; and each request may ask for another mix."""
+"""An adapter computes the same as its product added to the weights, and each request may ask for another mix."""
 
 import random
 import shutil
@@ -94,9 +94,7 @@ def test_an_adapter_is_its_product_added_to_the_weights(
     assert [token.logprob for token in ours] != pytest.approx([token.logprob for token in without], abs=1e-2)
 
 
-def test_every_request_at_once_gets_the_mix_it_asked_for(
-    base: Path, adapters: tuple[LoraAdapter, ...], tmp_path: Path
-) -> None:
+def test_every_request_gets_its_own_mix_at_once(base: Path, adapters: tuple[LoraAdapter, ...], tmp_path: Path) -> None:
     mixes: list[Scales] = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.5)]
     alone = {}
     for scales in mixes:
@@ -140,7 +138,7 @@ def test_no_prefix_is_shared_between_mixes(base: Path, adapters: tuple[LoraAdapt
         assert usage.cached_tokens == usage.prompt_tokens - 1
 
 
-def test_a_session_holds_what_the_default_mix_computed(
+def test_a_session_holds_the_states_of_the_default_mix(
     base: Path, adapters: tuple[LoraAdapter, ...], tmp_path: Path
 ) -> None:
     options = replace(EXACT, lora=adapters)
@@ -154,7 +152,7 @@ def test_a_session_holds_what_the_default_mix_computed(
         assert glm.chat(HELLO, sampling=GREEDY).usage.cached_tokens > 0
 
 
-def test_an_adapter_nobody_loaded_is_refused(base: Path, adapters: tuple[LoraAdapter, ...]) -> None:
+def test_an_adapter_that_is_not_loaded_is_refused(base: Path, adapters: tuple[LoraAdapter, ...]) -> None:
     with GLM(base, options=replace(EXACT, lora=adapters)) as glm:
         with pytest.raises(RequestError, match="no adapter 'c' is loaded; there are: a, b"):
             glm.chat(HELLO, lora={"c": 1.0})
@@ -167,9 +165,9 @@ def test_two_adapters_of_one_name_are_refused(tmp_path: Path) -> None:
         EngineOptions(lora=(LoraAdapter(tmp_path / "a.gguf"), LoraAdapter(tmp_path / "x" / "a.gguf")))
 
 
-def test_a_file_that_is_no_adapter_is_told_before_weights_are_loaded(base: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_no_adapter_is_refused_before_weights_are_loaded(base: Path, tmp_path: Path) -> None:
     adapter = tmp_path / "missing.gguf"
-    too_much = EngineOptions(n_ctx=2**31 - 1, lora=(LoraAdapter(adapter),))  # refused where memory is asked for
+    too_much = EngineOptions(n_ctx=2**31 - 1, lora=(LoraAdapter(adapter),))  # the load plan refuses it
     with pytest.raises(RequestError, match=r"missing\.gguf: no such file"):
         GLM(base, options=too_much)
 

@@ -1,4 +1,4 @@
-"""What does not fit into memory is refused before llama.cpp tries, with what would fit."""
+"""A context that does not fit into memory is refused before llama.cpp tries; the error says what fits."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,12 +49,12 @@ def test_mapped_weights_may_be_larger_than_memory_but_copied_ones_not(need: Memo
         require_memory(need, replace(OPTIONS, repack=True), need.cache + 1)
 
 
-def test_where_nothing_is_known_nothing_is_refused(need: MemoryNeed) -> None:
+def test_nothing_is_refused_where_the_free_memory_is_unknown(need: MemoryNeed) -> None:
     require_memory(need, OPTIONS, None)
     assert (available_memory() or 1) > 0
 
 
-def test_main_memory_keeps_as_much_as_the_context_or_a_quarter_of_what_is_free(need: MemoryNeed) -> None:
+def test_the_host_cache_is_as_large_as_the_context_or_a_quarter_of_the_free_memory(need: MemoryNeed) -> None:
     assert host_cache_size(need, OPTIONS, 1024, None) == 1024
     assert host_cache_size(need, OPTIONS, 1024, 100 * need.cache) == 1024
     assert host_cache_size(need, OPTIONS, 1024, 2 * need.cache) == 256
@@ -62,7 +62,7 @@ def test_main_memory_keeps_as_much_as_the_context_or_a_quarter_of_what_is_free(n
     assert host_cache_size(need, replace(OPTIONS, n_host_cache=7), 1024, 0) == 7
 
 
-def test_copied_weights_leave_less_to_the_cache_in_main_memory(contents: GgufParts, need: MemoryNeed) -> None:
+def test_copied_weights_leave_less_to_the_host_cache(contents: GgufParts, need: MemoryNeed) -> None:
     machine = replace(Machine.here(OPTIONS), gpus=(), memory=int(1.05 * need.weights) + 2 * need.cache)
     mapped = LoadPlan.of(contents, replace(OPTIONS, repack=False), machine)
     copied = LoadPlan.of(contents, replace(OPTIONS, repack=False, mmap=False), machine)

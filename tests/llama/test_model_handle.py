@@ -1,4 +1,4 @@
-"""Files are checked before llama.cpp sees them, and what is loaded is freed."""
+"""Files are checked before llama.cpp sees them, and loaded models are freed."""
 
 import math
 import os

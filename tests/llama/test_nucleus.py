@@ -1,4 +1,4 @@
-"""The cut by top_p keeps what llama.cpp's own samplers keep, and draws what they draw."""
+"""The cut by top_p keeps the tokens of llama.cpp's own samplers, and samples the same."""
 
 import ctypes
 
@@ -24,7 +24,7 @@ SHAPES = {
 
 
 def drawn_by_llama_cpp(logits: np.ndarray, params: SamplingParams) -> tuple[list[int], int]:
-    """Return what its samplers keep, the likeliest first, and the token they draw."""
+    """Return the tokens that its samplers keep, the likeliest first, and the one they sample."""
     candidates = (llama_cpp.llama_token_data * len(logits))()
     fields = np.frombuffer(candidates, TOKEN_DATA)
     fields["id"], fields["logit"] = np.arange(len(logits)), logits
@@ -42,7 +42,7 @@ def drawn_by_llama_cpp(logits: np.ndarray, params: SamplingParams) -> tuple[list
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 @pytest.mark.parametrize(("temperature", "top_p"), [(0.6, 0.95), (0.95, 0.7), (1.0, 0.999), (1.7, 0.01), (1e-6, 0.5)])
-def test_it_keeps_and_draws_what_llama_cpp_does(
+def test_it_keeps_and_samples_the_tokens_of_llama_cpp(
     model: ModelHandle, shape: object, temperature: float, top_p: float
 ) -> None:
     assert callable(shape)
@@ -68,7 +68,7 @@ def test_it_keeps_and_draws_what_llama_cpp_does(
     [{"temperature": 0.0}, {"top_p": 1.0}, {"top_k": 40}, {"frequency_penalty": 0.5}],
     ids=lambda fields: next(iter(fields)),
 )
-def test_where_there_is_more_or_less_to_do_llama_cpp_does_it(model: ModelHandle, fields: dict[str, float]) -> None:
+def test_other_cuts_are_left_to_llama_cpp(model: ModelHandle, fields: dict[str, float]) -> None:
     params = SamplingParams(**{"temperature": 0.6, "top_p": 0.9, **fields})
     with Sampler(params, model.vocabulary) as sampler:
         assert sampler.nucleus is None

@@ -1,4 +1,4 @@
-"""GPUs get as many layers as they have room for, the last ones, and share them by it."""
+"""GPUs get the last layers, as many as fit, in proportion to their free memory."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def test_the_layers_are_all_of_the_model_but_the_embedding(contents: GgufParts) 
     assert len(sizes) == int(contents.metadata["glm4.block_count"].value) + 1  # type: ignore[arg-type]
 
 
-def test_main_memory_holds_what_no_gpu_computes(contents: GgufParts) -> None:
+def test_the_cpu_computes_the_other_layers(contents: GgufParts) -> None:
     options = replace(OPTIONS, n_gpu_layers=0)
     count = len(layer_sizes(contents, 0))
     assert LoadPlan.of(contents, options, Machine.here(options)).offload == Offload((), (), 0, count)
     assert [Offload((), (), layers, 40).cpu_share for layers in (0, 10, 40)] == [1, 0.75, 0]
 
 
-def test_where_there_is_a_gpu_layers_move_to_it(tiny_gguf: Callable[[str], Path]) -> None:
+def test_layers_move_to_a_gpu(tiny_gguf: Callable[[str], Path]) -> None:
     if not gpus():
         pytest.skip("llama.cpp finds no GPU here")
     path = tiny_gguf("F16")

@@ -1,4 +1,4 @@
-"""Weights are repacked where it was asked for or is quicker; llama.cpp tells which buffer it put them in."""
+"""Weights are repacked where that was asked for or is faster; llama.cpp's log names the buffer."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""Sampling parameters are checked, and what is left open comes from the file."""
+"""Sampling parameters are checked, and open ones come from the file."""
 
 import math
 

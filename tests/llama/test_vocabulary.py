@@ -1,4 +1,4 @@
-"""Prompts become the ids of training, and no text becomes a control token."""
+"""Prompts get the token ids of training, and no plain text becomes a control token."""
 
 import shutil
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def test_the_bytes_of_tokens_are_the_text(model: ModelHandle, text: str) -> None
     assert b"".join(map(vocabulary.token_bytes, vocabulary.plain_ids(text))).decode() == text
 
 
-def test_nothing_is_added_to_a_prompt(model: ModelHandle) -> None:
+def test_no_token_is_added_to_a_prompt(model: ModelHandle) -> None:
     vocabulary = model.vocabulary
     assert vocabulary.plain_ids("") == []
     assert vocabulary.token_ids([ControlSegment("<sop>")]) == [vocabulary.control_ids["<sop>"]]
