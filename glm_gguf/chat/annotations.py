@@ -1,6 +1,6 @@
 """Notes beside a type, as in Annotated[int, Field(ge=1)]: pydantic's Field, annotated_types and plain texts.
 
-They are known by their attributes: none of these libraries is imported.
+Notes are recognised by their attributes: none of these libraries is imported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KEYWORDS: Mapping[str, Mapping[str, str]] = {
 
 
 def annotated(schema: Schema, notes: Iterable[Any]) -> Schema:
-    """Return a schema with what notes say of it: descriptions, titles, examples, bounds, lengths and patterns."""
+    """Return a schema with descriptions, titles, examples, bounds, lengths and patterns from notes."""
     for note in notes:
         if isinstance(note, str):
             schema = {"description": note} | schema
@@ -45,7 +45,7 @@ def is_field(value: object) -> bool:
 
 
 def _told(note: object) -> Schema:
-    """Return what a note says without deciding which values are right."""
+    """Return the annotations of a note: keywords that restrict no values."""
     told: Schema = {}
     for name in ("title", "description", "documentation"):
         if isinstance(text := getattr(note, name, None), str):
@@ -57,13 +57,13 @@ def _told(note: object) -> Schema:
 
 
 def _grouped(note: object) -> Iterator[Any]:
-    """Return the notes that a Field holds."""
+    """Return the notes in a Field."""
     metadata = getattr(note, "metadata", ())
     yield from metadata if isinstance(metadata, list | tuple) else ()
 
 
 def _bounded(schema: Schema, note: object) -> Schema:
-    """Add the bounds of a note to those alternatives of a schema that they are about."""
+    """Add the bounds of a note to each alternative of a schema with the right type."""
     if "anyOf" in schema:
         return schema | {"anyOf": [_bounded(member, note) for member in schema["anyOf"]]}
     keywords = _KEYWORDS.get(schema.get("type", ""), {})

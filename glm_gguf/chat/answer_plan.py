@@ -1,4 +1,4 @@
-"""How one answer is written and read: its grammar, the form the parser expects, and the check of what comes out."""
+"""The plan of one answer: its grammar, the form that the parser expects, and the check of the result."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from glm_gguf.schema.grammar_share import CompiledSchema
 
 @dataclass(frozen=True, slots=True)
 class AnswerPlan:
-    """The grammar (None where the model writes freely), and the form of the reply."""
+    """The expected form, and the grammar; None if the model writes freely."""
 
     form: ExpectedForm
     grammar: AnswerGrammar | None = None
 
     @property
     def checked(self) -> bool:
-        """Keywords are left to a check of the whole answer, which may have to be written again."""
+        """The grammar does not enforce all keywords: the whole answer is checked, and retried if it fails."""
         return self.grammar is not None and not self.grammar.exact
 
     @property
     def unenforced(self) -> str | None:
-        """Path of the first keyword that is left to the check."""
+        """Path of the first keyword that only the check enforces."""
         return None if self.grammar is None else self.grammar.unenforced
 
     def problem(self, result: ChatResult) -> str | None:
-        """Say what the grammar could not prevent in a whole answer; None where all is well."""
+        """Say which schema a whole answer violates, and how; None if it fits."""
         if self.grammar is None:
             return None
         for call in result.tool_calls:
@@ -49,7 +49,7 @@ class AnswerPlan:
 
 
 def plan_answer(tools: Sequence[Declaration], rules: AnswerRules, form: ExpectedForm) -> AnswerPlan:
-    """Plan an answer; RequestError for what cannot be met. Rumination has its own tools, and writes freely."""
+    """Plan an answer; RequestError for rules that cannot be met. Rumination has its own tools and no grammar."""
     if form.json_calls:
         if not isinstance(rules.choice, AutoChoice | NoChoice) or not isinstance(rules.format, TextFormat):
             raise RequestError("a Rumination model has tools and a form of its own", fix="use a chat or Z1 model")
@@ -64,7 +64,7 @@ def plan_answer(tools: Sequence[Declaration], rules: AnswerRules, form: Expected
 
 @dataclass(frozen=True, slots=True)
 class _Acceptance:
-    """Whether arguments that stand in free text, where no grammar rules, fit their function."""
+    """Tells whether arguments in free text, outside any grammar, fit their function."""
 
     schemas: Mapping[str, CompiledSchema]
 
@@ -74,7 +74,7 @@ class _Acceptance:
 
 
 def _problem(schema: CompiledSchema, text: str) -> str | None:
-    """Check JSON text against a schema."""
+    """Say what is wrong with JSON text by a schema; None if it fits."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

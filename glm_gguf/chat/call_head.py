@@ -1,4 +1,4 @@
-r"""What stands before the arguments of a call: the line of a name, perhaps in a Markdown fence, and the brace below it.
+r"""The head of a call: a line with a name, perhaps in a Markdown fence, and the opening brace of the arguments below.
 
 ```
 name\n{…           ```\nname\n{…           ```name\n{…           name\n```json\n{…           {"name": … (Rumination)
@@ -17,16 +17,16 @@ from glm_gguf.chat.json_object import may_begin_object
 FENCE = "```"
 _FENCE_LINE = re.compile(r"```[\w.+-]*")
 _UNDECLARED_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
-"""A name that a model may call though it was not declared: OpenAI's alphabet and length, and dots."""
+"""Undeclared names that count as calls: OpenAI's alphabet and length, and dots."""
 
 
 MOST_BLANK = 256
-"""Blank characters around a name, and between it and its brace: what has more is text, and is not held for ever."""
+"""Most blank characters around a name, and before the brace: the parser holds no endless blank space."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A name (None in Rumination's form), the offset of the brace, and whether a fence was opened."""
+    """A name (None in Rumination's form), the offset of the brace, and whether a fence is open."""
 
     name: str | None
     end: int
@@ -34,23 +34,23 @@ class Head:
 
 
 class NoHead(Enum):
-    """Why text is no head."""
+    """Why a text is no head."""
 
     YET = auto()
-    """More text can make it one."""
+    """More text can make it a head."""
     EVER = auto()
-    """No text behind it can."""
+    """No more text can make it a head."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line without the blank space around it, whether it is complete, the offset behind it, and whether it is far."""
+    """A stripped line, whether it is complete, the offset behind it, and whether it has too much blank space."""
 
     text: str
     complete: bool
     end: int
     far: bool
-    """There is more blank space around it than before a call."""
+    """More blank space was around it than a call may have."""
 
 
 class HeadReader:
@@ -95,7 +95,7 @@ class HeadReader:
         return self._read_brace(text, line.text, line.end, fenced=fenced)
 
     def _read_brace(self, text: str, name: str, start: int, *, fenced: bool) -> Head | NoHead:
-        """Find the brace below the name; a fence may stand between the two."""
+        """Find the brace below the name; a fence may stand between them."""
         offset = _skip_blank(text, start)
         if text.startswith("`", offset) and name in self._functions and not fenced:
             fence = _line(text, offset)
@@ -111,7 +111,7 @@ class HeadReader:
         return Head(name, offset, fenced) if may_begin_object(text[offset : offset + 65]) else NoHead.EVER
 
     def _may_begin(self, line: str) -> bool:
-        """Tell whether an unfinished line can become that of a name."""
+        """Tell whether an unfinished line can become a name's line."""
         return not line or self._begins_name(line) or self._is_name(line)
 
     def _may_name(self, fence: str) -> bool:

@@ -1,8 +1,8 @@
 r"""The visible text of one answer to events: prose, and calls of the form `name\n{…}`.
 
-What may still become a call is held back: a line that can be a function's name, and behind it the object up to its
-last brace. A call is reported whole or not at all; what turns out not to be one is passed on as text. Only where a
-grammar makes the call certain are its arguments streamed, and then a cut call is taken back (ToolCallCut).
+The parser holds text back while it may become a call: a line that can be a function's name, and behind it the object up
+to its last brace. It reports a call whole, or passes the text on. It streams arguments only if a grammar makes the call
+certain; it takes a cut call back then (ToolCallCut).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from glm_gguf.chat.trimmed_text import TrimmedText
 
 MOST_BREAKS = 2
 BREAKS = tuple("\n" * count for count in range(MOST_BREAKS + 1))
-"""What the grammar of an answer behind a thought writes before a call."""
+"""Line breaks that the grammar allows before a call behind a thought."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """A whole call, `end` characters of the held text; an undeclared one waits for what follows."""
+    """A whole call, the first `end` characters of the held text; an undeclared one waits for the text behind it."""
 
     call: ToolCall
     end: int
@@ -33,7 +33,7 @@ class _Whole:
 
 
 class _Streamed:
-    """A call whose arguments are passed on as they come; the held text begins with its brace."""
+    """A call with streamed arguments; the held text begins with its brace."""
 
     def __init__(self, heading: str, *, fenced: bool) -> None:
         self.heading = heading
@@ -43,7 +43,7 @@ class _Streamed:
 
 
 class CallParser:
-    """The state of an answer behind its thought."""
+    """Turns the text of one answer, behind its thought, into events. Feed it text in any pieces, then flush."""
 
     def __init__(self, form: ExpectedForm) -> None:
         self._functions = frozenset(form.functions)
@@ -53,10 +53,12 @@ class CallParser:
         begun = form.begun_answer.strip()
         self._prose = TrimmedText(TextDelta, empty=not begun)
         self._line_start = not begun or form.begun_answer.endswith("\n")
-        self._part_start = not begun  # no text yet in this part: behind the prompt, `<|assistant|>` or a call
-        self._dropped = "\n" if form.opened else ""  # blank lines at the start of this part, or in the prompt
-        self._fence_open = False  # a call was read whose fence may be closed now
-        self._fence_left = False  # it was not closed yet: another call may follow in it
+        self._part_start = (
+            not begun
+        )  # this part has no text yet; parts begin behind the prompt, `<|assistant|>` or a call
+        self._dropped = "\n" if form.opened else ""  # line breaks dropped at the start of this part, or in the prompt
+        self._fence_open = False  # the last call's fence may close now
+        self._fence_left = False  # the fence was not closed: another call may follow in it
         self._object: tuple[Head, ObjectExtent] | None = None
         self._undecided: _Whole | None = None
         self._streamed: _Streamed | None = None
@@ -64,7 +66,7 @@ class CallParser:
 
     @property
     def object_length(self) -> int:
-        """Characters of an object that may be a call's arguments and is still open; 0 where there is none."""
+        """Characters of an open object that may be a call's arguments; 0 if there is none."""
         if self._streamed is not None:
             return len(self._held)
         return 0 if self._object is None else len(self._held) - self._object[0].end
@@ -75,14 +77,14 @@ class CallParser:
         yield from self._advance(final=False)
 
     def end_part(self, *, awaits_results: bool) -> Iterator[Event]:
-        """End a part at a control token; `<|observation|>` makes a call of what could be one by its form."""
+        """End a part at a control token; before `<|observation|>` an undeclared call counts."""
         if awaits_results and self._undecided is not None:
             yield from self._report(self._undecided)
         yield from self._advance(final=True)
         self._start_part()
 
     def flush(self) -> Iterator[Event]:
-        """End the answer: what is still held was no call."""
+        """End the answer: held text is no call."""
         yield from self._advance(final=True)
         yield from self._prose.flush()
 
@@ -92,7 +94,7 @@ class CallParser:
         self._fence_open = False
 
     def _advance(self, *, final: bool) -> Iterator[Event]:
-        """Decide as much of the held text as can be decided; all of it where `final`."""
+        """Decide as much of the held text as possible; all of it if `final`."""
         before = -1
         while self._held and len(self._held) != before:
             before = len(self._held)
@@ -106,14 +108,14 @@ class CallParser:
             self._held = ""
 
     def _drop_blank_lines(self) -> None:
-        """Drop the line breaks a part begins with, not the indentation of its first line."""
+        """Drop the line breaks at the start of a part, not the indentation of its first line."""
         blank = len(self._held) - len(self._held.lstrip())
         start = self._held.rfind("\n", 0, blank) + 1
         self._dropped = (self._dropped + self._held[:start])[: MOST_BREAKS + 1]
         self._held = self._held[start:]
 
     def _step(self, *, final: bool) -> Iterator[Event]:
-        """Release a line, follow an object, or leave the text as it is where it can be both."""
+        """Release a line, follow an object, or hold the text while it can be either."""
         if self._streamed is not None:
             yield from self._stream(self._streamed, final=final)
         elif self._undecided is not None:
@@ -153,13 +155,13 @@ class CallParser:
             yield from self._settle(self._undecided, final=final)
 
     def _stands_alone(self, head: Head) -> bool:
-        """Tell whether a head stands where only calls do: at the start of the output or behind `<|assistant|>`."""
+        """Tell whether a head stands where only a call can: at the start of the output or behind `<|assistant|>`."""
         return self._part_start and not self._dropped and not head.fenced and head.name is not None
 
     def _is_certain(self, head: Head) -> bool:
-        """Tell whether the grammar wrote this head; what free text holds further down, it did not.
+        """Tell whether the grammar wrote this head; it did not write heads further down in free text.
 
-        Behind a thought free text may begin with anything but line breaks and a name as the grammar writes them.
+        Behind a thought the grammar forbids free text that begins like a call: line breaks, then a declared name.
         """
         if not self._form.starts_in_thought:
             return self._form.certain and self._stands_alone(head)
@@ -169,7 +171,7 @@ class CallParser:
         return self._form.certain and written and self._dropped in BREAKS
 
     def _call(self, name: str | None, text: str) -> ToolCall | None:
-        """Return the call that an object is: arguments behind a name, or Rumination's {"name", "arguments"}."""
+        """Return the call in an object: arguments behind a name, or Rumination's form; None for no call."""
         decoded, repaired = decode_object(text), False
         if decoded is None and self._form.lenient:
             decoded, repaired = decode_literal(text), True
@@ -189,7 +191,7 @@ class CallParser:
         return None
 
     def _settle(self, undecided: _Whole, *, final: bool) -> Iterator[Event]:
-        """Pass an undeclared call on as text once anything but its fence and `<|observation|>` follows it."""
+        """Pass an undeclared call on as text if more than its fence follows it."""
         rest = self._held[undecided.end :].strip()
         if undecided.fenced:
             rest = "" if FENCE.startswith(rest) else rest.removeprefix(FENCE).strip()
@@ -197,7 +199,7 @@ class CallParser:
             yield from self._release(undecided.end)
 
     def _report(self, whole: _Whole) -> Iterator[Event]:
-        """Report a call and drop its text with the blank space on both sides."""
+        """Report a call, and drop its text and the blank space around it."""
         call = whole.call
         yield ToolCallStart(self.calls, call.name, call.declared, call.repaired)
         yield ToolCallDelta(self.calls, call.arguments)
@@ -212,7 +214,7 @@ class CallParser:
         self.calls += 1
 
     def _close_fence(self, *, final: bool) -> None:
-        """Drop the fence that closes behind a call; where something else stands there, it is text."""
+        """Drop the closing fence behind a call; anything else there is text."""
         rest = self._held.lstrip()
         if rest.startswith(FENCE):
             self._held = rest.removeprefix(FENCE)
@@ -228,7 +230,7 @@ class CallParser:
         yield from self._stream(self._streamed, final=False)
 
     def _stream(self, streamed: _Streamed, *, final: bool) -> Iterator[Event]:
-        """Pass on what came of a certain call's arguments; a cut call becomes text."""
+        """Pass on the new text of a certain call's arguments; a cut call becomes text."""
         end = streamed.extent.find_end(self._held)
         upto = len(self._held) if end is None else end
         if upto > streamed.sent:
@@ -246,7 +248,7 @@ class CallParser:
         yield from self._release(self._held.find("\n") + 1 or len(self._held))
 
     def _release(self, end: int) -> Iterator[Event]:
-        """Pass the first `end` characters held on as text."""
+        """Pass the first `end` held characters on as text."""
         self._fence_left = False
         self._undecided = self._object = None
         text, self._held = self._held[:end], self._held[end:]

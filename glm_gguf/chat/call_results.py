@@ -50,7 +50,7 @@ Entry = TemplateMessage | CallGroup | CallResult
 def order_results(entries: Sequence[Entry]) -> list[TemplateMessage]:
     """Return a history as messages: each result behind its call, a result without a call at its own place."""
     entries = _merged(entries)
-    _give(entries)
+    _match_results(entries)
     shown = [entry for entry in entries if not (isinstance(entry, CallResult) and entry.taken)]
     messages: list[TemplateMessage] = []
     for index, entry in enumerate(shown):
@@ -66,7 +66,7 @@ def order_results(entries: Sequence[Entry]) -> list[TemplateMessage]:
 
 
 def _merged(entries: Sequence[Entry]) -> list[Entry]:
-    """Join calls that follow each other: they were made together."""
+    """Join neighbouring groups of calls into one."""
     merged: list[Entry] = []
     for entry in entries:
         last = merged[-1] if merged else None
@@ -81,8 +81,8 @@ def _merged(entries: Sequence[Entry]) -> list[Entry]:
     return merged
 
 
-def _give(entries: Sequence[Entry]) -> None:
-    """Give results to calls: of those before it first, else to one that comes later."""
+def _match_results(entries: Sequence[Entry]) -> None:
+    """Match each result with a call before it, else, by its id, with a later one."""
     open_calls = _OpenCalls()
     early: list[CallResult] = []
     for entry in entries:
@@ -106,7 +106,7 @@ class _OpenCalls:
         self._nameless: deque[PastCall] = deque()
 
     def add(self, calls: Sequence[PastCall]) -> None:
-        """Take calls that were made together."""
+        """Add the calls of one group."""
         self._last = deque(calls)
         self._nameless = deque(call for call in calls if call.id is None)
         together: dict[object, deque[PastCall]] = {}
@@ -117,7 +117,7 @@ class _OpenCalls:
             self._named.setdefault(call_id, []).append(same)
 
     def give(self, result: CallResult) -> bool:
-        """Give a result to the call that it names, or to the next one; False where there is none for it."""
+        """Give a result to the call that it names, or to the next one; False if there is none."""
         by_id = None if result.id is None else self._by_id(result.id)
         call = by_id or _first_open(self._last if result.id is None else self._nameless)
         if call is None:
@@ -127,7 +127,7 @@ class _OpenCalls:
         return True
 
     def _by_id(self, call_id: object) -> PastCall | None:
-        """Find the call of an id, the latest; of several made together the first."""
+        """Find the call with an id in the latest group that has one; the first of several."""
         named = self._named.get(call_id, [])
         while named:
             call = _first_open(named[-1])
@@ -138,14 +138,14 @@ class _OpenCalls:
 
 
 def _first_open(calls: deque[PastCall]) -> PastCall | None:
-    """Return the first call without a result, those before it let go."""
+    """Return the first call without a result, and drop the calls before it."""
     while calls and calls[0].result is not None:
         calls.popleft()
     return calls[0] if calls else None
 
 
 def _observations(made: CallGroup, *, last: bool) -> Iterator[TemplateMessage]:
-    """Return the results of calls; at the end of a conversation calls may wait for all of theirs."""
+    """Return the results of calls; none if the conversation ends before any of them."""
     if last and all(call.result is None for call in made.calls):
         return
     for call in made.calls:

@@ -1,4 +1,4 @@
-"""Parts of a message's content: the text that one holds, in any API's form, and what stands for one that holds none."""
+"""Parts of a message's content, in any API's form: their text, or a line that stands for a part without text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 READS_TEXT: Final = "the GLM-4-0414 models read text"
 TEXT_KINDS: Final = frozenset({"text", "input_text", "output_text"})
 THOUGHT_KINDS: Final = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text"})
-"""Thoughts of earlier answers, which the models are not shown."""
+"""Thoughts of earlier answers; the models do not read them."""
 
 _IMAGE: Final = "an image that this model cannot see"
 _SOUND: Final = "a sound that this model cannot hear"
@@ -35,7 +35,7 @@ _STAND_INS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def part_text(part: Mapping[str, Any]) -> str | None:
-    """Return the text that a part holds; None where it holds none."""
+    """Return the text of a part; None if it has none."""
     kind = part.get("type", "text")
     match part:
         case {"refusal": str(text)} if kind == "refusal":
@@ -55,12 +55,12 @@ def part_text(part: Mapping[str, Any]) -> str | None:
 
 
 def is_media(part: Mapping[str, Any]) -> bool:
-    """Tell whether a part is of a kind that these models cannot read."""
+    """Tell whether a part is media that these models cannot read."""
     return part.get("type") in _STAND_INS
 
 
 def stand_in(part: Mapping[str, Any]) -> str:
-    """Return the line that takes the place of a part in what a tool returned, where no text is in it."""
+    """Return the line that stands for an unreadable part of a tool's result."""
     text = part.get("text")
     if isinstance(text, str):
         return text
@@ -82,7 +82,7 @@ def _document(source: Mapping[str, Any]) -> str | None:
 
 
 def _joined(content: object) -> str | None:
-    """Return a content's text; None where a part of it holds none."""
+    """Return the text of a content; None if one of its parts has none."""
     if isinstance(content, str):
         return content
     if not isinstance(content, Sequence):
@@ -93,6 +93,6 @@ def _joined(content: object) -> str | None:
 
 
 def _titled(part: Mapping[str, Any], body: str) -> str:
-    """Put what a part says of its text before it."""
+    """Put a part's title, source and context before its text."""
     heads = (part.get(key) for key in ("title", "source", "context"))
     return "\n".join([*(head for head in heads if isinstance(head, str) and head), body])

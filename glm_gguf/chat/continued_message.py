@@ -1,4 +1,4 @@
-"""An answer that the prompt begins: its opening newline, or the assistant's last message, which goes on."""
+"""The text of an answer that the prompt begins: an opening newline, or the message of `continue_final_message`."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from glm_gguf.errors import RequestError
 
 @dataclass(frozen=True, slots=True)
 class BegunAnswer:
-    """What stands behind the rendered conversation, and what the reader of the answer has to know of it."""
+    """The text behind the rendered conversation, and how the parser counts it."""
 
     prompt_text: str
     text: str | None
-    """Of the answer, or of its thought; None where nothing is begun."""
+    """Begun text of the answer, or of its thought; None if nothing is begun."""
     in_thought: bool = False
-    """The answer goes on inside a thought."""
+    """The begun text belongs to the thought."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContinuedMessage:
-    """A message of the assistant that is to go on."""
+    """An assistant message that the answer continues."""
 
     content: str = ""
     thought: str = ""
 
     def behind(self, *, thinks: bool) -> BegunAnswer:
-        """Write it behind a prompt, which has opened a thought where the model thinks."""
+        """Write it behind a prompt; `thinks`: the prompt has opened a thought."""
         if not thinks:
             return BegunAnswer(f"\n{self.content}", self.content)
         if self.thought and not self.content:
@@ -40,7 +40,7 @@ class ContinuedMessage:
 
 
 def continued_message(messages: Sequence[Mapping[str, Any]]) -> ContinuedMessage:
-    """Read the last message as the beginning of the answer; RequestError where it cannot be one."""
+    """Read the last message as the beginning of the answer; RequestError if it cannot be continued."""
     where = f"messages[{len(messages) - 1}]"
     last = messages[-1] if messages else {}
     if last.get("role") != "assistant":

@@ -1,4 +1,4 @@
-"""Token ids to text, piece by piece: bytes of a character that is not yet complete are held back."""
+"""Token ids to text, token by token; the bytes of an incomplete character are held back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Callable
 
 TokenBytes = Callable[[int], bytes]
-"""Token id → the bytes it stands for, those of control tokens included."""
+"""Token id → its bytes, also for control tokens."""
 
 
 class Detokenizer:
@@ -17,11 +17,11 @@ class Detokenizer:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def feed(self, token_id: int) -> str:
-        """Return the text that this token completes, perhaps none."""
+        """Return the text that this token completes; it may be empty."""
         return self._decoder.decode(self._token_bytes(token_id))
 
     def flush(self) -> str:
-        """Return what is left, an unfinished character as U+FFFD, and begin anew."""
+        """Return the rest, an incomplete character as U+FFFD, and reset."""
         rest = self._decoder.decode(b"", final=True)
         self._decoder.reset()
         return rest

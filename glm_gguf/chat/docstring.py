@@ -1,4 +1,4 @@
-"""What a docstring says about a function and its parameters: Google's, Sphinx's and numpy's ways of writing it."""
+"""A docstring's texts about a function and its parameters, in Google's, Sphinx's or numpy's style."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _NUMPY_ITEM = re.compile(r"(?m)^(?P<name>\w+)\s*(?::.*)?\n(?P<text>(?:[ \t]+\S.*
 
 @dataclass(frozen=True, slots=True)
 class Documentation:
-    """The first paragraph, and a text for each parameter that has one; line breaks are spaces."""
+    """The first paragraph, and the text of each documented parameter; line breaks become spaces."""
 
     summary: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_docstring(text: str) -> Documentation:
-    """Read a docstring that inspect.getdoc has dedented."""
+    """Read a docstring as inspect.getdoc dedents it."""
     summary = re.split(r"\n\s*\n|\n:param|\n(?:Args|Arguments|Parameters):", text.strip(), maxsplit=1)[0]
     return Documentation(_line(summary), _google(text) or _sphinx(text) or _numpy(text))
 

@@ -1,4 +1,4 @@
-"""What a model's answer is made of, as a stream of events, and the fold that turns the stream into a value."""
+"""The events of a model's answer, and the fold of a stream of them into one value."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ FinishReason = Literal["stop", "tool_calls", "length", "timeout"]
 
 
 def new_call_id() -> str:
-    """Draw an id of OpenAI's form, by which a result refers to its call."""
+    """Return a random id in OpenAI's form; a result names its call by it."""
     return f"call_{os.urandom(12).hex()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts: the prompt's, those of it found in the KV cache, and the answer's with its stop token."""
+    """Token counts: of the prompt, of its part found in the KV cache, and of the answer with its stop token."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
-    """Those of the answer's that were its thought."""
+    """Tokens of the answer that belong to its thought."""
 
     def __post_init__(self) -> None:
         assert 0 <= self.cached_tokens <= self.prompt_tokens
@@ -53,7 +53,7 @@ class ToolCallStart:
     declared: bool = True
     repaired: bool = False
     id: str = field(default_factory=new_call_id, compare=False, kw_only=True)
-    """What a result refers to as `tool_call_id`."""
+    """A result names it as `tool_call_id`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,9 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallCut:
-    """Call `index`, whose arguments were streamed, was cut off: it is none, and follows as text.
+    """Call `index` was cut off while its arguments were streamed: it is no call, and its text follows.
 
-    Only an answer written under a grammar streams arguments before they are whole (see ARCHITECTURE.md).
+    Only an answer under a grammar streams arguments before they are whole.
     """
 
     index: int
@@ -78,7 +78,7 @@ class ToolCallCut:
 class TokenLogprob:
     """A token that was drawn, and the likeliest ones in its place; only where `logprobs` were asked for.
 
-    Natural logarithms of the model's own probabilities, before temperature and cuts. It comes before its text.
+    Natural logarithms of the model's own probabilities, before temperature and cuts. The event comes before its text.
     """
 
     token: bytes
@@ -88,16 +88,16 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The answer ended, and why; always the last event."""
+    """The end of the answer, and its reason; always the last event."""
 
     reason: FinishReason
     usage: Usage = field(default_factory=Usage)
     attempts: int = 1
-    """How often it was written, until it met what no grammar enforces."""
+    """Number of attempts; an answer is retried if it violates a keyword that no grammar enforces."""
     unenforced: str | None = None
-    """Path of the first keyword that no grammar enforced: the answer was held back and checked."""
+    """Path of the first keyword that no grammar enforces: the answer was held back and checked."""
     stop_text: str | None = None
-    """The stop text that ended it, where one did."""
+    """The stop text that ended it, if one did."""
 
 
 Event = TextDelta | ReasoningDelta | ToolCallStart | ToolCallDelta | ToolCallCut | TokenLogprob | Finish
@@ -110,18 +110,18 @@ class ToolCall:
     name: str
     arguments: str
     declared: bool = True
-    """False where the function was not declared, and the form of the answer alone says that it is a call."""
+    """False for an undeclared function: only the form of the answer says that it is a call."""
     repaired: bool = False
-    """The arguments were no JSON (a Python literal) and are written anew; only in lenient mode."""
+    """The arguments were a Python literal and are rewritten as JSON; only in lenient mode."""
     id: str = field(default_factory=new_call_id, compare=False, kw_only=True)
-    """What a result refers to as `tool_call_id`; of no other call."""
+    """A result names it as `tool_call_id`; no other call has it."""
 
     def message(self) -> dict[str, Any]:
-        """Write the call as it stands in an assistant message of OpenAI's form."""
+        """Return the call as an entry of an OpenAI message's `tool_calls`."""
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
 
     def result(self, content: str) -> dict[str, Any]:
-        """Write what came of the call as the message that follows it."""
+        """Return the call's result as the message that follows it."""
         return {"role": "tool", "tool_call_id": self.id, "content": content}
 
 
@@ -140,7 +140,7 @@ class ChatResult:
     stop_text: str | None = None
 
     def message(self) -> dict[str, Any]:
-        """Write the answer as the assistant message that goes into an OpenAI-shaped history (without the thought)."""
+        """Return the answer as the assistant message of an OpenAI history, without the thought."""
         message: dict[str, Any] = {"role": "assistant", "content": self.content}
         if self.tool_calls:
             message["tool_calls"] = [call.message() for call in self.tool_calls]
@@ -148,7 +148,7 @@ class ChatResult:
 
 
 def collect(events: Iterable[Event]) -> ChatResult:
-    """Fold a stream of events into the whole answer; a stream cut before its Finish counts as `length`."""
+    """Fold a stream of events into the whole answer; a stream without a Finish counts as `length`."""
     content: list[str] = []
     reasoning: list[str] = []
     calls: list[ToolCall] = []
@@ -196,7 +196,7 @@ def coalesce(events: Iterable[Event]) -> Iterator[Event]:
 
 
 def _join(first: Event | None, second: Event) -> Event | None:
-    """Return both as one event where they are deltas of the same thing."""
+    """Return two deltas of the same kind and call as one; else None."""
     match first, second:
         case TextDelta(a), TextDelta(b):
             return TextDelta(a + b)

@@ -9,33 +9,33 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ExpectedForm:
-    """The functions declared, where the answer starts, and how its calls are written."""
+    """The declared functions, where the answer starts, and how its calls are written."""
 
     functions: Collection[str] = ()
     starts_in_thought: bool = False
     begun: str | None = None
-    """The prompt ends with this text of the answer (of its thought where it starts in one), perhaps an empty one: no
-    call can stand there. None where nothing is begun."""
+    """The prompt ends with this text of the answer, or of its thought if it starts in one; it may be empty. No call can
+    stand there. None if nothing is begun."""
     json_calls: bool = False
     """A call may be one object {"name": …, "arguments": …} (Rumination)."""
     lenient: bool = False
-    """Arguments may be a Python dict literal: the call is marked as repaired."""
+    """Arguments may be a Python dict literal; the call is then marked as repaired."""
     certain: bool = False
-    """A grammar makes a part that begins with a declared name a valid call: its arguments are streamed."""
+    """A grammar makes every part that begins with a declared name a valid call: its arguments are streamed."""
     accepts: Callable[[str, dict[str, Any]], bool] | None = field(default=None, compare=False)
-    """Tells whether arguments fit a function; what does not is no call, and stays text."""
+    """Tells whether arguments fit a function; if not, the text is no call."""
 
     @property
     def opened(self) -> bool:
-        """The answer itself is begun: neither a thought nor a call stands at its start."""
+        """The prompt begins the answer itself: neither a thought nor a call can start it."""
         return self.begun is not None and not self.starts_in_thought
 
     @property
     def begun_answer(self) -> str:
-        """Text of the answer that the prompt holds."""
+        """Text of the answer that stands in the prompt."""
         return (self.begun or "") if self.opened else ""
 
     @property
     def begun_thought(self) -> str:
-        """Text of the thought that the prompt holds."""
+        """Text of the thought that stands in the prompt."""
         return (self.begun or "") if self.starts_in_thought else ""

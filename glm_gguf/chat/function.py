@@ -1,4 +1,4 @@
-"""A Python function as a tool: its name, its parameters as the model is told of them, and a call with JSON."""
+"""A Python function as a tool: its name, its declaration for the model, and a call with JSON arguments."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ _NAMELESS: Final = {
     inspect.Parameter.VAR_POSITIONAL: ("*{} takes any number of values without names", "take a list instead"),
     inspect.Parameter.VAR_KEYWORD: ("**{} takes whatever names there are", "name the parameters, or take a dict"),
 }
-"""Kind of parameter that cannot be declared → why, and what to do."""
+"""Kind of parameter that cannot be declared → the reason, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Parameter:
-    """One argument: its type hint, its schema, and what is passed where the model leaves it out."""
+    """One parameter: its type hint, its schema, and its default."""
 
     hint: Any
     schema: dict[str, Any]
     required: bool
     fallback: Callable[[], Any] | None = None
-    """Makes the default that stands in a Field."""
+    """Makes the default of a pydantic Field."""
 
 
 def function_name(function: Function) -> str:
-    """Return the name that a function is declared under; RequestError for a lambda, which has none."""
+    """Return the declared name of a function; RequestError for a lambda, which has none."""
     inner = _unbound(function)
     name = getattr(inner, "__name__", None) or type(inner).__name__
     if name == "<lambda>":
@@ -69,10 +69,10 @@ def declare(function: Function) -> Declaration:
 
 
 def call_function(function: Function, arguments: str, parameters: Mapping[str, Any] | None = None) -> Any:
-    """Call a function with arguments in JSON; RequestError where they do not fit its declaration.
+    """Call a function with arguments in JSON; RequestError if they do not fit its declaration.
 
-    Models, enums and dataclasses are made from the JSON where the type hints ask for them. `parameters` is the schema
-    that the model was told; by default the function's own. What a coroutine function returns is still to be awaited.
+    Type hints turn JSON into models, enums and dataclasses. `parameters` is the schema that the model was told; by
+    default the function's own. The caller awaits the result of a coroutine function.
     """
     where = f"call of {function_name(function)}"
     decoded = decode_object(arguments.strip()) if isinstance(arguments, str) else None
@@ -95,7 +95,7 @@ def call_function(function: Function, arguments: str, parameters: Mapping[str, A
 
 
 def _bound(function: Function, given: Mapping[str, Any]) -> inspect.BoundArguments:
-    """Turn JSON values into what the hints ask for, and lay them on the parameters."""
+    """Convert JSON values to the hinted types, and bind them to the parameters."""
     hints = _hints(function)
     made = {name: from_json(value, hints.get(name, Any)) for name, value in given.items()}
     signature = _signature(function)
@@ -107,7 +107,7 @@ def _bound(function: Function, given: Mapping[str, Any]) -> inspect.BoundArgumen
 
 
 def _parameters(function: Function, documentation: Documentation) -> dict[str, _Parameter]:
-    """Read what a function takes by name."""
+    """Return the parameters of a function by name; RequestError for one that takes no name."""
     hints = _hints(function)
     bound = _bound_names(function)
     found: dict[str, _Parameter] = {}
@@ -124,7 +124,7 @@ def _parameters(function: Function, documentation: Documentation) -> dict[str, _
 
 
 def _parameter(hint: Any, default: Any, text: str | None) -> _Parameter:
-    """Describe one parameter; what its docstring says of it wins over notes."""
+    """Describe one parameter; its docstring wins over notes."""
     schema = hint_schema(hint)
     fallback = _field_default(hint, default)
     if is_field(default):
@@ -140,7 +140,7 @@ def _parameter(hint: Any, default: Any, text: str | None) -> _Parameter:
 
 
 def _field_default(hint: Any, default: Any) -> Callable[[], Any] | None:
-    """Return what makes the default that a Field holds, as the parameter's default or among the notes of its hint."""
+    """Return the factory of a Field's default; the Field is the parameter's default, or a note of its hint."""
     notes = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
     for note in (default, *notes):
         if is_field(note) and not note.is_required():
@@ -157,7 +157,7 @@ def _signature(function: Function) -> inspect.Signature:
 
 
 def _hints(function: Function) -> dict[str, Any]:
-    """Return the type hints of a function's parameters; RequestError where one names nothing."""
+    """Return the type hints of a function's parameters; RequestError if one has an unknown name."""
     inner = _unbound(function)
     if isinstance(inner, type):
         inner = inner.__init__  # type: ignore[misc]
@@ -171,25 +171,25 @@ def _hints(function: Function) -> dict[str, Any]:
 
 
 def _documentation(function: Function) -> Documentation:
-    """Read what is said of a function; of a class only its own text, not its ancestors'."""
+    """Read a function's docstring; a class's own one, not its ancestors'."""
     inner = _unbound(function)
     if isinstance(inner, type):
         text = inspect.cleandoc(inner.__doc__ or "")
-        return read_docstring("" if text.startswith(f"{inner.__name__}(") else text)  # dataclasses write such a one
+        return read_docstring("" if text.startswith(f"{inner.__name__}(") else text)  # a text that dataclasses write
     if inspect.isroutine(inner):
         return read_docstring(inspect.getdoc(inner) or "")
     return read_docstring(inspect.getdoc(type(inner).__call__) or inspect.getdoc(type(inner)) or "")
 
 
 def _unbound(function: Function) -> Any:
-    """Return the function that partials bind arguments of."""
+    """Return the function below partials."""
     while isinstance(function, functools.partial):
         function = function.func
     return function
 
 
 def _bound_names(function: Function) -> set[str]:
-    """Return the names that partials have bound: they are the caller's, and not told to the model."""
+    """Return the names that partials bind: the model is not told of them."""
     names: set[str] = set()
     while isinstance(function, functools.partial):
         names |= function.keywords.keys()

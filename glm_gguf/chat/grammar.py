@@ -5,8 +5,8 @@ start: answer | calls
 answer: a newline, free text or a value of the response format, perhaps <|assistant|> and calls
 calls:  name\n{arguments} (<|assistant|> name\n{arguments})* <|observation|>
 ```
-The first token tells the two apart, as the models were trained: a newline opens an answer, a name a call. An answer
-ends where the engine sees a stop token. Control tokens are named, so no text that spells one can take their place.
+The first token tells the two apart, as the models were trained: a newline opens an answer, a name a call. The answer
+ends at a stop token. Rules name control tokens, so that text which spells one cannot replace it.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _COMBINED = (
     *("allOf", "anyOf", "oneOf", "$ref", "if", "not", "patternProperties", "additionalProperties"),
     *("unevaluatedProperties", "propertyNames", "dependentSchemas", "dependencies", "$dynamicRef", "extends"),
 )
-"""Keywords beside which other arguments may be meant, or are spoken of already."""
+"""Keywords that may allow, or already decide, other arguments than `properties` does."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerRules:
-    """What is asked of an answer besides its content."""
+    """Rules for an answer: which calls it may or must make, and its format."""
 
     choice: ToolChoice = field(default_factory=AutoChoice)
     format: ResponseFormat = field(default_factory=TextFormat)
@@ -54,7 +54,7 @@ class AnswerRules:
 
 @dataclass(frozen=True, slots=True)
 class AnswerGrammar:
-    """The Lark text, and what it leaves to the check: the arguments of each function, and the answer's value."""
+    """The Lark text, and the schemas for the check: of each function's arguments, and of the answer's value."""
 
     text: str
     arguments: Mapping[str, CompiledSchema] = field(default_factory=dict)
@@ -62,12 +62,12 @@ class AnswerGrammar:
 
     @property
     def exact(self) -> bool:
-        """The grammar enforces everything: what is written needs no check."""
+        """The grammar enforces everything: the answer needs no check."""
         return all(schema.exact for schema in self._schemas())
 
     @property
     def unenforced(self) -> str | None:
-        """Path of the first keyword that is left to the check."""
+        """Path of the first keyword that only the check enforces."""
         return next((schema.unenforced for schema in self._schemas() if not schema.exact), None)
 
     def _schemas(self) -> list[CompiledSchema]:
@@ -75,7 +75,7 @@ class AnswerGrammar:
 
 
 def rules(options: Mapping[str, Any]) -> AnswerRules:
-    """Read `tool_choice`, `response_format` and `parallel_tool_calls` as OpenAI's API has them."""
+    """Read `tool_choice`, `response_format` and `parallel_tool_calls` in OpenAI's forms."""
     choice, form = tool_choice(options.get("tool_choice")), response_format(options.get("response_format"))
     return AnswerRules(choice, form, options.get("parallel_tool_calls") is not False)
 
@@ -83,9 +83,9 @@ def rules(options: Mapping[str, Any]) -> AnswerRules:
 def answer_grammar(
     tools: Sequence[Declaration], rules: AnswerRules, *, starts_in_thought: bool = False, opened: bool = False
 ) -> AnswerGrammar | None:
-    """Return the grammar of an answer, None where nothing is asked of it; RequestError names what cannot be met.
+    """Return the grammar of an answer, None without rules for it; RequestError for rules that cannot be met.
 
-    Where it is `opened`, the newline before it stands in the prompt, and no call can be its beginning.
+    If it is `opened`, its newline stands in the prompt, and no call can start it.
     """
     require_possible(rules.choice, [_name(tool) for tool in tools])
     if not tools and isinstance(rules.format, TextFormat):
@@ -106,7 +106,7 @@ def answer_grammar(
 
 
 def _callable(tools: Sequence[Declaration], choice: ToolChoice) -> dict[str, int]:
-    """Return the names that may be called, and where the tool of each stands; the last of a name counts."""
+    """Return the callable names with the index of each tool; the last of equal names counts."""
     if len(tools) > MOST_TOOLS:
         raise RequestError(f"{len(tools)} tools", field="tools", fix=f"give up to {MOST_TOOLS}")
     if isinstance(choice, NoChoice):
@@ -116,7 +116,7 @@ def _callable(tools: Sequence[Declaration], choice: ToolChoice) -> dict[str, int
 
 
 def _alternatives(choice: ToolChoice, *, calls: bool, opened: bool) -> list[str]:
-    """Return what an answer may consist of."""
+    """Return the rules that an answer may start with."""
     answer = ["answer"] if isinstance(choice, AutoChoice | NoChoice) else []
     if opened and not answer:
         raise RequestError(
@@ -130,7 +130,7 @@ def _name(tool: Declaration) -> str:
 
 
 def _arguments(tool: Declaration, index: int) -> CompiledSchema:
-    """Compile the schema of a function's parameters; RequestError names the function, too."""
+    """Compile the schema of a function's parameters; RequestError names the function."""
     function: Mapping[str, Any] = tool["function"]
     where = f"tools[{index}].function.parameters"
     parameters = function.get("parameters")
@@ -145,9 +145,9 @@ def _arguments(tool: Declaration, index: int) -> CompiledSchema:
 
 
 def _closed(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Allow a function an object alone, and of arguments those it declares, where the schema leaves that open.
+    """Restrict a function's schema to an object, and to declared arguments if the schema leaves others open.
 
-    What it asks for by name alone is an argument like any other, of a free value.
+    A required but undeclared name counts as declared, with any value.
     """
     typed = {"type": "object", **parameters} | ({"type": "object"} if is_type(parameters.get("type")) else {})
     declared = parameters.get("properties") or {}
@@ -161,7 +161,7 @@ def _closed(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _asked_for(parameters: dict[str, Any]) -> list[str]:
-    """Return the names that a schema requires, always or beside others; what is no name is refused later."""
+    """Return the names that a schema requires, always or beside others; the compiler refuses other values later."""
     required, dependent = parameters.get("required"), parameters.get("dependentRequired")
     lists = [required, *(dependent.values() if isinstance(dependent, dict) else ())]
     return [name for names in lists if isinstance(names, list) for name in names if isinstance(name, str)]
@@ -181,7 +181,7 @@ def _start(alternatives: Sequence[str], *, starts_in_thought: bool) -> list[str]
 
 
 def _answer(form: ResponseFormat, value: CompiledSchema | None, text: str, *, calls: bool, opened: bool) -> list[str]:
-    """Write the rules of an answer that is no call; prose, of the terminal `text`, may be followed by calls."""
+    """Write the rules of an answer that is no call; calls may follow free text, which is the terminal `text`."""
     if not isinstance(form, TextFormat):
         body, others = _body(form, value)
         return [f"answer: {body}" if opened else rf"answer: /\n{{1,2}}/ {body}", *others]
@@ -190,7 +190,7 @@ def _answer(form: ResponseFormat, value: CompiledSchema | None, text: str, *, ca
 
 
 def _text(functions: Sequence[str], behind_thought: bool) -> str:
-    r"""Return the terminal of free text. Behind a thought no newline tells it from a call: it must not begin as one."""
+    r"""Return the terminal of free text. Behind a thought no newline marks it: it must not begin like a call."""
     if not behind_thought:
         return r"/\n(.|\n)*/"
     if not functions:
@@ -200,7 +200,7 @@ def _text(functions: Sequence[str], behind_thought: bool) -> str:
 
 
 def _body(form: ResponseFormat, value: CompiledSchema | None) -> tuple[str, list[str]]:
-    """Return what an answer of a format consists of, and the rules it needs."""
+    """Return the body of an answer in a format, and the rules that it needs."""
     match form:
         case SchemaFormat() if value is not None:
             return "value", [f"value: %json {value.grammar}"]
@@ -227,23 +227,23 @@ def _calls(arguments: Mapping[str, CompiledSchema], *, parallel: bool, breaks: s
 
 
 def _quoted(text: str) -> str:
-    """Write a literal of Lark's."""
+    """Write a Lark literal."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def _escaped(text: str) -> str:
-    """Write a literal of a regular expression."""
+    """Escape a text for a regular expression."""
     return re.sub(r"[^\w]", lambda found: f"\\{found.group()}" if found.group().isascii() else found.group(), text)
 
 
 def _slashed(pattern: str) -> str:
-    """Write a pattern between slashes: those in it are escaped, unless they are already."""
+    """Write a pattern for use between slashes; escape those in it unless they are escaped."""
     return re.sub(r"(\\.)|/", lambda found: found.group(1) or r"\/", pattern, flags=re.DOTALL).replace("\n", r"\n")
 
 
 def _require_sound(text: str) -> None:
-    """Raise RequestError for a pattern or grammar of the user's that does not compile."""
+    """Raise RequestError if the user's pattern or grammar does not compile."""
     error = validated_lark(text)
     if error is not None:
-        told = " ".join(re.split(r"\n\s*\d+ \| ", error)[0].split())[:300]  # the listing of the grammar left out
+        told = " ".join(re.split(r"\n\s*\d+ \| ", error)[0].split())[:300]  # without the listing of the grammar
         raise RequestError(f"it does not compile: {told}", field="response_format", fix="see llguidance's syntax")

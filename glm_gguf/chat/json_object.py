@@ -1,4 +1,4 @@
-"""A JSON object inside running text: where it ends, and what it says."""
+"""A JSON object inside running text: where it ends, and its value."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _FOLLOWS: Final[dict[str, dict[str, str]]] = {
     "value or end": {**_VALUES, "]": "more"},
     "more": {",": "another", "}": "more", "]": "more"},
 }
-"""What is awaited → the token that comes → what is awaited then."""
+"""Expected kind of token → token found → kind expected next."""
 _OPENING: Final = {"}": "{", "]": "["}
 
 
 @dataclass(frozen=True, slots=True)
 class JsonObject:
-    """A decoded object and its text: as written where that is JSON, else written anew."""
+    """A decoded object and its JSON text: the original if it was valid, else rewritten."""
 
     value: dict[str, Any]
     text: str
 
 
 class ObjectExtent:
-    """Finds the closing brace of an object whose text arrives in pieces; each character is looked at once."""
+    """Finds the closing brace of an object whose text arrives in pieces; reads each character once."""
 
     def __init__(self) -> None:
         self._depth = 0
@@ -55,7 +55,7 @@ class ObjectExtent:
         return None
 
     def _closes(self, character: str) -> bool:
-        """Take one character; True where it closes the object."""
+        """Read one character; True if it closes the object."""
         if self._quote:
             self._step_in_string(character)
         elif character in "\"'":
@@ -77,7 +77,7 @@ class ObjectExtent:
 
 
 class Scan(NamedTuple):
-    """The offset behind an object, None where there is none; and the offset up to which the text was looked at."""
+    """The offset behind an object, None if there is none; and the offset up to which the text was read."""
 
     end: int | None
     seen: int
@@ -86,7 +86,7 @@ class Scan(NamedTuple):
 def scan_object(text: str, start: int) -> Scan:
     """Find the end of the object that begins at `start`.
 
-    Python's decoder counts the lines of all the text before an error, so that many errors take quadratic time.
+    Python's decoder counts the lines of all text before an error: many errors would take quadratic time.
     """
     opened: list[str] = []
     position, awaited = start, "object"
@@ -112,7 +112,7 @@ def may_begin_object(text: str) -> bool:
 
 
 def decode_object(text: str) -> JsonObject | None:
-    """Decode text that is one object and nothing else; None where it is not. Raw line breaks in strings are allowed."""
+    """Decode text that is exactly one object; else None. Strings may hold raw line breaks."""
     value = _decode(text, strict=True)
     if value is not None:
         return JsonObject(value, text)
@@ -129,7 +129,7 @@ def _decode(text: str, *, strict: bool) -> dict[str, Any] | None:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    """Refuse NaN and the infinities, which Python's decoder takes though JSON has none."""
+    """Refuse NaN and the infinities: Python's decoder accepts them, JSON does not."""
     raise ValueError(name)
 
 

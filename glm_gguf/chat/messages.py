@@ -20,7 +20,7 @@ from glm_gguf.errors import RequestError, TemplateError
 __all__ = ["ROLES", "Messages", "TemplateMessage", "conversation", "template_messages"]
 
 Messages = str | Mapping[str, Any] | list[Any] | tuple[Any, ...] | Sequence[Mapping[str, Any]]
-"""A conversation in OpenAI's or the template's form; a text is one message of the user's."""
+"""A conversation in OpenAI's or the template's form; a text is one user message."""
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "observation")
 _BILLING: Final = re.compile(r"\Ax-anthropic-billing-header:(?:[ \t]*[^;\s]+;)+(?:[ \t]*[\w.-]+=[^;\s]*)?[ \t]*\n*")
@@ -29,7 +29,7 @@ prompt. `cch` is a hash of the request: left in, every request would prefill the
 
 
 def conversation(messages: Messages) -> list[Mapping[str, Any]]:
-    """Return the messages of a conversation, at least one; RequestError for what is none."""
+    """Return the messages of a conversation, at least one; RequestError for anything else."""
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
     if isinstance(messages, Mapping):
@@ -56,7 +56,7 @@ def _is_answer(message: object) -> bool:
 
 
 def _entry(message: Mapping[str, Any], where: str, *, answered: bool) -> Entry | None:
-    """Read one message; None for a system message in which nothing is meant for the model."""
+    """Read one message; None for a system message that holds nothing for the model."""
     role = _role(message, where)
     if message.get("content") is None and role in ("system", "developer", "user"):
         raise RequestError("no content", field=f"{where}.content", fix="give it a text")
@@ -77,7 +77,7 @@ def _entry(message: Mapping[str, Any], where: str, *, answered: bool) -> Entry |
 
 
 def _role(message: Mapping[str, Any], where: str) -> str:
-    """Return the role, a known one."""
+    """Return the role; TemplateError for an unknown one."""
     if not isinstance(message, Mapping):
         fix = "take its message()" if hasattr(message, "message") else 'give {"role": …, "content": …}'
         _fail(where, f"a message is a dict, not {type(message).__name__}", fix)
@@ -102,8 +102,8 @@ def content_text(content: object, where: str, role: str, *, lenient: bool = Fals
 def _part_text(part: object, where: str, role: str, *, lenient: bool) -> str | None:
     """Return the text of one content part; None for a thought.
 
-    What nobody can read is refused where a user sent it. In what a tool returned, the assistant once said or another
-    model has answered, a line stands for it: that message comes again with every turn.
+    An unreadable part of a user's new message is refused. If `lenient` (tools' results, old messages), a line stands
+    for it: the client sends that message again with every turn.
     """
     if isinstance(part, str):
         return part
@@ -125,12 +125,12 @@ def _part_text(part: object, where: str, role: str, *, lenient: bool) -> str | N
 
 
 def _id(value: object) -> str | int | None:
-    """Return an id that a call or its result bears."""
+    """Return the id of a call or of its result; None for other types."""
     return value if isinstance(value, str | int) else None
 
 
 def _calls(tool_calls: object, content: str, where: str) -> CallGroup:
-    """Return the prose, if any, and one message a call."""
+    """Return the text as a message, if there is any, and one message a call."""
     if not isinstance(tool_calls, list | tuple):
         _fail(f"{where}.tool_calls", f"a list of calls is expected, not {type(tool_calls).__name__}")
     made = CallGroup([{"role": "assistant", "content": content}] if content else [])
@@ -147,7 +147,7 @@ def _calls(tool_calls: object, content: str, where: str) -> CallGroup:
 
 
 def _function(tool_call: object) -> object:
-    """Return the function and the arguments of a call; a custom tool's one text is an argument."""
+    """Return the function and arguments of a call; a custom tool's text becomes its argument."""
     match tool_call:
         case {"type": "custom", "custom": {"name": name, **rest}}:
             return {"name": name, "arguments": {INPUT: rest.get("input")}}
@@ -164,7 +164,7 @@ def _name(name: object, where: str) -> str:
 
 
 def _arguments(arguments: object, where: str) -> str:
-    """Return arguments as JSON text: a string as it is, an object serialised."""
+    """Return arguments as JSON text: a string unchanged, an object serialised."""
     if arguments is None or arguments == "":
         return "{}"
     if isinstance(arguments, str):

@@ -1,4 +1,4 @@
-"""Python values as JSON has them: what functions return, and defaults."""
+"""Python values as JSON: functions' results, and defaults."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON decodes it again; TypeError or ValueError for what nothing in JSON stands for."""
+    """Return a value as JSON would decode it; TypeError or ValueError if JSON cannot hold it."""
     return json.loads(json.dumps(value, default=_known, allow_nan=False))
 
 
 def json_text(value: Any) -> str:
-    """Write a value as JSON, what it does not know as its text; TypeError or ValueError for what has none."""
+    """Write a value as JSON, unknown types as their str(); TypeError or ValueError for types without a useful one."""
     return json.dumps(value, ensure_ascii=False, default=_known_or_text)
 
 
 def _known(value: Any) -> Any:
-    """Return what stands for a value of a type that many use; TypeError for any other."""
+    """Return the JSON form of a common type's value; TypeError for other types."""
     if isinstance(value, enum.Enum):
         return value.value
     if hasattr(value, "model_dump") and not isinstance(value, type):
@@ -48,7 +48,7 @@ def _known(value: Any) -> Any:
 
 
 def _known_or_text(value: Any) -> Any:
-    """Return what stands for a value, at worst its text; an address in memory tells nobody anything."""
+    """Return the JSON form of a value, at worst its str(); TypeError if that is only an address in memory."""
     try:
         return _known(value)
     except TypeError:

@@ -1,4 +1,4 @@
-"""A Python dict literal as JSON: what some models write for arguments, and only the lenient mode reads."""
+"""A Python dict literal as JSON: some models write arguments so; only the lenient mode reads them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OPENING, _CLOSING = "([{", ")]}"
 
 
 def decode_literal(text: str) -> JsonObject | None:
-    """Decode a dict of literals with text keys; None for anything else. Nothing is evaluated but constants."""
+    """Decode a dict of literals with text keys; None for anything else. Only constants are evaluated."""
     if len(text) > MOST_CHARACTERS or _depth(text) > MOST_DEPTH:
         return None
     try:
@@ -28,7 +28,7 @@ def decode_literal(text: str) -> JsonObject | None:
 
 
 def _depth(text: str) -> int:
-    """Count the most brackets open at once; brackets in strings count as well, so this errs to the safe side."""
+    """Count the most brackets open at once; brackets in strings count too, so the count is never too low."""
     depth = deepest = 0
     for character in text:
         depth += (character in _OPENING) - (character in _CLOSING)
@@ -37,7 +37,7 @@ def _depth(text: str) -> int:
 
 
 def _is_json(value: object) -> bool:
-    """Tell whether JSON can say the same: no sets, bytes, complex or infinite numbers, and keys of text."""
+    """Tell whether JSON can hold a value: no sets, bytes, complex or infinite numbers, and only text keys."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
     if isinstance(value, list | tuple):

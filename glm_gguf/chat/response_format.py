@@ -1,4 +1,4 @@
-"""What form an answer must have: OpenAI's `response_format`, and patterns, grammars and choices, as values."""
+"""The required form of an answer: OpenAI's `response_format`, and patterns, grammars and choices."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class TextFormat:
 
 @dataclass(frozen=True, slots=True)
 class SchemaFormat:
-    """A JSON value of a schema; `strict` refuses keywords that no grammar enforces."""
+    """A JSON value that fits a schema; `strict` refuses keywords that no grammar enforces."""
 
     schema: Schema
     strict: bool = False
     field: str = field(default="response_format.json_schema.schema", compare=False)
-    """Where the schema stands, for errors."""
+    """Place of the schema, for errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ _FIELDS = {
     "grammar": ("grammar",),
     "choice": ("choices",),
 }
-"""A format's type → what it may hold beside."""
+"""A format's type → its other fields."""
 
 
 def response_format(value: object) -> ResponseFormat:
@@ -114,7 +114,7 @@ def response_format(value: object) -> ResponseFormat:
 
 
 def _require_known(value: Mapping[str, Any]) -> None:
-    """Refuse what a format holds beside its type and its own fields: an answer without it is not what was asked for."""
+    """Refuse fields that a format's type does not have: ignoring one would not give the requested answer."""
     fields = _FIELDS.get(str(value.get("type")))
     if fields is None:
         return

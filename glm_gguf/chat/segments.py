@@ -1,7 +1,7 @@
 """A prompt as segments: control tokens the template wrote, and plain text in which nothing is special.
 
-Text of users, tools and models may spell a control token (`<|assistant|>`). Before rendering, every such spelling in
-it is replaced by a placeholder character, so that what a rendering still spells was written by the template.
+Text of users, tools and models may spell a control token (`<|assistant|>`). ContentMask replaces such spellings by
+placeholder characters before rendering: the template wrote every control token that the rendering still spells.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from glm_gguf.errors import TemplateError
 
-FIRST_PLACEHOLDER: Final = 0xF0000  # start of plane 15, private use: no text that means anything holds these
+FIRST_PLACEHOLDER: Final = 0xF0000  # start of plane 15, private use: no meaningful text holds these
 LAST_PLACEHOLDER: Final = 0xFFFFD
 _PRIVATE: Final = re.compile(f"[{chr(FIRST_PLACEHOLDER)}-{chr(LAST_PLACEHOLDER)}]")
 _ESCAPED: Final = re.compile(r"\\udb[89ab][0-9a-f]\\ud[c-f][0-9a-f]{2}")
-"""What json.dumps writes for a character of plane 15, its two noncharacters included."""
+"""The escapes of json.dumps for a character of plane 15, its two noncharacters included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def joined_text(segments: Iterable[Segment]) -> str:
 
 
 def opens_thought(segments: Sequence[Segment]) -> bool:
-    """Tell whether the prompt leaves a thought open, so that the answer starts inside it (GLM-Z1)."""
+    """Tell whether the prompt leaves a thought open: the answer then starts inside it (GLM-Z1)."""
     return bool(segments) and segments[-1].text.rstrip().endswith("<think>")
 
 
@@ -65,7 +65,7 @@ def strings_in(value: object) -> Iterator[str]:
 class ContentMask:
     """Placeholders for the control tokens spelled in one prompt's content.
 
-    The beginning of a control token at the end of a text is hidden as well: the template might complete it.
+    It also hides the beginning of a control token at the end of a text: the template might complete it.
     """
 
     def __init__(self, control_tokens: Sequence[str], values: Sequence[object], source: str) -> None:
@@ -99,7 +99,7 @@ class ContentMask:
         return hidden + self._placeholders.get(beginning, "")
 
     def _spelled(self, text: str) -> set[str]:
-        """Find what must be hidden of a text."""
+        """Return the spellings in a text that must be hidden."""
         beginning = self._beginning(text)
         found = set(self._control.findall(text.removesuffix(beginning)))
         return found | {beginning} if beginning else found
@@ -112,7 +112,7 @@ class ContentMask:
         return ""
 
     def split(self, rendering: str) -> tuple[Segment, ...]:
-        """Split a rendering of hidden values at the control tokens it spells, and show the content again."""
+        """Split a rendering at its control tokens, and put the hidden spellings back."""
         # re.split with one group alternates: text, control, text, control, text.
         texts = self._control.split(rendering)
         segments: list[Segment] = [
@@ -128,19 +128,19 @@ class ContentMask:
         return _ESCAPED.sub(self._show_escaped, text).translate(self._pieces)
 
     def _show_escaped(self, found: re.Match[str]) -> str:
-        """Return the control token whose placeholder a template wrote as JSON escapes."""
+        """Return the control token of a placeholder in JSON escapes."""
         return self._escaped_pieces.get(found.group(), found.group())
 
 
 def _alternatives(texts: Iterable[str]) -> str:
-    """Return a pattern of the texts, longest first as tokenizers match them; never matching where there are none."""
+    """Return a pattern of the texts, longest first as tokenizers match them; without texts it never matches."""
     return "|".join(map(re.escape, sorted(texts, key=lambda text: (-len(text), text)))) or r"(?!)"
 
 
 def _unused_characters(texts: Iterable[str], count: int) -> list[str]:
-    """Return private-use characters that the texts hold neither as they are nor as JSON escapes.
+    """Return `count` private-use characters that the texts hold neither plainly nor as JSON escapes.
 
-    Raises TemplateError where fewer than `count` are left.
+    Raises TemplateError if fewer are left.
     """
     used: set[str] = set()
     for text in texts:

@@ -1,4 +1,4 @@
-"""A whole reply in which control tokens are spelled out, as logs, datasets and other runtimes give it."""
+"""A whole answer with its control tokens spelled out, as in logs, datasets and other runtimes' outputs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from glm_gguf.chat.thought_parser import CLOSE_THOUGHT, ROLE_MARKS, RoleMark, Th
 from glm_gguf.chat.tools import Tool, declarations, function_names
 
 MOST_AT_ONCE = 16_384
-"""Characters that the parser is fed: with every line it passes on, it copies what is left of them."""
+"""Characters fed to the parser at once: with every line it copies the rest of them."""
 _ROLE = re.compile("|".join(map(re.escape, ROLE_MARKS)))
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a model said: the visible text, the thought, and the calls."""
+    """A model's message: the visible text, the thought, and the calls."""
 
     content: str
     reasoning: str = ""
@@ -27,11 +27,11 @@ class Message:
 
 
 def parse_reply(text: str, tools: Sequence[Tool | str] | Tool | str = (), *, lenient: bool = False) -> Message:
-    """Parse what GLM-4-0414, Z1 or Rumination wrote, for people with a runtime of their own.
+    """Parse a text of GLM-4-0414, Z1 or Rumination, for users of other runtimes.
 
-    `tools` are functions, declarations or names; a call of another name counts where its place says that it is one,
-    and is marked. Control tokens may be spelled in the text or lacking. What follows the first `<|user|>`,
-    `<|observation|>` or `<|endoftext|>` is not the model's turn and is left out. `lenient` reads Python dicts too.
+    `tools` are functions, declarations or names. A call of another name is marked as undeclared, and counts only where
+    its place makes it a call. Control tokens may be spelled or absent. Text behind the first `<|user|>`,
+    `<|observation|>` or `<|endoftext|>` is not the model's and is left out. `lenient` also reads Python dicts.
     """
     tools = [tools] if isinstance(tools, str | Mapping) or callable(tools) else tools
     names = [tool for tool in tools if isinstance(tool, str)]
@@ -42,20 +42,20 @@ def parse_reply(text: str, tools: Sequence[Tool | str] | Tool | str = (), *, len
     if CLOSE_THOUGHT in result.content and not result.reasoning:  # the prompt opened it (Z1)
         form = replace(form, starts_in_thought=True)
         result = parse_answer(text, form)
-    if not result.tool_calls and (parted := _parted(text, functions)) != text:
-        result = parse_answer(parted, form)
+    if not result.tool_calls and (split := _split_glued(text, functions)) != text:
+        result = parse_answer(split, form)
     return Message(result.content, result.reasoning, result.tool_calls)
 
 
-def _parted(text: str, functions: Collection[str]) -> str:
-    """Part prose from a call where a runtime dropped the token between: `Let me look.get_weather`, a brace below."""
+def _split_glued(text: str, functions: Collection[str]) -> str:
+    """Split text from a call if a runtime dropped the token between them: `Let me look.get_weather`, a brace below."""
     names = "|".join(map(re.escape, sorted(functions, key=len, reverse=True)))
     glued = re.compile(rf"(?<=[.!?:…。！？：])({names})(?=[ \t]*\r?\n\s*\{{)")
     return glued.sub(r"\n\1", text) if names else text
 
 
 def parse_answer(text: str, form: ExpectedForm) -> ChatResult:
-    """Parse a whole reply of a known form."""
+    """Parse a whole text of a known form."""
     return collect(_events(text, form))
 
 
@@ -72,7 +72,7 @@ def _events(text: str, form: ExpectedForm) -> Iterator[Event]:
 
 
 def role_pieces(text: str, parser: ThoughtParser) -> Iterator[str | RoleMark]:
-    """Split a reply into text and role marks up to the mark that ends it.
+    """Split a text into pieces and role marks, up to the mark that ends the answer.
 
     The caller feeds every piece to `parser` before it asks for the next: a role that is spelled inside a call's
     arguments is text of theirs, and only the parser knows where those are.

@@ -23,9 +23,9 @@ BUNDLED: Mapping[Variant, str] = MappingProxyType(
         Variant.RUMINATION: "glm-z1-rumination-0414.jinja",
     }
 )
-"""The templates that come with this package; a base model has none."""
+"""The bundled templates; a base model has none."""
 
-# What code of a foreign template can raise, besides jinja2's own errors.
+# Errors that a foreign template's code can raise, jinja2's own included.
 _RENDER_ERRORS = (
     jinja2.TemplateError,
     TypeError,
@@ -41,7 +41,7 @@ GIVEN: Final = frozenset({"messages", "tools", "add_generation_prompt"})
 
 
 class ChatTemplate:
-    """A compiled chat template; TemplateError where its source is no template."""
+    """A compiled chat template; TemplateError if its source is none."""
 
     def __init__(self, source: str, control_tokens: Sequence[str] = CONTROL_TOKENS) -> None:
         self.source = source
@@ -55,7 +55,7 @@ class ChatTemplate:
         except (RecursionError, MemoryError) as error:
             raise TemplateError("too deeply nested to be compiled", where="template") from error
         self.variables = frozenset(read) - GIVEN
-        """What it reads besides what every rendering gives it."""
+        """Variables that it reads beside those of every rendering."""
 
     def render(
         self,
@@ -67,7 +67,7 @@ class ChatTemplate:
     ) -> tuple[Segment, ...]:
         """Render messages in the template's own form (see glm_gguf.chat.messages) into segments.
 
-        A template that names other variables finds them in `variables`. Raises TemplateError for what it refuses.
+        `variables` holds the other variables that a template reads. Raises TemplateError for input that it refuses.
         """
         values = [messages, tools, variables]
         mask = ContentMask(self._control_tokens, values, self.source)
@@ -83,7 +83,7 @@ class ChatTemplate:
 
 
 def bundled_template(variant: Variant) -> str:
-    """Read the template that comes with this package for a variant; TemplateError for a base model."""
+    """Read the bundled template of a variant; TemplateError for a base model."""
     name = BUNDLED.get(variant)
     if name is None:
         raise TemplateError("a base model has no chat template", fix="give it a prompt as it is, to be continued")
@@ -91,7 +91,7 @@ def bundled_template(variant: Variant) -> str:
 
 
 def variant_of_name(name: str) -> Variant:
-    """Guess the variant of a file that carries no template from its general.name."""
+    """Guess the variant of a file without a template from its general.name."""
     lowered = name.lower()
     for word, variant in (("rumination", Variant.RUMINATION), ("z1", Variant.Z1), ("base", Variant.BASE)):
         if word in lowered:

@@ -1,6 +1,6 @@
-"""The environment that chat templates render in: transformers' filters and globals, and an end to every rendering.
+"""The environment of chat templates: transformers' filters and globals, and a limit on every rendering.
 
-A template comes with a file and is data: its loops, calls and texts are charged, so that none computes without end.
+A template comes with a model file and is data: its loops, calls and texts are charged, so that none runs without end.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 STEPS: Final = 2_000_000
-"""Passes through loops of one rendering, or what takes as long; some seconds."""
+"""Passes of loops in one rendering, or work of the same time; some seconds."""
 _CALL: Final = 20
 _RECURSION: Final = 10
 _OPERATION: Final = 4
 _STEP_CHARACTERS: Final = 64
 _STEP_ITEMS: Final = 8
 _MOST_WIDTH: Final = 10_000
-"""Columns, spaces or items that a filter or a method may fill up to."""
+"""Columns, spaces or items that a filter or a method may pad to."""
 _MOST_BITS: Final = 4_096
 _FILLING: Final = frozenset({"batch", "center", "indent", "ljust", "rjust", "slice", "tojson", "wordwrap", "zfill"})
-"""Filters and methods of texts that take a width."""
+"""Text filters and methods with a width."""
 _WIDE_FORMAT: Final = re.compile(r"%[^a-zA-Z%]*(\d{5}|\*)|\{[^{}]*:[^{}]*(\d{5}|\{)")
-"""A width of five digits, or one that an argument gives."""
+"""A width of five digits, or one from an argument."""
 
 
 class TooCostlyError(jinja2.TemplateError):
-    """A rendering takes more steps or more memory than any prompt needs."""
+    """A rendering needs more steps or memory than any prompt does."""
 
 
 class _Meter:
-    """Steps that are left to one rendering."""
+    """Steps left to one rendering."""
 
     def __init__(self, steps: int) -> None:
         self._left = steps
 
     def spend(self, steps: int) -> None:
-        """Take steps; TooCostlyError where none is left."""
+        """Take steps; TooCostlyError if too few are left."""
         self._left -= steps
         if self._left < 0:
-            raise TooCostlyError("the template computes without end; its loops and calls are too many")
+            raise TooCostlyError("the template has too many passes of loops and calls")
 
 
 class _Metered:
-    """What a loop walks over, each item charged; its length is told where it has one, for `loop.length`."""
+    """The items of a loop, each charged; with a length if they have one, for `loop.length`."""
 
     def __init__(self, items: Iterable[Any], cost: int, spend: Callable[[int], None]) -> None:
         self._items = items
@@ -81,13 +81,13 @@ class _GenerationTag(Extension):
     tags = {"generation"}  # noqa: RUF012 - the name and the type are jinja2's
 
     def parse(self, parser: Parser) -> Node | list[Node]:
-        """Return what stands between the tags."""
+        """Return the nodes between the tags."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 class _Meters(NodeTransformer):
-    """Puts the meter where no hook of the sandbox is: before loops, and behind texts that are put together."""
+    """Charges what the sandbox has no hook for: passes of loops, searches, joined and written texts."""
 
     def visit_For(self, node: For) -> Node:
         """Charge every pass."""
@@ -110,13 +110,13 @@ class _Meters(NodeTransformer):
         return node
 
     def visit_Output(self, node: Output) -> Node:
-        """Charge what is written."""
+        """Charge written text."""
         self.generic_visit(node)
         node.nodes = [part if isinstance(part, TemplateData) else _filtered("charged", part) for part in node.nodes]
         return node
 
     def visit_AssignBlock(self, node: AssignBlock) -> Node:
-        """Charge the text that a block keeps."""
+        """Charge the text of an assigned block."""
         self.generic_visit(node)
         node.filter = _filtered("string", node.filter)
         return node
@@ -126,14 +126,14 @@ class _MeteredCode(CodeGenerator):
     """Compiles a template with its meters."""
 
     def visit_Template(self, node: Template, frame: Frame | None = None) -> None:
-        """Put the meters in before names of filters are collected."""
+        """Add the charges before names of filters are collected."""
         _Meters().visit(node)
         node.set_environment(self.environment).set_lineno(1)
         super().visit_Template(node, frame)
 
 
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
-    """What transformers' utils/chat_template_utils.py renders with; a rendering belongs into `metered`."""
+    """The environment of transformers' utils/chat_template_utils.py; renderings run inside `metered`."""
 
     code_generator_class = _MeteredCode
     intercepted_binops = frozenset({"+", "*", "**", "%"})
@@ -151,7 +151,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     @contextmanager
     def metered(self, n_characters: int) -> Iterator[None]:
-        """Give what is rendered inside its steps; texts of so many characters may be copied a hundred times."""
+        """Give the renderings inside their steps: enough to copy texts of `n_characters` a hundred times."""
         token = self._meter.set(_Meter(STEPS + 100 * n_characters // _STEP_CHARACTERS))
         try:
             yield
@@ -159,7 +159,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             self._meter.reset(token)
 
     def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call what a template calls, charged for the call and for what comes of it."""
+        """Call a function for a template, and charge the call and its result."""
         if isinstance(function, LoopContext):  # of a recursive loop
             args = (self._metered_items(args[0], _RECURSION), *args[1:]) if args else args
         method = getattr(function, "__wrapped__", function)  # the sandbox wraps format
@@ -169,7 +169,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         return self._charged(super().call(context, function, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Compute what may grow: refused where it would be huge, else charged for what comes of it."""
+        """Compute an operation whose result may be large: refuse a huge one, charge any other."""
         if operator == "**" and isinstance(left, int) and isinstance(right, int):
             _require_few_bits(left.bit_length() * right)
         if operator == "*" and isinstance(left, int) and isinstance(right, int):
@@ -181,7 +181,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         return self._charged(super().call_binop(context, operator, left, right))
 
     def _metered_filter(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap a filter so that its widths are modest and its result is charged."""
+        """Wrap a filter: limit its widths, and charge its result."""
 
         @wraps(function)  # jinja2 keeps what a filter is passed among its attributes
         def metered(*args: Any, **kwargs: Any) -> Any:
@@ -196,7 +196,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         return _Metered(items, cost, self._spend)
 
     def _spend_before(self, name: str, value: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Refuse or charge a filter or method of texts whose result may be far larger than what it is given."""
+        """Refuse or charge a text filter or method whose result may be far larger than its arguments."""
         given = [*args, *kwargs.values()]
         if name in _FILLING and (width := max(filter(_is_number, given), default=0)) > _MOST_WIDTH:
             raise TooCostlyError(f"{name}: {width} is too wide")
@@ -206,7 +206,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             self._spend(_length(value) * max(map(_size, given), default=0))
 
     def _charged(self, value: Any) -> Any:
-        """Return a value after paying for its size."""
+        """Return a value after charging its size."""
         self._spend(_OPERATION + _size(value))
         return value
 
@@ -222,12 +222,12 @@ def _filtered(name: str, node: Node | None) -> Filter:
 
 
 def _n_passed(function: Callable[..., Any]) -> int:
-    """Count what jinja2 gives a filter before its value: context, evaluation context or environment."""
+    """Count the arguments that jinja2 gives a filter before its value: context, evaluation context or environment."""
     return int(hasattr(function, "jinja_pass_arg"))
 
 
 def _size(value: Any) -> int:
-    """Return the steps that a copy of a value or a walk over it takes."""
+    """Return the steps of copying a value or walking over it."""
     if isinstance(value, str):
         return len(value) // _STEP_CHARACTERS
     return _length(value) // _STEP_ITEMS
@@ -252,7 +252,7 @@ def _require_few_bits(bits: int) -> None:
 
 def _require_narrow(format_string: str) -> None:
     if _WIDE_FORMAT.search(format_string):
-        raise TooCostlyError("a format that fills up to a width without need")
+        raise TooCostlyError("a format pads text to a needless width")
 
 
 def _to_json(
@@ -267,7 +267,7 @@ def _to_json(
 
 
 def _refuse(message: str) -> NoReturn:
-    """Let a template refuse its input."""
+    """Raise TemplateError for a template that refuses its input."""
     raise jinja2.TemplateError(message)
 
 

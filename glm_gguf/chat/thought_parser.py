@@ -1,4 +1,4 @@
-"""The text of one answer to events: a thought between its tags, then the visible answer."""
+"""The text of one answer to events: thoughts between their tags, and the visible answer by CallParser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, OBSERVATION, USER
 OPEN_THOUGHT = "<think>"
 CLOSE_THOUGHT = "</think>"
 PIECE = 1024
-"""Characters that are looked at together: many thoughts in one text are read in time that grows with their number."""
+"""Characters read at once, so that many thoughts in one text take linear time."""
 
 
 class RoleMark(Enum):
@@ -35,15 +35,15 @@ ROLE_MARKS = {
     USER: RoleMark.END,
     END_OF_TEXT: RoleMark.END,
 }
-"""The control tokens that mean something in an answer."""
+"""The control tokens of an answer."""
 
 
 class ThoughtParser:
-    """The state of one answer; feed it text and role marks, then flush. Fed in any pieces it says the same."""
+    """Turns one answer's text into events. Feed it text in any pieces, and role marks, then flush."""
 
     def __init__(self, form: ExpectedForm) -> None:
         self._in_thought = form.starts_in_thought
-        # a thought may begin here: behind the prompt, `<|assistant|>` or a thought
+        # a thought may begin behind the prompt, `<|assistant|>` or another thought
         self._part_start = not form.begun_answer.strip()
         self._held = ""  # text that may be the beginning of a tag
         self._thought = TrimmedText(ReasoningDelta, empty=not form.begun_thought.strip())
@@ -56,12 +56,12 @@ class ThoughtParser:
 
     @property
     def in_thought(self) -> bool:
-        """What comes next belongs to the thought."""
+        """The next text belongs to the thought."""
         return self._in_thought
 
     @property
     def object_length(self) -> int:
-        """Characters at the end of what was fed that may be an unfinished call's arguments."""
+        """Characters at the end of the fed text that may be an unfinished call's arguments."""
         return self._answer.object_length
 
     def feed(self, text: str) -> Iterator[Event]:
@@ -73,18 +73,18 @@ class ThoughtParser:
                 rest = yield from self._advance(rest)
 
     def mark(self, role: RoleMark) -> Iterator[Event]:
-        """Take a control token: what is held is decided, and after `<|assistant|>` a new part begins."""
-        yield from self._let_go()
+        """Take a control token: decide the held text, and begin a new part."""
+        yield from self._release_held()
         self._in_thought, self._part_start = False, True
         yield from self._answer.end_part(awaits_results=role is RoleMark.OBSERVATION)
 
     def flush(self) -> Iterator[Event]:
         """End the answer."""
-        yield from self._let_go()
+        yield from self._release_held()
         yield from self._answer.flush()
 
     def _advance(self, text: str) -> Generator[Event, None, str | None]:
-        """Read up to the next tag of a thought; returns what follows it, None where there is none."""
+        """Read up to the next tag of a thought; return the text behind it, None if there is no tag."""
         if self._in_thought:
             return (yield from self._think(text))
         if self._part_start:
@@ -93,7 +93,7 @@ class ThoughtParser:
         return None
 
     def _begin(self, text: str) -> Generator[Event, None, str | None]:
-        """Enter a thought where a part begins with its tag."""
+        """Enter a thought if a part begins with its tag."""
         first = text.lstrip()
         near = len(text) - len(first) <= MOST_BLANK
         if near and first.startswith(OPEN_THOUGHT):
@@ -108,7 +108,7 @@ class ThoughtParser:
         return None
 
     def _think(self, text: str) -> Generator[Event, None, str | None]:
-        """Pass a thought on up to the tag that closes it, without blank space at either end."""
+        """Pass a thought on up to its closing tag, without blank space at its ends."""
         thought, tag, rest = text.partition(CLOSE_THOUGHT)
         if not tag:
             self._held = _tag_beginning(thought)
@@ -120,8 +120,8 @@ class ThoughtParser:
         self._thought.drop_blank()
         return rest
 
-    def _let_go(self) -> Iterator[Event]:
-        """Pass on what was held as the beginning of a tag, and is none."""
+    def _release_held(self) -> Iterator[Event]:
+        """Pass on text that was held as the beginning of a tag but is none."""
         held, self._held = self._held, ""
         if self._in_thought:
             yield from self._thought.write(held)
@@ -131,7 +131,7 @@ class ThoughtParser:
 
 
 def _tag_beginning(text: str) -> str:
-    """Return the longest end of a text that is a beginning of the closing tag."""
+    """Return the longest end of a text that begins the closing tag."""
     for length in range(min(len(CLOSE_THOUGHT) - 1, len(text)), 0, -1):
         if CLOSE_THOUGHT.startswith(text[-length:]):
             return text[-length:]

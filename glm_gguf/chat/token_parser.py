@@ -1,4 +1,4 @@
-"""A model's output to events: on token ids where roles matter, on text everywhere else."""
+"""A model's output to events: roles by token id, everything else by text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_FORM = ExpectedForm()
 
 
 class TokenParser:
-    """The state of one generation: feed it token ids, the stop token's included, then flush."""
+    """Turns one generation's tokens into events. Feed it token ids, the stop token's too, then flush."""
 
     def __init__(
         self, token_bytes: TokenBytes, role_marks: Mapping[int, RoleMark], form: ExpectedForm = DEFAULT_FORM
@@ -42,6 +42,6 @@ class TokenParser:
         yield from self._text_parser.mark(mark)
 
     def flush(self) -> Iterator[Event]:
-        """End the output; the events of what was held back."""
+        """End the output; yield the events of held text."""
         yield from self._text_parser.feed(self._detokenizer.flush())
         yield from self._text_parser.flush()

@@ -1,4 +1,4 @@
-"""Whether an answer may, must or must not call functions: OpenAI's `tool_choice` as values."""
+"""Whether an answer may, must or must not call functions: OpenAI's `tool_choice`."""
 
 from __future__ import annotations
 

@@ -37,22 +37,22 @@ T = TypeVar("T")
 Tool = Mapping[str, Any] | Callable[..., Any]
 Functions = Callable[..., Any] | Sequence[Callable[..., Any]]
 Wait = Callable[[Awaitable[Any]], Any]
-"""Runs what is awaitable to its end, and returns what came of it."""
+"""Runs an awaitable to its end, and returns its result."""
 
 OTHER_NAMES = ("input_schema", "inputSchema", "args_schema")
-"""What others call the schema of a function's arguments: left unread, it would be a function without any."""
+"""Other APIs' names of `parameters`: ignored, the function would have no arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Toolbox:
-    """Functions a model may call, by the names they are declared under."""
+    """Functions that a model may call, by declared name."""
 
     functions: Mapping[str, Callable[..., Any]]
     declarations: tuple[Declaration, ...]
 
     @classmethod
     def of(cls, functions: Toolbox | Functions | None) -> Toolbox:
-        """Gather functions that declare themselves; a toolbox is one already."""
+        """Declare functions and gather them; return a toolbox unchanged."""
         if isinstance(functions, Toolbox):
             return functions
         functions = [functions] if callable(functions) or isinstance(functions, Mapping) else functions or []
@@ -69,10 +69,10 @@ class Toolbox:
         return cls(dict(zip(function_names(declared), functions, strict=True)), declared)
 
     def answer(self, call: ToolCall, wait: Wait | None = None) -> str:
-        """Run a call and return the observation's text; a call that fits no function is answered with its error.
+        """Run a call and return the observation's text; for a call that fits no function, the error.
 
-        What the function itself raises is the caller's. An `async def` is run to its end by `wait`, by default on an
-        event loop of its own.
+        Exceptions of the function go to the caller. `wait` runs an `async def` to its end, by default on a new event
+        loop.
         """
         try:
             result = self._called(call)
@@ -94,7 +94,7 @@ class Toolbox:
         return result_text(result)
 
     def _called(self, call: ToolCall) -> Any:
-        """Call the function; what comes may be awaitable."""
+        """Call the function; its result may be awaitable."""
         function = self.functions.get(call.name)
         if function is None:
             known = ", ".join(self.functions)
@@ -106,7 +106,7 @@ class Toolbox:
 
 
 Tools = Toolbox | Tool | Sequence[Tool] | None
-"""What may be called: functions, declarations, one of them, a toolbox, or nothing."""
+"""Functions, declarations, one of them, a toolbox, or None."""
 
 
 def declarations(tools: Tools) -> list[Declaration]:
@@ -123,7 +123,7 @@ def declarations(tools: Tools) -> list[Declaration]:
 
 
 def _refuse_doubles(declared: Sequence[Declaration]) -> None:
-    """Raise RequestError where a name stands for two tools: a call of it could mean either."""
+    """Raise RequestError if two tools have one name: a call could mean either."""
     names = function_names(declared)
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -138,7 +138,7 @@ def function_names(tools: Sequence[Declaration]) -> tuple[str, ...]:
 def result_text(result: object) -> str:
     """Write a function's result as the text of an observation: a string as it is, anything else as JSON.
 
-    Models, dataclasses, dates, sets, arrays and what an iterator yields are written too; TypeError for what JSON lacks.
+    Models, dataclasses, dates, sets, arrays and iterators are written too; TypeError for values that JSON cannot hold.
     """
     return _in_unicode(result if isinstance(result, str) else json_text(result))
 
@@ -149,14 +149,14 @@ def error_text(what: str) -> str:
 
 
 def _in_unicode(text: str) -> str:
-    """Return a text that can be told: half of a surrogate pair, as in names of files, is U+FFFD."""
+    """Return a text that UTF-8 can encode: half of a surrogate pair, as in file names, becomes U+FFFD."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 async def beside(function: Callable[[], T]) -> T:
-    """Run a function on a thread of its own, which is left behind where nobody waits for it any more.
+    """Run a function on its own daemon thread, which a cancelled caller leaves running.
 
-    asyncio.to_thread would have the interpreter wait for it at its end.
+    With asyncio.to_thread the interpreter would wait for the thread at exit.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -169,10 +169,12 @@ async def beside(function: Callable[[], T]) -> T:
     def work() -> None:
         try:
             told: tuple[Callable[..., None], Any] = (future.set_result, context.run(function))
-        except BaseException as error:  # whatever it is, it is the caller's
-            plain = isinstance(error, Exception) and not isinstance(error, StopIteration)  # no future holds the others
+        except BaseException as error:  # every exception goes to the caller
+            plain = isinstance(error, Exception) and not isinstance(
+                error, StopIteration
+            )  # a future cannot hold the others
             told = (future.set_exception, error if plain else RuntimeError(f"it ended by {type(error).__name__}"))
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(tell, *told)
 
     threading.Thread(target=work, name="tool", daemon=True).start()
@@ -180,7 +182,7 @@ async def beside(function: Callable[[], T]) -> T:
 
 
 def _on_a_loop(result: Awaitable[Any]) -> Any:
-    """Wait for a result on an event loop made for it; RequestError where one runs already, which this would hold up."""
+    """Wait for a result on a new event loop; RequestError if one runs on this thread, which this would block."""
 
     async def waited() -> Any:
         return await result
@@ -195,7 +197,7 @@ def _on_a_loop(result: Awaitable[Any]) -> Any:
 
 
 def _is_async(function: object) -> bool:
-    """Tell a coroutine function, or an object that is called by one: calling it only makes the coroutine."""
+    """Tell whether a call only makes a coroutine: of a coroutine function, or of an object called by one."""
     inner = function
     while isinstance(inner, functools.partial):
         inner = inner.func

@@ -1,4 +1,4 @@
-"""Running text on its way out: blank space is held back until text follows it."""
+"""Text events without blank space at the end: it is held back until text follows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from glm_gguf.chat.events import ReasoningDelta, TextDelta
 
 
 class TrimmedText:
-    """Text of one kind, the answer's or the thought's."""
+    """The text of the answer, or of its thought."""
 
     def __init__(self, kind: type[TextDelta] | type[ReasoningDelta], *, empty: bool = True) -> None:
         self._kind = kind
@@ -26,16 +26,16 @@ class TrimmedText:
         yield self._kind(blank + shown)
 
     def break_line(self) -> None:
-        """Let what comes next begin on a new line, if anything stands before it."""
+        """Let the next text begin on a new line, if any text stands before it."""
         if not self.empty and not any("\n" in text for text in self._blank):
             self._blank.append("\n")
 
     def drop_blank(self) -> None:
-        """Forget the blank space that was held back."""
+        """Drop the blank space that is held back."""
         self._blank = []
 
     def flush(self) -> Iterator[TextDelta | ReasoningDelta]:
-        """Pass the blank space on as well: nothing follows."""
+        """Pass the held blank space on: the text ends."""
         blank, self._blank = "".join(self._blank), []
         if blank and not self.empty:
             yield self._kind(blank)

@@ -32,15 +32,15 @@ TEXT_FORMATS: Final[Mapping[type, str | None]] = {
     decimal.Decimal: None,
     pathlib.Path: None,
 }
-"""Classes whose values JSON writes as text → the format of that text."""
+"""Class whose values are texts in JSON → the format of the text."""
 _PRESENCE = ("Required", "NotRequired", "ReadOnly", "ClassVar", "Final")
 
 Inside = tuple[type, ...]
-"""The classes that are being described."""
+"""The classes around the one described."""
 
 
 def hint_schema(hint: Any, inside: Inside = ()) -> dict[str, Any]:
-    """Return the JSON schema of a type hint; anything goes where the hint says nothing JSON knows."""
+    """Return the JSON schema of a type hint; {} for a hint without a JSON form."""
     hint = resolved(hint)
     origin, members = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
@@ -58,7 +58,7 @@ def hint_schema(hint: Any, inside: Inside = ()) -> dict[str, Any]:
 
 
 def resolved(hint: Any) -> Any:
-    """Return what a NewType, a type alias or a mark of presence stands for."""
+    """Return the hint inside a NewType, a type alias or a mark of presence."""
     if getattr(typing.get_origin(hint), "_name", "") in _PRESENCE:
         return resolved(typing.get_args(hint)[0])
     for name in ("__supertype__", "__value__"):
@@ -73,7 +73,7 @@ def is_type(value: object) -> bool:
 
 
 def answer_schema(hint: Any) -> dict[str, Any]:
-    """Return the schema of an answer that is to become a value of a type; what a class does not name is left out."""
+    """Return the schema of an answer that becomes a value of a type; objects hold only declared fields."""
     schema = with_definitions(hint_schema(hint))
     for _, node in subschemas(schema):
         if "properties" in node:
@@ -82,7 +82,7 @@ def answer_schema(hint: Any) -> dict[str, Any]:
 
 
 def with_definitions(schema: dict[str, Any]) -> dict[str, Any]:
-    """Move the definitions of nested models to the root, where their references look for them."""
+    """Move the definitions of nested models to the root, where their references point."""
     definitions: dict[str, Any] = {}
     for _, node in list(subschemas(schema)):
         for name, definition in node.pop("$defs", {}).items():
@@ -97,7 +97,7 @@ def is_model(kind: object) -> bool:
 
 
 def model_adapter(hint: Any) -> Any:
-    """Return pydantic's TypeAdapter of a type that it knows, or of one of its models; RequestError says why not."""
+    """Return pydantic's TypeAdapter of a type; RequestError if pydantic has none."""
     try:
         return sys.modules["pydantic"].TypeAdapter(hint)
     except (TypeError, NameError, RuntimeError) as error:  # pydantic's own derive from these
@@ -115,7 +115,7 @@ def is_typed_dict(kind: type) -> bool:
 
 
 def class_hints(kind: type) -> dict[str, Any]:
-    """Return the hints of a class's fields; RequestError where one names nothing."""
+    """Return the hints of a class's fields; RequestError if one has an unknown name."""
     try:
         return typing.get_type_hints(kind, include_extras=True)
     except (NameError, TypeError) as error:
@@ -123,7 +123,7 @@ def class_hints(kind: type) -> dict[str, Any]:
 
 
 def with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
-    """Return a schema that names its default, where JSON has it."""
+    """Return a schema with its default, if JSON can hold it."""
     try:
         return schema | {"default": plain(default)}
     except (TypeError, ValueError):
@@ -168,7 +168,7 @@ def _model_schema(kind: type) -> dict[str, Any]:
 
 
 def _is_required(kind: Any, name: str, hint: Any) -> bool:
-    """Tell whether a key of a TypedDict must be there; where hints are texts, Python itself does not see the marks."""
+    """Tell whether a TypedDict's key is required; Python itself misses marks in hints that are texts."""
     mark = getattr(typing.get_origin(hint), "_name", "")
     return mark == "Required" or (mark != "NotRequired" and name in kind.__required_keys__)
 

@@ -1,4 +1,4 @@
-"""JSON values turned into what a type hint asks for: models, enums, dataclasses, dates, and lists and dicts of them."""
+"""JSON values converted to hinted types: models, enums, dataclasses, dates, and lists and dicts of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from glm_gguf.errors import RequestError
 
 
 def from_json(value: Any, hint: Any) -> Any:
-    """Turn a JSON value into what a hint asks for; RequestError, ValueError or TypeError where it cannot be."""
+    """Convert a JSON value to a hinted type; RequestError, ValueError or TypeError if it does not fit."""
     hint = resolved(hint)
     origin, members = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
@@ -39,7 +39,7 @@ def from_json(value: Any, hint: Any) -> Any:
 
 
 def validated(value: Any, hint: Any) -> Any:
-    """Have pydantic make a value of a type; RequestError says in one line what is wrong."""
+    """Make a value of a type by pydantic; RequestError says in one line what is wrong."""
     try:
         return model_adapter(hint).validate_python(value)
     except ValueError as error:  # pydantic's ValidationError is one
@@ -47,7 +47,7 @@ def validated(value: Any, hint: Any) -> Any:
 
 
 def _annotated(value: Any, hint: Any, members: tuple[Any, ...]) -> Any:
-    """Have pydantic validate where it is there and the notes are more than texts: they may hold validators."""
+    """Validate by pydantic if it is loaded and the notes are more than texts: they may hold validators."""
     if "pydantic" not in sys.modules or all(isinstance(note, str) for note in members[1:]):
         return from_json(value, members[0])
     try:
@@ -85,7 +85,7 @@ def _instance(value: Any, kind: type) -> Any:
 
 
 def _from_union(value: Any, members: tuple[Any, ...]) -> Any:
-    """Take the value as it is where a member is its type, else the first member that changes it."""
+    """Return the value if a member is its type, else the result of the first member that converts it."""
     if type(value) in members:
         return value
     for member in members:
