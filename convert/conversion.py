@@ -12,7 +12,7 @@ from glm_gguf.convert.plan import Plan, make_plans
 from glm_gguf.convert.source.source import Source, open_source
 from glm_gguf.convert.writing.layout import FileLayout, lay_out
 from glm_gguf.convert.writing.output import Target, check_outputs, is_directory, make_directory, output_paths
-from glm_gguf.convert.writing.write import Progress, Silent, write_proven
+from glm_gguf.convert.writing.write import Progress, Silent, write_with_retries
 from glm_gguf.errors import RequestError
 
 HEADER_ROOM = 32 * 2**20  # bytes left free for keys and vocabulary, which take about 6 MB
@@ -61,7 +61,7 @@ class Conversion:
         return list(zip(self.paths, layouts, strict=True))
 
     def write(self, progress: Progress) -> None:
-        """Write the files; they appear when all are complete, or not at all."""
+        """Write the files; they commit when all are complete, or not at all."""
         given = (self.options.types.imatrix, self.options.metadata)
         source = self.plans[0].checkpoint.source
         sources = [*source.directory.iterdir(), *(path for path in given if path is not None)]
@@ -70,7 +70,7 @@ class Conversion:
         n_bytes = sum(plan.n_bytes + HEADER_ROOM for plan in self.plans)
         n_bytes = check_outputs(self.paths, sources, n_bytes, force=self.options.force)
         with source.shards.reading(self.paths[0].parent, n_bytes):
-            write_proven(self.laid_out(), source.shards, self.options.threads, progress)
+            write_with_retries(self.laid_out(), source.shards, self.options.threads, progress)
 
 
 def convert(

@@ -35,7 +35,7 @@ Bytes = npt.NDArray[np.uint8]
 NO_RESERVATION = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 """What a file system says that cannot set space aside."""
 
-HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+LOCKED_ELSEWHERE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 """What a system says of a lock that another process holds: EAGAIN of flock, the others of Windows."""
 
 LOCKED_BYTE = 2**62  # far behind any file's end, where Windows, whose locks keep others from reading, disturbs nobody
@@ -47,16 +47,16 @@ class DiskFile:
     def __init__(self, path: Path, flags: int) -> None:
         """Open `path` with `flags` of os.open; a link is not followed where the system can be told so."""
         flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-        self._number, self._moving = os.open(path, flags, 0o666), Lock()
+        self._descriptor, self._seeking = os.open(path, flags, 0o666), Lock()
 
     def status(self) -> os.stat_result:
         """What fstat says."""
-        return os.fstat(self._number)
+        return os.fstat(self._descriptor)
 
     def lock(self, path: Path) -> None:
         """Hold the file for this process until it is closed; closes it, and raises OutputError, where another does."""
         try:
-            _lock(self._number, path)
+            _lock(self._descriptor, path)
         except BaseException:
             self.close()
             raise
@@ -65,84 +65,84 @@ class DiskFile:
         """Make the file `n_bytes` long, its space set aside where the system does that."""
         try:
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self._number, 0, n_bytes)
+                os.posix_fallocate(self._descriptor, 0, n_bytes)
                 return
         except OSError as problem:
             if problem.errno not in NO_RESERVATION:
                 raise
-        os.ftruncate(self._number, n_bytes)
+        os.ftruncate(self._descriptor, n_bytes)
 
     def truncate(self, n_bytes: int) -> None:
         """Cut the file off."""
-        os.ftruncate(self._number, n_bytes)
+        os.ftruncate(self._descriptor, n_bytes)
 
     def write(self, data: Bytes | bytes, offset: int) -> None:
         """Write all of `data` at `offset`."""
         left = data.reshape(-1).data if isinstance(data, np.ndarray) else memoryview(data)
         while left:
-            n_bytes = self._written(left, offset)
+            n_bytes = self._write_some(left, offset)
             left, offset = left[n_bytes:], offset + n_bytes
 
     def read(self, n_bytes: int, offset: int) -> Bytes:
         """Up to `n_bytes` at `offset`, fewer where the file ends."""
         pieces, filled = [], 0
-        while filled < n_bytes and (piece := self._found(n_bytes - filled, offset + filled)):
+        while filled < n_bytes and (piece := self._read_some(n_bytes - filled, offset + filled)):
             pieces.append(piece)
             filled += len(piece)
         return np.frombuffer(pieces[0] if len(pieces) == 1 else b"".join(pieces), np.uint8)
 
     def flush(self) -> None:
         """Put the file's data on the disk."""
-        (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(self._number)
+        (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(self._descriptor)
 
     def sync(self) -> None:
         """Put data and everything about the file on the disk."""
-        os.fsync(self._number)
+        os.fsync(self._descriptor)
 
-    def leave_memory(self) -> None:
+    def drop_cached_pages(self) -> None:
         """Give back the pages that hold the file, which is on the disk."""
-        advise(self._number, 0, 0, "DONTNEED")
+        advise(self._descriptor, 0, 0, "DONTNEED")
 
     def close(self) -> None:
         """Let go of the file; a second time too."""
-        number, self._number = self._number, -1
-        if number >= 0:
-            os.close(number)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
-    def _written(self, data: memoryview, offset: int) -> int:
+    def _write_some(self, data: memoryview, offset: int) -> int:
         n_bytes: int
         if hasattr(os, "pwrite"):
-            n_bytes = os.pwrite(self._number, data, offset)
+            n_bytes = os.pwrite(self._descriptor, data, offset)
             return n_bytes
-        with self._moving:  # Windows: the place is the file's, one for all threads
-            os.lseek(self._number, offset, os.SEEK_SET)
-            return os.write(self._number, data)
+        with self._seeking:  # Windows: the place is the file's, one for all threads
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.write(self._descriptor, data)
 
-    def _found(self, n_bytes: int, offset: int) -> bytes:
+    def _read_some(self, n_bytes: int, offset: int) -> bytes:
         data: bytes
         if hasattr(os, "pread"):
-            data = os.pread(self._number, n_bytes, offset)
+            data = os.pread(self._descriptor, n_bytes, offset)
             return data
-        with self._moving:
-            os.lseek(self._number, offset, os.SEEK_SET)
-            return os.read(self._number, n_bytes)
+        with self._seeking:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, n_bytes)
 
 
-def advise(number: int, offset: int, n_bytes: int, advice: str) -> None:
+def advise(descriptor: int, offset: int, n_bytes: int, advice: str) -> None:
     """Tell the kernel what is going to be done with a part of an open file, where it takes advice (POSIX_FADV_…)."""
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(number, offset, n_bytes, getattr(os, f"POSIX_FADV_{advice}"))
+        os.posix_fadvise(descriptor, offset, n_bytes, getattr(os, f"POSIX_FADV_{advice}"))
 
 
-def _lock(number: int, path: Path) -> None:
+def _lock(descriptor: int, path: Path) -> None:
     try:
         if fcntl is not None:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         elif msvcrt is not None:
-            os.lseek(number, LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+            os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
     except OSError as problem:
-        if problem.errno not in HELD:
+        if problem.errno not in LOCKED_ELSEWHERE:
             raise
         raise OutputError("another conversion is writing here", where=path, fix="wait for it") from None
 
@@ -153,19 +153,19 @@ def locked_directory(directory: Path) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    number = os.open(directory, os.O_RDONLY)
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        _lock(number, directory)
+        _lock(descriptor, directory)
         yield
     finally:
-        os.close(number)
+        os.close(descriptor)
 
 
 def sync_directory(directory: Path) -> None:
     """Put the names in a directory on the disk, where that can be asked for."""
     with suppress(OSError):  # Windows opens no directories
-        number = os.open(directory, os.O_RDONLY)
+        descriptor = os.open(directory, os.O_RDONLY)
         try:
-            os.fsync(number)
+            os.fsync(descriptor)
         finally:
-            os.close(number)
+            os.close(descriptor)

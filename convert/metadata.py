@@ -13,10 +13,10 @@ from math import log
 from gguf import GGML_QUANT_VERSION, GGUFValueType, GGUFWriter, Keys, Metadata, RopeScalingType
 from gguf.gguf_writer import GGUFValue
 
+from glm_gguf.convert.recipe.file_types import FileType
 from glm_gguf.convert.recipe.imatrix import Imatrix
-from glm_gguf.convert.recipe.mixes import FileType
 from glm_gguf.convert.source.config import Glm4Config, RopeScaling
-from glm_gguf.convert.vocab import Vocabulary
+from glm_gguf.convert.token_table import TokenTable
 from glm_gguf.errors import RequestError
 from glm_gguf.variant import Variant
 
@@ -25,7 +25,7 @@ KeyValues = Mapping[str, GGUFValue]
 
 
 def key_values(
-    card: Metadata, config: Glm4Config, vocabulary: Vocabulary, file: FileType, imatrix: Imatrix | None
+    card: Metadata, config: Glm4Config, table: TokenTable, file: FileType, imatrix: Imatrix | None
 ) -> KeyValues:
     """All keys in the order they are written, with their GGUF types."""
     logging.getLogger("gguf.gguf_writer").setLevel(logging.WARNING)
@@ -33,7 +33,7 @@ def key_values(
     writer.add_type("model")
     card.set_gguf_meta_model(writer)
     _add_model(writer, config)
-    _add_vocabulary(writer, vocabulary)
+    _add_tokens(writer, table)
     writer.add_quantization_version(GGML_QUANT_VERSION)
     writer.add_file_type(file.id)
     if imatrix is not None:
@@ -41,7 +41,7 @@ def key_values(
     return dict(writer.kv_data[0])
 
 
-def stretched(config: Glm4Config, variant: Variant, factor: float) -> RopeScaling:
+def yarn_scaling(config: Glm4Config, variant: Variant, factor: float) -> RopeScaling:
     """YaRN by `factor` over the context the model was trained on; raises RequestError where it cannot be."""
     if variant is Variant.RUMINATION:
         raise RequestError("Rumination reads 131072 tokens natively", field="yarn", fix="leave the option out")
@@ -79,19 +79,19 @@ def _add_rope_scaling(writer: GGUFWriter, scaling: RopeScaling) -> None:
         writer.add_rope_scaling_attn_factors(scaling.attention_factor / (1 + 0.1 * log(scaling.factor)))
 
 
-def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
+def _add_tokens(writer: GGUFWriter, table: TokenTable) -> None:
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(vocabulary.pre)
-    writer.add_token_list(list(vocabulary.tokens))
-    writer.add_token_types(list(vocabulary.types))
-    writer.add_token_merges(list(vocabulary.merges))
-    for kind, id_ in vocabulary.special_ids.items():
+    writer.add_tokenizer_pre(table.pre)
+    writer.add_token_list(list(table.tokens))
+    writer.add_token_types(list(table.types))
+    writer.add_token_merges(list(table.merges))
+    for kind, id_ in table.special_ids.items():
         writer.add_uint32(f"tokenizer.ggml.{kind}_token_id", id_)
     writer.add_add_bos_token(False)
     writer.add_add_eos_token(False)
-    templates = [{"name": name, "template": text} for name, text in vocabulary.named_templates.items()]
-    if vocabulary.chat_template is not None:
-        templates.insert(0, {"name": "default", "template": vocabulary.chat_template})
+    templates = [{"name": name, "template": text} for name, text in table.named_templates.items()]
+    if table.chat_template is not None:
+        templates.insert(0, {"name": "default", "template": table.chat_template})
     if templates:
         writer.add_chat_template(templates)
     names = writer.kv_data[0].get(Keys.Tokenizer.CHAT_TEMPLATES)

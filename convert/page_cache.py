@@ -18,13 +18,13 @@ class ReadAhead:
     Where the kernel takes no advice (macOS, Windows) it does nothing.
     """
 
-    def __init__(self, number: int) -> None:
-        """`number` is the open file's."""
-        self._number, self._next, self._n_bytes = number, 0, os.fstat(number).st_size
-        self._ours: list[int] = []  # windows that were not in memory before; the first so many are given back
-        self._n_given = 0
+    def __init__(self, descriptor: int) -> None:
+        """`descriptor` is the open file's."""
+        self._descriptor, self._next, self._n_bytes = descriptor, 0, os.fstat(descriptor).st_size
+        self._fetched: list[int] = []  # windows that were not in memory before; the first so many are given back
+        self._n_released = 0
         self._advised = hasattr(os, "posix_fadvise")
-        advise(number, 0, 0, "RANDOM")  # the kernel's own reading ahead would look like memory of others
+        advise(descriptor, 0, 0, "RANDOM")  # the kernel's own reading ahead would look like memory of others
 
     def reached(self, offset: int) -> None:
         """Reading goes on at `offset`."""
@@ -33,29 +33,29 @@ class ReadAhead:
         window = offset // WINDOW
         for ahead in range(max(self._next, window), window + AHEAD + 1):
             if not self._in_memory(ahead):
-                advise(self._number, ahead * WINDOW, WINDOW, "WILLNEED")
-                self._ours.append(ahead)
+                advise(self._descriptor, ahead * WINDOW, WINDOW, "WILLNEED")
+                self._fetched.append(ahead)
         self._next = max(self._next, window + AHEAD + 1)
-        self._give_back(window)
+        self._release(window)
 
     def close(self) -> None:
         """Reading has ended, at the file's end or before it: wait for what was asked for, and give it back."""
         if hasattr(os, "pread"):
             with suppress(OSError):  # what cannot be read is not in memory; nobody wants its bytes
-                for window in self._ours[self._n_given :]:  # a page on its way from the disk cannot be given back
-                    os.pread(self._number, WINDOW, window * WINDOW)
-        self._n_given = 0  # after a jump, some of what was asked for came in after it had been given back
-        self._give_back(self._next)
+                for window in self._fetched[self._n_released :]:  # a page on its way from the disk cannot be given back
+                    os.pread(self._descriptor, WINDOW, window * WINDOW)
+        self._n_released = 0  # after a jump, some of what was asked for came in after it had been given back
+        self._release(self._next)
 
     def stop(self) -> None:
         """Reading was broken off: give back what is there, and wait for nothing."""
-        self._give_back(self._next)
+        self._release(self._next)
 
-    def _give_back(self, end: int) -> None:
-        while self._n_given < len(self._ours) and self._ours[self._n_given] < end:
-            window = self._ours[self._n_given]
-            advise(self._number, window * WINDOW, WINDOW, "DONTNEED")
-            self._n_given += 1
+    def _release(self, end: int) -> None:
+        while self._n_released < len(self._fetched) and self._fetched[self._n_released] < end:
+            window = self._fetched[self._n_released]
+            advise(self._descriptor, window * WINDOW, WINDOW, "DONTNEED")
+            self._n_released += 1
 
     def _in_memory(self, window: int) -> bool:
         """Whether a window's bytes can be read without waiting for the disk.
@@ -64,16 +64,16 @@ class ReadAhead:
         place does not tell.
         """
         places = range(window * WINDOW, (window + 1) * WINDOW, WINDOW // PROBES)
-        return all(_at_once(self._number, min(place, self._n_bytes - 1)) for place in places)
+        return all(_at_once(self._descriptor, min(place, self._n_bytes - 1)) for place in places)
 
 
-def _at_once(number: int, offset: int) -> bool:
+def _at_once(descriptor: int, offset: int) -> bool:
     """Whether a byte can be read without waiting for the disk."""
     flag = getattr(os, "RWF_NOWAIT", None)
     if flag is None or not hasattr(os, "preadv"):  # a system that cannot tell
         return False
     try:
-        n_bytes: int = os.preadv(number, [bytearray(1)], offset, flag)
+        n_bytes: int = os.preadv(descriptor, [bytearray(1)], offset, flag)
     except OSError:  # EAGAIN: it is not there
         return False
     return n_bytes > 0

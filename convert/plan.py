@@ -10,18 +10,18 @@ from math import prod
 from gguf import GGMLQuantizationType as Type
 from gguf import Metadata, naming_convention
 
-from glm_gguf.convert.metadata import KeyValues, key_values, stretched
+from glm_gguf.convert.metadata import KeyValues, key_values, yarn_scaling
 from glm_gguf.convert.options import ConvertOptions
 from glm_gguf.convert.recipe.assignment import Assigner, Overrides
-from glm_gguf.convert.recipe.file_types import file_type, tensor_bytes
+from glm_gguf.convert.recipe.file_types import ABORTS_WITHOUT_IMATRIX, NEEDS_IMATRIX, FileType, tensor_bytes
 from glm_gguf.convert.recipe.imatrix import Floats, Imatrix
-from glm_gguf.convert.recipe.mixes import ABORTS_WITHOUT_IMATRIX, NEEDS_IMATRIX, FileType
+from glm_gguf.convert.recipe.type_lookup import file_type
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.config import Glm4Config
 from glm_gguf.convert.source.model_card import Naming, model_card
 from glm_gguf.convert.source.source import Source, open_source
 from glm_gguf.convert.source.tensor_names import SourceTensor, source_tensors
-from glm_gguf.convert.vocab import Vocabulary
+from glm_gguf.convert.token_table import TokenTable
 from glm_gguf.errors import ImatrixError, RequestError
 from glm_gguf.variant import Variant
 
@@ -96,22 +96,22 @@ def make_plans(source: Source, options: ConvertOptions) -> tuple[Plan, ...]:
     checkpoint = Checkpoint.open(source, weights=not options.vocab_only)
     imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
     config = checkpoint.config
-    vocabulary = Vocabulary.read(source, config.vocab_size)
+    table = TokenTable.read(source, config.vocab_size)
     if options.yarn is not None:
-        scaling = stretched(config, vocabulary.variant, options.yarn)
+        scaling = yarn_scaling(config, table.variant, options.yarn)
         config = replace(config, rope_scaling=scaling, max_position=int(config.max_position * options.yarn))
-    given = _Given(checkpoint, config, vocabulary, imatrix)
-    return tuple(_plan(given, file, options) for file in files)
+    common = _Common(checkpoint, config, table, imatrix)
+    return tuple(_plan(common, file, options) for file in files)
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _Common:
     """What all file types have in common."""
 
     checkpoint: Checkpoint
     config: Glm4Config
-    """As written: stretched, where that was asked for."""
-    vocabulary: Vocabulary
+    """As written: yarn_scaling, where that was asked for."""
+    table: TokenTable
     imatrix: Imatrix | None
 
 
@@ -125,24 +125,24 @@ def _file_types(options: ConvertOptions) -> tuple[FileType, ...]:
     return files
 
 
-def _plan(given: _Given, file: FileType, options: ConvertOptions) -> Plan:
-    tensors = () if options.vocab_only else _tensor_plans(given, file, options)
+def _plan(common: _Common, file: FileType, options: ConvertOptions) -> Plan:
+    tensors = () if options.vocab_only else _tensor_plans(common, file, options)
     n_params = sum(prod(tensor.shape) for tensor in tensors)
-    naming, variant = Naming(options.name, options.metadata), given.vocabulary.variant
-    card = model_card(given.checkpoint.source, naming, n_params, variant)
+    naming, variant = Naming(options.name, options.metadata), common.table.variant
+    card = model_card(common.checkpoint.source, naming, n_params, variant)
     return Plan(
-        checkpoint=given.checkpoint,
+        checkpoint=common.checkpoint,
         variant=variant,
         file_type=file,
-        metadata=key_values(card, given.config, given.vocabulary, file, given.imatrix),
+        metadata=key_values(card, common.config, common.table, file, common.imatrix),
         files=_split(tensors, options.split_max_bytes),
         default_name=_default_name(card, file, options.vocab_only),
     )
 
 
-def _tensor_plans(given: _Given, file: FileType, options: ConvertOptions) -> tuple[TensorPlan, ...]:
-    config, imatrix = given.checkpoint.config, given.imatrix
-    sources = source_tensors(given.checkpoint)
+def _tensor_plans(common: _Common, file: FileType, options: ConvertOptions) -> tuple[TensorPlan, ...]:
+    config, imatrix = common.checkpoint.config, common.imatrix
+    sources = source_tensors(common.checkpoint)
     assigner = Assigner(file, Overrides.parse(options.types), config.n_heads // config.n_kv_heads, imatrix is not None)
     types = assigner.assign({tensor.gguf_name: tensor.shape for tensor in sources})
     plans = []

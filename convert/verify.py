@@ -120,7 +120,7 @@ def verify(
 
 
 def _plan_for(parts: GgufParts, source: Source) -> Plan:
-    """What a conversion of `source` writes; stretched by YaRN where the file is and the source is not."""
+    """What a conversion of `source` writes; yarn_scaling by YaRN where the file is and the source is not."""
     factor = decimal(parts.metadata, "glm4.rope.scaling.factor")
     native = Checkpoint.open(source, weights=False).config.rope_scaling is not None
     yarn = None if native or factor is None else factor
@@ -153,7 +153,8 @@ def _rows(
             data = file.read((stop - start) * written_bytes)
             if len(data) < (stop - start) * written_bytes:
                 raise GgufError("has changed since it was checked: it is shorter", where=header.path)
-            source = shards.part(stored.shard.name, stored.offset + start * stored_bytes, (stop - start) * stored_bytes)
+            offset, n_bytes = stored.offset + start * stored_bytes, (stop - start) * stored_bytes
+            source = shards.read_range(stored.shard.name, offset, n_bytes)
             shape = (stop - start, -1)
             yield np.frombuffer(data, np.uint8).reshape(shape), np.frombuffer(source, dtype).reshape(shape)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import secrets
 import stat
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import BufferedWriter
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Final
@@ -23,39 +25,73 @@ UNFINISHED: Final = ".unfinished"
 """Ending of the temporary names."""
 
 
-def write_whole(path: Path, blocks: Iterable[bytes]) -> None:
-    """Write a file under a temporary name, flush it to disk, and rename it; OutputError where that cannot be done.
+@dataclass(frozen=True, slots=True)
+class UnfinishedFile:
+    """A file under a temporary name; `finish` gives it its own."""
 
-    Whoever is killed meanwhile leaves the temporary file, which the next to write this file removes.
+    file: BufferedWriter
+    path: Path
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Append `data`; raises OutputError."""
+        with _as_output_error(self.path):
+            self.file.write(data)
+
+    def finish(self) -> None:
+        """Flush the file to disk and rename it; raises OutputError."""
+        with _as_output_error(self.path):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            if fcntl is None:  # Windows renames no file that is open; elsewhere it stays locked until it is renamed
+                self.file.close()
+            os.replace(self.file.name, self.path)
+
+
+@contextmanager
+def whole_file(path: Path, mode: int = 0o666) -> Iterator[UnfinishedFile]:
+    """Open a file under a temporary name, which is removed unless `finish` was called; raises OutputError.
+
+    A killed process leaves the temporary file; the next to write `path` removes it.
     """
-    try:
+    with _as_output_error(path):
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             raise OutputError("cannot be written: something that is no file has this name", where=path)
         _remove_unfinished(path)
-        with _temporary(path) as file:
-            temporary = Path(file.name)
-            try:
-                file.writelines(blocks)
-                file.flush()
-                os.fsync(file.fileno())
-                if fcntl is None:  # Windows renames no file that is open; elsewhere it stays locked until it is renamed
-                    file.close()
-                os.replace(temporary, path)
-            finally:
+        file = _temporary(path, mode)
+    try:
+        yield UnfinishedFile(file, path)
+    finally:
+        try:
+            with suppress(OSError):  # what a full disk does not take is removed below
                 file.close()
-                temporary.unlink(missing_ok=True)
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
+def write_whole(path: Path, blocks: Iterable[bytes]) -> None:
+    """Write a file that only its owner may read, as `whole_file` does; raises OutputError."""
+    with whole_file(path, mode=0o600) as unfinished:
+        for block in blocks:
+            unfinished.write(block)
+        unfinished.finish()
+
+
+@contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
+    """Turn an error of the system into an OutputError."""
+    try:
+        yield
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
     except ValueError as error:  # a NUL, or half a character
         raise OutputError(f"this is no path: {error}", where=repr(str(path))) from error
 
 
-def _temporary(path: Path) -> tempfile._TemporaryFileWrapper[bytes]:
+def _temporary(path: Path, mode: int) -> BufferedWriter:
     """Create a file beside another, locked as long as it is open."""
     while True:
-        file = tempfile.NamedTemporaryFile(  # noqa: SIM115 (the caller closes it)
-            dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED, delete=False
-        )
+        name = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
+        file = open(name, "xb", opener=lambda path, flags: os.open(path, flags, mode))  # noqa: SIM115 (the caller closes it)
         if _locked(file) and os.fstat(file.fileno()).st_nlink:
             return file
         file.close()  # another writer took it for one left behind
@@ -65,12 +101,12 @@ def _remove_unfinished(path: Path) -> None:
     """Remove what killed writers of a file left; what another one writes now is locked."""
     for left in path.parent.iterdir():
         if left.name.startswith(f".{path.name}.") and left.name.endswith(UNFINISHED) and left.is_file():
-            with contextlib.suppress(OSError), left.open("rb") as file:
+            with suppress(OSError), left.open("rb") as file:
                 if _locked(file):
                     left.unlink()
 
 
-def _locked(file: IO[bytes] | tempfile._TemporaryFileWrapper[bytes]) -> bool:
+def _locked(file: IO[bytes]) -> bool:
     """Lock an open file; False where another holds it."""
     if fcntl is None:
         return True

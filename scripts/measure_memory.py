@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from checkpoints import Shape, write_checkpoint
 
 from glm_gguf.convert.recipe.assignment import Assigner, Overrides
-from glm_gguf.convert.recipe.mixes import FILE_TYPES, NEEDS_IMATRIX
+from glm_gguf.convert.recipe.file_types import FILE_TYPES, NEEDS_IMATRIX
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import Checkpoint, source_tensors
 

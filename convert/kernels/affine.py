@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from glm_gguf.convert.kernels.blocks import ONE, ZERO
-from glm_gguf.convert.kernels.compiled import inlined, part
+from glm_gguf.convert.kernels.compiled import inlined, subroutine
 from glm_gguf.convert.kernels.half import ROUNDER
 from glm_gguf.convert.kernels.lanes import Floats, Lanes, Mask, absolute, fill, load, nearest, select, store
 
@@ -104,7 +104,7 @@ def _set_levels(block: Block, iscale: Lanes, low: Lanes, highest: np.float32) ->
     return sum_l, sum_l2, sum_xl
 
 
-@part
+@subroutine
 def search(block: Block, highest: np.float32, numerators: Floats, mad: bool) -> Fit:
     """make_qkx2_quants (ggml-quants.c), and make_qkx3_quants: scale and minimum of least error."""
     bottom, top, sum_w, sum_x = _extremes(block)

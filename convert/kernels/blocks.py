@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from glm_gguf.convert.kernels.compiled import inlined, part
+from glm_gguf.convert.kernels.compiled import inlined, subroutine
 from glm_gguf.convert.kernels.lanes import WIDTH, Floats, Lanes, fill, load, square_root, store
 
 SUPER = 256  # QK_K: weights of a super-block
@@ -12,7 +12,7 @@ ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
 GROUP_MAX_EPS = np.float32(1e-15)  # ggml-quants.c: a block with nothing larger is zero
 
 
-@part
+@subroutine
 def gather(rows: Floats, first: int, x: Floats) -> int:
     """Lay blocks `first`… of `rows` (n · size,) across lanes, x (size, WIDTH); returns how many there were."""
     size = len(x)
@@ -24,7 +24,7 @@ def gather(rows: Floats, first: int, x: Floats) -> int:
     return count
 
 
-@part
+@subroutine
 def gather_importance(importance: Floats, first: int, count: int, weights: Floats) -> None:
     """Lay the columns' importance across lanes as `gather` does their weights; each row begins anew."""
     size = len(weights)
@@ -45,7 +45,7 @@ def sum_of_squares(x: Floats) -> Lanes:
     return total
 
 
-@part
+@subroutine
 def weigh_by_importance(x: Floats, importance: Floats, sigma2: Lanes, weights: Floats) -> Lanes:
     """weights[i] = importance[i] · sqrt(sigma2 + x²), as every quantize_row_*_impl does; returns their sum."""
     total = fill(ZERO)

@@ -27,7 +27,7 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
         return (*super()._index_key(sig, codegen), SOURCES)
 
 
-def part(function: Function) -> Function:
+def subroutine(function: Function) -> Function:
     """Compile a function that kernels call; division by zero follows IEEE, as in C."""
     compiled: Function = njit(error_model="numpy")(function)
     return compiled

@@ -16,7 +16,7 @@ from glm_gguf.convert.kernels.blocks import (
     sum_of_squares,
     weigh_by_importance,
 )
-from glm_gguf.convert.kernels.compiled import inlined, kernel, part
+from glm_gguf.convert.kernels.compiled import inlined, kernel, subroutine
 from glm_gguf.convert.kernels.half import INFINITE, nearest_int, put_half, to_half
 from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats, load, store
 from glm_gguf.convert.kernels.nonlinear import put_levels, search
@@ -26,7 +26,7 @@ BLOCKS, SIZE, BYTES = 8, 32, 136
 STEPS = np.float32(32)
 
 
-class Room(NamedTuple):
+class Scratch(NamedTuple):
     """Working memory: values and weights (SUPER, WIDTH), scales (BLOCKS, WIDTH)."""
 
     x: Floats
@@ -35,28 +35,28 @@ class Room(NamedTuple):
 
 
 @inlined
-def _make_room() -> Room:
+def _make_scratch() -> Scratch:
     big, small = (SUPER, WIDTH), (BLOCKS, WIDTH)
-    return Room(np.zeros(big, np.float32), np.zeros(big, np.float32), np.zeros(small, np.float32))
+    return Scratch(np.zeros(big, np.float32), np.zeros(big, np.float32), np.zeros(small, np.float32))
 
 
-@part
-def _fit(room: Room) -> None:
+@subroutine
+def _fit(scratch: Scratch) -> None:
     for j in range(BLOCKS):
         block = slice(j * SIZE, (j + 1) * SIZE)
-        store(room.scales, j, search(room.x[block], room.weights[block]))
+        store(scratch.scales, j, search(scratch.x[block], scratch.weights[block]))
 
 
-@part
-def _pack(room: Room, lane: int, values: Floats, out: Bytes) -> bool:
+@subroutine
+def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> bool:
     """block_iq4_xs: d, 2 bytes and 4 bytes of scales, levels; returns whether it is exact."""
-    d = -farthest_of(room.scales, lane) / STEPS
+    d = -farthest_of(scratch.scales, lane) / STEPS
     half = to_half(d)
     put_half(out, 0, half)
     inverse = ONE / d if d != ZERO else ZERO
     high = 0
     for j in range(BLOCKS):
-        level = max(-32, min(31, nearest_int(inverse * room.scales[j, lane])))
+        level = max(-32, min(31, nearest_int(inverse * scratch.scales[j, lane])))
         step = d * np.float32(level)
         put_levels(
             values[j * SIZE : (j + 1) * SIZE], ONE / step if step != ZERO else ZERO, out[8 + 16 * j : 24 + 16 * j]
@@ -69,32 +69,32 @@ def _pack(room: Room, lane: int, values: Floats, out: Bytes) -> bool:
 
 
 @inlined
-def _pack_lanes(room: Room, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
+def _pack_lanes(scratch: Scratch, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
     for n in range(first, min(first + WIDTH, len(redo))):
         values, block = rows[n * SUPER : (n + 1) * SUPER], out[n * BYTES : (n + 1) * BYTES]
-        redo[n] = not _pack(room, n - first, values, block)
+        redo[n] = not _pack(scratch, n - first, values, block)
 
 
 @kernel
 def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
     """Quantise rows (n · 256,) to out (n · 136,); redo[i] is set where block i is ggml's to do."""
-    room = _make_room()
+    scratch = _make_scratch()
     for first in range(0, len(redo), WIDTH):
-        gather(rows, first, room.x)
+        gather(rows, first, scratch.x)
         for i in range(SUPER):
-            store(room.weights, i, load(room.x, i) * load(room.x, i))
-        _fit(room)
-        _pack_lanes(room, rows, first, out, redo)
+            store(scratch.weights, i, load(scratch.x, i) * load(scratch.x, i))
+        _fit(scratch)
+        _pack_lanes(scratch, rows, first, out, redo)
 
 
 @kernel
 def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
     """The same with the importance (columns,) of the columns."""
-    room = _make_room()
+    scratch = _make_scratch()
     for first in range(0, len(redo), WIDTH):
-        count = gather(rows, first, room.x)
-        gather_importance(importance, first, count, room.weights)
-        sigma2 = sum_of_squares(room.x) * (TWO / np.float32(SUPER))
-        weigh_by_importance(room.x, room.weights, sigma2, room.weights)
-        _fit(room)
-        _pack_lanes(room, rows, first, out, redo)
+        count = gather(rows, first, scratch.x)
+        gather_importance(importance, first, count, scratch.weights)
+        sigma2 = sum_of_squares(scratch.x) * (TWO / np.float32(SUPER))
+        weigh_by_importance(scratch.x, scratch.weights, sigma2, scratch.weights)
+        _fit(scratch)
+        _pack_lanes(scratch, rows, first, out, redo)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from glm_gguf.convert.kernels.affine_super import Room
+from glm_gguf.convert.kernels.affine_super import Scratch
 from glm_gguf.convert.kernels.compiled import inlined
 from glm_gguf.convert.kernels.lanes import Bytes
 
 
 @inlined
-def put_scales(room: Room, lane: int, out: Bytes) -> None:
+def put_scales(scratch: Scratch, lane: int, out: Bytes) -> None:
     """Pack the levels of scales and minimums of a lane as quantize_row_q4_K_ref does; a level may fill its byte."""
     for j in range(4):
-        out[j] = int(room.scale_levels[j, lane])
-        out[j + 4] = int(room.min_levels[j, lane])
+        out[j] = int(scratch.scale_levels[j, lane])
+        out[j + 4] = int(scratch.min_levels[j, lane])
     for j in range(4, 8):
-        scale, minimum = int(room.scale_levels[j, lane]), int(room.min_levels[j, lane])
+        scale, minimum = int(scratch.scale_levels[j, lane]), int(scratch.min_levels[j, lane])
         out[j + 4] = scale & 15 | (minimum & 15) << 4
         out[j - 4] = out[j - 4] | (scale >> 4) << 6 & 255
         out[j] = out[j] | (minimum >> 4) << 6 & 255

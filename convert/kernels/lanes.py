@@ -244,5 +244,5 @@ absolute: Callable[[Lanes], Lanes] = intrinsic(_unary("fabs"))
 """fabsf."""
 square_root: Callable[[Lanes], Lanes] = intrinsic(_unary("sqrt"))
 """sqrtf, correctly rounded."""
-whole: Callable[[Lanes], Lanes] = intrinsic(_unary("floor"))
+floor: Callable[[Lanes], Lanes] = intrinsic(_unary("floor"))
 """floorf."""

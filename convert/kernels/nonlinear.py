@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from glm_gguf.convert.kernels.blocks import ONE, ZERO
-from glm_gguf.convert.kernels.compiled import inlined, part
+from glm_gguf.convert.kernels.compiled import inlined, subroutine
 from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats, Lanes, fill, load, load_at, select, store_bytes
 from glm_gguf.convert.kernels.symmetric import farthest
 
@@ -43,7 +43,7 @@ def _sums(x: Floats, weights: Floats, inverse: Lanes) -> tuple[Lanes, Lanes]:
     return sum_qx, sum_q2
 
 
-@part
+@subroutine
 def search(x: Floats, weights: Floats) -> Lanes:
     """The scale of largest explained weighted square, as the first half of quantize_row_iq4_nl_impl finds it."""
     largest, empty = farthest(x)

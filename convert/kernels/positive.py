@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from glm_gguf.convert.kernels.blocks import GROUP_MAX_EPS, ONE, ZERO
-from glm_gguf.convert.kernels.compiled import inlined, part
-from glm_gguf.convert.kernels.lanes import Floats, Lanes, fill, load, nearest, select, store, whole
+from glm_gguf.convert.kernels.compiled import inlined, subroutine
+from glm_gguf.convert.kernels.lanes import Floats, Lanes, fill, floor, load, nearest, select, store
 
 TENTH = np.float32(0.1)
 BYTE = np.float32(256)
@@ -15,7 +15,7 @@ BYTE = np.float32(256)
 @inlined
 def as_byte(level: Lanes) -> Lanes:
     """Conversion of a whole number to uint8_t: modulo 256."""
-    return level - BYTE * whole(level / BYTE)
+    return level - BYTE * floor(level / BYTE)
 
 
 @inlined
@@ -24,7 +24,7 @@ def _capped(value: Lanes, highest: np.float32) -> Lanes:
     return select(rounded < highest, rounded, highest)
 
 
-@part
+@subroutine
 def proportional_levels(x: Floats, levels: Floats, highest: np.float32, cap: np.float32) -> Lanes:
     """Levels of x (n, WIDTH) in proportion to the largest, as quantize_row_q4_K_ref does; returns the step."""
     largest = fill(ZERO)
@@ -38,7 +38,7 @@ def proportional_levels(x: Floats, levels: Floats, highest: np.float32, cap: np.
     return largest / highest
 
 
-@part
+@subroutine
 def _best_iscale(x: Floats, weights: Floats, largest: Lanes, highest: np.float32) -> Lanes:
     """The inverse step of least weighted squared error among nine."""
     best = highest / largest
@@ -60,7 +60,7 @@ def _best_iscale(x: Floats, weights: Floats, largest: Lanes, highest: np.float32
     return best
 
 
-@part
+@subroutine
 def _refine(
     x: Floats, weights: Floats, levels: Floats, highest: np.float32, sums: tuple[Lanes, Lanes]
 ) -> tuple[Lanes, Lanes]:
@@ -82,7 +82,7 @@ def _refine(
     return sum_lx, sum_l2
 
 
-@part
+@subroutine
 def fitted_levels(x: Floats, weights: Floats, levels: Floats, highest: np.float32) -> Lanes:
     """make_qp_quants (ggml-quants.c): levels of x (n, WIDTH) of least weighted error; returns the step."""
     largest = fill(ZERO)

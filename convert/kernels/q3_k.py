@@ -17,7 +17,7 @@ from glm_gguf.convert.kernels.blocks import (
     sum_of_squares,
     weigh_by_importance,
 )
-from glm_gguf.convert.kernels.compiled import inlined, kernel, part
+from glm_gguf.convert.kernels.compiled import inlined, kernel, subroutine
 from glm_gguf.convert.kernels.half import INFINITE, from_half, nearest_int, put_half, to_half
 from glm_gguf.convert.kernels.lanes import (
     WIDTH,
@@ -32,15 +32,15 @@ from glm_gguf.convert.kernels.lanes import (
     store_bytes,
 )
 from glm_gguf.convert.kernels.symmetric import farthest_of, search, search_levels, signed_level
-from glm_gguf.convert.kernels.two_bits import FOUR, put_crumbs
+from glm_gguf.convert.kernels.two_bits import FOUR, put_two_bits
 
 BLOCKS, SIZE, BYTES = 16, 16, 110
-AT_ONCE = 8  # blocks searched in turns; two rows of Room.sums each
+AT_ONCE = 8  # blocks searched in turns; two rows of Scratch.sums each
 NMAX, SCALES = np.float32(4), np.float32(32)
 THREE = np.float32(3)
 
 
-class Room(NamedTuple):
+class Scratch(NamedTuple):
     """Working memory: (SUPER, WIDTH), (BLOCKS, WIDTH) and, for one super-block's levels, (SUPER,)."""
 
     x: Floats
@@ -57,73 +57,73 @@ class Room(NamedTuple):
 
 
 @inlined
-def _make_room() -> Room:
+def _make_scratch() -> Scratch:
     big, small = (SUPER, WIDTH), (BLOCKS, WIDTH)
     values = np.zeros(big, np.float32), np.zeros(big, np.float32), np.zeros(big, np.float32)
     found = np.zeros(small, np.float32), np.zeros(small, np.float32), np.zeros(small, np.float32)
-    return Room(*values, *found, np.zeros((1, WIDTH), np.float32), np.zeros(SUPER, np.float32))
+    return Scratch(*values, *found, np.zeros((1, WIDTH), np.float32), np.zeros(SUPER, np.float32))
 
 
-@part
-def _fit(room: Room) -> None:
+@subroutine
+def _fit(scratch: Scratch) -> None:
     """Scales and levels of all blocks as make_q3_quants finds them."""
     for j in range(0, BLOCKS, AT_ONCE):
         weights, blocks = slice(j * SIZE, (j + AT_ONCE) * SIZE), slice(j, j + AT_ONCE)
-        search_levels(room.x[weights], room.levels[weights], room.sums, NMAX, room.scales[blocks])
+        search_levels(scratch.x[weights], scratch.levels[weights], scratch.sums, NMAX, scratch.scales[blocks])
 
 
-@part
-def _level_scales(room: Room, lane: int) -> None:
+@subroutine
+def _level_scales(scratch: Scratch, lane: int) -> None:
     """Levels of the scales in proportion to the one of largest magnitude, through int8_t as in C."""
-    largest = farthest_of(room.scales, lane)
+    largest = farthest_of(scratch.scales, lane)
     iscale = -SCALES / largest
     for j in range(BLOCKS):
-        level = (nearest_int(iscale * room.scales[j, lane]) + 128 & 255) - 128
-        room.scale_levels[j, lane] = max(-32, min(31, level)) + 32 if largest != ZERO else 0
-    room.steps[0, lane] = ONE / iscale if largest != ZERO else ZERO
+        level = (nearest_int(iscale * scratch.scales[j, lane]) + 128 & 255) - 128
+        scratch.scale_levels[j, lane] = max(-32, min(31, level)) + 32 if largest != ZERO else 0
+    scratch.steps[0, lane] = ONE / iscale if largest != ZERO else ZERO
 
 
-@part
-def _fit_by_importance(room: Room) -> None:
+@subroutine
+def _fit_by_importance(scratch: Scratch) -> None:
     """Scales, levels and the scales' own levels of all blocks as make_qx_quants finds them."""
-    sigma2 = TWO * sum_of_squares(room.x) / np.float32(SUPER)
+    sigma2 = TWO * sum_of_squares(scratch.x) / np.float32(SUPER)
     for j in range(BLOCKS):
         block = slice(j * SIZE, (j + 1) * SIZE)
-        x, weights = room.x[block], room.importance[block]
-        store(room.sums, j, weigh_by_importance(x, weights, sigma2, weights))
+        x, weights = scratch.x[block], scratch.importance[block]
+        store(scratch.sums, j, weigh_by_importance(x, weights, sigma2, weights))
         fit = search(x, weights, NMAX)
-        store(room.scales, j, fit.scale)
+        store(scratch.scales, j, fit.scale)
         for i in range(SIZE):
-            store(room.levels, j * SIZE + i, signed_level(fit.iscale * load(x, i), NMAX) + fit.zero)
-    fit = search(room.scales, room.sums, SCALES)
-    store(room.steps, 0, fit.scale)
+            store(scratch.levels, j * SIZE + i, signed_level(fit.iscale * load(x, i), NMAX) + fit.zero)
+    fit = search(scratch.scales, scratch.sums, SCALES)
+    store(scratch.steps, 0, fit.scale)
     for j in range(BLOCKS):
-        store(room.scale_levels, j, clamped(fit.iscale * load(room.scales, j), -SCALES, SCALES - ONE) + fit.zero)
+        store(scratch.scale_levels, j, clamped(fit.iscale * load(scratch.scales, j), -SCALES, SCALES - ONE) + fit.zero)
 
 
 @inlined
-def _put_scales(room: Room, lane: int, out: Bytes) -> None:
+def _put_scales(scratch: Scratch, lane: int, out: Bytes) -> None:
     """Sixteen 6-bit scales in 12 bytes: low nibbles in eight, the two bits above them in four."""
     for j in range(8):
-        near, far = int(room.scale_levels[j, lane]), int(room.scale_levels[j + 8, lane])
+        near, far = int(scratch.scale_levels[j, lane]), int(scratch.scale_levels[j + 8, lane])
         out[j] = near & 15 | (far & 15) << 4
     for j in range(4):
         high = 0
         for k in range(4):
-            high |= int(room.scale_levels[j + 4 * k, lane]) >> 4 << 2 * k
+            high |= int(scratch.scale_levels[j + 4 * k, lane]) >> 4 << 2 * k
         out[8 + j] = high
 
 
-@part
-def _settle(room: Room, lane: int, values: Floats, d: np.float32) -> None:
+@subroutine
+def _set_final_levels(scratch: Scratch, lane: int, values: Floats, d: np.float32) -> None:
     """Final levels: nearest(x / scale), or the search's where the scale is 0."""
     for j in range(BLOCKS):
-        scale = d * (room.scale_levels[j, lane] - SCALES)
+        scale = d * (scratch.scale_levels[j, lane] - SCALES)
         for i in range(SIZE):
-            room.row[j * SIZE + i] = room.levels[j * SIZE + i, lane]
+            scratch.row[j * SIZE + i] = scratch.levels[j * SIZE + i, lane]
         if scale != ZERO:
             x = load_at(values, j * SIZE)
-            store_at(room.row, j * SIZE, clamped(x / scale, -NMAX, THREE) + NMAX)
+            store_at(scratch.row, j * SIZE, clamped(x / scale, -NMAX, THREE) + NMAX)
 
 
 @inlined
@@ -137,40 +137,40 @@ def _put_levels(row: Floats, out: Bytes) -> None:
             high = high + bit * np.float32(1 << j)
             store_at(row, 32 * j + i, level - bit * FOUR)
         store_bytes(out, i, high)
-    put_crumbs(row, out[32:96])
+    put_two_bits(row, out[32:96])
 
 
 @inlined
-def _pack(room: Room, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
+def _pack(scratch: Scratch, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
     """block_q3_K of every lane: levels, 12 bytes of scales, d."""
     for n in range(first, min(first + WIDTH, len(redo))):
         block = out[n * BYTES : (n + 1) * BYTES]
-        d = to_half(room.steps[0, n - first])
+        d = to_half(scratch.steps[0, n - first])
         put_half(block, 108, d)
-        _put_scales(room, n - first, block[96:108])
-        _settle(room, n - first, rows[n * SUPER : (n + 1) * SUPER], from_half(d))
-        _put_levels(room.row, block)
+        _put_scales(scratch, n - first, block[96:108])
+        _set_final_levels(scratch, n - first, rows[n * SUPER : (n + 1) * SUPER], from_half(d))
+        _put_levels(scratch.row, block)
         redo[n] = d & INFINITE == INFINITE
 
 
 @kernel
 def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
     """Quantise rows (n · 256,) to out (n · 110,); redo[i] is set where block i is ggml's to do."""
-    room = _make_room()
+    scratch = _make_scratch()
     for first in range(0, len(redo), WIDTH):
-        count = gather(rows, first, room.x)
-        _fit(room)
+        count = gather(rows, first, scratch.x)
+        _fit(scratch)
         for lane in range(count):
-            _level_scales(room, lane)
-        _pack(room, rows, first, out, redo)
+            _level_scales(scratch, lane)
+        _pack(scratch, rows, first, out, redo)
 
 
 @kernel
 def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
     """The same with the importance (columns,) of the columns."""
-    room = _make_room()
+    scratch = _make_scratch()
     for first in range(0, len(redo), WIDTH):
-        count = gather(rows, first, room.x)
-        gather_importance(importance, first, count, room.importance)
-        _fit_by_importance(room)
-        _pack(room, rows, first, out, redo)
+        count = gather(rows, first, scratch.x)
+        gather_importance(importance, first, count, scratch.importance)
+        _fit_by_importance(scratch)
+        _pack(scratch, rows, first, out, redo)

@@ -18,14 +18,14 @@ NUMERATORS = factors(15, -0.9, 0.05, 36)
 @kernel
 def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
     """Quantise rows (n · 32,) to out (n · 20,); redo[i] is set where block i is ggml's to do."""
-    room = legacy.make_room(rows, len(importance))
+    scratch = legacy.make_scratch(rows, len(importance))
     for first in range(0, len(redo), WIDTH):
-        count = legacy.load_blocks(room, rows, importance, first)
-        legacy.fit_affine(room, HIGHEST, NUMERATORS)
+        count = legacy.load_blocks(scratch, rows, importance, first)
+        legacy.fit_affine(scratch, HIGHEST, NUMERATORS)
         for lane in range(count):
             block = out[(first + lane) * BYTES : (first + lane + 1) * BYTES]
-            d, minimum, exact = legacy.halves(room, lane)
+            d, minimum, exact = legacy.halves(scratch, lane)
             put_half(block, 0, d)
             put_half(block, 2, minimum)
-            legacy.put_nibbles(room, lane, block[4:])
+            legacy.put_nibbles(scratch, lane, block[4:])
             redo[first + lane] = not exact

@@ -16,13 +16,13 @@ NMAX = np.float32(16)
 @kernel
 def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
     """Quantise rows (n · 32,) to out (n · 22,); redo[i] is set where block i is ggml's to do."""
-    room = legacy.make_room(rows, len(importance))
+    scratch = legacy.make_scratch(rows, len(importance))
     for first in range(0, len(redo), WIDTH):
-        count = legacy.load_blocks(room, rows, importance, first)
-        legacy.fit_symmetric(room, NMAX)
+        count = legacy.load_blocks(scratch, rows, importance, first)
+        legacy.fit_symmetric(scratch, NMAX)
         for lane in range(count):
             block = out[(first + lane) * BYTES : (first + lane + 1) * BYTES]
-            d, _, exact = legacy.halves(room, lane)
+            d, _, exact = legacy.halves(scratch, lane)
             put_half(block, 0, d)
-            legacy.put_word(block, 2, legacy.put_nibbles(room, lane, block[6:]))
+            legacy.put_word(block, 2, legacy.put_nibbles(scratch, lane, block[6:]))
             redo[first + lane] = not exact

@@ -8,19 +8,19 @@ import numpy as np
 
 from glm_gguf.convert.kernels.affine import clamped
 from glm_gguf.convert.kernels.blocks import GROUP_MAX_EPS, ONE, SUPER, ZERO, gather, gather_importance
-from glm_gguf.convert.kernels.compiled import inlined, kernel, part
+from glm_gguf.convert.kernels.compiled import inlined, kernel, subroutine
 from glm_gguf.convert.kernels.half import INFINITE, from_half, nearest_int, put_half, to_half
 from glm_gguf.convert.kernels.lanes import (
     WIDTH,
     Bytes,
     Floats,
     fill,
+    floor,
     load,
     load_at,
     store,
     store_at,
     store_bytes,
-    whole,
 )
 from glm_gguf.convert.kernels.symmetric import farthest_of, search, signed_level
 
@@ -30,7 +30,7 @@ LOWEST_SCALE = np.float32(-128)
 FOUR, SIXTEEN, SIXTY_FOUR = np.float32(4), np.float32(16), np.float32(64)
 
 
-class Room(NamedTuple):
+class Scratch(NamedTuple):
     """Working memory: values and weights (SUPER, WIDTH), what the searches found (BLOCKS, WIDTH), levels (SUPER,)."""
 
     x: Floats
@@ -42,32 +42,32 @@ class Room(NamedTuple):
 
 
 @inlined
-def _make_room() -> Room:
+def _make_scratch() -> Scratch:
     big, small = (SUPER, WIDTH), (BLOCKS, WIDTH)
     found = np.zeros(small, np.float32), np.zeros(small, np.float32), np.zeros(small, np.float32)
-    return Room(np.zeros(big, np.float32), np.zeros(big, np.float32), *found, np.zeros(SUPER, np.float32))
+    return Scratch(np.zeros(big, np.float32), np.zeros(big, np.float32), *found, np.zeros(SUPER, np.float32))
 
 
-@part
-def _fit(room: Room) -> None:
+@subroutine
+def _fit(scratch: Scratch) -> None:
     for j in range(BLOCKS):
         block = slice(j * SIZE, (j + 1) * SIZE)
-        fit = search(room.x[block], room.weights[block], NMAX)
-        store(room.scales, j, fit.scale)
-        store(room.iscales, j, fit.iscale)
-        store(room.zeros, j, fit.zero)
+        fit = search(scratch.x[block], scratch.weights[block], NMAX)
+        store(scratch.scales, j, fit.scale)
+        store(scratch.iscales, j, fit.iscale)
+        store(scratch.zeros, j, fit.zero)
 
 
-@part
-def _settle(room: Room, lane: int, values: Floats, d: np.float32, scales: Bytes) -> None:
+@subroutine
+def _set_final_levels(scratch: Scratch, lane: int, values: Floats, d: np.float32, scales: Bytes) -> None:
     """Final levels: nearest(x / scale), or the search's where the scale is 0."""
     for j in range(BLOCKS):
         scale = d * np.float32(np.int8(scales[j]))
         x = load_at(values, j * SIZE)
         if scale != ZERO:
-            store_at(room.row, j * SIZE, clamped(x / scale, -NMAX, NMAX - ONE) + NMAX)
+            store_at(scratch.row, j * SIZE, clamped(x / scale, -NMAX, NMAX - ONE) + NMAX)
         else:
-            store_at(room.row, j * SIZE, signed_level(room.iscales[j, lane] * x, NMAX) + room.zeros[j, lane])
+            store_at(scratch.row, j * SIZE, signed_level(scratch.iscales[j, lane] * x, NMAX) + scratch.zeros[j, lane])
 
 
 @inlined
@@ -78,17 +78,17 @@ def _put_levels(row: Floats, out: Bytes) -> None:
             high = fill(ZERO)
             for k in range(2):
                 near, far = load_at(row, j + i + 32 * k), load_at(row, j + i + 32 * k + 64)
-                near_high, far_high = whole(near / SIXTEEN), whole(far / SIXTEEN)
+                near_high, far_high = floor(near / SIXTEEN), floor(far / SIXTEEN)
                 high = high + (near_high + SIXTEEN * far_high) * np.float32(4**k)
                 near, far = near - SIXTEEN * near_high, far - SIXTEEN * far_high
                 store_bytes(out, j // 2 + 32 * k + i, near + SIXTEEN * far)
             store_bytes(out, 128 + j // 4 + i, high)
 
 
-@part
-def _pack(room: Room, lane: int, values: Floats, out: Bytes) -> bool:
+@subroutine
+def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> bool:
     """block_q6_K: levels, 16 signed bytes of scales, d; returns whether it is exact."""
-    largest = farthest_of(room.scales, lane)
+    largest = farthest_of(scratch.scales, lane)
     if abs(largest) < GROUP_MAX_EPS:
         out[:] = 0
         return True
@@ -96,37 +96,37 @@ def _pack(room: Room, lane: int, values: Floats, out: Bytes) -> bool:
     d = to_half(ONE / iscale)
     put_half(out, 208, d)
     for j in range(BLOCKS):
-        out[192 + j] = min(127, nearest_int(iscale * room.scales[j, lane])) & 255
-    _settle(room, lane, values, from_half(d), out[192:208])
-    _put_levels(room.row, out)
+        out[192 + j] = min(127, nearest_int(iscale * scratch.scales[j, lane])) & 255
+    _set_final_levels(scratch, lane, values, from_half(d), out[192:208])
+    _put_levels(scratch.row, out)
     return d & INFINITE != INFINITE
 
 
 @inlined
-def _pack_lanes(room: Room, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
+def _pack_lanes(scratch: Scratch, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
     for n in range(first, min(first + WIDTH, len(redo))):
         values, block = rows[n * SUPER : (n + 1) * SUPER], out[n * BYTES : (n + 1) * BYTES]
-        redo[n] = not _pack(room, n - first, values, block)
+        redo[n] = not _pack(scratch, n - first, values, block)
 
 
 @kernel
 def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
     """Quantise rows (n · 256,) to out (n · 210,); redo[i] is set where block i is ggml's to do."""
-    room = _make_room()
+    scratch = _make_scratch()
     for first in range(0, len(redo), WIDTH):
-        gather(rows, first, room.x)
+        gather(rows, first, scratch.x)
         for i in range(SUPER):
-            store(room.weights, i, load(room.x, i) * load(room.x, i))
-        _fit(room)
-        _pack_lanes(room, rows, first, out, redo)
+            store(scratch.weights, i, load(scratch.x, i) * load(scratch.x, i))
+        _fit(scratch)
+        _pack_lanes(scratch, rows, first, out, redo)
 
 
 @kernel
 def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
     """The same with the importance (columns,) of the columns, which alone is the weight."""
-    room = _make_room()
+    scratch = _make_scratch()
     for first in range(0, len(redo), WIDTH):
-        count = gather(rows, first, room.x)
-        gather_importance(importance, first, count, room.weights)
-        _fit(room)
-        _pack_lanes(room, rows, first, out, redo)
+        count = gather(rows, first, scratch.x)
+        gather_importance(importance, first, count, scratch.weights)
+        _fit(scratch)
+        _pack_lanes(scratch, rows, first, out, redo)

@@ -8,7 +8,7 @@ import numpy as np
 
 from glm_gguf.convert.kernels.affine import clamped
 from glm_gguf.convert.kernels.blocks import GROUP_MAX_EPS, ONE, ZERO
-from glm_gguf.convert.kernels.compiled import inlined, part
+from glm_gguf.convert.kernels.compiled import inlined, subroutine
 from glm_gguf.convert.kernels.half import ROUNDER
 from glm_gguf.convert.kernels.lanes import Floats, Lanes, Mask, absolute, any_true, fill, load, select, store
 
@@ -44,7 +44,7 @@ def farthest(x: Floats) -> tuple[Lanes, Mask]:
     return largest, size < GROUP_MAX_EPS
 
 
-@part
+@subroutine
 def farthest_of(x: Floats, lane: int) -> np.float32:
     """The first number of largest magnitude in a lane of x (n, WIDTH), with its sign; NaN is passed over."""
     largest = ZERO
@@ -66,7 +66,7 @@ def _sums(x: Floats, weights: Floats, iscale: Lanes, nmax: np.float32) -> tuple[
     return sum_lx, sum_l2
 
 
-@part
+@subroutine
 def search(x: Floats, weights: Floats, nmax: np.float32) -> Fit:
     """make_qx_quants (ggml-quants.c) with rmse_type 1: scale of largest explained weighted square."""
     largest, empty = farthest(x)
@@ -101,7 +101,7 @@ def _start(x: Floats, levels: Floats, nmax: np.float32) -> tuple[Lanes, Lanes]:
     return sum_lx, sum_l2
 
 
-@part
+@subroutine
 def _refine(x: Floats, levels: Floats, sums: Floats, nmax: np.float32) -> bool:
     """Move one level of each block after the other to where it fits best; whether any moved.
 
@@ -130,7 +130,7 @@ def _refine(x: Floats, levels: Floats, sums: Floats, nmax: np.float32) -> bool:
     return any_true(some > ZERO)
 
 
-@part
+@subroutine
 def search_levels(x: Floats, levels: Floats, sums: Floats, nmax: np.float32, scales: Floats) -> None:
     """make_q3_quants (ggml-quants.c) for the blocks of x, as many as scales (m, WIDTH): levels and scales.
 

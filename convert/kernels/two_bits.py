@@ -12,7 +12,7 @@ FOUR, SIXTEEN, SIXTY_FOUR = np.float32(4), np.float32(16), np.float32(64)
 
 
 @inlined
-def put_crumbs(row: Floats, out: Bytes) -> None:
+def put_two_bits(row: Floats, out: Bytes) -> None:
     """Pack levels 0 to 3 (256,) into 64 bytes: a byte holds four that lie 32 apart."""
     for j in range(0, SUPER, 128):
         for i in range(j, j + 32, WIDTH):

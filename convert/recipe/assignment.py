@@ -14,17 +14,8 @@ from dataclasses import dataclass
 from gguf import GGMLQuantizationType as Type
 
 from glm_gguf.convert.options import TypeChoices
-from glm_gguf.convert.recipe.mixes import (
-    FILE_TYPES,
-    UNQUANTISED,
-    Category,
-    FileType,
-    Position,
-    category,
-    divides,
-    fit,
-    recipe_type,
-)
+from glm_gguf.convert.recipe.file_types import FILE_TYPES, UNQUANTISED, FileType, divides
+from glm_gguf.convert.recipe.mixes import Category, Position, category, fit, recipe_type
 from glm_gguf.errors import RequestError
 
 Shapes = Mapping[str, tuple[int, ...]]

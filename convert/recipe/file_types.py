@@ -1,62 +1,60 @@
-"""The file types a user can name, with the size each gives on the official 9B shapes."""
+"""The file types that can be written, by the names a user can give, and what their GGML types need."""
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 
-from gguf import GGML_QUANT_SIZES
+from gguf import GGML_QUANT_SIZES, LlamaFileType
 from gguf import GGMLQuantizationType as Type
 
-from glm_gguf.convert.recipe.assignment import Assigner, Overrides, Shapes
-from glm_gguf.convert.recipe.mixes import ALIASES, FILE_TYPES, FileType
-from glm_gguf.convert.source.config import Glm4Config
-from glm_gguf.convert.source.tensor_names import expected_tensors, llama_order
-from glm_gguf.errors import RequestError
 
-GLM_4_9B = Glm4Config(
-    hidden_size=4096,
-    intermediate_size=13696,
-    n_layers=40,
-    n_heads=32,
-    n_kv_heads=2,
-    head_dim=128,
-    vocab_size=151552,
-    max_position=32768,
-    rms_norm_eps=1e-5,
-    rope_theta=10000.0,
-    partial_rotary_factor=0.5,
-    attention_bias=True,
-    tied=False,
-    rope_scaling=None,
-)
-"""The official GLM-4-9B-0414 (config.json of the checkpoint)."""
+@dataclass(frozen=True, slots=True)
+class FileType:
+    """A named mix of GGML types: llama.cpp's file type id and the type most matrices get."""
+
+    name: str
+    id: LlamaFileType
+    base: Type
 
 
-def file_type(name: str) -> FileType:
-    """Look a file type up, case-blind, aliases included; raises RequestError that lists the known."""
-    upper = name.upper()
-    found = FILE_TYPES.get(ALIASES.get(upper, upper))
-    if found is None:
-        sizes = sorted((bits_per_weight(file), file.name) for file in FILE_TYPES.values())
-        known = ", ".join(f"{name} {bits:.2f}" for bits, name in sizes)
-        near = get_close_matches(upper, FILE_TYPES, 1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        fix = f"{meant}known, with bits per weight on GLM-4-9B: {known}"
-        raise RequestError(f"unknown type {name!r}", field="type", fix=fix)
-    return found
+def _file_types() -> dict[str, FileType]:
+    mixes = {
+        **dict.fromkeys(("Q2_K", "Q2_K_S"), Type.Q2_K),
+        **dict.fromkeys(("Q3_K_S", "Q3_K_M", "Q3_K_L"), Type.Q3_K),
+        **dict.fromkeys(("Q4_K_S", "Q4_K_M"), Type.Q4_K),
+        **dict.fromkeys(("Q5_K_S", "Q5_K_M"), Type.Q5_K),
+        **dict.fromkeys(("IQ3_XS", "IQ3_S", "IQ3_M"), Type.IQ3_S),
+        **dict.fromkeys(("IQ2_XS", "IQ2_S"), Type.IQ2_XS),  # as in llama_ftype_get_default_type
+        "IQ2_M": Type.IQ2_S,
+    }
+    plain = "F32 F16 BF16 Q8_0 Q6_K Q5_1 Q5_0 Q4_1 Q4_0 IQ4_NL IQ4_XS IQ3_XXS IQ2_XXS IQ1_M IQ1_S TQ2_0 TQ1_0"
+    bases = {**mixes, **{name: Type[name] for name in plain.split()}}
+    prefix = {"F32": "ALL_"}
+    return {
+        name: FileType(name, LlamaFileType[prefix.get(name, "MOSTLY_") + name], base) for name, base in bases.items()
+    }
+
+
+FILE_TYPES: Mapping[str, FileType] = _file_types()
+ALIASES: Mapping[str, str] = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
+
+UNQUANTISED = frozenset((Type.F32, Type.F16, Type.BF16))
+
+NEEDS_IMATRIX = frozenset((Type.IQ1_S, Type.IQ1_M, Type.IQ2_XXS, Type.IQ2_XS, Type.IQ2_S, Type.IQ3_XXS))
+"""Types that are garbage without an importance matrix (tensor_requires_imatrix)."""
+
+ABORTS_WITHOUT_IMATRIX = frozenset((Type.IQ2_XXS, Type.IQ2_XS, Type.IQ1_S))
+"""Types for which ggml_quantize_chunk ends the process without one (ggml_quantize_requires_imatrix)."""
+
+
+def divides(type_: Type, n_columns: int) -> bool:
+    """Whether rows of `n_columns` weights divide into the type's blocks."""
+    return n_columns % int(GGML_QUANT_SIZES[type_][0]) == 0
 
 
 def tensor_bytes(type_: Type, shape: tuple[int, ...]) -> int:
     """Bytes of a tensor of row-major `shape` in `type_`; the last dimension divides into its blocks."""
     block, size = GGML_QUANT_SIZES[type_]
     return prod(shape) // block * size
-
-
-def bits_per_weight(file: FileType, config: Glm4Config = GLM_4_9B) -> float:
-    """Bits a weight takes on average in a file of this type, tensor data alone."""
-    named = sorted(expected_tensors(config).values(), key=lambda item: llama_order(item[0]))
-    shapes: Shapes = dict(named)
-    types = Assigner(file, Overrides(), config.n_heads // config.n_kv_heads, imatrix=True).assign(shapes)
-    total = sum(tensor_bytes(types[name], shape) for name, shape in shapes.items())
-    return 8 * total / sum(prod(shape) for shape in shapes.values())

@@ -10,39 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from gguf import GGML_QUANT_SIZES, LlamaFileType
 from gguf import GGMLQuantizationType as Type
 
-
-@dataclass(frozen=True, slots=True)
-class FileType:
-    """A named mix of GGML types: llama.cpp's file type id and the type most matrices get."""
-
-    name: str
-    id: LlamaFileType
-    base: Type
-
-
-def _file_types() -> dict[str, FileType]:
-    mixes = {
-        **dict.fromkeys(("Q2_K", "Q2_K_S"), Type.Q2_K),
-        **dict.fromkeys(("Q3_K_S", "Q3_K_M", "Q3_K_L"), Type.Q3_K),
-        **dict.fromkeys(("Q4_K_S", "Q4_K_M"), Type.Q4_K),
-        **dict.fromkeys(("Q5_K_S", "Q5_K_M"), Type.Q5_K),
-        **dict.fromkeys(("IQ3_XS", "IQ3_S", "IQ3_M"), Type.IQ3_S),
-        **dict.fromkeys(("IQ2_XS", "IQ2_S"), Type.IQ2_XS),  # as in llama_ftype_get_default_type
-        "IQ2_M": Type.IQ2_S,
-    }
-    plain = "F32 F16 BF16 Q8_0 Q6_K Q5_1 Q5_0 Q4_1 Q4_0 IQ4_NL IQ4_XS IQ3_XXS IQ2_XXS IQ1_M IQ1_S TQ2_0 TQ1_0"
-    bases = {**mixes, **{name: Type[name] for name in plain.split()}}
-    prefix = {"F32": "ALL_"}
-    return {
-        name: FileType(name, LlamaFileType[prefix.get(name, "MOSTLY_") + name], base) for name, base in bases.items()
-    }
-
-
-FILE_TYPES: Mapping[str, FileType] = _file_types()
-ALIASES: Mapping[str, str] = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
+from glm_gguf.convert.recipe.file_types import NEEDS_IMATRIX, FileType, divides
 
 
 class Category(Enum):
@@ -192,25 +162,14 @@ RULES: Mapping[Category, tuple[Rule, ...]] = {
 }
 """Per category, first match wins; no match means the file's base type."""
 
-LOW_BIT_TYPES = (Type.IQ1_S, Type.IQ1_M, Type.IQ2_XXS, Type.IQ2_XS, Type.IQ2_S, Type.IQ3_XXS)
-
 FALLBACK: Mapping[Type, Type] = {
-    **dict.fromkeys((*LOW_BIT_TYPES, Type.IQ3_S, Type.IQ4_XS), Type.IQ4_NL),
+    **dict.fromkeys((*NEEDS_IMATRIX, Type.IQ3_S, Type.IQ4_XS), Type.IQ4_NL),
     **dict.fromkeys((Type.Q2_K, Type.Q3_K, Type.TQ1_0, Type.TQ2_0), Type.Q4_0),
     Type.Q4_K: Type.Q5_0,
     Type.Q5_K: Type.Q5_1,
     Type.Q6_K: Type.Q8_0,
 }
 """Types of 256-weight blocks → what rows that do not divide by 256 get (tensor_type_fallback)."""
-
-UNQUANTISED = frozenset((Type.F32, Type.F16, Type.BF16))
-
-NEEDS_IMATRIX = frozenset(LOW_BIT_TYPES)
-"""Types that are garbage without an importance matrix (tensor_requires_imatrix)."""
-
-
-ABORTS_WITHOUT_IMATRIX = frozenset((Type.IQ2_XXS, Type.IQ2_XS, Type.IQ1_S))
-"""Types for which ggml_quantize_chunk ends the process without one (ggml_quantize_requires_imatrix)."""
 
 
 def recipe_type(file: FileType, kind: Category, at: Position) -> Type:
@@ -219,11 +178,6 @@ def recipe_type(file: FileType, kind: Category, at: Position) -> Type:
         if (rule.files == "*" or file.name in rule.files.split()) and rule.when(at):
             return rule.type
     return file.base
-
-
-def divides(type_: Type, n_columns: int) -> bool:
-    """Whether rows of `n_columns` weights divide into the type's blocks."""
-    return n_columns % int(GGML_QUANT_SIZES[type_][0]) == 0
 
 
 def fit(type_: Type, n_columns: int) -> Type:

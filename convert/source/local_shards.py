@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ class LocalShards:
     trusted, streamed_bytes = True, 0
 
     def names(self) -> tuple[str, ...]:
-        """All *.safetensors files, broken links among them, in name order."""
+        """All *.safetensors files and broken links, in name order."""
         return tuple(sorted(path.name for path in self.directory.glob("*.safetensors")))
 
     def where(self, name: str) -> str:
@@ -35,57 +35,54 @@ class LocalShards:
         return str(self.directory / name)
 
     def size(self, name: str) -> int | None:
-        """Bytes of the file, None where there is none; raises ShardError for what is no file or cannot be read."""
+        """Bytes of the file, None where there is none; raises ShardError for a directory, a pipe and the like."""
         if not (self.directory / name).exists():
             return None
         with open_regular(self.directory / name, ShardError) as file:
             return os.fstat(file.fileno()).st_size
 
     def peek(self, name: str, offset: int, n_bytes: int) -> bytes:
-        """Bytes at `offset`, fewer where the file ends; raises ShardError."""
-        with self._checked(name) as file:
+        """`n_bytes` from `offset` on, fewer where the file ends; raises ShardError."""
+        with self._opened(name) as file:
             file.seek(offset)
             return file.read(n_bytes)
 
-    def part(self, name: str, offset: int, n_bytes: int) -> bytes:
-        """Bytes at `offset`; raises ShardError where the file ends before."""
+    def read_range(self, name: str, offset: int, n_bytes: int) -> bytes:
+        """`n_bytes` from `offset` on; raises ShardError where the file ends before."""
         data = self.peek(name, offset, n_bytes)
         if len(data) < n_bytes:
             raise ShardError("has changed since it was checked: it is shorter", where=self.directory / name)
         return data
 
     def identity(self, name: str) -> str:
-        """Size, time of change and hash of the header; raises ShardError."""
-        with self._checked(name) as file:
+        """Size, modification time and hash of the header; raises ShardError."""
+        with self._opened(name) as file:
             status = os.fstat(file.fileno())
             length = int.from_bytes(file.read(8), "little")
             header = hashlib.sha256(file.read(min(length, status.st_size))).hexdigest()
         return f"{status.st_size} bytes, {status.st_mtime_ns} ns, header {header}"
 
     @contextmanager
-    def _checked(self, name: str) -> Iterator[BufferedReader]:
-        """A file whose size was asked for; raises ShardError where it has gone, or what the context reads cannot be."""
+    def _opened(self, name: str) -> Iterator[BufferedReader]:
+        """Open a file whose size is known; raises ShardError where it is gone, and for what the context cannot read."""
         path = self.directory / name
         if not os.path.exists(path):
             raise ShardError("has changed since it was checked: it is gone", where=path)
-        with open_regular(path, ShardError) as file:
-            try:
-                yield file
-            except OSError as problem:
-                raise _unreadable(problem, path) from None
+        with open_regular(path, ShardError) as file, as_shard_error(path):
+            yield file
 
     def reading(self, beside: Path, n_bytes: int) -> AbstractContextManager[None]:
-        """Nothing is written on the way."""
+        """Do nothing: this source stores no copy."""
         return nullcontext()
 
     @contextmanager
     def stream(self, name: str) -> Iterator[LocalReader]:
         """Open the file for one pass; raises ShardError."""
-        with self._checked(name) as file:
+        with self._opened(name) as file:
             ahead = ReadAhead(file.fileno())
             try:
                 yield LocalReader(file, ahead)
-            except BaseException:  # whoever was stopped does not wait for the disk
+            except BaseException:  # an interrupted conversion does not wait for the disk
                 ahead.stop()
                 raise
             ahead.close()
@@ -99,22 +96,32 @@ class LocalReader:
 
     def read(self, offset: int, n_bytes: int) -> Bytes:
         """Bytes `offset` to `offset + n_bytes`; raises ShardError."""
-        data, filled = np.empty(n_bytes, np.uint8), 0
-        try:
+        data = np.empty(n_bytes, np.uint8)
+        with as_shard_error(self._file.name):
             self._ahead.reached(offset)
-            self._file.seek(offset)
-            while filled < n_bytes:
-                got = self._file.readinto(data[filled:].data)
-                if not got:
-                    raise ShardError("has changed since it was checked: it is shorter", where=self._file.name)
-                filled += got
-        except OSError as problem:
-            raise _unreadable(problem, Path(self._file.name)) from None
+        read_at(self._file, offset, data.data)
         return data
 
     def finish(self) -> None:
-        """Nothing to prove: the file is what it is."""
+        """Check nothing: a file on this machine has no listed checksum."""
 
 
-def _unreadable(problem: OSError, path: Path) -> ShardError:
-    return ShardError(f"cannot be read: {problem.strerror}", where=path)
+def read_at(file: BufferedReader | FileIO, offset: int, buffer: memoryview) -> None:
+    """Fill `buffer` with a file's bytes from `offset` on; raises ShardError where the file ends before."""
+    filled = 0
+    with as_shard_error(file.name):
+        file.seek(offset)
+        while filled < len(buffer):
+            n_bytes = file.readinto(buffer[filled:])
+            if not n_bytes:
+                raise ShardError("has changed since it was checked: it is shorter", where=file.name)
+            filled += n_bytes
+
+
+@contextmanager
+def as_shard_error(where: object) -> Iterator[None]:
+    """Turn an error of the system into a ShardError."""
+    try:
+        yield
+    except OSError as problem:
+        raise ShardError(f"cannot be read: {problem.strerror}", where=where) from None

@@ -74,7 +74,7 @@ class ShardSource(Protocol):
         Fewer only where the file ends. A header has about 100 bytes a tensor, 100 MB at most.
         """
 
-    def part(self, name: str, offset: int, n_bytes: int) -> bytes:
+    def read_range(self, name: str, offset: int, n_bytes: int) -> bytes:
         """Bytes anywhere in the file, apart from any stream and not proven; raises ShardError or TransferError."""
 
     def identity(self, name: str) -> str:

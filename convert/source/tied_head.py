@@ -36,7 +36,7 @@ def _values(tensor: StoredTensor, shards: ShardSource, start: int) -> npt.NDArra
     """PIECE weights from `start` on, as float32."""
     dtype = np.dtype(STORAGE[tensor.dtype])
     n_bytes = min(PIECE * dtype.itemsize, tensor.n_bytes - start * dtype.itemsize)
-    stored = np.frombuffer(shards.part(tensor.shard.name, tensor.offset + start * dtype.itemsize, n_bytes), dtype)
+    stored = np.frombuffer(shards.read_range(tensor.shard.name, tensor.offset + start * dtype.itemsize, n_bytes), dtype)
     if tensor.dtype == "BF16":  # the upper half of a float32
         return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return stored.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Output files that appear by rename only, complete and flushed to disk, or not at all."""
+"""Where output files go, and how several of them appear: complete and flushed to disk, or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from glm_gguf.convert.disk_file import sync_directory
 from glm_gguf.convert.writing.journal import Binding
 from glm_gguf.convert.writing.layout import FileLayout
-from glm_gguf.convert.writing.partial_file import INTERRUPTIONS, PARTIAL, Part, explained
+from glm_gguf.convert.writing.partial_file import INTERRUPTIONS, PARTIAL, PartialFile, as_output_error
 from glm_gguf.errors import OutputError, RequestError
 
 _log = logging.getLogger(__name__)
@@ -38,37 +38,34 @@ def output_paths(out: Target | None, default_name: str, count: int) -> tuple[Pat
 
 
 def is_directory(out: Target) -> bool:
-    """Whether files go into `out` under names of their own: it is a directory, or ends as one, `models/`.
-
-    Raises OutputError where that cannot be told.
-    """
-    with explained(Path(out)):
+    """Whether `out` is a directory or ends in a separator, as `models/`; raises OutputError if neither can be read."""
+    with as_output_error(Path(out)):
         return os.fspath(out).endswith(SEPARATORS) or Path(out).is_dir()
 
 
 def make_directory(out: Target) -> None:
-    """Make the directory that `out` names by the separator at its end; raises OutputError."""
+    """Make the directory `out` if it ends in a separator; raises OutputError."""
     if os.fspath(out).endswith(SEPARATORS):
-        with explained(Path(out)):
+        with as_output_error(Path(out)):
             Path(out).mkdir(parents=True, exist_ok=True)
 
 
 def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, *, force: bool) -> int:
-    """Refuse, before anything is written, what would lose a file or run out of space; raises OutputError.
+    """Raise OutputError before a file would be lost or the disk runs full.
 
-    Returns how many of the `n_bytes` the disk does not hold yet.
+    Returns how many of the `n_bytes` the disk has yet to allocate.
     """
-    with explained(paths[0]):
+    with as_output_error(paths[0]):
         _check_paths(paths, sources, force)
-        held = sum(_set_aside(path) for path in paths)
-        free = shutil.disk_usage(paths[0].parent).free + held
+        allocated = sum(_allocated_bytes(path) for path in paths)
+        free = shutil.disk_usage(paths[0].parent).free + allocated
     if free < n_bytes:
         raise OutputError(
             f"{n_bytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free",
             where=paths[0].parent,
-            fix="make room",
+            fix="free some space",
         )
-    return max(0, n_bytes - held)
+    return max(0, n_bytes - allocated)
 
 
 def _check_paths(paths: Sequence[Path], sources: Sequence[Path], force: bool) -> None:
@@ -83,45 +80,45 @@ def _check_paths(paths: Sequence[Path], sources: Sequence[Path], force: bool) ->
         raise OutputError("there is no such directory", where=paths[0].parent, fix="make it first")
 
 
-def _set_aside(path: Path) -> int:
-    """Bytes of the disk that an interrupted run's partial file holds already."""
+def _allocated_bytes(path: Path) -> int:
+    """Bytes of the disk that an interrupted run's partial file has allocated."""
     partial = path.with_name(path.name + PARTIAL)
     if partial.is_symlink() or not partial.is_file():
         return 0
     status = partial.stat()
     blocks: int | None = getattr(status, "st_blocks", None)
-    return status.st_size if blocks is None else blocks * 512  # Windows counts none, and sets aside what is asked for
+    return status.st_size if blocks is None else blocks * 512  # Windows counts none, and allocates the whole file
 
 
 @contextmanager
-def open_parts(outputs: Sequence[tuple[Path, FileLayout, Binding]]) -> Iterator[list[Part]]:
-    """Open a partial file for each path; on success all get their names, on failure all are removed.
+def open_partial_files(outputs: Sequence[tuple[Path, FileLayout, Binding]]) -> Iterator[list[PartialFile]]:
+    """Open a partial file for each path; success renames all of them, failure removes them.
 
-    Where a run is interrupted, what its journals say is kept for the next one.
+    An interruption keeps the files that have a journal, for the next run.
     """
-    parts: list[Part] = []
+    files: list[PartialFile] = []
     try:
         for path, layout, binding in outputs:
-            with explained(path):
-                parts.append(Part(path, layout, binding))
-        yield parts
-        with explained(outputs[0][0]):
-            _complete(parts)
+            with as_output_error(path):
+                files.append(PartialFile(path, layout, binding))
+        yield files
+        with as_output_error(outputs[0][0]):
+            _complete(files)
     except INTERRUPTIONS:
-        kept = [part.partial.name for part in parts if part.keep()]
+        kept = [file.partial.name for file in files if file.keep()]
         if kept:
-            _log.warning("kept what is complete in %s: the same command goes on from there", ", ".join(kept))
+            _log.warning("kept the complete tensors in %s: the same command continues from there", ", ".join(kept))
         raise
     finally:
-        for part in parts:
-            part.discard()
+        for file in files:
+            file.discard()
 
 
-def _complete(parts: Sequence[Part]) -> None:
-    """Data to the disk, then the names, then their directory, and only then the journals go."""
-    for part in parts:
-        part.sync()
-    for part in parts:
-        part.appear()
-    for directory in {part.path.parent for part in parts}:
+def _complete(files: Sequence[PartialFile]) -> None:
+    """Flush the data, then rename, then flush the directories; the journals are removed after that."""
+    for file in files:
+        file.sync()
+    for file in files:
+        file.commit()
+    for directory in {file.path.parent for file in files}:
         sync_directory(directory)

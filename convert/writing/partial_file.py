@@ -1,4 +1,4 @@
-"""A partial file: written in any order, kept for a later run or gone, under its own name only when it is whole."""
+"""A partial file: written in any order; renamed when it is complete, kept for a later run, or removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from glm_gguf.convert.writing.layout import FileLayout
 from glm_gguf.errors import OutputError, TransferError
 
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit, TransferError)
-"""What a run is stopped by that could as well have gone on: then what is recorded is kept."""
+"""Exceptions after which a later run can continue: the recorded tensors are kept."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PARTIAL, JOURNAL = ".part", ".journal"
@@ -24,25 +24,25 @@ PARTIAL, JOURNAL = ".part", ".journal"
 _log = logging.getLogger(__name__)
 
 
-class Part:
-    """`NAME.part` that becomes NAME, with `NAME.journal` beside it once there is something to keep."""
+class PartialFile:
+    """`NAME.part`, which becomes NAME; `NAME.journal` appears beside it with the first recording."""
 
     def __init__(self, path: Path, layout: FileLayout, binding: Binding) -> None:
-        """Go on with what an interrupted run left, where it is the same conversion's, or begin anew.
+        """Continue an interrupted run of the same conversion, or start a new file.
 
-        Raises OutputError where another process is writing it.
+        Raises OutputError if another process is writing it.
         """
         self.path, self.partial = path, path.with_name(path.name + PARTIAL)
         self.recorded: Mapping[str, int] = {}
-        self._settled, self._unrecorded = False, dict[str, int]()
+        self._kept_for_next_run, self._unrecorded = False, dict[str, int]()
         journal = path.with_name(path.name + JOURNAL)
-        found = _locked(self.partial)
+        found = _open_locked(self.partial)
         try:
-            entries = _kept(found, journal, layout, binding)
+            entries = _resumable(found, journal, layout, binding)
             if found is not None and entries is not None:
                 self._file, self.recorded = found, entries.checksums
                 self._journal = Journal(journal, binding, entries.n_bytes)
-                self._frame(layout)
+                self._write_header_and_padding(layout)
                 return
         except BaseException:
             _close(found)
@@ -57,21 +57,21 @@ class Part:
         self._file.lock(self.partial)
         try:
             self._file.reserve(layout.n_bytes)  # a disk that is too small is known now
-            self._frame(layout)
+            self._write_header_and_padding(layout)
         except BaseException:
             self.discard()
             raise
 
-    def _frame(self, layout: FileLayout) -> None:
-        """Write all that no tensor fills: the header, and the zeros up to where the next tensor begins."""
+    def _write_header_and_padding(self, layout: FileLayout) -> None:
+        """Write the header, and zeros between the tensors."""
         self._file.write(layout.header, 0)
         ends = [offset + tensor.n_bytes for tensor, offset in zip(layout.tensors, layout.offsets, strict=True)]
-        for end, following in zip(ends, [*layout.offsets[1:], layout.n_bytes], strict=False):  # none for none
+        for end, following in zip(ends, [*layout.offsets[1:], layout.n_bytes], strict=False):  # none without tensors
             self._file.write(bytes(following - end), end)
 
     def write(self, data: Bytes, offset: int) -> None:
         """Write `data` at `offset`; from any thread."""
-        with explained(self.path):
+        with as_output_error(self.path):
             self._file.write(data, offset)
 
     def read(self, n_bytes: int, offset: int) -> Bytes:
@@ -79,13 +79,13 @@ class Part:
         return self._file.read(n_bytes, offset)
 
     def record(self, checksums: Mapping[str, int]) -> None:
-        """Put what has these on the disk, then say so in the journal, and give back the memory of the file's pages."""
-        with explained(self.path):
+        """Flush the data, add its checksums to the journal, and drop the file's pages from the page cache."""
+        with as_output_error(self.path):
             self._record(checksums)
 
     def _record(self, checksums: Mapping[str, int]) -> None:
         self._file.flush()
-        self._file.leave_memory()
+        self._file.drop_cached_pages()
         self._unrecorded |= checksums
         first = not self._journal.exists
         try:
@@ -93,36 +93,36 @@ class Part:
         except OSError as problem:
             if problem.errno not in FULL:
                 raise
-            return  # the data's space is set aside, so the conversion goes on; the next recording tries again
+            return  # the data's space is allocated: the conversion continues, and the next recording tries again
         self._unrecorded.clear()
         if first:
             sync_directory(self.path.parent)
 
     def forget(self, names: Collection[str]) -> None:
-        """Take back what `record` said of these, and what it still has to say."""
+        """Revoke the records of `names`, and those that are yet to be written."""
         self._unrecorded = {name: value for name, value in self._unrecorded.items() if name not in names}
-        with explained(self.path):
+        with as_output_error(self.path):
             self._journal.remove(names)
 
     def sync(self) -> None:
-        """Put the whole file on the disk."""
+        """Flush the whole file."""
         self._file.sync()
 
-    def appear(self) -> None:
-        """Give the file its name: it is whole."""
+    def commit(self) -> None:
+        """Give the complete file its name."""
         self._close()
         self.partial.replace(self.path)
 
     def keep(self) -> bool:
-        """Leave what is recorded for the next run; returns whether there is anything."""
+        """Keep the file for the next run, if anything is recorded; returns whether it is."""
         self._close()
-        self._settled = self._journal.exists and self.partial.exists()
-        return self._settled
+        self._kept_for_next_run = self._journal.exists and self.partial.exists()
+        return self._kept_for_next_run
 
     def discard(self) -> None:
         """Remove the partial file and its journal, unless they are kept."""
         self._close()
-        if not self._settled:
+        if not self._kept_for_next_run:
             self.partial.unlink(missing_ok=True)
             self._journal.discard()
 
@@ -131,8 +131,8 @@ class Part:
         self._file.close()
 
 
-def _locked(partial: Path) -> DiskFile | None:
-    """A partial file that is there, open and locked; None for none, and for a link, which is not followed."""
+def _open_locked(partial: Path) -> DiskFile | None:
+    """Open and lock an existing partial file; None for none, and for a link."""
     if partial.is_symlink():
         return None
     try:
@@ -143,20 +143,22 @@ def _locked(partial: Path) -> DiskFile | None:
     return found
 
 
-def _kept(found: DiskFile | None, journal: Path, layout: FileLayout, binding: Binding) -> Entries | None:
-    """What can be gone on with of a partial file; says why, where a journal is there and nothing can."""
+def _resumable(found: DiskFile | None, journal: Path, layout: FileLayout, binding: Binding) -> Entries | None:
+    """The records to continue from, None for none; logs why a journal cannot be used."""
     entries = Entries.read(journal)
     if entries is None:
         return None
     reason = binding.difference(entries.binding) or _damage(found, layout.n_bytes)
     if reason is None:
         return entries
-    _log.warning("%s: begun anew, an interrupted run cannot be gone on with: %s", journal.with_suffix("").name, reason)
+    _log.warning(
+        "%s: starting again, the interrupted run cannot be continued: %s", journal.with_suffix("").name, reason
+    )
     return None
 
 
 def _damage(found: DiskFile | None, n_bytes: int) -> str | None:
-    """What is wrong with a partial file of which `n_bytes` are expected."""
+    """Why a partial file of `n_bytes` cannot be continued; None if it can."""
     if found is None:
         return "its partial file is gone"
     status = found.status()
@@ -165,13 +167,13 @@ def _damage(found: DiskFile | None, n_bytes: int) -> str | None:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what the system refuses at `path` into an OutputError."""
+def as_output_error(path: Path) -> Iterator[None]:
+    """Turn an error of the system at `path` into an OutputError."""
     try:
         yield
     except OSError as problem:
         if problem.errno in FULL:
-            raise OutputError("no space is left", where=path.parent, fix="make room; nothing was kept") from None
+            raise OutputError("no space is left", where=path.parent, fix="free some space; nothing was kept") from None
         if problem.errno == errno.EFBIG:  # FAT32 takes 4 GiB, a limit of the process less
             fix = "give split_max_bytes=4000000000, or another disk; nothing was kept"
             raise OutputError("so large a file is not allowed there", where=path, fix=fix) from None

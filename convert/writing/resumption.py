@@ -1,4 +1,4 @@
-"""What an interrupted run left in the partial files, held against its checksums."""
+"""Which tensors an interrupted run left intact in its partial files, by their checksums."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from glm_gguf.convert.writing.checksum import chained, checksum
-from glm_gguf.convert.writing.partial_file import Part
+from glm_gguf.convert.writing.partial_file import PartialFile
 from glm_gguf.convert.writing.rows import extents
 from glm_gguf.convert.writing.work import Placement, ShardWork
 
 _log = logging.getLogger(__name__)
 
 
-def still_held(parts: Sequence[Part], work: Sequence[ShardWork], pool: Executor) -> list[set[str]]:
-    """The names that each file's journal records and whose bytes are those that were written.
+def recorded_and_intact(files: Sequence[PartialFile], work: Sequence[ShardWork], pool: Executor) -> list[set[str]]:
+    """The names that each file's journal records and whose bytes have the recorded checksum.
 
-    Bytes are read again: disks lie, files are copied with holes, and a journal may name what was never written.
+    All bytes are read again: disks fail, copies have holes, and a journal may name what was never written.
     """
     places = [place for shard in work for job in shard.jobs for place in job.placements]
-    claimed = [place for place in places if place.tensor.name in parts[place.file].recorded]
-    held = [set(part.recorded) for part in parts]
-    right = pool.map(lambda place: _is_right(parts[place.file], place), claimed)
-    wrong = [place for place, as_written in zip(claimed, right, strict=True) if not as_written]
-    for place in wrong:
-        held[place.file].discard(place.tensor.name)
-    if wrong:
-        names = ", ".join(sorted({parts[place.file].partial.name for place in wrong}))
-        _log.warning("%s: %d tensors are not as they were written; converting them again", names, len(wrong))
-    return held
+    recorded = [place for place in places if place.tensor.name in files[place.file].recorded]
+    done = [set(file.recorded) for file in files]
+    intact = pool.map(lambda place: _is_intact(files[place.file], place), recorded)
+    damaged = [place for place, whole in zip(recorded, intact, strict=True) if not whole]
+    for place in damaged:
+        done[place.file].discard(place.tensor.name)
+    if damaged:
+        names = ", ".join(sorted({files[place.file].partial.name for place in damaged}))
+        _log.warning("%s: %d tensors are not as they were written; converting them again", names, len(damaged))
+    return done
 
 
-def _is_right(part: Part, place: Placement) -> bool:
+def _is_intact(file: PartialFile, place: Placement) -> bool:
     found = 0
     try:
         for start, stop in extents(place.tensor.shape):
-            data = part.read((stop - start) * place.row_bytes, place.offset + start * place.row_bytes)
+            data = file.read((stop - start) * place.row_bytes, place.offset + start * place.row_bytes)
             found = chained(found, checksum(data))
-    except OSError:  # a disk that does not give it back has not kept it
+    except OSError:  # unreadable data has to be converted again too
         return False
-    return found == part.recorded[place.tensor.name]
+    return found == file.recorded[place.tensor.name]

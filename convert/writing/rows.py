@@ -12,7 +12,7 @@ import numpy.typing as npt
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.kernels.quantiser import quantise
 from glm_gguf.convert.plan import TensorPlan
-from glm_gguf.convert.recipe.mixes import UNQUANTISED
+from glm_gguf.convert.recipe.file_types import UNQUANTISED
 from glm_gguf.convert.source.safetensors_file import STORAGE
 from glm_gguf.convert.source.shards import ShardReader
 from glm_gguf.convert.writing.work import Job, Placement

@@ -1,4 +1,4 @@
-"""Write files: every shard is read once, front to back, and its rows quantised on all cores for all files."""
+"""Write files: each shard is read once, front to back, and its rows are quantised on all cores for all files."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from glm_gguf.convert.plan import TensorPlan
 from glm_gguf.convert.source.shards import ShardSource
 from glm_gguf.convert.writing.checksum import chained, checksum
 from glm_gguf.convert.writing.journal import Binding, identities
-from glm_gguf.convert.writing.journal_writer import SECONDS, JournalWriter
+from glm_gguf.convert.writing.journal_writer import RECORDING_INTERVAL, JournalWriter
 from glm_gguf.convert.writing.layout import FileLayout
-from glm_gguf.convert.writing.output import open_parts
-from glm_gguf.convert.writing.partial_file import Part
-from glm_gguf.convert.writing.resumption import still_held
+from glm_gguf.convert.writing.output import open_partial_files
+from glm_gguf.convert.writing.partial_file import PartialFile
+from glm_gguf.convert.writing.resumption import recorded_and_intact
 from glm_gguf.convert.writing.rows import Chunk, chunks, convert_chunk
 from glm_gguf.convert.writing.work import ShardWork, in_source_order
 from glm_gguf.errors import ChecksumError, WeightError
 
-CHUNKS_AHEAD = 4  # per thread: enough that no thread waits for the reader
+CHUNKS_AHEAD = 4  # per thread: no thread waits for the reader
 ATTEMPTS = 3  # to get the right bytes of a shard
-PROVEN = "shard:{}"
-"""Stands in a journal for a shard that has been read to its end and proven; no tensor is called so."""
+CHECKED_SHARD = "shard:{}"
+"""The name in a journal for a shard that was read to its end and has the listed checksum; no tensor has such a name."""
 
 
 _log = logging.getLogger(__name__)
 
 
 class Progress(Protocol):
-    """Told of every tensor when it begins, and of bytes as they are written."""
+    """Receives the progress of a conversion."""
 
     def resumed(self, tensors: Sequence[TensorPlan]) -> None:
-        """These tensors are complete already, from a run that was interrupted."""
+        """An interrupted run completed these tensors."""
 
     def started(self, tensor: TensorPlan) -> None:
         """The first rows of `tensor` are in its file."""
@@ -46,16 +46,16 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """Progress that is shown nowhere."""
 
     def resumed(self, tensors: Sequence[TensorPlan]) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def started(self, tensor: TensorPlan) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def wrote(self, n_bytes: int) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
 
 def write(
@@ -63,34 +63,34 @@ def write(
     shards: ShardSource,
     threads: int,
     progress: Progress,
-    seconds_between: float = SECONDS,
+    recording_interval: float = RECORDING_INTERVAL,
     *,
-    sure: bool = True,
+    doubt_weights: bool = False,
 ) -> None:
-    """Write each layout to its path; on any error none of the files appears.
+    """Write each layout to its path; after an error none of the files appears.
 
-    A run that is interrupted leaves journals from which the next one goes on, kept every `seconds_between`.
-    Unless one is `sure` of the bytes, an impossible weight of a shard that is yet to be proven is a ChecksumError.
+    An interrupted run leaves journals, written every `recording_interval` seconds; the next run continues from them.
+    With `doubt_weights`, an impossible weight of an unchecked shard is a ChecksumError, else a WeightError.
     """
     layouts = [layout for _, layout in outputs]
     known = identities(layouts, shards)
     with (
-        open_parts([(path, layout, Binding.of(layout, known)) for path, layout in outputs]) as parts,
-        JournalWriter(parts, seconds_between) as keeper,
+        open_partial_files([(path, layout, Binding.of(layout, known)) for path, layout in outputs]) as files,
+        JournalWriter(files, recording_interval) as journals,
         ThreadPoolExecutor(threads) as pool,
-        _doubting(not (sure or shards.trusted)),
+        _weights_doubted(doubt_weights and not shards.trusted),
     ):
         work = in_source_order(layouts)
-        held = _held(still_held(parts, work, pool), work, shards)
+        done = _without_unchecked(recorded_and_intact(files, work, pool), work, shards)
         progress.resumed(
-            [t for names, layout in zip(held, layouts, strict=True) for t in layout.tensors if t.name in names]
+            [t for names, layout in zip(done, layouts, strict=True) for t in layout.tensors if t.name in names]
         )
         try:
-            with closing(_read(shards, work, held, keeper)) as read:
-                report = _Report(progress, keeper)
-                for item in _written(pool, read, parts, threads):
+            with closing(_read(shards, work, done, journals)) as read:
+                report = _Report(progress, journals)
+                for item in _written(pool, read, files, threads):
                     if isinstance(item, ShardWork):
-                        _proven(item, shards, keeper)
+                        _record_shard(item, shards, journals)
                     else:
                         report.wrote(*item)
         except BaseException:
@@ -99,47 +99,47 @@ def write(
 
 
 @contextmanager
-def _doubting(doubt: bool) -> Iterator[None]:
-    """In `doubt`, take an impossible weight for a sign of wrong bytes."""
+def _weights_doubted(doubted: bool) -> Iterator[None]:
+    """Turn a WeightError into a ChecksumError: a transfer may have damaged the weight."""
     try:
         yield
     except WeightError as error:
-        if not doubt:
+        if not doubted:
             raise
         raise ChecksumError(
             f"{error.what}, if its bytes came right", path=error.path, where=error.where, fix=error.fix
         ) from error
 
 
-def write_proven(
+def write_with_retries(
     outputs: Sequence[tuple[Path, FileLayout]], shards: ShardSource, threads: int, progress: Progress
 ) -> None:
-    """As `write`; where the bytes of a shard came wrong it goes on from the others and fetches that one again."""
+    """As `write`; a shard whose bytes are wrong is fetched up to three times, the other shards are kept."""
     for attempt in range(1, ATTEMPTS):
         try:
-            return write(outputs, shards, threads, progress, sure=attempt > 1)
+            return write(outputs, shards, threads, progress, doubt_weights=attempt == 1)
         except ChecksumError as error:
             _log.warning("%s (attempt %d of %d)", error, attempt, ATTEMPTS)
     write(outputs, shards, threads, progress)
 
 
-def _held(held: list[set[str]], work: Sequence[ShardWork], shards: ShardSource) -> list[set[str]]:
-    """What each file holds for certain; of a shard that must be proven and is not, that is nothing."""
+def _without_unchecked(done: list[set[str]], work: Sequence[ShardWork], shards: ShardSource) -> list[set[str]]:
+    """Drop from each file's names the tensors of shards that need a check and have none."""
     for shard in () if shards.trusted else work:
         for number, names in shard.files.items():
-            if PROVEN.format(shard.name) not in held[number]:
-                held[number].difference_update(names)
-    return held
+            if CHECKED_SHARD.format(shard.name) not in done[number]:
+                done[number].difference_update(names)
+    return done
 
 
 def _read(
-    shards: ShardSource, work: Sequence[ShardWork], held: Sequence[set[str]], keeper: JournalWriter
+    shards: ShardSource, work: Sequence[ShardWork], done: Sequence[set[str]], journals: JournalWriter
 ) -> Generator[Chunk | ShardWork]:
-    """What is still wanted of every shard, in order; behind its last chunk a shard, when it is closed and proven."""
+    """The missing chunks of every shard in order; each shard follows its last chunk once its checksum is right."""
     for shard in work:
-        proof = PROVEN.format(shard.name)
-        left = shard.without(held)
-        if not left.jobs and all(proof in held[number] for number in shard.files):
+        checked = CHECKED_SHARD.format(shard.name)
+        left = shard.without(done)
+        if not left.jobs and all(checked in done[number] for number in shard.files):
             continue
         with shards.stream(shard.name) as reader:
             for job in left.jobs:
@@ -147,59 +147,59 @@ def _read(
             try:
                 reader.finish()
             except ChecksumError:
-                keeper.forget({number: [*names, proof] for number, names in shard.files.items()})
+                journals.forget({number: [*names, checked] for number, names in shard.files.items()})
                 raise
         yield shard
 
 
 def _written(
-    pool: ThreadPoolExecutor, read: Iterator[Chunk | ShardWork], parts: Sequence[Part], threads: int
+    pool: ThreadPoolExecutor, read: Iterator[Chunk | ShardWork], files: Sequence[PartialFile], threads: int
 ) -> Iterator[tuple[Chunk, list[int]] | ShardWork]:
-    """Chunks in the order in which they were read, when they are in their files, and then their shard.
+    """Write chunks on the pool, a bounded number at once; yield each in the order read, then its shard.
 
-    With a chunk comes the checksum of what each placement got. A bounded number is under way.
+    With a chunk comes the checksum of the data for each of its placements.
     """
     ahead: deque[tuple[Chunk, Future[list[int]]]] = deque()
 
-    def landed(most: int) -> Iterator[tuple[Chunk, list[int]]]:
+    def finished(most: int) -> Iterator[tuple[Chunk, list[int]]]:
         while len(ahead) > most:
-            done, future = ahead.popleft()
-            yield done, future.result()
+            chunk, future = ahead.popleft()
+            yield chunk, future.result()
 
     for item in read:
         if isinstance(item, ShardWork):
-            yield from landed(0)
+            yield from finished(0)
             yield item
         else:
-            ahead.append((item, pool.submit(_write_chunk, item, parts)))
-            yield from landed(CHUNKS_AHEAD * threads)
+            ahead.append((item, pool.submit(_write_chunk, item, files)))
+            yield from finished(CHUNKS_AHEAD * threads)
 
 
-def _write_chunk(chunk: Chunk, parts: Sequence[Part]) -> list[int]:
+def _write_chunk(chunk: Chunk, files: Sequence[PartialFile]) -> list[int]:
     checksums = []
     for placement, data in convert_chunk(chunk):
-        parts[placement.file].write(data, placement.offset + chunk.start * placement.row_bytes)
+        files[placement.file].write(data, placement.offset + chunk.start * placement.row_bytes)
         checksums.append(checksum(data))
     return checksums
 
 
-def _proven(shard: ShardWork, shards: ShardSource, keeper: JournalWriter) -> None:
-    """Say that a shard is done; where it had to be proven, that is worth the fetching of gigabytes."""
+def _record_shard(shard: ShardWork, shards: ShardSource, journals: JournalWriter) -> None:
+    """Note that a shard is done; a checked one is recorded at once, since it took gigabytes of transfer."""
     for number in shard.files:
-        keeper.completed(number, PROVEN.format(shard.name), 0)
+        journals.completed(number, CHECKED_SHARD.format(shard.name), 0)
     if not shards.trusted:
-        keeper.record()
+        journals.record()
 
 
 class _Report:
-    """Tells of chunks in their order, and of tensors as they become whole."""
+    """Reports chunks in their order, and tensors as they become complete."""
 
-    def __init__(self, progress: Progress, keeper: JournalWriter) -> None:
-        self._progress, self._keeper = progress, keeper
+    def __init__(self, progress: Progress, journals: JournalWriter) -> None:
+        self._progress, self._journals = progress, journals
         self._checksums: list[int] = []
 
     def wrote(self, chunk: Chunk, checksums: list[int]) -> None:
-        """A chunk is in its files; `checksums` are those of what each placement got."""
+        """A chunk is in its files; `checksums` has one a placement."""
         if chunk.start == 0:
             self._checksums = [0] * len(checksums)
             for placement in chunk.job.placements:
@@ -208,4 +208,4 @@ class _Report:
         for placement, whole in zip(chunk.job.placements, self._checksums, strict=True):
             self._progress.wrote(len(chunk.rows) * placement.row_bytes)
             if chunk.last:
-                self._keeper.completed(placement.file, placement.tensor.name, whole)
+                self._journals.completed(placement.file, placement.tensor.name, whole)

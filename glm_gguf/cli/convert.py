@@ -119,7 +119,7 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, **asked: A
 
 def _type_names(incomplete: str) -> list[str]:
     """Complete the name of a file type, in upper or lower case."""
-    from glm_gguf.convert.recipe.mixes import FILE_TYPES
+    from glm_gguf.convert.recipe.file_types import FILE_TYPES
 
     return [name for name in FILE_TYPES if name.startswith(incomplete.upper())]
 

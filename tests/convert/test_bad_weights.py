@@ -13,8 +13,8 @@ from gguf import GGMLQuantizationType as Type
 
 from glm_gguf.convert import convert
 from glm_gguf.convert.kernels import ggml
+from glm_gguf.convert.recipe.file_types import FILE_TYPES
 from glm_gguf.convert.recipe.imatrix import MAX_IMPORTANCE
-from glm_gguf.convert.recipe.mixes import FILE_TYPES
 from glm_gguf.convert.writing.rows import LARGEST
 from glm_gguf.errors import WeightError
 

@@ -13,8 +13,8 @@ from peers import llama_quantize, tensors_of
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.recipe.assignment import Assigner, Overrides
+from glm_gguf.convert.recipe.file_types import ABORTS_WITHOUT_IMATRIX, FILE_TYPES, NEEDS_IMATRIX
 from glm_gguf.convert.recipe.imatrix import Imatrix
-from glm_gguf.convert.recipe.mixes import ABORTS_WITHOUT_IMATRIX, FILE_TYPES, NEEDS_IMATRIX
 from glm_gguf.convert.source.source import Source
 
 SHAPES = {

@@ -19,7 +19,7 @@ from glm_gguf.convert.source.local_shards import LocalShards
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.journal import Binding, Entries
 from glm_gguf.convert.writing.layout import FileLayout
-from glm_gguf.convert.writing.partial_file import Part
+from glm_gguf.convert.writing.partial_file import PartialFile
 from glm_gguf.convert.writing.write import Silent, write
 from glm_gguf.errors import GlmGgufError, OutputError
 
@@ -131,7 +131,7 @@ def test_a_file_that_is_larger_than_allowed_is_told_and_nothing_is_left(source: 
 
 def test_what_was_taken_back_is_not_recorded_by_a_later_try(disk: Path) -> None:
     """What a journal on a full disk has no room for waits for its next line; what was taken back does not."""
-    part = Part(disk / "out.gguf", FileLayout(b"", (), (), 0), Binding("program", "checkpoint", "request"))
+    part = PartialFile(disk / "out.gguf", FileLayout(b"", (), (), 0), Binding("program", "checkpoint", "request"))
     fill(disk)
     part.record({"right": 1, "wrong": 2})
     part.forget(["wrong"])

@@ -20,8 +20,8 @@ from glm_gguf.convert.kernels.half import from_half, nearest_int, to_half
 from glm_gguf.convert.kernels.nonlinear import BORDERS, FLOAT_VALUES
 from glm_gguf.convert.kernels.quantiser import PLAIN, WEIGHTED, Kernel
 from glm_gguf.convert.kernels.samples import sample_importance, sample_rows
+from glm_gguf.convert.recipe.file_types import FILE_TYPES
 from glm_gguf.convert.recipe.imatrix import Imatrix
-from glm_gguf.convert.recipe.mixes import FILE_TYPES
 
 Floats = np.ndarray
 LARGEST = np.float32(2**30)  # what convert/writing/rows.py lets pass: ggml aborts on larger ones in some types

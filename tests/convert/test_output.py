@@ -14,7 +14,7 @@ from glm_gguf.convert import Conversion, ConvertOptions, TypeChoices, convert
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.journal import Binding
 from glm_gguf.convert.writing.layout import FileLayout
-from glm_gguf.convert.writing.output import open_parts
+from glm_gguf.convert.writing.output import open_partial_files
 from glm_gguf.errors import GlmGgufError, OutputError, RequestError
 
 FORCE = ConvertOptions(types=TypeChoices(type="Q8_0"), force=True, threads=2)
@@ -167,8 +167,8 @@ def test_an_error_in_the_last_tensor_leaves_nothing(source: Path) -> None:
 
 def test_a_second_conversion_to_the_same_file_is_refused_and_the_first_one_completes(tmp_path: Path) -> None:
     output = (tmp_path / "model.gguf", FileLayout(b"first", (), (), 5), Binding("program", "checkpoint", "request"))
-    with open_parts([output]):
-        with pytest.raises(OutputError, match="another conversion"), open_parts([output]):
+    with open_partial_files([output]):
+        with pytest.raises(OutputError, match="another conversion"), open_partial_files([output]):
             raise AssertionError("the second one got the file")
         assert list(tmp_path.iterdir()) == [tmp_path / "model.gguf.part"]
     assert (tmp_path / "model.gguf").read_bytes() == b"first"

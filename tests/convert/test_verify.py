@@ -15,7 +15,7 @@ from checkpoints import Shape, map_tensor, write_checkpoint
 from gguf import GGUFReader, quants
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-from glm_gguf.convert.recipe.mixes import FILE_TYPES
+from glm_gguf.convert.recipe.file_types import FILE_TYPES
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import source_tensors

@@ -1,4 +1,4 @@
-"""Where a checkpoint lies on a hub, as a user writes it: hf://OWNER/NAME[@REVISION] or ms://OWNER/NAME[@REVISION]."""
+"""The address of a checkpoint on a hub: hf://OWNER/NAME[@REVISION] or ms://OWNER/NAME[@REVISION]."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Hub(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A repository on a hub, at a revision or at the hub's main line."""
+    """A repository on a hub, at a revision or at the hub's default branch."""
 
     hub: Hub
     owner: str
@@ -38,18 +38,18 @@ class Address:
         return f"{self.owner}/{self.name}"
 
     def __str__(self) -> str:
-        """As a user writes it, so that a message can be pasted into a command."""
+        """As a user writes it: a message can be pasted into a command."""
         return f"{self.hub}://{self.repository}" + ("" if self.revision is None else f"@{self.revision}")
 
 
 def parse_address(source: str) -> Address | None:
-    """Read `source` as an address; None where it is a path. Raises RequestError for any other URL."""
+    """Parse `source`; None for a path. Raises RequestError for any other URL."""
     scheme = SCHEME.match(source)
     if scheme is None:
         return None
     match = re.fullmatch(rf"(hf|ms)://({NAME})/({NAME})(?:@({REVISION}))?", source)
     if match is None:
-        refuse_mistaken(source, Wanted.CHECKPOINT, RequestError)  # a hub's page: its address is known
+        refuse_mistaken(source, Wanted.CHECKPOINT, RequestError)  # a hub's web page: its address is known
     if match is None or ".." in source:
         raise RequestError(f"{shown(source)} is no repository on a hub", field="source", fix=FORM)
     return Address(Hub(match[1]), match[2], match[3], match[4])

@@ -1,4 +1,4 @@
-"""What a hub says a file's bytes hash to."""
+"""The hash that a hub lists for a file, compared with the bytes that arrive."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Protocol
 
 
 class Hasher(Protocol):
-    """A hash that takes bytes as they pass."""
+    """A hash of bytes that are given piece by piece."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Take more bytes."""
+        """Add bytes."""
 
     def hexdigest(self) -> str:
-        """All bytes so far, as a hash in hexadecimal."""
+        """The hash of all bytes so far, in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,17 @@ class Sha256:
         _check(self.hex, 64)
 
     def hasher(self, n_bytes: int) -> Hasher:
-        """A hash over a file of `n_bytes` bytes."""
+        """A new hash for a file of `n_bytes` bytes."""
         return hashlib.sha256()
 
     def fits(self, data: bytes | bytearray) -> bool:
-        """Whether a whole file's bytes hash to it."""
+        """Whether a file with these bytes has this hash."""
         return hashlib.sha256(data).hexdigest() == self.hex
 
 
 @dataclass(frozen=True, slots=True)
 class GitBlob:
-    """The id that git gives a file which is not in git-lfs: sha1 over a head and the bytes."""
+    """The id that git gives a file outside git-lfs: sha1 over a header and the bytes."""
 
     hex: str
 
@@ -46,17 +46,36 @@ class GitBlob:
         _check(self.hex, 40)
 
     def hasher(self, n_bytes: int) -> Hasher:
-        """A hash over a file of `n_bytes` bytes."""
+        """A new hash for a file of `n_bytes` bytes."""
         return hashlib.sha1(b"blob %d\0" % n_bytes, usedforsecurity=False)  # git's hash-object
 
     def fits(self, data: bytes | bytearray) -> bool:
-        """Whether a whole file's bytes hash to it."""
+        """Whether a file with these bytes has this hash."""
         hasher = self.hasher(len(data))
         hasher.update(data)
         return hasher.hexdigest() == self.hex
 
 
 Digest = Sha256 | GitBlob
+
+
+class ExpectedDigest:
+    """Compares the first `n_bytes` of a file with `digest`, piece by piece."""
+
+    def __init__(self, n_bytes: int, digest: Digest) -> None:
+        self._left, self._digest = n_bytes, digest
+        self._hasher = digest.hasher(n_bytes)
+
+    def update(self, piece: bytearray) -> None:
+        """Add the file's next bytes; bytes behind the first `n_bytes` do not count."""
+        if self._left:
+            self._hasher.update(memoryview(piece)[: self._left])
+            self._left -= min(self._left, len(piece))
+
+    @property
+    def matches(self) -> bool:
+        """Whether all `n_bytes` were added and have the expected hash."""
+        return self._left == 0 and self._hasher.hexdigest() == self._digest.hex
 
 
 def _check(hexadecimal: str, length: int) -> None:

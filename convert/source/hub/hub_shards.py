@@ -1,4 +1,4 @@
-"""The shards of a repository as a conversion reads them: headers by a look at the front, then one pass each."""
+"""The shards of a repository: their headers are fetched first, then each shard in one pass."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from functools import partial
 from pathlib import Path
 
 from glm_gguf.convert.disk_file import locked_directory
-from glm_gguf.convert.source.hub.digest import Sha256
+from glm_gguf.convert.source.hub.digest import ExpectedDigest, Sha256
 from glm_gguf.convert.source.hub.fetcher import Fetcher
-from glm_gguf.convert.source.hub.local_mirror import Copy, LocalMirror
-from glm_gguf.convert.source.hub.names import SHARD_SUFFIX
-from glm_gguf.convert.source.hub.read_ahead import read_ahead
+from glm_gguf.convert.source.hub.local_mirror import LocalMirror
+from glm_gguf.convert.source.hub.prefetch import prefetch
 from glm_gguf.convert.source.hub.repository import RemoteFile
-from glm_gguf.convert.source.hub.seal import ExpectedDigest
 from glm_gguf.convert.source.hub.shard_stream import ShardStream
+from glm_gguf.convert.source.hub.wanted_files import SHARD_SUFFIX
 from glm_gguf.errors import ChecksumError, ShardError, TransferError
+from glm_gguf.whole_file import UnfinishedFile
 
-FRONT = 2**16
-"""Bytes of the first look: the whole header of one of GLM-4-9B's shards."""
+FIRST_READ = 2**16
+"""Bytes of a shard's first request: the whole header of one of GLM-4-9B's shards."""
 
-MAX_FRONT = 2**24
-"""Bytes that a header may have here: room for 100,000 tensors, where GLM-4-32B has 613."""
+MAX_HEADER_BYTES = 2**24
+"""Bytes that a header on a hub may have: enough for 100,000 tensors; GLM-4-32B has 613."""
 
 
 class HubShards:
@@ -31,13 +31,13 @@ class HubShards:
 
     trusted = False
 
-    def __init__(self, fetcher: Fetcher, small_files: Path, kept: LocalMirror | None = None) -> None:
-        """`small_files` is the directory where everything but the shards is already."""
-        self._fetcher, self._small_files, self._kept = fetcher, small_files, kept
+    def __init__(self, fetcher: Fetcher, small_files: Path, mirror: LocalMirror | None = None) -> None:
+        """`small_files` is the directory that holds the files that are no shards."""
+        self._fetcher, self._small_files, self._mirror = fetcher, small_files, mirror
         self.repository = fetcher.repository
         self._files = {name: file for name, file in fetcher.repository.files.items() if name.endswith(SHARD_SUFFIX)}
-        self._fronts: dict[str, bytearray] = {}
-        self._seen: dict[str, int] = {}
+        self._starts: dict[str, bytearray] = {}
+        self._used: dict[str, int] = {}  # bytes of each start that the plan was made of
         self.streamed_bytes = 0
 
     def names(self) -> tuple[str, ...]:
@@ -53,20 +53,20 @@ class HubShards:
         return self._files[name].n_bytes if name in self._files else None
 
     def peek(self, name: str, offset: int, n_bytes: int) -> bytes:
-        """Bytes near the front, fewer where the file ends; raises TransferError, and ShardError for too many."""
+        """Bytes near the start, fewer where the file ends; raises TransferError, and ShardError for too many."""
         file = self._files[name]
         stop = min(offset + n_bytes, file.n_bytes)
-        if stop > MAX_FRONT:
-            fix = f"up to {MAX_FRONT} are read"
+        if stop > MAX_HEADER_BYTES:
+            fix = f"up to {MAX_HEADER_BYTES} are read"
             raise ShardError(f"its header claims {n_bytes} bytes", where=self.where(name), fix=fix)
-        front = self._fronts.setdefault(name, bytearray())
-        if stop > len(front):
-            front += self._source(file)(len(front), min(max(stop, FRONT), file.n_bytes))
-        self._seen[name] = max(stop, self._seen.get(name, 0))
-        return bytes(front[offset:stop])
+        start = self._starts.setdefault(name, bytearray())
+        if stop > len(start):
+            start += self._source(file)(len(start), min(max(stop, FIRST_READ), file.n_bytes))
+        self._used[name] = max(stop, self._used.get(name, 0))
+        return bytes(start[offset:stop])
 
-    def part(self, name: str, offset: int, n_bytes: int) -> bytes:
-        """Bytes anywhere, by a request of their own; raises TransferError."""
+    def read_range(self, name: str, offset: int, n_bytes: int) -> bytes:
+        """`n_bytes` from `offset` on, by a request of their own; raises TransferError."""
         return bytes(self._source(self._files[name])(offset, offset + n_bytes))
 
     def identity(self, name: str) -> str:
@@ -76,21 +76,21 @@ class HubShards:
 
     @contextmanager
     def reading(self, beside: Path, n_bytes: int) -> Iterator[None]:
-        """While the context lasts, what is streamed is kept too, where that is wanted; then what was not streamed.
+        """Within the context, streams are copied to the mirror; its end fetches the shards that were not streamed.
 
-        Refuses where there is no room for it beside the `n_bytes` that are written to `beside`.
+        Raises OutputError if the mirror's disk has too little space for that and for `n_bytes` in `beside`.
         """
-        if self._kept is None:
+        if self._mirror is None:
             yield
             return
         files = self.repository.files
-        self._kept.check_room(list(files.values()), beside, n_bytes)
-        with locked_directory(self._kept.directory):
+        self._mirror.check_space(list(files.values()), beside, n_bytes)
+        with locked_directory(self._mirror.directory):
             for path in self._small_files.iterdir():
-                self._kept.add(files[path.name], path.read_bytes())
+                self._mirror.add(files[path.name], path.read_bytes())
             yield
             for name, file in self._files.items():
-                if not self._kept.has(file):
+                if not self._mirror.has(file):
                     with self.stream(name) as reader:
                         reader.finish()
 
@@ -98,36 +98,36 @@ class HubShards:
     def stream(self, name: str) -> Iterator[ShardStream]:
         """One pass over the shard; raises TransferError, also from the reader."""
         file = self._files[name]
-        seals = [ExpectedDigest(file.n_bytes, file.digest), self._front_seal(name)]
+        digests = [ExpectedDigest(file.n_bytes, file.digest), self._header_digest(name)]
         with ExitStack() as stack:
-            pieces = read_ahead(self._source(file), file.n_bytes, self._fetcher.network)
+            pieces = prefetch(self._source(file), file.n_bytes, self._fetcher.settings)
             copy = None
-            if self._kept is not None and not self._kept.has(file):
-                copy = stack.enter_context(self._kept.copy(file))
-            watchers = [*(seal.pass_over for seal in seals), self._count, *([] if copy is None else [copy.write])]
-            yield ShardStream(pieces, tuple(watchers), partial(self._prove, file, seals, copy))
+            if self._mirror is not None and not self._mirror.has(file):
+                copy = stack.enter_context(self._mirror.copy(file))
+            watchers = [*(digest.update for digest in digests), self._count, *([] if copy is None else [copy.write])]
+            yield ShardStream(pieces, tuple(watchers), partial(self._check, file, digests, copy))
 
     def _count(self, piece: bytearray) -> None:
         self.streamed_bytes += len(piece)
 
     def _source(self, file: RemoteFile) -> Callable[[int, int], bytearray]:
-        kept = self._kept is not None and self._kept.has(file)
-        return partial((self._kept if kept else self._fetcher).part, file)  # type: ignore[union-attr]
+        mirrored = self._mirror is not None and self._mirror.has(file)
+        return partial((self._mirror if mirrored else self._fetcher).read_range, file)  # type: ignore[union-attr]
 
-    def _front_seal(self, name: str) -> ExpectedDigest:
-        """The plan was made of a header that was fetched apart: it must be the one that the hash is of."""
-        seen = self._fronts.get(name, bytearray())[: self._seen.get(name, 0)]
-        return ExpectedDigest(len(seen), Sha256(hashlib.sha256(seen).hexdigest()))
+    def _header_digest(self, name: str) -> ExpectedDigest:
+        """The digest of the header that the plan was made of: the stream must begin with the same bytes."""
+        used = self._starts.get(name, bytearray())[: self._used.get(name, 0)]
+        return ExpectedDigest(len(used), Sha256(hashlib.sha256(used).hexdigest()))
 
-    def _prove(self, file: RemoteFile, seals: list[ExpectedDigest], copy: Copy | None) -> None:
-        whole, front = (seal.whole for seal in seals)
+    def _check(self, file: RemoteFile, digests: list[ExpectedDigest], copy: UnfinishedFile | None) -> None:
+        whole, header = (digest.matches for digest in digests)
         where = self.where(file.name)
-        if not whole and self._kept is not None and self._kept.has(file):
-            raise self._kept.foreign(file)
+        if not whole and self._mirror is not None and self._mirror.has(file):
+            raise self._mirror.another_file(file)
         if not whole:
             what = "its bytes do not hash to what the hub lists"
             raise ChecksumError(what, where=where, fix="a proxy or mirror may be at fault: try again later")
-        if not front:
+        if not header:
             raise TransferError("its header came with wrong bytes at first", where=where, fix="try again")
         if copy is not None:
             copy.finish()

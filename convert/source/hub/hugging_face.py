@@ -1,4 +1,4 @@
-"""Hugging Face's hub, through huggingface_hub: tokens, mirrors, revisions, sizes and hashes as it knows them."""
+"""Hugging Face's hub, through huggingface_hub, which knows tokens, mirrors, revisions, sizes and hashes."""
 
 from __future__ import annotations
 
@@ -21,22 +21,21 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from glm_gguf.convert.source.hub.address import Address
 from glm_gguf.convert.source.hub.digest import Digest, GitBlob, Sha256
-from glm_gguf.convert.source.hub.names import wanted_name
-from glm_gguf.convert.source.hub.network import Network
-from glm_gguf.convert.source.hub.ranged_request import TRANSIENT
+from glm_gguf.convert.source.hub.hub_client import TRANSIENT, TransferSettings
 from glm_gguf.convert.source.hub.repository import RemoteFile, Repository, checked_size
-from glm_gguf.convert.source.hub.retries import Fault, Patience, asked_wait, try_patiently
+from glm_gguf.convert.source.hub.retries import Fault, RetryPolicy, asked_wait, retry
+from glm_gguf.convert.source.hub.wanted_files import wanted_name
 from glm_gguf.errors import HubError
 
 COMMIT = re.compile(r"[0-9a-f]{40,64}")
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
-"""What huggingface_hub lets through of an answer that is not as it expects."""
+"""Exceptions that huggingface_hub raises for a malformed answer."""
 
 
-def look_up(address: Address, patience: Patience, network: Network) -> Repository:
-    """The repository at the commit that its revision names now; raises HubError."""
+def look_up(address: Address, policy: RetryPolicy, settings: TransferSettings) -> Repository:
+    """The repository at the current commit of its revision; raises HubError."""
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None, library_name="glm-gguf")
-    info = try_patiently(lambda: _model_info(api, address, network.silent_seconds), patience, str(address))
+    info = retry(lambda: _model_info(api, address, settings.silent_seconds), policy, str(address))
     commit = info.sha
     if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
         raise HubError("the hub names no commit", where=address, fix="name a mirror that does, by HF_ENDPOINT")
@@ -52,7 +51,7 @@ def look_up(address: Address, patience: Patience, network: Network) -> Repositor
 
 
 def _model_info(api: HfApi, address: Address, seconds: float) -> ModelInfo:
-    """Ask once; raises Fault for what may pass, HubError for what will not."""
+    """Ask once; raises Fault if a retry may help, else HubError."""
     try:
         return api.model_info(address.repository, revision=address.revision, files_metadata=True, timeout=seconds)
     except RevisionNotFoundError:
@@ -74,7 +73,7 @@ def _model_info(api: HfApi, address: Address, seconds: float) -> ModelInfo:
     except httpx2.HTTPError as problem:
         raise Fault(f"the hub cannot be reached ({' '.join(str(problem).split())[:200]})") from problem
     except MALFORMED as problem:
-        raise Fault(f"the hub's answer makes no sense ({type(problem).__name__})") from problem
+        raise Fault(f"the hub's answer is malformed ({type(problem).__name__})") from problem
 
 
 def _refused(problem: HfHubHTTPError) -> Fault:

@@ -1,27 +1,26 @@
-"""The directory where a user wants the source too: what is there is used, what passes is added."""
+"""The directory in which a user wants the source's files too: files in it are read, missing ones are added."""
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from io import BufferedWriter
 from pathlib import Path
 
 from glm_gguf.convert.source.hub.repository import RemoteFile
-from glm_gguf.errors import OutputError, ShardError
+from glm_gguf.convert.source.local_shards import as_shard_error, read_at
+from glm_gguf.errors import OutputError
+from glm_gguf.whole_file import UnfinishedFile, whole_file
 
 
 @dataclass(frozen=True, slots=True)
 class LocalMirror:
-    """A directory of finished copies; unfinished ones end in .part."""
+    """A directory of complete copies of a repository's files."""
 
     directory: Path
 
     def has(self, file: RemoteFile) -> bool:
-        """A file of that name and size is there; raises OutputError where one of another size is."""
+        """Whether a file of that name and size is there; raises OutputError for one of another size."""
         path = self.directory / file.name
         try:
             if not path.exists():
@@ -30,41 +29,32 @@ class LocalMirror:
                 return True
         except OSError as problem:
             raise OutputError(f"cannot be read: {problem.strerror}", where=path) from None
-        raise self.foreign(file)
+        raise self.another_file(file)
 
-    def foreign(self, file: RemoteFile) -> OutputError:
-        """The error of a file that is there and is not the repository's."""
+    def another_file(self, file: RemoteFile) -> OutputError:
+        """The error for a file that differs from the repository's."""
         fix = "remove it, or keep the source elsewhere"
         return OutputError("is another file than the hub's", where=self.directory / file.name, fix=fix)
 
     def add(self, file: RemoteFile, data: bytes) -> None:
-        """Write a file that is not there yet; raises OutputError."""
+        """Write a file, unless it is there; raises OutputError."""
         if not self.has(file):
             with self.copy(file) as copy:
                 copy.write(data)
                 copy.finish()
 
-    def part(self, file: RemoteFile, start: int, stop: int) -> bytearray:
-        """Bytes of a file that is there; raises ShardError."""
+    def read_range(self, file: RemoteFile, start: int, stop: int) -> bytearray:
+        """Bytes `start` to `stop` of a file that is there; raises ShardError."""
         path = self.directory / file.name
         data = bytearray(stop - start)
-        try:
-            with path.open("rb", buffering=0) as opened:
-                opened.seek(start)
-                filled = 0
-                while filled < len(data):
-                    got = opened.readinto(memoryview(data)[filled:])
-                    if not got:
-                        raise ShardError("has changed since it was checked: it is shorter", where=path)
-                    filled += got
-        except OSError as problem:
-            raise ShardError(f"cannot be read: {problem.strerror}", where=path) from None
+        with as_shard_error(path), path.open("rb", buffering=0) as opened:
+            read_at(opened, start, memoryview(data))
         return data
 
-    def check_room(self, files: list[RemoteFile], beside: Path, n_bytes: int) -> None:
-        """Make the directory, and refuse where its disk has no room for what is missing; raises OutputError.
+    def check_space(self, files: list[RemoteFile], beside: Path, n_bytes: int) -> None:
+        """Make the directory; raises OutputError where its disk has too little space for the missing files.
 
-        On the same disk `n_bytes` are going to be written to `beside`.
+        The conversion will write `n_bytes` to `beside`, which may be on the same disk.
         """
         needed = sum(file.n_bytes for file in files if not self.has(file))
         try:
@@ -75,52 +65,8 @@ class LocalMirror:
             raise OutputError(f"cannot be made: {problem.strerror}", where=self.directory) from None
         if free < needed:
             what = f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free"
-            raise OutputError(what, where=self.directory, fix="make room, or do not keep the source")
+            raise OutputError(what, where=self.directory, fix="free some space, or do not keep the source")
 
-    @contextmanager
-    def copy(self, file: RemoteFile) -> Iterator[Copy]:
+    def copy(self, file: RemoteFile) -> AbstractContextManager[UnfinishedFile]:
         """A new file, which appears when it is finished, or not at all; raises OutputError."""
-        path = self.directory / file.name
-        part = path.with_name(path.name + ".part")
-        with _written(part):
-            part.unlink(missing_ok=True)
-            opened = part.open("xb")
-        try:
-            yield Copy(opened, part, path)
-        finally:
-            try:
-                opened.close()
-            except OSError:  # the flush of a full disk; the file goes away all the same
-                pass
-            finally:
-                part.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """A file on its way."""
-
-    opened: BufferedWriter
-    part: Path
-    path: Path
-
-    def write(self, data: bytes | bytearray) -> None:
-        """Append; raises OutputError."""
-        with _written(self.part):
-            self.opened.write(data)
-
-    def finish(self) -> None:
-        """Flush it to the disk and give it its name; raises OutputError."""
-        with _written(self.part):
-            self.opened.flush()
-            os.fsync(self.opened.fileno())
-            self.part.replace(self.path)
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Turn what the system refuses into an OutputError."""
-    try:
-        yield
-    except OSError as problem:
-        raise OutputError(f"cannot be written: {problem.strerror}", where=path) from None
+        return whole_file(self.directory / file.name)

@@ -1,7 +1,7 @@
-"""ModelScope's hub, through its HTTP API; paths, fields and the token's places as in its own client, modelscope_hub.
+"""ModelScope's hub, through its HTTP API: paths, fields and the token's places are those of its client, modelscope_hub.
 
-An unknown revision is answered by an empty list, not by an error. Where the commit of a list can be told, files are
-fetched from it; where not, from the branch, and a push in between shows by its hashes.
+The hub answers an unknown revision by an empty list, not by an error. Files are fetched from the listed commit. If the
+hub names none, they are fetched from the branch; the hashes then reveal a push in between.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from glm_gguf.convert.source.hub.address import Address
 from glm_gguf.convert.source.hub.digest import Sha256
-from glm_gguf.convert.source.hub.names import wanted_name
-from glm_gguf.convert.source.hub.network import Network
-from glm_gguf.convert.source.hub.ranged_request import Wire
+from glm_gguf.convert.source.hub.hub_client import HubClient, TransferSettings
 from glm_gguf.convert.source.hub.repository import RemoteFile, Repository, checked_size
-from glm_gguf.convert.source.hub.retries import Patience, try_patiently
+from glm_gguf.convert.source.hub.retries import RetryPolicy, retry
+from glm_gguf.convert.source.hub.wanted_files import wanted_name
 from glm_gguf.convert.source.json_file import parse_object
 from glm_gguf.errors import HubError, RequestError
 
@@ -29,18 +28,18 @@ MAX_LIST_BYTES = 2**24  # the hub lists no more than 3,000 files, a few hundred 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def look_up(address: Address, patience: Patience, network: Network) -> Repository:
-    """The repository as its revision stands now; raises HubError."""
+def look_up(address: Address, policy: RetryPolicy, settings: TransferSettings) -> Repository:
+    """The repository at the current commit of its revision; raises HubError."""
     endpoint = _endpoint()
     credentials = _credentials()
     models = f"{endpoint}/api/v1/models/{quote(address.repository)}"
     asked = address.revision or MAIN
     url = f"{models}/repo/files?{urlencode({'Revision': asked, 'Recursive': 'False'})}"
-    wire = Wire(credentials, network)
+    client = HubClient(credentials, settings)
     try:
-        answer = try_patiently(lambda: wire.document(url, MAX_LIST_BYTES), patience, str(address))
+        answer = retry(lambda: client.document(url, MAX_LIST_BYTES), policy, str(address))
     finally:
-        wire.close()
+        client.close()
     data = _data(answer, address)
     entries = [entry for entry in data.get("Files") or () if isinstance(entry, dict)]
     if not entries:
@@ -66,7 +65,7 @@ def _endpoint() -> str:
 
 
 def _credentials() -> Mapping[str, str]:
-    """The token in both places where parts of the API look for it."""
+    """The token, in both places where the API reads it."""
     token = os.environ.get("MODELSCOPE_API_TOKEN", "").strip()
     if not token:
         return {}
@@ -85,7 +84,7 @@ def _data(answer: bytes, address: Address) -> Mapping[str, Any]:
 
 
 def _commit(data: Mapping[str, Any], entries: list[dict[str, Any]]) -> str | None:
-    """The listed commit: named whole, or by its first digits and found among the files' last ones."""
+    """The listed commit: its full name, or the only commit of a file that begins with its short name."""
     latest = data.get("LatestCommitter")
     latest = latest if isinstance(latest, dict) else {}
     if COMMIT.fullmatch(str(latest.get("Id"))):

@@ -1,4 +1,4 @@
-"""A repository at one commit: its files, with where, how long and which hash."""
+"""A repository at one commit: its files, each with URL, size and hash."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from glm_gguf.convert.source.hub.address import Address
 from glm_gguf.convert.source.hub.digest import Digest
 from glm_gguf.errors import HubError
 
-MAX_FILE_BYTES = 2**41  # 2 TiB: far above a shard's size, far below what arithmetic minds
+MAX_FILE_BYTES = 2**41  # 2 TiB: far above a shard's size, far below what overflows
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +24,30 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """What a hub says a repository holds at `commit`."""
+    """What a hub lists of a repository at `commit`."""
 
     address: Address
     commit: str
-    """The commit that everything is fetched from; the branch where the hub does not tell."""
+    """The commit that all files are fetched from; the branch, if the hub names no commit."""
     files: Mapping[str, RemoteFile]
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Headers that the hub's own host may see, and no other."""
+    """Headers for the hub's own host, and no other."""
     listed: frozenset[str] = frozenset()
-    """Names of all that lies there, fetched or not."""
+    """Names of all its files, fetched or not."""
 
     def file(self, name: str) -> RemoteFile:
-        """The file `name`; raises HubError where there is none."""
+        """The file `name`; raises HubError if there is none."""
         if name not in self.files:
             raise HubError(f"there is no {name}", path=str(self.address), fix="is this the repository you mean?")
         return self.files[name]
 
     def where(self, name: str) -> str:
-        """How a message names a file."""
+        """The address of a file, for messages."""
         return f"{self.address}/{name}"
 
 
 def checked_size(value: object, where: str) -> int:
-    """A file's size as a hub gives it; raises HubError for what cannot be one."""
+    """Return a file's size as a hub lists it; raises HubError for anything else."""
     if type(value) is not int or not 0 <= value <= MAX_FILE_BYTES:
         raise HubError(f"the hub says its size is {value!r:.80}", path=where, fix="try again, or another mirror")
     return value

@@ -1,4 +1,4 @@
-"""How often and how long to try again what a network refuses."""
+"""How often, and after which waits, a failed request is repeated."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from glm_gguf.errors import TransferError
 
 T = TypeVar("T")
 
-LONG = 5.0  # seconds of waiting that a user should know the reason of
+LONG_WAIT = 5.0  # seconds; a longer wait is logged with its reason
 PROGRESS = 2**20
-"""Bytes after which a request counts as one that went well, though it was cut: what follows is a new trouble."""
+"""Bytes after which a broken request counts as the first failure again."""
 
 
 _log = logging.getLogger(__name__)
 
 
 class Fault(Exception):
-    """A request that failed: `what` happened, the seconds its server asks for, and whether trying again is in vain."""
+    """A failed request: what happened, the wait that the server asks for, whether a retry is useless, and the fix."""
 
     def __init__(self, what: str, *, wait: float | None = None, final: bool = False, fix: str | None = None) -> None:
         super().__init__(what)
@@ -31,18 +31,18 @@ class Fault(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """Six tries, the waits between them doubling; a server may ask for up to five minutes."""
+class RetryPolicy:
+    """Six tries, with waits in seconds that double; a server may ask for a wait of up to five minutes."""
 
     sleep: Callable[[float], bool] = field(repr=False)
-    """Waits the seconds, and returns True where it was told to end instead: an Event's `wait`."""
+    """Waits the seconds, and returns True if it was told to stop: an Event's `wait`."""
     tries: int = 6
     first: float = 1.0
     longest: float = 30.0
     longest_asked: float = 330.0  # the hubs count requests in windows of five minutes
 
-    def after(self, failures: int, fault: Fault, where: str) -> None:
-        """Wait before the next try, or raise TransferError where there is none."""
+    def wait_after(self, failures: int, fault: Fault, where: str) -> None:
+        """Wait until the next try; raises TransferError if there is none."""
         if fault.final:
             raise TransferError(fault.what, where=where, fix=fault.fix)
         if failures >= self.tries:
@@ -50,21 +50,21 @@ class Patience:
         seconds = min(self.longest, self.first * 2 ** (failures - 1)) if fault.wait is None else fault.wait
         if seconds > self.longest_asked:
             raise TransferError(f"{fault.what}, and asks to wait {seconds:.0f} s", where=where, fix="try again then")
-        if seconds >= LONG:
+        if seconds >= LONG_WAIT:
             _log.warning("%s: %s; trying again in %.0f s", where, fault.what, seconds)
         if self.sleep(seconds):
             raise TransferError("was not fetched: the conversion ended", where=where)
 
 
-def try_patiently(attempt: Callable[[], T], patience: Patience, where: str) -> T:
-    """What `attempt` returns once it raises no Fault; raises TransferError when patience ends."""
+def retry(attempt: Callable[[], T], policy: RetryPolicy, where: str) -> T:
+    """Call `attempt` until it raises no Fault, and return its result; raises TransferError after the last try."""
     failures = 0
     while True:
         try:
             return attempt()
         except Fault as fault:
             failures += 1
-            patience.after(failures, fault, where)
+            policy.wait_after(failures, fault, where)
 
 
 def asked_wait(headers: Mapping[str, str]) -> float | None:

@@ -1,4 +1,4 @@
-"""One shard in one pass: pieces in order, every byte hashed and, where it is asked for, copied."""
+"""One shard in one pass: watchers hash and copy every piece in order."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from glm_gguf.convert.source.shards import Bytes
 
 
 class ShardStream:
-    """A ShardReader over `pieces`, which together are the whole file."""
+    """A ShardReader over `pieces`, which together are the whole file; `check` raises if its bytes are wrong."""
 
     def __init__(
-        self, pieces: Iterator[bytearray], watchers: tuple[Callable[[bytearray], None], ...], prove: Callable[[], None]
+        self, pieces: Iterator[bytearray], watchers: tuple[Callable[[bytearray], None], ...], check: Callable[[], None]
     ) -> None:
-        self._pieces, self._watchers, self._prove = pieces, watchers, prove
+        self._pieces, self._watchers, self._check = pieces, watchers, check
         self._piece = np.empty(0, np.uint8)
         self._start = 0
 
     def read(self, offset: int, n_bytes: int) -> Bytes:
         """Bytes `offset` to `offset + n_bytes`, (n_bytes,) uint8; raises TransferError."""
-        parts = []
+        pieces = []
         end = offset + n_bytes
         while offset < end:
             while offset >= self._start + len(self._piece):
                 self._advance()
-            part = self._piece[offset - self._start : end - self._start]
-            parts.append(part)
-            offset += len(part)
-        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint8), *parts])
+            piece = self._piece[offset - self._start : end - self._start]
+            pieces.append(piece)
+            offset += len(piece)
+        return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, np.uint8), *pieces])
 
     def finish(self) -> None:
-        """Let the rest of the file pass, and hold its hash against the hub's; raises TransferError."""
+        """Fetch the rest of the file and check its hash; raises TransferError."""
         for piece in self._pieces:
             self._watch(piece)
-        self._prove()
+        self._check()
 
     def _advance(self) -> None:
         piece = next(self._pieces, bytearray())

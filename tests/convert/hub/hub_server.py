@@ -285,14 +285,14 @@ class Waits:
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
-        self.ended = False
+        self.stop = False
 
     def set(self) -> None:
-        self.ended = True
+        self.stop = True
 
     def wait(self, seconds: float) -> bool:
         self.seconds.append(seconds)
-        return self.ended
+        return self.stop
 
 
 def files_of(directory: Path) -> dict[str, bytes]:

@@ -19,8 +19,8 @@ from glm_gguf.convert import Conversion, TensorPlan, convert
 from glm_gguf.convert.source.checkpoint import INDEX
 from glm_gguf.convert.source.config import Glm4Config
 from glm_gguf.convert.source.hub.address import parse_address
-from glm_gguf.convert.source.hub.hub_shards import FRONT
-from glm_gguf.convert.source.hub.network import Network
+from glm_gguf.convert.source.hub.hub_client import TransferSettings
+from glm_gguf.convert.source.hub.hub_shards import FIRST_READ
 from glm_gguf.convert.source.hub.open_hub import open_hub
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.write import Silent
@@ -29,8 +29,8 @@ from glm_gguf.gguf_file.header import GgufHeader
 
 HF, MS = f"hf://{REPOSITORY}", f"ms://{REPOSITORY}"
 FIRST, SECOND, THIRD = (f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3))
-NETWORK = Network(piece_bytes=2**14)
-HASTY = Network(piece_bytes=2**14, silent_seconds=0.5)
+SETTINGS = TransferSettings(piece_bytes=2**14)
+HASTY = TransferSettings(piece_bytes=2**14, silent_seconds=0.5)
 
 
 @pytest.fixture
@@ -48,16 +48,18 @@ def expected(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> byte
 
 
 @contextmanager
-def opened(address: str = HF, keep: Path | None = None, network: Network = NETWORK) -> Iterator[Source]:
+def opened(address: str = HF, keep: Path | None = None, settings: TransferSettings = SETTINGS) -> Iterator[Source]:
     parsed = parse_address(address)
     assert parsed is not None
-    with open_hub(parsed, keep, network, Waits()) as source:
+    with open_hub(parsed, keep, settings, Waits()) as source:
         yield source
 
 
-def convert_quickly(out: Path, address: str = HF, keep: Path | None = None, network: Network = NETWORK) -> None:
+def convert_quickly(
+    out: Path, address: str = HF, keep: Path | None = None, settings: TransferSettings = SETTINGS
+) -> None:
     """As `convert`, by small pieces and without waiting."""
-    with opened(address, keep, network) as source:
+    with opened(address, keep, settings) as source:
         Conversion.prepare(source, out, choose()).write(Silent())
 
 
@@ -118,7 +120,7 @@ def test_a_trouble_that_passes_changes_nothing(
     case: str, spared: int, full_hub: HubServer, out: Path, expected: bytes
 ) -> None:
     full_hub.plan(SECOND, PASSING[case], spared=spared)
-    convert_quickly(out, network=HASTY if PASSING[case] is be_silent else NETWORK)
+    convert_quickly(out, settings=HASTY if PASSING[case] is be_silent else SETTINGS)
     assert out.read_bytes() == expected
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
@@ -165,7 +167,7 @@ def test_a_weight_that_is_wrong_on_the_hub_is_told_as_it_is(hub: HubServer, chec
 
 def fronts(checkpoint: Path, *names: str) -> dict[str, str]:
     """The range in which a shard's header is fetched."""
-    return {name: f"bytes=0-{min(FRONT, (checkpoint / name).stat().st_size) - 1}" for name in names}
+    return {name: f"bytes=0-{min(FIRST_READ, (checkpoint / name).stat().st_size) - 1}" for name in names}
 
 
 def test_what_is_proven_is_not_fetched_again(full_hub: HubServer, checkpoint: Path, out: Path, expected: bytes) -> None:

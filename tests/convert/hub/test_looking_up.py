@@ -13,12 +13,12 @@ from troubles import be_silent, cut, flip, refuse
 
 from glm_gguf.convert.source.hub.address import Address, parse_address
 from glm_gguf.convert.source.hub.digest import GitBlob, Sha256
-from glm_gguf.convert.source.hub.network import Network
+from glm_gguf.convert.source.hub.hub_client import TransferSettings
 from glm_gguf.convert.source.hub.open_hub import open_hub
 from glm_gguf.errors import GlmGgufError, HubError, TransferError
 
 SCHEMES = ("hf", "ms")
-HASTY = Network(silent_seconds=0.3)
+HASTY = TransferSettings(silent_seconds=0.3)
 
 
 def address(scheme: str, revision: str = "") -> Address:
@@ -27,9 +27,9 @@ def address(scheme: str, revision: str = "") -> Address:
     return parsed
 
 
-def refusal(of: Address, kind: type[GlmGgufError] = GlmGgufError, network: Network | None = None) -> str:
+def refusal(of: Address, kind: type[GlmGgufError] = GlmGgufError, settings: TransferSettings | None = None) -> str:
     """The one line that opening the address fails with; it names the address."""
-    with pytest.raises(kind) as caught, open_hub(of, network=network, ended=Waits()):
+    with pytest.raises(kind) as caught, open_hub(of, settings=settings, stop=Waits()):
         pass
     line = str(caught.value)
     assert str(of) in line
@@ -67,8 +67,8 @@ def test_small_files_come_whole_and_shards_are_listed(scheme: str, full_hub: Hub
         for name in source.shards.names():
             assert source.shards.size(name) == len(expected[name])
             assert sha256(expected[name]) in source.shards.identity(name)
-        kept = source.directory
-    assert not kept.exists()
+        temporary = source.directory
+    assert not temporary.exists()
 
 
 def test_both_kinds_of_hash_are_taken_over(full_hub: HubServer, checkpoint: Path) -> None:
@@ -158,12 +158,12 @@ def test_a_repository_that_was_renamed_is_found_with_the_token_in_hand(
 def test_a_lookup_is_tried_again(scheme: str, trouble: Any, full_hub: HubServer, checkpoint: Path) -> None:
     waits = Waits()
     full_hub.plan("/api/", trouble, side="hub", times=2)
-    network = HASTY if trouble is be_silent else Network()
-    with open_hub(address(scheme), network=network, ended=waits) as source:
+    settings = HASTY if trouble is be_silent else TransferSettings()
+    with open_hub(address(scheme), settings=settings, stop=waits) as source:
         assert source.shards.repository.files["config.json"].n_bytes == (checkpoint / "config.json").stat().st_size
     assert len(waits.seconds) == 2
     full_hub.plan("/api/", trouble, side="hub", times=1000)
-    assert "4 tries" in refusal(address(scheme), TransferError, network)
+    assert "4 tries" in refusal(address(scheme), TransferError, settings)
 
 
 LIES: dict[str, tuple[str, str, object, str]] = {

@@ -13,15 +13,16 @@ from hub_server import REPOSITORY, HubServer, Waits, files_of
 from troubles import be_silent, cut, flip, refuse
 
 from glm_gguf.convert.source.hub.address import Address, Hub
-from glm_gguf.convert.source.hub.network import Network
+from glm_gguf.convert.source.hub.hub_client import TransferSettings
 from glm_gguf.convert.source.hub.open_hub import open_hub
 from glm_gguf.convert.source.hub.shard_stream import ShardStream
 from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import OutputError, ShardError, TransferError
+from glm_gguf.whole_file import UNFINISHED
 
 NAME = "model-00001-of-00003.safetensors"
 PIECE = 2**13
-NETWORK = Network(connections=4, piece_bytes=PIECE)
+SETTINGS = TransferSettings(connections=4, piece_bytes=PIECE)
 
 
 class Left(Exception):
@@ -30,7 +31,7 @@ class Left(Exception):
 
 @contextmanager
 def opened(keep: Path | None = None) -> Iterator[Source]:
-    with open_hub(Address(Hub.HUGGING_FACE, *REPOSITORY.split("/")), keep, NETWORK, Waits()) as source:
+    with open_hub(Address(Hub.HUGGING_FACE, *REPOSITORY.split("/")), keep, SETTINGS, Waits()) as source:
         yield source
 
 
@@ -101,7 +102,7 @@ def test_no_more_is_fetched_than_there_are_connections(hub: HubServer, checkpoin
     with opened() as source, source.shards.stream(NAME) as reader:
         for piece in range(0, 100, 9):
             reader.read(piece * PIECE, 1)
-            assert len(hub.requests("lfs", NAME)) <= piece + NETWORK.connections
+            assert len(hub.requests("lfs", NAME)) <= piece + SETTINGS.connections
         reader.finish()
     assert len(hub.requests("lfs", NAME)) == 100
 
@@ -112,7 +113,7 @@ def test_leaving_half_way_waits_for_nothing(hub: HubServer, checkpoint: Path) ->
     with opened() as source, source.shards.stream(NAME) as reader:
         hub.plan(NAME, be_silent, times=1000, spared=4)
         reader.read(PIECE, 1)
-    assert time.monotonic() - begun < NETWORK.silent_seconds
+    assert time.monotonic() - begun < SETTINGS.silent_seconds
 
 
 def test_bytes_of_one_read_stay_when_the_next_comes(full_hub: HubServer, checkpoint: Path) -> None:
@@ -156,7 +157,7 @@ def test_a_pass_that_was_left_or_went_wrong_keeps_nothing(full_hub: HubServer, t
             reader.finish()
         raise Left
     assert NAME not in files_of(keep)
-    assert not list(keep.glob("*.part"))
+    assert not [path for path in keep.iterdir() if path.suffix == UNFINISHED]
 
 
 def test_another_file_in_the_way_is_neither_used_nor_replaced(

@@ -1,4 +1,4 @@
-"""One HTTP request for a part of a file: redirects followed, credentials kept at home, the answer checked."""
+"""HTTP requests for byte ranges: redirects followed, credentials sent to the hub's host only, answers checked."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 import httpx2
 
-from glm_gguf.convert.source.hub.network import Network
 from glm_gguf.convert.source.hub.retries import Fault, asked_wait
 
 MAX_REDIRECTS = 8
 SKIPPED_BYTES = 2**24
-"""A server that ignores Range is put up with as far as this many bytes can be passed over."""
+"""Bytes that are skipped at most where a server ignores Range and sends the whole file."""
 
 TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
 FIXES = {
@@ -24,7 +23,18 @@ FIXES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TransferSettings:
+    """Four connections, each for pieces of 8 MiB: one seldom fills a line, and a piece is long against a round trip."""
+
+    connections: int = 4
+    piece_bytes: int = 2**23
+    connect_seconds: float = 10.0
+    silent_seconds: float = 20.0
+    """Seconds without a byte after which a request fails; a whole answer may take longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
     """Bytes `start` to `stop` of a file of `n_bytes`."""
 
     start: int
@@ -32,11 +42,11 @@ class Part:
     n_bytes: int
 
 
-class Wire:
-    """A client for both hubs, used by several threads at once; remembers where each file's redirects end."""
+class HubClient:
+    """A client for both hubs; several threads use it at once. It remembers where each file's redirects end."""
 
-    def __init__(self, credentials: Mapping[str, str], network: Network) -> None:
-        timeouts = httpx2.Timeout(network.silent_seconds, connect=network.connect_seconds)
+    def __init__(self, credentials: Mapping[str, str], settings: TransferSettings) -> None:
+        timeouts = httpx2.Timeout(settings.silent_seconds, connect=settings.connect_seconds)
         self._client = httpx2.Client(timeout=timeouts, follow_redirects=False)
         self._credentials = credentials
         self._routes: dict[str, str] = {}
@@ -45,13 +55,13 @@ class Wire:
         """Close all connections."""
         self._client.close()
 
-    def blocks(self, url: str, part: Part) -> Iterator[bytes]:
-        """The bytes of `part` as they come; raises Fault where they do not, or are not those that were asked for."""
-        if part.start == part.stop:
+    def blocks(self, url: str, wanted: ByteRange) -> Iterator[bytes]:
+        """The bytes of a range as they arrive; raises Fault where they break off or are others."""
+        if wanted.start == wanted.stop:
             return
-        with self._answer(url, {"Range": f"bytes={part.start}-{part.stop - 1}"}) as response:
-            skipped, stop = _extent(response, part)
-            left = skipped + stop - part.start
+        with self._answer(url, {"Range": f"bytes={wanted.start}-{wanted.stop - 1}"}) as response:
+            skipped, stop = _extent(response, wanted)
+            left = skipped + stop - wanted.start
             for block in response.iter_raw():
                 taken = block[skipped:left] if skipped or left < len(block) else block
                 left -= min(left, len(block))
@@ -60,11 +70,11 @@ class Wire:
                     yield taken
                 if left == 0:
                     break
-        if left or stop < part.stop:
-            raise Fault(f"{left + part.stop - stop} bytes were missing at the end of an answer")
+        if left or stop < wanted.stop:
+            raise Fault(f"{left + wanted.stop - stop} bytes were missing at the end of an answer")
 
     def document(self, url: str, max_bytes: int) -> bytes:
-        """A short answer, whole; raises Fault, also where it is longer than `max_bytes`."""
+        """A short answer, whole; raises Fault, also for more than `max_bytes`."""
         with self._answer(url, {}) as response:
             data = bytearray()
             for block in response.iter_raw():
@@ -75,10 +85,10 @@ class Wire:
 
     @contextmanager
     def _answer(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx2.Response]:
-        """The answer to a GET behind all redirects, its status good."""
+        """The successful answer to a GET, all redirects followed; raises Fault."""
         try:
             with self._followed(url, self._routes.get(url, url), headers) as response:
-                _check_status(response, at_home=_origin(str(response.url)) == _origin(url))
+                _check_status(response, from_hub=_origin(str(response.url)) == _origin(url))
                 yield response
         except httpx2.TimeoutException as problem:
             self._routes.pop(url, None)
@@ -115,7 +125,7 @@ def _origin(address: str) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _check_status(response: httpx2.Response, *, at_home: bool) -> None:
+def _check_status(response: httpx2.Response, *, from_hub: bool) -> None:
     status = response.status_code
     if status in (200, 206):
         if response.headers.get("content-encoding", "identity") != "identity":
@@ -124,26 +134,26 @@ def _check_status(response: httpx2.Response, *, at_home: bool) -> None:
     what = f"the server answered {status} {response.reason_phrase}".rstrip()
     if status in TRANSIENT:
         raise Fault(what, wait=asked_wait(response.headers))
-    # an address that the hub redirects to is signed for a while only: ask it for a new one
-    raise Fault(what, final=at_home, fix=FIXES.get(status))
+    # the address of a redirect is signed for a while only: ask the hub for a new one
+    raise Fault(what, final=from_hub, fix=FIXES.get(status))
 
 
-def _extent(response: httpx2.Response, part: Part) -> tuple[int, int]:
-    """How many bytes to pass over, and where in the file the answer ends; raises Fault if that is not `part`."""
+def _extent(response: httpx2.Response, wanted: ByteRange) -> tuple[int, int]:
+    """How many bytes to skip, and where in the file the answer ends; raises Fault for another range."""
     if response.status_code == 200:
         length = response.headers.get("content-length")
-        if length is not None and length != str(part.n_bytes):
-            raise Fault(f"the server has {length[:30]} bytes, the hub lists {part.n_bytes}")
-        if part.start > SKIPPED_BYTES:
+        if length is not None and length != str(wanted.n_bytes):
+            raise Fault(f"the server has {length[:30]} bytes, the hub lists {wanted.n_bytes}")
+        if wanted.start > SKIPPED_BYTES:
             raise Fault("the server ignores Range and begins the file anew")
-        return part.start, part.stop
+        return wanted.start, wanted.stop
     found = response.headers.get("content-range", "")
     match = re.fullmatch(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)", found)
     if match is None:
         raise Fault(f"the answer's Content-Range is {found[:60]!r}")
     start, last, total = int(match[1]), int(match[2]), match[3]
-    if total not in ("*", str(part.n_bytes)):
-        raise Fault(f"the server has {total} bytes, the hub lists {part.n_bytes}")
-    if start != part.start or not start <= last < part.stop:
-        raise Fault(f"bytes {start} to {last} came, {part.start} to {part.stop - 1} were asked for")
+    if total not in ("*", str(wanted.n_bytes)):
+        raise Fault(f"the server has {total} bytes, the hub lists {wanted.n_bytes}")
+    if start != wanted.start or not start <= last < wanted.stop:
+        raise Fault(f"bytes {start} to {last} came, {wanted.start} to {wanted.stop - 1} were asked for")
     return 0, last + 1

@@ -21,7 +21,7 @@ MOST_TEMPLATE_BYTES = 2**24
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class TokenTable:
     """Tokens by id, padded to the model's vocab_size with unused ones, and what goes with them."""
 
     tokens: tuple[str, ...]
@@ -41,7 +41,7 @@ class Vocabulary:
         return detect_variant(self.chat_template)
 
     @classmethod
-    def read(cls, source: Source, vocab_size: int) -> Vocabulary:
+    def read(cls, source: Source, vocab_size: int) -> TokenTable:
         """Read the tokenizer files of a checkpoint; raises TokenizerError."""
         bpe, where = read_bpe(source), source.where
         file = source.file("tokenizer_config.json")

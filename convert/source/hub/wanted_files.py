@@ -18,11 +18,11 @@ SMALL_FILES: Mapping[str, int] = {
     "README.md": 2**22,
     INDEX: 2**24,
 }
-"""Files that are fetched whole before anything else, with the most bytes each may have."""
+"""Files that are fetched whole before the shards, and the most bytes that each may have."""
 
 
 def wanted_name(name: object) -> str | None:
-    """`name` where it is that of a file we read, at the top of the repository and safe as a file's name here."""
+    """Return `name` if it is a wanted file at the top of the repository and a safe file name here, else None."""
     if not isinstance(name, str):
         return None
     if name in SMALL_FILES:

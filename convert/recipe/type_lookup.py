@@ -1,0 +1,53 @@
+"""Find a file type by the name that a user gives; an unknown one is answered by all names, with their sizes."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from math import prod
+
+from glm_gguf.convert.recipe.assignment import Assigner, Overrides, Shapes
+from glm_gguf.convert.recipe.file_types import ALIASES, FILE_TYPES, FileType, tensor_bytes
+from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.tensor_names import expected_tensors, llama_order
+from glm_gguf.errors import RequestError
+
+GLM_4_9B = Glm4Config(
+    hidden_size=4096,
+    intermediate_size=13696,
+    n_layers=40,
+    n_heads=32,
+    n_kv_heads=2,
+    head_dim=128,
+    vocab_size=151552,
+    max_position=32768,
+    rms_norm_eps=1e-5,
+    rope_theta=10000.0,
+    partial_rotary_factor=0.5,
+    attention_bias=True,
+    tied=False,
+    rope_scaling=None,
+)
+"""The official GLM-4-9B-0414 (config.json of the checkpoint)."""
+
+
+def file_type(name: str) -> FileType:
+    """Look a file type up, case-blind, aliases included; raises RequestError that lists the known."""
+    upper = name.upper()
+    found = FILE_TYPES.get(ALIASES.get(upper, upper))
+    if found is None:
+        sizes = sorted((bits_per_weight(file), file.name) for file in FILE_TYPES.values())
+        known = ", ".join(f"{name} {bits:.2f}" for bits, name in sizes)
+        near = get_close_matches(upper, FILE_TYPES, 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        fix = f"{meant}known, with bits per weight on GLM-4-9B: {known}"
+        raise RequestError(f"unknown type {name!r}", field="type", fix=fix)
+    return found
+
+
+def bits_per_weight(file: FileType, config: Glm4Config = GLM_4_9B) -> float:
+    """Bits a weight takes on average in a file of this type, tensor data alone."""
+    named = sorted(expected_tensors(config).values(), key=lambda item: llama_order(item[0]))
+    shapes: Shapes = dict(named)
+    types = Assigner(file, Overrides(), config.n_heads // config.n_kv_heads, imatrix=True).assign(shapes)
+    total = sum(tensor_bytes(types[name], shape) for name, shape in shapes.items())
+    return 8 * total / sum(prod(shape) for shape in shapes.values())
