@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,13 +12,17 @@ from glm_gguf.convert.kernels.blocks import (
     ONE,
     SUPER,
     ZERO,
+    gather,
+    gather_importance,
+    pack_lanes,
     sum_of_squares,
     weigh_by_importance,
 )
-from glm_gguf.convert.kernels.compiled import inlined, subroutine
+from glm_gguf.convert.kernels.compiled import inlined, kernel, subroutine
 from glm_gguf.convert.kernels.half import INFINITE, to_half
 from glm_gguf.convert.kernels.lanes import (
     WIDTH,
+    Bytes,
     Floats,
     Lanes,
     absolute,
@@ -32,6 +37,28 @@ from glm_gguf.convert.kernels.lanes import (
 from glm_gguf.convert.kernels.positive import fitted_levels, proportional_levels
 
 EXACT = 2  # row of Scratch.steps
+
+
+class Form(NamedTuple):
+    """The constants in which Q2_K, Q4_K and Q5_K differ."""
+
+    type: str
+    blocks: int
+    """Blocks of a super-block."""
+    highest: np.float32
+    """Level of a weight."""
+    scales: np.float32
+    """Highest level of a scale or minimum."""
+    cap: np.float32
+    """Bound of these levels without an importance matrix."""
+    by_size: bool
+    """Without an importance matrix, errors are absolute and weighed by |x|; else squared, by sqrt(mean x²) + |x|."""
+    sigma: np.float32
+    """sigma2 is this times the mean of x²."""
+    plain: Floats
+    """Numerators that the search tries without an importance matrix."""
+    weighted: Floats
+    """Numerators that it tries with one."""
 
 
 class Scratch(NamedTuple):
@@ -139,3 +166,32 @@ def set_final_levels(
         else:
             found = level(scratch.iscales[j, lane] * (x - scratch.lows[j, lane]), highest)
         store_at(scratch.row, i, found)
+
+
+def kernels(form: Form, pack: Callable[..., bool]) -> tuple[Callable[..., None], Callable[..., None]]:
+    """`quantise` and `quantise_weighted` of a type: (rows, [importance,] out, redo), as in the other modules.
+
+    rows (n · 256,), importance (columns,), out (n · block bytes,); redo[i] is set where block i is ggml's to do.
+    """
+    blocks, highest, scales, cap, by_size = form.blocks, form.highest, form.scales, form.cap, form.by_size
+    sigma, plain, weighted = form.sigma, form.plain, form.weighted
+
+    def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
+        scratch = make_scratch(blocks)
+        for first in range(0, len(redo), WIDTH):
+            gather(rows, first, scratch.x)
+            fit_by_size(scratch, highest, plain, by_size)
+            quantise_scales(scratch, scales, cap)
+            pack_lanes(pack, scratch, rows, first, out, redo)
+
+    def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
+        scratch = make_scratch(blocks)
+        for first in range(0, len(redo), WIDTH):
+            count = gather(rows, first, scratch.x)
+            gather_importance(importance, first, count, scratch.importance)
+            sigma2 = sigma * sum_of_squares(scratch.x) / np.float32(SUPER)
+            fit_by_importance(scratch, highest, weighted, sigma2)
+            quantise_scales_by_importance(scratch, scales)
+            pack_lanes(pack, scratch, rows, first, out, redo)
+
+    return kernel(quantise, form.type), kernel(quantise_weighted, form.type)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from glm_gguf.convert.kernels.compiled import inlined, subroutine
-from glm_gguf.convert.kernels.lanes import WIDTH, Floats, Lanes, fill, load, square_root, store
+from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats, Lanes, fill, load, square_root, store
 
 SUPER = 256  # QK_K: weights of a super-block
 ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
@@ -33,6 +36,15 @@ def gather_importance(importance: Floats, first: int, count: int, weights: Float
         start = (first + lane) % blocks * size
         for i in range(size):
             weights[i, lane] = importance[start + i]
+
+
+@inlined
+def pack_lanes(pack: Callable[..., bool], scratch: Any, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
+    """Write super-blocks `first`…, one a lane, by pack(scratch, lane, values, block), which returns if it is exact."""
+    n_bytes = len(out) // len(redo)
+    for n in range(first, min(first + WIDTH, len(redo))):
+        values, block = rows[n * SUPER : (n + 1) * SUPER], out[n * n_bytes : (n + 1) * n_bytes]
+        redo[n] = not pack(scratch, n - first, values, block)
 
 
 @inlined

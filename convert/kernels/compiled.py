@@ -23,8 +23,13 @@ SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__fi
 class KernelCache(FunctionCache):  # type: ignore[misc]
     """numba's cache, which also forgets a kernel when a function that it is made of has changed."""
 
+    def __init__(self, function: Callable[..., Any], type_: str) -> None:
+        super().__init__(function)
+        self._type = type_
+
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (*super()._index_key(sig, codegen), SOURCES)
+        # numba would pickle what a closure refers to, and a compiled function pickles differently in each process
+        return sig, codegen.magic_tuple(), self._type, SOURCES
 
 
 def subroutine(function: Function) -> Function:
@@ -39,10 +44,13 @@ def inlined(function: Function) -> Function:
     return compiled
 
 
-def kernel(function: Function) -> Function:
-    """Compile a function that Python calls: without the GIL, at its first call, once a machine."""
+def kernel(function: Function, type_: str = "") -> Function:
+    """Compile a function that Python calls: without the GIL, at its first call, once a machine.
+
+    `type_` tells kernels apart that one piece of source makes for several types.
+    """
     compiled: Any = njit(error_model="numpy", nogil=True)(function)
-    with suppress(RuntimeError):  # nowhere to write: compile in every process
-        compiled._cache = KernelCache(function)
+    with suppress(RuntimeError):  # no directory may be written: every process compiles
+        compiled._cache = KernelCache(function, type_)
     typed: Function = compiled
     return typed

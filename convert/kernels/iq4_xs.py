@@ -13,6 +13,7 @@ from glm_gguf.convert.kernels.blocks import (
     ZERO,
     gather,
     gather_importance,
+    pack_lanes,
     sum_of_squares,
     weigh_by_importance,
 )
@@ -22,7 +23,7 @@ from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats, load, store
 from glm_gguf.convert.kernels.nonlinear import put_levels, search
 from glm_gguf.convert.kernels.symmetric import farthest_of
 
-BLOCKS, SIZE, BYTES = 8, 32, 136
+BLOCKS, SIZE = 8, 32
 STEPS = np.float32(32)
 
 
@@ -68,13 +69,6 @@ def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> bool:
     return half & INFINITE != INFINITE
 
 
-@inlined
-def _pack_lanes(scratch: Scratch, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
-    for n in range(first, min(first + WIDTH, len(redo))):
-        values, block = rows[n * SUPER : (n + 1) * SUPER], out[n * BYTES : (n + 1) * BYTES]
-        redo[n] = not _pack(scratch, n - first, values, block)
-
-
 @kernel
 def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
     """Quantise rows (n · 256,) to out (n · 136,); redo[i] is set where block i is ggml's to do."""
@@ -84,7 +78,7 @@ def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
         for i in range(SUPER):
             store(scratch.weights, i, load(scratch.x, i) * load(scratch.x, i))
         _fit(scratch)
-        _pack_lanes(scratch, rows, first, out, redo)
+        pack_lanes(_pack, scratch, rows, first, out, redo)
 
 
 @kernel
@@ -97,4 +91,4 @@ def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes)
         sigma2 = sum_of_squares(scratch.x) * (TWO / np.float32(SUPER))
         weigh_by_importance(scratch.x, scratch.weights, sigma2, scratch.weights)
         _fit(scratch)
-        _pack_lanes(scratch, rows, first, out, redo)
+        pack_lanes(_pack, scratch, rows, first, out, redo)

@@ -14,6 +14,7 @@ from glm_gguf.convert.kernels.blocks import (
     ZERO,
     gather,
     gather_importance,
+    pack_lanes,
     sum_of_squares,
     weigh_by_importance,
 )
@@ -34,7 +35,7 @@ from glm_gguf.convert.kernels.lanes import (
 from glm_gguf.convert.kernels.symmetric import farthest_of, search, search_levels, signed_level
 from glm_gguf.convert.kernels.two_bits import FOUR, put_two_bits
 
-BLOCKS, SIZE, BYTES = 16, 16, 110
+BLOCKS, SIZE = 16, 16
 AT_ONCE = 8  # blocks searched in turns; two rows of Scratch.sums each
 NMAX, SCALES = np.float32(4), np.float32(32)
 THREE = np.float32(3)
@@ -140,17 +141,15 @@ def _put_levels(row: Floats, out: Bytes) -> None:
     put_two_bits(row, out[32:96])
 
 
-@inlined
-def _pack(scratch: Scratch, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
-    """block_q3_K of every lane: levels, 12 bytes of scales, d."""
-    for n in range(first, min(first + WIDTH, len(redo))):
-        block = out[n * BYTES : (n + 1) * BYTES]
-        d = to_half(scratch.steps[0, n - first])
-        put_half(block, 108, d)
-        _put_scales(scratch, n - first, block[96:108])
-        _set_final_levels(scratch, n - first, rows[n * SUPER : (n + 1) * SUPER], from_half(d))
-        _put_levels(scratch.row, block)
-        redo[n] = d & INFINITE == INFINITE
+@subroutine
+def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> bool:
+    """block_q3_K: levels, 12 bytes of scales, d; returns whether it is exact."""
+    d = to_half(scratch.steps[0, lane])
+    put_half(out, 108, d)
+    _put_scales(scratch, lane, out[96:108])
+    _set_final_levels(scratch, lane, values, from_half(d))
+    _put_levels(scratch.row, out)
+    return d & INFINITE != INFINITE
 
 
 @kernel
@@ -162,7 +161,7 @@ def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
         _fit(scratch)
         for lane in range(count):
             _level_scales(scratch, lane)
-        _pack(scratch, rows, first, out, redo)
+        pack_lanes(_pack, scratch, rows, first, out, redo)
 
 
 @kernel
@@ -173,4 +172,4 @@ def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes)
         count = gather(rows, first, scratch.x)
         gather_importance(importance, first, count, scratch.importance)
         _fit_by_importance(scratch)
-        _pack(scratch, rows, first, out, redo)
+        pack_lanes(_pack, scratch, rows, first, out, redo)

@@ -6,13 +6,12 @@ import numpy as np
 
 from glm_gguf.convert.kernels import affine_super as affine
 from glm_gguf.convert.kernels.affine import factors
-from glm_gguf.convert.kernels.blocks import SUPER, TWO, ZERO, gather, gather_importance, sum_of_squares
-from glm_gguf.convert.kernels.compiled import inlined, kernel, subroutine
+from glm_gguf.convert.kernels.blocks import TWO, ZERO
+from glm_gguf.convert.kernels.compiled import subroutine
 from glm_gguf.convert.kernels.half import from_half, put_half
 from glm_gguf.convert.kernels.k_scales import put_scales, scale_and_minimum
 from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats, fill, floor, load_at, store_bytes
 
-BYTES = 176
 HIGHEST = np.float32(31)
 SCALES = np.float32(63)
 NIBBLE = np.float32(16)
@@ -44,32 +43,5 @@ def _pack(scratch: affine.Scratch, lane: int, values: Floats, out: Bytes) -> boo
     return exact
 
 
-@inlined
-def _pack_lanes(scratch: affine.Scratch, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
-    for n in range(first, min(first + WIDTH, len(redo))):
-        values, block = rows[n * SUPER : (n + 1) * SUPER], out[n * BYTES : (n + 1) * BYTES]
-        redo[n] = not _pack(scratch, n - first, values, block)
-
-
-@kernel
-def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
-    """Quantise rows (n · 256,) to out (n · 176,); redo[i] is set where block i is ggml's to do."""
-    scratch = affine.make_scratch(8)
-    for first in range(0, len(redo), WIDTH):
-        gather(rows, first, scratch.x)
-        affine.fit_by_size(scratch, HIGHEST, PLAIN, False)
-        affine.quantise_scales(scratch, SCALES, SCALES)
-        _pack_lanes(scratch, rows, first, out, redo)
-
-
-@kernel
-def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
-    """The same with the importance (columns,) of the columns."""
-    scratch = affine.make_scratch(8)
-    for first in range(0, len(redo), WIDTH):
-        count = gather(rows, first, scratch.x)
-        gather_importance(importance, first, count, scratch.importance)
-        sigma2 = TWO * sum_of_squares(scratch.x) / np.float32(SUPER)
-        affine.fit_by_importance(scratch, HIGHEST, WEIGHTED, sigma2)
-        affine.quantise_scales_by_importance(scratch, SCALES)
-        _pack_lanes(scratch, rows, first, out, redo)
+FORM = affine.Form("Q5_K", 8, HIGHEST, SCALES, cap=SCALES, by_size=False, sigma=TWO, plain=PLAIN, weighted=WEIGHTED)
+quantise, quantise_weighted = affine.kernels(FORM, _pack)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from glm_gguf.convert.kernels.affine import clamped
-from glm_gguf.convert.kernels.blocks import GROUP_MAX_EPS, ONE, SUPER, ZERO, gather, gather_importance
+from glm_gguf.convert.kernels.blocks import GROUP_MAX_EPS, ONE, SUPER, ZERO, gather, gather_importance, pack_lanes
 from glm_gguf.convert.kernels.compiled import inlined, kernel, subroutine
 from glm_gguf.convert.kernels.half import INFINITE, from_half, nearest_int, put_half, to_half
 from glm_gguf.convert.kernels.lanes import (
@@ -24,7 +24,7 @@ from glm_gguf.convert.kernels.lanes import (
 )
 from glm_gguf.convert.kernels.symmetric import farthest_of, search, signed_level
 
-BLOCKS, SIZE, BYTES = 16, 16, 210
+BLOCKS, SIZE = 16, 16
 NMAX = np.float32(32)
 LOWEST_SCALE = np.float32(-128)
 FOUR, SIXTEEN, SIXTY_FOUR = np.float32(4), np.float32(16), np.float32(64)
@@ -102,13 +102,6 @@ def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> bool:
     return d & INFINITE != INFINITE
 
 
-@inlined
-def _pack_lanes(scratch: Scratch, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
-    for n in range(first, min(first + WIDTH, len(redo))):
-        values, block = rows[n * SUPER : (n + 1) * SUPER], out[n * BYTES : (n + 1) * BYTES]
-        redo[n] = not _pack(scratch, n - first, values, block)
-
-
 @kernel
 def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
     """Quantise rows (n · 256,) to out (n · 210,); redo[i] is set where block i is ggml's to do."""
@@ -118,7 +111,7 @@ def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
         for i in range(SUPER):
             store(scratch.weights, i, load(scratch.x, i) * load(scratch.x, i))
         _fit(scratch)
-        _pack_lanes(scratch, rows, first, out, redo)
+        pack_lanes(_pack, scratch, rows, first, out, redo)
 
 
 @kernel
@@ -129,4 +122,4 @@ def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes)
         count = gather(rows, first, scratch.x)
         gather_importance(importance, first, count, scratch.weights)
         _fit(scratch)
-        _pack_lanes(scratch, rows, first, out, redo)
+        pack_lanes(_pack, scratch, rows, first, out, redo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -263,6 +264,24 @@ def test_small_tensors_do_not_load_numba() -> None:
 
 def test_large_tensors_are_quantised_by_a_kernel() -> None:
     assert run(n_rows=256, after="assert 'numba' in sys.modules") == []
+
+
+COMPILE = """
+from gguf import GGMLQuantizationType
+from glm_gguf.convert.kernels import quantiser
+
+assert all(quantiser.kernel(GGMLQuantizationType[name], False) for name in ("Q4_K", "Q5_K"))
+"""
+
+
+def test_a_machine_compiles_a_kernel_once_also_where_types_share_its_source(tmp_path: Path) -> None:
+    kept = []
+    for _ in range(2):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", COMPILE], env=environment, check=True)
+        kept.append({path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")})
+    assert len(kept[0]) == 2
+    assert kept[0] == kept[1]
 
 
 def test_halves_are_ieee() -> None:
