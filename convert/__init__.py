@@ -1,4 +1,4 @@
-"""The one writer: a checkpoint directory in, one quantised GGUF out."""
+"""Convert a checkpoint to quantised GGUFs."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class _CallablePackage(ModuleType):
-    """This package: `from glm_gguf import convert` names it and the function at once, so it can be called as that."""
+    """This package, which can be called: `from glm_gguf import convert` names both it and the function."""
 
     def __call__(self, *given: Any, **named: Any) -> tuple[Path, ...]:
         """Call the function `convert`."""

@@ -15,12 +15,12 @@ from glm_gguf.convert.writing.output import Target, check_outputs, is_directory,
 from glm_gguf.convert.writing.write import Progress, Silent, write_with_retries
 from glm_gguf.errors import RequestError
 
-HEADER_ROOM = 32 * 2**20  # bytes left free for keys and vocabulary, which take about 6 MB
+HEADER_BYTES = 32 * 2**20  # bytes for keys and vocabulary, which take about 6 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One file type: its plan, and the file or the parts of a split that it goes to."""
+    """One file type: its plan, and its file or the files of its split."""
 
     plan: Plan
     paths: tuple[Path, ...]
@@ -28,16 +28,16 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A conversion that is about to be, or has been, written: an output a file type."""
+    """A planned conversion, written or not: one output a file type."""
 
     outputs: tuple[Output, ...]
     options: ConvertOptions
     out: Target | None = None
-    """As it was given."""
+    """The output file or directory as the user gave it."""
 
     @classmethod
     def prepare(cls, source: Source, out: Target | None, options: ConvertOptions) -> Conversion:
-        """Plan and check everything that can be checked without reading a weight; raises GlmGgufError."""
+        """Plan, and check all that can be checked before a weight is read; raises GlmGgufError."""
         plans = make_plans(source, options)
         if len(plans) > 1 and out is not None and not is_directory(out):
             what = f"{Path(out).name!r} is no directory, and {len(plans)} types were asked for"
@@ -56,18 +56,18 @@ class Conversion:
         return tuple(output.plan for output in self.outputs)
 
     def laid_out(self) -> list[tuple[Path, FileLayout]]:
-        """Every file to the byte."""
+        """The path and the layout of every file."""
         layouts = (layout for plan in self.plans for layout in lay_out(plan))
         return list(zip(self.paths, layouts, strict=True))
 
     def write(self, progress: Progress) -> None:
-        """Write the files; they commit when all are complete, or not at all."""
+        """Write the files; they appear when all are complete, or not at all."""
         given = (self.options.types.imatrix, self.options.metadata)
         source = self.plans[0].checkpoint.source
         sources = [*source.directory.iterdir(), *(path for path in given if path is not None)]
         if self.out is not None:
             make_directory(self.out)
-        n_bytes = sum(plan.n_bytes + HEADER_ROOM for plan in self.plans)
+        n_bytes = sum(plan.n_bytes + HEADER_BYTES for plan in self.plans)
         n_bytes = check_outputs(self.paths, sources, n_bytes, force=self.options.force)
         with source.shards.reading(self.paths[0].parent, n_bytes):
             write_with_retries(self.laid_out(), source.shards, self.options.threads, progress)
@@ -82,13 +82,12 @@ def convert(
 ) -> tuple[Path, ...]:
     """Convert a checkpoint to GGUF: `convert("GLM-4-9B-0414", "glm.gguf", type="Q5_K_M")`.
 
-    By default it is Q4_K_M in the current directory. A type's name may stand in place of the options, whose fields,
-    and those of TypeChoices, are keywords too.
+    The default is Q4_K_M in the current directory. `options` may be the name of a type; the fields of ConvertOptions
+    and TypeChoices are keywords too.
 
-    `source` is a directory, or a repository on a hub as hf://OWNER/NAME[@REVISION] or ms://…. `out` is a .gguf
-    file, or a directory, which is made where its name ends in a slash. Returns the files written: one, or several
-    with options.split_max_bytes or options.types.also. Raises GlmGgufError; nothing is left behind then, unless the
-    next run can go on from it.
+    `source` is a directory, or a repository on a hub: hf://OWNER/NAME[@REVISION] or ms://…. `out` is a .gguf file,
+    or a directory, which is made if its name ends in a slash. Returns the written files: one, or several with
+    `split_max_bytes` or `also`. Raises GlmGgufError, and keeps a partial file only if the next run can continue it.
     """
     options = with_fields(options, fields)
     with open_source(source, options.keep_source) as opened:

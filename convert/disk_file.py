@@ -1,7 +1,7 @@
-"""An open file, written and read at any place and from any thread, with what each system has for that.
+"""An open file that any thread reads and writes at any offset, on Linux, macOS and Windows.
 
-Linux sets space aside, flushes data alone and takes advice about its page cache; macOS has none of these calls;
-Windows has no calls that take an offset either. What is missing is done another way or left out.
+Linux allocates space, flushes data alone and takes advice about its page cache. macOS has none of these calls;
+Windows has no calls with an offset either. Here a missing call is replaced or left out.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ except ImportError:  # everything else
 Bytes = npt.NDArray[np.uint8]
 
 NO_RESERVATION = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-"""What a file system says that cannot set space aside."""
+"""Errors of a file system that cannot allocate space."""
 
 LOCKED_ELSEWHERE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-"""What a system says of a lock that another process holds: EAGAIN of flock, the others of Windows."""
+"""Errors for a lock that another process holds: EAGAIN from flock, the others from Windows."""
 
-LOCKED_BYTE = 2**62  # far behind any file's end, where Windows, whose locks keep others from reading, disturbs nobody
+LOCKED_BYTE = 2**62  # far behind any file's end: a lock on Windows keeps others from reading what it covers
 
 
 class DiskFile:
-    """Bytes at offsets; every method raises OSError."""
+    """A file that is read and written at offsets; every method raises OSError."""
 
     def __init__(self, path: Path, flags: int) -> None:
-        """Open `path` with `flags` of os.open; a link is not followed where the system can be told so."""
+        """Open `path` with `flags` of os.open; links are refused if the system can do that."""
         flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
         self._descriptor, self._seeking = os.open(path, flags, 0o666), Lock()
 
     def status(self) -> os.stat_result:
-        """What fstat says."""
+        """The file's status, by fstat."""
         return os.fstat(self._descriptor)
 
     def lock(self, path: Path) -> None:
-        """Hold the file for this process until it is closed; closes it, and raises OutputError, where another does."""
+        """Lock the file until it is closed; closes it and raises OutputError if another process holds it."""
         try:
             _lock(self._descriptor, path)
         except BaseException:
@@ -62,7 +62,7 @@ class DiskFile:
             raise
 
     def reserve(self, n_bytes: int) -> None:
-        """Make the file `n_bytes` long, its space set aside where the system does that."""
+        """Make the file `n_bytes` long, and allocate its space if the system can."""
         try:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(self._descriptor, 0, n_bytes)
@@ -73,7 +73,7 @@ class DiskFile:
         os.ftruncate(self._descriptor, n_bytes)
 
     def truncate(self, n_bytes: int) -> None:
-        """Cut the file off."""
+        """Cut the file to `n_bytes`."""
         os.ftruncate(self._descriptor, n_bytes)
 
     def write(self, data: Bytes | bytes, offset: int) -> None:
@@ -92,19 +92,19 @@ class DiskFile:
         return np.frombuffer(pieces[0] if len(pieces) == 1 else b"".join(pieces), np.uint8)
 
     def flush(self) -> None:
-        """Put the file's data on the disk."""
+        """Flush the file's data to the disk."""
         (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(self._descriptor)
 
     def sync(self) -> None:
-        """Put data and everything about the file on the disk."""
+        """Flush the file's data and metadata to the disk."""
         os.fsync(self._descriptor)
 
     def drop_cached_pages(self) -> None:
-        """Give back the pages that hold the file, which is on the disk."""
+        """Drop the flushed file's pages from the page cache."""
         advise(self._descriptor, 0, 0, "DONTNEED")
 
     def close(self) -> None:
-        """Let go of the file; a second time too."""
+        """Close the file, unless it is closed."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -114,7 +114,7 @@ class DiskFile:
         if hasattr(os, "pwrite"):
             n_bytes = os.pwrite(self._descriptor, data, offset)
             return n_bytes
-        with self._seeking:  # Windows: the place is the file's, one for all threads
+        with self._seeking:  # Windows: all threads share the file's position
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.write(self._descriptor, data)
 
@@ -129,7 +129,7 @@ class DiskFile:
 
 
 def advise(descriptor: int, offset: int, n_bytes: int, advice: str) -> None:
-    """Tell the kernel what is going to be done with a part of an open file, where it takes advice (POSIX_FADV_…)."""
+    """Advise the kernel on a range of an open file (POSIX_FADV_…), if it takes advice."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, offset, n_bytes, getattr(os, f"POSIX_FADV_{advice}"))
 
@@ -149,7 +149,7 @@ def _lock(descriptor: int, path: Path) -> None:
 
 @contextmanager
 def locked_directory(directory: Path) -> Iterator[None]:
-    """Keep other conversions from writing there, but on Windows, which opens no directories; raises OutputError."""
+    """Lock a directory against other conversions, except on Windows, which opens none; raises OutputError."""
     if fcntl is None:
         yield
         return
@@ -162,7 +162,7 @@ def locked_directory(directory: Path) -> Iterator[None]:
 
 
 def sync_directory(directory: Path) -> None:
-    """Put the names in a directory on the disk, where that can be asked for."""
+    """Flush the names in a directory to the disk, if the system can."""
     with suppress(OSError):  # Windows opens no directories
         descriptor = os.open(directory, os.O_RDONLY)
         try:

@@ -1,7 +1,6 @@
-"""The key-values of the GGUF: what the stock converter writes, and what it leaves out for this family.
+"""The key-values of the GGUF: those of llama.cpp's converter, and those that it lacks for this family.
 
-Keys that change with the type come last, in the order in which llama_model_quantize leaves them, so
-that whole files can be equal.
+Keys that depend on the type come last, in llama_model_quantize's order: whole files can be equal.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def key_values(
 
 
 def yarn_scaling(config: Glm4Config, variant: Variant, factor: float) -> RopeScaling:
-    """YaRN by `factor` over the context the model was trained on; raises RequestError where it cannot be."""
+    """YaRN by `factor` over the context of the training; raises RequestError if the model cannot have it."""
     if variant is Variant.RUMINATION:
         raise RequestError("Rumination reads 131072 tokens natively", field="yarn", fix="leave the option out")
     if config.rope_scaling is not None:
@@ -65,7 +64,7 @@ def _add_model(writer: GGUFWriter, config: Glm4Config) -> None:
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_key_length(config.head_dim)
     writer.add_value_length(config.head_dim)
-    # without it llama.cpp rotates all 128 dimensions: the model loops and babbles
+    # without it llama.cpp rotates all 128 dimensions, and the model repeats nonsense
     writer.add_rope_dimension_count(config.rope_dimensions)
 
 
@@ -75,7 +74,7 @@ def _add_rope_scaling(writer: GGUFWriter, scaling: RopeScaling) -> None:
     if scaling.original_context is not None:
         writer.add_rope_scaling_orig_ctx_len(scaling.original_context)
     if scaling.attention_factor is not None:
-        # llama.cpp multiplies this with YaRN's own 1 + 0.1 ln(factor), which transformers replaces
+        # llama.cpp multiplies this by YaRN's own 1 + 0.1 ln(factor); transformers replaces it
         writer.add_rope_scaling_attn_factors(scaling.attention_factor / (1 + 0.1 * log(scaling.factor)))
 
 
@@ -96,11 +95,11 @@ def _add_tokens(writer: GGUFWriter, table: TokenTable) -> None:
         writer.add_chat_template(templates)
     names = writer.kv_data[0].get(Keys.Tokenizer.CHAT_TEMPLATES)
     if names is not None:
-        names.value.sort()  # gguf-py's order is a set's, another in every run
+        names.value.sort()  # gguf-py writes them in the order of a set, another one in every run
 
 
 def _add_imatrix(writer: GGUFWriter, imatrix: Imatrix) -> None:
-    """Where the importance came from, as llama-quantize notes it (texts cut to its 127 bytes)."""
+    """The importance matrix, in llama-quantize's keys (texts cut to its 127 bytes)."""
 
     def text(value: str) -> str:
         return value.encode("utf-8", "replace")[:127].decode("utf-8", "ignore")

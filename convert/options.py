@@ -1,4 +1,4 @@
-"""What a user may ask of a conversion: one value, one default a field."""
+"""The options of a conversion: one value, one default a field."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _PAIRS = 'give pairs of a pattern and a type, as in [("ffn_down", "Q6_K")]'
 
 
 def _check_kind(name: str, value: object, kind: Any, fix: str) -> None:
-    """Raise RequestError for a value of another kind; True is no number."""
+    """Raise RequestError for a value of another type; True is no number."""
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise RequestError(f"{value!r} is a {type(value).__name__}", field=name, fix=fix)
 
 
 def _texts(name: str, value: object, length: int | None = None) -> tuple[str, ...]:
-    """Return several texts as a tuple; RequestError for what is none."""
+    """Return a list of texts as a tuple; raises RequestError for anything else."""
     fix = 'give a list of texts, as in ["Q8_0"]' if length is None else _PAIRS
     if not isinstance(value, list | tuple) or length not in (None, len(value)):
         raise RequestError(f"{value!r} is a {type(value).__name__}", field=name, fix=fix)
@@ -32,32 +32,32 @@ def _texts(name: str, value: object, length: int | None = None) -> tuple[str, ..
 
 
 def _path(name: str, value: object) -> Path | None:
-    """Return a path that may be a text."""
+    """Return a path or its text as a Path."""
     _check_kind(name, value, str | os.PathLike | None, "give a path")
     return None if value is None else Path(value)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
 class TypeChoices:
-    """Which GGML type each tensor gets: the file type's recipe, and what departs from it."""
+    """Which GGML type each tensor gets: the mix of the file type, and departures from it."""
 
     type: str = "Q4_K_M"
     also: tuple[str, ...] = ()
-    """Further file types, each a file of its own, made in the same pass over the checkpoint."""
+    """Further file types: one pass over the checkpoint writes a file of each."""
     imatrix: Path | None = None
     tensor_types: tuple[tuple[str, str], ...] = ()
-    """(regular expression over GGUF names, type): the first match wins over the recipe."""
+    """(regular expression over GGUF names, type): the first match replaces the mix."""
     output_tensor: str | None = None
     token_embedding: str | None = None
     pure: bool = False
-    """Every matrix gets the base type, no mix."""
+    """Give every matrix the base type, without a mix."""
 
     def __post_init__(self) -> None:
         _check_kind("type", self.type, str, 'give "Q5_K_M", say')
         for name in ("output_tensor", "token_embedding"):
             _check_kind(name, getattr(self, name), str | None, 'give "Q6_K", say')
         _check_kind("pure", self.pure, bool, "give True or False")
-        # A frozen dataclass leaves no other way to keep in one form what may come in several.
+        # a frozen dataclass has no other way to bring its fields to one form
         object.__setattr__(self, "also", _texts("also", self.also))
         object.__setattr__(self, "imatrix", _path("imatrix", self.imatrix))
         pairs = self.tensor_types.items() if isinstance(self.tensor_types, Mapping) else self.tensor_types
@@ -67,18 +67,18 @@ class TypeChoices:
 
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
-    """Everything `convert` can be asked for beside source and output."""
+    """All options of `convert` beside source and output."""
 
     types: TypeChoices = field(default_factory=TypeChoices)
     yarn: float | None = None
-    """Factor by which YaRN stretches the context."""
+    """Factor by which YaRN extends the context."""
     split_max_bytes: int | None = None
     """Most bytes of tensor data in one file; None writes a single file."""
     name: str | None = None
     metadata: Path | None = None
-    """JSON file of general.* keys that override what the checkpoint says."""
+    """JSON file of general.* keys that override the checkpoint's."""
     keep_source: Path | None = None
-    """Directory in which to keep what is fetched from a hub."""
+    """Directory in which files fetched from a hub are stored."""
     vocab_only: bool = False
     threads: int = field(default_factory=usable_cpus)
     force: bool = False
@@ -105,7 +105,7 @@ class ConvertOptions:
 
 
 class ConvertFields(TypedDict, total=False):
-    """The fields of ConvertOptions and of TypeChoices as keywords; None is as if not given."""
+    """The fields of ConvertOptions and TypeChoices as keywords; None means the default."""
 
     types: TypeChoices | None
     type: str | None
@@ -126,9 +126,9 @@ class ConvertFields(TypedDict, total=False):
 
 
 def with_fields(options: ConvertOptions | str | None, given: Mapping[str, Any]) -> ConvertOptions:
-    """Lay keywords over options, in whose place the name of a type may stand.
+    """Return `options`, or those of the named type, with the keywords that were given.
 
-    TypeError for a name that is no field, RequestError for what is no options and for two types.
+    Raises TypeError for an unknown keyword, and RequestError for no options and for two types.
     """
     known = ConvertFields.__optional_keys__
     for name in given:

@@ -25,12 +25,12 @@ from glm_gguf.convert.token_table import TokenTable
 from glm_gguf.errors import ImatrixError, RequestError
 from glm_gguf.variant import Variant
 
-MAX_STEM_BYTES = 200  # of the 255 a file name may have, with room for a part's number
+MAX_STEM_BYTES = 200  # of the 255 of a file name; the number of a split file follows
 
 
 @dataclass(frozen=True, slots=True)
 class TensorPlan:
-    """One tensor's way: from where, to which type, weighed by which importance (columns,)."""
+    """One tensor: its source, its type in the GGUF, and the importance (columns,) of its columns."""
 
     source: SourceTensor
     type: Type
@@ -54,7 +54,7 @@ class TensorPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole conversion, decided: `files` holds the tensors of each file to be written."""
+    """All decisions for one file type: `files` holds the tensors of each file."""
 
     checkpoint: Checkpoint
     variant: Variant
@@ -91,7 +91,7 @@ def make_plan(source: str | os.PathLike[str], options: ConvertOptions) -> Plan:
 
 
 def make_plans(source: Source, options: ConvertOptions) -> tuple[Plan, ...]:
-    """Read headers, tokenizer and importance matrix, and decide everything, a plan a type; raises GlmGgufError."""
+    """Read headers, tokenizer and importance matrix, and plan each file type; raises GlmGgufError."""
     files = _file_types(options)
     checkpoint = Checkpoint.open(source, weights=not options.vocab_only)
     imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
@@ -106,11 +106,11 @@ def make_plans(source: Source, options: ConvertOptions) -> tuple[Plan, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Common:
-    """What all file types have in common."""
+    """What the plans of all file types share."""
 
     checkpoint: Checkpoint
     config: Glm4Config
-    """As written: yarn_scaling, where that was asked for."""
+    """As it is written: with YaRN if the options ask for it."""
     table: TokenTable
     imatrix: Imatrix | None
 
@@ -156,7 +156,7 @@ def _tensor_plans(common: _Common, file: FileType, options: ConvertOptions) -> t
 
 
 def _check_importance(plan: TensorPlan, file: FileType, imatrix: Imatrix | None) -> None:
-    """tensor_requires_imatrix of llama-quant.cpp, and the types on which ggml would abort."""
+    """Refuse types by tensor_requires_imatrix of llama-quant.cpp, and those on which ggml would abort."""
     if plan.importance is not None:
         return
     ends = plan.name in ("token_embd.weight", "output.weight")
@@ -184,7 +184,7 @@ def _split(tensors: tuple[TensorPlan, ...], max_bytes: int | None) -> tuple[tupl
 
 
 def _default_name(card: Metadata, file: FileType, vocab_only: bool) -> str:
-    """The field's convention: basename, size, fine-tune, version, type. A file name whatever the card says."""
+    """llama.cpp's naming convention: basename, size, fine-tune, version, type; always a valid file name."""
     parts = (card.name, card.basename, card.finetune, card.version)
     kind = (None, None, "vocab") if vocab_only else (card.size_label, file.name)
     stem = re.sub(r"[\x00-\x1f/\\:]+", "-", naming_convention(*parts, *kind))

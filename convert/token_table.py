@@ -22,7 +22,7 @@ MOST_TEMPLATE_BYTES = 2**24
 
 @dataclass(frozen=True, slots=True)
 class TokenTable:
-    """Tokens by id, padded to the model's vocab_size with unused ones, and what goes with them."""
+    """Tokens by id, padded to the model's vocab_size, with their types, merges, special ids and chat templates."""
 
     tokens: tuple[str, ...]
     types: tuple[int, ...]
@@ -33,7 +33,7 @@ class TokenTable:
     """GGUF's kinds (eos, eot, eom …) → id."""
     chat_template: str | None
     named_templates: Mapping[str, str]
-    """Further templates by name, where tokenizer_config.json lists several."""
+    """Further templates by name, if tokenizer_config.json lists several."""
 
     @property
     def variant(self) -> Variant:
@@ -92,9 +92,9 @@ def _token_list(bpe: Bpe, vocab_size: int, where: str) -> tuple[tuple[str, ...],
 
 
 def _special_ids(config: Mapping[str, Any], added: Mapping[str, int]) -> dict[str, int]:
-    """The stock converter's ids, and `<|observation|>` as end of message.
+    """The ids of llama.cpp's converter, and `<|observation|>` as end of message.
 
-    Without eom_token_id, generic runtimes do not stop after a tool call and invent its result.
+    Without eom_token_id, other runtimes do not stop after a tool call, and the model invents its result.
     """
 
     def configured(key: str) -> int:
@@ -113,7 +113,7 @@ def _special_ids(config: Mapping[str, Any], added: Mapping[str, int]) -> dict[st
 
 
 def _templates(source: Source, config: Mapping[str, Any]) -> dict[str, str]:
-    """Chat templates by name. chat_template.jinja wins over tokenizer_config.json, as in transformers."""
+    """Chat templates by name; chat_template.jinja replaces tokenizer_config.json's, as in transformers."""
     where = source.file("tokenizer_config.json").where
     listed = config.get("chat_template")
     templates: dict[str, str] = {}

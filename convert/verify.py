@@ -1,4 +1,4 @@
-"""Compare a GGUF with the checkpoint it was made from: every tensor dequantised, every key and token."""
+"""Compare a GGUF with its checkpoint: every tensor dequantised, every key and token."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from glm_gguf.gguf_file.values import NestedArray, Scalar, Text, Value, decimal
 from glm_gguf.regular_file import open_regular
 from glm_gguf.source_name import ADDRESS
 
-SHOWN = 5  # differing tokens or merges that are named
+SHOWN = 5  # differing tokens or merges that a report names
 
 TOLERATED = ((8.0, 0.05), (5.5, 0.15), (4.0, 0.3), (3.0, 0.5), (0.0, 0.95))
-"""(bits per weight from, relative error up to): several times what each size loses on Gaussian weights."""
+"""(least bits per weight, largest relative error): several times the error of such types on Gaussian weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,18 @@ class TensorError:
     relative: float
     """rms over the root mean square of the source."""
     plausible: bool
-    """The relative error is one that this type can give; equal bits where the type keeps them."""
+    """Whether this type can have such a relative error; 0 is needed for an exact type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that is not in the file as the source has it."""
+    """Something that differs between file and source."""
 
     what: str
     in_file: str
     expected: str
     serious: bool = True
-    """False for names and cards, which a conversion may be told to change."""
+    """False for names and cards, which options of a conversion change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def verify(
 ) -> Verification:
     """Re-read `file` (or all parts of a split) and the checkpoint `source`; raises GgufError, SourceError.
 
-    `done` is told of each tensor as it is finished, in the file's order.
+    Calls `done` with each tensor's error, in the file's order.
     """
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise RequestError(f"{threads} threads", where="--threads", fix=f"1 to {MOST_THREADS} can be asked for")
@@ -120,7 +120,7 @@ def verify(
 
 
 def _plan_for(parts: GgufParts, source: Source) -> Plan:
-    """What a conversion of `source` writes; yarn_scaling by YaRN where the file is and the source is not."""
+    """The plan of a conversion of `source`, with YaRN if the file has it and the source does not."""
     factor = decimal(parts.metadata, "glm4.rope.scaling.factor")
     native = Checkpoint.open(source, weights=False).config.rope_scaling is not None
     yarn = None if native or factor is None else factor
@@ -144,7 +144,7 @@ def _list_differences(
 def _rows(
     header: GgufHeader, tensor: TensorInfo, stored: StoredTensor, shards: ShardSource
 ) -> Iterator[tuple[npt.NDArray[np.uint8], Stored]]:
-    """Rows of a tensor as written and as stored; read, since a map of a file that shrinks kills the process."""
+    """Rows of a tensor as written and as stored. They are read: a mapped file that shrinks kills the process."""
     n_rows, dtype = prod(stored.shape[:-1]), np.dtype(STORAGE[stored.dtype])
     written_bytes, stored_bytes = tensor.n_bytes // n_rows, stored.n_bytes // n_rows
     with open_regular(header.path, GgufError) as file:
@@ -172,7 +172,7 @@ def _tensor_error(header: GgufHeader, tensor: TensorInfo, stored: StoredTensor, 
     relative = rms / scale if scale else float(rms > 0)
     exact = tensor.type.name == "f32" or tensor.type.name.upper() == stored.dtype
     bound = 0.0 if exact else next(bound for bits, bound in TOLERATED if tensor.type.bits_per_weight >= bits)
-    # written so that NaN is not plausible
+    # NaN is not plausible
     return TensorError(tensor.name, tensor.type.name, largest, rms, relative, plausible=relative <= bound)
 
 
@@ -212,7 +212,7 @@ def _plain(value: Value | None) -> object:
 
 
 def _planned(value: GGUFValue | None) -> object:
-    """A key's value as it reads back from a file: floats in single precision, lists as tuples."""
+    """A key's value as a file gives it back: floats in single precision, lists as tuples."""
     if value is None:
         return None
     if value.type == GGUFValueType.FLOAT32:

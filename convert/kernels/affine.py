@@ -1,7 +1,7 @@
 """The search for scale and minimum of a block, x ≈ scale · level + minimum: make_qkx2_quants and make_qkx3_quants.
 
-Both are one computation over given weights. `level` rounds in floats alone, which is nearest_int as
-long as its argument stays within ±LARGEST; `Fit.exact` tells where it did.
+Both are one computation over given weights. `level` rounds in floats alone, which equals nearest_int for
+arguments within ±LARGEST; `Fit.exact` is true in the lanes where all arguments were.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MINUS_ONE = np.float32(-1)
 
 
 class Block(NamedTuple):
-    """Blocks across lanes: values and weights (n, WIDTH), and room for their levels."""
+    """Blocks across lanes: values and weights (n, WIDTH), and memory for their levels."""
 
     x: Floats
     weights: Floats
@@ -106,7 +106,7 @@ def _set_levels(block: Block, iscale: Lanes, low: Lanes, highest: np.float32) ->
 
 @subroutine
 def search(block: Block, highest: np.float32, numerators: Floats, mad: bool) -> Fit:
-    """make_qkx2_quants (ggml-quants.c), and make_qkx3_quants: scale and minimum of least error."""
+    """make_qkx2_quants (ggml-quants.c), and make_qkx3_quants: the scale and minimum of least error."""
     bottom, top, sum_w, sum_x = _extremes(block)
     low = select(bottom > ZERO, ZERO, bottom)
     flat, varied = top == low, low < top

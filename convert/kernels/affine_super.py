@@ -1,4 +1,4 @@
-"""Super-blocks of Q2_K, Q4_K and Q5_K: blocks with scale and minimum, themselves quantised under one step each."""
+"""Super-blocks of Q2_K, Q4_K and Q5_K: one step quantises the blocks' scales, another their minimums."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Form(NamedTuple):
     blocks: int
     """Blocks of a super-block."""
     highest: np.float32
-    """Level of a weight."""
+    """Highest level of a weight."""
     scales: np.float32
     """Highest level of a scale or minimum."""
     cap: np.float32
@@ -56,9 +56,9 @@ class Form(NamedTuple):
     sigma: np.float32
     """sigma2 is this times the mean of x²."""
     plain: Floats
-    """Numerators that the search tries without an importance matrix."""
+    """Numerators for the search without an importance matrix."""
     weighted: Floats
-    """Numerators that it tries with one."""
+    """Numerators for the search with one."""
 
 
 class Scratch(NamedTuple):
@@ -171,7 +171,7 @@ def set_final_levels(
 def kernels(form: Form, pack: Callable[..., bool]) -> tuple[Callable[..., None], Callable[..., None]]:
     """`quantise` and `quantise_weighted` of a type: (rows, [importance,] out, redo), as in the other modules.
 
-    rows (n · 256,), importance (columns,), out (n · block bytes,); redo[i] is set where block i is ggml's to do.
+    rows (n · 256,), importance (columns,), out (n · block bytes,); redo[i] is set if ggml has to do block i.
     """
     blocks, highest, scales, cap, by_size = form.blocks, form.highest, form.scales, form.cap, form.by_size
     sigma, plain, weighted = form.sigma, form.plain, form.weighted

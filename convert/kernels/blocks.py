@@ -1,4 +1,4 @@
-"""Blocks laid across lanes, and what ggml weighs their values with."""
+"""Gather blocks into lanes, weigh their values as ggml does, write lanes as super-blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GROUP_MAX_EPS = np.float32(1e-15)  # ggml-quants.c: a block with nothing larger 
 
 @subroutine
 def gather(rows: Floats, first: int, x: Floats) -> int:
-    """Lay blocks `first`… of `rows` (n · size,) across lanes, x (size, WIDTH); returns how many there were."""
+    """Copy blocks `first`… of `rows` (n · size,) into the lanes of x (size, WIDTH); returns how many there were."""
     size = len(x)
     count = min(WIDTH, len(rows) // size - first)
     for lane in range(count):
@@ -29,7 +29,7 @@ def gather(rows: Floats, first: int, x: Floats) -> int:
 
 @subroutine
 def gather_importance(importance: Floats, first: int, count: int, weights: Floats) -> None:
-    """Lay the columns' importance across lanes as `gather` does their weights; each row begins anew."""
+    """Copy the importance of the columns into lanes as `gather` copies weights; it is the same for every row."""
     size = len(weights)
     blocks = len(importance) // size
     for lane in range(count):
@@ -40,7 +40,7 @@ def gather_importance(importance: Floats, first: int, count: int, weights: Float
 
 @inlined
 def pack_lanes(pack: Callable[..., bool], scratch: Any, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
-    """Write super-blocks `first`…, one a lane, by pack(scratch, lane, values, block), which returns if it is exact."""
+    """Write super-blocks `first`…, one a lane: pack(scratch, lane, values, block) returns whether it is exact."""
     n_bytes = len(out) // len(redo)
     for n in range(first, min(first + WIDTH, len(redo))):
         values, block = rows[n * SUPER : (n + 1) * SUPER], out[n * n_bytes : (n + 1) * n_bytes]

@@ -1,6 +1,6 @@
-"""How kernels are compiled: machine code is kept on disk, so that a machine compiles each kernel once.
+"""Compile kernels with numba; their machine code is stored on disk, so a machine compiles each kernel once.
 
-numba keeps it beside the module, or in the user's cache directory where the package is read-only.
+numba stores it beside the module, or in the user's cache directory if the package is read-only.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from numba.core.caching import FunctionCache
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
-"""Of all kernel modules: numba itself looks only at the file of the function that is called."""
+"""Hash of all kernel modules: numba itself checks only the file of the called function."""
 
 
 class KernelCache(FunctionCache):  # type: ignore[misc]
-    """numba's cache, which also forgets a kernel when a function that it is made of has changed."""
+    """numba's cache, which also drops a kernel if any function it calls has changed."""
 
     def __init__(self, function: Callable[..., Any], type_: str) -> None:
         super().__init__(function)
@@ -47,7 +47,7 @@ def inlined(function: Function) -> Function:
 def kernel(function: Function, type_: str = "") -> Function:
     """Compile a function that Python calls: without the GIL, at its first call, once a machine.
 
-    `type_` tells kernels apart that one piece of source makes for several types.
+    `type_` names the type if one function is compiled for several.
     """
     compiled: Any = njit(error_model="numpy", nogil=True)(function)
     with suppress(RuntimeError):  # no directory may be written: every process compiles

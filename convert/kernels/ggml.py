@@ -1,7 +1,7 @@
-"""ggml's own quantisers through ctypes, from the library that llama-cpp-python carries.
+"""ggml's own quantisers through ctypes, from the library that llama-cpp-python contains.
 
-The library is found without importing llama_cpp. ctypes releases the GIL for the time of a call,
-so chunks quantise in parallel on threads.
+The library is found without importing llama_cpp. ctypes releases the GIL during a call, so threads
+quantise chunks in parallel.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class TypeTraits(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL:
-    """Load libggml-base and declare what is called of it; raises EngineError when it is not there."""
+    """Load libggml-base and declare its functions; raises EngineError if it is missing."""
     spec = importlib.util.find_spec("llama_cpp")
     suffix = {"darwin": "dylib", "win32": "dll"}.get(sys.platform, "so")
     prefix = "" if sys.platform == "win32" else "lib"

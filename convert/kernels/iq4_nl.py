@@ -35,7 +35,7 @@ def _pack(scales: Floats, rows: Floats, first: int, out: Bytes, redo: Bytes) -> 
 
 @kernel
 def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
-    """Quantise rows (n · 32,) to out (n · 18,); redo[i] is set where block i is ggml's to do."""
+    """Quantise rows (n · 32,) to out (n · 18,); redo[i] is set if ggml has to do block i."""
     x, weights = np.zeros((SIZE, WIDTH), np.float32), np.zeros((SIZE, WIDTH), np.float32)
     scales = np.zeros((1, WIDTH), np.float32)
     for first in range(0, len(redo), WIDTH):

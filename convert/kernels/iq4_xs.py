@@ -71,7 +71,7 @@ def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> bool:
 
 @kernel
 def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
-    """Quantise rows (n · 256,) to out (n · 136,); redo[i] is set where block i is ggml's to do."""
+    """Quantise rows (n · 256,) to out (n · 136,); redo[i] is set if ggml has to do block i."""
     scratch = _make_scratch()
     for first in range(0, len(redo), WIDTH):
         gather(rows, first, scratch.x)

@@ -2,8 +2,8 @@
 
 A kernel reads like ggml's scalar code; every operator is one IEEE operation a lane, in the order
 written: no reassociation and no fused multiply-add, so a lane computes bit for bit what ggml does.
-numba has scalars and arrays only; the type is added through its extension interface, and LLVM cuts
-a vector into what the processor has (AVX-512, AVX2, SSE2, NEON).
+numba has scalars and arrays only; its extension interface adds the type, and LLVM splits a vector
+into the processor's own (AVX-512, AVX2, SSE2, NEON).
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ select: Callable[[Mask, Lanes | np.float32, Lanes | np.float32], Lanes] = intrin
 any_true: Callable[[Mask], bool] = intrinsic(_any_true)
 """Whether the mask is true in some lane."""
 nearest: Callable[[Lanes], Lanes] = intrinsic(_nearest)
-"""nearest_int, for every bit pattern: also where its argument leaves ±2^22 and the result is ggml's wrapped one."""
+"""nearest_int, for every bit pattern: beyond ±2^22 the result wraps as ggml's does."""
 absolute: Callable[[Lanes], Lanes] = intrinsic(_unary("fabs"))
 """fabsf."""
 square_root: Callable[[Lanes], Lanes] = intrinsic(_unary("sqrt"))

@@ -1,4 +1,4 @@
-"""Blocks of 32 of the older types with an importance matrix, whose weights depend on the whole row."""
+"""Blocks of 32 weights of the older types with an importance matrix; it weighs them by the whole row too."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make_scratch(rows: Floats, columns: int) -> Scratch:
 
 @subroutine
 def load_blocks(scratch: Scratch, rows: Floats, importance: Floats, first: int) -> int:
-    """Lay blocks `first`… across lanes with importance · sqrt(mean x² of the row + x²); returns how many."""
+    """Copy blocks `first`… into lanes with importance · sqrt(mean x² of the row + x²); returns how many."""
     count = gather(rows, first, scratch.x)
     gather_importance(importance, first, count, scratch.weights)
     for lane in range(count):

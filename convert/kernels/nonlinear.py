@@ -12,8 +12,8 @@ from glm_gguf.convert.kernels.symmetric import farthest
 VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 """kvalues_iq4nl (ggml-common.h)."""
 BORDERS = ((np.array(VALUES[:-1]) + np.array(VALUES[1:])) / 2).astype(np.float32)
-"""From here on the upper neighbour is the nearer. best_index_int8 compares two differences; both are
-exact in float32 around the middle, so comparing with the middle is the same."""
+"""From these values on, the upper neighbour is nearer. best_index_int8 compares two differences; both are
+exact in float32 around the middle, so a comparison with the middle gives the same."""
 FLOAT_VALUES = np.array(VALUES, np.float32)
 INDICES = np.arange(16, dtype=np.float32)
 LOWEST = np.float32(VALUES[0])
@@ -23,7 +23,7 @@ STEPS = 7  # ntry
 
 @inlined
 def nearest_value(x: Lanes, values: Floats) -> Lanes:
-    """values[best_index_int8(x)]; NaN goes with the last. `values` (16,) may be any table beside VALUES."""
+    """values[best_index_int8(x)]; NaN gets the last. `values` (16,) may be any table beside VALUES."""
     found = fill(values[15])
     for k in range(14, -1, -1):
         found = select(x < BORDERS[k], values[k], found)
@@ -45,7 +45,7 @@ def _sums(x: Floats, weights: Floats, inverse: Lanes) -> tuple[Lanes, Lanes]:
 
 @subroutine
 def search(x: Floats, weights: Floats) -> Lanes:
-    """The scale of largest explained weighted square, as the first half of quantize_row_iq4_nl_impl finds it."""
+    """The scale of the largest explained weighted square: the first half of quantize_row_iq4_nl_impl."""
     largest, empty = farthest(x)
     sum_qx, sum_q2 = _sums(x, weights, ONE / (-ONE * largest / LOWEST))
     scale = select(sum_q2 > ZERO, sum_qx / sum_q2, ZERO)

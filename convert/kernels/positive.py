@@ -1,4 +1,4 @@
-"""Levels for the scales of a super-block, which are nearly always positive."""
+"""Levels for the scales of a super-block, nearly all of which are positive."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _best_iscale(x: Floats, weights: Floats, largest: Lanes, highest: np.float32
 def _refine(
     x: Floats, weights: Floats, levels: Floats, highest: np.float32, sums: tuple[Lanes, Lanes]
 ) -> tuple[Lanes, Lanes]:
-    """Move one level after the other to where it fits best; `sums` are Σ w·x·l and Σ w·l²."""
+    """Move each level in turn to its best value; `sums` are Σ w·x·l and Σ w·l²."""
     sum_lx, sum_l2 = sums
     for i in range(len(x)):
         value, weight, level = load(x, i), load(weights, i), load(levels, i)

@@ -36,7 +36,7 @@ from glm_gguf.convert.kernels.symmetric import farthest_of, search, search_level
 from glm_gguf.convert.kernels.two_bits import FOUR, put_two_bits
 
 BLOCKS, SIZE = 16, 16
-AT_ONCE = 8  # blocks searched in turns; two rows of Scratch.sums each
+AT_ONCE = 8  # blocks searched together; two rows of Scratch.sums each
 NMAX, SCALES = np.float32(4), np.float32(32)
 THREE = np.float32(3)
 
@@ -154,7 +154,7 @@ def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> bool:
 
 @kernel
 def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
-    """Quantise rows (n · 256,) to out (n · 110,); redo[i] is set where block i is ggml's to do."""
+    """Quantise rows (n · 256,) to out (n · 110,); redo[i] is set if ggml has to do block i."""
     scratch = _make_scratch()
     for first in range(0, len(redo), WIDTH):
         count = gather(rows, first, scratch.x)

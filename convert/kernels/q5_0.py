@@ -15,7 +15,7 @@ NMAX = np.float32(16)
 
 @kernel
 def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
-    """Quantise rows (n · 32,) to out (n · 22,); redo[i] is set where block i is ggml's to do."""
+    """Quantise rows (n · 32,) to out (n · 22,); redo[i] is set if ggml has to do block i."""
     scratch = legacy.make_scratch(rows, len(importance))
     for first in range(0, len(redo), WIDTH):
         count = legacy.load_blocks(scratch, rows, importance, first)

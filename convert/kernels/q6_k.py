@@ -104,7 +104,7 @@ def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> bool:
 
 @kernel
 def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
-    """Quantise rows (n · 256,) to out (n · 210,); redo[i] is set where block i is ggml's to do."""
+    """Quantise rows (n · 256,) to out (n · 210,); redo[i] is set if ggml has to do block i."""
     scratch = _make_scratch()
     for first in range(0, len(redo), WIDTH):
         gather(rows, first, scratch.x)
@@ -116,7 +116,7 @@ def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
 
 @kernel
 def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
-    """The same with the importance (columns,) of the columns, which alone is the weight."""
+    """The same with the importance (columns,) of the columns, which is the whole weight."""
     scratch = _make_scratch()
     for first in range(0, len(redo), WIDTH):
         count = gather(rows, first, scratch.x)

@@ -1,7 +1,7 @@
-"""Quantise rows with our own kernel where there is one and it pays, else with ggml; the bytes are the same.
+"""Quantise rows with our own kernel if there is one and it pays, else with ggml; the bytes are the same.
 
-A kernel is compared with ggml once a process before it is used. Where it tells that it is not exact,
-on denormal or infinite scales, ggml does the row again.
+A process compares a kernel with ggml once, before it uses it. A kernel marks the blocks on which it is not
+exact, those with denormal or infinite scales; ggml does their rows again.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ WEIGHTED = PLAIN | {GGMLQuantizationType[name] for name in ("Q4_0", "Q4_1", "Q5_
 """Types with a kernel for an importance matrix: `quantise_weighted` in the same module."""
 
 WORTH_COMPILING = 2**20
-"""Weights of a tensor from which on a kernel is used: compiling one takes seconds, once a machine, in
-which ggml does some ten million weights; models of smaller tensors are done by then."""
+"""Weights of the smallest tensor for a kernel. Compiling one takes seconds, once a machine; meanwhile ggml
+quantises some ten million weights, more than models of smaller tensors have."""
 
 _loading = Lock()
 _log = logging.getLogger(__name__)
 
 
 class Kernel(Protocol):
-    """A compiled function over flat rows; it marks in `redo` the blocks that are ggml's to do."""
+    """A compiled function over flat rows; it marks in `redo` the blocks that ggml has to do."""
 
     def __call__(self, rows: Floats, importance: Floats | None, out: Bytes, redo: Bytes) -> None:
         """Quantise all blocks of `rows` (weights,) to `out` (bytes,); `importance` (columns,) may be None."""
@@ -51,13 +51,13 @@ def quantise(type_: GGMLQuantizationType, rows: Floats, imatrix: Floats | None, 
 
 
 def kernel(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
-    """The type's kernel, checked; None where it does not compile or differs from ggml."""
+    """The type's kernel, checked; None if it does not compile or differs from ggml."""
     with _loading:  # one thread compiles, the others wait
         return _checked(type_, weighted)
 
 
 def run(found: Kernel, type_: GGMLQuantizationType, rows: Floats, imatrix: Floats | None) -> Bytes:
-    """Quantise with a kernel, then with ggml the rows where it is not exact; returns (n, row_bytes)."""
+    """Quantise with a kernel, then again with ggml the rows in which it is not exact; returns (n, row_bytes)."""
     blocks = rows.size // GGML_QUANT_SIZES[type_][0]
     out = np.empty((len(rows), ggml.row_bytes(type_, rows.shape[1])), np.uint8)
     redo = np.empty(blocks, np.uint8)
@@ -68,7 +68,7 @@ def run(found: Kernel, type_: GGMLQuantizationType, rows: Floats, imatrix: Float
 
 
 def flat(array: Floats) -> Floats:
-    """A flat view as kernels take it: read-only, as mapped arrays are. numba compiles for either apart."""
+    """A flat read-only view, as mapped arrays are: numba would compile again for a writable one."""
     view = np.asarray(array).reshape(-1)
     view.flags.writeable = False
     return view
@@ -84,7 +84,7 @@ def _checked(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
     try:
         found = _load(type_, weighted)
         same = agrees(found, type_, weighted)
-    except (NumbaError, AttributeError, OSError, RuntimeError) as problem:  # a processor or numba that we do not know
+    except (NumbaError, AttributeError, OSError, RuntimeError) as problem:  # an unknown processor or numba
         _log.warning("ggml quantises %s, our kernel does not compile here: %s", name, problem)
         return None
     if not same:
@@ -94,7 +94,7 @@ def _checked(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
 
 @cache
 def _has_numba() -> bool:
-    """Tell whether kernels can be compiled; where they cannot, say so once a process."""
+    """Return whether numba is installed; if not, log that once a process."""
     try:
         import llvmlite  # noqa: F401
         import numba  # noqa: F401

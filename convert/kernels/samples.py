@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def sample_rows() -> Floats:
-    """Rows (n, COLUMNS) of every kind that has gone another way in ggml's code: fixed by a seed."""
+    """Rows (n, COLUMNS) of every kind that takes another branch in ggml's code, fixed by a seed."""
     rng = np.random.default_rng(20250414)
     normal = rng.standard_normal((24, COLUMNS), np.float32)
     outlier = normal[0].copy()

@@ -34,7 +34,7 @@ def signed_level(value: Lanes, nmax: np.float32) -> Lanes:
 
 @inlined
 def farthest(x: Floats) -> tuple[Lanes, Mask]:
-    """The first x of largest magnitude, with its sign; and whether ggml takes the block for zero."""
+    """The first x of largest magnitude, with its sign; and whether ggml treats the block as zero."""
     largest, size = fill(ZERO), fill(ZERO)
     for i in range(len(x)):
         value = load(x, i)
@@ -46,7 +46,7 @@ def farthest(x: Floats) -> tuple[Lanes, Mask]:
 
 @subroutine
 def farthest_of(x: Floats, lane: int) -> np.float32:
-    """The first number of largest magnitude in a lane of x (n, WIDTH), with its sign; NaN is passed over."""
+    """The first number of largest magnitude in a lane of x (n, WIDTH), with its sign; NaN is ignored."""
     largest = ZERO
     for i in range(len(x)):
         if abs(x[i, lane]) > abs(largest):
@@ -103,9 +103,9 @@ def _start(x: Floats, levels: Floats, nmax: np.float32) -> tuple[Lanes, Lanes]:
 
 @subroutine
 def _refine(x: Floats, levels: Floats, sums: Floats, nmax: np.float32) -> bool:
-    """Move one level of each block after the other to where it fits best; whether any moved.
+    """Move each level of every block in turn to its best value; returns whether any moved.
 
-    Each move waits for the last in its block, so the blocks take turns: the processor overlaps them.
+    Each move depends on the last in its block, so blocks alternate: the processor overlaps them.
     """
     blocks = len(sums) // 2
     size = len(x) // blocks

@@ -1,7 +1,7 @@
-"""Assign each tensor its GGML type: the recipe, the user's choices over it, the shape's last word.
+"""Assign each tensor its GGML type: the recipe, then the user's choices, then what the shape allows.
 
-The order of precedence, and how a tensor that was overridden does not count in its category, are
-those of llama_tensor_get_type in llama-quant.cpp, so that mixes come out the same.
+llama_tensor_get_type in llama-quant.cpp has the same order, and does not count an overridden tensor in its
+category either: the mixes are the same.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _pattern(text: str, type_name: str) -> tuple[re.Pattern[str], Type]:
 
 @dataclass(frozen=True, slots=True)
 class Assigner:
-    """A recipe with everything beside the tensor that it depends on."""
+    """A recipe with all that it depends on but the tensors."""
 
     file: FileType
     overrides: Overrides
@@ -75,7 +75,7 @@ class Assigner:
     imatrix: bool
 
     def assign(self, shapes: Shapes) -> dict[str, Type]:
-        """The type of every tensor; vectors keep F32. Raises RequestError for a choice that fits or changes nothing."""
+        """The type of every tensor, F32 for vectors; raises RequestError for a choice that does not fit."""
         self._check_patterns(shapes)
         n_layers = sum(category(name) is Category.ATTN_V for name in shapes)
         tied = "output.weight" not in shapes
@@ -86,7 +86,7 @@ class Assigner:
         return types
 
     def _check_patterns(self, shapes: Shapes) -> None:
-        """A pattern without effect is a slip; llama.cpp passes over it in silence."""
+        """Refuse a pattern without effect: it is a mistake, which llama.cpp ignores."""
         if self.overrides.patterns and self.file.base in UNQUANTISED:
             raise RequestError(
                 f"{self.file.name} files have no mix to depart from",
@@ -127,7 +127,7 @@ class Assigner:
         return self.overrides.output_tensor if kind is Category.OUTPUT else None
 
     def _output_type(self, n_columns: int) -> Type:
-        """The head, or the embedding that serves as one; a shape outside the base type's blocks gets Q8_0."""
+        """The type of the output head, or of the embedding in its place; Q8_0 if the base type's blocks do not fit."""
         if self.overrides.output_tensor is not None:
             return self.overrides.output_tensor
         if not divides(self.file.base, n_columns):

@@ -1,8 +1,8 @@
 """Importance matrices: mean squared activations per column of a matrix, as llama-imatrix writes them.
 
-Two forms: GGUF (tensors NAME.in_sum2 and NAME.counts) and the older .dat, which is a count and then
-per entry: name length, name, calls, number of values, values × calls; at the end the chunk count and
-the dataset's name. Source: common/imatrix-loader.cpp and tools/quantize/quantize.cpp of llama.cpp.
+A GGUF has tensors NAME.in_sum2 and NAME.counts. The older .dat has a count, then per entry: name length, name,
+calls, number of values, values × calls; then the chunk count and the dataset's name. Source:
+common/imatrix-loader.cpp and tools/quantize/quantize.cpp of llama.cpp.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Floats = npt.NDArray[np.float32]
 MAX_NAME = 1024
 MAX_BYTES = 2**30  # a 32B model's has 20 MB
 MAX_IMPORTANCE = 1e12
-"""Activations of a working model square to less; from about 1e15 on, ggml's i-quants abort the process."""
+"""Squared activations of a working model are smaller; from about 1e15 on, ggml's i-quants abort the process."""
 REMAKE = "make it again with llama-imatrix"
 
 
 @dataclass(frozen=True, slots=True)
 class Imatrix:
-    """Per GGUF tensor name the importance (columns,) of its columns; how and on what it was computed."""
+    """Per GGUF tensor name the importance (columns,) of its columns; the number of chunks and the datasets."""
 
     path: Path
     entries: Mapping[str, Floats]
@@ -50,10 +50,10 @@ class Imatrix:
         return found
 
     def columns(self, name: str, n_columns: int) -> Floats | None:
-        """The importance of a tensor's columns, None where there is no entry; raises on another width."""
+        """The importance of a tensor's columns, None without an entry; raises ImatrixError for another width."""
         values = self.entries.get(name)
         if values is not None and values.size != n_columns:
-            if name == "token_embd.weight":  # llama.cpp passes over this one
+            if name == "token_embd.weight":  # llama.cpp ignores this one
                 return None
             raise ImatrixError(
                 f"entry {name!r} has {values.size} values, the tensor {n_columns} columns",
@@ -94,8 +94,8 @@ def _mean(name: str, sums: Floats, arrays: Mapping[str, Floats], path: Path) -> 
         raise ImatrixError(f"{name!r} has no single count beside it", path=path, fix="experts do not occur in GLM-4")
     if not 0 <= counts[0] < np.inf:
         raise ImatrixError(f"{name!r} has the count {counts[0]}", path=path, fix=REMAKE)
-    # a matrix that no token reached weighs all columns alike
-    with np.errstate(over="ignore"):  # infinity is refused with the values
+    # no token reached the matrix: all its columns weigh alike
+    with np.errstate(over="ignore"):  # the check of the values refuses infinity
         return sums / counts[0] if counts[0] > 0 else np.ones_like(sums)
 
 
@@ -118,7 +118,7 @@ def _read_dat(path: Path) -> Imatrix:
 
 
 class _Cursor:
-    """Reads a .dat front to back; every length is checked against what is left."""
+    """Reads a .dat front to back; checks every length against the bytes that are left."""
 
     def __init__(self, data: bytes, path: Path) -> None:
         self._data, self._path, self._at = data, path, 0

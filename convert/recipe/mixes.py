@@ -1,7 +1,7 @@
-"""Quantisation recipes: which GGML type each tensor gets in a file of a given type.
+"""llama.cpp's mixes: which GGML type each tensor gets in a file of a given type.
 
-The table is llama.cpp's (llama_tensor_get_type_impl and tensor_type_fallback in llama-quant.cpp),
-reduced to what architecture glm4 can reach: no experts, fused gate/up, at most 8 kv heads.
+Source: llama_tensor_get_type_impl and tensor_type_fallback in llama-quant.cpp, reduced to the rules that
+architecture glm4 can reach: no experts, fused gate/up, at most 8 kv heads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from glm_gguf.convert.recipe.file_types import NEEDS_IMATRIX, FileType, divides
 
 
 class Category(Enum):
-    """The parts of the model that recipes tell apart (tensor_category in llama-quant.cpp)."""
+    """The kinds of tensors that the rules distinguish (tensor_category in llama-quant.cpp)."""
 
     TOKEN_EMBD = auto()
     OUTPUT = auto()
@@ -49,7 +49,7 @@ def category(gguf_name: str) -> Category:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What a rule may look at: the tensor is the `i`-th of `n` in its category."""
+    """What a rule depends on: the tensor is number `i` of `n` in its category."""
 
     i: int
     n: int
@@ -91,13 +91,13 @@ def _middle(at: Position) -> bool:
 
 
 def _more_bits(at: Position) -> bool:
-    """use_more_bits: the first and last eighth of the layers, and every third between."""
+    """use_more_bits: the first and the last eighth of the layers, and every third layer between."""
     return not _middle(at) or (at.i - at.n // 8) % 3 == 2
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """In files of one of `files`, a tensor gets `type` where `when` holds."""
+    """In files of one of `files`, a tensor gets `type` if `when` is true."""
 
     files: str
     type: Type
@@ -160,7 +160,7 @@ RULES: Mapping[Category, tuple[Rule, ...]] = {
     ),
     Category.FFN_UP: (Rule("IQ3_XS", Type.IQ3_XXS, _middle),),
 }
-"""Per category, first match wins; no match means the file's base type."""
+"""The first matching rule of a category decides; without one, a tensor gets the file's base type."""
 
 FALLBACK: Mapping[Type, Type] = {
     **dict.fromkeys((*NEEDS_IMATRIX, Type.IQ3_S, Type.IQ4_XS), Type.IQ4_NL),
@@ -169,11 +169,11 @@ FALLBACK: Mapping[Type, Type] = {
     Type.Q5_K: Type.Q5_1,
     Type.Q6_K: Type.Q8_0,
 }
-"""Types of 256-weight blocks → what rows that do not divide by 256 get (tensor_type_fallback)."""
+"""Types of 256-weight blocks → the type of rows that do not divide by 256 (tensor_type_fallback)."""
 
 
 def recipe_type(file: FileType, kind: Category, at: Position) -> Type:
-    """The type the recipe gives a matrix, before its shape is looked at."""
+    """The type that the rules give a matrix of any shape."""
     for rule in RULES.get(kind, ()):
         if (rule.files == "*" or file.name in rule.files.split()) and rule.when(at):
             return rule.type
@@ -181,7 +181,7 @@ def recipe_type(file: FileType, kind: Category, at: Position) -> Type:
 
 
 def fit(type_: Type, n_columns: int) -> Type:
-    """`type_`, or its fallback where rows of `n_columns` weights do not divide into its blocks."""
+    """`type_`, or its fallback if rows of `n_columns` weights do not divide into its blocks."""
     if divides(type_, n_columns):
         return type_
     smaller = FALLBACK.get(type_, type_)

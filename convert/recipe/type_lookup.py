@@ -1,4 +1,4 @@
-"""Find a file type by the name that a user gives; an unknown one is answered by all names, with their sizes."""
+"""Find a file type by the name that a user gives; the error for an unknown one lists all names and sizes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GLM_4_9B = Glm4Config(
 
 
 def file_type(name: str) -> FileType:
-    """Look a file type up, case-blind, aliases included; raises RequestError that lists the known."""
+    """Find a file type by name or alias, in any case; raises RequestError, which lists the known ones."""
     upper = name.upper()
     found = FILE_TYPES.get(ALIASES.get(upper, upper))
     if found is None:
@@ -45,7 +45,7 @@ def file_type(name: str) -> FileType:
 
 
 def bits_per_weight(file: FileType, config: Glm4Config = GLM_4_9B) -> float:
-    """Bits a weight takes on average in a file of this type, tensor data alone."""
+    """Average bits of a weight in a file of this type, without the header."""
     named = sorted(expected_tensors(config).values(), key=lambda item: llama_order(item[0]))
     shapes: Shapes = dict(named)
     types = Assigner(file, Overrides(), config.n_heads // config.n_kv_heads, imatrix=True).assign(shapes)

@@ -30,7 +30,7 @@ class Checkpoint:
     config: Glm4Config
     tensors: Mapping[str, StoredTensor]
     head_kept: bool = False
-    """A head is stored that differs from the embedding, to which config.json ties it."""
+    """config.json ties the output head to the embedding, but another head is stored."""
 
     @classmethod
     def open(cls, source: Source, *, weights: bool = True) -> Checkpoint:
@@ -88,17 +88,17 @@ def _collect(source: Source) -> dict[str, StoredTensor]:
 
 
 def _is_stale(weight_map: Mapping[str, str], shards: ShardSource) -> bool:
-    """An index whose shards are all gone, beside a model in one file, which then counts, as in transformers."""
+    """Whether none of the index's shards exists, but a model in one file; transformers too then reads that file."""
     return shards.size(WHOLE) is not None and all(shards.size(name) is None for name in set(weight_map.values()))
 
 
 def _model_files(names: Sequence[str]) -> Sequence[str]:
-    """Those that hold the model: model*.safetensors, beside which adapters, optimizers' states and copies may lie."""
+    """The files of the model: model*.safetensors; adapters, optimizer states and copies have other names."""
     return [name for name in names if name.startswith("model")] or [name for name in names if name not in ADAPTER_FILES]
 
 
 def _instead(directory: Path) -> str:
-    """What to do where no safetensors file lies in a directory that has a config.json."""
+    """The fix for a directory with config.json and without safetensors files."""
     below = next((path.parent for path in sorted(directory.glob("*/*.safetensors"))), None)
     if below is not None:
         return f"there are some in {below}: move them beside config.json"

@@ -1,7 +1,7 @@
-"""config.json of a GLM-4-0414 checkpoint, in either form, validated.
+"""Read and check config.json of a GLM-4-0414 checkpoint, in either form.
 
-The class defaults of transformers' Glm4Config differ from the checkpoints (eps, context length),
-so nothing here falls back on them: a value that matters must stand in the file.
+The defaults of transformers' Glm4Config differ from the checkpoints (eps, context length) and are not used here: the
+file must state every value that matters.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from glm_gguf.errors import ConfigError
 ARCHITECTURE = "Glm4ForCausalLM"
 MAX_LAYERS = 512  # LLAMA_MAX_LAYERS in llama.cpp
 MAX_VOCAB = 2**24
-FLOAT32 = (2.0**-126, 2.0**127)  # a GGUF keeps them as float32: normal numbers only
+FLOAT32 = (2.0**-126, 2.0**127)  # a GGUF stores float32: normal numbers only
 
 LLAMA_YARN = {"beta_fast": 32, "beta_slow": 1, "truncate": True, "mscale": None, "mscale_all_dim": None}
-"""YaRN parameters that llama.cpp's glm4 reads from no key: only these values convert."""
+"""YaRN parameters for which llama.cpp's glm4 has no key: only these values can be converted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class RopeScaling:
     factor: float
     original_context: int | None = None
     attention_factor: float | None = None
-    """YaRN's scale of queries times keys, where it is not 1 + 0.1 ln(factor)."""
+    """YaRN's scale of queries times keys, if it is not 1 + 0.1 ln(factor)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Glm4Config:
-    """What conversion needs to know of a checkpoint; sizes in elements, context in tokens."""
+    """The values that a conversion needs; sizes in elements, context in tokens."""
 
     hidden_size: int
     intermediate_size: int
@@ -95,7 +95,7 @@ class Glm4Config:
 
 
 def _check_sizes(config: Glm4Config, where: str) -> None:
-    """Combinations that llama.cpp's glm4 graph cannot compute."""
+    """Refuse combinations that llama.cpp's glm4 graph cannot compute."""
     if config.n_layers > MAX_LAYERS or config.vocab_size > MAX_VOCAB:
         raise ConfigError(
             f"{config.n_layers} layers and {config.vocab_size} tokens pass llama.cpp's {MAX_LAYERS} and {MAX_VOCAB}",
@@ -148,13 +148,13 @@ def _rope_scaling(rope: _Fields) -> RopeScaling | None:
 
 @dataclass(frozen=True, slots=True)
 class _Fields:
-    """Typed access to a JSON object; every refusal names the field and what stands there."""
+    """Typed access to a JSON object; every error names the field and its value."""
 
     raw: dict[str, Any]
     where: str
 
     def check_architecture(self) -> None:
-        """Only Glm4ForCausalLM: its relatives (ChatGLM, GLM-4.5 MoE, GLM-4V) have other tensors."""
+        """Accept Glm4ForCausalLM only: ChatGLM, GLM-4.5 MoE and GLM-4V have other tensors."""
         names, model_type = self.raw.get("architectures"), self.raw.get("model_type")
         if names != [ARCHITECTURE] and not (names is None and model_type == "glm4"):
             raise ConfigError(

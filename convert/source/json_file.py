@@ -1,4 +1,4 @@
-"""JSON files of a checkpoint, read strictly: UTF-8, no duplicate keys, an object at the root."""
+"""Read JSON files strictly: UTF-8, no duplicate keys, an object at the root."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from glm_gguf.errors import GlmGgufError
 from glm_gguf.regular_file import read_regular
 
 LFS_POINTER = b"version https://git-lfs"
-"""How the text starts that git leaves in place of a large file it has not fetched."""
+"""Start of the text that git leaves in place of a large file that it has not fetched."""
 
 MOST_BYTES = 2**28
-"""Bytes of a JSON file: ten times the largest tokenizer.json in use."""
+"""Largest JSON file in bytes: ten times the largest tokenizer.json in use."""
 
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-"""The escape of half a character; alone it is no text that UTF-8 can hold."""
+"""The escape of half a character, which UTF-8 cannot hold alone."""
 
 
 def parse_object(data: bytes, where: object, error: type[GlmGgufError]) -> dict[str, Any]:
-    """Decode `data` as one JSON object; raises `error` naming `where` for anything else."""
+    """Decode `data` as one JSON object; for anything else raises `error`, which names `where`."""
     refuse_pointer(data, where, error)
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
@@ -51,13 +51,13 @@ def read_object(path: Path, error: type[GlmGgufError], where: str | None = None)
 
 
 def refuse_pointer(data: bytes, where: object, error: type[GlmGgufError]) -> None:
-    """Raise `error` where git-lfs has left its pointer in place of the file."""
+    """Raise `error` for a pointer of git-lfs in place of the file."""
     if data.startswith(LFS_POINTER):
         raise error("this is a git-lfs pointer, not the file", path=str(where), fix="run git lfs pull")
 
 
 def shown(value: object) -> str:
-    """A value as an error may show it: its repr, short whatever it holds."""
+    """A short repr of any value, for errors."""
     short = Repr()
     short.maxstring = short.maxother = short.maxlong = 80
     short.maxlevel = 3
@@ -69,7 +69,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         seen: set[str] = set()
         doubled = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {doubled[:80]!r} stands twice in one object")
+        raise ValueError(f"the key {doubled[:80]!r} occurs twice in one object")
     return result
 
 

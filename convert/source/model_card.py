@@ -1,7 +1,7 @@
-"""The model card: name, version, licence, languages, sampling advice, which become the general.* keys.
+"""The model card: name, version, licence, languages and sampling advice, which become the general.* keys.
 
-Names and heuristics are gguf-py's own (gguf.Metadata). It takes values as they come, so that a number
-for a text would break the file half-way; here they are brought to the form their key has, or refused.
+Names and heuristics are gguf-py's (gguf.Metadata). gguf-py accepts any value, and a number for a text would break the
+file half-way; here each value is converted to the type of its key, or refused.
 """
 
 from __future__ import annotations
@@ -25,22 +25,21 @@ from glm_gguf.variant import ADVICE, Variant
 MOST_CARD_BYTES = 2**24
 
 BROKEN = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
-"""What gguf-py and yaml let through of a file that is not as they expect."""
+"""Exceptions of gguf-py and yaml for a malformed file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What the user says of the model's name and card, over what the checkpoint says."""
+    """The user's name for the model and overrides of its card."""
 
     name: str | None = None
     overrides: Path | None = None
 
 
 def model_card(source: Source, naming: Naming, n_params: int, variant: Variant) -> Metadata:
-    """Everything a GGUF says under general.*, from README.md, config, directory name and the user.
+    """The general.* keys of a GGUF, from README.md, config.json, the directory's name and the user.
 
-    Raises SourceError for a file that cannot be read or a value of another form, RequestError for
-    the user's own.
+    Raises SourceError for an unreadable file and a value of another type, RequestError for the user's own.
     """
     try:
         card = _stated(source, n_params)
@@ -63,7 +62,7 @@ def model_card(source: Source, naming: Naming, n_params: int, variant: Variant) 
 
 
 def _stated(source: Source, n_params: int) -> Metadata:
-    """What Metadata.load of gguf-py makes of a directory; it would stumble over byte order marks, and read anything."""
+    """The card that Metadata.load of gguf-py makes; that fails on byte order marks and waits for pipes."""
     files = [source.file("config.json"), source.file("generation_config.json")]
     config, generation = (file.read_object(SourceError) if file.exists() else {} for file in files)
     card = Metadata.apply_metadata_heuristic(
@@ -90,7 +89,7 @@ def _front_matter(source: Source) -> dict[str, Any]:
 
 
 def _override(card: Metadata, naming: Naming) -> None:
-    """Put the values of the user's file over the card's; --name goes over both."""
+    """Replace values of the card by those of the user's file; `name` replaces both."""
     if naming.overrides is None:
         return
     where = naming.overrides
@@ -111,7 +110,7 @@ def _override(card: Metadata, naming: Naming) -> None:
 
 
 def _complete(card: Metadata, directory: Path, n_params: int, variant: Variant) -> None:
-    """What is still unsaid: a name, the size, and the sampling that the official model cards advise."""
+    """Add what is missing: a name, the size, and the sampling that the official model cards advise."""
     if not card.name:
         card.name = _text(directory.resolve().name) or "model"
     if card.size_label is None and n_params > 0:
@@ -123,7 +122,7 @@ def _complete(card: Metadata, directory: Path, n_params: int, variant: Variant) 
 
 
 def _text(value: object) -> str:
-    """A text, or several that become one, as licences do."""
+    """A text; a list of texts is joined, as for licences."""
     return ",".join(_texts(value))
 
 
@@ -132,7 +131,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _scalar(value: object) -> str:
-    """YAML reads 1.0 and 2025-04-14 as no texts; what UTF-8 cannot hold becomes a question mark."""
+    """A scalar as text, since YAML reads 1.0 and 2025-04-14 as others; half characters become question marks."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float, datetime.date)):
         raise ValueError(f"{shown(value)}, a text is needed")
     return str(value).encode("utf-8", "replace").decode("utf-8")
@@ -164,7 +163,7 @@ FORMS: Mapping[Any, Callable[[object], object]] = {
     list[str]: _texts,
     list[dict]: _objects,  # type: ignore[type-arg]
 }
-"""How each type of a field of gguf.Metadata is brought to its form."""
+"""Type of a field of gguf.Metadata → conversion of a value to it."""
 
 FIELDS: Mapping[str, str] = {
     getattr(Keys.General, field.name.upper(), f"general.{field.name}"): field.name for field in fields(Metadata)
@@ -172,9 +171,9 @@ FIELDS: Mapping[str, str] = {
 """Key of the GGUF → field of gguf.Metadata; general.base_models and general.datasets are lists of objects."""
 
 HINTS = {field: get_args(hint)[0] for field, hint in get_type_hints(Metadata).items()}
-"""Field of gguf.Metadata → its type, which each may also lack."""
+"""Field of gguf.Metadata → its type; each may also be None."""
 
 
 def _fitting(field: str, value: object) -> object:
-    """The value in the form of its field; raises ValueError saying what stands there and what is needed."""
+    """Convert a value to its field's type; raises ValueError naming the value and the needed type."""
     return None if value is None else FORMS[HINTS[field]](value)

@@ -1,4 +1,4 @@
-"""Checkpoints whose weights are quantised already, told by name: nothing is gained by quantising them again."""
+"""Refuse checkpoints of quantised weights, and name their quantiser: a second quantisation only loses."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ SIGNS: Mapping[str, str] = {
     r"_blocks$": "MXFP4",
     r"\.scales$": "MLX",
 }
-"""Names of tensors that stand beside quantised weights → who writes them; the first that is found tells."""
+"""Names of tensors beside quantised weights → the quantiser that writes them; the first match counts."""
 
 SMALL: Mapping[str, str] = {
     **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), "FP8"),
     **{"F6_E2M3": "FP6", "F6_E3M2": "FP6", "F4": "FP4"},
     **dict.fromkeys(("I8", "U8", "I32", "U32"), "a tool that packs weights"),
 }
-"""Types of whole numbers and small floats → what they tell of."""
+"""Types of integers and small floats → the quantisers that write them."""
 
 METHODS: Mapping[str, str] = {"fp8": "FP8", "mxfp4": "MXFP4", "gptq": "GPTQ", "awq": "AWQ"}
 FIX = "convert the original with 16-bit weights; of a fine-tune, save the merge in 16 bits"
 
 
 def refuse_quantised(source: Source, tensors: Iterable[StoredTensor]) -> None:
-    """Raise SourceError where tensors show that this is not a checkpoint of bf16, f16 or f32 weights.
+    """Raise SourceError if the tensors show that this is no checkpoint of bf16, f16 or f32 weights.
 
-    What config.json says decides nothing by itself: it stays behind where a model was dequantised and saved.
+    config.json alone decides nothing: a model that was dequantised and saved keeps its entry.
     """
     sign = _sign(tuple(tensors))
     if sign is None:
@@ -53,7 +53,7 @@ def refuse_quantised(source: Source, tensors: Iterable[StoredTensor]) -> None:
 
 
 def _sign(tensors: Sequence[StoredTensor]) -> tuple[StoredTensor, str] | None:
-    """A tensor that no checkpoint of whole weights has, and who writes such ones."""
+    """A tensor that no unquantised checkpoint has, and the quantiser that writes it."""
     for pattern, name in SIGNS.items():
         for tensor in tensors:
             if re.search(pattern, tensor.name):

@@ -1,4 +1,4 @@
-"""One safetensors file: its header, checked completely before a byte of a tensor is used.
+"""The header of a safetensors file, checked completely before a tensor's byte is used.
 
 Layout (safetensors format): u64 little-endian header length N, N bytes of JSON
 {name: {dtype, shape, data_offsets: [begin, end]}}, then the tensors' bytes without gaps.
@@ -29,8 +29,8 @@ ITEM_BITS = {
     **{"F6_E2M3": 6, "F6_E3M2": 6, "F4": 4},
 }
 STORAGE: Mapping[str, npt.DTypeLike] = {"BF16": "<u2", "F16": "<f2", "F32": "<f4"}
-"""dtypes a weight may have, with the numpy type that maps its bytes (bf16 as its bit pattern)."""
-MAX_DIMENSIONS = 8  # far above a weight's two; keeps products of sizes small
+"""dtypes of weights → numpy type of their bytes (bf16 as its bit pattern)."""
+MAX_DIMENSIONS = 8  # a weight has two; the bound keeps products of sizes small
 REFETCH = "the file is damaged or incomplete: fetch it again"
 
 
@@ -91,7 +91,7 @@ def _natural(value: object) -> bool:
 
 
 def _check_extent(tensors: list[StoredTensor], data_start: int, file_bytes: int, where: str) -> None:
-    """The tensors must tile the data exactly: no gap, no overlap, nothing past or short of the end."""
+    """Check that the tensors fill the data exactly, without gaps and overlaps."""
     tensors.sort(key=lambda tensor: (tensor.offset, tensor.n_bytes))
     ends = [data_start, *(tensor.offset + tensor.n_bytes for tensor in tensors)]
     for end, tensor in zip(ends, tensors, strict=False):

@@ -24,27 +24,24 @@ class Shard:
 class ShardReader(Protocol):
     """One shard as a stream, front to back.
 
-    All calls come from one thread. `read` is called with rising offsets that never overlap: an offset is at
-    least the end of the read before. Bytes may be passed over, at the front too: headers are read by `peek`, some
-    tensors are not needed, and a conversion that is resumed asks for what it does not have yet. A reader that
-    proves a checksum of the whole file fetches for itself what is passed over.
+    All calls come from one thread. Reads never overlap: an offset is at least the end of the read before. A caller
+    may skip bytes, also at the start: headers, unneeded tensors, and those that an interrupted run completed. A
+    reader that checks the whole file fetches the skipped bytes itself.
     """
 
     def read(self, offset: int, n_bytes: int) -> Bytes:
         """Bytes `offset` to `offset + n_bytes` of the file as (n_bytes,) uint8, a chunk of some megabytes.
 
-        The array is used by other threads after the call, for as long as it is referred to: hand out a
-        buffer of its own for each call. Its start need not be aligned. Fewer bytes are never returned: raises
-        ShardError where the file is shorter than it was or cannot be read, and TransferError where a
-        transfer broke off for good, after the retries that are the reader's own: what is complete by then is
-        kept for the next run.
+        Other threads use the array after the call, so each call returns a new buffer, which need not be aligned.
+        Raises ShardError if the file has become shorter or cannot be read, and TransferError if a transfer failed
+        after all of the reader's retries; complete tensors are then kept for the next run.
         """
 
     def finish(self) -> None:
-        """All that is wanted of this shard has been read: prove it, where there is something to prove it with.
+        """Check the shard against its listed checksum, if there is one, after the last read.
 
-        Raises ChecksumError where the bytes are not the file's: what was made of them is then thrown away, and
-        the rest of the conversion is kept for the next run. Not called when a conversion stops half-way.
+        Raises ChecksumError if the bytes are wrong: the tensors made of them are dropped, the rest of the conversion
+        is kept. An interrupted conversion does not call it.
         """
 
 
@@ -53,43 +50,43 @@ class ShardSource(Protocol):
 
     @property
     def trusted(self) -> bool:
-        """Whether bytes are the file's as they are read; where not, only after `finish` has proven the whole shard."""
+        """Whether the bytes are right as they are read; if not, only after `finish` has checked the shard."""
 
     @property
     def streamed_bytes(self) -> int:
-        """Bytes that streams have brought from a hub so far, for who watches."""
+        """Bytes that streams have fetched from a hub so far, for progress bars."""
 
     def names(self) -> tuple[str, ...]:
-        """All *.safetensors files there are, in name order; asked only where the checkpoint has no index."""
+        """All *.safetensors files, in name order; used only for a checkpoint without an index."""
 
     def where(self, name: str) -> str:
         """How an error names a file of the checkpoint: its path, or its address on a hub."""
 
     def size(self, name: str) -> int | None:
-        """Bytes of the file, None where there is no such file; raises ShardError where it cannot be asked for."""
+        """Bytes of the file, None if there is none; raises ShardError for one that cannot be read."""
 
     def peek(self, name: str, offset: int, n_bytes: int) -> bytes:
-        """A few bytes of the front, apart from any stream: 8 for the header's length, then the header.
+        """A few bytes of the start, outside of any stream: 8 for the header's length, then the header.
 
         Fewer only where the file ends. A header has about 100 bytes a tensor, 100 MB at most.
         """
 
     def read_range(self, name: str, offset: int, n_bytes: int) -> bytes:
-        """Bytes anywhere in the file, apart from any stream and not proven; raises ShardError or TransferError."""
+        """`n_bytes` from `offset` on, outside of any stream and unchecked; raises ShardError or TransferError."""
 
     def identity(self, name: str) -> str:
-        """What tells this version of the file from any other, in one line without reading it all.
+        """One line that differs for every version of the file, without reading all of it.
 
-        A conversion is resumed only where every shard's identity is what it was: for a file its size, time
-        of change and header's hash; for a hub its checksum or ETag.
+        A conversion is resumed only if no shard's identity changed: for a file its size, modification time and
+        header's hash; for a hub its size and checksum.
         """
 
     def stream(self, name: str) -> AbstractContextManager[ShardReader]:
-        """Open the file for one pass; leaving the context closes it, in the middle too, without a wait."""
+        """Open the file for one pass; leaving the context closes it at any point, without a wait."""
 
     def reading(self, beside: Path, n_bytes: int) -> AbstractContextManager[None]:
-        """Streams are going to be read while `n_bytes` are written to the directory `beside`.
+        """The context of all streams of a conversion, which writes `n_bytes` to the directory `beside`.
 
-        A source that writes something of its own on the way refuses here where there is no room for it, and has
-        it whole when the context is left without an error.
+        A source that stores copies raises OutputError here if there is too little space for them; leaving the context
+        without an error completes them.
         """

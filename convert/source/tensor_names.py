@@ -1,7 +1,7 @@
 """The tensors of a GLM-4-0414 model: name and shape in the checkpoint, and name in the GGUF.
 
-Nothing is permuted or fused: GLM's RoPE pairs neighbours as llama.cpp's NORM type does, and its
-gate and up projections are stored as one, gate rows first, which is what llama.cpp's glm4 expects.
+No tensor is permuted or fused: GLM's RoPE pairs neighbours as llama.cpp's NORM type does, and checkpoints store gate
+and up projections as one, gate rows first, as llama.cpp's glm4 expects.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LAYER_NAMES: Mapping[str, str] = {
 """model.layers.N.* → blk.N.*; source: transformers modeling_glm4, llama.cpp src/models/glm4.cpp."""
 
 IGNORED = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq|model\.rotary_emb\.inv_freq")
-"""Buffers that some tools save and every runtime computes itself."""
+"""Buffers that some tools save, and that every runtime computes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def llama_order(gguf_name: str) -> tuple[int, str]:
 
 
 def _is_redundant(name: str, config: Glm4Config) -> bool:
-    """A tied head is the embedding again; rotary buffers are computed."""
+    """Whether a tensor is a tied head, which repeats the embedding, or a computed rotary buffer."""
     return (config.tied and name == "lm_head.weight") or IGNORED.fullmatch(name) is not None
 
 

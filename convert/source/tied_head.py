@@ -1,7 +1,7 @@
-"""Whether a stored output head is the embedding again, as config.json says where it ties the two.
+"""Compare a stored output head with the embedding, if config.json ties the two.
 
-A merge that trained them apart leaves `tie_word_embeddings: true` behind; without its head such a model babbles. So
-both are read and compared: two tensors, and none where config.json does not tie or no head is stored.
+A merge of a model that trained them apart may leave `tie_word_embeddings: true`; without its head such a model writes
+nonsense. Nothing is read if config.json does not tie them or no head is stored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PIECE = 2**22  # weights compared at once
 
 
 def head_differs(tensors: Mapping[str, StoredTensor], shards: ShardSource) -> bool:
-    """Whether a head is stored that is not the embedding; stops at the first difference. Raises ShardError."""
+    """Whether the stored head differs from the embedding; stops at the first difference. Raises ShardError."""
     head, embedding = tensors.get(HEAD), tensors.get(EMBEDDING)
     if head is None or embedding is None:
         return False

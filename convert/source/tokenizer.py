@@ -1,7 +1,7 @@
-"""tokenizer.json (HF tokenizers) and tokenizer.model (tiktoken form) as one value.
+"""Read tokenizer.json (HF tokenizers) or tokenizer.model (tiktoken) into one value.
 
-The pre-tokenizer is recognised from its own regular expression, never from a hash of ids, so a
-fine-tune with another vocabulary converts, and a foreign tokenizer is refused by name.
+The pre-tokenizer is recognised by its regular expression, not by a hash of ids: a fine-tune with another vocabulary
+converts, and a foreign tokenizer is refused by name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_TOKEN_BYTES = 1024  # GLM-4's longest has 512
 
 @dataclass(frozen=True, slots=True)
 class AddedToken:
-    """A token matched as a whole before any splitting; `special` ones are control tokens."""
+    """A token that is matched as a whole before the text is split; `special` ones are control tokens."""
 
     id: int
     content: str
@@ -46,7 +46,7 @@ class Bpe:
     merges: tuple[str, ...]
     added: tuple[AddedToken, ...]
     whole_words: bool
-    """Words that are tokens are taken whole before any merge (`ignore_merges`), as tiktoken does."""
+    """A word that is a token is not merged (`ignore_merges`), as in tiktoken."""
 
 
 def read_bpe(source: Source) -> Bpe:
@@ -121,7 +121,7 @@ def _added(entry: Any, where: str) -> AddedToken:
 
 
 def _from_ranks(file: SourceFile, config: SourceFile) -> Bpe:
-    """The tiktoken form: a line holds a token in base64 and its rank; merges follow from the ranks."""
+    """tiktoken's format: a line has a token in base64 and its rank; merges follow from the ranks."""
     ranks = dict(_rank_lines(file))
     if len(ranks) < 256:
         raise TokenizerError(f"{len(ranks)} tokens are no byte-level vocabulary", path=file.where)
@@ -151,10 +151,10 @@ def _rank_lines(file: SourceFile) -> Iterator[tuple[bytes, int]]:
 
 
 def merges_of(ranks: Mapping[bytes, int]) -> Iterator[str]:
-    """Every way to make a token of two others, by the rank of what they make.
+    """All pairs of tokens that make a third one, by its rank.
 
-    tiktoken merges the pair whose union has the lowest rank; a merge list gives the same result
-    when it holds every split of every token in that order.
+    tiktoken merges the pair whose union has the lowest rank. A list of all splits of every token in that order gives
+    the same result.
     """
     for token, _ in sorted(ranks.items(), key=lambda item: item[1]):
         splits = [(token[:cut], token[cut:]) for cut in range(1, len(token))]
@@ -174,7 +174,7 @@ BYTE_CHARACTERS = _byte_characters()
 
 
 def printable(token: bytes) -> str:
-    """A token's bytes as the printable characters that vocabularies spell them in."""
+    """A token's bytes as the printable characters that vocabularies use."""
     return "".join(BYTE_CHARACTERS[byte] for byte in token)
 
 
@@ -185,7 +185,7 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 
 
 def _number(digits: str) -> int | None:
-    """The id that `digits` spell, None where they spell none."""
+    """The id that `digits` spell, None if they spell none."""
     value = int(digits) if digits.isdecimal() and len(digits) < 10 else None
     return value if _natural(value) else None
 

@@ -1,1 +1,1 @@
-"""The files written: layout, rows quantised on all cores, partial files with a journal."""
+"""Write the files: layout, rows quantised on all cores, partial files with a journal."""

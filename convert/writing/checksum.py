@@ -1,7 +1,7 @@
-"""Checksums of what is written, fast enough to be taken of every byte: some 30 GB a second and core.
+"""Checksums of written data: a core computes some 30 GB a second, so every byte gets one.
 
-The words of each page are added up, and a CRC-32 is taken of the sums: a flipped bit, a page of zeros and pages that
-changed places show. Against whoever means harm they prove nothing.
+A checksum is the CRC-32 of the sums of each page's words. It reveals flipped bits, pages of zeros and swapped pages,
+but no manipulation.
 """
 
 from __future__ import annotations
@@ -24,5 +24,5 @@ def checksum(data: npt.NDArray[np.uint8]) -> int:
 
 
 def chained(before: int, following: int) -> int:
-    """The checksum of pieces in their order, from that of those before and that of the one that follows."""
+    """The checksum of pieces in order, from that of all before and that of the next."""
     return zlib.crc32(following.to_bytes(4, "little"), before)

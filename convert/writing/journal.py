@@ -1,8 +1,8 @@
-"""The journal of a partial file: what is in it for certain, and what it was made of.
+"""The journal of a partial file: which tensors are on the disk, and what the file is made of.
 
-A line is a CRC-32 in eight hexadecimal digits, a space and a JSON object; a line that was cut or garbled, or holds
-anything else, ends what is believed. The first is the binding, the others map names to checksums: of tensors that are
-on the disk, and of shards whose bytes are proven (0). null takes back what was said of a name before.
+A line is a CRC-32 in eight hexadecimal digits, a space and a JSON object; the first damaged line ends the journal. Line
+one is the binding. The others map names to checksums: of tensors on the disk, and 0 for a shard whose checksum was
+right. null revokes a name.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from glm_gguf.convert.disk_file import DiskFile
 from glm_gguf.convert.source.shards import ShardSource
 from glm_gguf.convert.writing.layout import FileLayout
 
-MOST_BYTES = 2**26  # hundreds of times what the journal of the largest model holds
-PROGRAM = ("glm-gguf", "llama-cpp-python", "gguf")  # whose versions decide the bytes
+MOST_BYTES = 2**26  # hundreds of times the journal of the largest model
+PROGRAM = ("glm-gguf", "llama-cpp-python", "gguf")  # their versions decide the bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a partial file is made of: only the same three make the same bytes."""
+    """What a partial file is made of: the same three give the same bytes."""
 
     program: str
     checkpoint: str
@@ -35,7 +35,7 @@ class Binding:
 
     @classmethod
     def of(cls, layout: FileLayout, identities: Mapping[str, str]) -> Binding:
-        """The binding of one file; `identities` are those of all shards by name."""
+        """The binding of one file; `identities` maps every shard's name to its identity."""
         checkpoint, request = sha256(), sha256(layout.header)
         for tensor in layout.tensors:
             stored = tensor.source.stored
@@ -46,7 +46,7 @@ class Binding:
         return cls(program, checkpoint.hexdigest(), request.hexdigest())
 
     def difference(self, other: object) -> str | None:
-        """Why what a journal is bound to does not do for this conversion, None where it does."""
+        """Why a journal with the binding `other` cannot be continued; None if it can."""
         found = other if isinstance(other, dict) else {}
         if found.get("program") != self.program:
             return "another version wrote it"
@@ -65,14 +65,14 @@ def _version(name: str) -> str:
 
 
 def identities(layouts: Iterable[FileLayout], shards: ShardSource) -> dict[str, str]:
-    """Name → identity of every shard that the files are made of."""
+    """Name → identity of every shard of the files."""
     names = {tensor.source.stored.shard.name for layout in layouts for tensor in layout.tensors}
     return {name: shards.identity(name) for name in sorted(names)}
 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What a journal says: its binding, the checksum of everything that holds, and the bytes that could be read."""
+    """The content of a journal: its binding, the checksums by name, and the bytes of its intact lines."""
 
     binding: Any
     checksums: Mapping[str, int]
@@ -80,7 +80,7 @@ class Entries:
 
     @classmethod
     def read(cls, path: Path) -> Entries | None:
-        """The journal at `path`, up to its first bad line; None where there is none. Raises OSError."""
+        """Read the journal at `path` up to its first bad line; None if there is none. Raises OSError."""
         if path.is_symlink() or not path.is_file():
             return None
         with path.open("rb") as file:
@@ -98,35 +98,35 @@ class Entries:
 
 
 class Journal:
-    """The file that lines are added to; made at the first one."""
+    """A journal to append to; the first record creates its file."""
 
     def __init__(self, path: Path, binding: Binding, intact: int = 0) -> None:
-        """`intact` bytes of a journal that is there already are kept, the rest is cut off."""
+        """Keep the first `intact` bytes of an existing journal, and cut off the rest."""
         self._path, self._binding, self._intact = path, binding, intact
         self._file: DiskFile | None = None
 
     @property
     def exists(self) -> bool:
-        """Whether there is anything in it."""
+        """Whether it has a record."""
         return self._intact > 0
 
     def add(self, checksums: Mapping[str, int]) -> None:
-        """Say that these are in the file, with these checksums; on the disk when it returns."""
+        """Record names with their checksums, and flush the record to the disk."""
         self._append(checksums)
 
     def remove(self, names: Collection[str]) -> None:
-        """Take back what was said of these."""
+        """Revoke the records of `names`."""
         if self.exists:
             self._append(dict.fromkeys(names))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def discard(self) -> None:
-        """Remove it."""
+        """Remove the file."""
         self.close()
         self._path.unlink(missing_ok=True)
 
@@ -147,7 +147,7 @@ def _line(value: object) -> bytes:
 
 
 def _intact(data: bytes) -> Iterator[tuple[bytes, Any]]:
-    """Lines and what they hold, up to the first that is torn, garbled or no JSON."""
+    """The intact lines and their values, up to the first damaged one."""
     for line in data.splitlines(keepends=True):
         text = line[9:-1]
         if not line.endswith(b"\n") or line[:9] != b"%08x " % zlib.crc32(text):

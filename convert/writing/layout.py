@@ -1,4 +1,4 @@
-"""A GGUF file to the byte before anything is written: its header, and where each tensor begins."""
+"""The layout of a GGUF file, to the byte: its header, and the offset of each tensor."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class FileLayout:
     tensors: tuple[TensorPlan, ...]
     offsets: tuple[int, ...]
     n_bytes: int
-    """Of the whole file."""
+    """Size of the whole file."""
 
 
 def lay_out(plan: Plan) -> tuple[FileLayout, ...]:
-    """The plan's files."""
+    """The layouts of the plan's files."""
     return tuple(_file(tensors, _metadata(plan, number)) for number, tensors in enumerate(plan.files))
 
 
@@ -40,7 +40,7 @@ def _file(tensors: tuple[TensorPlan, ...], metadata: KeyValues) -> FileLayout:
 
 
 def _metadata(plan: Plan, number: int) -> KeyValues:
-    """The first file carries everything; the others of a split only their place in it."""
+    """The keys of one file: the first has all, the others of a split only their number in it."""
     if len(plan.files) == 1:
         return plan.metadata
     split = {
@@ -52,7 +52,7 @@ def _metadata(plan: Plan, number: int) -> KeyValues:
 
 
 def _header(tensors: Sequence[TensorPlan], metadata: KeyValues) -> bytes:
-    """Key-values and tensor list through gguf-py, padded to where the data begins."""
+    """Key-values and tensor list, written by gguf-py and padded to the first tensor."""
     writer = GGUFWriter(None, ARCH)
     writer.kv_data[0].clear()
     writer.kv_data[0].update(metadata)

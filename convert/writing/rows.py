@@ -1,4 +1,4 @@
-"""Rows of one tensor, from the shard's bytes to those of every GGUF that holds them."""
+"""Rows of one tensor, from the shard's bytes to the bytes of each GGUF that holds them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from glm_gguf.convert.source.shards import ShardReader
 from glm_gguf.convert.writing.work import Job, Placement
 from glm_gguf.errors import WeightError
 
-CHUNK_WEIGHTS = 2**20  # 4 MiB as float32: large against a call's cost, small against memory
+CHUNK_WEIGHTS = 2**20  # 4 MiB as float32: a call's overhead is small beside it, and it is small beside the memory
 
 LARGEST = 65504.0 * 127 * 127
-"""No block format holds more: a float16 scale, a 7-bit scale below it, a 7-bit value.
+"""The largest weight of any block format: a float16 scale times a 7-bit scale times a 7-bit value.
 From about 1e12 on, ggml's i-quants compute infinities and abort the process."""
 
 Stored = npt.NDArray[np.generic]
@@ -29,14 +29,14 @@ Stored = npt.NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows of a tensor from `start` on, the unit of work of one thread."""
+    """Rows of a tensor from row `start` on; one thread converts them."""
 
     job: Job
     start: int
     rows: Stored
     """(rows, columns) as stored; a vector is one row."""
     last: bool
-    """Whether the tensor ends with it."""
+    """Whether it is the tensor's last chunk."""
 
 
 def chunks(job: Job, reader: ShardReader) -> Iterator[Chunk]:
@@ -51,20 +51,20 @@ def chunks(job: Job, reader: ShardReader) -> Iterator[Chunk]:
 
 
 def extents(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """First row, and the one behind the last, of each chunk of a tensor: about CHUNK_WEIGHTS weights each."""
+    """The row ranges (start, stop) of a tensor's chunks, of about CHUNK_WEIGHTS weights each."""
     n_rows, step = prod(shape[:-1]), max(1, CHUNK_WEIGHTS // shape[-1])
     return ((start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
 
 def to_float32(stored: Stored) -> ggml.Floats:
-    """float32 values of stored weights; bf16 comes as uint16 bit patterns, the upper half of a float32."""
+    """Stored weights as float32; bf16 is stored as uint16, the upper half of a float32."""
     if stored.dtype == np.uint16:
         return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return np.require(stored, np.float32, ("C", "ALIGNED"))  # a header of odd length leaves weights unaligned
+    return np.require(stored, np.float32, ("C", "ALIGNED"))  # weights behind a header of odd length are unaligned
 
 
 def convert_chunk(chunk: Chunk) -> Iterator[tuple[Placement, ggml.Bytes]]:
-    """A chunk in the type of each placement, (rows, row_bytes) uint8; raises WeightError naming the weight."""
+    """Convert a chunk to the type of each placement, (rows, row_bytes) uint8; raises WeightError naming the weight."""
     values = to_float32(chunk.rows)
     finite = np.isfinite(values)
     if not finite.all():

@@ -1,4 +1,4 @@
-"""The work of a conversion in the order in which its weights lie in the shards, each read once for all outputs."""
+"""The work of a conversion in the order of the weights in the shards: each is read once for all outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glm_gguf.convert.writing.layout import FileLayout
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a tensor goes: to which type, in which file (by number), from which offset on."""
+    """A tensor's place in an output: the number of the file, and the offset."""
 
     tensor: TensorPlan
     file: int
@@ -28,7 +28,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One stored tensor, and the places for all that is made of it."""
+    """One stored tensor, and its places in all outputs."""
 
     stored: StoredTensor
     placements: tuple[Placement, ...]
@@ -36,14 +36,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class ShardWork:
-    """One shard's jobs, by rising offset."""
+    """One shard's jobs, by offset."""
 
     name: str
     jobs: tuple[Job, ...]
 
     @property
     def files(self) -> dict[int, list[str]]:
-        """What each file gets from it: number → names of tensors."""
+        """The tensors of each file that come from this shard: number → names."""
         names: dict[int, list[str]] = defaultdict(list)
         for job in self.jobs:
             for place in job.placements:
@@ -51,7 +51,7 @@ class ShardWork:
         return names
 
     def without(self, done: Sequence[Collection[str]]) -> ShardWork:
-        """What is left where file n holds the tensors `done[n]` already."""
+        """The work that remains if file n has the tensors `done[n]`."""
         left = []
         for job in self.jobs:
             placements = tuple(place for place in job.placements if place.tensor.name not in done[place.file])
@@ -61,7 +61,7 @@ class ShardWork:
 
 
 def in_source_order(layouts: Sequence[FileLayout]) -> tuple[ShardWork, ...]:
-    """All that the files hold, by shard and offset."""
+    """All work for the files, by shard and offset."""
     placements: dict[StoredTensor, list[Placement]] = defaultdict(list)
     for number, layout in enumerate(layouts):
         for tensor, offset in zip(layout.tensors, layout.offsets, strict=True):
