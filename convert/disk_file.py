@@ -144,7 +144,7 @@ def _lock(descriptor: int, path: Path) -> None:
     except OSError as problem:
         if problem.errno not in LOCKED_ELSEWHERE:
             raise
-        raise OutputError("another conversion is writing here", where=path, fix="wait for it") from None
+        raise OutputError("another conversion is writing here", path=path, fix="wait for it") from None
 
 
 @contextmanager

@@ -97,7 +97,7 @@ class ConvertOptions:
         for name in ("metadata", "keep_source"):
             object.__setattr__(self, name, _path(name, getattr(self, name)))
         if not 1 <= self.threads <= 1024:
-            raise RequestError(f"{self.threads} threads", field="threads", fix="1 to 1024 can be asked for")
+            raise RequestError(f"{self.threads} threads", field="threads", fix="give 1 to 1024")
         if self.yarn is not None and not 1 < self.yarn <= 64:
             raise RequestError(f"factor {self.yarn}", field="yarn", fix="above 1, up to 64; the cards advise 4")
         if self.split_max_bytes is not None and self.split_max_bytes < 1:

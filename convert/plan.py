@@ -119,7 +119,7 @@ def _file_types(options: ConvertOptions) -> tuple[FileType, ...]:
     names = (options.types.type, *options.types.also)
     files = tuple(file_type(name) for name in names)
     if len(set(files)) < len(files):
-        raise RequestError(f"{', '.join(names)}: one type stands twice", field="type", fix="name each type once")
+        raise RequestError(f"{', '.join(names)}: one type occurs twice", field="type", fix="name each type once")
     if len(files) > 1 and options.vocab_only:
         raise RequestError("a vocabulary has no types", field="vocab_only", fix="name one type or none")
     return files

@@ -91,11 +91,11 @@ def verify(
     Calls `done` with each tensor's error, in the file's order.
     """
     if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise RequestError(f"{threads} threads", where="--threads", fix=f"1 to {MOST_THREADS} can be asked for")
+        raise RequestError(f"{threads} threads", field="threads", fix=f"give 1 to {MOST_THREADS}")
     parts = open_all_parts(file)
     found = architecture(parts.metadata)
     if found != GLM4:
-        raise GgufError(f"its architecture is {found!r}, not {GLM4}", where=file, fix="it is no GLM-4-0414's")
+        raise GgufError(f"its architecture is {found!r}, not {GLM4}", path=file, fix="it is no GLM-4-0414's")
     if ADDRESS.fullmatch(str(source)):
         fix = "keep its files by glm-gguf convert --keep-source DIR, and name DIR"
         raise SourceError("a repository on a hub cannot be compared with", where=source, fix=fix)
@@ -152,7 +152,7 @@ def _rows(
             file.seek(tensor.offset + start * written_bytes)
             data = file.read((stop - start) * written_bytes)
             if len(data) < (stop - start) * written_bytes:
-                raise GgufError("has changed since it was checked: it is shorter", where=header.path)
+                raise GgufError("has changed since it was checked: it is shorter", path=header.path)
             offset, n_bytes = stored.offset + start * stored_bytes, (stop - start) * stored_bytes
             source = shards.read_range(stored.shard.name, offset, n_bytes)
             shape = (stop - start, -1)

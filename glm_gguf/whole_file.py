@@ -55,7 +55,7 @@ def whole_file(path: Path, mode: int = 0o666) -> Iterator[UnfinishedFile]:
     """
     with _as_output_error(path):
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            raise OutputError("cannot be written: something that is no file has this name", where=path)
+            raise OutputError("cannot be written: something that is no file has this name", path=path)
         _remove_unfinished(path)
         file = _temporary(path, mode)
     try:
@@ -82,7 +82,7 @@ def _as_output_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}", where=path) from error
+        raise OutputError(f"cannot be written: {error.strerror}", path=path) from error
     except ValueError as error:  # a NUL, or half a character
         raise OutputError(f"this is no path: {error}", where=repr(str(path))) from error
 

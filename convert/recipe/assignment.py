@@ -89,14 +89,14 @@ class Assigner:
         """Refuse a pattern without effect: it is a mistake, which llama.cpp ignores."""
         if self.overrides.patterns and self.file.base in UNQUANTISED:
             raise RequestError(
-                f"{self.file.name} files have no mix to depart from",
+                f"{self.file.name} files have no mix that a pattern could change",
                 field="tensor_types",
                 fix="name a quantised type and give the rest by pattern",
             )
         for pattern, _ in self.overrides.patterns:
             if not any(pattern.search(name) for name, shape in shapes.items() if len(shape) > 1):
                 raise RequestError(
-                    f"{pattern.pattern!r} is found in the name of no matrix",
+                    f"no matrix has a name with {pattern.pattern!r}",
                     field="tensor_types",
                     fix="glm-gguf convert --dry-run lists the names",
                 )

@@ -46,7 +46,7 @@ class Imatrix:
         for name, values in found.entries.items():
             if not ((values >= 0) & (values <= MAX_IMPORTANCE)).all():
                 odd = values[~((values >= 0) & (values <= MAX_IMPORTANCE))][0]
-                raise ImatrixError(f"entry {name!r} holds {odd}, no mean of squares", path=path, fix=REMAKE)
+                raise ImatrixError(f"entry {name!r} holds {odd}, which is no mean of squares", path=path, fix=REMAKE)
         return found
 
     def columns(self, name: str, n_columns: int) -> Floats | None:
@@ -104,7 +104,7 @@ def _read_dat(path: Path) -> Imatrix:
     entries: dict[str, Floats] = {}
     count = cursor.integer("number of entries")
     if count < 1:
-        raise ImatrixError(f"{count} entries", path=path, fix="this is no importance matrix")
+        raise ImatrixError(f"it claims {count} entries", path=path, fix="this is no importance matrix")
     for _ in range(count):
         name = cursor.text(cursor.integer("name length"))
         calls = cursor.integer(f"calls of {name!r}")
@@ -133,7 +133,7 @@ class _Cursor:
 
     def text(self, length: int) -> str:
         if length > MAX_NAME:
-            raise ImatrixError(f"a name of {length} bytes", path=self._path, fix="this is no importance matrix")
+            raise ImatrixError(f"a name has {length} bytes", path=self._path, fix="this is no importance matrix")
         try:
             return self._take(length, "a name").decode("utf-8")
         except UnicodeDecodeError:

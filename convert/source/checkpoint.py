@@ -17,7 +17,7 @@ from glm_gguf.convert.source.tied_head import head_differs
 from glm_gguf.errors import ShardError, SourceError
 from glm_gguf.source_name import ADAPTER_FILES, PYTORCH, SAVE_SAFETENSORS, Wanted, refuse_mistaken
 
-HEAD_KEPT = "the stored lm_head.weight is another: it is kept"
+HEAD_KEPT = "the stored lm_head.weight differs: it is kept"
 INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
 _log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def _collect(source: Source) -> dict[str, StoredTensor]:
         for name, tensor in read_header(shards, shard, file_bytes).items():
             if name in tensors:
                 raise ShardError(
-                    f"tensor {name!r} stands in {tensors[name].shard.name} too",
+                    f"tensor {name!r} is in {tensors[name].shard.name} too",
                     path=shard.where,
                     fix="keep one of the two files",
                 )
@@ -113,14 +113,14 @@ def _read_index(file: SourceFile) -> dict[str, str]:
     for name, shard in weight_map.items():
         plain = isinstance(shard, str) and shard == Path(shard).name and shard.isprintable()
         if not plain or not shard.endswith(".safetensors"):
-            raise ShardError(f"{shown(shard)} is no name of a shard (tensor {shown(name)})", path=file.where)
+            raise ShardError(f"{shown(shard)} is not the name of a shard (tensor {shown(name)})", path=file.where)
     return weight_map
 
 
 def _check_index(weight_map: Mapping[str, str], tensors: Mapping[str, StoredTensor], index: str) -> None:
     for name, shard in weight_map.items():
         if name not in tensors:
-            raise ShardError(f"tensor {name!r} is not in {shard}", path=index, fix="index and shards differ: refetch")
+            raise ShardError(f"tensor {name!r} is not in {shard}", path=index, fix="fetch index and shards again")
         if tensors[name].shard.name != shard:
             found = tensors[name].shard.name
             raise ShardError(f"tensor {name!r} is in {found}, not in {shard}", path=index, fix="fetch the index again")

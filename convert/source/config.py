@@ -98,11 +98,11 @@ def _check_sizes(config: Glm4Config, where: str) -> None:
     """Refuse combinations that llama.cpp's glm4 graph cannot compute."""
     if config.n_layers > MAX_LAYERS or config.vocab_size > MAX_VOCAB:
         raise ConfigError(
-            f"{config.n_layers} layers and {config.vocab_size} tokens pass llama.cpp's {MAX_LAYERS} and {MAX_VOCAB}",
+            f"{config.n_layers} layers and {config.vocab_size} tokens exceed llama.cpp's {MAX_LAYERS} and {MAX_VOCAB}",
             path=where,
         )
     if config.n_heads % config.n_kv_heads:
-        raise ConfigError(f"{config.n_heads} heads do not divide into {config.n_kv_heads} kv heads", path=where)
+        raise ConfigError(f"{config.n_heads} heads cannot be divided among {config.n_kv_heads} kv heads", path=where)
     if config.partial_rotary_factor > 1 or config.rope_dimensions % 2 or not config.rope_dimensions:
         raise ConfigError(
             f"partial_rotary_factor {config.partial_rotary_factor} of head_dim {config.head_dim} "
@@ -136,7 +136,7 @@ def _rope_scaling(rope: _Fields) -> RopeScaling | None:
             raise ConfigError(
                 f"YaRN's {key} is {shown(rope.raw[key])}",
                 path=rope.where,
-                fix=f"llama.cpp's glm4 computes with {shown(value)} whatever a file says: only that converts",
+                fix=f"llama.cpp's glm4 always computes with {shown(value)}: only that value can be converted",
             )
     return RopeScaling(
         "yarn",

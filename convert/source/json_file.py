@@ -33,7 +33,9 @@ def parse_object(data: bytes, where: object, error: type[GlmGgufError]) -> dict[
         raise error(f"not UTF-8 at byte {problem.start}", path=str(where), fix="fetch the file again") from None
     except UnicodeEncodeError as problem:
         half = problem.object[problem.start]
-        raise error(f"a text holds {half!a}, half a character", path=str(where), fix="fetch the file again") from None
+        raise error(
+            f"a text holds {half!a}, which is half a character", path=str(where), fix="fetch the file again"
+        ) from None
     except (ValueError, RecursionError) as problem:
         raise error(f"not valid JSON: {_reason(problem)}", path=str(where), fix="fetch the file again") from None
     if not isinstance(value, dict):

@@ -51,7 +51,7 @@ class LocalShards:
         """`n_bytes` from `offset` on; raises ShardError where the file ends before."""
         data = self.peek(name, offset, n_bytes)
         if len(data) < n_bytes:
-            raise ShardError("has changed since it was checked: it is shorter", where=self.directory / name)
+            raise ShardError("has changed since it was checked: it is shorter", path=self.directory / name)
         return data
 
     def identity(self, name: str) -> str:
@@ -67,7 +67,7 @@ class LocalShards:
         """Open a file whose size is known; raises ShardError where it is gone, and for what the context cannot read."""
         path = self.directory / name
         if not os.path.exists(path):
-            raise ShardError("has changed since it was checked: it is gone", where=path)
+            raise ShardError("has changed since it was checked: it is gone", path=path)
         with open_regular(path, ShardError) as file, as_shard_error(path):
             yield file
 
@@ -114,14 +114,14 @@ def read_at(file: BufferedReader | FileIO, offset: int, buffer: memoryview) -> N
         while filled < len(buffer):
             n_bytes = file.readinto(buffer[filled:])
             if not n_bytes:
-                raise ShardError("has changed since it was checked: it is shorter", where=file.name)
+                raise ShardError("has changed since it was checked: it is shorter", path=file.name)
             filled += n_bytes
 
 
 @contextmanager
-def as_shard_error(where: object) -> Iterator[None]:
+def as_shard_error(path: str | Path) -> Iterator[None]:
     """Turn an error of the system into a ShardError."""
     try:
         yield
     except OSError as problem:
-        raise ShardError(f"cannot be read: {problem.strerror}", where=where) from None
+        raise ShardError(f"cannot be read: {problem.strerror}", path=path) from None

@@ -47,14 +47,14 @@ def model_card(source: Source, naming: Naming, n_params: int, variant: Variant) 
         raise SourceError(
             f"the model card cannot be read: {' '.join(str(problem).split())[:200]}",
             path=source.file("README.md").where,
-            fix="mend the YAML between its --- lines",
+            fix="correct the YAML between its --- lines",
         ) from None
     card.name = card.name if naming.name is None else naming.name
     for key, field in FIELDS.items():
         try:
             setattr(card, field, _fitting(field, getattr(card, field)))
         except ValueError as problem:
-            fix = "mend README.md or generation_config.json"
+            fix = "correct README.md or generation_config.json"
             raise SourceError(f"{key} is {problem}", path=source.where, fix=fix) from None
     _override(card, naming)
     _complete(card, source.directory, n_params, variant)

@@ -46,7 +46,7 @@ def refuse_quantised(source: Source, tensors: Iterable[StoredTensor]) -> None:
     stated = _stated(config.read_object(ConfigError))
     found = f"it holds {shown(odd.name)} ({odd.dtype})"
     if stated is None:
-        what = f"this checkpoint is quantised already, by {by} as its tensors look: {found}"
+        what = f"this checkpoint is quantised already, by its tensors' names with {by}: {found}"
     else:
         what = f"this checkpoint is quantised already, by {stated} (config.json, quantization_config): {found}"
     raise SourceError(what, path=source.where, fix=FIX)

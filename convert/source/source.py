@@ -62,7 +62,9 @@ def open_source(source: str | os.PathLike[str], keep: Path | None = None) -> Ite
     address = parse_address(os.fspath(source))
     if address is None:
         if keep is not None:
-            raise RequestError("a directory is there already", field="keep_source", fix="it is for hf:// and ms://")
+            raise RequestError(
+                "the source is a directory already", field="keep_source", fix="it is for hf:// and ms://"
+            )
         yield Source.local(Path(source))
         return
     from glm_gguf.convert.source.hub.open_hub import open_hub  # loads huggingface_hub, which a directory does without

@@ -90,7 +90,7 @@ def source_tensors(checkpoint: Checkpoint) -> tuple[SourceTensor, ...]:
             raise ShardError(
                 f"{stored.shard.name} holds {name!r}, which no {checkpoint.config.n_layers}-layer GLM-4-0414 has",
                 path=checkpoint.source.where,
-                fix="merge adapters first, or mend config.json",
+                fix="merge adapters first, or correct config.json",
             )
     found = [
         SourceTensor(gguf_name, _checked(checkpoint, name, shape)) for name, (gguf_name, shape) in expected.items()

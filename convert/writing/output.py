@@ -62,7 +62,7 @@ def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, 
     if free < n_bytes:
         raise OutputError(
             f"{n_bytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free",
-            where=paths[0].parent,
+            path=paths[0].parent,
             fix="free some space",
         )
     return max(0, n_bytes - allocated)
@@ -71,13 +71,13 @@ def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, 
 def _check_paths(paths: Sequence[Path], sources: Sequence[Path], force: bool) -> None:
     for path in paths:
         if any(path.exists() and source.exists() and path.samefile(source) for source in sources):
-            raise OutputError("this file is an input", where=path, fix="choose another output")
+            raise OutputError("this file is an input", path=path, fix="choose another output")
         if path.exists() and not force:
-            raise OutputError("exists already", where=path, fix="choose another output, or give force=True")
+            raise OutputError("exists already", path=path, fix="choose another output, or give force=True")
         if path.is_dir():
-            raise OutputError("this is a directory", where=path, fix="choose another output")
+            raise OutputError("this is a directory", path=path, fix="choose another output")
     if not paths[0].parent.is_dir():
-        raise OutputError("there is no such directory", where=paths[0].parent, fix="make it first")
+        raise OutputError("there is no such directory", path=paths[0].parent, fix="make it first")
 
 
 def _allocated_bytes(path: Path) -> int:

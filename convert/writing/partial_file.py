@@ -163,7 +163,7 @@ def _damage(found: DiskFile | None, n_bytes: int) -> str | None:
         return "its partial file is gone"
     status = found.status()
     same = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size == n_bytes
-    return None if same else "its partial file is another"
+    return None if same else "its partial file has changed"
 
 
 @contextmanager
@@ -173,13 +173,13 @@ def as_output_error(path: Path) -> Iterator[None]:
         yield
     except OSError as problem:
         if problem.errno in FULL:
-            raise OutputError("no space is left", where=path.parent, fix="free some space; nothing was kept") from None
+            raise OutputError("no space is left", path=path.parent, fix="free some space; nothing was kept") from None
         if problem.errno == errno.EFBIG:  # FAT32 takes 4 GiB, a limit of the process less
             fix = "give split_max_bytes=4000000000, or another disk; nothing was kept"
-            raise OutputError("so large a file is not allowed there", where=path, fix=fix) from None
+            raise OutputError("the disk or this process allows no file of this size", path=path, fix=fix) from None
         reason = problem.strerror or str(problem)
         where = problem.filename or path
-        raise OutputError(f"cannot be written: {reason}", where=where, fix="nothing was kept") from None
+        raise OutputError(f"cannot be written: {reason}", path=where, fix="nothing was kept") from None
 
 
 def _close(file: DiskFile | None) -> None:

@@ -28,7 +28,7 @@ def recorded_and_intact(files: Sequence[PartialFile], work: Sequence[ShardWork],
         done[place.file].discard(place.tensor.name)
     if damaged:
         names = ", ".join(sorted({files[place.file].partial.name for place in damaged}))
-        _log.warning("%s: %d tensors are not as they were written; converting them again", names, len(damaged))
+        _log.warning("%s: %d tensors have changed since they were written; converting them again", names, len(damaged))
     return done
 
 

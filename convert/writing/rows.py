@@ -87,7 +87,7 @@ def _quantised(chunk: Chunk, values: ggml.Floats, tensor: TensorPlan) -> ggml.By
         if ggml.valid(tensor.type, data):
             return data
     row, column = divmod(int(np.abs(values).argmax()), values.shape[1])
-    what = f"is {values[row, column]:g}, which leaves the range of {tensor.type.name}"
+    what = f"is {values[row, column]:g}, which is outside the range of {tensor.type.name}"
     raise _bad_weight(chunk, (row, column), what, 'the checkpoint is damaged, or type="F32" holds it')
 
 

@@ -107,7 +107,7 @@ def _weights_doubted(doubted: bool) -> Iterator[None]:
         if not doubted:
             raise
         raise ChecksumError(
-            f"{error.what}, if its bytes came right", path=error.path, where=error.where, fix=error.fix
+            f"{error.what}, if its bytes are right", path=error.path, where=error.where, fix=error.fix
         ) from error
 
 

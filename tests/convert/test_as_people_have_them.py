@@ -54,7 +54,7 @@ QUANTISED: dict[str, tuple[dict[str, Any] | None, Tensors, str]] = {
         {f"{DOWN}.weight": FP8, f"{DOWN}.weight_scale_inv": some("F32", np.float32, 1, 1)},
         "FP8 (config.json, quantization_config)",
     ),
-    "FP8 that config.json does not mention": (None, {f"{DOWN}.weight": FP8}, "FP8 as its tensors look"),
+    "FP8 that config.json does not mention": (None, {f"{DOWN}.weight": FP8}, "by its tensors' names with FP8"),
     "bitsandbytes": (
         {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
         {

@@ -108,7 +108,7 @@ METADATA: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "not valid JSON"),
     "array": (b"[]", "not list"),
     "latin-1": (b'{"general.name": "\xe9"}', "not UTF-8"),
-    "duplicate": (b'{"general.name": "a", "general.name": "b"}', "'general.name' stands twice"),
+    "duplicate": (b'{"general.name": "a", "general.name": "b"}', "'general.name' occurs twice"),
     "foreign-key": (b'{"glm4.block_count": 1}', "'glm4.block_count'"),
     "unknown-key": (b'{"general.nmae": "a"}', "'general.nmae'"),
     "fixed-key": (b'{"general.architecture": "llama"}', "'general.architecture'"),

@@ -88,7 +88,7 @@ def test_a_tensor_in_two_shards_is_refused_with_both_names(index: bool, shards: 
 def test_a_single_file_beside_its_shards_is_refused_without_an_index(shards: Path) -> None:
     (shards / INDEX).unlink()
     (made(shards.parent / "single") / SHARD).rename(shards / SHARD)
-    says(refusal(shards, kind=ShardError), SHARD, "stands in")
+    says(refusal(shards, kind=ShardError), SHARD, "is in model-00001")
 
 
 def test_a_file_that_the_index_does_not_name_is_passed_over(shards: Path) -> None:
@@ -102,16 +102,16 @@ INDEXES: dict[str, tuple[bytes, str]] = {
     "no-map": (b'{"metadata": {}}', "weight_map"),
     "empty-map": (b'{"weight_map": {}}', "weight_map"),
     "map-array": (b'{"weight_map": ["a"]}', "weight_map"),
-    "duplicate": (b'{"weight_map": {"a": "x.safetensors", "a": "y.safetensors"}}', "'a' stands twice"),
+    "duplicate": (b'{"weight_map": {"a": "x.safetensors", "a": "y.safetensors"}}', "'a' occurs twice"),
     "latin-1": (b'{"weight_map": {"\xe9": "x.safetensors"}}', "not UTF-8"),
     "above": (b'{"weight_map": {"a": "../x.safetensors"}}', "'../x.safetensors'"),
     "absolute": (b'{"weight_map": {"a": "/etc/x.safetensors"}}', "'/etc/x.safetensors'"),
     "below": (b'{"weight_map": {"a": "b/x.safetensors"}}', "'b/x.safetensors'"),
     "dots": (b'{"weight_map": {"a": ".."}}', "'..'"),
-    "nothing": (b'{"weight_map": {"a": ""}}', "no name of a shard"),
-    "number": (b'{"weight_map": {"a": 1}}', "1 is no name"),
+    "nothing": (b'{"weight_map": {"a": ""}}', "not the name of a shard"),
+    "number": (b'{"weight_map": {"a": 1}}', "1 is not the name"),
     "other-kind": (b'{"weight_map": {"a": "config.json"}}', "'config.json'"),
-    "nul": (b'{"weight_map": {"a": "x\\u0000.safetensors"}}', "no name of a shard"),
+    "nul": (b'{"weight_map": {"a": "x\\u0000.safetensors"}}', "not the name of a shard"),
     "long": (b'{"weight_map": {"a": "' + b"x" * 300 + b'.safetensors"}}', "too long"),
     "lfs": (LFS, "git lfs pull"),
 }

@@ -41,7 +41,7 @@ TEXTS = {
     "empty": (b"", "not valid JSON"),
     "array": (b"[]", "not list"),
     "cut": (b'{"model": {"type": "BPE", "vocab": {"a', "not valid JSON"),
-    "duplicate-token": (b'{"model": {"vocab": {"a": 1, "a": 2}}}', "'a' stands twice"),
+    "duplicate-token": (b'{"model": {"vocab": {"a": 1, "a": 2}}}', "'a' occurs twice"),
     "latin-1": (b'{"model": "\xe9"}', "not UTF-8"),
     "half-a-character": (b'{"model": {"vocab": {"\\ud83d": 1}}}', "half a character"),
     "lfs-pointer": (LFS, "git lfs pull"),

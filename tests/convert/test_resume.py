@@ -142,8 +142,8 @@ def other_version(source: Path, out: Path) -> None:
 STALE: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "weight": (changed_weight, "the checkpoint has changed"),
     "time": (changed_time, "the checkpoint has changed"),
-    "part-shorter": (part_shorter, "its partial file is another"),
-    "part-empty": (part_empty, "its partial file is another"),
+    "part-shorter": (part_shorter, "its partial file has changed"),
+    "part-empty": (part_empty, "its partial file has changed"),
     "part-gone": (part_gone, "its partial file is gone"),
     "part-link": (part_link, "its partial file is gone"),
     "foreign": (foreign, "another version wrote it"),
@@ -287,7 +287,7 @@ def test_a_byte_that_changed_meanwhile_is_made_again(
     caplog.clear()
     counts = resume(source, out)
     assert counts.found
-    assert ("1 tensors are not as they were written" in caplog.text) == (where in ("first tensor", "last byte"))
+    assert ("1 tensors have changed since they were written" in caplog.text) == (where in ("first tensor", "last byte"))
 
 
 def test_a_partial_file_of_zeros_is_made_again_whole(source: Path, out: Path) -> None:

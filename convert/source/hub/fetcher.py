@@ -37,13 +37,15 @@ class Fetcher:
         """A small file with the right hash; raises TransferError, and HubError above `max_bytes`."""
         where = self.repository.where(file.name)
         if file.n_bytes > max_bytes:
-            raise HubError(f"{file.n_bytes} bytes are no {file.name}", where=where, fix=f"up to {max_bytes} are read")
+            raise HubError(
+                f"{file.n_bytes} bytes are too many for {file.name}", where=where, fix=f"up to {max_bytes} are read"
+            )
         for _ in range(MOST_FETCHES):
             data = self.read_range(file, 0, file.n_bytes)
             if file.digest.fits(data):
                 return data
         raise TransferError(
-            f"its bytes do not hash to what the hub lists, fetched {MOST_FETCHES} times",
+            f"its bytes do not have the hash that the hub lists, fetched {MOST_FETCHES} times",
             where=where,
             fix="a proxy or mirror may be at fault, or the repository has changed: try again",
         )

@@ -18,7 +18,9 @@ SKIPPED_BYTES = 2**24
 TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
 FIXES = {
     **dict.fromkeys((401, 403), "is the token right, and are the repository's terms accepted?"),
-    **dict.fromkeys((404, 410), "check the name; a private repository needs a token, a changed one another try"),
+    **dict.fromkeys(
+        (404, 410), "check the name; a private repository needs a token; if the repository has changed, try again"
+    ),
 }
 
 
@@ -92,12 +94,12 @@ class HubClient:
                 yield response
         except httpx2.TimeoutException as problem:
             self._routes.pop(url, None)
-            raise Fault("nothing came in time") from problem
+            raise Fault("nothing arrived in time") from problem
         except httpx2.HTTPError as problem:
             self._routes.pop(url, None)
             raise Fault(f"the connection failed ({' '.join(str(problem).split())[:200]})") from problem
         except httpx2.InvalidURL:
-            raise Fault("was redirected to what is no address", final=True) from None
+            raise Fault("was redirected to a malformed address", final=True) from None
         except Fault:
             self._routes.pop(url, None)
             raise
@@ -129,7 +131,7 @@ def _check_status(response: httpx2.Response, *, from_hub: bool) -> None:
     status = response.status_code
     if status in (200, 206):
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise Fault("the answer is compressed, which was not asked for")
+            raise Fault("the answer is compressed, against the request")
         return
     what = f"the server answered {status} {response.reason_phrase}".rstrip()
     if status in TRANSIENT:
@@ -145,7 +147,7 @@ def _extent(response: httpx2.Response, wanted: ByteRange) -> tuple[int, int]:
         if length is not None and length != str(wanted.n_bytes):
             raise Fault(f"the server has {length[:30]} bytes, the hub lists {wanted.n_bytes}")
         if wanted.start > SKIPPED_BYTES:
-            raise Fault("the server ignores Range and begins the file anew")
+            raise Fault("the server ignores Range and sends the whole file")
         return wanted.start, wanted.stop
     found = response.headers.get("content-range", "")
     match = re.fullmatch(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)", found)
@@ -155,5 +157,5 @@ def _extent(response: httpx2.Response, wanted: ByteRange) -> tuple[int, int]:
     if total not in ("*", str(wanted.n_bytes)):
         raise Fault(f"the server has {total} bytes, the hub lists {wanted.n_bytes}")
     if start != wanted.start or not start <= last < wanted.stop:
-        raise Fault(f"bytes {start} to {last} came, {wanted.start} to {wanted.stop - 1} were asked for")
+        raise Fault(f"the server sent bytes {start} to {last} instead of {wanted.start} to {wanted.stop - 1}")
     return 0, last + 1

@@ -125,9 +125,9 @@ class HubShards:
         if not whole and self._mirror is not None and self._mirror.has(file):
             raise self._mirror.another_file(file)
         if not whole:
-            what = "its bytes do not hash to what the hub lists"
+            what = "its bytes do not have the hash that the hub lists"
             raise ChecksumError(what, where=where, fix="a proxy or mirror may be at fault: try again later")
         if not header:
-            raise TransferError("its header came with wrong bytes at first", where=where, fix="try again")
+            raise TransferError("its header had wrong bytes in the first request", where=where, fix="try again")
         if copy is not None:
             copy.finish()

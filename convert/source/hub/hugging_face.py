@@ -58,7 +58,7 @@ def _model_info(api: HfApi, address: Address, seconds: float) -> ModelInfo:
         raise HubError("there is no such revision", where=address, fix="name a branch, a tag or a commit") from None
     except GatedRepoError:
         fix = "accept its terms on the hub, and log in by `hf auth login` or HF_TOKEN"
-        raise HubError("access to this repository must be asked for", where=address, fix=fix) from None
+        raise HubError("this repository is gated: request access to it", where=address, fix=fix) from None
     except RepositoryNotFoundError:
         fix = "check the name; for a private one log in by `hf auth login` or HF_TOKEN"
         raise HubError("there is no such repository", where=address, fix=fix) from None

@@ -28,13 +28,13 @@ class LocalMirror:
             if path.is_file() and path.stat().st_size == file.n_bytes:
                 return True
         except OSError as problem:
-            raise OutputError(f"cannot be read: {problem.strerror}", where=path) from None
+            raise OutputError(f"cannot be read: {problem.strerror}", path=path) from None
         raise self.another_file(file)
 
     def another_file(self, file: RemoteFile) -> OutputError:
         """The error for a file that differs from the repository's."""
         fix = "remove it, or keep the source elsewhere"
-        return OutputError("is another file than the hub's", where=self.directory / file.name, fix=fix)
+        return OutputError("differs from the hub's file", path=self.directory / file.name, fix=fix)
 
     def add(self, file: RemoteFile, data: bytes) -> None:
         """Write a file, unless it is there; raises OutputError."""
@@ -62,10 +62,10 @@ class LocalMirror:
             needed += n_bytes if self.directory.stat().st_dev == beside.stat().st_dev else 0
             free = shutil.disk_usage(self.directory).free
         except OSError as problem:
-            raise OutputError(f"cannot be made: {problem.strerror}", where=self.directory) from None
+            raise OutputError(f"cannot be made: {problem.strerror}", path=self.directory) from None
         if free < needed:
             what = f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free"
-            raise OutputError(what, where=self.directory, fix="free some space, or do not keep the source")
+            raise OutputError(what, path=self.directory, fix="free some space, or do not keep the source")
 
     def copy(self, file: RemoteFile) -> AbstractContextManager[UnfinishedFile]:
         """A new file, which appears when it is finished, or not at all; raises OutputError."""

@@ -72,8 +72,8 @@ LASTING: dict[str, tuple[Trouble, str]] = {
     "stops early": (shorten(100), "were missing at the end"),
     "refuses": (refuse(503), "503"),
     "is too busy": (refuse(429), "429"),
-    "sends another part": (misplace, "were asked for"),
-    "is silent": (be_silent, "nothing came in time"),
+    "sends another part": (misplace, "instead of"),
+    "is silent": (be_silent, "nothing arrived in time"),
     "forbids": (refuse(403), "403 Forbidden"),
     "compresses": (compress, "compressed"),
 }

@@ -293,7 +293,7 @@ def broken_config(files: dict[str, bytes]) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
-    "index": (lying_index, "is no name of a shard"),
+    "index": (lying_index, "is not the name of a shard"),
     "missing": (missing_shard, "this shard is missing"),
     "header": (lying_header, "the header claims"),
     "pointer": (pointer, "git-lfs pointer"),

@@ -169,7 +169,7 @@ def test_another_file_in_the_way_is_neither_used_nor_replaced(
             keep.mkdir()
             (keep / name).write_bytes(other)
             with (
-                pytest.raises(OutputError, match="another file"),
+                pytest.raises(OutputError, match="differs from"),
                 opened(keep) as source,
                 source.shards.reading(tmp_path, 0),
                 source.shards.stream(NAME) as reader,
