@@ -11,7 +11,7 @@ import pytest
 
 from glm_gguf import GLM, ConvertOptions, EngineOptions, LoraAdapter, RequestError, TypeChoices, convert
 from glm_gguf.answers.accepted_keywords import engine_options
-from glm_gguf.cli.main import error_line
+from glm_gguf.cli.error_line import error_line
 from glm_gguf.convert.options import ConvertFields, with_fields
 from glm_gguf.llama.engine_options import EngineFields
 

@@ -11,9 +11,9 @@ import click
 
 from glm_gguf.cli.chat_terminal import Approval, ChatTerminal
 from glm_gguf.cli.conversation import RUN_DEFAULTS, Conversation
+from glm_gguf.cli.error_line import error_line
 from glm_gguf.cli.footprint_line import footprint_line
 from glm_gguf.cli.grouped_help import GroupedCommand
-from glm_gguf.cli.main import error_line
 from glm_gguf.cli.model_options import ModelChoice, model_options
 from glm_gguf.cli.piped_input import PipedInput
 from glm_gguf.cli.slash_commands import completions, is_command, run_slash_command

@@ -33,7 +33,7 @@ NEXT = ("glm-gguf convert hf://THUDM/GLM-4-9B-0414", "glm-gguf chat GLM-4-9B-041
 
 
 @click.command(name="demo")
-@click.option("--keep", metavar="FILE", help="GGUF file to keep the tiny model in, to chat with or serve.")
+@click.option("--keep", metavar="FILE", help="Keep the tiny model in FILE, to chat with or to serve.")
 def command(keep: str | None) -> None:
     """Convert the bundled tiny model to Q4_K_M and watch it call tools.
 
@@ -53,7 +53,7 @@ def command(keep: str | None) -> None:
 
 
 def _convert(checkpoint: Path, out: str) -> Path:
-    """Show the plan, write the GGUF and return its path."""
+    """Print the plan, write the GGUF and return its path."""
     from glm_gguf.cli.conversion_view import model_lines, output_lines, size_text
     from glm_gguf.convert import Conversion, ConvertOptions
     from glm_gguf.convert.source.source import Source
@@ -73,10 +73,10 @@ def _convert(checkpoint: Path, out: str) -> Path:
 
 
 def _print_kinds(output: Output) -> None:
-    """Show the plan: of every kind of tensor in every type the first, and how many there are."""
+    """Print a line per kind of tensor and type: the first tensor, and how many there are."""
     kinds = Counter((re.sub(r"\d+", "*", tensor.name), tensor.type.name) for tensor in output.plan.tensors)
     shown = set()
-    click.secho(f"{'tensor':32}{'shape':>12}  from  to    alike", bold=True)
+    click.secho(f"{'tensor':32}{'shape':>12}  from  to    count", bold=True)
     for tensor in output.plan.tensors:
         kind = re.sub(r"\d+", "*", tensor.name), tensor.type.name
         if kind not in shown:
@@ -86,10 +86,10 @@ def _print_kinds(output: Output) -> None:
 
 
 def _talk(path: Path) -> None:
-    """Hold the conversation of the demo; the likeliest tokens, so that it is the same every time."""
+    """Hold the conversation of the demo; greedy sampling makes it the same every time."""
     from glm_gguf.demo.tools import DECLARATIONS, FUNCTIONS
 
-    # One thread: the model is so small that a second one waits longer than it computes.
+    # One thread: a second one waits longer than it computes, for so small a model.
     choice = ModelChoice(path, EngineOptions(threads=1), SamplingParams(temperature=0, max_tokens=200))
     with choice.open() as glm:
         conversation = Conversation(glm, Toolbox(FUNCTIONS, DECLARATIONS), choice.sampling)
@@ -100,10 +100,10 @@ def _talk(path: Path) -> None:
 
 
 class _Stage:
-    """Shows every step of the conversation, labelled."""
+    """Prints every step of the conversation with a label."""
 
     def answer(self, events: Iterable[Event]) -> ChatResult:
-        """Show a whole answer: its text, then its calls."""
+        """Print an answer when it is complete: its text, then its calls."""
         result = collect(events)
         if result.content or not result.tool_calls:
             _say("model", result.content)
@@ -112,7 +112,7 @@ class _Stage:
         return result
 
     def observation(self, call: ToolCall, text: str) -> None:
-        """Show what the Python function returned."""
+        """Print what the Python function returned."""
         _say("observation", text, color="green")
 
 

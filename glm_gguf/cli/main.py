@@ -29,7 +29,7 @@ class LazyGroup(click.Group):
     """A group whose commands live in modules of their own, imported at first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the work: convert first."""
+        """List the names in the order of work: convert first."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -43,7 +43,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Tell of a name that is no command which one may be meant."""
+        """Suggest a command for a name that is none."""
         name = args[0]
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         if name not in COMMANDS and near and not name.startswith("-"):
@@ -62,18 +62,10 @@ def cli() -> None:
     """Convert GLM-4-0414 checkpoints to GGUF, and run them."""
 
 
-def error_line(error: GlmGgufError) -> str:
-    """Write an error as the command line knows it: fields that options set are called by these."""
-    from glm_gguf.cli.model_options import OPTION_OF_FIELD, as_options
-
-    field = None if error.field is None else OPTION_OF_FIELD.get(error.field, error.field)
-    return f"Error: {error.line(field, None if error.fix is None else as_options(error.fix))}"
-
-
 def open_closed_streams() -> None:
-    """Have a standard stream that is closed lead nowhere.
+    """Open /dev/null in the place of closed standard streams.
 
-    Else the next file that is opened takes its number, and gets or gives what was meant for the stream.
+    Else the next file that is opened takes the number of the stream, and its reads and writes.
     """
     number = 0
     while number <= 2:
@@ -84,14 +76,6 @@ def open_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (as long as the process)
 
 
-def system_error_line(error: OSError | MemoryError) -> str:
-    """Write what the system refused, at a place that knows nothing better to say."""
-    if isinstance(error, MemoryError):
-        return "Error: there is not enough memory; close other programs, or give a smaller model or --n-ctx"
-    what = error.strerror or str(error) or type(error).__name__
-    return f"Error: {'standard output, or a file' if error.filename is None else error.filename}: {what}"
-
-
 def main() -> None:
     """Run the command line; a user's error is one line on stderr and exit code 1.
 
@@ -99,7 +83,7 @@ def main() -> None:
     """
     open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # an answer may hold what a locale's encoding does not
+        sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the locale cannot encode
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:
@@ -109,11 +93,15 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except GlmGgufError as error:
+        from glm_gguf.cli.error_line import error_line
+
         click.echo(error_line(error), err=True)
         sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
     except (OSError, MemoryError) as error:
+        from glm_gguf.cli.error_line import system_error_line
+
         click.echo(system_error_line(error), err=True)
         sys.exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import wraps
@@ -47,40 +46,6 @@ SAMPLING_OPTIONS = (
 
 METAVARS = {int: "N", float: "X"}
 SAMPLING, ENGINE = "Sampling", "Model and engine"
-OPTION_OF_FIELD = {name: f"--{name.replace('_', '-')}" for name, _, _ in ENGINE_OPTIONS + SAMPLING_OPTIONS} | {
-    "session": "--session",
-    "devices": "--device",
-    "lora": "--lora",
-    "type": "--type",
-    "types": "--type",
-    "out": "--out",
-    "imatrix": "--imatrix",
-    "tensor_types": "--tensor-type",
-    "output_tensor": "--output-tensor-type",
-    "token_embedding": "--token-embedding-type",
-    "split_max_bytes": "--split-max-size",
-    "keep_source": "--keep-source",
-    "vocab_only": "--vocab-only",
-    "force": "--force",
-}
-"""What a field of EngineOptions, SamplingParams or ConvertOptions is called on the command line."""
-KEYWORD = re.compile(r'(?<![\w-])([a-z_]+)=(True\b|"[^"]*"|\w+)')
-IDENTIFIER = re.compile(r"(?<![\w-])(?:[a-z]+(?:_[a-z]+)+|yarn)(?!\w)")
-
-
-def as_options(text: str) -> str:
-    """Spell the fields that a text names as the options which set them: n_ctx is --n-ctx, force=True is --force."""
-    text = KEYWORD.sub(_as_option, text)
-    return IDENTIFIER.sub(lambda found: OPTION_OF_FIELD.get(found[0], found[0]), text)
-
-
-def _as_option(found: re.Match[str]) -> str:
-    """Spell a keyword and its value as an option."""
-    name, value = found.groups()
-    option = OPTION_OF_FIELD.get(name)
-    if option is None:
-        return found[0]
-    return option if value == "True" else f"{option} {value.strip(chr(34))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +147,13 @@ def parse_adapter(text: str) -> LoraAdapter:
         return LoraAdapter(Path(text))
 
 
+def option_name(field: str) -> str:
+    """Return the option of a field of ENGINE_OPTIONS or SAMPLING_OPTIONS."""
+    return f"--{field.replace('_', '-')}"
+
+
 def _field_option(group: str, name: str, type_: Any, text: str) -> Decorator:
-    return grouped_option(
-        group, OPTION_OF_FIELD[name], name, type=type_, metavar=METAVARS.get(type_, "TYPE"), help=text
-    )
+    return grouped_option(group, option_name(name), name, type=type_, metavar=METAVARS.get(type_, "TYPE"), help=text)
 
 
 def _devices(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

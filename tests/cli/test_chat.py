@@ -27,7 +27,8 @@ from glm_gguf.chat.events import (
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.cli.answer_view import show_answer
 from glm_gguf.cli.conversation import Conversation
-from glm_gguf.cli.main import cli, error_line
+from glm_gguf.cli.error_line import error_line
+from glm_gguf.cli.main import cli
 from glm_gguf.cli.slash_commands import COMMANDS
 from glm_gguf.errors import OutputError, RequestError
 

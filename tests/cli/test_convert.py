@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from glm_gguf.cli.conversion_view import Bar
-from glm_gguf.cli.main import cli, error_line
+from glm_gguf.cli.error_line import error_line
+from glm_gguf.cli.main import cli
 from glm_gguf.convert import Conversion, convert
 from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import GlmGgufError

@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from glm_gguf.cli.demo import QUESTIONS
-from glm_gguf.cli.main import cli, error_line
+from glm_gguf.cli.error_line import error_line
+from glm_gguf.cli.main import cli
 from glm_gguf.errors import ContextLengthError
 
 

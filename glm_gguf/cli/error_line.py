@@ -1,0 +1,57 @@
+"""An error as one line of the command line: fields are called by the options that set them."""
+
+from __future__ import annotations
+
+import re
+
+from glm_gguf.cli.model_options import ENGINE_OPTIONS, SAMPLING_OPTIONS, option_name
+from glm_gguf.errors import GlmGgufError
+
+OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SAMPLING_OPTIONS} | {
+    "session": "--session",
+    "devices": "--device",
+    "lora": "--lora",
+    "type": "--type",
+    "types": "--type",
+    "out": "--out",
+    "imatrix": "--imatrix",
+    "tensor_types": "--tensor-type",
+    "output_tensor": "--output-tensor-type",
+    "token_embedding": "--token-embedding-type",
+    "split_max_bytes": "--split-max-size",
+    "keep_source": "--keep-source",
+    "vocab_only": "--vocab-only",
+    "force": "--force",
+}
+"""Field of EngineOptions, SamplingParams or ConvertOptions → its option."""
+KEYWORD = re.compile(r'(?<![\w-])([a-z_]+)=(True\b|"[^"]*"|\w+)')
+IDENTIFIER = re.compile(r"(?<![\w-])(?:[a-z]+(?:_[a-z]+)+|yarn)(?!\w)")
+
+
+def as_options(text: str) -> str:
+    """Replace the fields in a text by their options: n_ctx by --n-ctx, force=True by --force."""
+    text = KEYWORD.sub(_as_option, text)
+    return IDENTIFIER.sub(lambda found: OPTION_OF_FIELD.get(found[0], found[0]), text)
+
+
+def _as_option(found: re.Match[str]) -> str:
+    """Replace a keyword and its value by an option."""
+    name, value = found.groups()
+    option = OPTION_OF_FIELD.get(name)
+    if option is None:
+        return found[0]
+    return option if value == "True" else f"{option} {value.strip(chr(34))}"
+
+
+def error_line(error: GlmGgufError) -> str:
+    """Return the line of an error, with options for fields."""
+    field = None if error.field is None else OPTION_OF_FIELD.get(error.field, error.field)
+    return f"Error: {error.line(field, None if error.fix is None else as_options(error.fix))}"
+
+
+def system_error_line(error: OSError | MemoryError) -> str:
+    """Return the line of an error of the system that no other place has explained."""
+    if isinstance(error, MemoryError):
+        return "Error: there is not enough memory; close other programs, or give a smaller model or --n-ctx"
+    what = error.strerror or str(error) or type(error).__name__
+    return f"Error: {'standard output, or a file' if error.filename is None else error.filename}: {what}"
