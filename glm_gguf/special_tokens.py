@@ -15,7 +15,7 @@ USER: Final = "<|user|>"
 ASSISTANT: Final = "<|assistant|>"
 OBSERVATION: Final = "<|observation|>"
 
-STOP_TOKENS: Final = (END_OF_TEXT, USER, OBSERVATION)
+EOG_TOKENS: Final = (END_OF_TEXT, USER, OBSERVATION)
 """The three tokens that end a turn of the assistant (eos_token_id of every official config.json)."""
 
 FORMAT_TOKENS: Final = (END_OF_TEXT, GMASK, SOP, SYSTEM, USER, ASSISTANT, OBSERVATION)

@@ -93,7 +93,7 @@ class AnswerPreparer:
 
         def make_attempt(attempt: SamplingParams) -> tuple[Request, AnswerReader]:
             request = Request(ids, attempt, self._constraint(plan, attempt, options), deadline, scales)
-            reader = ContinuationReader(self._vocabulary.token_bytes, self._vocabulary.stop_ids)
+            reader = ContinuationReader(self._vocabulary.token_bytes, self._vocabulary.eog_ids)
             return request, AnswerReader(reader, self._vocabulary.token_bytes, request)
 
         self._engine.check(ids)

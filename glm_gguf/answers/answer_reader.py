@@ -38,13 +38,13 @@ class ContinuationReader:
     has_calls = False
     in_thought = False
 
-    def __init__(self, token_bytes: TokenBytes, stop_ids: frozenset[int]) -> None:
+    def __init__(self, token_bytes: TokenBytes, eog_ids: frozenset[int]) -> None:
         self._detokenizer = Detokenizer(token_bytes)
-        self._stop_ids = stop_ids
+        self._eog_ids = eog_ids
 
     def feed(self, token_id: int) -> Iterator[Event]:
         """Yield a token's text."""
-        text = "" if token_id in self._stop_ids else self._detokenizer.feed(token_id)
+        text = "" if token_id in self._eog_ids else self._detokenizer.feed(token_id)
         if text:
             yield TextDelta(text)
 

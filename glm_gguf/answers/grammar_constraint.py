@@ -28,8 +28,8 @@ class Grammars:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        # Grammars name <|observation|>; the other stop tokens end an answer wherever it may end.
-        self._ends = sorted(vocabulary.stop_ids - {vocabulary.control_ids.get(OBSERVATION)})
+        # Grammars name <|observation|>; the other EOG tokens end an answer wherever it may end.
+        self._eog_ids = sorted(vocabulary.eog_ids - {vocabulary.control_ids.get(OBSERVATION)})
         self._lock = threading.Lock()
         self._tokenizer: LLTokenizer | None = None
         self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
@@ -42,7 +42,7 @@ class Grammars:
     def _constraint(self, lark: str) -> GrammarConstraint:
         with self._lock:
             if self._tokenizer is None:
-                self._tokenizer = grammar_tokenizer(self._vocabulary, self._ends)
+                self._tokenizer = grammar_tokenizer(self._vocabulary, self._eog_ids)
             matcher = self._compiled.get(lark)
         # Outside the lock, so that a costly grammar delays no other; two threads may compile the same one.
         compiled = self._compile(lark, self._tokenizer) if matcher is None else matcher

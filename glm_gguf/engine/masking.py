@@ -38,7 +38,7 @@ class Bias:
             fix = f"give ids below {vocabulary.size}"
             raise RequestError(f"token {unknown[0]} is not in the vocabulary", field="logit_bias", fix=fix)
         if params.ignore_eos:
-            values |= dict.fromkeys(vocabulary.stop_ids, -np.inf)
+            values |= dict.fromkeys(vocabulary.eog_ids, -np.inf)
         self._ids = np.array(list(values), np.int64)
         self._values = np.array(list(values.values()), np.float32)
 

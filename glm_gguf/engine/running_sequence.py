@@ -77,13 +77,13 @@ class RunningSequence:
         logprob, likeliest = log_probabilities(original, token_id, alternatives)
         return SampledToken(token_id, logprob=logprob, alternatives=likeliest)
 
-    def append(self, token: SampledToken, stop_ids: Collection[int]) -> EndReason | None:
+    def append(self, token: SampledToken, eog_ids: Collection[int]) -> EndReason | None:
         """Append and deliver a token; returns why the answer ends with it, None where it goes on."""
         request = self.handle.request
         self.tokens.append(token.token_id)
         if request.constraint is not None:
             request.constraint.accept(token.token_id)
-        ends_turn = token.token_id in stop_ids and not request.sampling.ignore_eos
+        ends_turn = token.token_id in eog_ids and not request.sampling.ignore_eos
         self._deliveries.put(self.handle, SampledToken(token.token_id, ends_turn, token.logprob, token.alternatives))
         if ends_turn or (request.constraint is not None and request.constraint.finished):
             return "stop"

@@ -268,7 +268,7 @@ class Scheduler:
     def _append(self, sequence: RunningSequence, tokens: Iterable[SampledToken]) -> None:
         """Append tokens to an answer until one ends it. An error, such as a constraint's, ends this answer alone."""
         try:
-            reasons = (sequence.append(token, self._vocabulary.stop_ids) for token in tokens)
+            reasons = (sequence.append(token, self._vocabulary.eog_ids) for token in tokens)
             reason = next((reason for reason in reasons if reason is not None), None)
             delivery: Delivery | None = None if reason is None else Ended(reason)
         except BaseException as error:  # a constraint may raise anything, SystemExit too

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
 
-def grammar_tokenizer(vocabulary: Vocabulary, ends: Sequence[int]) -> LLTokenizer:
-    """Build llguidance's trie of the vocabulary, in half a second for 151,552 tokens; `ends` are the EOG tokens."""
+def grammar_tokenizer(vocabulary: Vocabulary, eog_ids: Sequence[int]) -> LLTokenizer:
+    """Build llguidance's trie of the vocabulary, in half a second for 151,552 tokens; `eog_ids` end an answer."""
     from llguidance import LLTokenizer
 
     controls = set(vocabulary.control_ids.values())
@@ -26,6 +26,6 @@ def grammar_tokenizer(vocabulary: Vocabulary, ends: Sequence[int]) -> LLTokenize
     function = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
     with vocabulary.in_use() as tables:
         made: LLTokenizer = LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
-            tokens=tokens, vocab_ptr=tables, tokenize_fptr=function, eos_token=list(ends)
+            tokens=tokens, vocab_ptr=tables, tokenize_fptr=function, eos_token=list(eog_ids)
         )
     return made

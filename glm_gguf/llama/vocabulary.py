@@ -14,7 +14,7 @@ from glm_gguf.chat.thought_parser import ROLE_MARKS, RoleMark
 from glm_gguf.errors import EngineError, GgufError, RequestError
 from glm_gguf.gguf_file.values import Metadata, numbers, texts
 from glm_gguf.llama.shared_pointer import SharedPointer
-from glm_gguf.special_tokens import CONTROL_TOKENS, STOP_TOKENS
+from glm_gguf.special_tokens import CONTROL_TOKENS, EOG_TOKENS
 
 # enum llama_token_type of llama.h
 CONTROL = 3
@@ -35,7 +35,7 @@ class Vocabulary:
         self.role_marks: Mapping[int, RoleMark] = {
             self.control_ids[text]: mark for text, mark in ROLE_MARKS.items() if text in self.control_ids
         }
-        self.stop_ids = self._stop_ids()
+        self.eog_ids = self._eog_ids()
         # llama.cpp finds tokens of this type in any text, so plain text must not reach it with one spelled out.
         parsed_anyway = [text for text, _, kind in _special_tokens(metadata) if kind == USER_DEFINED]
         self._parsed_anyway = re.compile("|".join(map(re.escape, parsed_anyway)) or r"(?!)")
@@ -108,9 +108,9 @@ class Vocabulary:
                 return buffer.raw[:count]
             room = -count
 
-    def _stop_ids(self) -> frozenset[int]:
+    def _eog_ids(self) -> frozenset[int]:
         """Return the EOG tokens: the three of GLM-4, whatever the file says, and those that the file names."""
-        ours = {self.control_ids[text] for text in STOP_TOKENS if text in self.control_ids}
+        ours = {self.control_ids[text] for text in EOG_TOKENS if text in self.control_ids}
         with self.in_use() as tables:
             ends = [token for token in self.control_ids.values() if llama_cpp.llama_vocab_is_eog(tables, token)]
         stops = frozenset(ours.union(ends))

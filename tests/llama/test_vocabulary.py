@@ -17,7 +17,7 @@ from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.llama.vocabulary import USER_DEFINED
-from glm_gguf.special_tokens import CONTROL_TOKENS, OBSERVATION, STOP_TOKENS
+from glm_gguf.special_tokens import CONTROL_TOKENS, EOG_TOKENS, OBSERVATION
 from glm_gguf.variant import Variant
 
 TEMPLATE = ChatTemplate(bundled_template(Variant.CHAT))
@@ -84,7 +84,7 @@ def test_three_ids_end_a_turn_whatever_the_file_says(tiny_gguf: Callable[[str], 
     path = changed_copy(tiny_gguf("Q8_0"), tmp_path / "m.gguf", "tokenizer.ggml.eom_token_id", 0, 1)
     with opened(path, EngineOptions(threads=1)) as handle:
         ids = handle.vocabulary.control_ids
-        assert {ids[text] for text in STOP_TOKENS} <= handle.vocabulary.stop_ids
+        assert {ids[text] for text in EOG_TOKENS} <= handle.vocabulary.eog_ids
 
 
 def test_a_token_that_a_bad_conversion_made_user_defined_stays_text(
