@@ -75,7 +75,7 @@ class HostCache:
         while self.used > self.most_tokens:
             self.drop(self._prefixes[0])
 
-    def behind(self, tokens: list[int], length: int, scales: Scales) -> tuple[HostPrefix, int] | None:
+    def longest_after(self, tokens: list[int], length: int, scales: Scales) -> tuple[HostPrefix, int] | None:
         """Find the prefix that holds most of `tokens` after their first `length`, and count the tokens known then."""
         walk = self._trie.walk(tokens, scales)
         best: HostPrefix | None = None

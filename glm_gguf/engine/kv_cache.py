@@ -97,7 +97,7 @@ class KvCache:
     def known(self, tokens: list[int], scales: Scales) -> int:
         """Count the tokens that need no prefill, by one look-up in the cells and one in main memory."""
         _, length = self.longest(tokens, scales)
-        found = self.host.behind(tokens, length, scales)
+        found = self.host.longest_after(tokens, length, scales)
         return length if found is None else found[1]
 
     def has_room(self, tokens: list[int], scales: Scales) -> bool:
@@ -234,7 +234,7 @@ class KvCache:
 
     def _restore_from_host(self, prefix: Prefix, tokens: list[int]) -> None:
         """Append to a prefix the tokens that main memory knows, as far as there are cells."""
-        while found := self.host.behind(tokens, len(prefix.tokens), prefix.scales):
+        while found := self.host.longest_after(tokens, len(prefix.tokens), prefix.scales):
             saved, known = found
             self.host.touch(saved)
             if not self.make_room(saved.size):

@@ -28,8 +28,10 @@ _LOCK: Final = threading.Lock()
 FIXED: Final = MappingProxyType({11: 5, 12: 4, 13: 3})
 """Major version of GCC → the first minor one whose _tile_loadconfig reads all of a configuration (GCC bug 114098)."""
 _COMPILER: Final = re.compile(rb"GCC: \([^)]*\) (\d+)\.(\d+)\.")
-NEWER_THAN_AVX2: Final = frozenset({"AVX512", "AVX_VNNI"})  # there, one answer is written 1.2 times as fast repacked
-EMBEDDING: Final = "token_embd.weight"  # rows are looked up in it, nothing is multiplied
+NEWER_THAN_AVX2: Final = frozenset(
+    {"AVX512", "AVX_VNNI"}
+)  # there, repacking makes the decode of one sequence 1.2 times as fast
+EMBEDDING: Final = "token_embd.weight"  # llama.cpp looks up rows of it, and multiplies by none
 # llama.cpp's repack.cpp and tiled.cpp, for x86
 QUICKER_REPACKED: Final = frozenset({"q4_0", "iq4_nl"})
 TILED: Final = frozenset(
@@ -42,7 +44,7 @@ MAPS: Final = Path("/proc/self/maps")  # of Linux alone
 LARGE: Final = 32 * 1024**2
 """Bytes from which malloc maps memory that is for nothing else: DEFAULT_MMAP_THRESHOLD_MAX of glibc."""
 Range = tuple[int, int]
-"""First address of a mapping, and the one behind its last."""
+"""First address of a mapping, and the one after its last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def repacks(tensors: Sequence[TensorInfo], asked: bool | None, cpu: Cpu, *, on_g
             fix = "build llama-cpp-python with a later one, or leave the choice to glm-gguf"
             raise EngineError(f"llama.cpp's AMX kernels crash as {cpu.amx_fault} built them", field="repack", fix=fix)
         LOGGER.info(
-            "%s built llama.cpp, so AMX is not used; with a later one prompts are read 1.3 times as fast", cpu.amx_fault
+            "%s built llama.cpp, so AMX is not used; a later compiler makes prefill 1.3 times as fast", cpu.amx_fault
         )
         return False
     if asked is not None:

@@ -28,7 +28,7 @@ from glm_gguf.llama.offload import Offload, layer_sizes, plan_offload
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What there is to compute with."""
+    """The hardware to compute on, as it is now."""
 
     gpus: tuple[Device, ...]
     """The GPUs that the options allow."""
@@ -55,13 +55,13 @@ class LoadPlan:
     offload: Offload
     need: MemoryNeed
     compute: int
-    """Bytes of compute buffers on each device, an estimate."""
+    """Bytes of llama.cpp's compute buffers on each device, an estimate."""
     repack: bool
     """llama.cpp copies weights into the order that its CPU kernels want."""
     in_tiles: bool
     """Most weights meet a CPU kernel that takes as long for 8 rows of a batch as for 16."""
     n_host_cache: int
-    """Tokens of earlier conversations that main memory keeps."""
+    """Tokens of evicted prefixes that main memory keeps."""
 
     @classmethod
     def of(cls, contents: GgufParts, options: EngineOptions, machine: Machine) -> Self:
@@ -109,9 +109,11 @@ class LoadPlan:
         """Write the plan for people, a subject a line."""
         options, size, batches, need = self.options, self.size, self.batches, self.need
         weights = "mapped from the file" if options.mmap else "read into memory"
+        if self.repack and self.offload.cpu_share:
+            weights += ", repacked for the CPU"
         beside = min(batches.beside_answers, batches.shared)
         subjects = {
-            "weights": f"{written_size(need.weights)}, {weights}{', repacked' if self.repack else ''}",
+            "weights": f"{written_size(need.weights)}, {weights}",
             "KV cache": f"{written_size(need.cache)} for {size.n_cells:,} tokens, "
             f"keys {options.cache_type_k}, values {options.cache_type_v}",
             "compute buffers": f"{written_size(self.compute)} on each device (an estimate)",
@@ -120,7 +122,7 @@ class LoadPlan:
             "n_ctx": f"{size.n_ctx:,} tokens a conversation, {options.n_parallel} answers at once",
             "n_batch": f"{batches.alone} tokens for one request, {batches.shared} for several, "
             f"{beside} prompt tokens beside answers",
-            "host cache": f"{self.n_host_cache:,} tokens of earlier conversations",
+            "host cache": f"{self.n_host_cache:,} tokens of evicted prefixes in main memory",
         }
         return tuple(f"{name:15}  {told}" for name, told in subjects.items())
 

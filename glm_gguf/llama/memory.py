@@ -58,8 +58,8 @@ def compute_buffers(contents: GgufParts, options: EngineOptions, size: ContextSi
     attention = rows * size.n_cells * (2 if flash else 4 * (heads + 1)) + 4 * rows * 3 * width
     network = rows * size.n_cells * (2 if flash else 4) + 4 * rows * 3 * (feed_forward + width)
     n_vocab = max((tensor.shape[1] for tensor in contents.tensors if tensor.name == "token_embd.weight"), default=0)
-    logits = 4 * outputs * n_vocab
-    return max(attention, network, logits) + logits
+    logits = 4 * n_vocab
+    return max(attention, network, logits * outputs) + logits * size.n_running
 
 
 def require_memory(need: MemoryNeed, options: EngineOptions, available: int | None, share: float = 1.0) -> None:

@@ -48,7 +48,7 @@ def plan_offload(
 ) -> Offload:
     """Decide which layers, of so many bytes each, the GPUs compute: as many as asked for (-1 is all), or as fit.
 
-    `available` bytes of main memory stand for a GPU that tells of no memory of its own, as in llama.cpp.
+    A GPU that tells no memory counts as having the `available` bytes of main memory, as in llama.cpp.
     """
     if not gpus:
         return Offload((), (), 0, len(sizes))

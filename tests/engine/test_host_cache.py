@@ -16,10 +16,10 @@ def test_the_prefix_that_holds_most_after_the_first_tokens_is_found() -> None:
     short, long = prefix(A[:60]), prefix([*A[:80], *B[:20]])
     cache.put(short)
     cache.put(long)
-    assert cache.behind(A, 0, ()) == (long, 80)
-    assert cache.behind(A[:40], 0, ()) == (long, 40)
-    assert cache.behind(A, 70, ()) is None  # ten tokens are too few
-    assert cache.behind(B, 0, ()) is None
+    assert cache.longest_after(A, 0, ()) == (long, 80)
+    assert cache.longest_after(A[:40], 0, ()) == (long, 40)
+    assert cache.longest_after(A, 70, ()) is None  # ten tokens are too few
+    assert cache.longest_after(B, 0, ()) is None
 
 
 def test_a_tail_counts_where_its_head_is_known() -> None:
@@ -27,8 +27,8 @@ def test_a_tail_counts_where_its_head_is_known() -> None:
     tail = prefix(A, start=50)
     cache.put(tail)
     assert cache.used == 50
-    assert cache.behind(A, 49, ()) is None
-    assert cache.behind(A, 50, ()) == (tail, 100)
+    assert cache.longest_after(A, 49, ()) is None
+    assert cache.longest_after(A, 50, ()) == (tail, 100)
 
 
 def test_prefixes_of_different_adapters_are_apart() -> None:
@@ -36,8 +36,8 @@ def test_prefixes_of_different_adapters_are_apart() -> None:
     cache.put(prefix(A, scales=(1.0,)))
     cache.put(prefix(A, scales=(0.0,)))
     assert cache.used == 200
-    assert cache.behind(A, 0, (0.5,)) is None
-    assert cache.behind(A, 0, (1.0,)) is not None
+    assert cache.longest_after(A, 0, (0.5,)) is None
+    assert cache.longest_after(A, 0, (1.0,)) is not None
 
 
 def test_a_longer_prefix_replaces_those_that_it_covers() -> None:
@@ -57,8 +57,8 @@ def test_the_least_recently_used_is_dropped_first() -> None:
     cache.put(second)
     cache.touch(first)
     cache.put(prefix([1] * 100))
-    assert cache.behind(B, 0, ()) is None
-    assert cache.behind(A, 0, ()) == (first, 100)
+    assert cache.longest_after(B, 0, ()) is None
+    assert cache.longest_after(A, 0, ()) == (first, 100)
 
 
 def test_a_dropped_prefix_can_be_dropped_again() -> None:

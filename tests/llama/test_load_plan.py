@@ -64,6 +64,6 @@ def test_compute_buffers_are_about_those_of_llama_cpp(
     options = replace(OPTIONS, **fields)  # type: ignore[arg-type]
     caplog.set_level(logging.DEBUG)
     with context_of(model, options):
-        found = re.search(r"CPU compute buffer size = +([0-9.]+) MiB", caplog.text)
-    assert found is not None
-    assert planned(model.file, options).compute == pytest.approx(float(found[1]) * 2**20, rel=0.25)
+        found = re.findall(r"CPU +(?:compute|output) buffer size = +([0-9.]+) MiB", caplog.text)
+    assert len(found) == 2
+    assert planned(model.file, options).compute == pytest.approx(sum(map(float, found)) * 2**20, rel=0.25)
