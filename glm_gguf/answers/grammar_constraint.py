@@ -14,6 +14,7 @@ from glm_gguf.engine.constraint import mask_words
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.grammar_tokenizer import grammar_tokenizer
 from glm_gguf.llama.vocabulary import Vocabulary
+from glm_gguf.schema.deep_stack import on_deep_stack
 from glm_gguf.schema.grammar_share import limits
 from glm_gguf.special_tokens import OBSERVATION
 
@@ -57,7 +58,7 @@ class Grammars:
         from llguidance import LLMatcher
 
         grammar = LLMatcher.grammar_from_lark(lark)
-        matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=limits())
+        matcher = on_deep_stack(lambda: LLMatcher(tokenizer, grammar, log_level=0, limits=limits()))
         if matcher.is_error():
             raise RequestError(f"no grammar can be made: {matcher.get_error()[:300]}", field="grammar")
         if matcher.is_stopped() and not matcher.is_accepting():

@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from glm_gguf.errors import RequestError
+from glm_gguf.schema.deep_stack import on_deep_stack
 from glm_gguf.schema.draft import DRAFT_4, draft_of, is_draft_3, modern
 from glm_gguf.schema.keyword_rules import well_formed
 from glm_gguf.schema.limits import modest_nodes, require_modest
@@ -189,7 +190,7 @@ def validated(grammar: str) -> tuple[bool, list[str]]:
     """Compile a grammar of llguidance's for trial; return True with the error, or False with warnings."""
     from llguidance import LLMatcher
 
-    return LLMatcher.validate_grammar_with_warnings(grammar, byte_tokenizer(), limits=limits())
+    return on_deep_stack(lambda: LLMatcher.validate_grammar_with_warnings(grammar, byte_tokenizer(), limits=limits()))
 
 
 def validated_lark(text: str) -> str | None:

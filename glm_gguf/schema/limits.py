@@ -16,6 +16,7 @@ MOST_DECLARED = 60_000  # schemas in one, used or not; Renovate's has 20,000
 MOST_USED = 20_000  # with every reference followed; Vega-Lite's has 8,000
 MOST_NAMES = 5_000  # of one object; far above, llguidance runs out of stack
 MOST_CHOICES = 20_000
+MOST_CHAIN = 100  # references that lead only to a reference; jsonschema runs out of stack at about 400
 MOST_REPEATS = 100_000
 MOST_PATTERN = 10_000
 SIMPLER = "give a simpler schema"

@@ -9,7 +9,7 @@ from typing import Any, Final
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.draft import has_siblings
 from glm_gguf.schema.keyword_rules import well_formed
-from glm_gguf.schema.limits import MOST_USED, refuse_many
+from glm_gguf.schema.limits import MOST_CHAIN, MOST_USED, SIMPLER, refuse_many
 from glm_gguf.schema.walk import Place, Schema, rewrite, rewrite_children, subschemas
 
 _ONLY_FOR_REFERENCES: Final = frozenset(("$defs", "definitions", "$id", "id", "$schema"))
@@ -86,7 +86,20 @@ class _Resolution:
             definitions[name] = self._followed(contents, resolver, Place(self._origins[name]))
         if definitions:
             schema = {**schema, "$defs": definitions}
+            self._require_short_chains(definitions)
         return SelfContained(schema, self._origins)
+
+    def _require_short_chains(self, definitions: dict[str, Any]) -> None:
+        """Raise RequestError if a reference leads through too many others, or back to itself."""
+        for name in definitions:
+            target, length = f"#/$defs/{name}", 0
+            while target.startswith("#/$defs/"):
+                node = definitions[target.removeprefix("#/$defs/")]
+                target = node.get("$ref", "") if isinstance(node, dict) else ""
+                length += 1
+                if length > MOST_CHAIN:
+                    what = f"a chain of more than {MOST_CHAIN} references"
+                    raise RequestError(what, field=f"{self._where}{self._origins[name]}", fix=SIMPLER)
 
     def _followed(self, node: Any, resolver: Any, place: Place) -> Any:
         """Return a schema with its references turned to `$defs`, without keywords that only references read."""

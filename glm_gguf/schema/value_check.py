@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from glm_gguf.errors import RequestError
+from glm_gguf.schema.limits import SIMPLER
 from glm_gguf.schema.walk import Schema
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ class ValueCheck:
             return self._made().problem(value)
         except RequestError as error:
             raise RequestError(error.what, field=self._where, fix=error.fix) from error
-        except (TypeError, ValueError, AttributeError, LookupError, RecursionError, ArithmeticError) as broken:
+        except RecursionError as error:
+            what = "the check of a value follows too many schemas in a row"
+            raise RequestError(what, field=self._where, fix=SIMPLER) from error
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as broken:
             # What jsonschema's keywords raise on values that no schema may have.
             raise RequestError(f"no JSON Schema: {type(broken).__name__}: {broken}", field=self._where) from broken
 

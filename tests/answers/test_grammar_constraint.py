@@ -182,3 +182,9 @@ def test_a_text_that_is_no_grammar_is_refused(grammars: tuple[Grammars, ModelHan
     for text in ("start: other", "start: (", 'start: %json {"not": {}}', ""):
         with pytest.raises(GlmGgufError):
             grammars[0].constraint(text)
+
+
+def test_thousands_of_rules_in_a_row_do_not_end_the_process(grammars: tuple[Grammars, ModelHandle]) -> None:
+    rules = "".join(f'a{index}: "x" a{index + 1}\n' for index in range(20_000))
+    constraint = grammars[0].constraint(f'start: a0\n{rules}a20000: "y"\n')
+    assert constraint.forced()

@@ -436,3 +436,24 @@ def test_bounds_beyond_all_floats_are_bounds(sign: int) -> None:
     assert compile_schema({"type": "integer", "minimum": low, "maximum": high}).problem(sign * 10**1200) is None
     with pytest.raises(RequestError, match="no number lies between"):
         compile_schema({"type": "integer", "minimum": high + 1, "maximum": low})
+
+
+def test_thousands_of_schemas_in_a_row_do_not_end_the_process() -> None:
+    links = {f"d{i}": {"type": "object", "properties": {"a": {"$ref": f"#/$defs/d{i + 1}"}}} for i in range(3000)}
+    compiled = compile_schema({"$ref": "#/$defs/d0", "$defs": {**links, "d3000": {"type": "integer"}}})
+    assert compiled.problem({"a": {"a": {}}}) is None
+    assert compiled.problem({"a": {"a": 3}}) is not None
+
+
+@pytest.mark.parametrize("targets", [[*range(1, 400)], [1, 2, 0]], ids=["a chain", "a circle"])
+def test_references_that_lead_only_to_others_are_refused_by_name(targets: list[int]) -> None:
+    links = {f"d{index}": {"$ref": f"#/$defs/d{target}"} for index, target in enumerate(targets)}
+    with pytest.raises(RequestError, match=r"schema/\$defs/d\d+: a chain of more than 100 references"):
+        compile_schema({"$ref": "#/$defs/d0", "$defs": {f"d{len(targets)}": {"type": "integer"}, **links}})
+
+
+def test_a_check_that_goes_too_deep_says_so() -> None:
+    links = {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}]} for i in range(900)}
+    compiled = compile_schema({"$ref": "#/$defs/d0", "$defs": {**links, "d900": {"type": "integer"}}})
+    with pytest.raises(RequestError, match="follows too many schemas in a row"):
+        compiled.problem(3)
