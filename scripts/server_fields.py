@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from glm_gguf.server.anthropic_messages.request import MessageRequest
 from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER, UNENFORCED_HEADER
-from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, KnownField, PassedOver, Passes, RefusedField
+from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, IgnoredField, KnownField, RefusedField, WithoutEffect
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.completions.request import CompletionRequest
 from glm_gguf.server.embeddings.request import EmbeddingRequest
@@ -53,7 +53,11 @@ def page() -> str:
     parts = [INTRODUCTION, "## Honoured\n"]
     for path, model in APIS.items():
         parts.append(f"### {path}\n\n{_rows(('field', 'meaning'), _declared(model))}")
-    for title, kind in (("Of no weight", Passes), ("Passed over and named", PassedOver), ("Refused", RefusedField)):
+    for title, kind in (
+        ("Of no weight", WithoutEffect),
+        ("Passed over and named", IgnoredField),
+        ("Refused", RefusedField),
+    ):
         fields = {name: field for name, field in KNOWN_FIELDS.items() if isinstance(field, kind)}
         parts.append(f"## {title}\n\n{_rows(('field', 'of', 'why'), _known(fields))}")
     return "\n".join(parts)

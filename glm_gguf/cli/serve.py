@@ -113,7 +113,7 @@ def command(
         click.echo(f"loading {choice.path} …", err=True)
         app = create_app(settings, lambda: choice.open(verbose=True))
         ended = run_server(app, listener)
-        code = int(app.state.service.not_loaded)  # why was said when it happened
+        code = int(app.state.service.load_failed)  # why was said when it happened
         if not ended:
             os._exit(code)  # Python would wait for the thread that does not end
         click.get_current_context().exit(code)
@@ -150,7 +150,8 @@ def _settings(
     hosts: tuple[str, ...],
     timeout: float | None,
 ) -> ServerSettings:
-    from glm_gguf.server.settings import Limits, ServerSettings
+    from glm_gguf.server.limits import Limits
+    from glm_gguf.server.settings import ServerSettings
 
     if "" in api_keys:
         raise RequestError("the key is empty", where="--api-key", fix="give one, or leave the option out")

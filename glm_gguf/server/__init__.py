@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glm_gguf.server.app import create_app
-    from glm_gguf.server.settings import Limits, ServerSettings
+    from glm_gguf.server.limits import Limits
+    from glm_gguf.server.settings import ServerSettings
     from glm_gguf.server.uvicorn_server import run_server
 
 __all__ = ["Limits", "ServerSettings", "create_app", "run_server"]
 
-_HOMES = {"Limits": "settings", "ServerSettings": "settings", "create_app": "app", "run_server": "uvicorn_server"}
+_HOMES = {"Limits": "limits", "ServerSettings": "settings", "create_app": "app", "run_server": "uvicorn_server"}
 
 
 def __getattr__(name: str) -> Any:

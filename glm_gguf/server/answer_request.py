@@ -11,8 +11,8 @@ from glm_gguf.answers.prepared_answer import PreparedAnswer
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.model import GLM
 from glm_gguf.server.bodies.json_values import characters
+from glm_gguf.server.limits import Limits
 from glm_gguf.server.problem import Problem, Refused
-from glm_gguf.server.settings import Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,7 @@ from glm_gguf.server.health import routes as health
 from glm_gguf.server.models import routes as models
 from glm_gguf.server.page.routes import page_router
 from glm_gguf.server.page.tools import tools_router
-from glm_gguf.server.problem import Problem, Refused, problem_of
-from glm_gguf.server.problem_forms import error_response
+from glm_gguf.server.problem import Problem, Refused, error_response, problem_of
 from glm_gguf.server.responses import routes as responses
 from glm_gguf.server.service import Service
 from glm_gguf.server.settings import ServerSettings

@@ -1,9 +1,15 @@
-"""Errors as HTTP has them: one value, made from ours; error_forms.py writes it."""
+"""What is wrong with a request, or with the server: one value, made from our errors, written in each API's form."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Final
+
+from starlette.responses import Response
 
 from glm_gguf.errors import (
     ContextLengthError,
@@ -81,3 +87,99 @@ def _sentence(error: GlmGgufError) -> str:
     """Write an error with the field that it is about; other places, like the model's path, are not told to clients."""
     text = error.what if error.field is None else f"{error.field}: {error.what}"
     return f"{text}; {error.fix}." if error.fix else f"{text}."
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorForm:
+    """The form of one API."""
+
+    body: Callable[[Problem], dict[str, Any]]
+    names: tuple[tuple[str, str], ...] = ()
+    """Beginnings of our places, as patterns, and what stands there in this API's requests."""
+
+    def value(self, problem: Problem) -> dict[str, Any]:
+        """Write a problem as a JSON object."""
+        return self.body(self._renamed(problem))
+
+    def text(self, problem: Problem) -> str:
+        """Write a problem as JSON text."""
+        return json.dumps(self.value(problem), ensure_ascii=False)
+
+    def _renamed(self, problem: Problem) -> Problem:
+        """Name the field as the client does, in the message too."""
+        if problem.param is None or problem.as_sent:
+            return problem
+        param = problem.param
+        for pattern, name in self.names:
+            param, found = re.subn(rf"^{pattern}\b", name, param)
+            if found:
+                break
+        message = problem.message
+        if message.startswith(f"{problem.param}: "):
+            message = param + message.removeprefix(problem.param)
+        return replace(problem, param=param, message=message)
+
+
+def _openai_body(problem: Problem) -> dict[str, Any]:
+    fields = {"message": problem.message, "type": problem.type, "param": problem.param, "code": problem.code}
+    return {"error": fields}
+
+
+def _anthropic_body(problem: Problem) -> dict[str, Any]:
+    default = "api_error" if problem.status >= 500 else "invalid_request_error"
+    message = problem.message
+    if problem.code == "context_length_exceeded":  # the words by which agents know that they must compact
+        message = f"prompt is too long: {message}"
+    fields: dict[str, Any] = {"type": _ANTHROPIC_TYPES.get(problem.status, default), "message": message}
+    if problem.code in _ANTHROPIC_CODES:
+        fields["details"] = {"error_code": problem.code}
+    return {"type": "error", "error": fields}
+
+
+_ANTHROPIC_TYPES: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        401: "authentication_error",
+        403: "permission_error",
+        404: "not_found_error",
+        408: "timeout_error",
+        413: "request_too_large",
+        429: "rate_limit_error",
+        503: "overloaded_error",
+    }
+)
+
+_ANTHROPIC_CODES: Final = frozenset({"thread_unsupported_request"})
+"""Our codes that are Anthropic's too."""
+
+OPENAI: Final = ErrorForm(_openai_body)
+RESPONSES: Final = ErrorForm(
+    _openai_body,
+    (
+        ("messages", "input"),
+        ("max_tokens", "max_output_tokens"),
+        ("logprobs", "top_logprobs"),
+        (r"response_format\.json_schema", "text.format"),
+        ("response_format", "text.format"),
+        (r"(tools\[\d+\])\.function", r"\1"),
+    ),
+)
+ANTHROPIC: Final = ErrorForm(
+    _anthropic_body,
+    (
+        (r"response_format\.json_schema", "output_config.format"),
+        ("response_format", "output_config.format"),
+        ("thinking_budget", "thinking.budget_tokens"),
+        ("stop", "stop_sequences"),
+        (r"(tools\[\d+\])\.function\.parameters", r"\1.input_schema"),
+        (r"(tools\[\d+\])\.function", r"\1"),
+    ),
+)
+_FORMS: Final = MappingProxyType({"/v1/messages": ANTHROPIC, "/v1/responses": RESPONSES})
+"""Beginning of a path → how errors are told there, where it is not as OpenAI's chat does."""
+
+
+def error_response(problem: Problem, path: str) -> Response:
+    """Write a problem in the form of the API that was asked."""
+    form = next((form for start, form in _FORMS.items() if path.startswith(start)), OPENAI)
+    content = form.text(problem).encode(errors="replace")
+    return Response(content, problem.status, problem.headers, "application/json")

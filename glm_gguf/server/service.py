@@ -17,17 +17,17 @@ from glm_gguf.answers.prepared_answer import AsyncEvents, PreparedAnswer
 from glm_gguf.errors import DeadlineError, GlmGgufError, as_engine_error
 from glm_gguf.model import GLM
 from glm_gguf.server.answer_request import AnswerRequest
-from glm_gguf.server.bodies.ignored_fields import tell_unenforced
+from glm_gguf.server.bodies.ignored_fields import note_unenforced
 from glm_gguf.server.bodies.memory import Bodies
 from glm_gguf.server.jobs import Jobs
 from glm_gguf.server.metrics import MeasuredEvents, Metrics
 from glm_gguf.server.problem import FAILED, NOT_LOADED, Problem, Refused
 from glm_gguf.server.settings import ServerSettings
-from glm_gguf.server.streams.sse import KEEP_ALIVE, EventStream, unless_gone
+from glm_gguf.server.streams.sse import KEEP_ALIVE, SseResponse, unless_gone
 
 LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
-Status = Literal["loading", "ready", "ending", "failed"]
+ServiceStatus = Literal["loading", "ready", "ending", "failed"]
 Options = TypeVar("Options", TextOptions, AnswerOptions)
 CLOSING_SECONDS = 2.0
 """How long a request that is being prepared may hold up the end."""
@@ -52,7 +52,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class LoadFailed:
     """The model could not be loaded."""
 
     error: GlmGgufError
@@ -63,10 +63,10 @@ class Service:
 
     def __init__(self, settings: ServerSettings, open_model: Callable[[], GLM]) -> None:
         self.settings = settings
-        self.state: Loading | Ready | Failed = Loading()
+        self.state: Loading | Ready | LoadFailed = Loading()
         self.draining = False
         """No request is let in any more; those inside go on."""
-        self.inside = 0
+        self.active = 0
         """Requests that are being answered."""
         self.bodies = Bodies(settings.limits.bodies_bytes)
         self.metrics = Metrics(lambda: self.state.glm.status if isinstance(self.state, Ready) else None)
@@ -82,14 +82,14 @@ class Service:
         match self.state:
             case Loading():
                 raise Refused(Problem(503, "The model is being loaded.", "server_error", None, "model_loading", 5))
-            case Failed():
+            case LoadFailed():
                 raise Refused(NOT_LOADED)
         if self.state.glm.status.failed:
             raise Refused(FAILED)
         return self.state
 
     @property
-    def status(self) -> Status:
+    def status(self) -> ServiceStatus:
         """How it is, in a word."""
         match self.state:
             case Loading():
@@ -99,9 +99,9 @@ class Service:
         return "failed"
 
     @property
-    def not_loaded(self) -> bool:
+    def load_failed(self) -> bool:
         """The model could not be loaded, nor will be."""
-        return isinstance(self.state, Failed)
+        return isinstance(self.state, LoadFailed)
 
     @property
     def loaded(self) -> bool:
@@ -119,10 +119,10 @@ class Service:
             self.state = _opened(self._open_model)
         except GlmGgufError as error:
             LOGGER.error("Error: the model could not be loaded: %s", error)
-            self.state = Failed(error)
+            self.state = LoadFailed(error)
         except Exception as error:  # the outermost edge of this thread: nobody would hear of it
             LOGGER.exception("Error: the model could not be loaded")
-            self.state = Failed(as_engine_error(error))
+            self.state = LoadFailed(as_engine_error(error))
 
     def close(self) -> bool:
         """Stop all answers and free the model; doing it twice does no harm.
@@ -167,7 +167,7 @@ class Service:
 
         def begun() -> list[AsyncEvents]:
             ready = [prepare(glm) for prepare in prompts]
-            tell_unenforced(request, [prepared.plan.unenforced for prepared in ready])
+            note_unenforced(request, [prepared.plan.unenforced for prepared in ready])
             answers: list[AsyncEvents] = []
             try:
                 for prepared in ready:
@@ -197,10 +197,10 @@ class Service:
                 raise
             raise DeadlineError("the request could not be prepared in time", fix="ask again later") from None
 
-    def event_stream(self, pieces: AsyncGenerator[bytes, None], ping: bytes = KEEP_ALIVE) -> EventStream:
+    def sse_response(self, pieces: AsyncGenerator[bytes, None], ping: bytes = KEEP_ALIVE) -> SseResponse:
         """Return a response that is written piece by piece."""
         stall = self.settings.limits.stall_seconds
-        return EventStream(pieces, keep_alive=self.settings.keep_alive, stall_seconds=stall, ping=ping)
+        return SseResponse(pieces, keep_alive=self.settings.keep_alive, stall_seconds=stall, ping=ping)
 
     def bounded(self, options: Options) -> Options:
         """Give an answer no more time than the server gives any."""

@@ -36,7 +36,7 @@ class DrainingServer(uvicorn.Server):
         if self._service.draining:
             self.should_exit = self.force_exit = True
         else:
-            LOGGER.info("%d requests are being answered; a second signal ends them", self._service.inside)
+            LOGGER.info("%d requests are being answered; a second signal ends them", self._service.active)
             self._service.draining = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -59,7 +59,7 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """End where there is nothing left to do, or nothing can be done, for the model could not be loaded."""
-        ended = (self._service.draining and not self._service.inside) or self._service.not_loaded
+        ended = (self._service.draining and not self._service.active) or self._service.load_failed
         return await super().on_tick(counter) or ended
 
 

@@ -14,7 +14,8 @@ from server.serving import Served, serving
 import glm_gguf
 from glm_gguf import GLM, CacheType, EngineOptions
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-from glm_gguf.server.settings import Limits, ServerSettings
+from glm_gguf.server.limits import Limits
+from glm_gguf.server.settings import ServerSettings
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or importing litellm asks the network
 os.environ.setdefault("LANGSMITH_TRACING", "false")

@@ -17,7 +17,7 @@ from waiting import until
 
 from glm_gguf import GLM
 from glm_gguf.server.app import create_app
-from glm_gguf.server.service import Failed, Service
+from glm_gguf.server.service import LoadFailed, Service
 from glm_gguf.server.settings import ServerSettings
 from glm_gguf.server.uvicorn_server import QUEUE, uvicorn_config
 
@@ -38,7 +38,7 @@ class Served:
         until(lambda: self.service.loaded)
 
     def wait_until_failed(self) -> None:
-        until(lambda: isinstance(self.service.state, Failed))
+        until(lambda: isinstance(self.service.state, LoadFailed))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ from server.questions import SHORT
 from server.serving import Served, chat, serving
 
 from glm_gguf import GLM
-from glm_gguf.server.settings import Limits, ServerSettings
+from glm_gguf.server.limits import Limits
+from glm_gguf.server.settings import ServerSettings
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 COMPLETIONS, EMBEDDINGS = "/v1/completions", "/v1/embeddings"

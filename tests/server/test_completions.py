@@ -64,7 +64,8 @@ def test_echo_scores_the_tokens_of_a_prompt_as_they_would_be_drawn(
     client: openai.OpenAI, served: Served, stream: bool, as_ids: bool
 ) -> None:
     said = f"{PROMPT}\nHello! 你好"
-    ids = list(served.glm.continuation(said).attempt(0)[0].prompt)
+    prepared = served.glm.continuation(said)
+    ids = list(prepared.make_attempt(prepared.sampling)[0].prompt)
     asked: dict[str, Any] = {"prompt": ids if as_ids else said, "echo": True, "logprobs": 2, **GREEDY}
     answer: Any = client.completions.create(stream=stream, **asked)
     text, tokens, values, tops, offsets = joined([one.choices[0] for one in answer] if stream else answer.choices)

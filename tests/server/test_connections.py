@@ -34,9 +34,9 @@ def test_a_slow_reader_is_left_alone_until_it_counts_as_gone(served: Served, qui
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect(quick.address)
         slow.sendall(body)
-        until(lambda: quick.service.inside == 1)
+        until(lambda: quick.service.active == 1)
         assert chat(quick.url).status_code == 200
-        until(lambda: quick.service.inside == 0)
+        until(lambda: quick.service.active == 0)
         assert idle(quick)
 
 

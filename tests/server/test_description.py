@@ -23,7 +23,8 @@ from server.serving import Served, serving
 from glm_gguf import GLM, EngineOptions, SamplingParams
 from glm_gguf.server.app import create_app
 from glm_gguf.server.docs.page import description_page
-from glm_gguf.server.settings import Limits, ServerSettings
+from glm_gguf.server.limits import Limits
+from glm_gguf.server.settings import ServerSettings
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

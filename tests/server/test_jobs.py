@@ -26,8 +26,9 @@ from glm_gguf import GLM
 from glm_gguf.server.chat_completions.chunks import ChunkWriter
 from glm_gguf.server.chat_completions.response import AnswerForm
 from glm_gguf.server.jobs import STRANGE, Jobs
+from glm_gguf.server.limits import Limits
 from glm_gguf.server.problem import Refused
-from glm_gguf.server.settings import Limits, ServerSettings
+from glm_gguf.server.settings import ServerSettings
 from glm_gguf.server.streams.wire_stream import chunk_stream
 
 ASKED: dict[str, dict[str, Any]] = {
@@ -142,7 +143,7 @@ def test_many_such_requests_leave_every_thread_free(faulty: Served) -> None:
     assert {chat(faulty.url).status_code for _ in range(20)} == {500}
     set_fault(faulty, lambda: None)
     assert chat(faulty.url).status_code == 200
-    until(lambda: faulty.service.inside == 0)
+    until(lambda: faulty.service.active == 0)
 
 
 @pytest.mark.parametrize("fields", [{}, {"tools": [TOOLS["add"]]}], ids=["rendering", "compiling"])
@@ -151,8 +152,8 @@ def test_a_client_that_leaves_while_its_request_is_prepared_is_let_go(faulty: Se
     set_fault(faulty, lambda: (begun.set(), held.wait(20), None)[2])
     with connection(faulty, posted(json.dumps({**SHORT, **fields, "ignore_eos": True, "max_tokens": 4000}).encode())):
         assert begun.wait(20)
-        assert faulty.service.inside == 1
-    until(lambda: faulty.service.inside == 0)
+        assert faulty.service.active == 1
+    until(lambda: faulty.service.active == 0)
     steps = faulty.glm.status.steps
     held.set()
     until(lambda: idle(faulty))

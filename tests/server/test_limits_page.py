@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from glm_gguf.errors import RequestError
-from glm_gguf.server.access.middleware import OPEN_PATHS
-from glm_gguf.server.settings import Limits
+from glm_gguf.server.access.middleware import KEYLESS_PATHS
+from glm_gguf.server.limits import Limits
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "limits.md").read_text("utf-8")
 
@@ -21,7 +21,7 @@ def test_the_page_has_every_limit_with_its_default_in_the_order_of_the_settings(
 
 
 def test_the_page_names_every_path_that_answers_without_a_key() -> None:
-    assert all(f"`{path}" in PAGE for path in OPEN_PATHS)
+    assert all(f"`{path}" in PAGE for path in KEYLESS_PATHS)
 
 
 @pytest.mark.parametrize("name", Limits.__slots__)

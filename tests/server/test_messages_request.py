@@ -30,7 +30,7 @@ CALLS = {
 
 def asked(**fields: Any) -> AnswerRequest:
     body = {"model": "glm", "max_tokens": 9, "messages": HELLO, **fields}
-    return MessageRequest.model_validate(body).asked()
+    return MessageRequest.model_validate(body).to_request()
 
 
 def rendered(*messages: dict[str, Any], **fields: Any) -> list[tuple[str, str]]:
@@ -127,7 +127,7 @@ THOUGHTS = {
 def test_thoughts(thinking: Any, shown: str, budget: int | None) -> None:
     request = MessageRequest.model_validate({"model": "glm", "max_tokens": 9, "messages": HELLO, "thinking": thinking})
     assert request.thoughts == shown
-    assert request.asked().sampling.thinking_budget == budget
+    assert request.to_request().sampling.thinking_budget == budget
 
 
 EFFORTS = {
@@ -185,7 +185,7 @@ def test_the_older_field_of_a_form_means_the_same() -> None:
 
 
 def test_counting_needs_no_length() -> None:
-    assert CountRequest.model_validate({"model": "glm", "messages": HELLO}).asked().messages == asked().messages
+    assert CountRequest.model_validate({"model": "glm", "messages": HELLO}).to_request().messages == asked().messages
 
 
 SERVED: dict[str, tuple[list[dict[str, Any]], list[tuple[str, str]]]] = {
@@ -262,7 +262,7 @@ def test_a_function_of_an_unknown_type_is_offered() -> None:
     request = CountRequest.model_validate(
         {"model": "glm", "messages": HELLO, "tools": [{"type": "custom_2030", "name": "f", "input_schema": {}}]}
     )
-    assert [tool["function"]["name"] for tool in request.asked().tools] == ["f"]
+    assert [tool["function"]["name"] for tool in request.to_request().tools] == ["f"]
     assert request.left_out == []
 
 
@@ -281,7 +281,7 @@ SERVICES: list[dict[str, Any]] = [
 def test_anthropics_own_tools_are_left_out_and_named() -> None:
     body = {"model": "glm", "messages": HELLO, "tools": [*SERVICES, {"type": "custom", "name": "f"}]}
     request = CountRequest.model_validate(body)
-    assert [tool["function"]["name"] for tool in request.asked().tools] == ["f"]
+    assert [tool["function"]["name"] for tool in request.to_request().tools] == ["f"]
     assert request.left_out == [f"tools:{tool['type']}" for tool in SERVICES]
 
 

@@ -115,12 +115,12 @@ PARTS: dict[str, tuple[Any, type[BaseModel], dict[str, str]]] = {
     "a choice of one": (beta.BetaToolChoiceToolParam, messages.MessageToolChoice, {}),
     "thinking": (
         beta.BetaThinkingConfigEnabledParam,
-        messages.Thinking,
+        messages.MessageThinking,
         {"block_binding": "thoughts of earlier turns are not checked"},
     ),
     "adaptive thinking": (
         beta.BetaThinkingConfigAdaptiveParam,
-        messages.Thinking,
+        messages.MessageThinking,
         {"block_binding": "thoughts of earlier turns are not checked"},
     ),
     "the output": (beta.BetaOutputConfigParam, messages.MessageOutput, {}),
@@ -163,7 +163,7 @@ def test_every_type_of_tool_is_offered_or_left_out() -> None:
 def test_a_tool_that_is_run_elsewhere_is_left_out_and_named(kind: str) -> None:
     body = {"input": "Hello", "tools": [{"type": kind}, {"type": "function", "name": "f"}]}
     request = ResponseRequest.model_validate(body)
-    assert [tool["function"]["name"] for tool in request.asked().tools] == ["f"]
+    assert [tool["function"]["name"] for tool in request.to_request().tools] == ["f"]
     assert request.left_out == [f"tools:{kind}"]
 
 
@@ -190,7 +190,7 @@ def test_an_item_that_is_not_read_is_left_out_and_named(kind: str) -> None:
     request = ResponseRequest.model_validate(
         {"input": [{"role": "user", "content": "Hello"}, {"type": kind, "id": "i"}]}
     )
-    assert len(request.asked().messages) == 1
+    assert len(request.to_request().messages) == 1
     assert request.left_out == [f"input:{kind}"]
 
 
@@ -214,7 +214,7 @@ def message(**given: Any) -> messages.MessageRequest:
 def test_every_type_of_anthropics_tools_is_a_function_or_left_out() -> None:
     assert types_of(beta.BetaToolUnionParam) == {"custom", *ANTHROPICS_TOOLS}
     request = message(tools=[{"type": kind, "name": kind} for kind in sorted(ANTHROPICS_TOOLS)])
-    assert list(request.asked().tools) == []
+    assert list(request.to_request().tools) == []
     assert request.left_out == [f"tools:{kind}" for kind in sorted(ANTHROPICS_TOOLS)]
 
 
@@ -239,14 +239,14 @@ def test_every_type_of_block_is_read_refused_or_left_out() -> None:
 def test_a_block_for_the_service_is_left_out_and_named(kind: str) -> None:
     content = [{"type": "text", "text": "Hello"}, {"type": kind}]
     request = message(messages=[{"role": "user", "content": content}])
-    assert request.asked().messages[0]["content"] == [{"type": "text", "text": "Hello"}]
+    assert request.to_request().messages[0]["content"] == [{"type": "text", "text": "Hello"}]
     assert request.left_out == [f"messages:{kind}"]
 
 
 @pytest.mark.parametrize("kind", sorted(CONTENT["refused"]))
 def test_a_block_of_the_users_that_is_no_text_is_refused(kind: str) -> None:
     with pytest.raises(GlmGgufError, match=f"part of type '{kind}'"):
-        message(messages=[{"role": "user", "content": [{"type": kind}]}]).asked()
+        message(messages=[{"role": "user", "content": [{"type": kind}]}]).to_request()
 
 
 WISHES: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -278,5 +278,5 @@ WISHES: dict[str, tuple[dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize(("given", "names"), WISHES.values(), ids=WISHES.keys())
 def test_a_wish_that_is_not_met_is_named(given: dict[str, Any], names: list[str]) -> None:
     request = message(**given)
-    request.asked()
+    request.to_request()
     assert request.left_out == names

@@ -13,7 +13,8 @@ from server.serving import Served, chat, connection, idle, posted, serving
 from waiting import until
 
 from glm_gguf import GLM, EngineOptions
-from glm_gguf.server.settings import Limits, ServerSettings
+from glm_gguf.server.limits import Limits
+from glm_gguf.server.settings import ServerSettings
 
 
 def test_one_request_does_not_wait_for_another(served: Served) -> None:

@@ -42,7 +42,7 @@ def output(call_id: str, text: Any) -> dict[str, Any]:
 
 
 def asked(**fields: Any) -> AnswerRequest:
-    return ResponseRequest.model_validate({"input": "Hello", **fields}).asked()
+    return ResponseRequest.model_validate({"input": "Hello", **fields}).to_request()
 
 
 def rendered(*items: dict[str, Any], **fields: Any) -> list[tuple[str, str]]:
@@ -169,7 +169,7 @@ SERVICES: list[dict[str, Any]] = [
 
 def test_tools_that_a_service_runs_are_left_out_and_named() -> None:
     request = ResponseRequest.model_validate({"input": "Hello", "tools": [F, *SERVICES], "tool_choice": "auto"})
-    assert [tool["function"]["name"] for tool in request.asked().tools] == ["f"]
+    assert [tool["function"]["name"] for tool in request.to_request().tools] == ["f"]
     assert request.left_out == [f"tools:{tool['type']}" for tool in SERVICES]
     assert response_frame(request, "resp_1", "glm", 1)["tools"] == [F]
 
@@ -295,7 +295,7 @@ NOT_READ = [
 def test_items_that_hold_nothing_for_the_model_are_left_out_and_named() -> None:
     thought = {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "AAAA"}
     request = ResponseRequest.model_validate({"input": [USER, *NOT_READ, {"id": "msg_2"}, thought, USER]})
-    assert [message["role"] for message in request.asked().messages] == ["user", "user"]
+    assert [message["role"] for message in request.to_request().messages] == ["user", "user"]
     kinds = [item["type"] for item in NOT_READ]
     assert request.left_out == [f"input:{kind}" for kind in [*kinds, "item_reference"]]
 

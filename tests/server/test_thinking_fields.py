@@ -73,7 +73,7 @@ def test_off_is_nothing_to_speak_of_where_a_model_never_thinks(served: Served, f
 def test_every_name_sets_the_same_budget(fields: dict[str, Any], tokens: int | None) -> None:
     request = ChatCompletionRequest.model_validate(SHORT | fields)
     assert request.budget() == tokens
-    assert request.asked().sampling.thinking_budget == tokens
+    assert request.to_request().sampling.thinking_budget == tokens
     assert bool(request.unmet(Variant.CHAT)) == bool(fields)
     assert request.unmet(Variant.Z1) == []
 

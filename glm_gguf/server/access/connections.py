@@ -13,36 +13,36 @@ class Connection(Protocol):
 
 
 class Connections:
-    """So many at most; those on which the client owes us a request, or the rest of one, make room for others."""
+    """So many at most; those on which the client mark_idle us a request, or the rest of one, make room for others."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._open: set[Connection] = set()
-        self._owing: dict[Connection, None] = {}  # who has owed us something longest is first
+        self._idle: dict[Connection, None] = {}  # who has owed us something longest is first
 
     def admit(self, connection: Connection) -> bool:
         """Count a new connection; False where there is no room for it."""
         if len(self._open) >= self._most:
-            longest = next(iter(self._owing), None)
+            longest = next(iter(self._idle), None)
             if longest is None:
                 return False
-            self.leave(longest)
+            self.remove(longest)
             longest.hang_up()
         self._open.add(connection)
-        self.owes(connection)
+        self.mark_idle(connection)
         return True
 
-    def owes(self, connection: Connection) -> None:
+    def mark_idle(self, connection: Connection) -> None:
         """From now on the client is to say something."""
-        self._owing.pop(connection, None)
+        self._idle.pop(connection, None)
         if connection in self._open:
-            self._owing[connection] = None
+            self._idle[connection] = None
 
-    def waits(self, connection: Connection) -> None:
+    def mark_busy(self, connection: Connection) -> None:
         """Its request is there: now the client waits for us."""
-        self._owing.pop(connection, None)
+        self._idle.pop(connection, None)
 
-    def leave(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         """It is closed."""
         self._open.discard(connection)
-        self._owing.pop(connection, None)
+        self._idle.pop(connection, None)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from glm_gguf.server.access.connections import Connections
-from glm_gguf.server.settings import Limits
+from glm_gguf.server.limits import Limits
 
 NO_ROOM: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n"
@@ -54,7 +54,7 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer, and tell every request on it, not only the last."""
-        self._all.leave(self)
+        self._all.remove(self)
         self._stop_waiting()
         if self._write_timer is not None:
             self._write_timer.cancel()
@@ -110,14 +110,14 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
         """The request is there."""
         super().on_message_complete()
         if not self._is_idle:
-            self._all.waits(self)
+            self._all.mark_busy(self)
 
     def on_response_complete(self) -> None:
         """Go on with the next request, and see that the response is taken."""
         if self.pipeline:
             self._answered = self.pipeline[-1][0]
         else:
-            self._all.owes(self)
+            self._all.mark_idle(self)
         super().on_response_complete()
         self._watch_writing()
 

@@ -37,7 +37,7 @@ def is_host(headers: Headers, names: Collection[str]) -> bool:
     return name is not None and (name in names or _is_address(name))
 
 
-def is_welcome(headers: Headers, scheme: str, origins: Collection[str]) -> bool:
+def is_allowed_origin(headers: Headers, scheme: str, origins: Collection[str]) -> bool:
     """Tell whether a page may ask: one of ours, or of an origin that was named; programs are no pages."""
     origin = headers.get("origin")
     if "*" in origins or origin in origins:

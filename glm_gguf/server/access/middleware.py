@@ -11,14 +11,13 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from glm_gguf.server.access.hosts import host_name, is_host, is_welcome, own_names
+from glm_gguf.server.access.hosts import host_name, is_allowed_origin, is_host, own_names
 from glm_gguf.server.bodies.memory import BODY
-from glm_gguf.server.problem import UNEXPECTED, Problem
-from glm_gguf.server.problem_forms import error_response
+from glm_gguf.server.problem import UNEXPECTED, Problem, error_response
 from glm_gguf.server.service import Service
 
 LOGGER = logging.getLogger(__name__)
-OPEN_PATHS: Final = ("/health", "/docs", "/openapi.json", "/page/", "/favicon.ico")
+KEYLESS_PATHS: Final = ("/health", "/docs", "/openapi.json", "/page/", "/favicon.ico")
 """What needs no key: it tells nothing of the model or of anybody's conversation."""
 
 
@@ -38,8 +37,8 @@ class AccessMiddleware:
         problem = self._problem(scope)
         app = self._app if problem is None else error_response(problem, scope["path"])
         named, start = _NamedSend(send), time.monotonic()
-        body = scope[BODY] = self._service.bodies.begin()
-        self._service.inside += 1
+        body = scope[BODY] = self._service.bodies.new_body()
+        self._service.active += 1
         try:
             await app(scope, receive, named)
         except Exception:  # the outermost edge: an error of ours ends one request, and is told once
@@ -48,8 +47,8 @@ class AccessMiddleware:
                 await error_response(UNEXPECTED, scope["path"])(scope, receive, named)
             named.status = UNEXPECTED.status
         finally:
-            self._service.inside -= 1
-            body.leave()
+            self._service.active -= 1
+            body.release()
             self._service.metrics.count_request(_route(scope), named.status, time.monotonic() - start)
 
     def _problem(self, scope: Scope) -> Problem | None:
@@ -64,7 +63,7 @@ class AccessMiddleware:
             return None
         if settings.api_keys and scope["method"] != "OPTIONS" and not _has_key(headers, settings.api_keys):
             return Problem(401, _KEY_WANTED, code="invalid_api_key")
-        if not settings.api_keys and not is_welcome(headers, scope["scheme"], settings.origins):
+        if not settings.api_keys and not is_allowed_origin(headers, scope["scheme"], settings.origins):
             return Problem(
                 403, "Pages of this origin may not ask; name it by --cors-origin.", code="origin_not_allowed"
             )
@@ -78,7 +77,7 @@ _KEY_WANTED: Final = "Give an API key of this server: Authorization: Bearer KEY,
 
 def _is_open(scope: Scope) -> bool:
     path: str = scope["path"]
-    return path == "/" or any(path == open_path or path.startswith(open_path) for open_path in OPEN_PATHS)
+    return path == "/" or any(path == open_path or path.startswith(open_path) for open_path in KEYLESS_PATHS)
 
 
 def _has_key(headers: Headers, keys: tuple[str, ...]) -> bool:

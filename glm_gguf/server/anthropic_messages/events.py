@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from pydantic_core import from_json
 
 from glm_gguf.chat.events import (
     Event,
@@ -18,9 +23,7 @@ from glm_gguf.chat.events import (
     ToolCallStart,
     Usage,
 )
-from glm_gguf.server.anthropic_messages.tool_input import tool_input
-from glm_gguf.server.problem import Problem
-from glm_gguf.server.problem_forms import ANTHROPIC
+from glm_gguf.server.problem import ANTHROPIC, Problem
 from glm_gguf.server.streams.wire_stream import WireEvent
 
 Thoughts = Literal["hidden", "shown", "omitted"]
@@ -114,7 +117,7 @@ class MessageEvents:
             return
         block = self._blocks[-1]
         if block["type"] == "tool_use":
-            block["input"] = tool_input(self._arguments)
+            block["input"] = _tool_input(self._arguments)
         if block["type"] == "thinking":
             block["signature"] = _signature(block["thinking"])
             if self._frame.thoughts == "omitted":
@@ -158,3 +161,36 @@ def _signature(thought: str) -> str:
     Nothing reads it here: the models are not given their earlier thoughts.
     """
     return base64.b64encode(hashlib.sha256(thought.encode(errors="replace")).digest()).decode()
+
+
+def _tool_input(arguments: str) -> dict[str, Any]:
+    """Decode arguments; of cut ones what is whole, as Anthropic's own client reads a stream.
+
+    What JSON allows and a JSON value in Python cannot keep is bent: numbers beyond a float, halves of surrogate pairs.
+    """
+    try:
+        value = from_json(arguments, allow_partial=True)
+    except ValueError:  # nothing, or half a surrogate pair
+        value = _decoded(arguments)
+    return _plain(value) if isinstance(value, dict) else {}
+
+
+def _decoded(arguments: str) -> Any:
+    try:
+        return json.loads(arguments)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that can be written as JSON in UTF-8."""
+    match value:
+        case dict():
+            return {_plain(key): _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case str():
+            return value.encode(errors="replace").decode()
+        case float() if not math.isfinite(value):
+            return math.copysign(sys.float_info.max, value)
+    return value

@@ -21,19 +21,19 @@ from glm_gguf.server.anthropic_messages.blocks import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from glm_gguf.server.message_origin import Turn
-from glm_gguf.server.tool_output import output_text
+from glm_gguf.server.bodies.message_origin import TracedMessage
+from glm_gguf.server.bodies.tool_output import output_text
 
-Placed = tuple[str, Block]
+PlacedBlock = tuple[str, Block]
 """A block, and where it stands."""
 LEFT_OUT = ("tool_addition", "tool_removal", "mcp_tool_listing", "fallback")
 """Blocks that say something to a service, and nothing to a model."""
 
 
-def message_turns(role: str, content: str | Sequence[Block] | None, where: str) -> list[Turn]:
+def block_messages(role: str, content: str | Sequence[Block] | None, where: str) -> list[TracedMessage]:
     """Return what one message becomes; RequestError for a block that may not stand there."""
     if not content or isinstance(content, str):
-        return [Turn({"role": role, "content": content}, where)]
+        return [TracedMessage({"role": role, "content": content}, where)]
     placed = [(f"{where}.content[{index}]", block) for index, block in enumerate(content)]
     read = [(place, block) for place, block in placed if block.type not in LEFT_OUT]
     if placed and not read:
@@ -64,30 +64,30 @@ def _cites(block: OtherBlock) -> bool:
     return False
 
 
-def _answer(blocks: Sequence[Placed], where: str) -> list[Turn]:
+def _answer(blocks: Sequence[PlacedBlock], where: str) -> list[TracedMessage]:
     """Gather an assistant's text and calls; what a service's tool returned ends what was gathered."""
-    turns: list[Turn] = []
-    gathered: list[Placed] = []
+    messages: list[TracedMessage] = []
+    gathered: list[PlacedBlock] = []
     for place, block in blocks:
         if isinstance(block, ToolResultBlock):
             _refuse(block, f"{place}.type")
         if isinstance(block, ServiceResultBlock):
-            turns += [_said(gathered, where)] if gathered else []
-            turns.append(_result(block, place))
+            messages += [_said(gathered, where)] if gathered else []
+            messages.append(_result(block, place))
             gathered = []
         else:
             gathered.append((place, block))
-    return turns if turns and not gathered else [*turns, _said(gathered, where)]
+    return messages if messages and not gathered else [*messages, _said(gathered, where)]
 
 
-def _said(blocks: Sequence[Placed], where: str) -> Turn:
+def _said(blocks: Sequence[PlacedBlock], where: str) -> TracedMessage:
     """Return a message of the assistant, with its calls."""
     calls = [(place, block) for place, block in blocks if isinstance(block, ToolUseBlock)]
-    turn = _message("assistant", [one for one in blocks if not isinstance(one[1], ToolUseBlock)], where)
+    text = _message("assistant", [one for one in blocks if not isinstance(one[1], ToolUseBlock)], where)
     if not calls:
-        return turn
-    message = {**turn.message, "tool_calls": [_call(block) for _, block in calls]}
-    return Turn(message, where, tuple(place for place, _ in calls), turn.parts)
+        return text
+    message = {**text.message, "tool_calls": [_call(block) for _, block in calls]}
+    return TracedMessage(message, where, tuple(place for place, _ in calls), text.parts)
 
 
 def _call(block: ToolUseBlock) -> dict[str, Any]:
@@ -95,21 +95,21 @@ def _call(block: ToolUseBlock) -> dict[str, Any]:
     return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": arguments}}
 
 
-def _result(block: ToolResultBlock | ServiceResultBlock, where: str) -> Turn:
+def _result(block: ToolResultBlock | ServiceResultBlock, where: str) -> TracedMessage:
     """Return a result; that it is an error is told to the model as text."""
     text = output_text(block.content)
     text = error_text(text) if block.is_error else text
-    return Turn({"role": "tool", "tool_call_id": block.tool_use_id, "content": text}, where)
+    return TracedMessage({"role": "tool", "tool_call_id": block.tool_use_id, "content": text}, where)
 
 
-def _message(role: str, blocks: Sequence[Placed], where: str) -> Turn:
+def _message(role: str, blocks: Sequence[PlacedBlock], where: str) -> TracedMessage:
     """Return a message with its parts as they are."""
     for place, block in blocks:
         if isinstance(block, ToolUseBlock):
             _refuse(block, f"{place}.type")
     kept = [(place, block) for place, block in blocks if role != "assistant" or block.type not in THOUGHT_KINDS]
     parts = [_part(block) for _, block in kept]
-    return Turn({"role": role, "content": parts}, where, parts=tuple(place for place, _ in kept))
+    return TracedMessage({"role": role, "content": parts}, where, parts=tuple(place for place, _ in kept))
 
 
 def _part(block: Block) -> dict[str, Any]:

@@ -13,13 +13,12 @@ from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.anthropic_messages.blocks import Block, TextBlock
 from glm_gguf.server.anthropic_messages.events import Thoughts
-from glm_gguf.server.anthropic_messages.history import left_out_blocks, message_turns
+from glm_gguf.server.anthropic_messages.history import block_messages, left_out_blocks
+from glm_gguf.server.bodies.message_origin import TracedMessage, checked_messages
 from glm_gguf.server.bodies.sampling_fields import Probability, Temperature
 from glm_gguf.server.bodies.thinking_fields import effort_budget, unknown_effort
-from glm_gguf.server.bodies.wire import Many, WireRequest
-from glm_gguf.server.bodies.wire_numbers import Cut, Length, LengthOrNone
-from glm_gguf.server.message_origin import Turn, checked_messages
-from glm_gguf.server.openapi import with_example
+from glm_gguf.server.bodies.wire import Cut, Length, LengthOrNone, Many, WireRequest
+from glm_gguf.server.docs.openapi import with_example
 from glm_gguf.server.problem import Problem, Refused
 
 
@@ -58,7 +57,7 @@ class MessageToolChoice(WireRequest):
     disable_parallel_tool_use: bool | None = None
 
 
-class Thinking(WireRequest):
+class MessageThinking(WireRequest):
     """Whether thoughts are shown, and how long they may be. GLM-Z1 always thinks, unless this is disabled."""
 
     type: Literal["enabled", "adaptive", "between_tools", "disabled"]
@@ -104,7 +103,7 @@ class CountRequest(WireRequest):
     """Functions that the model may call; Anthropic's own tools are left out and named."""
     tool_choice: MessageToolChoice | None = None
     """auto, any, none, or a tool by name; disable_parallel_tool_use allows one call an answer."""
-    thinking: Thinking | None = None
+    thinking: MessageThinking | None = None
     """enabled, adaptive or disabled; budget_tokens limits the thought, display omitted does not send it."""
     output_config: MessageOutput | None = None
     """format: a JSON schema for the text; effort limits the thought where `thinking` does not."""
@@ -124,7 +123,7 @@ class CountRequest(WireRequest):
         tools += ["tools.input_examples" for tool in self.tools or () if tool.input_examples]
         return [*tools, *(f"messages:{kind}" for kind in blocks), *wishes]
 
-    def asked(self) -> AnswerRequest:
+    def to_request(self) -> AnswerRequest:
         """Say it in the model's own values; RequestError names what makes no sense."""
         if self.thread is not None:
             raise Refused(_NO_THREADS)
@@ -173,7 +172,7 @@ class MessageRequest(CountRequest):
         )
 
 
-def _budget(thinking: Thinking | None, config: MessageOutput | None) -> int | None:
+def _budget(thinking: MessageThinking | None, config: MessageOutput | None) -> int | None:
     """Return the most tokens of a thought."""
     if thinking is not None and thinking.type == "disabled":
         return 0
@@ -184,17 +183,19 @@ def _budget(thinking: Thinking | None, config: MessageOutput | None) -> int | No
 
 def _messages(request: CountRequest) -> list[dict[str, Any]]:
     """Return the conversation in OpenAI's form."""
-    turns = [Turn({"role": "system", "content": _system(request.system)}, "system")] if request.system else []
+    messages = (
+        [TracedMessage({"role": "system", "content": _system(request.system)}, "system")] if request.system else []
+    )
     for index, message in enumerate(request.messages):
         if message.tool_calls:
             what = "calls are blocks of type tool_use in `content`"
             raise RequestError(what, field=f"messages[{index}].tool_calls", fix="give them so")
-        turns += message_turns(message.role, message.content, f"messages[{index}]")
-    if turns and not turns[-1].message["content"] and _begins_answer(turns[-1].message):
-        del turns[-1]
-    if not turns:
+        messages += block_messages(message.role, message.content, f"messages[{index}]")
+    if messages and not messages[-1].message["content"] and _begins_answer(messages[-1].message):
+        del messages[-1]
+    if not messages:
         raise RequestError("there is no message to answer", field="messages", fix="give one with a text")
-    return checked_messages(turns)
+    return checked_messages(messages)
 
 
 def _begins_answer(message: Mapping[str, Any]) -> bool:

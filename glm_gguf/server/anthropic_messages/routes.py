@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request, Response
 from glm_gguf.server.anthropic_messages.events import MessageEvents, MessageFrame
 from glm_gguf.server.anthropic_messages.request import CountRequest, MessageRequest
 from glm_gguf.server.anthropic_messages.response import TokenCount, WholeMessage
-from glm_gguf.server.bodies.ignored_fields import ignore_fields
+from glm_gguf.server.bodies.ignored_fields import note_ignored
 from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.bodies.wire import new_id
-from glm_gguf.server.openapi import ANTHROPIC_ERRORS, streamed
+from glm_gguf.server.docs.openapi import ANTHROPIC_ERRORS, stream_response
 from glm_gguf.server.service import Service
 from glm_gguf.server.streams.sse import named
 from glm_gguf.server.streams.wire_stream import read_to_end, wire_stream
@@ -25,17 +25,18 @@ router = APIRouter(route_class=JsonRoute, tags=["Anthropic"])
     "/v1/messages",
     summary="Answer a conversation (Anthropic)",
     response_model=WholeMessage,
-    responses=ANTHROPIC_ERRORS | streamed('event: message_start\ndata: {"type": "message_start", "message": {}}\n\n'),
+    responses=ANTHROPIC_ERRORS
+    | stream_response('event: message_start\ndata: {"type": "message_start", "message": {}}\n\n'),
 )
 async def create(body: MessageRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
-    ignore_fields(request, body.left_out)
-    answer = await service.begin(request, await service.prepared(request, body.asked))
+    note_ignored(request, body.left_out)
+    answer = await service.begin(request, await service.prepared(request, body.to_request))
     frame = MessageFrame(new_id("msg_"), service.settings.model_name, body.thoughts, answer[0].prompt_tokens)
     fold = MessageEvents(frame, new_id)
     if body.stream:
-        return service.event_stream(wire_stream(fold, answer), PING)
+        return service.sse_response(wire_stream(fold, answer), PING)
     await read_to_end(request, fold, answer)
     return WholeMessage.model_validate(fold.message).response()
 
@@ -49,4 +50,6 @@ async def create(body: MessageRequest, request: Request) -> Response:
 async def count_tokens(body: CountRequest, request: Request) -> Response:
     """Count the tokens of a conversation's prompt."""
     service: Service = request.app.state.service
-    return TokenCount(input_tokens=await service.count(request, await service.prepared(request, body.asked))).response()
+    return TokenCount(
+        input_tokens=await service.count(request, await service.prepared(request, body.to_request))
+    ).response()

@@ -20,7 +20,7 @@ WEAK = ({"type": "text"}, {"type": "json_object"})
 FORM = "response_format"
 
 
-class AskedForm(NamedTuple):
+class RequestedForm(NamedTuple):
     """A form as `response_format` has it, and the field that asked for it."""
 
     field: str
@@ -62,7 +62,7 @@ class FormFields(WireRequest):
         ours = FormFields.model_fields.keys() - {FORM}
         return {name: value for name, value in body.items() if name not in ours or not asks_for_nothing(value)}
 
-    def asked_form(self) -> AskedForm | None:
+    def requested_form(self) -> RequestedForm | None:
         """Return the form that the answer must have, None for any; Refused where two fields ask for two."""
         asked = [form for form in self._asked() if form.form != {"type": "text"}]
         strong = [form for form in asked if form.form not in WEAK] or asked
@@ -71,27 +71,27 @@ class FormFields(WireRequest):
                 _refuse(other.field, f"{strong[0].field} asks for another form of the answer; give one of them")
         return strong[0] if strong else None
 
-    def _asked(self) -> Iterator[AskedForm]:
+    def _asked(self) -> Iterator[RequestedForm]:
         """Go through the fields that are given."""
         if self.response_format is not None:
-            yield AskedForm(FORM, self.response_format)
+            yield RequestedForm(FORM, self.response_format)
         if self.structured_outputs:
             yield from _structured(self.structured_outputs)
         for field in ("guided_json", "json_schema", "format"):
             if value := getattr(self, field):
-                yield AskedForm(field, _json_form(field, value))
+                yield RequestedForm(field, _json_form(field, value))
         for field in ("guided_regex", "regex"):
             if value := getattr(self, field):
-                yield AskedForm(field, {"type": "regex", "pattern": value})
+                yield RequestedForm(field, {"type": "regex", "pattern": value})
         if self.guided_choice:
-            yield AskedForm("guided_choice", {"type": "choice", "choices": self.guided_choice})
+            yield RequestedForm("guided_choice", {"type": "choice", "choices": self.guided_choice})
         for field in ("guided_grammar", "grammar", "ebnf"):
             if value := getattr(self, field):
-                yield AskedForm(field, _grammar_form(value))
+                yield RequestedForm(field, _grammar_form(value))
 
 
 @contextmanager
-def naming(asked: AskedForm | None) -> Iterator[None]:
+def naming_field(asked: RequestedForm | None) -> Iterator[None]:
     """Have errors about the form name the field that asked for it."""
     try:
         yield
@@ -102,7 +102,7 @@ def naming(asked: AskedForm | None) -> Iterator[None]:
         raise Refused(Problem(400, f"{asked.field}: {error.what}; {error.fix}.", param=asked.field)) from error
 
 
-def _structured(fields: Mapping[str, Any]) -> Iterator[AskedForm]:
+def _structured(fields: Mapping[str, Any]) -> Iterator[RequestedForm]:
     """Read vLLM's object; Refused for a kind that is not here."""
     for name, value in fields.items():
         field = f"structured_outputs.{name}"
@@ -110,15 +110,15 @@ def _structured(fields: Mapping[str, Any]) -> Iterator[AskedForm]:
             case _, None | False:
                 continue
             case "json", _:
-                yield AskedForm(field, _json_form(field, value))
+                yield RequestedForm(field, _json_form(field, value))
             case "json_object", _:
-                yield AskedForm(field, {"type": "json_object"})
+                yield RequestedForm(field, {"type": "json_object"})
             case "regex", str():
-                yield AskedForm(field, {"type": "regex", "pattern": value})
+                yield RequestedForm(field, {"type": "regex", "pattern": value})
             case "choice", list():
-                yield AskedForm(field, {"type": "choice", "choices": value})
+                yield RequestedForm(field, {"type": "choice", "choices": value})
             case "grammar", str():
-                yield AskedForm(field, _grammar_form(value))
+                yield RequestedForm(field, _grammar_form(value))
             case (("disable_fallback" | "disable_any_whitespace" | "whitespace_pattern"), _):
                 continue
             case _:

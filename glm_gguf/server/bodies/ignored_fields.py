@@ -27,19 +27,19 @@ def declared_fields(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(field.alias or name for name, field in model.model_fields.items())
 
 
-def ignore_fields(request: Request, names: Iterable[str]) -> None:
+def note_ignored(request: Request, names: Iterable[str]) -> None:
     """Have the response name fields of the request that were passed over; the log does once each."""
     ignored = _ignored(request)
     ignored += [name for name in names if name not in ignored]
     request.app.state.service.log_ignored(ignored)
 
 
-def tell_unenforced(request: Request, paths: Iterable[str | None]) -> None:
+def note_unenforced(request: Request, paths: Iterable[str | None]) -> None:
     """Have the response say that what is asked for can be met in part only."""
     request.state.unenforced = next((path for path in paths if path is not None), None)
 
 
-def name_ignored(request: Request, response: Response) -> None:
+def set_headers(request: Request, response: Response) -> None:
     """Name in headers of the response the fields that were passed over, and the keyword that is not enforced."""
     names = _ignored(request)[:MOST_NAMED]
     if names:

@@ -12,13 +12,13 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from glm_gguf.server.bodies.ignored_fields import body_models, declared_fields, ignore_fields, name_ignored
+from glm_gguf.server.bodies.ignored_fields import body_models, declared_fields, note_ignored, set_headers
 from glm_gguf.server.bodies.json_values import require_modest, require_short, too_deep
-from glm_gguf.server.bodies.known_fields import passed_over, refused_field
+from glm_gguf.server.bodies.known_fields import ignored_fields, refused_field
 from glm_gguf.server.bodies.memory import BODY, FULL, Body, BodyRefused
 from glm_gguf.server.bodies.misplaced_fields import Objects, declared_objects, misplaced_field, unread_inside
+from glm_gguf.server.limits import Limits
 from glm_gguf.server.problem import Problem
-from glm_gguf.server.settings import Limits
 
 SMALL: Final = 2**16
 """Bytes that are parsed at once, in less than a millisecond."""
@@ -51,10 +51,10 @@ class JsonRequest(Request):
         else:
             value = await asyncio.to_thread(parsed, body, self._limits)
         if isinstance(value, dict):
-            self._hear(value)
+            self._check_fields(value)
         return value
 
-    def _hear(self, value: dict[str, Any]) -> None:
+    def _check_fields(self, value: dict[str, Any]) -> None:
         """Refuse a field that is known and asks for what there is not; note those that are passed over."""
         refused = refused_field(value, self.declared)
         if refused is not None:
@@ -64,7 +64,7 @@ class JsonRequest(Request):
         if misplaced is not None:
             place, what = misplaced
             raise BodyRefused(Problem(400, f"{place}: {what}.", param=place, as_sent=True))
-        ignore_fields(self, [*passed_over(value, self.declared), *unread_inside(value, self.objects)])
+        note_ignored(self, [*ignored_fields(value, self.declared), *unread_inside(value, self.objects)])
 
     async def _received(self) -> bytes:
         most, seconds = self._limits.body_bytes, self._limits.body_seconds
@@ -76,16 +76,16 @@ class JsonRequest(Request):
         pieces, size = [], 0
         try:
             async with asyncio.timeout(seconds) as limit:
-                held.come(limit)
+                held.start(limit)
                 async for piece in self.stream():
                     size += len(piece)
                     if size > most:
                         raise too_large
-                    held.take(len(piece))
+                    held.add(len(piece))
                     pieces.append(piece)
-            held.stay()
+            held.complete()
         except TimeoutError:
-            if held.given_up:
+            if held.evicted:
                 raise BodyRefused(FULL) from None
             late = f"The body took longer than {seconds:g} seconds."
             raise BodyRefused(Problem(408, late, code="request_timeout")) from None
@@ -128,7 +128,7 @@ class JsonRoute(APIRoute):
             asked = JsonRequest(scope, request.receive)
             asked.declared, asked.objects = declared, objects
             response = await handler(asked)
-            name_ignored(asked, response)
+            set_headers(asked, response)
             return response
 
         return handle

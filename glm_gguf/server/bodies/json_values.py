@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any, Final
 
 from glm_gguf.server.bodies.memory import BodyRefused
+from glm_gguf.server.limits import Limits
 from glm_gguf.server.problem import Problem
-from glm_gguf.server.settings import Limits
 
 TEXT: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
 """A text of JSON, or the beginning of one that does not end."""

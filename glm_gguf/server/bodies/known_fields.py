@@ -17,7 +17,7 @@ NOTHING: Final = ("", "off", "default")
 
 
 @dataclass(frozen=True, slots=True)
-class Passes:
+class WithoutEffect:
     """No answer changes with the field."""
 
     of: str
@@ -26,7 +26,7 @@ class Passes:
 
 
 @dataclass(frozen=True, slots=True)
-class PassedOver:
+class IgnoredField:
     """The answer is as good without; a header of the response names the field."""
 
     of: str
@@ -43,7 +43,7 @@ class RefusedField:
     """Values that ask for nothing, besides null, false and what is empty."""
 
 
-KnownField = Passes | PassedOver | RefusedField
+KnownField = WithoutEffect | IgnoredField | RefusedField
 
 
 def _all(names: str, field: KnownField) -> dict[str, KnownField]:
@@ -59,10 +59,10 @@ _ELSEWHERE: Final = "this API has no such field"
 _NO_SAMPLER: Final = "there is no such sampler here; there are temperature, top_k, top_p, min_p, penalties and DRY"
 
 OPENAI: Final = {
-    **_all("user safety_identifier metadata service_tier store", Passes("OpenAI", _BOOKS)),
-    **_all("prompt_cache_key prompt_cache_options prompt_cache_retention prediction", Passes("OpenAI", _SPEED)),
-    "stream_options": Passes("OpenAI", "it is about how a stream is written, not about the answer"),
-    "client_metadata": Passes("Codex", _BOOKS),
+    **_all("user safety_identifier metadata service_tier store", WithoutEffect("OpenAI", _BOOKS)),
+    **_all("prompt_cache_key prompt_cache_options prompt_cache_retention prediction", WithoutEffect("OpenAI", _SPEED)),
+    "stream_options": WithoutEffect("OpenAI", "it is about how a stream is written, not about the answer"),
+    "client_metadata": WithoutEffect("Codex", _BOOKS),
     **_all("modalities audio", RefusedField("OpenAI", "the models write text", (["text"],))),
     "web_search_options": RefusedField("OpenAI", "nothing is searched here; declare a function that searches"),
     "moderation": RefusedField("OpenAI", "nothing is moderated here"),
@@ -72,10 +72,10 @@ OPENAI: Final = {
         "previous_response_id conversation",
         RefusedField("OpenAI", "nothing is stored here; give the whole conversation"),
     ),
-    "context_management": PassedOver("OpenAI, Anthropic", "a conversation is taken as it comes"),
-    **_all("access_programs image background_options", Passes("OpenAI", "it is about how a service computes")),
-    "personality": PassedOver("OpenAI", "the models have no such setting; ask for it in a message"),
-    "max_tool_calls": PassedOver("OpenAI", "it counts calls of tools that a service runs; none is run here"),
+    "context_management": IgnoredField("OpenAI, Anthropic", "a conversation is taken as it comes"),
+    **_all("access_programs image background_options", WithoutEffect("OpenAI", "it is about how a service computes")),
+    "personality": IgnoredField("OpenAI", "the models have no such setting; ask for it in a message"),
+    "max_tool_calls": IgnoredField("OpenAI", "it counts calls of tools that a service runs; none is run here"),
     **_all("suffix", RefusedField("OpenAI", "GLM-4-0414 cannot write text between two others")),
     "best_of": RefusedField(
         "OpenAI, vLLM", "answers are not written to be chosen from; ask for `n` and choose", (0, 1)
@@ -93,12 +93,12 @@ OPENAI: Final = {
 ANTHROPIC: Final = {
     "container": RefusedField("Anthropic", "no code is run here"),
     "mcp_servers": RefusedField("Anthropic", "no servers of tools are asked here; declare their functions"),
-    **_all("betas inference_geo speed cache_control", Passes("Anthropic", "it is about how a service computes")),
-    **_all("diagnostics user_profile_id workspace_id", Passes("Anthropic", _BOOKS)),
-    **_all("billing_policy fallback_credit_token", Passes("Anthropic", _BOOKS)),
-    "fallbacks": Passes("Anthropic", "no other model answers in place of this one"),
+    **_all("betas inference_geo speed cache_control", WithoutEffect("Anthropic", "it is about how a service computes")),
+    **_all("diagnostics user_profile_id workspace_id", WithoutEffect("Anthropic", _BOOKS)),
+    **_all("billing_policy fallback_credit_token", WithoutEffect("Anthropic", _BOOKS)),
+    "fallbacks": WithoutEffect("Anthropic", "no other model answers in place of this one"),
     "compaction": RefusedField("Anthropic", "no conversation is summarised here; ask for it in a message"),
-    "anthropic_version": Passes("Anthropic", "there is one version here"),
+    "anthropic_version": WithoutEffect("Anthropic", "there is one version here"),
 }
 CONSTRAINTS: Final = {
     **_all("response_format json_schema grammar format", RefusedField("OpenAI, llama.cpp, Ollama", _FORM)),
@@ -107,7 +107,9 @@ CONSTRAINTS: Final = {
     **_all("schema output_schema output_format output_config", RefusedField("Anthropic, others", _FORM)),
     **_all("json json_object lark choice choices grammar_string", RefusedField("others", _FORM)),
     **_all("guided_decoding guided_options guidance response_mime_type", RefusedField("vLLM, Gemini, others", _FORM)),
-    **_all("guided_decoding_backend guided_whitespace_pattern", PassedOver("vLLM", "there is one engine for grammars")),
+    **_all(
+        "guided_decoding_backend guided_whitespace_pattern", IgnoredField("vLLM", "there is one engine for grammars")
+    ),
     **_all("grammar_lazy grammar_triggers", RefusedField("llama.cpp", "grammars hold from the first token on")),
     "structural_tag": RefusedField("vLLM, SGLang", "give the whole form of the answer as a schema or a grammar"),
     "chat_format": RefusedField("llama-cpp-python", "there is the model's own template"),
@@ -124,7 +126,7 @@ SAMPLING: Final = {
     **_all("dry_multiplier", RefusedField("llama.cpp", _SAMPLING, (0,))),
     **_all(
         "dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers",
-        Passes("llama.cpp", "it says something of DRY, which `dry_multiplier` turns on"),
+        WithoutEffect("llama.cpp", "it says something of DRY, which `dry_multiplier` turns on"),
     ),
     **_all(
         "max_tokens max_completion_tokens max_output_tokens max_new_tokens n_predict num_predict",
@@ -144,11 +146,11 @@ SAMPLING: Final = {
     **_all("repetition_penalty_range", RefusedField("text-generation-webui", "give `penalty_last_n`", (0, -1))),
     **_all("typical_p top_a tfs_z tfs min_keep", RefusedField("llama.cpp, others", _NO_SAMPLER, (1, 0))),
     **_all("mirostat mirostat_mode", RefusedField("llama.cpp, Ollama", _NO_SAMPLER, (0,))),
-    **_all("mirostat_tau mirostat_eta", Passes("llama.cpp, Ollama", "it says something of `mirostat`")),
+    **_all("mirostat_tau mirostat_eta", WithoutEffect("llama.cpp, Ollama", "it says something of `mirostat`")),
     "xtc_probability": RefusedField("llama.cpp", _NO_SAMPLER, (0,)),
-    "xtc_threshold": Passes("llama.cpp", "it says something of `xtc_probability`"),
+    "xtc_threshold": WithoutEffect("llama.cpp", "it says something of `xtc_probability`"),
     **_all("dynatemp_range adaptive_target", RefusedField("llama.cpp", _NO_SAMPLER, (0, -1))),
-    **_all("dynatemp_exponent adaptive_decay", Passes("llama.cpp", "it says something of another sampler")),
+    **_all("dynatemp_exponent adaptive_decay", WithoutEffect("llama.cpp", "it says something of another sampler")),
     **_all(
         "top_n_sigma nsigma epsilon_cutoff eta_cutoff smoothing_factor penalty_alpha",
         RefusedField("llama.cpp, text-generation-webui", _NO_SAMPLER, (0, -1)),
@@ -175,7 +177,7 @@ SAMPLING: Final = {
         "options sampling_params sampling_parameters generation_config inference_config parameters model_kwargs",
         RefusedField("Ollama, SGLang, TGI, Gemini, Bedrock", "give its fields beside the messages"),
     ),
-    **_all("speculative", Passes("llama.cpp", _SPEED)),
+    **_all("speculative", WithoutEffect("llama.cpp", _SPEED)),
     "t_max_predict_ms": RefusedField("llama.cpp", "give `timeout`, in seconds", (0, -1)),
     "n_indent": RefusedField("llama.cpp", "lines are not cut by their indentation", (0,)),
 }
@@ -216,16 +218,18 @@ THOUGHTS: Final = {
         "reasoning_format",
         RefusedField("llama.cpp, Groq", "this API has no such field", ("auto", "deepseek", "parsed")),
     ),
-    **_all("separate_reasoning stream_reasoning", Passes("SGLang", "thoughts stand apart, and stream, in any case")),
-    "thinking_forced_open": Passes("llama.cpp", "the model's template says whether a thought is open"),
-    **_all("parse_tool_calls", Passes("llama.cpp", "calls are read in any case")),
+    **_all(
+        "separate_reasoning stream_reasoning", WithoutEffect("SGLang", "thoughts stand apart, and stream, in any case")
+    ),
+    "thinking_forced_open": WithoutEffect("llama.cpp", "the model's template says whether a thought is open"),
+    **_all("parse_tool_calls", WithoutEffect("llama.cpp", "calls are read in any case")),
 }
 SERVICE: Final = {
-    **_all("cache_prompt id_slot slot_id", Passes("llama.cpp", _SPEED)),
-    **_all("priority request_id rid kv_transfer_params data_parallel_rank", Passes("vLLM, SGLang", _SPEED)),
-    **_all("cache_salt", Passes("vLLM", "what is cached never tells what others asked")),
-    **_all("keep_alive", PassedOver("Ollama", "the model stays loaded as long as the server runs")),
-    **_all("timings_per_token return_progress", PassedOver("llama.cpp", "there are /metrics")),
+    **_all("cache_prompt id_slot slot_id", WithoutEffect("llama.cpp", _SPEED)),
+    **_all("priority request_id rid kv_transfer_params data_parallel_rank", WithoutEffect("vLLM, SGLang", _SPEED)),
+    **_all("cache_salt", WithoutEffect("vLLM", "what is cached never tells what others asked")),
+    **_all("keep_alive", IgnoredField("Ollama", "the model stays loaded as long as the server runs")),
+    **_all("timings_per_token return_progress", IgnoredField("llama.cpp", "there are /metrics")),
     **_all("response_fields", RefusedField("llama.cpp", "responses are whole")),
     **_all("n_probs post_sampling_probs", RefusedField("llama.cpp", "ask for `logprobs` and `top_logprobs`", (0,))),
     **_all("return_tokens return_token_ids return_tokens_as_token_ids", RefusedField("vLLM", "answers are text")),
@@ -235,14 +239,14 @@ SERVICE: Final = {
         "skip_special_tokens spaces_between_special_tokens detokenize",
         RefusedField("vLLM", "answers are text", (True,)),
     ),
-    **_all("vllm_xargs extra_body extra_headers extra_query", PassedOver("clients", "nothing here reads it")),
-    **_all("provider models route plugins usage", PassedOver("OpenRouter", "there is one model here")),
+    **_all("vllm_xargs extra_body extra_headers extra_query", IgnoredField("clients", "nothing here reads it")),
+    **_all("provider models route plugins usage", IgnoredField("OpenRouter", "there is one model here")),
     **_all("lora_path", RefusedField("SGLang", "give `lora`, by name")),
     **_all("lora timeout", RefusedField("ours", "this API has no such field")),
-    **_all("citations search_parameters", PassedOver("others", "nothing is searched here")),
+    **_all("citations search_parameters", IgnoredField("others", "nothing is searched here")),
     **_all("safe_prompt guardrails", RefusedField("Mistral, others", "nothing is moderated here")),
     **_all("random_seed", RefusedField("Mistral", "give `seed`")),
-    "tags": Passes("LiteLLM", _BOOKS),
+    "tags": WithoutEffect("LiteLLM", _BOOKS),
 }
 TOKENS: Final = {
     "add_special": RefusedField("llama.cpp", "a text has no tokens of its own beginning; give `messages`"),
@@ -288,12 +292,12 @@ def refused_field(body: Mapping[str, Any], declared: Collection[str]) -> tuple[s
     return None
 
 
-def passed_over(body: Mapping[str, Any], declared: Collection[str]) -> list[str]:
+def ignored_fields(body: Mapping[str, Any], declared: Collection[str]) -> list[str]:
     """Return the fields that ask for something and are passed over: those that the table says, and unknown ones."""
     return [
         name
         for name, value in body.items()
         if name not in declared
-        and isinstance(KNOWN_FIELDS.get(name), PassedOver | None)
+        and isinstance(KNOWN_FIELDS.get(name), IgnoredField | None)
         and not asks_for_nothing(value)
     ]

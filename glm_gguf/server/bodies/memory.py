@@ -36,33 +36,33 @@ class Bodies:
     def __init__(self, most: int) -> None:
         self._most = most
         self._held = 0
-        self._coming: dict[Body, None] = {}  # who began first is first
+        self._incomplete: dict[Body, None] = {}  # who began first is first
 
-    def begin(self) -> Body:
+    def new_body(self) -> Body:
         """Return the body of a request, of which nothing has come yet."""
         return Body(self)
 
-    def come(self, body: Body) -> None:
+    def start(self, body: Body) -> None:
         """Something comes of it."""
-        self._coming[body] = None
+        self._incomplete[body] = None
 
-    def take(self, body: Body, size: int) -> None:
+    def add(self, body: Body, size: int) -> None:
         """Hold more bytes; BodyRefused where there is no room, and no other that is still coming makes any."""
         while self._held + size > self._most:
-            first = next((other for other in self._coming if other is not body), None)
+            first = next((other for other in self._incomplete if other is not body), None)
             if first is None:
                 raise BodyRefused(FULL)
-            first.give_up()
+            first.evict()
         self._held += size
 
-    def leave(self, body: Body, size: int) -> None:
+    def release(self, body: Body, size: int) -> None:
         """Hold bytes no longer."""
         self._held -= size
-        self._coming.pop(body, None)
+        self._incomplete.pop(body, None)
 
-    def stay(self, body: Body) -> None:
+    def complete(self, body: Body) -> None:
         """All of it is there."""
-        self._coming.pop(body, None)
+        self._incomplete.pop(body, None)
 
 
 class Body:
@@ -73,33 +73,33 @@ class Body:
         self._limit: asyncio.Timeout | None = None
         self._size = 0
         self._held = 0
-        self.given_up = False
+        self.evicted = False
         """Others needed the room."""
 
-    def come(self, limit: asyncio.Timeout) -> None:
+    def start(self, limit: asyncio.Timeout) -> None:
         """Begin to receive it; who receives it stops where the time limit says so."""
         self._limit = limit
-        self._bodies.come(self)
+        self._bodies.start(self)
 
-    def take(self, size: int) -> None:
+    def add(self, size: int) -> None:
         """Count a piece; BodyRefused where there is no room for it."""
         self._size += size
         more = max(self._size - FREE_BYTES, 0) - self._held
-        self._bodies.take(self, more)
+        self._bodies.add(self, more)
         self._held += more
 
-    def stay(self) -> None:
+    def complete(self) -> None:
         """All of it is there: nothing takes it away before its response has ended."""
-        self._bodies.stay(self)
+        self._bodies.complete(self)
 
-    def give_up(self) -> None:
+    def evict(self) -> None:
         """Stop to receive it."""
-        self.given_up = True
-        self.leave()
+        self.evicted = True
+        self.release()
         if self._limit is not None:
             self._limit.reschedule(asyncio.get_running_loop().time())
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Hold nothing of it any more; doing it twice does no harm."""
-        self._bodies.leave(self, self._held)
+        self._bodies.release(self, self._held)
         self._held = 0

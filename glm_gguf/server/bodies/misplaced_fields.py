@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 
-from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, Passes, RefusedField, asks_for_nothing
+from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, RefusedField, WithoutEffect, asks_for_nothing
 
 NO_WISHES: Final = frozenset(("model", "stream", "stream_options"))
 """Fields of ours that say nothing of an answer: where another object has them, they are its own."""
@@ -94,7 +94,7 @@ def _inside(name: str, value: Any, own: Collection[str], declared: Collection[st
 
 def _advice(meant: str, declared: Collection[str]) -> str:
     known = KNOWN_FIELDS.get(meant)
-    if meant in declared or known is None or isinstance(known, Passes):
+    if meant in declared or known is None or isinstance(known, WithoutEffect):
         return f"its name is `{meant}` here"
     return f"{known.why}; leave it out"
 

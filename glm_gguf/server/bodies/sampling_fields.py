@@ -9,19 +9,18 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from glm_gguf.llama.sampling_params import BIAS, DRY_BOUNDS, RANDOM_SEED, SAMPLING_BOUNDS, Dry, SamplingParams
-from glm_gguf.server.bodies.wire import Count, WireRequest
-from glm_gguf.server.bodies.wire_numbers import Cut, Length, Whole, within
+from glm_gguf.server.bodies.wire import Count, Cut, Length, Whole, WireRequest, within
 from glm_gguf.server.problem import Problem, Refused
 
 SAME_NAMES = ("temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "ignore_eos")
 LOOKED_BACK = int(SAMPLING_BOUNDS["penalty_last_n"].maximum)
 """Most tokens that penalties look back at, which is all of an answer."""
 
-Bias = Annotated[float, within(BIAS)]
+BiasValue = Annotated[float, within(BIAS)]
 Temperature = Annotated[float, within(SAMPLING_BOUNDS["temperature"])]
 Probability = Annotated[float, within(SAMPLING_BOUNDS["top_p"])]
 LeastProbability = Annotated[float, within(SAMPLING_BOUNDS["min_p"])]
-Logprobs = Annotated[int, within(SAMPLING_BOUNDS["logprobs"])]
+LogprobCount = Annotated[int, within(SAMPLING_BOUNDS["logprobs"])]
 RepeatPenalty = Annotated[float, within(SAMPLING_BOUNDS["repeat_penalty"], minimum=0)]
 Back = Annotated[Whole, within(SAMPLING_BOUNDS["penalty_last_n"], minimum=-1)]
 
@@ -80,7 +79,7 @@ class SamplingFields(DryFields):
     """Taken from a token's logit once if the answer holds it."""
     seed: Whole | None = None
     """-1 draws one."""
-    logit_bias: dict[str, Bias] | list[list[Any]] | None = None
+    logit_bias: dict[str, BiasValue] | list[list[Any]] | None = None
     """Token id → what is added to its logit; or a list of such pairs."""
     stop: str | list[str | None] | None = None
     """One text or several; the answer ends before the first that comes."""

@@ -11,8 +11,7 @@ from pydantic import Field
 from glm_gguf.llama.bounds import MOST_INTEGER
 from glm_gguf.server.bodies.ignored_fields import declared_fields
 from glm_gguf.server.bodies.misplaced_fields import wished
-from glm_gguf.server.bodies.wire import WireRequest
-from glm_gguf.server.bodies.wire_numbers import LengthOrNone
+from glm_gguf.server.bodies.wire import LengthOrNone, WireRequest
 from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.variant import Variant
 

@@ -1,4 +1,4 @@
-"""What wire schemas have in common: strict types, unknown fields passed over, JSON without what was not set."""
+"""What the schemas of all APIs share: strict types, numbers, bodies, counts and ids."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fastapi import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from glm_gguf.chat.events import Usage
-from glm_gguf.llama.bounds import MOST_INTEGER
+from glm_gguf.llama.bounds import MOST_INTEGER, Bounds
 
 
-def whole(value: Any) -> Any:
+def as_integer(value: Any) -> Any:
     """Return 5.0 as 5, since JSON has one kind of number; all else is as it was."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -21,7 +21,33 @@ def whole(value: Any) -> Any:
 T = TypeVar("T")
 Many = Annotated[list[T], Field(fail_fast=True)]
 """A list that may be long: what is wrong in it is told once, not for every entry."""
-Count = Annotated[int, Field(ge=1, le=MOST_INTEGER), BeforeValidator(whole)]
+Count = Annotated[int, Field(ge=1, le=MOST_INTEGER), BeforeValidator(as_integer)]
+
+
+def _unlimited(value: Any) -> Any:
+    """Return the largest number for -1, which asks for no limit."""
+    value = as_integer(value)
+    return MOST_INTEGER if value == -1 else value
+
+
+def _uncut(value: Any) -> Any:
+    """Return 0, which cuts nothing, for -1."""
+    value = as_integer(value)
+    return 0 if value == -1 else value
+
+
+def within(bounds: Bounds, *, minimum: float | None = None) -> Any:
+    """Return the constraint that a field keeps bounds, from another `minimum` where an API has one."""
+    return Field(ge=bounds.minimum if minimum is None else minimum, le=bounds.maximum)
+
+
+Whole = Annotated[int, BeforeValidator(as_integer)]
+Length = Annotated[int, Field(ge=1, le=MOST_INTEGER), BeforeValidator(_unlimited)]
+"""Tokens; -1 is no limit."""
+LengthOrNone = Annotated[int, Field(ge=0, le=MOST_INTEGER), BeforeValidator(_unlimited)]
+"""Tokens, 0 too; -1 is no limit."""
+Cut = Annotated[int, Field(ge=0, le=MOST_INTEGER), BeforeValidator(_uncut)]
+"""So many of the likeliest; 0 and -1 are all."""
 
 
 class WireRequest(BaseModel):

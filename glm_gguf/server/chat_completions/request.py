@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from glm_gguf.answers.answer_options import AnswerOptions
-from glm_gguf.server.allowed_tools import allowed_tools
+from glm_gguf.errors import RequestError
 from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.bodies.form_fields import FormFields
 from glm_gguf.server.bodies.prompt_fields import PromptFields
-from glm_gguf.server.bodies.sampling_fields import Logprobs, SamplingFields
+from glm_gguf.server.bodies.sampling_fields import LogprobCount, SamplingFields
 from glm_gguf.server.bodies.thinking_fields import ThinkingFields
-from glm_gguf.server.bodies.wire import Many, StreamOptions, WireRequest
-from glm_gguf.server.bodies.wire_numbers import Length
+from glm_gguf.server.bodies.wire import Length, Many, StreamOptions, WireRequest
 from glm_gguf.server.chat_completions.legacy import modern_choice, modern_messages, modern_tools
-from glm_gguf.server.openapi import with_example
+from glm_gguf.server.docs.openapi import with_example
 from glm_gguf.server.problem import Problem, Refused
 
 
@@ -40,7 +39,7 @@ class AllowedTools(WireRequest):
     tools: list[AllowedTool]
 
 
-class ToolChoice(WireRequest):
+class ChatToolChoice(WireRequest):
     """One function by name, or some: {"type": "allowed_tools", "allowed_tools": {"mode", "tools"}}."""
 
     type: Literal["function", "tool", "allowed_tools", "auto", "any", "required", "none"] = "function"
@@ -61,7 +60,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
     """Any name: there is one model."""
     tools: Many[dict[str, Any]] | None = None
     """Functions that the model may call."""
-    tool_choice: str | ToolChoice | None = None
+    tool_choice: str | ChatToolChoice | None = None
     """auto, required (or any), none, a function by name, or some of them (allowed_tools)."""
     parallel_tool_calls: bool | None = None
     """false: one call an answer."""
@@ -73,7 +72,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
     """OpenAI's name for `max_tokens` today; it wins."""
     logprobs: bool | None = None
     """Tell the log probability of every token that shows."""
-    top_logprobs: Logprobs | None = None
+    top_logprobs: LogprobCount | None = None
     """And so many of the likeliest in its place."""
     stream: bool | None = None
     """Answer as server-sent events."""
@@ -90,7 +89,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
         """A stream ends with the counts."""
         return self.stream_options is not None and self.stream_options.include_usage is True
 
-    def asked(self) -> AnswerRequest:
+    def to_request(self) -> AnswerRequest:
         """Say it in the model's own values; RequestError names what makes no sense."""
         if self.top_logprobs and not self.logprobs:
             raise Refused(Problem(400, "top_logprobs: `logprobs` must be true for it.", param="top_logprobs"))
@@ -106,20 +105,20 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
         """Return the declarations; of those that may be called, where only some may."""
         if self.legacy:
             return modern_tools(self.functions)
-        allowed = self.tool_choice.allowed_tools if isinstance(self.tool_choice, ToolChoice) else None
+        allowed = self.tool_choice.allowed_tools if isinstance(self.tool_choice, ChatToolChoice) else None
         declared = self.tools or []
-        return declared if allowed is None else allowed_tools(declared, [tool.function.name for tool in allowed.tools])
+        return declared if allowed is None else _allowed_tools(declared, [tool.function.name for tool in allowed.tools])
 
     def _choice(self) -> str | Mapping[str, Any] | None:
         if self.legacy:
             return modern_choice(self.function_call)
-        if not isinstance(self.tool_choice, ToolChoice):
+        if not isinstance(self.tool_choice, ChatToolChoice):
             return self.tool_choice
         allowed = self.tool_choice.allowed_tools
         return self.tool_choice.model_dump(exclude_unset=True) if allowed is None else allowed.mode
 
     def _options(self) -> AnswerOptions:
-        form = self.asked_form()
+        form = self.requested_form()
         given: dict[str, Any] = {
             "tool_choice": self._choice(),
             "response_format": None if form is None else form.form,
@@ -137,3 +136,19 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
 def _goes_on(last: Mapping[str, Any]) -> bool:
     """Tell whether a message says of itself that it is to go on, as DeepSeek, Mistral, Moonshot and Qwen have it."""
     return last.get("role") == "assistant" and (last.get("prefix") is True or last.get("partial") is True)
+
+
+def _allowed_tools(declared: Sequence[Mapping[str, Any]], names: Collection[str | None]) -> list[Mapping[str, Any]]:
+    """Return the declarations of these functions; RequestError for one that is not declared."""
+    known = {_function_name(tool) for tool in declared}
+    for name in names:
+        if name is None or name not in known:
+            raise RequestError(
+                f"no function {name!r} is declared", field="tool_choice.tools", fix="name some of `tools`"
+            )
+    return [tool for tool in declared if _function_name(tool) in names]
+
+
+def _function_name(tool: Mapping[str, Any]) -> Any:
+    function = tool.get("function")
+    return function.get("name") if isinstance(function, Mapping) else None

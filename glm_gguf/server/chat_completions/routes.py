@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from glm_gguf.server.bodies.form_fields import naming
-from glm_gguf.server.bodies.ignored_fields import ignore_fields
+from glm_gguf.server.bodies.form_fields import naming_field
+from glm_gguf.server.bodies.ignored_fields import note_ignored
 from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.chat_completions.chunks import ChunkWriter
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.chat_completions.response import AnswerForm, ChatCompletion, chat_completion
-from glm_gguf.server.openapi import OPENAI_ERRORS, streamed
+from glm_gguf.server.docs.openapi import OPENAI_ERRORS, stream_response
 from glm_gguf.server.service import Service
-from glm_gguf.server.streams.merge import whole
+from glm_gguf.server.streams.merge import gather_events
 from glm_gguf.server.streams.wire_stream import chunk_stream
 
 router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
@@ -22,18 +22,19 @@ router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
     "/v1/chat/completions",
     summary="Answer a conversation (OpenAI's chat)",
     response_model=ChatCompletion,
-    responses=OPENAI_ERRORS | streamed('data: {"object": "chat.completion.chunk", "choices": []}\n\ndata: [DONE]\n\n'),
+    responses=OPENAI_ERRORS
+    | stream_response('data: {"object": "chat.completion.chunk", "choices": []}\n\ndata: [DONE]\n\n'),
 )
 async def create(body: ChatCompletionRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
     name, fingerprint = service.settings.model_name, service.ready.fingerprint
-    asked, hidden = await service.prepared(request, body.asked), body.hides_thought
-    ignore_fields(request, [*body.unmet(service.glm.variant), *body.unread(service.glm.template_variables)])
-    with naming(body.asked_form()):
+    asked, hidden = await service.prepared(request, body.to_request), body.hides_thought
+    note_ignored(request, [*body.unmet(service.glm.variant), *body.unread(service.glm.template_variables)])
+    with naming_field(body.requested_form()):
         answers = await service.begin(request, asked)
     form = AnswerForm(asked.sampling.logprobs is not None, body.legacy, body.includes_usage, hidden)
     if not body.stream:
-        return chat_completion(await whole(request, answers), name, fingerprint, form).response()
+        return chat_completion(await gather_events(request, answers), name, fingerprint, form).response()
     writer = ChunkWriter(asked.n, name, fingerprint, form)
-    return service.event_stream(chunk_stream(writer, answers, usage=form.usage))
+    return service.sse_response(chunk_stream(writer, answers, usage=form.usage))

@@ -7,7 +7,7 @@ from typing import Self
 from glm_gguf.chat.events import Event, Finish, Usage
 
 
-class Unwritten:
+class EmptyAnswer:
     """The events of an answer that may have no token: its end."""
 
     def __init__(self, prompt_tokens: int) -> None:

@@ -11,12 +11,11 @@ from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.model import GLM
 from glm_gguf.server.answer_request import require_modest_form, require_short_prompt
 from glm_gguf.server.bodies.form_fields import FormFields
-from glm_gguf.server.bodies.sampling_fields import Logprobs, SamplingFields
-from glm_gguf.server.bodies.wire import Many, StreamOptions
-from glm_gguf.server.bodies.wire_numbers import LengthOrNone, Whole
-from glm_gguf.server.openapi import with_example
+from glm_gguf.server.bodies.sampling_fields import LogprobCount, SamplingFields
+from glm_gguf.server.bodies.wire import LengthOrNone, Many, StreamOptions, Whole
+from glm_gguf.server.docs.openapi import with_example
+from glm_gguf.server.limits import Limits
 from glm_gguf.server.problem import Problem, Refused
-from glm_gguf.server.settings import Limits
 
 Prompt = str | list[int]
 DEFAULT_TOKENS = 16  # OpenAI's
@@ -35,7 +34,7 @@ class CompletionRequest(SamplingFields, FormFields):
     """0 only with `echo`: nothing is written; -1 is no limit."""
     echo: bool | None = None
     """The texts begin with their prompts; with `logprobs`, so do those."""
-    logprobs: Logprobs | None = None
+    logprobs: LogprobCount | None = None
     """Tell the log probability of every token, and so many of the likeliest."""
     best_of: Whole | None = None
     """As many as `n`, or nothing."""
@@ -81,7 +80,7 @@ class CompletionRequest(SamplingFields, FormFields):
     def options(self) -> TextOptions:
         """Say what else is asked of the texts."""
         options: TextOptions = {}
-        form = self.asked_form()
+        form = self.requested_form()
         if form is not None:
             options["response_format"] = form.form
         if self.timeout is not None:

@@ -11,7 +11,7 @@ from glm_gguf.server.streams.logprobs import LOWEST
 CompletionFinish = Literal["stop", "length"]
 
 
-class Logprobs(WireResponse):
+class CompletionLogprobs(WireResponse):
     """The tokens of a text; offsets count characters."""
 
     tokens: list[str]
@@ -25,7 +25,7 @@ class CompletionChoice(WireResponse):
 
     text: str
     index: int
-    logprobs: Logprobs | None
+    logprobs: CompletionLogprobs | None
     finish_reason: CompletionFinish | None
 
 
@@ -49,7 +49,7 @@ def token_text(token: TokenLogprob) -> str:
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.token)
 
 
-def wire_logprobs(tokens: list[TokenLogprob], offset: int, *, foretold: bool = True) -> Logprobs:
+def wire_logprobs(tokens: list[TokenLogprob], offset: int, *, foretold: bool = True) -> CompletionLogprobs:
     """Write tokens whose text begins at a character of the whole; the first of a prompt is not foretold."""
     offsets = []
     for token in tokens:
@@ -62,7 +62,7 @@ def wire_logprobs(tokens: list[TokenLogprob], offset: int, *, foretold: bool = T
     some = any(top)
     if not foretold:
         likely[0] = top[0] = None
-    return Logprobs(
+    return CompletionLogprobs(
         tokens=[token_text(token) for token in tokens],
         token_logprobs=likely,
         top_logprobs=top if some else None,

@@ -11,15 +11,15 @@ from fastapi import APIRouter, Request, Response
 from glm_gguf.answers.prepared_answer import AsyncEvents
 from glm_gguf.errors import DeadlineError
 from glm_gguf.model import GLM
-from glm_gguf.server.bodies.form_fields import naming
+from glm_gguf.server.bodies.form_fields import naming_field
 from glm_gguf.server.bodies.json_body import JsonRoute
-from glm_gguf.server.completions.empty_answer import Unwritten
+from glm_gguf.server.completions.empty_answer import EmptyAnswer
 from glm_gguf.server.completions.request import CompletionRequest, Prompt, preparation
 from glm_gguf.server.completions.response import Completion
-from glm_gguf.server.completions.texts import Start, Texts
-from glm_gguf.server.openapi import OPENAI_ERRORS, streamed
+from glm_gguf.server.completions.writer import CompletionWriter, Start
+from glm_gguf.server.docs.openapi import OPENAI_ERRORS, stream_response
 from glm_gguf.server.service import Service
-from glm_gguf.server.streams.merge import whole
+from glm_gguf.server.streams.merge import gather_events
 from glm_gguf.server.streams.sse import unless_gone
 from glm_gguf.server.streams.wire_stream import chunk_stream
 
@@ -30,7 +30,7 @@ router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
     "/v1/completions",
     summary="Continue texts",
     response_model=Completion,
-    responses=OPENAI_ERRORS | streamed('data: {"object": "text_completion", "choices": []}\n\ndata: [DONE]\n\n'),
+    responses=OPENAI_ERRORS | stream_response('data: {"object": "text_completion", "choices": []}\n\ndata: [DONE]\n\n'),
 )
 async def create(body: CompletionRequest, request: Request) -> Response:
     """Continue texts as they stand, without any template."""
@@ -38,14 +38,16 @@ async def create(body: CompletionRequest, request: Request) -> Response:
     body.require_possible(service.settings.limits)
     ready, n = service.ready, body.n or 1
     starts = await _starts(service, request, body)
-    with naming(body.asked_form()):
+    with naming_field(body.requested_form()):
         answers = await _begun(service, request, body, starts)
     starts = [start for start in starts for _ in range(n)]
-    texts = Texts(service.settings.model_name, ready.fingerprint, starts, n, logprobs=body.logprobs is not None)
+    texts = CompletionWriter(
+        service.settings.model_name, ready.fingerprint, starts, n, logprobs=body.logprobs is not None
+    )
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage is True
-        return service.event_stream(chunk_stream(texts.nulled() if usage else texts, answers, usage=usage))
-    for index, events in enumerate(await whole(request, answers)):
+        return service.sse_response(chunk_stream(texts.nulled() if usage else texts, answers, usage=usage))
+    for index, events in enumerate(await gather_events(request, answers)):
         for event in events:
             list(texts.feed(index, event))
     return texts.whole().response()
@@ -55,7 +57,7 @@ async def _begun(
     service: Service, request: Request, body: CompletionRequest, starts: Sequence[Start]
 ) -> list[AsyncEvents]:
     if body.max_tokens == 0:
-        return [Unwritten(len(start.tokens)) for start in starts for _ in range(body.n or 1)]
+        return [EmptyAnswer(len(start.tokens)) for start in starts for _ in range(body.n or 1)]
     sampling = replace(body.drawn().filled(service.settings.sampling), thinking_budget=None)
     options = service.bounded(body.options())
     prompts = [preparation(prompt, sampling, options) for prompt in body.prompts]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from glm_gguf.server.bodies.wire import Many, WireRequest
-from glm_gguf.server.openapi import with_example
+from glm_gguf.server.docs.openapi import with_example
+from glm_gguf.server.limits import Limits
 from glm_gguf.server.problem import Problem, Refused
-from glm_gguf.server.settings import Limits
 
 
 class EmbeddingRequest(WireRequest):

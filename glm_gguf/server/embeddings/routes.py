@@ -10,9 +10,9 @@ from glm_gguf.engine.embedding import Vector
 from glm_gguf.errors import RequestError
 from glm_gguf.model import GLM
 from glm_gguf.server.bodies.json_body import JsonRoute
+from glm_gguf.server.docs.openapi import OPENAI_ERRORS
 from glm_gguf.server.embeddings.request import EmbeddingRequest
 from glm_gguf.server.embeddings.response import EmbeddingList, embedding_list
-from glm_gguf.server.openapi import OPENAI_ERRORS
 from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.service import Service
 from glm_gguf.server.streams.sse import unless_gone

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 
 from glm_gguf.server.bodies.wire import WireResponse
-from glm_gguf.server.openapi import OPENAI_LOOKUP_ERRORS
+from glm_gguf.server.docs.openapi import OPENAI_LOOKUP_ERRORS
 from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.service import Service
 from glm_gguf.variant import Variant

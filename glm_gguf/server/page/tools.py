@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from glm_gguf.chat.events import ToolCall
 from glm_gguf.chat.tools import Toolbox
-from glm_gguf.server.access.hosts import is_welcome
+from glm_gguf.server.access.hosts import is_allowed_origin
 from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.bodies.wire import WireRequest, WireResponse
 from glm_gguf.server.problem import Problem, Refused
@@ -21,7 +21,7 @@ class CallRequest(WireRequest):
     """JSON text of an object."""
 
 
-class CallResult(WireResponse):
+class PageCallResult(WireResponse):
     """The observation's text; what went wrong is told to the model."""
 
     content: str
@@ -33,9 +33,9 @@ def tools_router(toolbox: Toolbox) -> APIRouter:
 
     @router.post("/page-tools")
     async def call(body: CallRequest, request: Request) -> Response:
-        if "origin" not in request.headers or not is_welcome(request.headers, request.scope["scheme"], ()):
+        if "origin" not in request.headers or not is_allowed_origin(request.headers, request.scope["scheme"], ()):
             raise Refused(Problem(403, "Only this server's own page may have its functions run.", code="page_only"))
         (content,) = await arun_calls([ToolCall(body.name, body.arguments)], toolbox, RunOptions())
-        return CallResult(content=content).response()
+        return PageCallResult(content=content).response()
 
     return router

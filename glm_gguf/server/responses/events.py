@@ -17,7 +17,7 @@ from glm_gguf.chat.events import (
     Usage,
 )
 from glm_gguf.server.problem import Problem
-from glm_gguf.server.responses.items import CallItem, CustomCallItem, Item, MessageItem, Status, ThoughtItem
+from glm_gguf.server.responses.items import CallItem, CustomCallItem, ItemStatus, MessageItem, OutputItem, ThoughtItem
 from glm_gguf.server.responses.offered_tools import OfferedTools
 from glm_gguf.server.streams.logprobs import content_logprob
 from glm_gguf.server.streams.shown_tokens import ShownTokens
@@ -45,7 +45,7 @@ class ResponseEvents:
         self._tools = tools
         self._new_id = new_id
         self._summary = summary
-        self._open: Item | None = None
+        self._open: OutputItem | None = None
         self._shown = ShownTokens()
         self._cut = False
         self._sequence_number = 0
@@ -124,7 +124,7 @@ class ResponseEvents:
         assert isinstance(self._open, ThoughtItem)
         yield from self._placed(self._open.write(text))
 
-    def _enter(self, item: Item) -> Iterator[WireEvent]:
+    def _enter(self, item: OutputItem) -> Iterator[WireEvent]:
         """Close the open item and begin another."""
         yield from self._close("completed")
         self._open = item
@@ -132,7 +132,7 @@ class ResponseEvents:
         yield self._item_event("response.output_item.added")
         yield from self._placed(item.begin())
 
-    def _close(self, status: Status) -> Iterator[WireEvent]:
+    def _close(self, status: ItemStatus) -> Iterator[WireEvent]:
         """Close the open item, if there is one."""
         item, self._open = self._open, None
         if item is None:

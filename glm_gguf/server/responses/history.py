@@ -15,36 +15,36 @@ from glm_gguf.chat.content_parts import THOUGHT_KINDS
 from glm_gguf.chat.custom_tool import INPUT
 from glm_gguf.chat.plain_value import json_text
 from glm_gguf.errors import RequestError
-from glm_gguf.server.message_origin import Turn
+from glm_gguf.server.bodies.message_origin import TracedMessage
+from glm_gguf.server.bodies.tool_output import output_text
 from glm_gguf.server.responses.input_items import (
     InputCall,
     InputCallOutput,
     InputCustomCall,
+    InputItem,
     InputMessage,
     InputTools,
-    Item,
     OtherItem,
 )
 from glm_gguf.server.responses.offered_tools import OfferedTools, joined_name, offered_tools
 from glm_gguf.server.responses.other_items import read_item
-from glm_gguf.server.tool_output import output_text
 
 Read = InputMessage | InputCall | InputCallOutput
-Placed = tuple[str, Read]
+PlacedItem = tuple[str, Read]
 """An item, and where it stands."""
 
 
-def item_turns(items: Sequence[Item]) -> list[Turn]:
+def item_messages(items: Sequence[InputItem]) -> list[TracedMessage]:
     """Return the messages that items become; RequestError for a user's part that is no text."""
     placed = [(f"input[{index}]", read) for index, item in enumerate(items) for read in _read(item)]
-    turns: list[Turn] = []
+    messages: list[TracedMessage] = []
     for said, grouped in groupby(placed, key=lambda one: _is_said(one[1])):
         group = list(grouped)
-        turns += _answer(group) if said else [_turn(where, item) for where, item in group]
-    return turns
+        messages += _answer(group) if said else [_other_message(where, item) for where, item in group]
+    return messages
 
 
-def item_tools(items: Sequence[Item]) -> OfferedTools:
+def item_tools(items: Sequence[InputItem]) -> OfferedTools:
     """Return the tools that were declared on the way."""
     tools = OfferedTools()
     for index, item in enumerate(items):
@@ -53,13 +53,13 @@ def item_tools(items: Sequence[Item]) -> OfferedTools:
     return tools
 
 
-def left_out_items(items: Sequence[Item]) -> list[str]:
+def left_out_items(items: Sequence[InputItem]) -> list[str]:
     """Return the types of the items that are left out, but for thoughts."""
     others = [item for item in items if isinstance(item, OtherItem) and item.type not in THOUGHT_KINDS]
     return [item.type or "item_reference" for item in others if not any(_read(item))]
 
 
-def _read(item: Item) -> Iterator[Read]:
+def _read(item: InputItem) -> Iterator[Read]:
     """Return what an item says, as messages, calls of functions and their results."""
     match item:
         case InputMessage() | InputCall() | InputCallOutput():
@@ -76,29 +76,29 @@ def _is_said(item: Read) -> bool:
     return isinstance(item, InputCall) or (isinstance(item, InputMessage) and item.role == "assistant")
 
 
-def _answer(group: Sequence[Placed]) -> Iterator[Turn]:
+def _answer(group: Sequence[PlacedItem]) -> Iterator[TracedMessage]:
     """Return what the model said: messages, and where it called, one message with all of it."""
     calls = [(where, item) for where, item in group if isinstance(item, InputCall)]
     texts = [_message(where, item) for where, item in group if isinstance(item, InputMessage)]
     if not calls:
         yield from texts
         return
-    content = [part for turn in texts for part in turn.message["content"]]
+    content = [part for text in texts for part in text.message["content"]]
     message = {"role": "assistant", "content": content, "tool_calls": [_call(call) for _, call in calls]}
-    yield Turn(
-        message, group[0][0], tuple(where for where, _ in calls), tuple(part for turn in texts for part in turn.parts)
+    yield TracedMessage(
+        message, group[0][0], tuple(where for where, _ in calls), tuple(part for text in texts for part in text.parts)
     )
 
 
-def _turn(where: str, item: Read) -> Turn:
+def _other_message(where: str, item: Read) -> TracedMessage:
     """Return the message of one item that others said."""
     if isinstance(item, InputMessage):
         return _message(where, item)
     assert isinstance(item, InputCallOutput)
-    return Turn({"role": "tool", "tool_call_id": item.call_id, "content": output_text(item.output)}, where)
+    return TracedMessage({"role": "tool", "tool_call_id": item.call_id, "content": output_text(item.output)}, where)
 
 
-def _message(where: str, item: InputMessage) -> Turn:
+def _message(where: str, item: InputMessage) -> TracedMessage:
     """Return a message with its parts as they are; RequestError for calls in the form of chat completions."""
     if item.tool_calls:
         what = "calls are items of type function_call, beside the messages"
@@ -106,11 +106,13 @@ def _message(where: str, item: InputMessage) -> Turn:
     if item.content is None and item.role != "assistant":
         raise RequestError("no content", field=f"{where}.content", fix="give it a text")
     if item.content is None or isinstance(item.content, str):
-        return Turn(
+        return TracedMessage(
             {"role": item.role, "content": [{"type": "text", "text": item.content or ""}]}, where, parts=(where,)
         )
     places = tuple(f"{where}.content[{index}]" for index in range(len(item.content)))
-    return Turn({"role": item.role, "content": [part.model_dump() for part in item.content]}, where, parts=places)
+    return TracedMessage(
+        {"role": item.role, "content": [part.model_dump() for part in item.content]}, where, parts=places
+    )
 
 
 def _call(call: InputCall) -> dict[str, Any]:

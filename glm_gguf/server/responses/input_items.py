@@ -91,7 +91,7 @@ def _item_kind(item: Any) -> str:
     return KINDS.get(kind, "other") if isinstance(kind, str) else "other"
 
 
-Item = Annotated[
+InputItem = Annotated[
     Annotated[InputMessage, Tag("message")]
     | Annotated[InputCall, Tag("call")]
     | Annotated[InputCustomCall, Tag("custom call")]

@@ -9,7 +9,7 @@ from glm_gguf.chat.custom_tool import INPUT
 from glm_gguf.server.responses.argument_text import ArgumentText
 from glm_gguf.server.streams.wire_stream import WireEvent
 
-Status = Literal["in_progress", "completed", "incomplete"]
+ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 
 class MessageItem:
@@ -20,7 +20,7 @@ class MessageItem:
         self._text = ""
         self._logprobs: list[dict[str, Any]] = []
 
-    def value(self, status: Status) -> dict[str, Any]:
+    def value(self, status: ItemStatus) -> dict[str, Any]:
         """Return the item; before its text there is no part."""
         content = [] if status == "in_progress" else [self._part()]
         return {"id": self.id, "type": "message", "status": status, "role": "assistant", "content": content}
@@ -35,7 +35,7 @@ class MessageItem:
         self._logprobs += logprobs
         yield {"type": "response.output_text.delta", "content_index": 0, "delta": text, "logprobs": logprobs}
 
-    def end(self, status: Status) -> Iterator[WireEvent]:
+    def end(self, status: ItemStatus) -> Iterator[WireEvent]:
         """Close the part."""
         done = {"content_index": 0, "text": self._text, "logprobs": self._logprobs}
         yield {"type": "response.output_text.done", **done}
@@ -53,7 +53,7 @@ class CallItem:
         self._call = {"call_id": call_id, "name": name} | ({"namespace": namespace} if namespace else {})
         self._arguments = ""
 
-    def value(self, status: Status) -> dict[str, Any]:
+    def value(self, status: ItemStatus) -> dict[str, Any]:
         """Return the item."""
         call = {**self._call, "arguments": self._arguments}
         return {"id": self.id, "type": "function_call", "status": status, **call}
@@ -67,7 +67,7 @@ class CallItem:
         self._arguments += arguments
         yield {"type": "response.function_call_arguments.delta", "delta": arguments}
 
-    def end(self, status: Status) -> Iterator[WireEvent]:
+    def end(self, status: ItemStatus) -> Iterator[WireEvent]:
         """Close the arguments; those of a cut call are never done."""
         if status == "completed":
             done = {"name": self._call["name"], "arguments": self._arguments}
@@ -83,7 +83,7 @@ class CustomCallItem:
         self._text = ArgumentText(INPUT)
         self._input = ""
 
-    def value(self, status: Status) -> dict[str, Any]:
+    def value(self, status: ItemStatus) -> dict[str, Any]:
         """Return the item."""
         return {"id": self.id, "type": "custom_tool_call", "status": status, **self._call, "input": self._input}
 
@@ -95,7 +95,7 @@ class CustomCallItem:
         """Take more of the arguments, and tell the text in them."""
         yield from self._written(self._text.feed(arguments))
 
-    def end(self, status: Status) -> Iterator[WireEvent]:
+    def end(self, status: ItemStatus) -> Iterator[WireEvent]:
         """Close the text; that of a cut call is never done."""
         if status == "completed":
             yield from self._written(self._text.flush())
@@ -115,7 +115,7 @@ class ThoughtItem:
         self._names = _SUMMARY if summary else _CONTENT
         self._text = ""
 
-    def value(self, status: Status) -> dict[str, Any]:
+    def value(self, status: ItemStatus) -> dict[str, Any]:
         """Return the item; before its text there is no part."""
         parts = [] if status == "in_progress" else [self._part()]
         item = {"id": self.id, "type": "reasoning", "status": status, "summary": [], "content": []}
@@ -130,7 +130,7 @@ class ThoughtItem:
         self._text += text
         yield {"type": self._names["delta"], self._names["index"]: 0, "delta": text}
 
-    def end(self, status: Status) -> Iterator[WireEvent]:
+    def end(self, status: ItemStatus) -> Iterator[WireEvent]:
         """Close the part."""
         yield {"type": self._names["text_done"], self._names["index"]: 0, "text": self._text}
         yield {"type": self._names["part_done"], self._names["index"]: 0, "part": self._part()}
@@ -139,7 +139,7 @@ class ThoughtItem:
         return {"type": self._names["part"], "text": self._text}
 
 
-Item = MessageItem | CallItem | CustomCallItem | ThoughtItem
+OutputItem = MessageItem | CallItem | CustomCallItem | ThoughtItem
 
 _CONTENT = {
     "field": "content",

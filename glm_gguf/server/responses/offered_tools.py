@@ -14,7 +14,7 @@ from glm_gguf.chat.custom_tool import custom_function
 from glm_gguf.chat.tools import OTHER_NAMES, Declaration
 from glm_gguf.errors import RequestError
 from glm_gguf.server.responses.tools import (
-    AllowedTool,
+    AllowedResponseTool,
     CustomFormat,
     CustomTool,
     DeclaredTool,
@@ -79,7 +79,7 @@ class OfferedTools:
             raise RequestError(f"cannot choose {word.name or word.type!r}", field="tool_choice", fix="name a function")
         return {"type": "function", "function": {"name": self._named(word, "tool_choice").offered_name}}
 
-    def _named(self, wanted: AllowedTool | ResponseToolChoice, field: str) -> OfferedTool:
+    def _named(self, wanted: AllowedResponseTool | ResponseToolChoice, field: str) -> OfferedTool:
         for tool in self.tools:
             own = tool.name == wanted.name and wanted.namespace in (None, tool.namespace)
             if own or tool.offered_name == wanted.name:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from glm_gguf.server.bodies.tool_output import output_text
 from glm_gguf.server.responses.input_items import InputCall, InputCallOutput, OtherItem
-from glm_gguf.server.tool_output import output_text
 
 _ASKED: Final = ("arguments", "action", "actions", "operation", "code", "queries")
 """Fields that say what was asked of a tool."""

@@ -12,15 +12,14 @@ from glm_gguf.answers.answer_options import AnswerOptions
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.sampling_params import SAMPLING_BOUNDS, SamplingParams
 from glm_gguf.server.answer_request import AnswerRequest
+from glm_gguf.server.bodies.message_origin import TracedMessage, checked_messages
 from glm_gguf.server.bodies.sampling_fields import Probability, Temperature
 from glm_gguf.server.bodies.thinking_fields import effort_budget, unknown_effort
-from glm_gguf.server.bodies.wire import Many, WireRequest
-from glm_gguf.server.bodies.wire_numbers import Length, Whole, within
-from glm_gguf.server.message_origin import Turn, checked_messages
-from glm_gguf.server.openapi import with_example
+from glm_gguf.server.bodies.wire import Length, Many, Whole, WireRequest, within
+from glm_gguf.server.docs.openapi import with_example
 from glm_gguf.server.problem import Problem, Refused
-from glm_gguf.server.responses.history import item_tools, item_turns, left_out_items
-from glm_gguf.server.responses.input_items import InputMessage, Item
+from glm_gguf.server.responses.history import item_messages, item_tools, left_out_items
+from glm_gguf.server.responses.input_items import InputItem, InputMessage
 from glm_gguf.server.responses.offered_tools import OfferedTools, offered_tools
 from glm_gguf.server.responses.tools import ResponseTool, ResponseToolChoice
 
@@ -63,7 +62,7 @@ class ResponseRequest(WireRequest):
 
     model: str | None = None
     """Any name: there is one model."""
-    input: str | Many[Item]
+    input: str | Many[InputItem]
     """The conversation: a text, or items (messages, calls, their outputs, thoughts)."""
     instructions: str | None = None
     """A system message before the conversation."""
@@ -118,7 +117,7 @@ class ResponseRequest(WireRequest):
         return 0 if LOGPROBS in (self.include or ()) else None
 
     @property
-    def items(self) -> Sequence[Item]:
+    def items(self) -> Sequence[InputItem]:
         """The conversation as items."""
         return [InputMessage(role="user", content=self.input)] if isinstance(self.input, str) else self.input
 
@@ -139,7 +138,7 @@ class ResponseRequest(WireRequest):
         effort = ["reasoning.effort"] if self.reasoning and unknown_effort(self.reasoning.effort) else []
         return [*tools, *items, *effort, *(["text.verbosity"] if verbosity not in (None, "medium") else [])]
 
-    def asked(self) -> AnswerRequest:
+    def to_request(self) -> AnswerRequest:
         """Say it in the model's own values; RequestError names what makes no sense, or needs what is not here."""
         _require_stateless(self)
         sampling = SamplingParams(
@@ -168,12 +167,12 @@ def _require_stateless(request: ResponseRequest) -> None:
 
 def _messages(request: ResponseRequest) -> list[dict[str, Any]]:
     """Return the conversation in OpenAI's older form."""
-    turns = item_turns(request.items)
+    messages = item_messages(request.items)
     if request.instructions:
-        turns.insert(0, Turn({"role": "system", "content": request.instructions}, "instructions"))
-    if not turns:
+        messages.insert(0, TracedMessage({"role": "system", "content": request.instructions}, "instructions"))
+    if not messages:
         raise RequestError("there is no message to answer", field="input", fix="give a text, or at least one message")
-    return checked_messages(turns)
+    return checked_messages(messages)
 
 
 def _options(request: ResponseRequest) -> AnswerOptions:

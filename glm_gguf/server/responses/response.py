@@ -9,7 +9,7 @@ from glm_gguf.server.bodies.wire import CachedTokens, ReasoningTokens, WireRespo
 from glm_gguf.server.responses.request import ResponseRequest
 from glm_gguf.server.responses.tools import CustomTool, DeclaredTool, FunctionTool, NamespaceTool
 
-Status = Literal["completed", "incomplete", "failed"]
+ResponseStatus = Literal["completed", "incomplete", "failed"]
 
 
 class OutputText(WireResponse):
@@ -26,7 +26,7 @@ class OutputMessage(WireResponse):
 
     id: str
     type: Literal["message"]
-    status: Status
+    status: ResponseStatus
     role: Literal["assistant"]
     content: list[OutputText]
 
@@ -36,7 +36,7 @@ class OutputCall(WireResponse):
 
     id: str
     type: Literal["function_call"]
-    status: Status
+    status: ResponseStatus
     call_id: str
     name: str
     namespace: str | None = None
@@ -49,7 +49,7 @@ class OutputCustomCall(WireResponse):
 
     id: str
     type: Literal["custom_tool_call"]
-    status: Status
+    status: ResponseStatus
     call_id: str
     name: str
     namespace: str | None = None
@@ -69,7 +69,7 @@ class ReasoningOutput(WireResponse):
 
     id: str
     type: Literal["reasoning"]
-    status: Status
+    status: ResponseStatus
     summary: list[ThoughtText]
     content: list[ThoughtText]
     encrypted_content: None
@@ -103,7 +103,7 @@ class WholeResponse(WireResponse):
     id: str
     object: Literal["response"]
     created_at: int
-    status: Status
+    status: ResponseStatus
     model: str
     output: list[OutputMessage | OutputCall | OutputCustomCall | ReasoningOutput]
     usage: ResponseUsage | None

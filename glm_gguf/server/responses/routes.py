@@ -6,10 +6,10 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
-from glm_gguf.server.bodies.ignored_fields import ignore_fields
+from glm_gguf.server.bodies.ignored_fields import note_ignored
 from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.bodies.wire import new_id
-from glm_gguf.server.openapi import OPENAI_ERRORS, streamed
+from glm_gguf.server.docs.openapi import OPENAI_ERRORS, stream_response
 from glm_gguf.server.responses.events import ResponseEvents
 from glm_gguf.server.responses.request import ResponseRequest
 from glm_gguf.server.responses.response import InputTokenCount, WholeResponse, response_frame
@@ -23,17 +23,17 @@ router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
     "/v1/responses",
     summary="Answer a conversation (OpenAI's Responses)",
     response_model=WholeResponse,
-    responses=OPENAI_ERRORS | streamed('event: response.created\ndata: {"type": "response.created"}\n\n'),
+    responses=OPENAI_ERRORS | stream_response('event: response.created\ndata: {"type": "response.created"}\n\n'),
 )
 async def create(body: ResponseRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events. Nothing is stored."""
     service: Service = request.app.state.service
-    ignore_fields(request, body.left_out)
-    answer = await service.begin(request, await service.prepared(request, body.asked))
+    note_ignored(request, body.left_out)
+    answer = await service.begin(request, await service.prepared(request, body.to_request))
     frame = response_frame(body, new_id("resp_"), service.settings.model_name, int(time.time()))
     fold = ResponseEvents(frame, new_id, summary=body.wants_summary, tools=body.offered)
     if body.stream:
-        return service.event_stream(wire_stream(fold, answer))
+        return service.sse_response(wire_stream(fold, answer))
     await read_to_end(request, fold, answer)
     return WholeResponse.model_validate(fold.response).response()
 
@@ -47,5 +47,5 @@ async def create(body: ResponseRequest, request: Request) -> Response:
 async def count_tokens(body: ResponseRequest, request: Request) -> Response:
     """Count the tokens of the prompt that a response would answer."""
     service: Service = request.app.state.service
-    tokens = await service.count(request, await service.prepared(request, body.asked))
+    tokens = await service.count(request, await service.prepared(request, body.to_request))
     return InputTokenCount(object="response.input_tokens", input_tokens=tokens).response()

@@ -70,7 +70,7 @@ ResponseTool = Annotated[
 NamespaceTool.model_rebuild()
 
 
-class AllowedTool(WireRequest):
+class AllowedResponseTool(WireRequest):
     """A tool among those that may be called."""
 
     type: str
@@ -85,4 +85,4 @@ class ResponseToolChoice(WireRequest):
     name: str | None = None
     namespace: str | None = None
     mode: Literal["auto", "required"] = "auto"
-    tools: list[AllowedTool] | None = None
+    tools: list[AllowedResponseTool] | None = None

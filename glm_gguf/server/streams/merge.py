@@ -15,7 +15,7 @@ from glm_gguf.server.service import close_all
 from glm_gguf.server.streams.sse import unless_gone
 
 
-async def side_by_side(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[int, Event], None]:
+async def merged_events(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[int, Event], None]:
     """Yield the events of several answers as they come, each with the index of its answer; all stop at the end.
 
     DeadlineError where their time is over before there is anything of any of them.
@@ -67,13 +67,13 @@ async def _merged(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[int, E
             task.cancel()
 
 
-async def whole(request: Request, answers: Sequence[AsyncEvents]) -> list[list[Event]]:
+async def gather_events(request: Request, answers: Sequence[AsyncEvents]) -> list[list[Event]]:
     """Wait for all events of answers; ClientGone where the client does not, and they stop."""
     return await unless_gone(request.receive, _gathered(answers))
 
 
 async def _gathered(answers: Sequence[AsyncEvents]) -> list[list[Event]]:
     events: list[list[Event]] = [[] for _ in answers]
-    async for index, event in side_by_side(answers):
+    async for index, event in merged_events(answers):
         events[index].append(event)
     return events

@@ -9,8 +9,7 @@ from typing import Any, Final, TypeVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from glm_gguf.server.problem import Problem
-from glm_gguf.server.problem_forms import OPENAI
+from glm_gguf.server.problem import OPENAI, Problem
 
 T = TypeVar("T")
 KEEP_ALIVE: Final = b": keep-alive\n\n"
@@ -56,7 +55,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-class EventStream(Response):
+class SseResponse(Response):
     """A response that is written piece by piece; closing the generator stops what makes them."""
 
     media_type = "text/event-stream"

@@ -14,7 +14,7 @@ from glm_gguf.chat.events import Event
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.server.bodies.wire import WireResponse
 from glm_gguf.server.problem import UNEXPECTED, Problem, problem_of
-from glm_gguf.server.streams.merge import side_by_side, whole
+from glm_gguf.server.streams.merge import gather_events, merged_events
 from glm_gguf.server.streams.sse import DONE, data, error_data, named
 
 LOGGER = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class ChunkFold(Protocol):
 async def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage: bool) -> AsyncGenerator[bytes, None]:
     """Write answers as chunks; an error behind their beginning is the last."""
     try:
-        async for index, event in side_by_side(answers):
+        async for index, event in merged_events(answers):
             for chunk in fold.feed(index, event):
                 yield data(chunk.as_json())
     except Exception as error:  # the outermost edge: behind a stream's beginning nothing but an event can tell it
@@ -66,7 +66,7 @@ async def wire_stream(fold: WireFold, answer: Sequence[AsyncEvents]) -> AsyncGen
     """Write an answer as server-sent events; an error behind its beginning is its last event."""
     try:
         yield _written(fold.begin())
-        async for _, event in side_by_side(answer):
+        async for _, event in merged_events(answer):
             if written := _written(fold.feed(event)):
                 yield written
         if written := _written(fold.flush()):
@@ -88,7 +88,7 @@ def _told(error: Exception) -> Problem:
 
 async def read_to_end(request: Request, fold: WireFold, answer: Sequence[AsyncEvents]) -> None:
     """Feed a whole answer to a fold, whose value it is then."""
-    for events in await whole(request, answer):
+    for events in await gather_events(request, answer):
         for event in events:
             _drop(fold.feed(event))
     _drop(fold.flush())

@@ -11,23 +11,23 @@ from glm_gguf.model import GLM
 from glm_gguf.server.answer_request import AnswerRequest, require_short_prompt
 from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.chat_completions.legacy import modern_messages
-from glm_gguf.server.openapi import OPENAI_ERRORS
+from glm_gguf.server.docs.openapi import OPENAI_ERRORS
 from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.service import Service
 from glm_gguf.server.tokens.schemas import (
+    DetokenizedText,
     DetokenizeRequest,
     Piece,
-    Prompt,
+    RenderedPrompt,
     TemplateRequest,
-    Text,
+    TokenizedText,
     TokenizeRequest,
-    Tokens,
 )
 
 router = APIRouter(route_class=JsonRoute, tags=["tokens"])
 
 
-@router.post("/tokenize", summary="Turn text into tokens", response_model=Tokens, responses=OPENAI_ERRORS)
+@router.post("/tokenize", summary="Turn text into tokens", response_model=TokenizedText, responses=OPENAI_ERRORS)
 async def tokenize(body: TokenizeRequest, request: Request) -> Response:
     """Turn a text, or the prompt of a conversation, into token ids."""
     service: Service = request.app.state.service
@@ -39,29 +39,29 @@ async def tokenize(body: TokenizeRequest, request: Request) -> Response:
         require_short_prompt([text], "content", service.settings.limits)
         tokenized = partial(glm.tokenize, text)
     else:
-        tokenized = partial(_prompt_ids, glm, _asked(service, body))
+        tokenized = partial(_prompt_ids, glm, _answer_request(service, body))
     return await service.prepared(request, lambda: _tokens(tokenized(), glm, body))
 
 
-@router.post("/detokenize", summary="Turn tokens into text", response_model=Text, responses=OPENAI_ERRORS)
+@router.post("/detokenize", summary="Turn tokens into text", response_model=DetokenizedText, responses=OPENAI_ERRORS)
 async def detokenize(body: DetokenizeRequest, request: Request) -> Response:
     """Turn token ids into their text."""
     service: Service = request.app.state.service
     text = await service.prepared(request, partial(service.glm.detokenize, body.tokens))
-    return Text(content=text, prompt=text).response()
+    return DetokenizedText(content=text, prompt=text).response()
 
 
-@router.post("/apply-template", summary="Render a conversation", response_model=Prompt, responses=OPENAI_ERRORS)
+@router.post("/apply-template", summary="Render a conversation", response_model=RenderedPrompt, responses=OPENAI_ERRORS)
 async def apply_template(body: TemplateRequest, request: Request) -> Response:
     """Render a conversation as the model reads it."""
     service: Service = request.app.state.service
-    asked = _asked(service, body)
-    text = await service.prepared(request, partial(_prompt_text, service.glm, asked))
-    return Prompt(prompt=text).response()
+    conversation = _answer_request(service, body)
+    text = await service.prepared(request, partial(_prompt_text, service.glm, conversation))
+    return RenderedPrompt(prompt=text).response()
 
 
 def _tokens(ids: list[int], glm: GLM, body: TokenizeRequest) -> Response:
-    made = Tokens(tokens=ids, count=len(ids), max_model_len=glm.n_ctx)
+    made = TokenizedText(tokens=ids, count=len(ids), max_model_len=glm.n_ctx)
     if body.with_pieces:
         made.tokens = [Piece(id=index, piece=_piece(glm, index)) for index in ids]
     if body.return_token_strs:
@@ -78,16 +78,16 @@ def _piece(glm: GLM, token_id: int) -> str | list[int]:
         return list(spelled)
 
 
-def _asked(service: Service, body: TokenizeRequest | TemplateRequest) -> AnswerRequest:
+def _answer_request(service: Service, body: TokenizeRequest | TemplateRequest) -> AnswerRequest:
     options: AnswerOptions = {"variables": body.chat_template_kwargs or {}, "continue_final_message": body.continues}
-    asked = AnswerRequest(modern_messages(body.messages or []), body.tools or [], options=options)
-    asked.require_modest(service.settings.limits)
-    return asked
+    conversation = AnswerRequest(modern_messages(body.messages or []), body.tools or [], options=options)
+    conversation.require_modest(service.settings.limits)
+    return conversation
 
 
-def _prompt_ids(glm: GLM, asked: AnswerRequest) -> list[int]:
-    return glm.prompt_ids(asked.messages, asked.tools, **asked.prompt_options(glm))
+def _prompt_ids(glm: GLM, conversation: AnswerRequest) -> list[int]:
+    return glm.prompt_ids(conversation.messages, conversation.tools, **conversation.prompt_options(glm))
 
 
-def _prompt_text(glm: GLM, asked: AnswerRequest) -> str:
-    return glm.apply_template(asked.messages, asked.tools, **asked.prompt_options(glm))
+def _prompt_text(glm: GLM, conversation: AnswerRequest) -> str:
+    return glm.apply_template(conversation.messages, conversation.tools, **conversation.prompt_options(glm))

@@ -6,7 +6,7 @@ from typing import Any
 
 from glm_gguf.server.bodies.prompt_fields import PromptFields
 from glm_gguf.server.bodies.wire import Many, WireRequest, WireResponse
-from glm_gguf.server.openapi import with_example
+from glm_gguf.server.docs.openapi import with_example
 
 
 class TokenizeRequest(PromptFields):
@@ -33,7 +33,7 @@ class Piece(WireResponse):
     piece: str | list[int]
 
 
-class Tokens(WireResponse):
+class TokenizedText(WireResponse):
     """Token ids."""
 
     tokens: list[int] | list[Piece]
@@ -51,7 +51,7 @@ class DetokenizeRequest(WireRequest):
     tokens: Many[int]
 
 
-class Text(WireResponse):
+class DetokenizedText(WireResponse):
     """The text of tokens, control tokens spelled; U+FFFD for what is no UTF-8."""
 
     content: str
@@ -69,7 +69,7 @@ class TemplateRequest(PromptFields):
     chat_template_kwargs: dict[str, Any] | None = None
 
 
-class Prompt(WireResponse):
+class RenderedPrompt(WireResponse):
     """What the model reads."""
 
     prompt: str

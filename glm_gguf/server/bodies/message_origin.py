@@ -12,31 +12,31 @@ from glm_gguf.errors import RequestError, TemplateError
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TracedMessage:
     """A message, its place in the request, and those of its calls and of the parts of its content."""
 
     message: dict[str, Any]
-    where: str
+    origin: str
     calls: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
 
 
-def checked_messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
+def checked_messages(traced: Sequence[TracedMessage]) -> list[dict[str, Any]]:
     """Return the messages, if calls and results fit together; RequestError names the place in the request itself."""
-    messages = [turn.message for turn in turns]
+    messages = [one.message for one in traced]
     try:
         template_messages(messages)
     except (TemplateError, RequestError) as error:
-        raise RequestError(error.what, field=_place(error.field or "", turns), fix=error.fix) from error
+        raise RequestError(error.what, field=_place(error.field or "", traced), fix=error.fix) from error
     return messages
 
 
-def _place(where: str, turns: Sequence[Turn]) -> str | None:
+def _place(where: str, traced: Sequence[TracedMessage]) -> str | None:
     """Find what a place in the messages was made of."""
     found = re.match(r"messages\[(\d+)\](?:\.(tool_calls|content)\[(\d+)\](.*))?", where)
     if found is None:
         return None
-    turn = turns[int(found[1])]
+    one = traced[int(found[1])]
     if found[2] == "tool_calls":
-        return turn.calls[int(found[3])]
-    return turn.parts[int(found[3])] + found[4] if found[2] and turn.parts else turn.where
+        return one.calls[int(found[3])]
+    return one.parts[int(found[3])] + found[4] if found[2] and one.parts else one.origin

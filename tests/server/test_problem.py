@@ -22,8 +22,7 @@ from glm_gguf.errors import (
     RequestError,
     TemplateError,
 )
-from glm_gguf.server.problem import Problem, problem_of
-from glm_gguf.server.problem_forms import error_response
+from glm_gguf.server.problem import Problem, error_response, problem_of
 from glm_gguf.server.settings import ServerSettings
 
 RENAMED = {

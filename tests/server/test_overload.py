@@ -21,7 +21,8 @@ from waiting import until
 
 from glm_gguf import GLM
 from glm_gguf.server.bodies.memory import FREE_BYTES
-from glm_gguf.server.settings import Limits, ServerSettings
+from glm_gguf.server.limits import Limits
+from glm_gguf.server.settings import ServerSettings
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CHUNKED = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -88,7 +89,7 @@ def test_where_every_client_waits_for_an_answer_one_more_is_503(narrow: Served) 
         assert b"retry-after: 1" in refused
         assert not any(map(is_closed, crowd))
         crowd[0].close()
-        until(lambda: narrow.service.inside < ROOM)
+        until(lambda: narrow.service.active < ROOM)
         assert httpx.get(f"{narrow.url}/health").status_code == 200
     until(lambda: idle(narrow))
 
@@ -134,7 +135,7 @@ def test_too_many_requests_in_line_on_one_connection_are_400(narrow: Served, fir
         with contextlib.suppress(OSError):
             client.sendall(first + HEALTH * 10_000)
         assert b"HTTP/1.1 400 " in received(client)
-    until(lambda: narrow.service.inside == 0)
+    until(lambda: narrow.service.active == 0)
     assert chat(narrow.url).status_code == 200
 
 
@@ -144,7 +145,7 @@ def test_a_stream_ends_when_its_client_leaves_though_another_request_is_behind_i
         assert client.recv(12) == b"HTTP/1.1 200"
         until(lambda: narrow.glm.status.running == 1)
     until(lambda: idle(narrow))
-    until(lambda: narrow.service.inside == 0)
+    until(lambda: narrow.service.active == 0)
 
 
 def test_line_ends_keep_no_connection_open(narrow: Served) -> None:

@@ -52,19 +52,19 @@ _MEANINGS: Final[dict[int | str, str]] = {
 }
 
 
-def errors(model: type[WireResponse]) -> Responses:
+def error_responses(model: type[WireResponse]) -> Responses:
     """Say which errors a route that takes a body may answer with."""
     return {status: {"model": model, "description": meaning} for status, meaning in _MEANINGS.items()}
 
 
-def lookup_errors(model: type[WireResponse]) -> Responses:
+def lookup_error_responses(model: type[WireResponse]) -> Responses:
     """Say which errors a route without a body may answer with."""
-    found = errors(model)
+    found = error_responses(model)
     del found[400], found[408], found[413], found[429]
     return found | {404: {"model": model, "description": "There is no such thing."}}
 
 
-def streamed(example: str) -> Responses:
+def stream_response(example: str) -> Responses:
     """Say that a route may answer with a stream of events, which begins like this."""
     stream = {"schema": _EVENT, "example": example}
     return {200: {"description": "The whole answer, or with `stream` its events.", "content": {_EVENTS: stream}}}
@@ -78,9 +78,9 @@ _EVENT: Final = {
     "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
     "required": ["data"],
 }
-OPENAI_ERRORS: Final = errors(OpenAIError)
-OPENAI_LOOKUP_ERRORS: Final = lookup_errors(OpenAIError)
-ANTHROPIC_ERRORS: Final = errors(AnthropicError)
+OPENAI_ERRORS: Final = error_responses(OpenAIError)
+OPENAI_LOOKUP_ERRORS: Final = lookup_error_responses(OpenAIError)
+ANTHROPIC_ERRORS: Final = error_responses(AnthropicError)
 
 
 def with_example(**body: Any) -> ConfigDict:

@@ -20,7 +20,7 @@ class Start:
     tokens: tuple[TokenLogprob, ...] = ()
 
 
-class Texts:
+class CompletionWriter:
     """One response: `starts` are what its choices begin with, and `n` of them answer each prompt."""
 
     def __init__(self, model: str, fingerprint: str, starts: Sequence[Start], n: int, *, logprobs: bool) -> None:
@@ -33,7 +33,7 @@ class Texts:
             system_fingerprint=fingerprint,
         )
         self._n = n
-        self._texts = [_Text(index, start, logprobs=logprobs) for index, start in enumerate(starts)]
+        self._texts = [_Choice(index, start, logprobs=logprobs) for index, start in enumerate(starts)]
 
     def feed(self, index: int, event: Event) -> Iterator[Completion]:
         """Write what is new in a choice."""
@@ -48,7 +48,7 @@ class Texts:
         """Write the last event of a stream, with the counts and no choice."""
         return self._head.model_copy(update={"usage": self._usage()})
 
-    def nulled(self) -> Texts:
+    def nulled(self) -> CompletionWriter:
         """Have every event say that the counts are still to come."""
         self._head.usage = None
         return self
@@ -58,7 +58,7 @@ class Texts:
         return wire_usage([usages[start : start + self._n] for start in range(0, len(usages), self._n)])
 
 
-class _Text:
+class _Choice:
     """One choice under way."""
 
     def __init__(self, index: int, start: Start, *, logprobs: bool) -> None:

@@ -28,7 +28,8 @@ from waiting import until
 from glm_gguf import GLM
 from glm_gguf.cli.main import cli
 from glm_gguf.errors import EngineError, GlmGgufError, RequestError
-from glm_gguf.server.settings import Limits, ServerSettings
+from glm_gguf.server.limits import Limits
+from glm_gguf.server.settings import ServerSettings
 
 CHAT = {"messages": HELLO, "max_tokens": 3}
 
@@ -336,7 +337,7 @@ def test_without_a_key_it_binds_to_loopback_only(tiny_gguf: Callable[[str], Path
     empty.write_text("")
     file = str(tiny_gguf("Q8_0"))
     for arguments, what in (
-        ([file, "--host", "0.0.0.0"], "without a key everybody"),
+        ([file, "--host", "0.0.0.0"], "without a key everyone"),
         ([file, "--api-key-file", str(empty)], "no key in it"),
         ([file, "--api-key-file", str(tmp_path / "none")], "cannot be read: No such file"),
         ([file, "--host", "192.0.2.1", "--allow-unauthenticated"], "cannot listen there"),
