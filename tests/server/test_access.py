@@ -338,7 +338,7 @@ def test_without_a_key_it_binds_to_loopback_only(tiny_gguf: Callable[[str], Path
     file = str(tiny_gguf("Q8_0"))
     for arguments, what in (
         ([file, "--host", "0.0.0.0"], "without a key everyone"),
-        ([file, "--api-key-file", str(empty)], "no key in it"),
+        ([file, "--api-key-file", str(empty)], "the file has no key"),
         ([file, "--api-key-file", str(tmp_path / "none")], "cannot be read: No such file"),
         ([file, "--host", "192.0.2.1", "--allow-unauthenticated"], "cannot listen there"),
         ([str(tmp_path / "none.gguf")], "none.gguf"),
