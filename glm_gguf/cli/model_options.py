@@ -60,7 +60,7 @@ class ModelChoice:
     def check(self) -> None:
         """Raise GlmGgufError for a file or an adapter that cannot be loaded, without loading it."""
         from glm_gguf.gguf_file.adapter import require_adapter
-        from glm_gguf.gguf_file.loadable import require_loadable
+        from glm_gguf.gguf_file.crash_findings import require_loadable
         from glm_gguf.gguf_file.parts import open_all_parts
 
         require_loadable(open_all_parts(self.path))

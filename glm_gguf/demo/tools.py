@@ -56,7 +56,7 @@ def set_reminder(time: str, text: str) -> dict[str, Any]:
 
 
 def _language(text: str) -> int:
-    """Return 1 where the text holds a Chinese character, else 0: the index of a name in that language."""
+    """Return 1 for a text with a Chinese character, else 0: the index of a name in that language."""
     return int(any("\u4e00" <= letter <= "\u9fff" for letter in text))
 
 

@@ -1,4 +1,4 @@
-"""A LoRA adapter as GGUF: checked before any weights are loaded."""
+"""The check of a LoRA adapter's GGUF, before any weights are loaded."""
 
 from __future__ import annotations
 

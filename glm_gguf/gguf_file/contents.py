@@ -1,4 +1,4 @@
-"""What a diagnosis needs of a model, in one file or many, and the names of GLM-4's keys."""
+"""A model's keys and tensors, in one file or many, and the values of GLM-4's keys."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class Contents(Protocol):
 
 
 def architecture(metadata: Metadata) -> str | None:
-    """The architecture the file names."""
+    """The architecture that the file names; None if it names none."""
     return text(metadata, ARCHITECTURE_KEY)
 
 
 def model_integer(metadata: Metadata, key: str) -> int | None:
-    """The whole number under `ARCHITECTURE.key`; None where there is none."""
+    """The whole number under `ARCHITECTURE.key`; None if there is none."""
     return integer(metadata, f"{architecture(metadata)}.{key}")
 
 
 def head_dim(metadata: Metadata, vector: str = "key") -> int | None:
-    """Length of a head's key or value vector: stated, or the embedding divided among the heads as in llama.cpp."""
+    """Length of a head's key or value vector: stated, or embedding length by number of heads, as in llama.cpp."""
     stated = model_integer(metadata, f"attention.{vector}_length")
     if stated is not None:
         return stated
@@ -50,7 +50,7 @@ def head_dim(metadata: Metadata, vector: str = "key") -> int | None:
 
 
 def kv_heads(metadata: Metadata) -> int | None:
-    """Number of key and value heads: stated, or as many as query heads; None where it differs between layers."""
+    """Number of key-value heads: stated, or the number of query heads; None if it differs between layers."""
     if f"{architecture(metadata)}.attention.head_count_kv" in metadata:
         return model_integer(metadata, "attention.head_count_kv")
     return model_integer(metadata, "attention.head_count")

@@ -22,7 +22,7 @@ _LENGTH: Final = struct.Struct("<Q")
 
 
 class Cursor:
-    """Position in a file's head, and the words that say where it is when something is wrong."""
+    """A position in a file's head, and the name of its subject for errors."""
 
     def __init__(self, stream: BinaryIO, path: Path, size: int) -> None:
         self._stream = stream
@@ -39,12 +39,12 @@ class Cursor:
         return self.size - self.position
 
     def error(self, what: str, *, fix: str = FETCH_AGAIN, at: int | None = None) -> GgufError:
-        """The error to raise for what stands at byte `at`, or here."""
+        """An error about byte `at`, or about the position."""
         offset = self.position if at is None else at
         return GgufError(what, path=self.path, where=f"{self.subject}, byte {offset}", fix=fix)
 
     def require(self, count: int) -> None:
-        """Have the next `count` bytes in memory, or say that the file is too short."""
+        """Read the next `count` bytes into memory; GgufError if the file is too short."""
         end = self.position + count
         if end <= len(self._buffer):
             return
@@ -109,7 +109,7 @@ class Cursor:
             raise self.error(f"a string is not UTF-8 ({error.reason})", at=start + 8 + error.start) from None
 
     def _fill(self, end: int) -> None:
-        """Grow the buffer to byte `end` at least, doubling so that few reads are needed."""
+        """Grow the buffer to byte `end` at least; it doubles, so that reads are few."""
         have = len(self._buffer)
         target = min(self.size, MAX_HEADER_BYTES, max(end, 2 * have, FIRST_READ))
         try:

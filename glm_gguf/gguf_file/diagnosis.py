@@ -1,4 +1,4 @@
-"""What is wrong with a well-formed GGUF of GLM-4-0414: the known-bad conversions, told from its head alone."""
+"""The diagnosis of a well-formed GGUF of GLM-4-0414: known-bad conversions, found in its head alone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from glm_gguf.gguf_file.contents import GLM4, TEMPLATE_KEY, Contents, architecture, head_dim, model_integer
+from glm_gguf.gguf_file.crash_findings import crash_findings
 from glm_gguf.gguf_file.finding import Finding, advice, problem
-from glm_gguf.gguf_file.layers import layer_findings
-from glm_gguf.gguf_file.loadable import crash_findings
+from glm_gguf.gguf_file.tensor_findings import layer_findings
 from glm_gguf.gguf_file.tensors import align
 from glm_gguf.gguf_file.values import Metadata, decimal, text
-from glm_gguf.gguf_file.vocabulary import vocabulary_findings
+from glm_gguf.gguf_file.vocabulary_findings import vocabulary_findings
 from glm_gguf.special_tokens import GMASK, SOP
 from glm_gguf.variant import Variant, detect_variant
 
@@ -23,7 +23,7 @@ RELATIVES: Final[Mapping[str, str]] = {
     "glm-dsa": "GLM-5",
     "glm5-next": "a successor of GLM-5",
 }
-"""general.architecture → which models it stands for."""
+"""general.architecture → the models of that name."""
 
 REQUIRED_INTEGERS: Final = (
     "block_count",
@@ -35,7 +35,7 @@ REQUIRED_INTEGERS: Final = (
 )
 EPSILON_KEY: Final = f"{GLM4}.attention.layer_norm_rms_epsilon"
 CLASS_EPSILON: Final = 1.5625e-07
-"""Default of transformers' Glm4Config, which no checkpoint has; theirs is 1e-5."""
+"""Default of transformers' Glm4Config; all checkpoints have 1e-5."""
 YARN: Final = "yarn"
 
 

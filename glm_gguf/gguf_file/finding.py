@@ -1,4 +1,4 @@
-"""Something wrong, or worth knowing, about a GGUF that is well formed."""
+"""A problem of a well-formed GGUF, or advice about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """Whether a model gives wrong answers (or none), or merely asks for care."""
+    """PROBLEM: the model answers wrongly or not at all. ADVICE: it needs care."""
 
     PROBLEM = "problem"
     ADVICE = "advice"
@@ -15,7 +15,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found, why it matters, and how to mend it."""
+    """What is wrong, why it matters, and how to correct it."""
 
     severity: Severity
     what: str
@@ -24,7 +24,7 @@ class Finding:
 
     def __post_init__(self) -> None:
         if not (self.what and self.why and self.mend):
-            raise ValueError("a finding says what, why and how to mend it")
+            raise ValueError("a finding says what, why and how to correct it")
 
 
 CONVERT_AGAIN = "convert the checkpoint again with glm-gguf convert"

@@ -1,4 +1,4 @@
-"""Everything a GGUF file says before its weights, with every count, length and offset checked."""
+"""The head of a GGUF file, before its weights, with every count, length and offset checked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FOREIGN: Final[Mapping[bytes, str]] = {
     b"<htm": "a web page",
     b"\0\0\0\0": "empty space, as a download that was never filled leaves it",
 }
-"""First four bytes of files that are mistaken for a GGUF → what they are."""
+"""First four bytes of other files → their kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class GgufHeader:
 
     @property
     def files(self) -> tuple[GgufHeader, ...]:
-        """This one file, so that a header stands for a model in one part."""
+        """This one file: a header is a model in one part."""
         return (self,)
 
     @property
@@ -132,7 +132,7 @@ def _read_count(cursor: Cursor, things: str, smallest: int, limit: int) -> int:
 
 
 def _alignment(cursor: Cursor, metadata: Mapping[str, Value]) -> int:
-    """Alignment of tensor data in bytes; llama.cpp takes nothing but a power of two as u32."""
+    """Alignment of tensor data in bytes; llama.cpp accepts only a power of two as u32."""
     value = metadata.get(ALIGNMENT_KEY)
     if value is None:
         return DEFAULT_ALIGNMENT

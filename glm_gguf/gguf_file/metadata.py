@@ -1,4 +1,4 @@
-"""The key-value part of a GGUF file, read and checked as ggml's gguf.cpp does and a little more strictly."""
+"""The keys and values of a GGUF file, checked as by ggml's gguf.cpp, and a little more strictly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALLEST_ENTRY: Final = 14
 """Bytes: length of the key, one byte of key, type, one byte of value."""
 
 _ITEM_BYTES: Final = {ValueType.STRING: 8, ValueType.ARRAY: 12}
-"""Least bytes an item takes that has no fixed size: a length; an item type and a length."""
+"""Least bytes of an item without a fixed size: a length; an item type and a length."""
 _FIXED_BYTES: Final = {"B": 1, "b": 1, "H": 2, "h": 2, "I": 4, "i": 4, "f": 4, "Q": 8, "q": 8, "d": 8}
 
 

@@ -60,7 +60,7 @@ class GgufParts:
 
 
 def open_all_parts(path: str | os.PathLike[str]) -> GgufParts:
-    """Read the heads of a model's files, given any of them; raises GgufError where one is missing or foreign."""
+    """Read the heads of a model's files, given any of them; GgufError if one is missing or foreign."""
     given = GgufHeader.read(path)
     count = _split_value(given, COUNT_KEY) if COUNT_KEY in given.metadata else 1
     if count <= 1:
@@ -78,7 +78,7 @@ def open_all_parts(path: str | os.PathLike[str]) -> GgufParts:
 
 
 def _split_value(file: GgufHeader, key: str) -> int:
-    """The number under a split key, which must be there and have the type llama.cpp reads."""
+    """The number under a split key; GgufError if it is missing or of another type than llama.cpp reads."""
     value = file.metadata.get(key)
     if not isinstance(value, Scalar) or value.type is not SPLIT_TYPES[key]:
         state = "is missing" if value is None else "has another type"
@@ -114,7 +114,7 @@ def _check_part(file: GgufHeader, index: int, count: int) -> None:
 
 
 def _check_tensors(files: tuple[GgufHeader, ...]) -> None:
-    """No tensor twice, and as many as the first part announces."""
+    """Raise GgufError if a tensor occurs twice, or if their number differs from the first part's."""
     owner: dict[str, Path] = {}
     for file in files:
         for tensor in file.tensors:

@@ -1,4 +1,4 @@
-"""What `glm-gguf inspect` has to say about a model, as plain values."""
+"""The report of `glm-gguf inspect` on a model, as plain values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from glm_gguf.gguf_file.values import Array, Number, NumberArray, Scalar, Text, 
 from glm_gguf.variant import Variant, detect_variant
 
 SHOWN_ITEMS: Final = 8
-"""Longer arrays are given by their length and their first items."""
+"""Items shown of a longer array, beside its length."""
 F16_BYTES: Final = 2
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -23,7 +23,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 @dataclass(frozen=True, slots=True)
 class TypeShare:
-    """Tensors of one type: how many, their weights and bytes."""
+    """The tensors of one type: their number, weights and bytes."""
 
     name: str
     n_tensors: int
@@ -37,7 +37,7 @@ class TypeShare:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A model's contents and what is wrong with it."""
+    """A model's contents and findings."""
 
     contents: Contents
     types: tuple[TypeShare, ...]
@@ -60,12 +60,12 @@ class Report:
 
     @property
     def bits_per_weight(self) -> float | None:
-        """Bits a weight takes on average, scales included; None without tensors."""
+        """Average bits per weight, scales included; None without tensors."""
         return 8 * self.tensor_bytes / self.n_weights if self.n_weights else None
 
     @property
     def variant(self) -> Variant | None:
-        """Which GLM-4-0414 this is by its chat template; None for other architectures."""
+        """The variant of GLM-4-0414 by its chat template; None for other architectures."""
         if architecture(self.contents.metadata) != GLM4:
             return None
         return detect_variant(self.chat_template)
@@ -77,7 +77,7 @@ class Report:
 
     @property
     def kv_bytes_per_token(self) -> int | None:
-        """Bytes of KV cache a token takes at f16; None where the keys do not say."""
+        """Bytes of KV cache per token at f16; None if keys are missing."""
         metadata = self.contents.metadata
         layers, groups = model_integer(metadata, "block_count"), kv_heads(metadata)
         keys, values = head_dim(metadata), head_dim(metadata, "value")
@@ -130,7 +130,7 @@ def _first_items(array: Array) -> Json:
 
 
 def _number_json(number: Number) -> Json:
-    """A number as JSON can hold it: NaN and the infinities as text."""
+    """A number for JSON: NaN and the infinities as text."""
     return number if math.isfinite(number) else str(number)
 
 

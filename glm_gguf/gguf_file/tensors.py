@@ -1,4 +1,4 @@
-"""The list of tensors of a GGUF file and the layout of their data, checked as ggml's gguf.cpp does."""
+"""The list of tensors of a GGUF file and the layout of their data, checked as by ggml's gguf.cpp."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TensorEntry:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of data: whole blocks, which the reader has checked."""
+        """Bytes of data: whole blocks, as the reader has checked."""
         return math.prod(self.shape) // self.type.block_size * self.type.block_bytes
 
 
@@ -73,7 +73,7 @@ def read_tensor_list(cursor: Cursor, count: int) -> list[TensorEntry]:
 
 
 def place_tensors(cursor: Cursor, entries: list[TensorEntry], alignment: int) -> tuple[TensorInfo, ...]:
-    """Check that the tensors follow each other without gaps, as llama.cpp demands, and end inside the file."""
+    """Return the tensors; GgufError if they have gaps, which llama.cpp refuses, or end beyond the file."""
     data_start = align(cursor.position, alignment)
     expected = 0
     tensors = []
@@ -140,7 +140,7 @@ def _read_type(cursor: Cursor) -> GgmlType:
 
 
 def _wrong_offset(entry: TensorEntry, expected: int, alignment: int) -> str:
-    """Say in which way the offset is wrong: unaligned, overlapping or leaving a gap."""
+    """Say how the offset is wrong: unaligned, overlapping or leaving a gap."""
     stated = f"its data is said to start at {entry.data_offset} of the data section"
     if entry.data_offset % alignment:
         return f"{stated}, which is not a multiple of the alignment {alignment}"

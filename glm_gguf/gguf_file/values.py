@@ -143,13 +143,13 @@ def type_label(value: Value) -> str:
 
 
 def text(metadata: Metadata, key: str) -> str | None:
-    """The string under a key; None where there is none or it is of another type."""
+    """The string under a key; None if there is none, or if it has another type."""
     value = metadata.get(key)
     return value.value if isinstance(value, Text) else None
 
 
 def integer(metadata: Metadata, key: str) -> int | None:
-    """The whole number under a key; None where there is none or it is of another type."""
+    """The whole number under a key; None if there is none, or if it has another type."""
     value = metadata.get(key)
     if not isinstance(value, Scalar) or isinstance(value.value, bool | float):
         return None
@@ -157,25 +157,25 @@ def integer(metadata: Metadata, key: str) -> int | None:
 
 
 def decimal(metadata: Metadata, key: str) -> float | None:
-    """The floating-point number under a key; None where there is none or it is of another type."""
+    """The floating-point number under a key; None if there is none, or if it has another type."""
     value = metadata.get(key)
     return value.value if isinstance(value, Scalar) and isinstance(value.value, float) else None
 
 
 def truth(metadata: Metadata, key: str) -> bool | None:
-    """The truth value under a key; None where there is none or it is of another type."""
+    """The truth value under a key; None if there is none, or if it has another type."""
     value = metadata.get(key)
     return value.value if isinstance(value, Scalar) and isinstance(value.value, bool) else None
 
 
 def texts(metadata: Metadata, key: str) -> tuple[str, ...] | None:
-    """The strings under a key; None where there are none or they are of another type."""
+    """The strings under a key; None if there are none, or if they have another type."""
     value = metadata.get(key)
     return value.items if isinstance(value, TextArray) else None
 
 
 def numbers(metadata: Metadata, key: str) -> tuple[Number, ...] | None:
-    """The array of numbers under a key; None where there is none or it is of another type."""
+    """The array of numbers under a key; None if there is none, or if it has another type."""
     value = metadata.get(key)
     return value.items if isinstance(value, NumberArray) else None
 

@@ -12,9 +12,9 @@ from typing import Self
 from glm_gguf.errors import GgufError
 from glm_gguf.gguf_file.adapter import require_adapter
 from glm_gguf.gguf_file.contents import GLM4, architecture
+from glm_gguf.gguf_file.crash_findings import require_loadable
 from glm_gguf.gguf_file.diagnosis import diagnose
 from glm_gguf.gguf_file.finding import Finding, Severity
-from glm_gguf.gguf_file.loadable import require_loadable
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.gguf_file.values import Metadata
 from glm_gguf.llama.engine_options import LoraAdapter

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from glm_gguf.errors import GgufError
+from glm_gguf.gguf_file.crash_findings import crash_findings, require_loadable
 from glm_gguf.gguf_file.diagnosis import diagnose
 from glm_gguf.gguf_file.finding import Finding, Severity
 from glm_gguf.gguf_file.header import GgufHeader
-from glm_gguf.gguf_file.loadable import crash_findings, require_loadable
 from tests.gguf_file.builder import (
     ARR,
     BOOL,

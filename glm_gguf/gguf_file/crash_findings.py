@@ -1,4 +1,4 @@
-"""Well-formed files on which llama.cpp would abort the process: they must be refused before it sees them."""
+"""Findings on which llama.cpp would abort the process: such well-formed files are refused before it loads them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ROPE_SCALINGS: Final = ("none", "linear", "yarn", "longrope")
 EXPERT_KEYS: Final = ("expert_count", "expert_used_count", "expert_group_count")
 
 VECTORS: Final = ("norm.weight", ".bias")
-"""Ends of the names of tensors that are added or multiplied element by element."""
+"""Ends of the names of tensors that ggml adds or multiplies element by element."""
 
 TENSOR_ALIGNMENT: Final = 32
-"""Bytes; TENSOR_ALIGNMENT of ggml-impl.h, which a mapped file must keep to."""
+"""Bytes; TENSOR_ALIGNMENT of ggml-impl.h, required of a mapped file."""
 TOKENIZER: Final = "gpt2"
 """tokenizer.ggml.model of every GLM-4-0414: byte-level BPE."""
 
@@ -30,12 +30,12 @@ ABORTS: Final = "llama.cpp ends the whole process, or hangs, on such a file"
 
 
 def crash_findings(contents: Contents) -> tuple[Finding, ...]:
-    """What makes llama.cpp abort, by the assertions of llama-model.cpp, llama-vocab.cpp, glm4.cpp and ggml-cpu."""
+    """All causes of an abort, by the assertions of llama-model.cpp, llama-vocab.cpp, glm4.cpp and ggml-cpu."""
     return tuple(_findings(contents))
 
 
 def require_loadable(contents: Contents) -> None:
-    """Raise GgufError for the first thing on which llama.cpp would abort."""
+    """Raise GgufError for the first cause of an abort in llama.cpp."""
     for finding in crash_findings(contents):
         raise GgufError(finding.what, path=contents.files[0].path, fix=finding.mend)
 

@@ -1,4 +1,4 @@
-"""Whether a GLM-4-0414 has all its tensors, with the shapes its keys promise."""
+"""Findings about a GLM-4-0414's tensors: missing, foreign, or of other shapes than its keys state."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from glm_gguf.gguf_file.contents import Contents, head_dim, kv_heads, model_integer
+from glm_gguf.gguf_file.crash_findings import MAX_LAYERS
 from glm_gguf.gguf_file.finding import Finding, advice, problem
-from glm_gguf.gguf_file.loadable import MAX_LAYERS
 from glm_gguf.gguf_file.tensors import TensorInfo
 from glm_gguf.gguf_file.values import Metadata
 
 POST_NORMS: Final = ("post_attention_norm.weight", "post_ffw_norm.weight")
-"""Norms after attention and after the mlp, which GLM-4 of before 0414 does not have."""
+"""Norms after attention and after the MLP; GLM-4 before 0414 has none."""
 QKV: Final = ("attn_q", "attn_k", "attn_v")
 FUSED_QKV: Final = "attn_qkv"
-"""llama.cpp takes the three in one tensor too (create_tensor_qkv of llama-model.cpp)."""
+"""llama.cpp also accepts the three in one tensor (create_tensor_qkv of llama-model.cpp)."""
 EMBEDDINGS: Final = ("token_embd.weight", "output.weight")
 SHOWN: Final = 3
 
@@ -67,7 +67,7 @@ def _missing(tensors: Mapping[str, TensorInfo], layers: int) -> Iterator[Finding
 
 
 def _required(tensors: Mapping[str, TensorInfo], layers: int) -> Iterator[str]:
-    """Names llama.cpp cannot do without."""
+    """Names of tensors that llama.cpp requires."""
     yield from ("token_embd.weight", "output_norm.weight")
     for layer in range(layers):
         fused = f"blk.{layer}.{FUSED_QKV}.weight" in tensors
@@ -80,7 +80,7 @@ def _required(tensors: Mapping[str, TensorInfo], layers: int) -> Iterator[str]:
 
 
 def _biases(tensors: Mapping[str, TensorInfo], layers: int) -> Iterator[Finding]:
-    """A model has biases on q, k and v of all layers, or none at all: llama.cpp loads what it finds."""
+    """A finding if some biases of q, k and v are missing: llama.cpp loads those that are there."""
     names = [
         f"blk.{layer}.{part}.bias"
         for layer in range(layers)
@@ -107,14 +107,14 @@ def _misshapen(tensors: Mapping[str, TensorInfo], shapes: Mapping[str, Shape]) -
 
 
 def _trimmed(shape: Shape) -> Shape:
-    """A shape without trailing dimensions of 1, which mean nothing to ggml."""
+    """A shape without trailing dimensions of 1, which ggml ignores."""
     while len(shape) > 1 and shape[-1] == 1:
         shape = shape[:-1]
     return shape
 
 
 def _shapes(metadata: Metadata, tensors: Mapping[str, TensorInfo], layers: int) -> dict[str, Shape] | None:
-    """Name → shape of every tensor a glm4 model may have; None where the keys do not say."""
+    """Name → shape of every tensor that a glm4 model may have; None if keys are missing."""
     width, inner = model_integer(metadata, "embedding_length"), model_integer(metadata, "feed_forward_length")
     heads, groups, head = model_integer(metadata, "attention.head_count"), kv_heads(metadata), head_dim(metadata)
     if not (width and inner and heads and groups and head):
@@ -130,7 +130,7 @@ def _shapes(metadata: Metadata, tensors: Mapping[str, TensorInfo], layers: int) 
 
 
 def _layer_shapes(width: int, inner: int, query: int, key: int) -> dict[str, Shape]:
-    """Part of a layer → shape, for this width of the stream, the mlp, all queries and all keys."""
+    """Tensor of a layer → shape, from embedding length, MLP width, and total lengths of queries and keys."""
     return {
         "attn_norm.weight": (width,),
         "attn_q.weight": (width, query),

@@ -1,4 +1,4 @@
-"""Whether a GLM-4-0414's tokenizer is whole: its splitting, its special tokens, and where generation ends."""
+"""Findings about a GLM-4-0414's tokenizer: its splitting, its special tokens, and the end of generation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glm_gguf.special_tokens import END_OF_TEXT, FORMAT_TOKENS, OBSERVATION, USE
 PRE_TOKENIZERS: Final = ("glm4", "glm5")
 """llama.cpp treats both alike (llama-vocab.cpp)."""
 MERGES_ONLY: Final = "chatglm-bpe"
-"""The same splitting, but tokens that are whole words are not looked up before merging."""
+"""The same splitting, but whole words are not looked up before merging."""
 CONTROL: Final = 3
 """LLAMA_TOKEN_TYPE_CONTROL of llama.h."""
 END_KEYS: Final = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
@@ -21,7 +21,7 @@ END_KEYS: Final = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
 
 
 def vocabulary_findings(contents: Contents) -> tuple[Finding, ...]:
-    """What is wrong with the tokenizer of a glm4 model."""
+    """All findings about the tokenizer of a glm4 model."""
     tokens = texts(contents.metadata, "tokenizer.ggml.tokens")
     if tokens is None:
         return (problem("there is no vocabulary (tokenizer.ggml.tokens)", "llama.cpp cannot load the model"),)
@@ -34,7 +34,7 @@ def vocabulary_findings(contents: Contents) -> tuple[Finding, ...]:
 
 
 def _splitting(metadata: Metadata) -> Iterator[Finding]:
-    """Findings about how text becomes tokens."""
+    """Findings about splitting and merging."""
     pre = text(metadata, "tokenizer.ggml.pre")
     if pre == MERGES_ONLY:
         yield advice(
@@ -59,7 +59,7 @@ def _splitting(metadata: Metadata) -> Iterator[Finding]:
 
 
 def _lengths(contents: Contents, n_tokens: int) -> Iterator[Finding]:
-    """Findings about things of which there must be one for every token."""
+    """Findings about rows and items whose number must be that of the tokens."""
     for tensor in contents.tensors:
         if tensor.name in ("token_embd.weight", "output.weight") and tensor.shape[-1] != n_tokens:
             yield problem(
@@ -76,7 +76,7 @@ def _lengths(contents: Contents, n_tokens: int) -> Iterator[Finding]:
 
 
 def _specials(metadata: Metadata, tokens: Sequence[str]) -> Iterator[Finding]:
-    """Findings about the tokens that the prompt is built of."""
+    """Findings about the special tokens of prompts."""
     ids = _ids(tokens)
     missing = [name for name in FORMAT_TOKENS if name not in ids]
     if missing:
@@ -94,7 +94,7 @@ def _specials(metadata: Metadata, tokens: Sequence[str]) -> Iterator[Finding]:
 
 
 def _ends(metadata: Metadata, tokens: Sequence[str]) -> Iterator[Finding]:
-    """Findings about the tokens at which a generic runtime stops; glm-gguf stops at all three anyway."""
+    """Findings about the tokens that stop a generic runtime; glm-gguf stops at all three anyway."""
     ids = _ids(tokens)
     # Of the texts that llama.cpp takes as an end without being told, GLM-4 has only <|endoftext|>.
     ends = {integer(metadata, f"tokenizer.ggml.{name}_token_id") for name in END_KEYS} | {ids.get(END_OF_TEXT)}
