@@ -1,7 +1,7 @@
-"""Files that a user names: opened without a wait, and only where they are files; read up to a bound.
+"""Open and read files that a user names: regular files only, without waiting, up to a bound.
 
-Opening a pipe waits for a writer, and a device such as /dev/zero never ends. Whatever opens or reads a file by a
-name that came from outside does it here.
+Opening a pipe would wait for a writer, and a device such as /dev/zero never ends. All code that opens a file by a name
+from outside does it here.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ def open_regular(
     fix: str | None = None,
     where: str | None = None,
 ) -> BufferedReader:
-    """Open a file for reading; raises `error` where it is none or cannot be opened, and never waits.
+    """Open a file for reading, without waiting; raises `error` if it is no regular file or cannot be opened.
 
-    An error names the file `where`, by default by its path.
+    An error names the file `where`; by default that is its path.
     """
     where = os.fspath(path) if where is None else where
     try:
-        _check(os.stat(path), where, error, fix)  # before it is opened: opening some devices does something
+        _check(os.stat(path), where, error, fix)  # first: opening a device may have an effect
         file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 (the caller closes it)
     except OSError as problem:
         raise error(f"cannot be read: {problem.strerror}", path=where, fix=fix) from None
     except ValueError as problem:  # a NUL, or half a character
         raise error(f"this is no path: {problem}", where=repr(os.fspath(path)), fix=fix) from None
     try:
-        _check(os.fstat(file.fileno()), where, error, fix)  # it may have become another in between
+        _check(os.fstat(file.fileno()), where, error, fix)  # another file may have taken its name
     except BaseException:
         file.close()
         raise
@@ -54,12 +54,12 @@ def read_regular(
     fix: str | None = None,
     where: str | None = None,
 ) -> bytes:
-    """Read a file whole; raises `error` where it is none, cannot be read, or holds more than `most_bytes`."""
+    """Read a whole file; raises `error` if it is no regular file, cannot be read, or has more than `most_bytes`."""
     data, block = bytearray(), b"."
     with open_regular(path, error, fix, where) as file:
         try:
             size = os.fstat(file.fileno()).st_size
-            while block and max(size, len(data)) <= most_bytes:  # a size of 0 may be that of a file made as it is read
+            while block and max(size, len(data)) <= most_bytes:  # files of /proc have the size 0
                 block = os.read(file.fileno(), BLOCK)
                 data += block
         except OSError as problem:
@@ -77,7 +77,7 @@ def read_text(
     fix: str | None = None,
     where: str | None = None,
 ) -> str:
-    """Read a UTF-8 text as `read_regular` does; a byte order mark is left out, lines end in a line feed."""
+    """Read a UTF-8 text as `read_regular` does, without its byte order mark and with line feeds as line ends."""
     try:
         text = read_regular(path, most_bytes, error, fix, where).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
@@ -91,7 +91,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def _check(status: os.stat_result, where: str, error: type[GlmGgufError], fix: str | None) -> None:
-    """Raise `error` for everything but a regular file."""
+    """Raise `error` unless it is a regular file."""
     if not stat.S_ISREG(status.st_mode):
         what = next(
             (what for holds, what in KINDS if holds(status.st_mode)), "cannot be read: it is a device, not a file"

@@ -1,7 +1,7 @@
-"""What a name looks like that was given for something else, and what to do with it.
+"""Recognise a name of the wrong kind, and say what to do with it.
 
-People name a hub's repository, a checkpoint or an adapter where a GGUF belongs, and a GGUF where a checkpoint does.
-Each is told by its name and by what lies there; no hub is asked.
+Users name a hub's repository, a checkpoint or an adapter instead of a GGUF, and a GGUF instead of a checkpoint. The
+name and the files there decide; nothing asks a hub.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PAGE = re.compile(
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*(@[\w./+-]+)?")
 PYTORCH = (".bin", ".pt", ".pth", ".ckpt")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors")
-"""What peft saves, and the last what MLX does."""
+"""Files that peft saves; MLX saves the last."""
 CHECKPOINT_FILES = ("config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json")
 
 MAKE_ADAPTER = (
@@ -36,7 +36,7 @@ SAVE_SAFETENSORS = "save the model as safetensors (save_pretrained of transforme
 
 
 class Wanted(Enum):
-    """What a name was given for."""
+    """What the caller expects of a name."""
 
     MODEL = "a .gguf file"
     ADAPTER = "a LoRA adapter as .gguf file"
@@ -44,14 +44,14 @@ class Wanted(Enum):
 
 
 def refuse_mistaken(name: str | os.PathLike[str], wanted: Wanted, error: type[GlmGgufError]) -> None:
-    """Raise `error`, saying what `name` is and what to do, where it looks like something else than is `wanted`.
+    """Raise `error` with what `name` is and what to do, if it is something else than `wanted`.
 
-    A file that begins as a GGUF is taken for one, whatever its name.
+    A file that begins as a GGUF counts as one, whatever its name.
     """
     text = os.fspath(name)
     try:
         found = _remote(text, wanted) or _local(Path(text), wanted)
-    except (OSError, ValueError):  # what cannot be looked at is told of by whoever opens it
+    except (OSError, ValueError):  # whoever opens it reports this
         return
     if found is not None:
         what, fix = found
@@ -60,11 +60,11 @@ def refuse_mistaken(name: str | os.PathLike[str], wanted: Wanted, error: type[Gl
 
 
 Mistake = tuple[str, str]
-"""What a name is, and what to do."""
+"""What a name is, and what to do about it."""
 
 
 def unfit_repository(names: Collection[str]) -> Mistake | None:
-    """Tell what a repository is whose files have these names, where it is no checkpoint in safetensors."""
+    """Say what a repository with these files is; None if it is a checkpoint in safetensors."""
     ggufs = sorted(name for name in names if name.endswith(".gguf"))
     pytorch = sorted(name for name in names if Path(name).suffix in PYTORCH and name not in ADAPTER_FILES)
     if "config.json" not in names and any(name in ADAPTER_FILES for name in names):
@@ -80,12 +80,12 @@ def unfit_repository(names: Collection[str]) -> Mistake | None:
 
 
 def _as_written(text: str) -> str:
-    """An address as its owner wrote it, before a Path took one of its slashes."""
+    """Return an address with both slashes, of which a Path keeps one."""
     return re.sub(r"^(hf|ms|https?):[/\\]{1,2}", r"\1://", text)
 
 
 def _remote(text: str, wanted: Wanted) -> Mistake | None:
-    """A repository on a hub: where a file is wanted, or with its address written in another way."""
+    """Recognise a repository on a hub instead of a file, or an address in another form."""
     page, address = PAGE.match(text), ADDRESS.fullmatch(text)
     if page is not None:
         hub = "ms" if page[1].lower() == "modelscope.cn" else "hf"
@@ -122,7 +122,7 @@ def _local(path: Path, wanted: Wanted) -> Mistake | None:
 
 
 def _in_parts(path: Path) -> Mistake | None:
-    """A file that is missing, where a model of its name was split."""
+    """Recognise the name of a split model without the numbers of its parts."""
     parts = sorted(path.parent.glob(f"{escape(path.stem)}-00001-of-[0-9]*.gguf"))
     return ("does not exist, but the model is there in parts", f"name the first: {parts[0]}") if parts else None
 
@@ -158,7 +158,7 @@ def _convert_first(directory: Path, wanted: Wanted) -> str:
 
 
 def _no_checkpoint(directory: Path, names: set[str], ggufs: list[str]) -> Mistake | None:
-    """A directory without config.json: where one lies below, or what it holds instead."""
+    """Say what a directory without config.json holds, or which directory below has one."""
     below = [*directory.glob("*/config.json"), *directory.glob("snapshots/*/config.json")]  # a trainer's; a hub cache's
     if below:
         latest = max(below, key=lambda path: path.stat().st_mtime).parent
