@@ -7,7 +7,7 @@ from glm_gguf import GLM, GlmGgufError
 
 
 async def main(path: str) -> None:
-    """Two answers are waited for; a third that would never end is cancelled, and frees its place at once."""
+    """Await two answers, and cancel a third that would never end: it frees its place at once."""
     async with GLM(path, n_parallel=3) as glm:
         endless = asyncio.create_task(glm.achat("Tell me a story", ignore_eos=True))
         for result in await asyncio.gather(*(glm.achat(text, max_tokens=32) for text in ("Hello", "你好"))):

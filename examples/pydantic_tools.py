@@ -9,7 +9,7 @@ from glm_gguf import GLM, GlmGgufError, ToolCall
 
 
 class Weather(BaseModel):
-    """What a function returns is handed to the model as JSON."""
+    """The model reads the function's result as JSON."""
 
     city: str
     weather: str
@@ -25,7 +25,7 @@ def get_weather(
 
 
 def approve(call: ToolCall) -> bool:
-    """Say whether a call may run; here all may, and are shown."""
+    """Decide whether a call may run: print it and allow it."""
     print(f"→ {call.name}({call.arguments})")
     return True
 

@@ -1,4 +1,4 @@
-"""Keep what is computed of a long system message: `python examples/sessions.py model.gguf notes.session`."""
+"""Keep the KV cache of a long system message: `python examples/sessions.py model.gguf notes.session`."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ SYSTEM = {"role": "system", "content": "You answer questions about these notes.\
 
 
 def main(path: str, session: str) -> None:
-    """The first run computes the system message and saves it; later ones find it in the file."""
+    """Compute the system message in the first run and save it; load it in later ones."""
     with GLM(path, session=session) as glm:
         if glm.session_refused is not None:
             print(glm.session_refused, file=sys.stderr)

@@ -13,12 +13,12 @@ async def add(a: int, b: int) -> dict[str, int]:
         a: The first.
         b: The second.
     """
-    await asyncio.sleep(0)  # a request to a service, say
+    await asyncio.sleep(0)  # a request to a service, for example
     return {"result": a + b}
 
 
 async def main(path: str) -> None:
-    """Print text, calls and results as they come, then how many answers it took."""
+    """Print text, calls and results as they come, then the number of answers."""
     async with GLM(path) as glm:
         async for event in glm.astream_run("What is 37 plus 58?", [add], temperature=0, max_tokens=128):
             match event:

@@ -1,4 +1,4 @@
-"""Runs: calls side by side, errors told to the model, approval, timeouts and the end of turns."""
+"""Runs: calls in parallel, errors told to the model, approval, timeouts and max_turns."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def calls(*cities: str) -> ChatResult:
 
 
 class Script:
-    """A model that says what it was told to, and remembers what it saw."""
+    """A model that gives scripted answers and records what it saw."""
 
     def __init__(self, *answers: ChatResult) -> None:
         self._answers = iter(answers)

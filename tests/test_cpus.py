@@ -1,4 +1,4 @@
-"""Threads by default: what affinity and control groups leave, in the files that Linux writes."""
+"""The default number of threads follows affinity and control groups, read from Linux's files."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Errors are values: they can be copied and sent to other processes, and say the same there."""
+"""Errors can be copied and pickled, and keep their text."""
 
 import copy
 import pickle

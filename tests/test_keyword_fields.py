@@ -1,4 +1,4 @@
-"""Fields of options are keywords: of the same names, refused by the nearest, and by kind before any bound."""
+"""Fields of options are keywords; an unknown one is refused with the nearest name, a wrong kind before its bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The facade: a file opened, conversations in, events out."""
+"""GLM: opens a file, answers conversations, yields events."""
 
 import asyncio
 import contextlib
@@ -95,7 +95,7 @@ def test_a_closed_stream_yields_no_more_and_leaves_the_queue(tiny_gguf: Callable
 
 
 def wait_until_free(glm: GLM) -> ChatResult:
-    """Ask until the answer that was stopped has left."""
+    """Ask until the stopped answer has given up its place."""
     for _ in range(10_000):
         with contextlib.suppress(EngineError):
             return glm.chat(HELLO, sampling=SHORT)

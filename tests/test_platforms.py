@@ -1,4 +1,4 @@
-"""Where the calls of Linux are missing, or those of every Unix, all halves still work."""
+"""Everything works without the calls of Linux, and without those of Unix."""
 
 from __future__ import annotations
 

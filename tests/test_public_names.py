@@ -1,4 +1,4 @@
-"""What `from glm_gguf import …` gives: one list, known to editors, complete, and readable in help()."""
+"""The public names of glm_gguf: one complete list, known to editors and readable in help()."""
 
 from __future__ import annotations
 

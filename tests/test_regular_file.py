@@ -1,4 +1,4 @@
-"""Files that a user names are opened without a wait, and only where they are files."""
+"""Files that a user names are opened without waiting, and only if they are regular files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def a_broken_link(path: Path) -> None:
 
 
 def nothing(path: Path) -> None:
-    """Nothing is made."""
+    """Make nothing."""
 
 
 NO_FILES = {

@@ -1,4 +1,4 @@
-"""A name that was given for something else is told apart, with what to do about it."""
+"""A name of the wrong kind is recognised, and the error says what to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glm_gguf.source_name import MAKE_ADAPTER, SAVE_SAFETENSORS, Wanted, refuse_
 
 
 def told(name: str | Path, wanted: Wanted) -> tuple[str | None, str, str | None] | None:
-    """What the error says, None where there is none."""
+    """Return what the error says; None if there is none."""
     try:
         refuse_mistaken(name, wanted, GgufError)
     except GlmGgufError as error:

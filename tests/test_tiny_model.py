@@ -1,4 +1,4 @@
-"""The bundled model does what it is there for: held-out requests, greedily, through a Q8_0 file."""
+"""The bundled model answers held-out requests right, with greedy sampling and a Q8_0 file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ GREEDY = SamplingParams(temperature=0, max_tokens=120)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the model did with one request."""
+    """The calls and the answer to one request."""
 
     request: dict[str, Any]
     calls: ChatResult
     answer: ChatResult | None
-    """Its answer to the observations, where the calls were right."""
+    """The answer to the observations; None if the calls were wrong."""
 
     @property
     def called(self) -> bool:
@@ -42,7 +42,7 @@ def made(result: ChatResult) -> list[tuple[str, Any]]:
 
 
 def outcome(glm: GLM, request: dict[str, Any]) -> Outcome:
-    """Ask, and where the calls are right, give the observations and take the answer."""
+    """Ask; if the calls are right, add the observations and take the answer."""
     tools = [GOLDEN["tools"][name] for name in request["tools"]]
     calls = glm.chat(request["messages"], tools, GREEDY)
     outcome = Outcome(request, calls, None)

@@ -1,4 +1,4 @@
-"""A file is whole or not there, whoever is killed while it is written, and what he left is removed by the next."""
+"""A file is whole or absent after a killed process, and the next writer removes the temporary file."""
 
 from __future__ import annotations
 

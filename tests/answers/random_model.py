@@ -1,4 +1,4 @@
-"""A model of random weights that is asked for calls: whatever it is, what it calls is valid."""
+"""A model of random weights whose every call must be valid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHOICES = ("required", "auto", "named", "single")
 
 @dataclass
 class Tally:
-    """What came of many answers."""
+    """Counts over many answers."""
 
     answers: int = 0
     calls: int = 0
@@ -41,7 +41,7 @@ def write_random_model(directory: Path) -> Path:
 
 
 def ask(glm: GLM, number: int, max_tokens: int) -> tuple[list[dict[str, Any]], ChatResult]:
-    """Have the model call one of the number-th tool set."""
+    """Let the model call a function of tool set `number`."""
     tools = tool_set(Random(number))
     sampling = SamplingParams(temperature=1.5, top_k=0, top_p=1.0, seed=number, max_tokens=max_tokens)
     kind = CHOICES[number % len(CHOICES)]

@@ -1,4 +1,4 @@
-"""Keywords of a call: typed as the dataclass has them, laid over `sampling`, and refused where they mean nothing."""
+"""Keywords of a call have the dataclass's types, win over `sampling`, and are refused if unknown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from glm_gguf.llama.sampling_params import Dry
 
 HELLO = [{"role": "user", "content": "Hello"}]
 WIDER = {"dry": "Dry | Mapping[str, Any] | None"}
-"""Keywords that take more than the field does."""
+"""Keywords that take more types than their field."""
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +292,7 @@ def test_an_answer_that_is_cancelled_leaves_its_place(tiny_gguf: Callable[[str],
         await until_answered(glm)
 
     async def until_answered(glm: GLM) -> None:
-        """What was cancelled while a thread made it ready is dropped when that is done."""
+        """A cancelled call whose prompt a thread still renders gives up its place after that."""
         for _ in range(1000):
             with contextlib.suppress(QueueFullError):
                 await glm.achat("Hello", max_tokens=1)

@@ -1,4 +1,4 @@
-"""Threads and event loops read the same answers, and closing one stops the model wherever the answer stands."""
+"""Threads and event loops read the same answers, and closing one stops the model at any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer that was begun goes on, and the newline that opens one costs no token."""
+"""The model continues a begun answer, and the newline that opens an answer costs no token."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Grammars over a loaded vocabulary: any model calls rightly, forced tokens cost nothing, failures are told."""
+"""Under a grammar any model makes valid calls, forced tokens cost no decode, and errors are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Constraints, the thinking budget and stop texts hold, and nothing else changes."""
+"""Constraints, thinking budgets and stop texts hold, and change nothing else."""
 
 from collections.abc import Iterator
 from dataclasses import replace
