@@ -38,5 +38,5 @@ class MeanPooling:
         assert self._sum is not None
         length = float(np.linalg.norm(self._sum))
         if not np.isfinite(length) or length == 0:
-            raise EngineError("the model computed NaN or nothing", fix="verify the file")
+            raise EngineError("the model's hidden states are NaN, infinite or zero", fix="verify the file")
         return (self._sum / length).astype(np.float32)

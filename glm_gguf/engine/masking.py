@@ -19,10 +19,11 @@ def forbid(logits: npt.NDArray[np.float32], mask: Mask) -> None:
     if not isinstance(mask, np.ndarray):
         raise EngineError(f"the constraint's allowed() returned {type(mask).__name__}", fix="return an array, or None")
     if mask.dtype != np.uint32 or mask.shape != (mask_words(len(logits)),):
-        raise EngineError(f"a mask of {mask.shape} {mask.dtype} for a vocabulary of {len(logits)}")
+        what = f"the constraint's mask is {mask.dtype} {mask.shape}"
+        raise EngineError(what, fix=f"return uint32 ({mask_words(len(logits))},), or None")
     bits = np.unpackbits(np.ascontiguousarray(mask, "<u4").view(np.uint8), count=len(logits), bitorder="little")
     if not bits.any():
-        raise EngineError("the constraint allows no token at all")
+        raise EngineError("the constraint's mask allows no token", fix="allow at least one")
     logits[bits == 0] = -np.inf
 
 

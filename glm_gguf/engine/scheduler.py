@@ -30,6 +30,7 @@ from glm_gguf.llama.load_plan import LoadPlan
 from glm_gguf.llama.sampler import Sampler
 from glm_gguf.llama.vocabulary import Vocabulary
 
+NO_CELLS = "the KV cache has too few cells for one answer"
 _WORTH_WAITING = 32
 """Tokens of a shared prefix. To compute fewer again is faster than to wait for another sequence's prefill."""
 _LINGER_SHARE = 100
@@ -213,7 +214,7 @@ class Scheduler:
         if len(self._running) > 1:
             self._preempt_latest()
         elif not any(job.restart(self.cache) for job in self._jobs):
-            self._end(self._running[0], AnswerFailed(EngineError("the KV cache has no room for one answer")))
+            self._end(self._running[0], AnswerFailed(EngineError(NO_CELLS, fix="give a larger n_ctx")))
 
     def _preempt_latest(self) -> None:
         """Unpin the sequence that was admitted last, and put it back at the head of the queue."""

@@ -136,7 +136,7 @@ class Context:
         """Shorten a sequence to its first `length` tokens, perhaps none."""
         assert 0 <= sequence < MOST_SEQUENCES
         if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
-            raise EngineError("llama.cpp could not shorten its KV cache", path=self._model.path)
+            raise EngineError("llama.cpp could not truncate its KV cache", path=self._model.path)
 
     def length(self, sequence: int) -> int:
         """Count the tokens that llama.cpp itself finds in a sequence."""
@@ -151,7 +151,7 @@ class Context:
             # float * llama_get_embeddings_ith(struct llama_context * ctx, int32_t i): NULL where there are none
             rows = [llama_cpp.llama_get_embeddings_ith(self.pointer, row) for row in range(len(batch))]
             if not all(rows):
-                raise EngineError("llama.cpp gave no embeddings", path=self._model.path)
+                raise EngineError("llama.cpp returned no hidden states", path=self._model.path)
             return np.stack([np.ctypeslib.as_array(row, self._width) for row in rows])
 
     def state(self, sequence: int) -> bytes:

@@ -128,7 +128,11 @@ class EngineOptions:
         for name in ("cache_type_k", "cache_type_v"):
             object.__setattr__(self, name, _cache_type(name, getattr(self, name)))
         if not all(isinstance(name, str) for name in self.devices):
-            raise RequestError(f"{self.devices!r} are no names", field="devices", fix='give names such as ("CUDA0",)')
+            raise RequestError(
+                f"{self.devices!r} holds something other than names",
+                field="devices",
+                fix='give names such as ("CUDA0",)',
+            )
         for name in ("n_parallel", "n_queue", "n_chunk", "threads"):
             if getattr(self, name) is None:
                 raise RequestError("None is no whole number", field=name, fix="leave it out, or give one")
@@ -207,7 +211,7 @@ def _cache_type(name: str, given: str) -> CacheType:
 
 def _check_scale(scale: float) -> None:
     if not _is_number(scale) or not math.isfinite(scale):
-        raise RequestError(f"a scale of {scale!r}", field="lora", fix="give a finite number")
+        raise RequestError(f"the scale {scale!r} is not finite", field="lora", fix="give a finite number")
 
 
 def _is_number(value: object) -> bool:

@@ -127,10 +127,12 @@ def _stops(stop: str | Sequence[str] | None) -> tuple[str, ...] | None:
         return None
     texts = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, Sequence) else (None,)
     if not all(isinstance(text, str) and text for text in texts):
-        raise RequestError("not texts", field="stop", fix="give a text or several, none of them empty")
+        raise RequestError(
+            "a stop text is empty, or is no text", field="stop", fix="give a text or several, none of them empty"
+        )
     if len(texts) > MOST_STOPS or any(len(text) > MOST_STOP_LENGTH for text in texts):
         fix = f"give up to {MOST_STOPS} texts of up to {MOST_STOP_LENGTH} characters"
-        raise RequestError("too many texts, or too long ones", field="stop", fix=fix)
+        raise RequestError("there are too many stop texts, or one is too long", field="stop", fix=fix)
     return texts
 
 

@@ -84,7 +84,7 @@ class Vocabulary:
         except UnicodeEncodeError as error:
             raise RequestError("half of a surrogate pair", where=f"character {error.start} of the text") from error
         if len(encoded) > MOST_BYTES:
-            raise RequestError(f"{len(encoded)} bytes of text in one message", fix="give less than 2 GB")
+            raise RequestError(f"the text has {len(encoded)} bytes", fix="give less than 2 GB")
         if not encoded:
             return []
         room = len(encoded)  # a token stands for at least one byte

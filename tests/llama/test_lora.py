@@ -156,7 +156,7 @@ def test_an_adapter_that_is_not_loaded_is_refused(base: Path, adapters: tuple[Lo
     with GLM(base, options=replace(EXACT, lora=adapters)) as glm:
         with pytest.raises(RequestError, match="no adapter 'c' is loaded; there are: a, b"):
             glm.chat(HELLO, lora={"c": 1.0})
-        with pytest.raises(RequestError, match="a scale of nan"):
+        with pytest.raises(RequestError, match="the scale nan is not finite"):
             glm.chat(HELLO, lora={"a": float("nan")})
 
 
