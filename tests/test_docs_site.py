@@ -49,6 +49,11 @@ def test_the_reference_shows_signatures_and_what_they_mean(site: Path) -> None:
     assert "Factor by which YaRN stretches the context." in text
 
 
+def test_the_page_of_examples_shows_their_source(site: Path) -> None:
+    text = re.sub(r"<[^>]+>", "", (site / "examples.html").read_text("utf-8"))
+    assert all(f"python examples/{path.name}" in text for path in (REPOSITORY / "examples").glob("*.py"))
+
+
 def test_the_page_of_commands_is_their_help() -> None:
     script = runpy.run_path(str(REPOSITORY / "scripts" / "write_cli_page.py"))
     assert (DOCS / "cli.md").read_text("utf-8") == script["page"](), "run scripts/write_cli_page.py"
