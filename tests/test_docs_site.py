@@ -48,7 +48,7 @@ def test_the_site_asks_no_other_host(site: Path) -> None:
 def test_the_reference_shows_signatures_and_what_they_mean(site: Path) -> None:
     text = html.unescape(re.sub(r"<[^>]+>", "", (site / "reference.html").read_text("utf-8")))
     assert "session: FilePath | None = None" in text
-    for documented in (glm_gguf.Finish, glm_gguf.SamplingParams, glm_gguf.QueueFullError, glm_gguf.GLM.chat):
+    for documented in (glm_gguf.Finish, glm_gguf.SamplingParams, glm_gguf.QueueFullError, glm_gguf.Usage):
         assert str(documented.__doc__).splitlines()[0] in text
 
 
