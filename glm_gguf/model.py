@@ -188,7 +188,7 @@ class GLM(ChatModel):
         A list of texts, or of lists of token ids, gives a list of vectors. Raises RequestError for an empty text.
         """
         texts = self._texts(content)
-        vectors = [self._engine.embed(ids, where) for where, ids in texts.items()]
+        vectors = [self._engine.embed(ids, field) for field, ids in texts.items()]
         return vectors if TEXT not in texts else vectors[0]
 
     @overload
@@ -198,7 +198,7 @@ class GLM(ChatModel):
     async def aembed(self, content: Text | Texts) -> Vector | list[Vector]:
         """Return what `embed` returns, in an event loop; cancelling it frees its cells."""
         texts = self._texts(content)
-        vectors = [await self._engine.aembed(ids, where) for where, ids in texts.items()]
+        vectors = [await self._engine.aembed(ids, field) for field, ids in texts.items()]
         return vectors if TEXT not in texts else vectors[0]
 
     def score(self, prompt: Text, alternatives: int = 0, lora: Mapping[str, float] | None = None) -> list[TokenLogprob]:

@@ -41,16 +41,16 @@ class ContinuedMessage:
 
 def continued_message(messages: Sequence[Mapping[str, Any]]) -> ContinuedMessage:
     """Read the last message as the beginning of the answer; RequestError if it cannot be continued."""
-    where = f"messages[{len(messages) - 1}]"
+    field = f"messages[{len(messages) - 1}]"
     last = messages[-1] if messages else {}
     if last.get("role") != "assistant":
-        _refuse(where, "only a message of the assistant can be continued", "end with one, or leave the flag out")
+        _refuse(field, "only a message of the assistant can be continued", "end with one, or leave the flag out")
     if last.get("tool_calls") or last.get("metadata") or last.get("function_call"):
-        _refuse(where, "a call cannot be continued", "end with text of the assistant, or with the call's result")
-    content = content_text(last.get("content"), f"{where}.content", "assistant")
+        _refuse(field, "a call cannot be continued", "end with text of the assistant, or with the call's result")
+    content = content_text(last.get("content"), f"{field}.content", "assistant")
     thought = last.get("reasoning_content") or last.get("reasoning") or ""
     if not isinstance(thought, str):
-        _refuse(f"{where}.reasoning_content", "a thought is text", "give a string")
+        _refuse(f"{field}.reasoning_content", "a thought is text", "give a string")
     if not thought and content.lstrip().startswith(OPEN_THOUGHT):
         thought, closed, content = content.lstrip().removeprefix(OPEN_THOUGHT).partition(CLOSE_THOUGHT)
         content = content.lstrip("\n")
@@ -58,5 +58,5 @@ def continued_message(messages: Sequence[Mapping[str, Any]]) -> ContinuedMessage
     return ContinuedMessage(content, thought)
 
 
-def _refuse(where: str, what: str, fix: str) -> NoReturn:
-    raise RequestError(what, field=where, fix=fix)
+def _refuse(field: str, what: str, fix: str) -> NoReturn:
+    raise RequestError(what, field=field, fix=fix)

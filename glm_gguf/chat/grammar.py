@@ -132,14 +132,14 @@ def _name(tool: Declaration) -> str:
 def _arguments(tool: Declaration, index: int) -> CompiledSchema:
     """Compile the schema of a function's parameters; RequestError names the function."""
     function: Mapping[str, Any] = tool["function"]
-    where = f"tools[{index}].function.parameters"
+    field = f"tools[{index}].function.parameters"
     parameters = function.get("parameters")
     if parameters is None:
         parameters = {}
     if not isinstance(parameters, dict):
-        raise RequestError("parameters are a JSON schema, an object", field=where)
+        raise RequestError("parameters are a JSON schema, an object", field=field)
     try:
-        return compile_schema(_closed(parameters), strict=function.get("strict") is True, where=where)
+        return compile_schema(_closed(parameters), strict=function.get("strict") is True, field=field)
     except RequestError as error:
         raise RequestError(f"{_name(tool)}: {error.what}", field=error.field, fix=error.fix) from error
 
@@ -170,7 +170,7 @@ def _asked_for(parameters: dict[str, Any]) -> list[str]:
 def _value(form: ResponseFormat) -> CompiledSchema | None:
     if not isinstance(form, SchemaFormat):
         return None
-    return compile_schema(form.schema, strict=form.strict, where=form.field)
+    return compile_schema(form.schema, strict=form.strict, field=form.field)
 
 
 def _start(alternatives: Sequence[str], *, starts_in_thought: bool) -> list[str]:

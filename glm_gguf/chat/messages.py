@@ -55,20 +55,20 @@ def _is_answer(message: object) -> bool:
     return isinstance(message, Mapping) and message.get("role") == "assistant"
 
 
-def _entry(message: Mapping[str, Any], where: str, *, answered: bool) -> Entry | None:
+def _entry(message: Mapping[str, Any], field: str, *, answered: bool) -> Entry | None:
     """Read one message; None for a system message that holds nothing for the model."""
-    role = _role(message, where)
+    role = _role(message, field)
     if message.get("content") is None and role in ("system", "developer", "user"):
-        raise RequestError("no content", field=f"{where}.content", fix="give it a text")
+        raise RequestError("no content", field=f"{field}.content", fix="give it a text")
     lenient = answered or role in ("assistant", "tool", "observation")
-    content = content_text(message.get("content"), f"{where}.content", role, lenient=lenient)
+    content = content_text(message.get("content"), f"{field}.content", role, lenient=lenient)
     match role:
         case "tool" | "observation":
             return CallResult(content, _id(message.get("tool_call_id")))
         case "assistant" if message.get("tool_calls"):
-            return _calls(message["tool_calls"], content, where)
+            return _calls(message["tool_calls"], content, field)
         case "assistant" if message.get("metadata") and not isinstance(message["metadata"], Mapping):
-            name = _name(message["metadata"], f"{where}.metadata")
+            name = _name(message["metadata"], f"{field}.metadata")
             return CallGroup([{"role": "assistant", "metadata": name, "content": content}], [PastCall()])
         case "system" | "developer":
             rest = _BILLING.sub("", content, count=1)
@@ -76,30 +76,30 @@ def _entry(message: Mapping[str, Any], where: str, *, answered: bool) -> Entry |
     return {"role": role, "content": content}
 
 
-def _role(message: Mapping[str, Any], where: str) -> str:
+def _role(message: Mapping[str, Any], field: str) -> str:
     """Return the role; TemplateError for an unknown one."""
     if not isinstance(message, Mapping):
         fix = "take its message()" if hasattr(message, "message") else 'give {"role": …, "content": …}'
-        _fail(where, f"a message is a dict, not {type(message).__name__}", fix)
+        _fail(field, f"a message is a dict, not {type(message).__name__}", fix)
     role = message.get("role")
     if role not in ROLES:
-        _fail(f"{where}.role", f"unknown role {role!r}", f"use one of {', '.join(ROLES)}")
+        _fail(f"{field}.role", f"unknown role {role!r}", f"use one of {', '.join(ROLES)}")
     return str(role)
 
 
-def content_text(content: object, where: str, role: str, *, lenient: bool = False) -> str:
+def content_text(content: object, field: str, role: str, *, lenient: bool = False) -> str:
     """Return the text of a content: None is empty, several text parts are lines."""
     if content is None:
         return ""
     if isinstance(content, str):
         return content
     if not isinstance(content, list | tuple):
-        _fail(where, f"content is text or a list of parts, not {type(content).__name__}")
-    texts = (_part_text(part, f"{where}[{index}]", role, lenient=lenient) for index, part in enumerate(content))
+        _fail(field, f"content is text or a list of parts, not {type(content).__name__}")
+    texts = (_part_text(part, f"{field}[{index}]", role, lenient=lenient) for index, part in enumerate(content))
     return "\n".join(text for text in texts if text is not None)
 
 
-def _part_text(part: object, where: str, role: str, *, lenient: bool) -> str | None:
+def _part_text(part: object, field: str, role: str, *, lenient: bool) -> str | None:
     """Return the text of one content part; None for a thought.
 
     An unreadable part of a user's new message is refused. If `lenient` (tools' results, old messages), a line stands
@@ -108,7 +108,7 @@ def _part_text(part: object, where: str, role: str, *, lenient: bool) -> str | N
     if isinstance(part, str):
         return part
     if not isinstance(part, Mapping):
-        _fail(where, f"a content part is an object, not {type(part).__name__}")
+        _fail(field, f"a content part is an object, not {type(part).__name__}")
     text, kind = part_text(part), part.get("type", "text")
     if text is not None:
         return text
@@ -116,11 +116,11 @@ def _part_text(part: object, where: str, role: str, *, lenient: bool) -> str | N
         return None
     if kind in TEXT_KINDS or kind == "refusal":
         key = "refusal" if kind == "refusal" else "text"
-        _fail(f"{where}.{key}", f"the text is {type(part.get(key)).__name__}, not a string")
+        _fail(f"{field}.{key}", f"the text is {type(part.get(key)).__name__}, not a string")
     if role == "assistant" and kind in THOUGHT_KINDS:
         return None
     if not lenient:
-        _fail(f"{where}.type", f"cannot read a part of type {kind!r}", READS_TEXT)
+        _fail(f"{field}.type", f"cannot read a part of type {kind!r}", READS_TEXT)
     return stand_in(part)
 
 
@@ -129,13 +129,13 @@ def _id(value: object) -> str | int | None:
     return value if isinstance(value, str | int) else None
 
 
-def _calls(tool_calls: object, content: str, where: str) -> CallGroup:
+def _calls(tool_calls: object, content: str, field: str) -> CallGroup:
     """Return the text as a message, if there is any, and one message a call."""
     if not isinstance(tool_calls, list | tuple):
-        _fail(f"{where}.tool_calls", f"a list of calls is expected, not {type(tool_calls).__name__}")
+        _fail(f"{field}.tool_calls", f"a list of calls is expected, not {type(tool_calls).__name__}")
     made = CallGroup([{"role": "assistant", "content": content}] if content else [])
     for index, tool_call in enumerate(tool_calls):
-        place = f"{where}.tool_calls[{index}]"
+        place = f"{field}.tool_calls[{index}]"
         function = _function(tool_call)
         if not isinstance(function, Mapping):
             _fail(f"{place}.function", "a call has the form {function: {name, arguments}}")
@@ -156,26 +156,26 @@ def _function(tool_call: object) -> object:
     return None
 
 
-def _name(name: object, where: str) -> str:
+def _name(name: object, field: str) -> str:
     """Return a function's name: one line that is not empty."""
     if not isinstance(name, str) or not name.strip() or "\n" in name:
-        _fail(where, f"a function's name is a non-empty line, not {name!r}")
+        _fail(field, f"a function's name is a non-empty line, not {name!r}")
     return name
 
 
-def _arguments(arguments: object, where: str) -> str:
+def _arguments(arguments: object, field: str) -> str:
     """Return arguments as JSON text: a string unchanged, an object serialised."""
     if arguments is None or arguments == "":
         return "{}"
     if isinstance(arguments, str):
         return arguments
     if not isinstance(arguments, Mapping):
-        _fail(where, f"arguments are JSON text or an object, not {type(arguments).__name__}")
+        _fail(field, f"arguments are JSON text or an object, not {type(arguments).__name__}")
     try:
         return json.dumps(arguments, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise TemplateError(f"the arguments are not JSON: {error}", field=where) from error
+        raise TemplateError(f"the arguments are not JSON: {error}", field=field) from error
 
 
-def _fail(where: str, what: str, fix: str | None = None) -> NoReturn:
-    raise TemplateError(what, field=where, fix=fix)
+def _fail(field: str, what: str, fix: str | None = None) -> NoReturn:
+    raise TemplateError(what, field=field, fix=fix)

@@ -204,20 +204,20 @@ def _is_async(function: object) -> bool:
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(type(inner), "__call__", None))  # noqa: B004
 
 
-def _declaration(tool: Tool, where: str) -> Declaration:
+def _declaration(tool: Tool, field: str) -> Declaration:
     """Return one tool in OpenAI's form."""
     if callable(tool):
         return declare(tool)
     function = tool.get("function", tool) if isinstance(tool, Mapping) else None
     if not isinstance(function, Mapping):
-        raise RequestError("a tool is a Python function or a declaration", field=where)
+        raise RequestError("a tool is a Python function or a declaration", field=field)
     name = function.get("name")
     if not isinstance(name, str) or not name:
-        raise RequestError("the declaration has no name", field=f"{where}.function.name")
+        raise RequestError("the declaration has no name", field=f"{field}.function.name")
     if not name.strip() or "\n" in name:
         what = f"a function's name is a non-empty line, not {name[:40]!r}"
-        raise RequestError(what, field=f"{where}.function.name", fix="rename it")
+        raise RequestError(what, field=f"{field}.function.name", fix="rename it")
     foreign = next((key for key in OTHER_NAMES if key in function and "parameters" not in function), None)
     if foreign is not None:
-        raise RequestError("the schema is named `parameters`", field=f"{where}.function.{foreign}", fix="rename it")
+        raise RequestError("the schema is named `parameters`", field=f"{field}.function.{foreign}", fix="rename it")
     return {"type": "function", "function": dict(function)}

@@ -105,13 +105,13 @@ class Engine:
         waiting = max(len(self._under_way) - status.running, 0)
         return replace(status, waiting=waiting, embeddings=status.embeddings + self._tasks.count(NewPromptJob))
 
-    def embed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
+    def embed(self, tokens: Sequence[int], field: str = "prompt") -> Vector:
         """Embed a text beside the answers; returns its vector, [n_embd]."""
-        return self._embedding(tokens, where).result.result()
+        return self._embedding(tokens, field).result.result()
 
-    async def aembed(self, tokens: Sequence[int], where: str = "prompt") -> Vector:
+    async def aembed(self, tokens: Sequence[int], field: str = "prompt") -> Vector:
         """Embed a text in an event loop; a cancelled one frees its cells at the next step."""
-        return await _awaited(self._embedding(tokens, where))
+        return await _awaited(self._embedding(tokens, field))
 
     def score(self, tokens: Sequence[int], alternatives: int, scales: Scales) -> list[SampledToken]:
         """Return the natural log probability of each token after those before it, with the likeliest alternatives."""
@@ -125,8 +125,8 @@ class Engine:
         self.check(tokens)
         return self._enqueue(PromptJob(tokens, scales, PromptLogprobs(tokens, alternatives)))
 
-    def _embedding(self, tokens: Sequence[int], where: str = "prompt") -> PromptJob[Vector]:
-        self.check(tokens, where)
+    def _embedding(self, tokens: Sequence[int], field: str = "prompt") -> PromptJob[Vector]:
+        self.check(tokens, field)
         return self._enqueue(PromptJob(tokens, self._options.scales, MeanPooling()))
 
     def _enqueue(self, job: PromptJob[T]) -> PromptJob[T]:
@@ -178,21 +178,21 @@ class Engine:
     ) -> None:
         self.close()
 
-    def check(self, prompt: Sequence[int], where: str = "prompt") -> None:
+    def check(self, prompt: Sequence[int], field: str = "prompt") -> None:
         """Raise RequestError or ContextLengthError for a prompt that the model cannot take."""
         self.check_caller()
         if not prompt:
-            raise RequestError("empty", field=where, fix="give at least one token")
+            raise RequestError("empty", field=field, fix="give at least one token")
         if len(prompt) >= self.size.n_ctx:
             n_ctx = self.size.n_ctx
             # Clients know this error by OpenAI's words.
             what = (
                 f"{len(prompt)} tokens do not fit into {n_ctx} (this model's maximum context length is {n_ctx} tokens)"
             )
-            raise ContextLengthError(what, field=where, fix=self._room())
+            raise ContextLengthError(what, field=field, fix=self._room())
         n_vocab = self._model.vocabulary.size
         if not 0 <= min(prompt) <= max(prompt) < n_vocab:
-            raise RequestError(f"a token id is not in the vocabulary of {n_vocab}", field=where)
+            raise RequestError(f"a token id is not in the vocabulary of {n_vocab}", field=field)
 
     def _room(self) -> str:
         """Say how a longer text would fit."""

@@ -62,17 +62,17 @@ class _Found:
     foreign: str | None
     unenforced: str | None
 
-    def at(self, where: str, *, strict: bool) -> CompiledSchema:
-        """Return the compiled schema with paths below `where`; RequestError if `strict` refuses it."""
+    def at(self, field: str, *, strict: bool) -> CompiledSchema:
+        """Return the compiled schema with paths below `field`; RequestError if `strict` refuses it."""
         if strict and self.foreign is not None:
-            path, fix = f"{where}{self.foreign}", "name one of JSON's types, or leave out `strict`"
+            path, fix = f"{field}{self.foreign}", "name one of JSON's types, or leave out `strict`"
             raise RequestError("JSON has no such type", field=path, fix=fix)
         if self.unenforced is None:
             return self.compiled
         if strict:
             fix = "leave it out, or leave out `strict`"
-            raise RequestError("no grammar can enforce this keyword", field=f"{where}{self.unenforced}", fix=fix)
-        return replace(self.compiled, unenforced=f"{where}{self.unenforced}")
+            raise RequestError("no grammar can enforce this keyword", field=f"{field}{self.unenforced}", fix=fix)
+        return replace(self.compiled, unenforced=f"{field}{self.unenforced}")
 
 
 class TextCache(Generic[T]):
@@ -108,55 +108,55 @@ MOST_KEPT = 16_000_000
 _KEPT: TextCache[_Found] = TextCache(MOST_KEPT)
 
 
-def compile_schema(schema: Schema, *, strict: bool = False, where: str = "schema") -> CompiledSchema:
+def compile_schema(schema: Schema, *, strict: bool = False, field: str = "schema") -> CompiledSchema:
     """Compile a schema; RequestError if it is hostile, no schema, or if no value fits it.
 
     With `strict` also if no grammar enforces one of its keywords.
     """
-    text = _written(schema, where)
+    text = _written(schema, field)
     found = _KEPT.get(text)
     if found is None:
-        require_modest(schema, text, where)
+        require_modest(schema, text, field)
         if not isinstance(schema, dict | bool):
-            raise RequestError(f"a schema is an object, not {type(schema).__name__}", field=where)
-        found = _compile(text, where)
+            raise RequestError(f"a schema is an object, not {type(schema).__name__}", field=field)
+        found = _compile(text, field)
         _KEPT.put(text, found)
-    return found.at(where, strict=strict)
+    return found.at(field, strict=strict)
 
 
-def _written(schema: object, where: str) -> str:
+def _written(schema: object, field: str) -> str:
     """Write a schema as JSON, its key in the cache."""
     try:
         return json.dumps(schema, ensure_ascii=False, allow_nan=False)
     except RecursionError as error:
-        raise RequestError("a schema of too many levels", field=where, fix="give a simpler schema") from error
+        raise RequestError("a schema of too many levels", field=field, fix="give a simpler schema") from error
     except (TypeError, ValueError) as error:
-        raise RequestError(f"no JSON: {error}", field=where) from error
+        raise RequestError(f"no JSON: {error}", field=field) from error
 
 
-def _compile(text: str, where: str) -> _Found:
+def _compile(text: str, field: str) -> _Found:
     given = read = json.loads(text)
-    draft = draft_of(given, modest_nodes(given, where))
+    draft = draft_of(given, modest_nodes(given, field))
     if is_draft_3(draft):
         given, draft = modern(given), DRAFT_4
-    schema, foreign = well_formed(given, where)
-    contained = self_contained(schema, draft, where)
-    normal = _possible(normal_form(contained.schema), where)
-    grammar, exact = _grammar(normal, where)
+    schema, foreign = well_formed(given, field)
+    contained = self_contained(schema, draft, field)
+    normal = _possible(normal_form(contained.schema), field)
+    grammar, exact = _grammar(normal, field)
     unenforced = None if exact else first_unenforced(contained, normal)
-    written = text if schema is read else _written(schema, where)
+    written = text if schema is read else _written(schema, field)
     return _Found(CompiledSchema(grammar, exact, ValueCheck(partial(json.loads, written), draft)), foreign, unenforced)
 
 
-def _possible(schema: Schema, where: str) -> dict[str, Any]:
+def _possible(schema: Schema, field: str) -> dict[str, Any]:
     """Return a schema with `false` for schemas in it that no value fits; RequestError if no value fits the whole."""
     left, why_not = possible(schema)
     if why_not is not None:
-        raise RequestError(f"no value fits this schema: {why_not}", field=where, fix="look for contradictions")
+        raise RequestError(f"no value fits this schema: {why_not}", field=field, fix="look for contradictions")
     return left if isinstance(left, dict) else {}
 
 
-def _grammar(schema: Schema, where: str) -> tuple[str, bool]:
+def _grammar(schema: Schema, field: str) -> tuple[str, bool]:
     """Return the tightest grammar that compiles, and whether it enforces the whole schema."""
     from llguidance import LLMatcher
 
@@ -170,7 +170,7 @@ def _grammar(schema: Schema, where: str) -> tuple[str, bool]:
         text = _laid_out(loose)
         if not validated(LLMatcher.grammar_from_json_schema(text))[0]:
             return text, False
-    raise RequestError(f"no grammar can be made: {messages[0][:300]}", field=where)
+    raise RequestError(f"no grammar can be made: {messages[0][:300]}", field=field)
 
 
 def _laid_out(schema: Schema) -> str:

@@ -32,13 +32,13 @@ class WellFormed(NamedTuple):
     foreign: str | None
 
 
-def well_formed(schema: Schema, where: str) -> WellFormed:
+def well_formed(schema: Schema, field: str) -> WellFormed:
     """Return a schema with harmless spellings corrected; RequestError names a keyword with a wrong value."""
     if not isinstance(schema, dict):
         return WellFormed(schema, None)
     correction = _Correction()
-    schema = correction.corrected(schema, Place(where))
-    return WellFormed(schema, None if correction.foreign is None else correction.foreign.removeprefix(where))
+    schema = correction.corrected(schema, Place(field))
+    return WellFormed(schema, None if correction.foreign is None else correction.foreign.removeprefix(field))
 
 
 class _Correction:

@@ -24,39 +24,39 @@ _LISTED = frozenset(("properties", "required", "anyOf", "oneOf", "allOf", "patte
 _LEAST = frozenset(("minLength", "minItems", "minProperties"))
 
 
-def require_modest(schema: object, text: str, where: str) -> None:
+def require_modest(schema: object, text: str, field: str) -> None:
     """Raise RequestError for a value that is too deep or too large to be read as a schema; `text` is its JSON."""
     if len(text) > MOST_CHARACTERS:
-        raise RequestError(f"a schema of more than {MOST_CHARACTERS} characters", field=where, fix=SIMPLER)
+        raise RequestError(f"a schema of more than {MOST_CHARACTERS} characters", field=field, fix=SIMPLER)
     if not text.isascii() and re.search("[\ud800-\udfff]", text):
         fix = "give whole characters"
-        raise RequestError("half of a surrogate pair, which UTF-8 cannot encode", field=where, fix=fix)
+        raise RequestError("half of a surrogate pair, which UTF-8 cannot encode", field=field, fix=fix)
     level, values = 0, [schema]
     while values:
         if level > MOST_DEPTH:
-            raise RequestError(f"a schema of more than {MOST_DEPTH} levels", field=where, fix=SIMPLER)
+            raise RequestError(f"a schema of more than {MOST_DEPTH} levels", field=field, fix=SIMPLER)
         objects = [value for value in values if isinstance(value, dict)]
         if not all(isinstance(key, str) for value in objects for key in value):
-            raise RequestError("a key is no text", field=where, fix="give every key as a string")
+            raise RequestError("a key is no text", field=field, fix="give every key as a string")
         lists = [value for value in values if isinstance(value, list | tuple)]
         values = [*chain.from_iterable(value.values() for value in objects), *chain.from_iterable(lists)]
         level += 1
 
 
-def modest_nodes(schema: Schema, where: str) -> list[dict[str, Any]]:
+def modest_nodes(schema: Schema, field: str) -> list[dict[str, Any]]:
     """Return a schema and all schemas in it; RequestError if they are too many, or one costs too much."""
     nodes: list[dict[str, Any]] = []
-    for place, node in subschemas(schema, Place(where)):
+    for place, node in subschemas(schema, Place(field)):
         if len(nodes) == MOST_DECLARED:
-            refuse_many(MOST_DECLARED, where)
+            refuse_many(MOST_DECLARED, field)
         _require_modest_node(node, place)
         nodes.append(node)
     return nodes
 
 
-def refuse_many(most: int, where: str) -> NoReturn:
+def refuse_many(most: int, field: str) -> NoReturn:
     """Raise RequestError for a schema of more than `most` schemas."""
-    raise RequestError(f"more than {most} schemas in one", field=where, fix=SIMPLER)
+    raise RequestError(f"more than {most} schemas in one", field=field, fix=SIMPLER)
 
 
 def _require_modest_node(node: dict[str, Any], place: Place) -> None:

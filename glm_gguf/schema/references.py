@@ -25,7 +25,7 @@ class SelfContained:
     origins: dict[str, str]
 
 
-def self_contained(schema: Schema, draft: str, where: str = "schema") -> SelfContained:
+def self_contained(schema: Schema, draft: str, field: str = "schema") -> SelfContained:
     """Follow all references by their draft's rules: identifiers, anchors, pointers, and the published metaschemas.
 
     RequestError if one has no target, or if the targets are too many.
@@ -42,9 +42,9 @@ def self_contained(schema: Schema, draft: str, where: str = "schema") -> SelfCon
 
     bare = rewrite(_bare(schema), counted)
     if refers:
-        return _Resolution(schema, draft, where).result()
+        return _Resolution(schema, draft, field).result()
     if count > MOST_USED:
-        refuse_many(MOST_USED, where)
+        refuse_many(MOST_USED, field)
     return SelfContained(bare, {})
 
 
@@ -58,12 +58,12 @@ def _bare(node: dict[str, Any]) -> dict[str, Any]:
 class _Resolution:
     """Follows references: the definitions found, and those whose own references are still to be followed."""
 
-    def __init__(self, root: dict[str, Any], draft: str, where: str) -> None:
+    def __init__(self, root: dict[str, Any], draft: str, field: str) -> None:
         # Most tools have no references, and need not wait a tenth of a second for this import.
         from jsonschema_specifications import REGISTRY
         from referencing.jsonschema import specification_with
 
-        self._where, self._count = where, 0
+        self._field, self._count = field, 0
         self._siblings = has_siblings(draft)
         self._specification = specification_with(draft)
         resource = self._specification.create_resource(root)
@@ -99,7 +99,7 @@ class _Resolution:
                 length += 1
                 if length > MOST_CHAIN:
                     what = f"a chain of more than {MOST_CHAIN} references"
-                    raise RequestError(what, field=f"{self._where}{self._origins[name]}", fix=SIMPLER)
+                    raise RequestError(what, field=f"{self._field}{self._origins[name]}", fix=SIMPLER)
 
     def _followed(self, node: Any, resolver: Any, place: Place) -> Any:
         """Return a schema with its references turned to `$defs`, without keywords that only references read."""
@@ -107,7 +107,7 @@ class _Resolution:
             return node
         self._count += 1
         if self._count > MOST_USED:
-            refuse_many(MOST_USED, self._where)
+            refuse_many(MOST_USED, self._field)
         inner = resolver
         if "$id" in node or "id" in node:
             inner = resolver.in_subresource(self._specification.create_resource(node))
@@ -130,7 +130,7 @@ class _Resolution:
             name = self._names[key] = f"d{len(self._names)}"
             self._origins[name] = reference[1:] if reference.startswith("#/") else f"/{reference}"
             if key not in self._known:  # `#/components/schemas/a`, or a metaschema
-                contents = well_formed(contents, f"{self._where}{self._origins[name]}").schema
+                contents = well_formed(contents, f"{self._field}{self._origins[name]}").schema
             self._waiting.append((name, contents, found.resolver))
         return f"#/$defs/{self._names[key]}"
 
@@ -148,4 +148,4 @@ class _Resolution:
 
     def _astray(self, reference: str, place: Place) -> RequestError:
         fix = "put its target into $defs; nothing is fetched"
-        return RequestError(f"{reference[:200]!r} leads nowhere", field=f"{self._where}{place}", fix=fix)
+        return RequestError(f"{reference[:200]!r} leads nowhere", field=f"{self._field}{place}", fix=fix)

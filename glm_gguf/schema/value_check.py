@@ -19,10 +19,10 @@ class ValueCheck:
     `schema` is called for the first value: most schemas check none, and their text takes a fifth of the memory.
     """
 
-    def __init__(self, schema: Callable[[], Schema], draft: str, where: str = "schema") -> None:
+    def __init__(self, schema: Callable[[], Schema], draft: str, field: str = "schema") -> None:
         self._schema = schema
         self._draft = draft
-        self._where = where
+        self._field = field
         self._validator: Validator | None = None
 
     def problem(self, value: Any) -> str | None:
@@ -30,13 +30,13 @@ class ValueCheck:
         try:
             return self._made().problem(value)
         except RequestError as error:
-            raise RequestError(error.what, field=self._where, fix=error.fix) from error
+            raise RequestError(error.what, field=self._field, fix=error.fix) from error
         except RecursionError as error:
             what = "the check of a value follows too many schemas in a row"
-            raise RequestError(what, field=self._where, fix=SIMPLER) from error
+            raise RequestError(what, field=self._field, fix=SIMPLER) from error
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as broken:
             # What jsonschema's keywords raise on values that no schema may have.
-            raise RequestError(f"no JSON Schema: {type(broken).__name__}: {broken}", field=self._where) from broken
+            raise RequestError(f"no JSON Schema: {type(broken).__name__}: {broken}", field=self._field) from broken
 
     def _made(self) -> Validator:
         """Return the validator. Two threads may make one each, which does no harm."""

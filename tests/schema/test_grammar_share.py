@@ -352,7 +352,7 @@ def test_a_schema_is_compiled_once_wherever_it_stands(monkeypatch: pytest.Monkey
     schemas = [{"type": "object", "properties": {f"a{i}": {"not": {"const": i}}}} for i in range(512)]
     for turn in range(2):
         places = [f"tools[{turn + index}]" for index in range(512)]
-        found = [compile_schema(schema, where=place) for schema, place in zip(schemas, places, strict=True)]
+        found = [compile_schema(schema, field=place) for schema, place in zip(schemas, places, strict=True)]
         assert [one.unenforced for one in found] == [f"{at}/properties/a{i}/not" for i, at in enumerate(places)]
     assert len(made) == 512
 
@@ -363,7 +363,7 @@ def test_what_strict_refuses_is_compiled_once_too(monkeypatch: pytest.MonkeyPatc
     for where in ("a", "b"):
         compile_schema(schema)
         with pytest.raises(RequestError) as caught:
-            compile_schema(schema, strict=True, where=where)
+            compile_schema(schema, strict=True, field=where)
         assert caught.value.field == f"{where}/not"
     assert len(made) == 1
 
