@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -141,6 +142,29 @@ def test_every_requirement_has_a_version_among_the_constraints() -> None:
     ]
     for requirement in map(Requirement, wanted):
         assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
+
+
+ROOMS = {
+    "fast": ("convert/kernels", {"numba", "llvmlite"}),
+    "server": ("glm_gguf/server", {"fastapi", "starlette", "pydantic", "uvicorn", "httptools", "prometheus_client"}),
+}
+"""Extra → the room that needs it, and what it brings."""
+
+
+@pytest.mark.parametrize(("room", "brought"), ROOMS.values(), ids=ROOMS)
+def test_what_an_extra_brings_is_imported_in_one_room(room: str, brought: set[str]) -> None:
+    files = [path for folder in ("convert", "glm_gguf") for path in (REPOSITORY / folder).rglob("*.py")]
+    importing = {path for path in files if brought & _imported(path)}
+    assert importing
+    assert all(path.is_relative_to(REPOSITORY / room) for path in importing)
+
+
+def _imported(path: Path) -> set[str]:
+    """The top-level names that a file imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    whole = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    parts = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.partition(".")[0] for name in whole | parts}
 
 
 @pytest.mark.parametrize("name", ["gguf", "jsonschema", "uvicorn", "numba", "llvmlite", "huggingface_hub"])

@@ -63,7 +63,7 @@ class ChatTerminal:
                 raise
             if not (self.may_ask and self._offer(f"the conversation is too long: {error.what}")):
                 fix = f"/drop removes the oldest turns, /undo the last; or {error.fix}"
-                what = "the message was not sent" if self.may_ask else error.what  # the offer told of the rest
+                what = "the message was not sent" if self.may_ask else error.what  # the question has told the rest
                 raise ContextLengthError(what, field=error.field, fix=fix) from error
             turn(text, self)
         self.attached.clear()
@@ -124,10 +124,10 @@ class Approval:
             return True
         question = f"run {call.name}({call.arguments})? [y/N/always]"
         try:
-            said = click.prompt(question, default="n", show_default=False, err=True).strip().lower()
+            reply = click.prompt(question, default="n", show_default=False, err=True).strip().lower()
         except click.Abort:
             raise KeyboardInterrupt from None
-        if said in ("a", "always"):
+        if reply in ("a", "always"):
             self._always.add(call.name)
             return True
-        return said in ("y", "yes")
+        return reply in ("y", "yes")

@@ -125,16 +125,16 @@ class Conversation:
     def _stream_answer(self, display: Display) -> ChatResult:
         """Show an answer. After an interruption, what was written of it becomes a message."""
         on_overflow: OnOverflow = "drop_oldest_turns" if self.settings.drops_oldest_turns else "error"
-        heard: list[Event] = []
+        received: list[Event] = []
         with self.glm.stream(
             self.messages, self.toolbox.declarations, self.settings.sampling, on_overflow=on_overflow
         ) as events:
             try:
-                return display.answer(_recorded(events, heard))
+                return display.answer(_recorded(events, received))
             except KeyboardInterrupt:
-                said = collect(heard).content
-                if said.strip():
-                    self.messages.append({"role": "assistant", "content": said})
+                written = collect(received).content
+                if written.strip():
+                    self.messages.append({"role": "assistant", "content": written})
                 raise
 
     def _end_interrupted_turn(self, start: int) -> bool:
@@ -166,7 +166,7 @@ def _text(content: Any) -> str:
     return str(content)
 
 
-def _recorded(events: Iterable[Event], heard: list[Event]) -> Iterator[Event]:
+def _recorded(events: Iterable[Event], received: list[Event]) -> Iterator[Event]:
     for event in events:
-        heard.append(event)
+        received.append(event)
         yield event

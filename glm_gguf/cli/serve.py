@@ -113,7 +113,7 @@ def command(
         click.echo(f"loading {choice.path} …", err=True)
         app = create_app(settings, lambda: choice.open(verbose=True))
         ended = run_server(app, listener)
-        code = int(app.state.service.load_failed)  # why was said when it happened
+        code = int(app.state.service.load_failed)  # the loader has printed why
         if not ended:
             os._exit(code)  # Python would wait for the thread that does not end
         click.get_current_context().exit(code)

@@ -276,8 +276,8 @@ def test_a_file_without_functions_is_refused(
     assert reason in str(result.exception)
 
 
-class Impatient:
-    """Someone who presses Ctrl-C at the first word."""
+class Interrupting:
+    """A display that the user interrupts at the first word."""
 
     def answer(self, events: Iterable[Event]) -> ChatResult:
         next(iter(events))
@@ -287,8 +287,8 @@ class Impatient:
         raise AssertionError
 
 
-class Patient:
-    """Someone who listens to the end."""
+class Reading:
+    """A display that shows the whole answer."""
 
     def answer(self, events: Iterable[Event]) -> ChatResult:
         return show_answer(events)
@@ -304,15 +304,15 @@ def conversation(tiny_gguf: Callable[[str], Path]) -> Iterator[Conversation]:
 
 
 def test_what_was_said_of_an_answer_that_is_stopped_is_kept(conversation: Conversation) -> None:
-    whole = conversation.ask("Hello", Patient()).content
+    whole = conversation.ask("Hello", Reading()).content
     conversation.reset()
     with pytest.raises(KeyboardInterrupt):
-        conversation.ask("Hello", Impatient())
+        conversation.ask("Hello", Interrupting())
     _, question, answer = conversation.messages
     assert question == {"role": "user", "content": "Hello"}
     assert answer["content"]
     assert whole.startswith(answer["content"])
-    conversation.ask("Hello", Patient())
+    conversation.ask("Hello", Reading())
     assert [message["role"] for message in conversation.messages] == [
         "system",
         "user",
@@ -323,17 +323,17 @@ def test_what_was_said_of_an_answer_that_is_stopped_is_kept(conversation: Conver
 
 
 def test_a_turn_in_which_nothing_was_said_is_forgotten(conversation: Conversation) -> None:
-    class Hasty(Impatient):
+    class InterruptingFirst(Interrupting):
         def answer(self, events: Iterable[Event]) -> ChatResult:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        conversation.ask("Hello", Hasty())
+        conversation.ask("Hello", InterruptingFirst())
     assert conversation.messages == [{"role": "system", "content": "Be brief."}]
-    conversation.ask("Hello", Patient())
+    conversation.ask("Hello", Reading())
     before = list(conversation.messages)
     with pytest.raises(KeyboardInterrupt):
-        conversation.ask_again("Hi", Hasty())
+        conversation.ask_again("Hi", InterruptingFirst())
     assert conversation.messages == before
 
 
@@ -349,7 +349,7 @@ def test_calls_that_were_stopped_are_no_part_of_the_conversation(tiny_gguf: Call
         sampling = SamplingParams(temperature=0, max_tokens=60)
         conversation = Conversation(glm, Toolbox.of([get_weather]), sampling, options=RunOptions(approve=stop))
         with pytest.raises(KeyboardInterrupt):
-            conversation.ask("What is the weather in Paris?", Patient())
+            conversation.ask("What is the weather in Paris?", Reading())
         assert conversation.messages == []
 
 
