@@ -26,8 +26,18 @@ def said(page: Page) -> list[str]:
     return page.locator(".message.user .said").all_inner_texts()
 
 
+SOON = """([selector, count]) => new Promise((done) => {
+    const look = () => document.querySelectorAll(selector).length === count && done();
+    new MutationObserver(look).observe(document, { subtree: true, childList: true, attributes: true });
+    setTimeout(done, 2000);
+    look();
+})"""
+"""Playwright looks after 0.1 s, then after 0.25, 0.5 and 1; so a test waits longer than the page needs."""
+
+
 def wait_for_answers(page: Page, count: int) -> Locator:
     """Wait until so many answers are shown and none is being written; return the last."""
+    page.evaluate(SOON, ["body:has(#stop[hidden]) .message.assistant:not([aria-busy])", count])
     expect(answers(page)).to_have_count(count)
     expect(page.locator("#stop")).to_be_hidden()
     return answers(page).last
@@ -37,6 +47,7 @@ def begin_answer(page: Page, wire: Wire, text: str, content: str) -> Answer:
     """Say something, and see the beginning of its answer, which goes on being written."""
     answer = wire.answer().say(content=content)
     say(page, text)
+    page.evaluate(SOON, ["[aria-busy] .prose", 1])
     expect(page.locator("[aria-busy] .prose")).to_have_text(content.strip())
     return answer
 

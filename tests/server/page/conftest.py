@@ -10,9 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Frame,
+    Page,
+    Request,
+    WebError,
+    expect,
+    sync_playwright,
+)
 from server.page.listening import listening
-from server.page.scripted_server import Wire
+from server.page.scripted_server import Wire, scripted_app
 from server.serving import Served, serving
 
 from glm_gguf import GLM
@@ -23,6 +33,7 @@ PATIENCE = 30_000
 WITHOUT_FENCE = "--disable-features=LocalNetworkAccessChecks"
 """Else Chromium itself would keep a frame from this machine, and a hole in our policies would not be seen."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+VIEWPORT: Any = {"width": 1280, "height": 800}
 
 
 def chromium_path() -> str:
@@ -34,7 +45,7 @@ def chromium_path() -> str:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The machine's Chromium; not for the whole session, since Playwright's event loop would be in others' way."""
     path = chromium_path()
@@ -51,6 +62,8 @@ class Visit:
 
     context: BrowserContext
     address: str
+    tab: Page | None = None
+    """Where the page is opened first; without one in a new tab."""
     tolerated: list[str] = field(default_factory=list)
     """Patterns of console errors that a test provokes."""
     asked: list[str] = field(default_factory=list)
@@ -58,24 +71,52 @@ class Visit:
     confined: bool = True
     """False where a test takes the policies away, to see that they matter."""
 
-    def page(self) -> Page:
-        """Open the page, up to where it can be written to."""
-        page = self.context.new_page()
-        page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.goto(f"{self.address}/")
+    def __post_init__(self) -> None:
+        for event, listener in self._listeners().items():
+            self.context.on(event, listener)  # type: ignore[call-overload]
+
+    def page(self, **size: int) -> Page:
+        """Open the page, in a window of this width and height if given, up to where it can be written to."""
+        page, self.tab = self.tab or self.context.new_page(), None
+        if size:
+            page.set_viewport_size({**VIEWPORT, **size})
+        self._ignore_document_before(page)
+        page.goto(f"{self.address}/", wait_until="commit")
         page.locator("#welcome h2").wait_for(state="attached")
         return page
 
-    def watch(self) -> None:
-        """Note what the browser asks for, but not what a policy kept it from asking."""
-        self.context.on("request", lambda request: self.asked.append(request.url))
-        self.context.on("requestfailed", self._failed)
-
     def require_clean(self) -> None:
+        """Stop listening, and fail for what was heard."""
+        for event, listener in self._listeners().items():
+            self.context.remove_listener(event, listener)
         own = (f"{self.address}/", "blob:", "data:")
         assert not self.confined or [url for url in self.asked if not url.startswith(own)] == []
         assert [error for error in self.errors if not any(re.search(known, error) for known in self.tolerated)] == []
+
+    def _listeners(self) -> dict[str, Callable[..., None]]:
+        """What the browser asks for, but not what a policy kept it from asking, and what went wrong."""
+        return {
+            "request": self._asks,
+            "requestfailed": self._failed,
+            "console": self._heard,
+            "weberror": self._threw,
+        }
+
+    def _ignore_document_before(self, page: Page) -> None:
+        """The shared tab still shows the document of the test before: what that does is not this visit's."""
+        if page.url == "about:blank":
+            return
+
+        def navigated(frame: Frame) -> None:
+            if frame == page.main_frame:
+                page.remove_listener("framenavigated", navigated)
+                self.asked.clear()
+                self.errors.clear()
+
+        page.on("framenavigated", navigated)
+
+    def _asks(self, request: Request) -> None:
+        self.asked.append(request.url)
 
     def _failed(self, request: Request) -> None:
         if request.failure == "csp" and request.url in self.asked:
@@ -85,6 +126,9 @@ class Visit:
         if message.type in ("error", "warning"):
             self.errors.append(message.text)
 
+    def _threw(self, error: WebError) -> None:
+        self.errors.append(str(error.error))
+
 
 @pytest.fixture
 def visit_to(browser: Browser) -> Iterator[Callable[..., Visit]]:
@@ -92,10 +136,9 @@ def visit_to(browser: Browser) -> Iterator[Callable[..., Visit]]:
     visits: list[Visit] = []
 
     def made(address: str, **options: Any) -> Visit:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        context = browser.new_context(**{"viewport": VIEWPORT, **options})
         context.set_default_timeout(PATIENCE)
         visits.append(Visit(context, address))
-        visits[-1].watch()
         return visits[-1]
 
     yield made
@@ -105,22 +148,83 @@ def visit_to(browser: Browser) -> Iterator[Callable[..., Visit]]:
         visit.require_clean()
 
 
-@pytest.fixture
-def wire() -> Wire:
-    """A server's end of the wire, to be scripted."""
-    return Wire()
+@pytest.fixture(scope="package")
+def tab(browser: Browser) -> Iterator[Page]:
+    """A tab that many tests share, since a new one costs a second; each finds its profile empty."""
+    context = browser.new_context(viewport=VIEWPORT)
+    context.set_default_timeout(PATIENCE)
+    yield context.new_page()
+    context.close()
 
 
 @pytest.fixture
-def visit(wire: Wire, visit_to: Callable[..., Visit]) -> Iterator[Visit]:
-    """A visit to the scripted wire."""
-    with listening(wire.app) as address:
-        yield visit_to(address)
+def visit_in_tab(tab: Page) -> Iterator[Callable[[str], Visit]]:
+    """A visit to a server in the shared tab, checked when the test is over; the next one finds nothing stored."""
+    visits: list[Visit] = []
+
+    def made(address: str) -> Visit:
+        assert not visits, "there is one shared tab"
+        visits.append(Visit(tab.context, address, tab))
+        return visits[-1]
+
+    yield made
+    for page in tab.context.pages:
+        if page is not tab:
+            page.close()
+    tab.unroute_all()
+    tab.set_viewport_size(VIEWPORT)
+    devtools = tab.context.new_cdp_session(tab)
+    for visit in visits:
+        devtools.send("Storage.clearDataForOrigin", {"origin": visit.address, "storageTypes": "all"})
+        visit.require_clean()
+    devtools.detach()
+
+
+@dataclass
+class Scripted:
+    """A server of many tests, which answers as the wire of the running one says."""
+
+    wire: Wire = field(default_factory=Wire)
+    address: str = ""
+
+
+@pytest.fixture(scope="package")
+def scripted() -> Iterator[Scripted]:
+    server = Scripted()
+    with listening(scripted_app(lambda: server.wire)) as address:
+        server.address = address
+        yield server
+
+
+@pytest.fixture
+def wire(scripted: Scripted) -> Wire:
+    """The scripted server's end of the wire."""
+    scripted.wire = Wire()
+    return scripted.wire
+
+
+@pytest.fixture
+def visit(wire: Wire, scripted: Scripted, visit_in_tab: Callable[[str], Visit]) -> Visit:
+    """A visit to the scripted server."""
+    return visit_in_tab(scripted.address)
+
+
+@pytest.fixture
+def new_tab(visit: Visit) -> Visit:
+    """The same visit in a new tab, whose history is empty."""
+    visit.tab = None
+    return visit
+
+
+@pytest.fixture
+def own_visit(wire: Wire, scripted: Scripted, visit_to: Callable[..., Visit]) -> Visit:
+    """The same in a profile of its own, for a test that changes more of it than the page stores."""
+    return visit_to(scripted.address)
 
 
 @pytest.fixture
 def page(visit: Visit) -> Page:
-    """The page, talking to the scripted wire."""
+    """The page, talking to the scripted server."""
     return visit.page()
 
 

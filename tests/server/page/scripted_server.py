@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from glm_gguf.server.page.routes import page_router
 
@@ -77,7 +78,7 @@ class Answer:
 
 
 class Wire:
-    """A server whose answers are written by a test, and which keeps what it was asked."""
+    """What a server answers, as a test writes it, and what it was asked."""
 
     def __init__(self) -> None:
         self.asked: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -85,10 +86,6 @@ class Wire:
         self.model_refusal: Response | None = None
         """What /v1/models says in place of the model."""
         self._answers: queue.Queue[Answer | Response] = queue.Queue()
-        self.app = FastAPI()
-        self.app.include_router(page_router())
-        self.app.add_api_route("/v1/models", self._models)
-        self.app.add_api_route("/v1/chat/completions", self._completions, methods=["POST"])
 
     def answer(self) -> Answer:
         """Begin the answer to a request that is still to come."""
@@ -104,17 +101,49 @@ class Wire:
         """The body of the oldest request that has not been looked at."""
         return self.asked.get(timeout=SECONDS)
 
-    async def _models(self, request: Request) -> Response:
+    async def models(self, request: Request) -> Response:
         self.headers.append(dict(request.headers))
         return self.model_refusal or JSONResponse({"object": "list", "data": [MODEL]})
 
-    async def _completions(self, request: Request) -> Response:
+    async def completions(self, request: Request) -> Response:
         self.headers.append(dict(request.headers))
         self.asked.put(await request.json())
         answer = await asyncio.to_thread(self._answers.get, timeout=SECONDS)
         return (
             answer if isinstance(answer, Response) else StreamingResponse(_sent(answer), media_type="text/event-stream")
         )
+
+
+def scripted_app(current: Callable[[], Wire]) -> ASGIApp:
+    """Return a server with the page, whose answers are those of the wire that is current when a request comes.
+
+    Its files are fresh for an hour: the browser does not ask for all of them again in every test.
+    """
+
+    async def models(request: Request) -> Response:
+        return await current().models(request)
+
+    async def completions(request: Request) -> Response:
+        return await current().completions(request)
+
+    app = FastAPI()
+    app.include_router(page_router())
+    app.add_api_route("/v1/models", models)
+    app.add_api_route("/v1/chat/completions", completions, methods=["POST"])
+    return _lasting(app)
+
+
+def _lasting(app: ASGIApp) -> ASGIApp:
+    async def lasting(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start" and scope["path"].startswith("/page/"):
+                kept = [(name, value) for name, value in message["headers"] if name != b"cache-control"]
+                message = {**message, "headers": [*kept, (b"cache-control", b"max-age=3600")]}
+            await send(message)
+
+        await app(scope, receive, sending if scope["type"] == "http" else send)
+
+    return lasting
 
 
 def refusal(status: int, message: str, code: str | None = None, **headers: str) -> Response:

@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from server.page.actions import begin_answer, open_settings, say, set_field, wait_for_answers
-from server.page.conftest import Visit
+from server.page.conftest import Scripted, Visit
 from server.page.scripted_server import Wire
 
 NARROW = {"width": 390, "height": 844}
@@ -51,9 +51,9 @@ def violations(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS.keys())
 def test_axe_finds_nothing_serious(
-    wire: Wire, visit: Visit, visit_to: Callable[..., Visit], look: dict[str, Any]
+    wire: Wire, scripted: Scripted, visit_to: Callable[..., Visit], look: dict[str, Any]
 ) -> None:
-    page = visit_to(visit.address, bypass_csp=True, reduced_motion="reduce", **look).page()
+    page = visit_to(scripted.address, bypass_csp=True, reduced_motion="reduce", **look).page()
     expect(page.locator("#model-name")).to_have_text("scripted")
     assert violations(page) == [], "empty"
     answer = wire.answer().say(reasoning_content="Hm.").say(content=EVERYTHING)
@@ -133,8 +133,8 @@ def test_a_screen_reader_hears_the_answer_once(page: Page, wire: Wire) -> None:
     assert page.evaluate("heard") == ["The model is writing.", "Answer: It is noon."]
 
 
-def test_the_colours_follow_the_device_until_they_are_chosen(visit: Visit) -> None:
-    page = visit.page()
+def test_the_colours_follow_the_device_until_they_are_chosen(own_visit: Visit) -> None:
+    page = own_visit.page()
 
     def ground() -> str:
         return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
@@ -152,8 +152,8 @@ def test_the_colours_follow_the_device_until_they_are_chosen(visit: Visit) -> No
     assert ground() == light
 
 
-def test_a_telephone_shows_one_thing_at_a_time(wire: Wire, visit: Visit, visit_to: Callable[..., Visit]) -> None:
-    page = visit_to(visit.address, viewport=NARROW, has_touch=True).page()
+def test_a_telephone_shows_one_thing_at_a_time(wire: Wire, scripted: Scripted, visit_to: Callable[..., Visit]) -> None:
+    page = visit_to(scripted.address, viewport=NARROW, has_touch=True).page()
     expect(page.locator("#sidebar")).to_be_hidden()
     wire.answer().say(content="| a |\n|---|\n" + f"| {'wide ' * 60} |" + "\n\n```\n" + "x" * 500 + "\n```").finish()
     say(page, "A " + "long" * 100)
@@ -172,10 +172,8 @@ def test_a_telephone_shows_one_thing_at_a_time(wire: Wire, visit: Visit, visit_t
     assert not page.locator("#main").evaluate("main => main.inert")
 
 
-def test_on_a_telephone_all_below_the_message_box_has_room(
-    wire: Wire, visit: Visit, visit_to: Callable[..., Visit]
-) -> None:
-    page = visit_to(visit.address, viewport=NARROW).page()
+def test_on_a_telephone_all_below_the_message_box_has_room(wire: Wire, visit: Visit) -> None:
+    page = visit.page(**NARROW)
     set_field(page, "System prompt", "Be brief.")
     page.get_by_role("button", name="Insert an example").click()
     page.locator("#panel").get_by_label("Format").select_option("json")
@@ -192,8 +190,8 @@ def test_on_a_telephone_all_below_the_message_box_has_room(
     expect(page.locator("#meter-text")).to_be_visible()
 
 
-def test_on_a_telephone_one_drawer_takes_the_place_of_another(visit: Visit, visit_to: Callable[..., Visit]) -> None:
-    page = visit_to(visit.address, viewport=NARROW).page()
+def test_on_a_telephone_one_drawer_takes_the_place_of_another(visit: Visit) -> None:
+    page = visit.page(**NARROW)
     page.keyboard.press("Control+.")
     expect(page.locator("#panel")).to_be_visible()
     page.keyboard.press("Control+k")
@@ -206,10 +204,8 @@ def test_on_a_telephone_one_drawer_takes_the_place_of_another(visit: Visit, visi
     assert page.locator("#main").evaluate("main => main.inert")
 
 
-def test_escape_closes_what_lies_over_an_answer_before_it_stops_it(
-    wire: Wire, visit: Visit, visit_to: Callable[..., Visit]
-) -> None:
-    page = visit_to(visit.address, viewport=NARROW).page()
+def test_escape_closes_what_lies_over_an_answer_before_it_stops_it(wire: Wire, visit: Visit) -> None:
+    page = visit.page(**NARROW)
     answer = begin_answer(page, wire, "A story", "Once ")
     page.get_by_role("button", name="Conversations", exact=True).click()
     page.locator("#kept").click()
@@ -222,8 +218,8 @@ def test_escape_closes_what_lies_over_an_answer_before_it_stops_it(
     expect(page.locator(".ended")).to_have_text("Stopped.")
 
 
-def test_a_small_screen_shows_the_empty_page_from_its_top(visit: Visit, visit_to: Callable[..., Visit]) -> None:
-    page = visit_to(visit.address, viewport={"width": 360, "height": 640}).page()
+def test_a_small_screen_shows_the_empty_page_from_its_top(visit: Visit) -> None:
+    page = visit.page(width=360, height=640)
     expect(page.locator("#model-name")).to_have_text("scripted")
     expect(page.locator("#welcome h2")).to_be_in_viewport(ratio=1)
 

@@ -238,9 +238,9 @@ def test_an_example_replaces_no_tools(page: Page, wire: Wire) -> None:
     assert [tool["function"]["name"] for tool in wire.request()["tools"]] == ["mine"]
 
 
-def test_copying_works_where_the_clipboard_is_forbidden(visit: Visit, wire: Wire) -> None:
-    page = visit.page()
-    browser = visit.context.new_cdp_session(page)
+def test_copying_works_where_the_clipboard_is_forbidden(own_visit: Visit, wire: Wire) -> None:
+    page = own_visit.page()
+    browser = own_visit.context.new_cdp_session(page)
     profile = browser.send("Target.getTargetInfo")["targetInfo"]["browserContextId"]
     denied = {"permission": {"name": "clipboard-write"}, "setting": "denied", "browserContextId": profile}
     browser.send("Browser.setPermission", denied)

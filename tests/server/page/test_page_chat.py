@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 from server.page.actions import answers, close_settings, open_settings, say, set_field, wait_for_answers
+from server.page.conftest import Visit
 
 from glm_gguf.demo.tools import get_weather
 
@@ -16,8 +17,8 @@ LONG = {"Temperature": "100", "Most tokens": "3000", "Seed": "53"}
 
 
 @pytest.fixture
-def page(live: str, visit_to: Callable[..., object]) -> Page:
-    return visit_to(live).page()  # type: ignore[attr-defined, no-any-return]
+def page(live: str, visit_in_tab: Callable[[str], Visit]) -> Page:
+    return visit_in_tab(live).page()
 
 
 def test_the_empty_page_names_the_model_and_what_can_be_tried(page: Page) -> None:
@@ -87,10 +88,10 @@ def test_json_mode_gives_json(page: Page) -> None:
     assert json.loads(answer)["a"] in (1, 2)
 
 
-def test_the_key_typed_in_opens_the_server(visit_to: Callable[..., object], locked: str) -> None:
-    visit = visit_to(locked)
-    visit.tolerated.append("401")  # type: ignore[attr-defined]
-    page = visit.page()  # type: ignore[attr-defined]
+def test_the_key_typed_in_opens_the_server(visit_in_tab: Callable[[str], Visit], locked: str) -> None:
+    visit = visit_in_tab(locked)
+    visit.tolerated.append("401")
+    page = visit.page()
     notice = page.locator("#notice")
     expect(notice).to_contain_text("wants an API key")
     for key, next_text in {"sesam": "This key was not accepted", "sesame": ""}.items():

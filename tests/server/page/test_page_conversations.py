@@ -163,7 +163,8 @@ def test_a_hostile_file_brings_text_only(page: Page) -> None:
     assert page.evaluate("window.owned") is None
 
 
-def test_a_reload_in_the_middle_of_an_answer_keeps_what_came(page: Page, wire: Wire) -> None:
+def test_a_reload_in_the_middle_of_an_answer_keeps_what_came(own_visit: Visit, wire: Wire) -> None:
+    page = own_visit.page()
     page.clock.install()
     answer = begin_answer(page, wire, "A story", "Once ")
     page.clock.fast_forward(10_000)

@@ -178,22 +178,22 @@ def escaped(visit: Visit, page: Page, listener: Listener, escapes: dict[str, str
     return found
 
 
-def test_an_artifact_reaches_neither_the_network_nor_its_parent(visit: Visit, listener: Listener) -> None:
-    visit.tolerated.append("")  # the browser says what it refuses
-    page = visit.page()
-    assert escaped(visit, page, listener, ESCAPES) == {}
-    assert page.url == f"{visit.address}/"
+def test_an_artifact_reaches_neither_the_network_nor_its_parent(own_visit: Visit, listener: Listener) -> None:
+    own_visit.tolerated.append("")  # the browser says what it refuses
+    page = own_visit.page()
+    assert escaped(own_visit, page, listener, ESCAPES) == {}
+    assert page.url == f"{own_visit.address}/"
     assert page.locator("#draft").is_visible()
 
 
-def test_an_artifact_that_goes_elsewhere_sends_nothing(visit: Visit, listener: Listener) -> None:
-    visit.tolerated.append("")
-    page = visit.page()
-    for name, (heard, *_) in escaped(visit, page, listener, NAVIGATIONS).items():
+def test_an_artifact_that_goes_elsewhere_sends_nothing(own_visit: Visit, listener: Listener) -> None:
+    own_visit.tolerated.append("")
+    page = own_visit.page()
+    for name, (heard, *_) in escaped(own_visit, page, listener, NAVIGATIONS).items():
         assert set(heard) <= {SILENCE}, name
     page.wait_for_timeout(1500)  # as long as the listener waits for what is sent
     assert set(listener.heard) <= {SILENCE}
-    assert (len(visit.context.pages), page.url, page.title()) == (1, f"{visit.address}/", "glm-gguf")
+    assert (len(own_visit.context.pages), page.url, page.title()) == (1, f"{own_visit.address}/", "glm-gguf")
 
 
 def without_connection_allowlist(page: Page) -> None:
@@ -206,12 +206,12 @@ def without_connection_allowlist(page: Page) -> None:
     )
 
 
-def test_no_window_inside_an_artifact_has_webrtc_again(visit: Visit, listener: Listener) -> None:
-    visit.tolerated.append("")
-    page = visit.page()
+def test_no_window_inside_an_artifact_has_webrtc_again(own_visit: Visit, listener: Listener) -> None:
+    own_visit.tolerated.append("")
+    page = own_visit.page()
     without_connection_allowlist(page)
     escapes = {name: escape for name, escape in ESCAPES.items() if "RTCPeerConnection" in escape}
-    assert escaped(visit, page, listener, escapes) == {}
+    assert escaped(own_visit, page, listener, escapes) == {}
 
 
 def test_only_the_page_around_it_fills_the_frame(visit: Visit) -> None:
@@ -223,10 +223,10 @@ def test_only_the_page_around_it_fills_the_frame(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("escape", ["fetch", "style"])
-def test_without_policies_the_same_would_be_heard(visit: Visit, listener: Listener, escape: str) -> None:
-    visit.tolerated.append("ERR_")
-    visit.confined = False
-    page = visit.page()
+def test_without_policies_the_same_would_be_heard(own_visit: Visit, listener: Listener, escape: str) -> None:
+    own_visit.tolerated.append("ERR_")
+    own_visit.confined = False
+    page = own_visit.page()
     frame = page_files()["artifact.html"]
     page.route("**/page/artifact.html", lambda route: route.fulfill(body=frame.body, content_type=frame.media_type))
     page.evaluate(SHOW, ALIVE + ESCAPES[escape].replace("$", f"http://127.0.0.1:{listener.port}"))

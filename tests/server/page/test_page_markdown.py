@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page
+import pytest
+from playwright.sync_api import Page, expect
+from server.page.conftest import Visit
 from server.page.test_page_access import EVERYTHING
 
 TEXTS = (
@@ -30,6 +32,14 @@ DIFFERENCES = """async ([texts, address]) => {
     }
     return differences;
 }"""
+
+
+@pytest.fixture
+def page(visit: Visit) -> Page:
+    """The page once it knows the model: until then it draws anew what tests put in place of its welcome."""
+    page = visit.page()
+    expect(page.locator("#model-name")).to_have_text("scripted")
+    return page
 
 
 def test_growing_text_ends_as_whole_text(page: Page) -> None:

@@ -36,10 +36,12 @@ def test_two_tabs_add_to_one_conversation(visit: Visit, wire: Wire) -> None:
     second.locator(".conversation .open").click()
     wait_for_answers(second, 1)
     wire.answer().say(content="They ripen.").finish()
+    first.bring_to_front()  # the browser draws the others once a second
     say(first, "And in autumn?")
     wait_for_answers(first, 2)
     expect(answers(second)).to_have_count(2)
     wire.answer().say(content="They rest.").finish()
+    second.bring_to_front()
     say(second, "And in winter?")
     wait_for_answers(second, 3)
     expect(answers(first)).to_have_count(3)
@@ -66,7 +68,7 @@ def test_what_one_tab_writes_the_other_does_not_show_as_broken(visit: Visit, wir
 
 
 def test_what_one_tab_forgets_the_other_does_not_keep(visit: Visit, wire: Wire) -> None:
-    first, second = visit.page(), visit.page()
+    second, first = visit.page(), visit.page()
     talk(first, wire, "About apples", "They are red.")
     second.locator(".conversation .open").click()
     first.get_by_role("button", name="Delete About apples").click()
@@ -92,10 +94,10 @@ def test_a_state_that_is_behind_replaces_no_message(page: Page, wire: Wire) -> N
     assert page.evaluate(STALE) == ["About apples", "They are red.", "one", "two"]
 
 
-def test_full_storage_is_said(visit: Visit, wire: Wire) -> None:
-    page = visit.page()
-    visit.context.new_cdp_session(page).send(
-        "Storage.overrideQuotaForOrigin", {"origin": visit.address, "quotaSize": 1000}
+def test_full_storage_is_said(own_visit: Visit, wire: Wire) -> None:
+    page = own_visit.page()
+    own_visit.context.new_cdp_session(page).send(
+        "Storage.overrideQuotaForOrigin", {"origin": own_visit.address, "quotaSize": 1000}
     )
     wire.answer().say(content="long " * 10_000).finish()
     say(page, "Hello")

@@ -42,8 +42,10 @@ def called(served: Served, body: object = CALL, **headers: str) -> httpx.Respons
     return httpx.post(f"{served.url}/page-tools", json=body, headers=named, timeout=30)
 
 
-def test_the_page_has_calls_run_and_answers_from_their_results(tooled: Served, visit_to: Callable[..., Visit]) -> None:
-    page = visit_to(tooled.url).page()
+def test_the_page_has_calls_run_and_answers_from_their_results(
+    tooled: Served, visit_in_tab: Callable[[str], Visit]
+) -> None:
+    page = visit_in_tab(tooled.url).page()
     expect(page.locator("#model-name")).to_have_text("tiny")
     expect(page.locator("#active-settings")).to_have_text("Tools")
     open_settings(page)

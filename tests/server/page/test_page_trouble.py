@@ -165,12 +165,15 @@ def test_a_server_that_is_gone_is_missed(visit: Visit, wire: Wire) -> None:
     expect(page.locator("#notice")).to_contain_text("glm-gguf serve")
 
 
-def test_the_page_waits_while_the_model_is_loaded(visit: Visit, wire: Wire) -> None:
-    visit.tolerated.append("503")
+def test_the_page_waits_while_the_model_is_loaded(own_visit: Visit, wire: Wire) -> None:
+    own_visit.tolerated.append("503")
+    own_visit.context.clock.install()
     wire.model_refusal = refusal(503, "The model is being loaded.", "model_loading")
-    page = visit.page()
+    page = own_visit.page()
+    page.clock.fast_forward(2000)
     expect(page.locator("#welcome")).to_contain_text("loading its model")
     wire.model_refusal = None
+    page.clock.fast_forward(2000)
     expect(page.locator("#welcome")).to_contain_text("scripted")
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 from server.page.actions import answers, begin_answer, close_settings, said, say, set_field, talk
 from server.page.conftest import Visit
 from server.page.scripted_server import Wire
+
+
+@pytest.fixture
+def page(new_tab: Visit) -> Page:
+    return new_tab.page()
 
 
 def entries(page: Page) -> int:
@@ -58,8 +64,8 @@ def test_an_answer_goes_on_while_one_goes_back_and_forward(page: Page, wire: Wir
     expect(answers(page).locator(".prose")).to_have_text("Once upon")
 
 
-def test_a_conversation_that_is_not_kept_is_said_to_be_so(visit: Visit, wire: Wire) -> None:
-    page = visit.page()
+def test_a_conversation_that_is_not_kept_is_said_to_be_so(new_tab: Visit, wire: Wire) -> None:
+    page = new_tab.page()
     talk(page, wire, "About apples", "They are red.")
     address = page.url
     page.evaluate("location.hash = 'elsewhere'")
@@ -72,7 +78,7 @@ def test_a_conversation_that_is_not_kept_is_said_to_be_so(visit: Visit, wire: Wi
     page.get_by_role("button", name="Delete About apples").click()
     page.locator("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator("#title")).to_have_text("New chat")
-    other = visit.page()
+    other = new_tab.page()
     other.goto("about:blank")
     other.goto(address)
     expect(other.locator("#notice")).to_contain_text("keeps no conversation of that address")
@@ -81,10 +87,10 @@ def test_a_conversation_that_is_not_kept_is_said_to_be_so(visit: Visit, wire: Wi
     expect(answers(other).locator(".prose")).to_have_text("Hi")
 
 
-def test_one_that_another_tab_forgets_has_no_address_any_more(visit: Visit, wire: Wire) -> None:
-    first = visit.page()
+def test_one_that_another_tab_forgets_has_no_address_any_more(new_tab: Visit, wire: Wire) -> None:
+    first = new_tab.page()
     talk(first, wire, "About apples", "They are red.")
-    second = visit.page()
+    second = new_tab.page()
     second.goto(first.url)
     expect(second.locator("#title")).to_have_text("About apples")
     first.get_by_role("button", name="Delete About apples").click()
