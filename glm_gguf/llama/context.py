@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 import llama_cpp
@@ -17,7 +17,6 @@ import numpy.typing as npt
 from glm_gguf.errors import EngineError
 from glm_gguf.llama.batch import Batch
 from glm_gguf.llama.batch_sizes import OUTPUT_CHUNK
-from glm_gguf.llama.context_parameters import context_parameters
 from glm_gguf.llama.context_size import MOST_SEQUENCES
 from glm_gguf.llama.engine_options import Scales
 from glm_gguf.llama.llama_log import collected_errors
@@ -27,6 +26,9 @@ from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.llama.sampler import Sampler
 
 ABORTED: Final = 2  # of llama_decode
+# enum llama_flash_attn_type and llama_rope_scaling_type of llama.h
+FLASH_ATTENTION: Final = MappingProxyType({None: -1, False: 0, True: 1})
+ROPE_SCALING_YARN: Final = 2
 
 _BYTES: Final = ctypes.POINTER(ctypes.c_uint8)
 Floats = npt.NDArray[np.float32]
@@ -41,7 +43,7 @@ class Context:
         # llama.cpp calls it between the nodes of a graph, on a thread of its own: a Python callback would take Python's
         # lock a thousand times a token. strlen() reads the flag without it: 0 for "", 1 for "x".
         self._abort_flag = ctypes.create_string_buffer(2)
-        parameters = context_parameters(plan)
+        parameters = _parameters(plan)
         parameters.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
         parameters.abort_callback_data = ctypes.c_void_p(ctypes.addressof(self._abort_flag))
         self._pointer: llama_cpp.llama_context_p | None = None
@@ -200,6 +202,27 @@ class Context:
             yield
         finally:
             llama_cpp.llama_set_embeddings(self.pointer, False)
+
+
+def _parameters(plan: LoadPlan) -> llama_cpp.llama_context_params:
+    """Fill llama.cpp's struct."""
+    options, size, n_batch = plan.options, plan.size, plan.batches.alone
+    parameters: llama_cpp.llama_context_params = llama_cpp.llama_context_default_params()
+    parameters.n_ctx = max(size.n_cells, n_batch)
+    parameters.n_batch = parameters.n_ubatch = n_batch
+    parameters.n_seq_max = size.n_running
+    parameters.n_outputs_max = max(size.n_running, OUTPUT_CHUNK)
+    parameters.kv_unified = True
+    parameters.n_threads = plan.threads
+    parameters.n_threads_batch = plan.threads_batch
+    parameters.flash_attn_type = FLASH_ATTENTION[options.flash_attention]
+    parameters.type_k = options.cache_type_k.ggml_type.id
+    parameters.type_v = options.cache_type_v.ggml_type.id
+    if options.yarn is not None:
+        parameters.rope_scaling_type = ROPE_SCALING_YARN
+        parameters.rope_freq_scale = 1 / options.yarn
+        parameters.yarn_orig_ctx = size.n_trained
+    return parameters
 
 
 def _new_context(
