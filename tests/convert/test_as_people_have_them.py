@@ -27,12 +27,12 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def source(good: Path, tmp_path: Path) -> Path:
-    """A checkpoint, good until the test."""
+    """A good checkpoint, for the test to damage."""
     return copied(good, tmp_path / "model")
 
 
 def replace_down(source: Path, weight: Tensors) -> None:
-    """Put other tensors in the place of one projection."""
+    """Replace one projection by other tensors."""
     tensors = random_tensors(Glm4Config.read(Source.local(source)), "BF16", 0)
     del tensors[f"{DOWN}.weight"]
     write_safetensors(source / SHARD, {**tensors, **weight})
@@ -116,7 +116,7 @@ def test_a_checkpoint_that_is_quantised_already_is_refused_by_name(
 
 
 def add_packed(path: Path, weight: Tensors) -> None:
-    """Two values a byte, which the shape counts."""
+    """Two values a byte; the shape counts values."""
     write_safetensors(path, weight)
     data = path.read_bytes()
     path.write_bytes(data.replace(b"[64, 48]", b"[64, 96]"))

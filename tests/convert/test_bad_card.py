@@ -1,4 +1,4 @@
-"""A card, a generation_config.json or a --metadata file that cannot be written is refused by key and value."""
+"""Errors of a card, a generation_config.json or a --metadata file name the key and the value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def source(good: Path, tmp_path: Path) -> Path:
-    """A checkpoint, good until the test."""
+    """A good checkpoint, for the test to damage."""
     return copied(good, tmp_path / "model")
 
 

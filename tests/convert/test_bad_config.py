@@ -1,4 +1,4 @@
-"""A config.json that is broken, foreign or impossible is refused by its field and what stands there."""
+"""Errors of a broken, foreign or impossible config.json name the field and its value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def source(good: Path, tmp_path: Path) -> Path:
-    """A checkpoint, good until the test."""
+    """A good checkpoint, for the test to damage."""
     return copied(good, tmp_path / "model")
 
 

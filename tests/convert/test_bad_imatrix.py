@@ -1,4 +1,4 @@
-"""An importance matrix that is missing, damaged or of another width is refused by entry and number."""
+"""Errors of a missing, damaged or foreign importance matrix name the entry and the number."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows of 256, as the types that need an imatrix want them."""
+    """A checkpoint with rows of 256 weights, which the types that need an imatrix require."""
     return write_checkpoint(tmp_path_factory.mktemp("good") / "model", Shape(layers=1, heads=4, ffn=256))
 
 
 def entries(columns: int = 64) -> dict[str, np.ndarray]:
-    """Importance of the tensors that the tests name."""
+    """Importance of the tensors in the tests."""
     return {name: np.ones(columns, np.float32) for name in (NAME, "blk.0.attn_q.weight")}
 
 

@@ -1,4 +1,4 @@
-"""Shards that are missing, doubled or not as their index says are told by file and tensor."""
+"""Errors of missing, doubled or contradicting shards name the file and the tensor."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shards(sharded: Path, tmp_path: Path) -> Path:
-    """Three files of weights with their index, good until the test."""
+    """Three good files of weights with their index, for the test to damage."""
     return copied(sharded, tmp_path / "model")
 
 

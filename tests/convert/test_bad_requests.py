@@ -1,4 +1,4 @@
-"""Options that make no sense, alone or with this checkpoint, are refused by the option's name."""
+"""Errors of impossible options, alone or with this checkpoint, name the option."""
 
 from __future__ import annotations
 

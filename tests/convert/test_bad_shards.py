@@ -1,4 +1,4 @@
-"""Damaged weights: every way a safetensors file or its index can lie is told by file, tensor and number."""
+"""Errors of every damage to a safetensors file or its index name the file, the tensor and the number."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def source(single: Path, tmp_path: Path) -> Path:
-    """One file of weights, good until the test."""
+    """One good file of weights, for the test to damage."""
     return copied(single, tmp_path / "model")
 
 

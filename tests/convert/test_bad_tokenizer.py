@@ -1,4 +1,4 @@
-"""A tokenizer that is missing, damaged or another family's is refused, with what was expected."""
+"""Errors of a missing, damaged or foreign tokenizer say what was expected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def source(good: Path, tmp_path: Path) -> Path:
-    """A checkpoint with tokenizer.json, good until the test."""
+    """A good checkpoint with tokenizer.json, for the test to damage."""
     return copied(good, tmp_path / "model")
 
 

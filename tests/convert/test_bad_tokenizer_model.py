@@ -1,4 +1,4 @@
-"""A tokenizer.model (base64 and rank a line) that is damaged is refused by its line."""
+"""Errors of a damaged tokenizer.model (base64 and rank a line) name the line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def source(good: Path, tmp_path: Path) -> Path:
-    """A checkpoint, good until the test."""
+    """A good checkpoint, for the test to damage."""
     return copied(good, tmp_path / "model")
 
 

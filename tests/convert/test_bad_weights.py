@@ -1,4 +1,4 @@
-"""NaN, infinities and weights past the range of their type are named by tensor and index; ggml never aborts."""
+"""Errors of NaN, infinities and weights outside of their type's range name tensor and index; ggml never aborts."""
 
 from __future__ import annotations
 

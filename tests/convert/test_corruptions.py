@@ -1,4 +1,4 @@
-"""Whatever happens to a good file: one error of ours or a sound GGUF, and never a read outside a file."""
+"""Any damage to a good file gives one error of ours or a sound GGUF, and never a read outside a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TELLING = (
     *(b"null", b"true", b"[]", b"{}", b'""', b'"', b"[", b"]", b"{", b"}", b",", b":", b"\\", b"\\ud800", b"\\u0000"),
     *(b"\x00", b"\xff", b"\xc3", b"\n", b"'", b'"BF16"', b'"F32"', b'"I64"', b"999999999", b"---\n"),
 )
-"""What tends to break readers of JSON and YAML."""
+"""Inputs that break many readers of JSON and YAML."""
 
 EDITS = st.lists(
     st.tuples(
@@ -40,7 +40,7 @@ EDITS = st.lists(
     min_size=1,
     max_size=3,
 )
-"""Where (as a part of the file), how many bytes go, and what comes in their place."""
+"""The place as a fraction of the file, the number of bytes removed, and the bytes inserted."""
 
 moderate = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -88,7 +88,7 @@ def imatrix() -> bytes:
 
 @contextmanager
 def replaced(path: Path, data: bytes) -> Iterator[None]:
-    """Put `data` in place of a file's own for a while."""
+    """Replace a file's bytes by `data` within the context."""
     before = path.read_bytes()
     path.write_bytes(data)
     try:
@@ -98,7 +98,7 @@ def replaced(path: Path, data: bytes) -> Iterator[None]:
 
 
 def converts_or_tells(source: Path, **choices: object) -> None:
-    """Convert; what comes is one line of an error and no file, or a file that readers accept."""
+    """Convert: either one line of an error and no file, or a file that readers accept."""
     out = source.parent / "out.gguf"
     refused: GlmGgufError | None = None
     try:
@@ -122,7 +122,7 @@ def converts_or_tells(source: Path, **choices: object) -> None:
 @given(EDITS)
 @example([(0.0, 8, struct.pack("<Q", 2**63))])
 def test_a_corrupted_header(single: Path, edits: list[tuple[float, int, bytes]]) -> None:
-    """The length before the header is made to fit, so that what is damaged is looked at."""
+    """The header's length is corrected, so that the damaged header is read."""
     data = (single / SHARD).read_bytes()
     (length,) = struct.unpack_from("<Q", data)
     header = edited(data[8 : 8 + length], edits)
@@ -133,7 +133,7 @@ def test_a_corrupted_header(single: Path, edits: list[tuple[float, int, bytes]])
 @moderate
 @given(EDITS)
 def test_a_corrupted_shard(single: Path, edits: list[tuple[float, int, bytes]]) -> None:
-    """Most of a file is weights: the places of these edits are drawn into its first 4 KiB."""
+    """Most of a file is weights; these edits change its first 4 KiB."""
     data = (single / SHARD).read_bytes()
     with replaced(single / SHARD, edited(data[:4096], edits) + data[4096:]):
         converts_or_tells(single)

@@ -1,4 +1,4 @@
-"""Full disks, read-only file systems and closed directories are told, and nothing is left on them."""
+"""Full disks, read-only file systems and closed directories give an error, and no file is left on them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def source(good: Path, tmp_path: Path) -> Path:
-    """A checkpoint, good until the test."""
+    """A good checkpoint."""
     return copied(good, tmp_path / "model")
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 40 MiB; what a conversion asks for beside its data is 32 MiB."""
+    """A file system of 40 MiB; a conversion needs 32 MiB beside its data."""
     if not root():
         pytest.skip("mounting a small file system needs root")
     directory = tmp_path / "disk"
@@ -55,7 +55,7 @@ def mount(*arguments: object) -> subprocess.CompletedProcess[bytes]:
 
 
 def fill(directory: Path) -> None:
-    """Take the last byte."""
+    """Fill the disk to the last byte."""
     with (directory / "filler").open("wb", buffering=0) as file:
         for size in (2**20, 4096):
             try:
@@ -77,7 +77,7 @@ def test_a_full_disk_is_told_before_anything_is_written(disk: Path, source: Path
 
 
 class Fills(Silent):
-    """Progress that eats what is left of a disk once a tensor has begun."""
+    """Progress that fills the disk when a tensor begins."""
 
     def __init__(self, directory: Path, after: int) -> None:
         self._directory, self._left = directory, after
@@ -116,7 +116,7 @@ def test_a_disk_that_is_full_once_the_conversion_begins_is_told_and_nothing_is_l
 
 
 def test_a_file_that_is_larger_than_allowed_is_told_and_nothing_is_left(source: Path, tmp_path: Path) -> None:
-    """As FAT32 refuses more than 4 GiB."""
+    """A limit of file size, as FAT32's 4 GiB."""
     (tmp_path / "out").mkdir()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
@@ -130,7 +130,7 @@ def test_a_file_that_is_larger_than_allowed_is_told_and_nothing_is_left(source: 
 
 
 def test_what_was_taken_back_is_not_recorded_by_a_later_try(disk: Path) -> None:
-    """What a journal on a full disk has no room for waits for its next line; what was taken back does not."""
+    """A record that a full disk refuses is written with the next one; a revoked record is not."""
     part = PartialFile(disk / "out.gguf", FileLayout(b"", (), (), 0), Binding("program", "checkpoint", "request"))
     fill(disk)
     part.record({"right": 1, "wrong": 2})
@@ -174,7 +174,7 @@ CLOSED = {
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Be nobody for a while, as root passes over permissions."""
+    """Run as the user nobody within the context: root ignores permissions."""
     was_root = root()
     if was_root:
         os.seteuid(NOBODY)
@@ -188,7 +188,7 @@ def unprivileged() -> Iterator[None]:
 @pytest.mark.parametrize("case", CLOSED)
 def test_what_a_user_may_not_do_is_told(case: str, good: Path) -> None:
     name, mode, part = CLOSED[case]
-    with TemporaryDirectory() as made:  # pytest's own directories are closed to nobody
+    with TemporaryDirectory() as made:  # the user nobody cannot open pytest's own directories
         directory = Path(made)
         source = copied(good, directory / "model")
         (source / "README.md").write_text("# GLM\n")
@@ -196,7 +196,7 @@ def test_what_a_user_may_not_do_is_told(case: str, good: Path) -> None:
         (directory / "out").mkdir()
         directory.chmod(0o755)
         (directory / "out").chmod(0o777)
-        convert(source, directory / "first.gguf", choose())  # imports what nobody may not read
+        convert(source, directory / "first.gguf", choose())  # imports files that the user nobody cannot read
         (directory / name).chmod(mode)
         options = choose(imatrix=directory / "imatrix.dat" if case == "imatrix" else None)
         with unprivileged(), pytest.raises(GlmGgufError) as caught:

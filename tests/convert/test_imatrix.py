@@ -1,4 +1,4 @@
-"""Importance matrices: both forms read alike, their origin is noted, and the recipes see them."""
+"""Importance matrices: both forms give the same values, keys name their origin, and the mixes depend on them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def entries() -> Entries:
 
 
 def write_gguf(path: Path, sums: Entries, count: float = 8.0) -> Path:
-    """As llama-imatrix writes it: sums of squares and the number of tokens they were summed over."""
+    """A GGUF as llama-imatrix writes it: sums of squares, and the number of summed tokens."""
     writer = GGUFWriter(path, "imatrix")
     writer.kv_data[0].clear()
     writer.add_string("general.type", "imatrix")

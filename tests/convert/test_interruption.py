@@ -1,4 +1,4 @@
-"""Ctrl-C and its like half-way leave the old file, and what the same command goes on from."""
+"""Ctrl-C and other signals leave the old file, and partial files from which the same command continues."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPTIONS = ("--type", "IQ3_S", "--threads", "1", "--force")
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """35 MB whose i-quants take some seconds."""
+    """A checkpoint of 35 MB; its i-quants take some seconds."""
     shape = Shape(hidden=512, ffn=1024, layers=6, heads=8, kv_heads=2, head_dim=64, vocab=1024)
     source = write_checkpoint(tmp_path_factory.mktemp("slow") / "model", shape)
     yield source
@@ -28,7 +28,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def undisturbed(slow: Path) -> tuple[bytes, float]:
-    """The file as one run makes it, and the seconds that took."""
+    """The file of an undisturbed run, and its seconds."""
     begun = time.monotonic()
     process = start(slow, slow.parent / "whole.gguf", *OPTIONS)
     assert process.communicate(timeout=DEADLINE)[1]
@@ -85,7 +85,7 @@ def test_killed_at_any_moment_a_conversion_ends_in_the_same_file(
 
 
 def kill_after(seconds: float, process: subprocess.Popen[str]) -> None:
-    """kill -9 at a moment, or not at all where the process is done by then."""
+    """kill -9 after some seconds, unless the process has ended."""
     try:
         process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Every kernel of ours gives ggml's bytes on every input, or leaves the row to ggml."""
+"""Each of our kernels gives ggml's bytes on every input, or leaves the row to ggml."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from glm_gguf.convert.recipe.file_types import FILE_TYPES
 from glm_gguf.convert.recipe.imatrix import Imatrix
 
 Floats = np.ndarray
-LARGEST = np.float32(2**30)  # what convert/writing/rows.py lets pass: ggml aborts on larger ones in some types
+LARGEST = np.float32(2**30)  # the bound of convert/writing/rows.py: ggml aborts on larger ones in some types
 
 CASES = [pytest.param(type_, False, id=type_.name) for type_ in sorted(PLAIN)]
 CASES += [pytest.param(type_, True, id=f"{type_.name}-imatrix") for type_ in sorted(WEIGHTED)]
@@ -47,7 +47,7 @@ def importance(n_columns: int, seed: int = 0) -> Floats:
 
 
 def left_to_ggml(type_: GGMLQuantizationType, rows: Floats, imatrix: Floats | None) -> int:
-    """Blocks on which the kernel says that it is not exact."""
+    """The number of blocks that the kernel marks as not exact."""
     size, n_bytes = GGML_QUANT_SIZES[type_]
     redo = np.empty(rows.size // size, np.uint8)
     out = np.empty(redo.size * n_bytes, np.uint8)

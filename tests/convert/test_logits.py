@@ -1,7 +1,7 @@
 """A GGUF computes what transformers computes: logits of random checkpoints against goldens.
 
-scripts/record_logits.py recorded them; the checkpoints are made again from shape, seed and scale.
-Differences are parts of the largest logit of a prompt.
+scripts/record_logits.py recorded them; the tests make the checkpoints again from shape, seed and scale.
+Differences are fractions of the largest logit of a prompt.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GGML_TYPE_F32, GGML_TYPE_F16 = 0, 1  # enum ggml_type of ggml.h
 
 @dataclass
 class Golden:
-    """What transformers computed, and what from; arrays hold the prompts one behind the other."""
+    """transformers' logits and their inputs; the arrays concatenate the prompts."""
 
     arrays: dict[str, np.ndarray]
 
@@ -59,7 +59,7 @@ class Golden:
         return source
 
     def prompts(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """Ids of each prompt, and what was recorded of it."""
+        """The ids of each prompt, and its recorded values."""
         ends = np.cumsum(self.arrays["lengths"], dtype=int)
         kept = 0
         for number, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
@@ -74,12 +74,12 @@ class Golden:
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far a GGUF's logits are from a golden."""
+    """The distance of a GGUF's logits from a golden."""
 
     largest: float
     """The largest difference, over the positions recorded in full and every position's best logit."""
     flips: tuple[float, ...]
-    """Where another token is best: the gap between the golden's best two."""
+    """The gap between the golden's best two tokens, at positions where another token is best."""
 
 
 @api.llama_log_callback
@@ -118,7 +118,7 @@ def logits_of(context: api.llama_context_p, ids: np.ndarray, step: int) -> np.nd
 
 
 def decoded(context: api.llama_context_p, batch: api.llama_batch, ids: np.ndarray, start: int) -> np.ndarray:
-    """Logits of the tokens of one batch, whose first stands at `start`."""
+    """Logits of the tokens of one batch, the first of which has position `start`."""
     batch.n_tokens = len(ids)
     for number, id_ in enumerate(ids):
         batch.token[number], batch.pos[number] = int(id_), start + number

@@ -1,4 +1,4 @@
-"""Keys are the stock converter's, with what it leaves out for this family; names follow the convention."""
+"""Keys are those of llama.cpp's converter and those that it lacks for this family; names follow the convention."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_default_name_follows_the_convention(model: str, official: Path, tmp
     assert make_plan(source, ConvertOptions(types=TypeChoices(type=type_))).default_name == expected
 
 
-SIZES = {  # facts.md, part 1: tensors, weights
+SIZES = {  # tensors, weights
     "GLM-4-9B-0414": (523, 9_400_279_040),
     "GLM-4-32B-0414": (613, 32_566_081_536),
     "GLM-4-32B-Base-0414": (613, 32_566_081_536),
@@ -161,7 +161,7 @@ def test_a_fine_tune_with_more_tokens_converts(tmp_path: Path) -> None:
     assert isinstance(tokens, list)
     assert isinstance(types, list)
     assert (tokens[350], types[350]) == ("<tool>", 4)  # user-defined
-    assert (tokens[351], types[351]) == ("<|mine|>", 3)  # control, as it looks
+    assert (tokens[351], types[351]) == ("<|mine|>", 3)  # control, by its form
     assert (tokens[352], types[352]) == ("[PAD352]", 5)  # unused
     assert tokens[:256] == list(BYTE_CHARACTERS)
 

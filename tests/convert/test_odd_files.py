@@ -1,4 +1,4 @@
-"""Files as people have them: saved by Windows, linked from a cache; and names at which no file lies."""
+"""Files as people have them: saved by Windows, linked from a cache; and names without a file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def header(path: Path) -> bytes:
 
 @pytest.fixture
 def source(good: Path, tmp_path: Path) -> Path:
-    """A checkpoint, good until the test."""
+    """A good checkpoint, for the test to change."""
     return copied(good, tmp_path / "model")
 
 

@@ -1,4 +1,4 @@
-"""Output appears complete or not at all: what exists, what links to the source, what stops half-way."""
+"""Output appears complete or not at all, also where a file exists, links to the source, or a run is interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pass over a shard leaves the page cache as it was: what others had in it stays, what it brought in goes."""
+"""A pass over a shard leaves the page cache as it was: pages of others stay, its own are released."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_pass_that_begins_late_or_ends_early_leaves_nothing_behind(shard: Path
 
 
 class Stopped(Exception):
-    """As Ctrl-C."""
+    """An interruption, as Ctrl-C."""
 
 
 def test_a_pass_that_is_broken_off_reads_nothing_more(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:

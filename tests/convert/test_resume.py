@@ -1,4 +1,4 @@
-"""An interrupted conversion goes on from what is complete, or begins anew and says why; the file is the same."""
+"""An interrupted conversion continues from its complete tensors, or starts again and says why; the file is the same."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def source(good: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """Where the conversion goes, in a directory of its own."""
+    """The output, in a directory of its own."""
     (tmp_path / "out").mkdir()
     return tmp_path / "out" / "out.gguf"
 
@@ -53,7 +53,7 @@ def interrupt(source: Path, out: Path, after: int = 12, options: ConvertOptions 
 
 
 def resume(source: Path, out: Path, options: ConvertOptions | None = None) -> Counts:
-    """Convert to the end; the file must be the one that an undisturbed run makes."""
+    """Convert to the end; the file must equal that of an undisturbed run."""
     counts = Counts()
     convert(source, out, options or choose(), counts)
     (same,) = convert(source, out.parent.parent / "undisturbed.gguf", options or choose())
@@ -332,12 +332,12 @@ def test_a_conversion_that_another_process_goes_on_with_is_refused(source: Path,
 
 @dataclass(frozen=True)
 class Hub(LocalShards):
-    """Shards from the directory, with what a hub can do to them."""
+    """Shards of the directory, with a hub's faults."""
 
     breaks: str | None = None
-    """The shard in whose middle the connection breaks off."""
+    """The shard in whose middle the connection breaks."""
     wrong: str | None = None
-    """The shard whose checksum does not fit."""
+    """The shard with a wrong checksum."""
 
     @contextmanager
     def stream(self, name: str) -> Iterator[ShardReader]:  # type: ignore[override]

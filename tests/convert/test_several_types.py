@@ -1,4 +1,4 @@
-"""Several types from one pass: every file is the one that its type makes alone, and no byte is read twice."""
+"""Several types from one pass: every file equals that of its type alone, and no byte is read twice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def several(*types: str, **choices: object) -> ConvertOptions:
 
 
 def alone(source: Path, directory: Path, types: tuple[str, ...]) -> dict[str, bytes]:
-    """Name → bytes of the files that the types make one by one."""
+    """Name → bytes of the files of single conversions."""
     directory.mkdir()
     paths = [path for type_ in types for path in convert(source, directory, choose(type_))]
     return {path.name: path.read_bytes() for path in paths}
@@ -44,7 +44,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class Watched(LocalShards):
-    """The directory's shards, noting what is read of them."""
+    """The directory's shards; records all reads."""
 
     read: list[tuple[str, int, int]] = field(default_factory=list)
 

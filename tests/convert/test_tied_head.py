@@ -1,4 +1,4 @@
-"""Where config.json ties the output head to the embedding, a stored head that is another one is kept."""
+"""A stored output head that differs from the embedding is kept, though config.json ties the two."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from glm_gguf.convert.verify import verify
 
 
 def with_head(directory: Path, change: int | None, dtype: str = "BF16") -> Path:
-    """A tied checkpoint that stores a head: the embedding, with the weight at `change` another one."""
+    """A tied checkpoint with a stored head: the embedding, with another weight at `change`."""
     source = made(directory, tied=True)
     tensors = random_tensors(Glm4Config.read(Source.local(source)), "BF16", 0)
     values = (tensors[EMBEDDING][1].astype(np.uint32) << 16).view(np.float32).copy()

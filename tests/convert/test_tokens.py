@@ -55,7 +55,7 @@ class Llama:
 
     @cached_property
     def ends(self) -> list[int]:
-        """Ids that llama.cpp takes for the end of a generation."""
+        """The ids that end a generation for llama.cpp."""
         return [id_ for id_ in range(len(self.pieces)) if api.llama_vocab_is_eog(self.pointer, id_)]
 
     def _piece(self, id_: int) -> bytes:
@@ -100,7 +100,7 @@ def peers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
-    """A vocabulary of every two bytes, whose ids betray where a text was split."""
+    """A vocabulary of every two bytes: its ids show where a text was split."""
     directory = tmp_path_factory.mktemp("pairs")
     merges = [f"{left} {right}" for left in BYTE_CHARACTERS for right in BYTE_CHARACTERS]
     Random(4).shuffle(merges)
@@ -263,7 +263,7 @@ def test_every_character_is_split_off_where_tokenizers_does(pairs: Peers) -> Non
 
 @pytest.mark.parametrize("peers", ["real"], indirect=True)
 def test_only_letters_newer_than_llama_cpp_and_the_long_s_are_split_otherwise(peers: Peers, pairs: Peers) -> None:
-    newer = "\u1c89's"  # a letter of Unicode 16, a symbol to llama.cpp: it keeps the apostrophe to itself
+    newer = "\u1c89's"  # a letter of Unicode 16, a symbol to llama.cpp, which does not join it with the apostrophe
     assert peers.llama.ids(newer)[-2:] == peers.llama.ids("'") + peers.llama.ids("s")
     assert hf_ids(peers.hf, newer)[-1:] == hf_ids(peers.hf, "'s")
     long_s = [context.format("'ſ") for context in CONTEXTS]

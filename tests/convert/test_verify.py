@@ -1,4 +1,4 @@
-"""`verify` measures what gguf-py's own dequantisers measure, and finds what is wrong with a file."""
+"""`verify` measures the errors that gguf-py's dequantisers give, and finds every difference of a file."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_the_command_prints_json_and_exits_by_the_result(source: Path, tmp_path:
 
 
 def test_a_file_that_shrinks_while_it_is_compared_is_told(source: Path, tmp_path: Path) -> None:
-    """A map of it would kill the process."""
+    """A mapped file that shrinks would kill the process."""
     file = made(source, tmp_path / "model.gguf", "Q8_0")
 
     def shrink(error: TensorError) -> None:

@@ -13,7 +13,7 @@ from hub_server import REPOSITORY, HubServer, Waits, files_of, serving
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small checkpoint of three shards, in a directory that bears the repository's name."""
+    """A small checkpoint of three shards, in a directory with the repository's name."""
     directory = write_checkpoint(tmp_path_factory.mktemp("source") / "GLM-4-9B-0414", SMALL, shards=3)
     (directory / "README.md").write_text(CARD)
     return directory
@@ -21,7 +21,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A hub that both schemes lead to, without repositories."""
+    """A hub without repositories, for both schemes."""
     with serving() as server:
         monkeypatch.setenv("HF_ENDPOINT", f"{server.hub_url}/")
         monkeypatch.setenv("MODELSCOPE_ENDPOINT", server.hub_url)
@@ -39,5 +39,5 @@ def full_hub(hub: HubServer, checkpoint: Path) -> HubServer:
 
 @pytest.fixture
 def waits() -> Waits:
-    """The clock of a conversion: nobody waits, everything is written down."""
+    """The clock of a conversion: it records waits, and does not wait."""
     return Waits()

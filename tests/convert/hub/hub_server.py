@@ -1,7 +1,7 @@
-"""Hugging Face's and ModelScope's endpoints on two ports of this machine, which misbehave when they are told to.
+"""Hugging Face's and ModelScope's endpoints on two ports of this machine; tests plan their faults.
 
-Written from huggingface_hub's and modelscope_hub's clients and from what others observed of the hubs: files in git-lfs
-are redirected to another host, other files are not; ModelScope answers an unknown revision by an empty list.
+Source: the clients huggingface_hub and modelscope_hub, and observations of the hubs. Files in git-lfs are redirected to
+another host, other files are not. ModelScope answers an unknown revision by an empty list.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Files = Mapping[str, bytes]
 
 @dataclass(frozen=True)
 class Asked:
-    """A request: which of the two servers got it, for what."""
+    """A request: which of the two servers received it, for which path."""
 
     side: str
     path: str
@@ -41,7 +41,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer; `full` is the whole file of which `body` is the part, `sent` the bytes after which it breaks off."""
+    """An answer; `body` is a range of the file `full`; the connection breaks after `sent` bytes."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -56,7 +56,7 @@ Trouble = Callable[[Reply], Reply]
 
 @dataclass
 class Planned:
-    """A trouble for the next `times` requests whose path has `part` in it, after `spared` that go well."""
+    """A fault for the next `times` requests whose path contains `part`, after `spared` that succeed."""
 
     side: str
     part: str
@@ -66,7 +66,7 @@ class Planned:
 
 
 class HubServer:
-    """Repositories, what was asked for, and the troubles to come."""
+    """Repositories, received requests, and planned faults."""
 
     def __init__(self) -> None:
         self.hub_url = self.lfs_url = ""
@@ -86,7 +86,7 @@ class HubServer:
         self.closing = threading.Event()
 
     def push(self, repository: str, files: Files, branches: tuple[str, ...] = ("main", "master")) -> str:
-        """A commit of `files`, its hash returned; the branches move to it."""
+        """Commit `files`, move the branches to the commit and return its hash."""
         commit = hashlib.sha1("".join(name + sha256(data) for name, data in sorted(files.items())).encode()).hexdigest()
         self._commits[repository, commit] = dict(files)
         self._blobs.update({sha256(data): data for data in files.values()})
@@ -98,7 +98,7 @@ class HubServer:
         self._planned.append(Planned(side, part, trouble, times, spared))
 
     def mend(self) -> None:
-        """No more troubles."""
+        """Remove all planned faults."""
         self._planned.clear()
 
     def requests(self, side: str, part: str = "") -> list[Asked]:
@@ -245,7 +245,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             self.wfile.write(reply.body[: reply.sent])
-        except OSError:  # the client had enough
+        except OSError:  # the client hung up
             self.close_connection = True
         if reply.sent is not None:
             self.close_connection = True
@@ -253,7 +253,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """One of the two; clients that hang up are none of its business."""
+    """One of the two servers; it ignores clients that hang up."""
 
     daemon_threads = True
 
@@ -281,7 +281,7 @@ def serving() -> Iterator[HubServer]:
 
 
 class Waits:
-    """What waits between tries: it only writes down for how long."""
+    """Records the seconds of each wait between tries, and does not wait."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []

@@ -1,4 +1,4 @@
-"""SOURCE as a user writes it: a path, or a repository on a hub."""
+"""SOURCE is parsed as a user writes it: a path, or a repository on a hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of files over a bad network: the right bytes, or one clear error after a bounded number of tries."""
+"""Ranges of files over a bad network: the right bytes, or one clear error after a bounded number of tries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETTINGS, HASTY = TransferSettings(), TransferSettings(silent_seconds=0.3)
 
 @pytest.fixture
 def fetcher(hub: HubServer, waits: Waits) -> Iterator[Fetcher]:
-    """Fetches from a repository that holds DATA; its waits are written down."""
+    """Fetches from a repository that holds DATA; `waits` records its waits."""
     hub.push(REPOSITORY, {NAME: DATA, "config.json": b"{}"})
     address = Address(Hub.HUGGING_FACE, *REPOSITORY.split("/"))
     repository = hugging_face.look_up(address, RetryPolicy(waits.wait), SETTINGS)
@@ -35,7 +35,7 @@ def fetcher(hub: HubServer, waits: Waits) -> Iterator[Fetcher]:
 
 
 def hasty(fetcher: Fetcher, waits: Waits) -> Fetcher:
-    """The same, for who does not wait long for a silent server."""
+    """The same with a short limit for a silent server."""
     return Fetcher(fetcher.repository, HubClient({}, HASTY), RetryPolicy(waits.wait), HASTY)
 
 
@@ -62,7 +62,7 @@ def test_a_trouble_that_passes_leaves_the_right_bytes(
     case: str, hub: HubServer, fetcher: Fetcher, waits: Waits
 ) -> None:
     fetcher = hasty(fetcher, waits) if PASSING[case] is be_silent else fetcher
-    assert fetcher.read_range(file_of(fetcher), 0, 500) == DATA[:500]  # the redirect is known from now on
+    assert fetcher.read_range(file_of(fetcher), 0, 500) == DATA[:500]  # the client knows the redirect from now on
     hub.plan(NAME, PASSING[case], times=2)
     assert fetcher.read_range(file_of(fetcher), START, STOP) == DATA[START:STOP]
 
@@ -213,7 +213,7 @@ def test_a_redirect_is_followed_once_a_file_and_again_after_a_trouble(hub: HubSe
 BAD_REDIRECTS = {
     "a circle": ("{hub}/" + REPOSITORY + "/resolve/main/" + NAME, "redirected more than"),
     "another scheme": ("file:///etc/passwd", "off https"),
-    "no address": ("http://a:b/", "no address"),
+    "no address": ("http://a:b/", "malformed address"),
 }
 
 

@@ -1,4 +1,4 @@
-"""`glm-gguf convert hf://…` as a user runs it, in a process of its own that finds the hub by HF_ENDPOINT."""
+"""`glm-gguf convert hf://…` as a user runs it: a process of its own finds the hub by HF_ENDPOINT."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HF = f"hf://{REPOSITORY}"
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the process keeps its small files."""
+    """The directory of the process's small files."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     return tmp_path / "tmp"
@@ -98,7 +98,7 @@ def test_a_directory_is_not_kept(checkpoint: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_does_not_wait_for_a_silent_hub(full_hub: HubServer, tmp_path: Path, temporary: Path) -> None:
-    full_hub.plan("model-00002", be_silent, times=1000, spared=1)  # the header comes
+    full_hub.plan("model-00002", be_silent, times=1000, spared=1)  # the header arrives
     process = start(HF, tmp_path / "out.gguf", "--type", "Q8_0")  # type: ignore[arg-type]
     try:
         wait_for_requests(full_hub, "model-00002", 2)
@@ -166,7 +166,7 @@ def test_memory_and_disk_hold_a_part_of_a_large_source_only(hub: HubServer, tmp_
 
 
 def anonymous_bytes(pid: int) -> int:
-    """RssAnon of a process, 0 once it is gone."""
+    """RssAnon of a process, 0 once it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -175,7 +175,7 @@ def anonymous_bytes(pid: int) -> int:
 
 
 def bytes_below(directory: Path) -> int:
-    """Bytes of all files; those that go away meanwhile, and directories, are passed over."""
+    """Bytes of all files; directories and files that disappear meanwhile do not count."""
     total = 0
     for folder, _, names in os.walk(directory):
         for name in names:
@@ -189,7 +189,7 @@ def test_a_killed_conversion_goes_on_from_the_shards_that_were_proven(
 ) -> None:
     (tmp_path / "out").mkdir()
     out = tmp_path / "out" / "out.gguf"
-    full_hub.plan("model-00003", be_silent, times=1000, spared=1)  # the header comes
+    full_hub.plan("model-00003", be_silent, times=1000, spared=1)  # the header arrives
     process = start(HF, out, "--type", "Q8_0")  # type: ignore[arg-type]
     try:
         wait_for_requests(full_hub, "model-00003", 2)

@@ -1,4 +1,4 @@
-"""A conversion from a hub gives, byte for byte, the file that a directory gives; whatever happens on the way."""
+"""A conversion from a hub gives the same bytes as one from a directory, whatever faults happen."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ HASTY = TransferSettings(piece_bytes=2**14, silent_seconds=0.5)
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """Where the conversion goes, in a directory of its own."""
+    """The output, in a directory of its own."""
     (tmp_path / "out").mkdir()
     return tmp_path / "out" / "out.gguf"
 
 
 @pytest.fixture(scope="module")
 def expected(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The file that the directory gives."""
+    """The bytes of the conversion from the directory."""
     (path,) = convert(checkpoint, tmp_path_factory.mktemp("expected") / "out.gguf", choose())
     return path.read_bytes()
 
@@ -58,7 +58,7 @@ def opened(address: str = HF, keep: Path | None = None, settings: TransferSettin
 def convert_quickly(
     out: Path, address: str = HF, keep: Path | None = None, settings: TransferSettings = SETTINGS
 ) -> None:
-    """As `convert`, by small pieces and without waiting."""
+    """As `convert`, with small pieces and without waits."""
     with opened(address, keep, settings) as source:
         Conversion.prepare(source, out, choose()).write(Silent())
 
@@ -134,7 +134,7 @@ def test_a_push_in_between_changes_nothing(full_hub: HubServer, out: Path, expec
 
 
 def test_wrong_bytes_are_fetched_three_times_and_never_get_a_name(full_hub: HubServer, out: Path) -> None:
-    full_hub.plan(SECOND, flip, times=10_000, spared=1)  # the header comes right
+    full_hub.plan(SECOND, flip, times=10_000, spared=1)  # the header is right
     with pytest.raises(ChecksumError) as caught:
         convert_quickly(out)
     says(str(caught.value), f"{HF}/{SECOND}", "hash")
@@ -144,7 +144,7 @@ def test_wrong_bytes_are_fetched_three_times_and_never_get_a_name(full_hub: HubS
 
 
 def spoil(reply: Reply) -> Reply:
-    """A NaN among the weights, by bytes that came wrong."""
+    """A NaN among the weights, from wrong bytes."""
     return replace(reply, body=reply.body[:-2] + b"\xc0\x7f")
 
 
@@ -250,7 +250,7 @@ def test_a_plan_reads_headers_and_small_files_only(full_hub: HubServer, checkpoi
 
 
 class Disk(Silent):
-    """Progress that adds up what lies on the disk while weights are written."""
+    """Progress that measures the used disk space while weights are written."""
 
     def __init__(self, *directories: Path) -> None:
         self._directories, self.most = directories, 0

@@ -1,4 +1,4 @@
-"""What a hub lists: the commit pinned, sizes and hashes taken over, refusals and nonsense told by name."""
+"""A hub's listing: the commit is pinned, sizes and hashes are read, and errors name the file and the field."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def address(scheme: str, revision: str = "") -> Address:
 
 
 def refusal(of: Address, kind: type[GlmGgufError] = GlmGgufError, settings: TransferSettings | None = None) -> str:
-    """The one line that opening the address fails with; it names the address."""
+    """The one line of the error for the address, which it names."""
     with pytest.raises(kind) as caught, open_hub(of, settings=settings, stop=Waits()):
         pass
     line = str(caught.value)
@@ -246,7 +246,7 @@ def test_a_hub_that_names_no_commit_is_refused(full_hub: HubServer) -> None:
 
 
 def changed(name: str, key: str, value: object) -> Callable[[Any], Any]:
-    """A listing in which one field of one file is another."""
+    """A listing with another value in one field of one file."""
 
     def change(listing: Any) -> Any:
         entries = listing["siblings"] if "siblings" in listing else listing["Data"]["Files"]

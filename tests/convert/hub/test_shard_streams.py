@@ -1,4 +1,4 @@
-"""Shards in one pass: any reads give the file's bytes, a wrong one is found out, memory stays bounded."""
+"""Shards in one pass: any reads give the file's bytes, a wrong byte is found, memory stays bounded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS = TransferSettings(connections=4, piece_bytes=PIECE)
 
 
 class Left(Exception):
-    """A conversion that ends half-way."""
+    """A conversion was interrupted."""
 
 
 @contextmanager

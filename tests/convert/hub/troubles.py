@@ -1,4 +1,4 @@
-"""What goes wrong between a hub and its clients."""
+"""Faults between a hub and its clients."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from hub_server import Reply, Trouble
 
 
 def refuse(status: int, **headers: str) -> Trouble:
-    """Another status than was hoped for."""
+    """An error status."""
     return lambda reply: Reply(status, {key.replace("_", "-"): value for key, value in headers.items()})
 
 
 def cut(after: int) -> Trouble:
-    """The connection breaks after some bytes."""
+    """A connection that breaks after some bytes."""
     return lambda reply: replace(reply, sent=after)
 
 
 def shorten(n_bytes: int) -> Trouble:
-    """A body that ends early, and whose length says so."""
+    """A body that is too short, with its true length."""
     return lambda reply: replace(reply, body=reply.body[:n_bytes])
 
 
@@ -29,12 +29,12 @@ def flip(reply: Reply) -> Reply:
 
 
 def ignore_range(reply: Reply) -> Reply:
-    """The whole file where a part was asked for."""
+    """The whole file instead of a range."""
     return Reply(200, {}, reply.full, reply.full)
 
 
 def misplace(reply: Reply) -> Reply:
-    """Another part than was asked for."""
+    """Another range of the file."""
     moved = re.sub(r"bytes (\d+)", lambda match: f"bytes {int(match[1]) + 1}", reply.headers["Content-Range"])
     return replace(reply, headers={**reply.headers, "Content-Range": moved})
 
@@ -45,10 +45,10 @@ def be_silent(reply: Reply) -> Reply:
 
 
 def compress(reply: Reply) -> Reply:
-    """An encoding that was not asked for."""
+    """A compressed body."""
     return replace(reply, headers={**reply.headers, "Content-Encoding": "gzip"})
 
 
 def redirect(location: str) -> Trouble:
-    """Somewhere else."""
+    """A redirect to another address."""
     return lambda reply: Reply(302, {"Location": location})
