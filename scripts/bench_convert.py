@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""Convert a made checkpoint of GLM-4-9B's shapes, ours against llama.cpp's own path, whole processes on all cores.
+"""Convert a random checkpoint of GLM-4-9B's shapes with glm-gguf and with llama.cpp, each on all cores.
 
     scripts/bench_convert.py --llama-cpp TREE --python PYTHON --llama-quantize BINARY --dir DIRECTORY
         [--official ../shared/glm] [--layers 4] [--types Q4_K_M IQ4_XS] [--rounds 3] [--threads N]
 
-llama.cpp's path is its converter to BF16 (PYTHON has torch and transformers), run once a round, and then
-llama-quantize for each type; ours is one `glm-gguf convert` a type. The round's order is turned each time. Before
-every process what was written is flushed, and the checkpoint is dropped from the page cache; llama-quantize keeps
-its BF16 file there. Seconds are wall time; memory is the peak of a process, resident as wait4 counts it and
-anonymous as sampled; bytes written are those that wait4 counts. The tensors of both files must be equal. DIRECTORY
-needs 5 bytes a weight (9B with 4 layers: 2.1e9 weights); what is made in it is removed.
+llama.cpp converts to BF16 once a round (PYTHON has torch and transformers), then runs llama-quantize for each type.
+Ours is one `glm-gguf convert` a type. Rounds alternate the order. Before each process the disk is flushed and the
+checkpoint leaves the page cache; llama-quantize's BF16 file stays there. Seconds are wall time. Memory is a
+process's peak: resident by wait4, anonymous by samples. wait4 also counts the written bytes. The tensors of both
+files must be equal. DIRECTORY needs 5 bytes a weight (9B with 4 layers: 2.1e9 weights); the script removes its files.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ ROWS = 2**24  # weights drawn at once
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process took: seconds, KiB of memory, bytes written."""
+    """The cost of a process: seconds, KiB of memory, bytes written."""
 
     seconds: float
     resident: int
@@ -53,13 +52,13 @@ class Cost:
     written: int
 
     def __add__(self, other: Cost) -> Cost:
-        """One process after the other."""
+        """Add the cost of two processes, run one after the other."""
         peaks = max(self.resident, other.resident), max(self.anonymous, other.anonymous)
         return Cost(self.seconds + other.seconds, *peaks, self.written + other.written)
 
 
 def run(command: list[object], source: Path, **environment: str) -> Cost:
-    """Run a process to its end on a checkpoint that no memory holds; raises SystemExit where it fails."""
+    """Run a process on a checkpoint that is not in the page cache; raises SystemExit if it fails."""
     os.sync()
     for path in source.glob("*.safetensors"):
         with path.open("rb") as file:
@@ -83,14 +82,14 @@ def run(command: list[object], source: Path, **environment: str) -> Cost:
 
 
 def sample(pid: int, peak: list[int]) -> None:
-    """Keep the most anonymous memory that a process had, until it is gone."""
+    """Sample a process's largest anonymous memory until it ends."""
     while found := anonymous_kib(pid):
         peak[0] = max(peak[0], found)
         time.sleep(0.02)
 
 
 def ours(source: Path, type_: str, threads: int) -> Cost:
-    """glm-gguf convert."""
+    """Run glm-gguf convert."""
     out = source.parent / f"ours-{type_}.gguf"
     command = [sys.executable, "-m", "glm_gguf", "convert", source, "-o", out, "--force"]
     return run([*command, "--type", type_, "--threads", threads], source, PYTHONPATH=str(ROOT))
@@ -114,12 +113,12 @@ class LlamaCpp:
         return run([self.binary, self.bf16(source), source.parent / f"theirs-{type_}.gguf", type_, threads], source)
 
     def bf16(self, source: Path) -> Path:
-        """Where the intermediate file lies."""
+        """The path of the intermediate file."""
         return source.parent / "bf16.gguf"
 
 
 def make_checkpoint(directory: Path, layers: int, official: Path) -> Path:
-    """Random weights of 9B's shapes with the official vocabulary, drawn piece by piece."""
+    """Write random weights of 9B's shapes, piece by piece, and the official vocabulary."""
     directory.mkdir()
     shape = Shape(**NINE_B, layers=layers, vocab=151552, extra={"eos_token_id": [151329, 151336, 151338]})
     (directory / "config.json").write_text(json.dumps(shape.config()))
@@ -140,13 +139,13 @@ def make_checkpoint(directory: Path, layers: int, official: Path) -> Path:
 
 
 def same_tensors(first: Path, second: Path) -> bool:
-    """Whether two files hold the same tensors, byte for byte."""
+    """Whether two files have the same tensors, byte for byte."""
     both = zip(GGUFReader(first).tensors, GGUFReader(second).tensors, strict=True)
     return all(a.name == b.name and a.tensor_type == b.tensor_type and np.array_equal(a.data, b.data) for a, b in both)
 
 
 def one_round(number: int, source: Path, peer: LlamaCpp, options: argparse.Namespace) -> dict[str, tuple[Cost, Cost]]:
-    """(ours, theirs) of every type; odd rounds begin with theirs."""
+    """Measure (ours, theirs) for every type; odd rounds begin with theirs."""
     mine: dict[str, Cost] = {}
     theirs: dict[str, Cost] = {}
 
@@ -163,14 +162,14 @@ def one_round(number: int, source: Path, peer: LlamaCpp, options: argparse.Names
 
 
 def show(label: str, costs: list[Cost]) -> None:
-    """A line of the table: median seconds, highest memory."""
+    """A row of the table: median seconds, largest memory."""
     seconds = statistics.median(cost.seconds for cost in costs)
     memory = (max(getattr(cost, kind) for cost in costs) / 1024 for kind in ("resident", "anonymous"))
     print(f"{label:20} {seconds:8.1f} {next(memory):12,.0f} {next(memory):12,.0f} {costs[-1].written / 1e6:12,.0f}")
 
 
 def report(rounds: list[dict[str, tuple[Cost, Cost]]]) -> None:
-    """The table, and the ratio of each round."""
+    """Print the table and the ratio of each round."""
     print(f"{'':20} {'seconds':>8} {'MiB resident':>12} {'MiB anon.':>12} {'MB written':>12}")
     for type_ in rounds[0]:
         pairs = [costs[type_] for costs in rounds]
@@ -181,7 +180,7 @@ def report(rounds: list[dict[str, tuple[Cost, Cost]]]) -> None:
 
 
 def main() -> None:
-    """Make, measure, compare, report, remove."""
+    """Make a checkpoint, measure, compare, report, remove the files."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for name in ("--llama-cpp", "--python", "--llama-quantize", "--dir"):
         parser.add_argument(name, type=Path, required=True)

@@ -1,7 +1,7 @@
 """Speed of quantising on one core, our kernels and ggml: python scripts/bench_quantise.py
 
-Millions of weights a second of processor time (so that other processes do not count), median of
-several repetitions in turns, on normal weights cut to bf16; float32 in memory in, bytes out.
+Prints millions of weights per second of processor time, in which other processes do not count: the median of
+alternating repetitions on normal weights cut to bf16, from float32 to bytes in memory.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ OTHERS = (
     "TQ2_0",
     "MXFP4",
 )
-"""Types without a kernel, for the table."""
+"""Types without a kernel, for comparison."""
 
 
 def speed(call: Callable[[], object], n_weights: int) -> float:
-    """Millions of weights a second of this thread."""
+    """Measure millions of weights per second of this thread."""
     start = time.thread_time()
     call()
     return n_weights / (time.thread_time() - start) / 1e6
@@ -46,7 +46,7 @@ def speed(call: Callable[[], object], n_weights: int) -> float:
 def measure(
     type_: GGMLQuantizationType, rows: npt.NDArray[np.float32], imatrix: npt.NDArray[np.float32] | None, repeats: int
 ) -> tuple[float, float | None]:
-    """Speed of ggml and of our kernel, None where there is none; ggml gets an eighth of the rows, it is slower."""
+    """Measure ggml and our kernel, None if there is none; the slower ggml gets an eighth of the rows."""
     few = rows[: max(1, len(rows) // 8)]
     types = quantiser.PLAIN if imatrix is None else quantiser.WEIGHTED
     found = quantiser.kernel(type_, imatrix is not None) if type_ in types else None

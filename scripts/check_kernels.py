@@ -1,8 +1,8 @@
 """Compare every kernel with ggml on many random weights: python scripts/check_kernels.py [--types Q4_K] [--weights 1e9]
 
-Prints, per type, the weights compared, the super-blocks that the kernel left to ggml, and those that differ; ends
-with status 1 when some do. How far it has come is told on stderr every half minute. 1e9 weights of every type,
-with and without an importance matrix, take about an hour of two cores; a type alone is a few minutes.
+Prints per type the compared weights, the super-blocks that the kernel left to ggml, and those that differ; the exit
+status is then 1. Progress goes to stderr every half minute. 1e9 weights of every type, with and without an
+importance matrix, take about an hour of two cores; one type takes a few minutes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from glm_gguf.cpus import usable_cpus
 Floats = npt.NDArray[np.float32]
 Draw = Callable[[np.random.Generator, tuple[int, int]], npt.NDArray[np.floating]]
 
-COLUMNS = 1536  # six super-blocks, which does not divide into lanes
+COLUMNS = 1536  # six super-blocks, no multiple of the lanes
 ROWS = 683  # about a million weights, and a last batch that is not full
 
 
@@ -34,7 +34,7 @@ def normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
 
 
 def bf16(values: Floats) -> Floats:
-    """Cut to bf16, as checkpoints are."""
+    """Cut values to bf16, as in checkpoints."""
     return (values.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
@@ -86,12 +86,12 @@ class Count:
     different: int = 0
 
     def __add__(self, other: Count) -> Count:
-        """Both together."""
+        """Add both."""
         return Count(self.weights + other.weights, self.left + other.left, self.different + other.different)
 
 
 def compare_round(type_: GGMLQuantizationType, found: quantiser.Kernel, weighted: bool, seed: tuple[int, int]) -> Count:
-    """One draw of every distribution."""
+    """Compare one draw of every distribution."""
     rng, total = np.random.default_rng(seed), Count()
     size, n_bytes = GGML_QUANT_SIZES[type_]
     for draw in DISTRIBUTIONS.values():
@@ -107,7 +107,7 @@ def compare_round(type_: GGMLQuantizationType, found: quantiser.Kernel, weighted
 
 
 def compare(type_: GGMLQuantizationType, weighted: bool, options: argparse.Namespace) -> Count:
-    """Rounds until there are enough weights, on threads: kernels and ggml let go of the interpreter."""
+    """Compare enough weights, on threads: kernels and ggml release the interpreter's lock."""
     found = quantiser.kernel(type_, weighted)
     if found is None:
         raise SystemExit(f"{type_.name}: no kernel here")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""kill -9 a conversion at random moments, go on with it, and hold the file against an undisturbed run's.
+"""kill -9 a conversion at random moments, continue it, and compare the file with an undisturbed run's.
 
     scripts/soak_resume.py [--kills 50] [--seed 0] [--type IQ3_S]
 
-A conversion is killed until it ends by itself; then the next one begins, until there were as many kills as asked for.
-Prints a line a conversion and ends with status 1 where a file differs.
+A conversion is killed until it ends by itself; then the next one begins, up to the given number of kills. Prints a
+line a conversion; the exit status is 1 if a file differs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHAPE = Shape(hidden=512, ffn=1024, layers=6, heads=8, kv_heads=2, head_dim=64, 
 
 
 def main() -> None:
-    """Convert, kill, go on, compare."""
+    """Convert, kill, continue, compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def complete(out: Path, expected: dict[str, bytes]) -> bool:
-    """Whether a file has its name; then it must be the right one, though the process was killed at its end."""
+    """Whether a file has its name; it must then be right, even if the process was killed at its end."""
     found = [path for path in out.iterdir() if path.name in expected]
     for path in found:
         if path.read_bytes() != expected[path.name]:
@@ -68,7 +68,7 @@ def complete(out: Path, expected: dict[str, bytes]) -> bool:
 
 
 def convert(process: subprocess.Popen[str], seconds: float | None) -> str | None:
-    """What a conversion said that was given `seconds`; None where it was killed."""
+    """The output of a conversion that may take `seconds`; None if it was killed."""
     try:
         said = process.communicate(timeout=seconds)[1]
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Damage done to a good checkpoint, and the one clear error that must come of it."""
+"""Damage to a good checkpoint, and the one clear error that must follow."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def refusal(
     out: Path | None = None,
     kind: type[GlmGgufError] = GlmGgufError,
 ) -> str:
-    """The one line that converting `source` fails with; no file beside or below it may change."""
+    """The one line of the error of converting `source`; no file beside or below it may change."""
     around = files_below(source.parent)
     with pytest.raises(kind) as caught:
         convert(source, out or source.parent / "out.gguf", options or choose())

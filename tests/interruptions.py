@@ -1,4 +1,4 @@
-"""Conversions that are stopped, and what they leave."""
+"""Interrupted conversions, and the files that they leave."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.write import Progress, Silent, write
 
-DEADLINE = 120.0  # seconds until a process must have come as far as a test waits for
+DEADLINE = 120.0  # seconds until a process must have reached what a test waits for
 
 
 class Stops(Silent):
-    """Progress that ends the conversion after some tensors, and counts what it is told."""
+    """Progress that raises an error after some tensors."""
 
     def __init__(self, error: BaseException, after: int) -> None:
         self._error, self._left = error, after
@@ -28,7 +28,7 @@ class Stops(Silent):
 
 
 class Counts(Silent):
-    """Progress that remembers which tensors were there and which were made."""
+    """Progress that records which tensors were resumed and which were converted."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
@@ -42,7 +42,7 @@ class Counts(Silent):
 
 
 def _heed_signals() -> None:
-    """Undo what a test run in the background (nohup, &) ignores, and its children with it."""
+    """Heed the signals that a test run in the background (nohup, &) and its children ignore."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -54,14 +54,14 @@ def write_recording(
     progress: Progress,
     seconds: float = 0.0,
 ) -> None:
-    """Convert, and record what is complete every `seconds`: by default every tensor, as soon as it is."""
+    """Convert, and record complete tensors every `seconds`: by default each at once."""
     opened = source if isinstance(source, Source) else Source.local(source)
     conversion = Conversion.prepare(opened, out, options)
     write(conversion.laid_out(), opened.shards, 1, progress, seconds)
 
 
 def start(source: Path, out: Path, *arguments: object) -> subprocess.Popen[str]:
-    """`glm-gguf convert` as a process that Ctrl-C reaches; a shell's background job ignores it."""
+    """Start `glm-gguf convert` as a process that heeds Ctrl-C; a shell's background job ignores it."""
     return subprocess.Popen(
         [*(sys.executable, "-m", "glm_gguf", "convert", source, "-o", out), *map(str, arguments)],
         stderr=subprocess.PIPE,
@@ -72,7 +72,7 @@ def start(source: Path, out: Path, *arguments: object) -> subprocess.Popen[str]:
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    """Return once there is something in the file; a process that ends before has failed."""
+    """Return once the file has bytes; fails if the process ends before."""
     end = time.monotonic() + DEADLINE
     while not (path.exists() and path.stat().st_size):
         assert process.poll() is None, process.communicate()[1]
