@@ -55,7 +55,7 @@ class Conversion:
         """The plan of each type."""
         return tuple(output.plan for output in self.outputs)
 
-    def laid_out(self) -> list[tuple[Path, FileLayout]]:
+    def layouts(self) -> list[tuple[Path, FileLayout]]:
         """The path and the layout of every file."""
         layouts = (layout for plan in self.plans for layout in lay_out(plan))
         return list(zip(self.paths, layouts, strict=True))
@@ -70,7 +70,7 @@ class Conversion:
         n_bytes = sum(plan.n_bytes + HEADER_BYTES for plan in self.plans)
         n_bytes = check_outputs(self.paths, sources, n_bytes, force=self.options.force)
         with source.shards.reading(self.paths[0].parent, n_bytes):
-            write_with_retries(self.laid_out(), source.shards, self.options.threads, progress)
+            write_with_retries(self.layouts(), source.shards, self.options.threads, progress)
 
 
 def convert(

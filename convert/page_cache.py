@@ -66,10 +66,10 @@ class ReadAhead:
         is not enough.
         """
         places = range(window * WINDOW, (window + 1) * WINDOW, WINDOW // PROBES)
-        return all(_at_once(self._descriptor, min(place, self._n_bytes - 1)) for place in places)
+        return all(_is_cached(self._descriptor, min(place, self._n_bytes - 1)) for place in places)
 
 
-def _at_once(descriptor: int, offset: int) -> bool:
+def _is_cached(descriptor: int, offset: int) -> bool:
     """Whether a byte can be read without waiting for the disk."""
     flag = getattr(os, "RWF_NOWAIT", None)
     if flag is None or not hasattr(os, "preadv"):  # the system cannot tell

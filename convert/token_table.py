@@ -9,7 +9,7 @@ from typing import Any
 
 from gguf import TokenType
 
-from glm_gguf.convert.source.json_file import shown
+from glm_gguf.convert.source.json_file import short_repr
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS, Bpe, read_bpe
 from glm_gguf.errors import TokenizerError
@@ -77,17 +77,19 @@ def _token_list(bpe: Bpe, vocab_size: int, where: str) -> tuple[tuple[str, ...],
     for id_, text, type_ in entries:
         if id_ >= vocab_size:
             raise TokenizerError(
-                f"token {shown(text)} has id {id_}, config.json's vocab_size is {vocab_size}",
+                f"token {short_repr(text)} has id {id_}, config.json's vocab_size is {vocab_size}",
                 where=where,
                 fix="the tokenizer belongs to another model",
             )
         if tokens[id_] not in (None, text):
-            raise TokenizerError(f"id {id_} is both {shown(tokens[id_])} and {shown(text)}", where=where)
+            raise TokenizerError(f"id {id_} is both {short_repr(tokens[id_])} and {short_repr(text)}", where=where)
         tokens[id_], types[id_] = text, int(type_)
     texts = tuple(f"[PAD{id_}]" if text is None else text for id_, text in enumerate(tokens))
     if len(set(texts)) < len(texts):
         doubled, _ = Counter(texts).most_common(1)[0]
-        raise TokenizerError(f"{shown(doubled)} has two ids", where=where, fix="llama.cpp loads no such vocabulary")
+        raise TokenizerError(
+            f"{short_repr(doubled)} has two ids", where=where, fix="llama.cpp loads no such vocabulary"
+        )
     return texts, tuple(types)
 
 
@@ -123,7 +125,7 @@ def _templates(source: Source, config: Mapping[str, Any]) -> dict[str, str]:
         for entry in listed:
             name, text = (entry.get("name"), entry.get("template")) if isinstance(entry, dict) else (None, None)
             if not isinstance(name, str) or not isinstance(text, str):
-                raise TokenizerError(f"chat_template lists {shown(entry)}, no name and template", where=where)
+                raise TokenizerError(f"chat_template lists {short_repr(entry)}, no name and template", where=where)
             templates[name] = text
     elif listed is not None:
         raise TokenizerError(f"chat_template is {type(listed).__name__}, no text", where=where)

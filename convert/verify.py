@@ -23,7 +23,7 @@ from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.convert.source.shards import ShardSource
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import source_tensors
-from glm_gguf.convert.writing.rows import Stored, extents, to_float32
+from glm_gguf.convert.writing.rows import Stored, row_ranges, to_float32
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import GgufError, RequestError, SourceError
 from glm_gguf.gguf_file.contents import GLM4, architecture
@@ -148,7 +148,7 @@ def _rows(
     n_rows, dtype = prod(stored.shape[:-1]), np.dtype(STORAGE[stored.dtype])
     written_bytes, stored_bytes = tensor.n_bytes // n_rows, stored.n_bytes // n_rows
     with open_regular(header.path, GgufError) as file:
-        for start, stop in extents(stored.shape):
+        for start, stop in row_ranges(stored.shape):
             file.seek(tensor.offset + start * written_bytes)
             data = file.read((stop - start) * written_bytes)
             if len(data) < (stop - start) * written_bytes:

@@ -57,7 +57,7 @@ def write_recording(
     """Convert, and record complete tensors every `seconds`: by default each at once."""
     opened = source if isinstance(source, Source) else Source.local(source)
     conversion = Conversion.prepare(opened, out, options)
-    write(conversion.laid_out(), opened.shards, 1, progress, seconds)
+    write(conversion.layouts(), opened.shards, 1, progress, seconds)
 
 
 def start(source: Path, out: Path, *arguments: object) -> subprocess.Popen[str]:

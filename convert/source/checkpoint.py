@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glm_gguf.convert.source.config import Glm4Config
-from glm_gguf.convert.source.json_file import shown
+from glm_gguf.convert.source.json_file import short_repr
 from glm_gguf.convert.source.prequantised import refuse_quantised
 from glm_gguf.convert.source.safetensors_file import StoredTensor, read_header
 from glm_gguf.convert.source.shards import Shard, ShardSource
@@ -65,7 +65,9 @@ def _collect(source: Source) -> dict[str, StoredTensor]:
         weight_map = None
         names = _model_files(shards.names())
         if not names:
-            raise SourceError("holds no *.safetensors file", path=source.where, fix=_instead(source.directory))
+            raise SourceError(
+                "holds no *.safetensors file", path=source.where, fix=_fix_without_weights(source.directory)
+            )
     else:
         names = sorted(set(weight_map.values()))
     tensors: dict[str, StoredTensor] = {}
@@ -97,7 +99,7 @@ def _model_files(names: Sequence[str]) -> Sequence[str]:
     return [name for name in names if name.startswith("model")] or [name for name in names if name not in ADAPTER_FILES]
 
 
-def _instead(directory: Path) -> str:
+def _fix_without_weights(directory: Path) -> str:
     """The fix for a directory with config.json and without safetensors files."""
     below = next((path.parent for path in sorted(directory.glob("*/*.safetensors"))), None)
     if below is not None:
@@ -113,7 +115,9 @@ def _read_index(file: SourceFile) -> dict[str, str]:
     for name, shard in weight_map.items():
         plain = isinstance(shard, str) and shard == Path(shard).name and shard.isprintable()
         if not plain or not shard.endswith(".safetensors"):
-            raise ShardError(f"{shown(shard)} is not the name of a shard (tensor {shown(name)})", path=file.where)
+            raise ShardError(
+                f"{short_repr(shard)} is not the name of a shard (tensor {short_repr(name)})", path=file.where
+            )
     return weight_map
 
 

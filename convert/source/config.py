@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from glm_gguf.convert.source.json_file import shown
+from glm_gguf.convert.source.json_file import short_repr
 from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import ConfigError
 
@@ -116,7 +116,7 @@ def _rope_parameters(raw: dict[str, Any], where: str) -> dict[str, Any]:
     form = next((key for key in ("rope_parameters", "rope_scaling") if raw.get(key)), None)
     nested = {} if form is None else raw[form]
     if not isinstance(nested, dict):
-        raise ConfigError(f"{form} is {shown(nested)}, a JSON object is needed", path=where)
+        raise ConfigError(f"{form} is {short_repr(nested)}, a JSON object is needed", path=where)
     flat = {key: raw.get(key) for key in ("rope_theta", "partial_rotary_factor")}
     return flat | {key: value for key, value in nested.items() if value is not None}
 
@@ -129,14 +129,14 @@ def _rope_scaling(rope: _Fields) -> RopeScaling | None:
         return RopeScaling("linear", rope.positive("factor"))
     if kind != "yarn":
         raise ConfigError(
-            f"rope type {shown(kind)} is unknown", path=rope.where, fix="default, linear and yarn are known"
+            f"rope type {short_repr(kind)} is unknown", path=rope.where, fix="default, linear and yarn are known"
         )
     for key, value in LLAMA_YARN.items():
         if rope.raw.get(key, value) not in (value, None):
             raise ConfigError(
-                f"YaRN's {key} is {shown(rope.raw[key])}",
+                f"YaRN's {key} is {short_repr(rope.raw[key])}",
                 path=rope.where,
-                fix=f"llama.cpp's glm4 always computes with {shown(value)}: only that value can be converted",
+                fix=f"llama.cpp's glm4 always computes with {short_repr(value)}: only that value can be converted",
             )
     return RopeScaling(
         "yarn",
@@ -158,26 +158,26 @@ class _Fields:
         names, model_type = self.raw.get("architectures"), self.raw.get("model_type")
         if names != [ARCHITECTURE] and not (names is None and model_type == "glm4"):
             raise ConfigError(
-                f"architectures is {shown(names)}, model_type {shown(model_type)}",
+                f"architectures is {short_repr(names)}, model_type {short_repr(model_type)}",
                 path=self.where,
                 fix=f"only {ARCHITECTURE} (GLM-4-0414, GLM-Z1-0414) can be converted",
             )
         activation = self.raw.get("hidden_act", "silu")
         if activation != "silu":
             raise ConfigError(
-                f"hidden_act is {shown(activation)}, llama.cpp's glm4 graph computes silu", path=self.where
+                f"hidden_act is {short_repr(activation)}, llama.cpp's glm4 graph computes silu", path=self.where
             )
 
     def natural(self, key: str, default: int | None = None) -> int:
         value = self._get(key, default)
         if type(value) is not int or not 0 < value < 2**31:
-            raise ConfigError(f"{key} is {shown(value)}, a positive whole number is needed", path=self.where)
+            raise ConfigError(f"{key} is {short_repr(value)}, a positive whole number is needed", path=self.where)
         return value
 
     def positive(self, key: str) -> float:
         value = self._get(key, None)
         if type(value) not in (int, float) or not FLOAT32[0] <= value <= FLOAT32[1]:
-            raise ConfigError(f"{key} is {shown(value)}, a positive number is needed", path=self.where)
+            raise ConfigError(f"{key} is {short_repr(value)}, a positive number is needed", path=self.where)
         return float(value)
 
     def optional(self, key: str) -> float | None:
@@ -186,7 +186,7 @@ class _Fields:
     def boolean(self, key: str, default: bool | None = None) -> bool:
         value = self._get(key, default)
         if type(value) is not bool:
-            raise ConfigError(f"{key} is {shown(value)}, true or false is needed", path=self.where)
+            raise ConfigError(f"{key} is {short_repr(value)}, true or false is needed", path=self.where)
         return value
 
     def _get(self, key: str, default: Any) -> Any:

@@ -58,7 +58,7 @@ def refuse_pointer(data: bytes, where: object, error: type[GlmGgufError]) -> Non
         raise error("this is a git-lfs pointer, not the file", path=str(where), fix="run git lfs pull")
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """A short repr of any value, for errors."""
     short = Repr()
     short.maxstring = short.maxother = short.maxlong = 80

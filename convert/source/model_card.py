@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 from gguf import Keys, Metadata, size_label
 
-from glm_gguf.convert.source.json_file import read_object, shown
+from glm_gguf.convert.source.json_file import read_object, short_repr
 from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import RequestError, SourceError
 from glm_gguf.regular_file import read_text
@@ -42,7 +42,7 @@ def model_card(source: Source, naming: Naming, n_params: int, variant: Variant) 
     Raises SourceError for an unreadable file and a value of another type, RequestError for the user's own.
     """
     try:
-        card = _stated(source, n_params)
+        card = _card_of_directory(source, n_params)
     except BROKEN as problem:
         raise SourceError(
             f"the model card cannot be read: {' '.join(str(problem).split())[:200]}",
@@ -61,7 +61,7 @@ def model_card(source: Source, naming: Naming, n_params: int, variant: Variant) 
     return card
 
 
-def _stated(source: Source, n_params: int) -> Metadata:
+def _card_of_directory(source: Source, n_params: int) -> Metadata:
     """The card that Metadata.load of gguf-py makes; that fails on byte order marks and waits for pipes."""
     files = [source.file("config.json"), source.file("generation_config.json")]
     config, generation = (file.read_object(SourceError) if file.exists() else {} for file in files)
@@ -100,7 +100,7 @@ def _override(card: Metadata, naming: Naming) -> None:
         raise RequestError(problem.what, path=where, fix=fix) from None
     for key, value in stated.items():
         if key not in FIELDS:
-            raise RequestError(f"key {shown(key)} is unknown", path=where, fix=f"known are {', '.join(FIELDS)}")
+            raise RequestError(f"key {short_repr(key)} is unknown", path=where, fix=f"known are {', '.join(FIELDS)}")
         try:
             fitting = _fitting(FIELDS[key], value)
         except ValueError as problem:
@@ -133,26 +133,26 @@ def _texts(value: object) -> list[str]:
 def _scalar(value: object) -> str:
     """A scalar as text, since YAML reads 1.0 and 2025-04-14 as others; half characters become question marks."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float, datetime.date)):
-        raise ValueError(f"{shown(value)}, a text is needed")
+        raise ValueError(f"{short_repr(value)}, a text is needed")
     return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 def _integer(value: object) -> int:
     whole = isinstance(value, float) and value.is_integer()
     if (type(value) is not int and not whole) or not -(2**31) <= value < 2**31:  # type: ignore[operator]
-        raise ValueError(f"{shown(value)}, a whole number is needed")
+        raise ValueError(f"{short_repr(value)}, a whole number is needed")
     return int(value)  # type: ignore[call-overload, no-any-return]
 
 
 def _real(value: object) -> float:
     if type(value) not in (int, float) or not -(2.0**127) <= value <= 2.0**127:  # type: ignore[operator]
-        raise ValueError(f"{shown(value)}, a number is needed")
+        raise ValueError(f"{short_repr(value)}, a number is needed")
     return float(value)  # type: ignore[arg-type]
 
 
 def _objects(value: object) -> list[dict[str, str]]:
     if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
-        raise ValueError(f"{shown(value)}, a list of objects is needed")
+        raise ValueError(f"{short_repr(value)}, a list of objects is needed")
     return [{str(key): _scalar(part) for key, part in item.items() if part is not None} for item in value]
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from glm_gguf.convert.source.json_file import shown
+from glm_gguf.convert.source.json_file import short_repr
 from glm_gguf.convert.source.safetensors_file import StoredTensor
 from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import ConfigError, SourceError
@@ -43,8 +43,8 @@ def refuse_quantised(source: Source, tensors: Iterable[StoredTensor]) -> None:
         return
     odd, by = sign
     config = source.file("config.json")
-    stated = _stated(config.read_object(ConfigError))
-    found = f"it holds {shown(odd.name)} ({odd.dtype})"
+    stated = _quantiser_in_config(config.read_object(ConfigError))
+    found = f"it holds {short_repr(odd.name)} ({odd.dtype})"
     if stated is None:
         what = f"this checkpoint is quantised already, by its tensors' names with {by}: {found}"
     else:
@@ -64,14 +64,14 @@ def _sign(tensors: Sequence[StoredTensor]) -> tuple[StoredTensor, str] | None:
     return None
 
 
-def _stated(config: dict[str, Any]) -> str | None:
+def _quantiser_in_config(config: dict[str, Any]) -> str | None:
     """The quantiser that config.json names; MLX names none."""
     stated = config.get("quantization_config") or config.get("quantization")
     if not isinstance(stated, dict):
         return None
     method = stated.get("quant_method")
     if isinstance(method, str):
-        return METHODS.get(method, method if method.isprintable() else shown(method))[:80]
+        return METHODS.get(method, method if method.isprintable() else short_repr(method))[:80]
     if any(str(key).startswith(("load_in_", "bnb_")) for key in stated):
         return "bitsandbytes"
     return "MLX" if "group_size" in stated else None

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from glm_gguf.convert.source.json_file import LFS_POINTER, parse_object, refuse_pointer, shown
+from glm_gguf.convert.source.json_file import LFS_POINTER, parse_object, refuse_pointer, short_repr
 from glm_gguf.convert.source.shards import Shard, ShardSource
 from glm_gguf.errors import ShardError
 
@@ -69,7 +69,7 @@ def _stored(name: str, entry: Any, shard: Shard, data_start: int) -> StoredTenso
         raise refused("its entry is no JSON object", fix=REFETCH)
     dtype = entry.get("dtype")
     if not isinstance(dtype, str) or dtype not in ITEM_BITS:
-        raise refused(f"unknown dtype {shown(dtype)}", fix="bf16, f16 or f32 is needed")
+        raise refused(f"unknown dtype {short_repr(dtype)}", fix="bf16, f16 or f32 is needed")
     shape, offsets = _naturals(entry, "shape", refused), _naturals(entry, "data_offsets", refused)
     if len(offsets) != 2 or offsets[0] > offsets[1]:
         raise refused(f"impossible data_offsets {offsets!r}", fix=REFETCH)
@@ -82,7 +82,7 @@ def _stored(name: str, entry: Any, shard: Shard, data_start: int) -> StoredTenso
 def _naturals(entry: dict[str, Any], key: str, refused: partial[ShardError]) -> list[int]:
     value = entry.get(key)
     if not isinstance(value, list) or len(value) > MAX_DIMENSIONS or not all(_natural(item) for item in value):
-        raise refused(f"impossible {key} {shown(value)}", fix=REFETCH)
+        raise refused(f"impossible {key} {short_repr(value)}", fix=REFETCH)
     return value
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from glm_gguf.convert.source.json_file import refuse_pointer, shown
+from glm_gguf.convert.source.json_file import refuse_pointer, short_repr
 from glm_gguf.convert.source.source import Source, SourceFile
 from glm_gguf.errors import TokenizerError
 from glm_gguf.regular_file import read_regular
@@ -67,7 +67,7 @@ def _from_json(raw: dict[str, Any], where: str) -> Bpe:
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
         raise TokenizerError("model is no BPE", path=where, fix="GLM-4's is byte-level BPE")
     if raw.get("normalizer") is not None:
-        raise TokenizerError(f"normalizer is {shown(raw['normalizer'])}", path=where, fix="GLM-4 has none")
+        raise TokenizerError(f"normalizer is {short_repr(raw['normalizer'])}", path=where, fix="GLM-4 has none")
     _check_pre_tokenizer(raw.get("pre_tokenizer"), where)
     vocab = model.get("vocab")
     if not isinstance(vocab, dict) or not all(_natural(id_) for id_ in vocab.values()):
@@ -91,12 +91,14 @@ def _check_pre_tokenizer(value: Any, where: str) -> None:
     parts = parts if isinstance(parts, list) else []
     kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
     if kinds != ["Split", "ByteLevel"]:
-        raise TokenizerError(f"pre_tokenizer is {shown(kinds)}", path=where, fix="GLM-4's is Split, then ByteLevel")
+        raise TokenizerError(
+            f"pre_tokenizer is {short_repr(kinds)}", path=where, fix="GLM-4's is Split, then ByteLevel"
+        )
     split, byte_level = parts
     pattern = split.get("pattern")
     regex = pattern.get("Regex") if isinstance(pattern, dict) else None
     if regex not in REGEXES:
-        found = repr(regex[:300]) if isinstance(regex, str) else shown(pattern)
+        found = repr(regex[:300]) if isinstance(regex, str) else short_repr(pattern)
         raise TokenizerError(f"pre_tokenizer splits by {found}", path=where, fix=f"GLM-4 splits by {REGEXES[0]!r}")
     if split.get("behavior") != "Isolated" or split.get("invert"):
         raise TokenizerError("pre_tokenizer does not isolate its matches", path=where, fix="GLM-4's does")
@@ -109,14 +111,14 @@ def _merge(pair: Any, where: str) -> str:
     if isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair):
         pair = " ".join(pair)
     if not isinstance(pair, str) or pair.count(" ") != 1:
-        raise TokenizerError(f"{shown(pair)} is no merge", path=where)
+        raise TokenizerError(f"{short_repr(pair)} is no merge", path=where)
     return pair
 
 
 def _added(entry: Any, where: str) -> AddedToken:
     content = entry.get("content") if isinstance(entry, dict) else None
     if not isinstance(content, str) or not content or not _natural(entry.get("id")):
-        raise TokenizerError(f"added token {shown(entry)} has no id or content", path=where)
+        raise TokenizerError(f"added token {short_repr(entry)} has no id or content", path=where)
     return AddedToken(entry["id"], content, entry.get("special") is True)
 
 
@@ -180,7 +182,7 @@ def printable(token: bytes) -> str:
 
 def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TokenizerError(f"{shown(value)} is no JSON object", path=where)
+        raise TokenizerError(f"{short_repr(value)} is no JSON object", path=where)
     return value
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 
 from glm_gguf.convert.writing.checksum import chained, checksum
 from glm_gguf.convert.writing.partial_file import PartialFile
-from glm_gguf.convert.writing.rows import extents
+from glm_gguf.convert.writing.rows import row_ranges
 from glm_gguf.convert.writing.work import Placement, ShardWork
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def recorded_and_intact(files: Sequence[PartialFile], work: Sequence[ShardWork],
 def _is_intact(file: PartialFile, place: Placement) -> bool:
     found = 0
     try:
-        for start, stop in extents(place.tensor.shape):
+        for start, stop in row_ranges(place.tensor.shape):
             data = file.read((stop - start) * place.row_bytes, place.offset + start * place.row_bytes)
             found = chained(found, checksum(data))
     except OSError:  # unreadable data has to be converted again too

@@ -44,13 +44,13 @@ def chunks(job: Job, reader: ShardReader) -> Iterator[Chunk]:
     stored = job.stored
     n_columns = stored.shape[-1]
     row_bytes = n_columns * np.dtype(STORAGE[stored.dtype]).itemsize
-    for start, stop in extents(stored.shape):
+    for start, stop in row_ranges(stored.shape):
         data = reader.read(stored.offset + start * row_bytes, (stop - start) * row_bytes)
         rows = data.view(STORAGE[stored.dtype]).reshape(stop - start, n_columns)
         yield Chunk(job, start, rows, stop == prod(stored.shape[:-1]))
 
 
-def extents(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+def row_ranges(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """The row ranges (start, stop) of a tensor's chunks, of about CHUNK_WEIGHTS weights each."""
     n_rows, step = prod(shape[:-1]), max(1, CHUNK_WEIGHTS // shape[-1])
     return ((start, min(start + step, n_rows)) for start in range(0, n_rows, step))

@@ -82,9 +82,8 @@ def write(
     ):
         work = in_source_order(layouts)
         done = _without_unchecked(recorded_and_intact(files, work, pool), work, shards)
-        progress.resumed(
-            [t for names, layout in zip(done, layouts, strict=True) for t in layout.tensors if t.name in names]
-        )
+        resumed = [t for names, layout in zip(done, layouts, strict=True) for t in layout.tensors if t.name in names]
+        progress.resumed(resumed)
         try:
             with closing(_read(shards, work, done, journals)) as read:
                 report = _Report(progress, journals)

@@ -98,7 +98,7 @@ def test_a_disk_that_fills_up_half_way_is_no_matter_since_the_space_is_set_aside
     options = ConvertOptions(types=TypeChoices(type="BF16"), split_max_bytes=split, threads=1)
     expected = convert(source, tmp_path / "out.gguf", options)
     conversion = Conversion.prepare(Source.local(source), disk / "out.gguf", options)
-    write(conversion.laid_out(), LocalShards(source), 1, Fills(disk, after), seconds)
+    write(conversion.layouts(), LocalShards(source), 1, Fills(disk, after), seconds)
     for path, same in zip(conversion.paths, expected, strict=True):
         assert path.read_bytes() == same.read_bytes()
     assert {path.name for path in disk.iterdir()} == {"filler", *(path.name for path in conversion.paths)}
@@ -109,7 +109,7 @@ def test_a_disk_that_is_full_once_the_conversion_begins_is_told_and_nothing_is_l
     conversion = Conversion.prepare(Source.local(source), disk / "old.gguf", FORCE)
     fill(disk)
     with pytest.raises(OutputError) as caught:
-        write(conversion.laid_out(), LocalShards(source), 1, Silent())
+        write(conversion.layouts(), LocalShards(source), 1, Silent())
     says(str(caught.value), str(disk), "no space is left")
     assert (disk / "old.gguf").read_bytes() == b"kept"
     assert {path.name for path in disk.iterdir()} == {"old.gguf", "filler"}

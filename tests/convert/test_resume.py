@@ -279,7 +279,7 @@ def test_a_byte_that_changed_meanwhile_is_made_again(
     where: str, source: Path, out: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     interrupt(source, out, 22)
-    (layout,) = [layout for _, layout in Conversion.prepare(Source.local(source), out, choose()).laid_out()]
+    (layout,) = [layout for _, layout in Conversion.prepare(Source.local(source), out, choose()).layouts()]
     ends = [offset + tensor.n_bytes for offset, tensor in zip(layout.offsets, layout.tensors, strict=True)]
     padded = next(end for end, start in zip(ends, layout.offsets[1:], strict=False) if end < start)
     places = {"header": 100, "first tensor": layout.offsets[0], "padding": padded, "last byte": ends[-1] - 1}

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from glm_gguf.convert.source.json_file import shown
+from glm_gguf.convert.source.json_file import short_repr
 from glm_gguf.errors import RequestError
 from glm_gguf.source_name import Wanted, refuse_mistaken
 
@@ -51,5 +51,5 @@ def parse_address(source: str) -> Address | None:
     if match is None:
         refuse_mistaken(source, Wanted.CHECKPOINT, RequestError)  # a hub's web page: its address is known
     if match is None or ".." in source:
-        raise RequestError(f"{shown(source)} is no repository on a hub", field="source", fix=FORM)
+        raise RequestError(f"{short_repr(source)} is no repository on a hub", field="source", fix=FORM)
     return Address(Hub(match[1]), match[2], match[3], match[4])
