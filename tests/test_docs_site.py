@@ -9,14 +9,18 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from documents import REPOSITORY
+from playwright.sync_api import Browser
+from server.page import conftest as of_the_page
 
 import glm_gguf
 from glm_gguf.convert.recipe.type_lookup import bits_per_weight, file_type
 
 DOCS = REPOSITORY / "docs"
+browser = of_the_page.browser
 SOURCES = [
     *(REPOSITORY / "glm_gguf").rglob("*.py"),
     *(REPOSITORY / "convert").rglob("*.py"),
@@ -43,6 +47,22 @@ def test_the_site_has_every_page(site: Path) -> None:
 def test_the_site_asks_no_other_host(site: Path) -> None:
     linked = re.compile(rb'<(?:script|link|img)[^>]* (?:src|href)="?https?://')
     assert [path.name for path in site.rglob("*.html") if linked.search(path.read_bytes())] == []
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_fit_the_window(browser: Browser, site: Path, colours: Literal["light", "dark"], width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=colours)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    for name in ("index", "quickstart", "python", "reference", "cli", "server-fields"):
+        page.goto(f"file://{site}/{name}.html")
+        assert page.evaluate("document.documentElement.scrollWidth") == width, name
+        shade = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g)[0]")
+        assert (int(shade) > 128) == (colours == "light")
+    context.close()
+    assert errors == []
 
 
 def test_the_reference_shows_signatures_and_what_they_mean(site: Path) -> None:
