@@ -132,5 +132,5 @@ def test_a_file_that_shrinks_while_it_is_compared_is_told(source: Path, tmp_path
 
 @pytest.mark.parametrize("threads", [0, -1, 2**40])
 def test_a_number_of_threads_that_cannot_be_is_refused(threads: int, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"--threads: .* threads; 1 to 1024"):
+    with pytest.raises(RequestError, match=r"threads: .* threads; give 1 to 1024"):
         verify(tmp_path / "any.gguf", tmp_path, threads)

@@ -196,7 +196,7 @@ def test_a_file_of_another_size_than_listed_is_told(scheme: str, full_hub: HubSe
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_small_file_that_is_not_small_is_not_fetched(scheme: str, full_hub: HubServer) -> None:
     full_hub.listing = changed("config.json", "size" if scheme == "hf" else "Size", 2**30)
-    assert "are no config.json" in refusal(address(scheme), kind=HubError)
+    assert "too many for config.json" in refusal(address(scheme), kind=HubError)
     assert not full_hub.requests("hub", "/resolve/")
 
 

@@ -85,7 +85,7 @@ def test_a_header_that_was_planned_with_must_be_the_one_that_is_hashed(full_hub:
         source.shards.peek(NAME, 0, 2**16)
         with (
             source.shards.stream(NAME) as reader,
-            pytest.raises(TransferError, match="its header came with wrong bytes"),
+            pytest.raises(TransferError, match="its header had wrong bytes"),
         ):
             reader.finish()
 
