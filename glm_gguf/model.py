@@ -270,7 +270,7 @@ class GLM(ChatModel):
         return self._parsed(prompt), alternatives, scales
 
     def _spelled(self, scored: Sequence[SampledToken]) -> list[TokenLogprob]:
-        return [token_logprob(drawn, self._model.vocabulary.token_bytes) for drawn in scored]
+        return [token_logprob(token, self._model.vocabulary.token_bytes) for token in scored]
 
     def _sessions(self) -> Sessions:
         """Sessions that fit this model and its options."""

@@ -47,11 +47,11 @@ def ours(glm: GLM, number: int, prompt: int, tokens: int) -> tuple[Rates, int]:
     """
     unit = len(glm.tokenize(" and so on" * 8)) / 8
     text = f"{number * 7919}" + " and so on" * max(1, round(prompt / unit))
-    reading, result = timed(glm, text, 1)
+    seconds, result = timed(glm, text, 1)
     read = result.usage.prompt_tokens - result.usage.cached_tokens
     one, _ = timed(glm, text, 1)
     many, _ = timed(glm, text, tokens + 1)
-    return Rates(read / reading, tokens / (many - one)), read
+    return Rates(read / seconds, tokens / (many - one)), read
 
 
 def peer(arguments: argparse.Namespace, prompt: int) -> Rates:

@@ -94,14 +94,14 @@ class AnswerReader:
             case AnswerFailed(error):
                 raise error
 
-    def _read(self, drawn: SampledToken) -> Iterator[Event]:
+    def _read(self, sampled: SampledToken) -> Iterator[Event]:
         """Count a token and yield its events."""
         usage = self._usage
         reasoning = usage.reasoning_tokens + self._reader.in_thought
         self._usage = replace(usage, completion_tokens=usage.completion_tokens + 1, reasoning_tokens=reasoning)
-        if drawn.logprob is not None:
-            yield token_logprob(drawn, self._token_bytes)
-        yield from self._filter(self._reader.feed(drawn.token_id))
+        if sampled.logprob is not None:
+            yield token_logprob(sampled, self._token_bytes)
+        yield from self._filter(self._reader.feed(sampled.token_id))
 
     def _filter(self, events: Iterator[Event]) -> Iterator[Event]:
         """Yield events up to a stop text."""
@@ -116,7 +116,7 @@ class AnswerReader:
         return Finish(reason, self._usage, stop_text=self._stops.found)
 
 
-def token_logprob(drawn: SampledToken, token_bytes: TokenBytes) -> TokenLogprob:
+def token_logprob(sampled: SampledToken, token_bytes: TokenBytes) -> TokenLogprob:
     """Return a token and its likeliest alternatives as text; the first token of a text has the log probability 0."""
-    likeliest = (TokenLogprob(token_bytes(index), value) for index, value in drawn.alternatives)
-    return TokenLogprob(token_bytes(drawn.token_id), drawn.logprob or 0.0, tuple(likeliest))
+    likeliest = (TokenLogprob(token_bytes(index), value) for index, value in sampled.alternatives)
+    return TokenLogprob(token_bytes(sampled.token_id), sampled.logprob or 0.0, tuple(likeliest))

@@ -116,14 +116,14 @@ class KvCache:
         walk = self._trie.walk(tokens, scales)
         best, length = self._longest(walk.deepest, walk)
         if best is None:
-            taken = self._pin_new(scales)
+            pinned = self._pin_new(scales)
         elif not best.pinned and length == len(best.tokens):
-            taken = best
+            pinned = best
             self._pin_resident(best)
         else:
-            taken = self._pin_shared(best, length, walk)
-        self._restore_from_host(taken, tokens)
-        return taken
+            pinned = self._pin_shared(best, length, walk)
+        self._restore_from_host(pinned, tokens)
+        return pinned
 
     def make_room(self, tokens: int) -> bool:
         """Evict until so many cells are free, the least recently used first; False where pinned ones leave too few."""
@@ -153,7 +153,7 @@ class KvCache:
         self._trie.note(prefix, prefix.tokens, prefix.scales)
 
     def unpin(self, prefix: Prefix) -> None:
-        """Make a pinned prefix resident, or drop it where another holds all of its tokens."""
+        """Make a pinned prefix resident, or drop it where another holds all of its tokens; may evict others for it."""
         walk = self._trie.walk(prefix.tokens, prefix.scales)
         _, shared = self._longest((other for other in walk.deepest if other is not prefix), walk)
         if shared == len(prefix.tokens):
@@ -167,8 +167,8 @@ class KvCache:
         self._free_running.append(prefix.sequence)
         self._spans.unpin(prefix.last_span)
         prefix.sequence, prefix.pinned, prefix.last_use = resident, False, next(self._clock)
-        while self._over_resident_limit() and (early := self._offloadable(prefix)):
-            self._evict(_least_recent(early))
+        while self._over_resident_limit() and (others := self._offloadable(prefix)):
+            self._evict(_least_recent(others))
 
     def drop(self, prefix: Prefix) -> None:
         """Remove a prefix."""
@@ -221,7 +221,7 @@ class KvCache:
         return best, length
 
     def _evict(self, prefix: Prefix) -> None:
-        """Free the cells of an unpinned prefix; those that it shares with no other are offloaded to main memory."""
+        """Free the cells of a resident prefix; main memory gets the state of those that it shares with no other."""
         length = len(prefix.tokens)
         exclusive, pieces = self._spans.exclusive(prefix.last_span)
         if self.host.accepts(exclusive, pieces):

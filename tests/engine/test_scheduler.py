@@ -140,12 +140,12 @@ def test_a_long_prompt_does_not_stall_answers_in_decode(exact_model: ModelHandle
     with Bench(exact_model, replace(EXACT, n_batch=256, n_chunk=64)) as bench:
         writing, _ = bench.ask([5, 6, 7], replace(GREEDY, max_tokens=200))
         bench.scheduler.step()
-        reading, _ = bench.ask([9] * 1000)
+        long, _ = bench.ask([9] * 1000)
         for _ in range(10):
             before = len(writing.tokens)
             bench.scheduler.step()
             assert len(writing.tokens) == before + 1
-        assert not reading.tokens
+        assert not long.tokens
 
 
 def test_a_long_prompt_does_not_delay_a_short_one(exact_model: ModelHandle) -> None:
