@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
 from glm_gguf.errors import RequestError
@@ -55,6 +57,17 @@ def _bare(node: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in node.items() if key not in _ONLY_FOR_REFERENCES}
 
 
+def _same_value(schema: Any) -> Iterator[str]:
+    """Yield the references that every check of a value follows for this value itself."""
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            waiting += [*node.get("allOf", ()), *node.get("oneOf", ()), node.get("not"), node.get("if")]
+            waiting += node["anyOf"] if len(node.get("anyOf", ())) == 1 else ()
+            yield from [node["$ref"]] if "$ref" in node else []
+
+
 class _Resolution:
     """Follows references: the definitions found, and those whose own references are still to be followed."""
 
@@ -70,9 +83,7 @@ class _Resolution:
         base = resource.id() or ""
         self._root = root
         self._known = {id(node) for _, node in subschemas(root)}
-        self._resolver = (
-            REGISTRY.with_resource(base, resource).crawl().resolver(base_uri=base)
-        )  # finds all anchors once
+        self._resolver = REGISTRY.with_resource(base, resource).crawl().resolver(base_uri=base)
         self._names: dict[int, str] = {}
         self._waiting: deque[tuple[str, Any, Any]] = deque()
         self._origins: dict[str, str] = {}
@@ -84,13 +95,23 @@ class _Resolution:
         while self._waiting:
             name, contents, resolver = self._waiting.popleft()
             definitions[name] = self._followed(contents, resolver, Place(self._origins[name]))
-        if definitions:
-            schema = {**schema, "$defs": definitions}
-            self._require_short_chains(definitions)
-        return SelfContained(schema, self._origins)
+        self._require_an_end({"#": schema, **{f"#/$defs/{name}": node for name, node in definitions.items()}})
+        self._require_short_chains(definitions)
+        return SelfContained({**schema, "$defs": definitions} if definitions else schema, self._origins)
+
+    def _require_an_end(self, schemas: dict[str, Any]) -> None:
+        """Raise RequestError for references in a circle on which the value stays the same: no check of it ends."""
+        try:
+            TopologicalSorter({name: set(_same_value(node)) for name, node in schemas.items()}).prepare()
+        except CycleError as error:
+            origin = self._origins.get(error.args[1][0].removeprefix("#/$defs/"), "")
+            fix = "refer to it for a part of the value, below properties or items"
+            raise RequestError(
+                "it refers to itself for the same value", field=f"{self._field}{origin}", fix=fix
+            ) from error
 
     def _require_short_chains(self, definitions: dict[str, Any]) -> None:
-        """Raise RequestError if a reference leads through too many others, or back to itself."""
+        """Raise RequestError if a reference leads through too many others."""
         for name in definitions:
             target, length = f"#/$defs/{name}", 0
             while target.startswith("#/$defs/"):

@@ -29,6 +29,9 @@ Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 MOST_STEPS = 100_000
 """References followed and schemas entered for one value; a schema of 30 lines can need 2**30."""
 
+STACK_RESERVE = 50
+"""Frames of Python that a look-up of referencing's needs at most."""
+
 
 class _Budget:
     """Steps that are left to one check."""
@@ -59,8 +62,9 @@ class _Resolver:
     budget: _Budget
 
     def lookup(self, reference: str) -> _Found:
-        """Follow a reference; RequestError if it has no target."""
+        """Follow a reference; RequestError if it has no target, RecursionError if too little of the stack is left."""
         self.budget.spend()
+        _require_frames(STACK_RESERVE)
         try:
             found = self.inner.lookup(reference)
         except (Unresolvable, ValueError, AttributeError, TypeError) as error:
@@ -78,6 +82,12 @@ class _Resolver:
     def dynamic_scope(self) -> Any:
         """Return the schemas entered by references so far."""
         return self.inner.dynamic_scope()
+
+
+def _require_frames(count: int) -> None:
+    """Raise RecursionError unless so many frames are left; inside referencing's Rust it would be a panic."""
+    if count > 0:
+        _require_frames(count - 1)
 
 
 @dataclass(frozen=True, slots=True)

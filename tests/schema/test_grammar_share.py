@@ -445,11 +445,43 @@ def test_thousands_of_schemas_in_a_row_do_not_end_the_process() -> None:
     assert compiled.problem({"a": {"a": 3}}) is not None
 
 
-@pytest.mark.parametrize("targets", [[*range(1, 400)], [1, 2, 0]], ids=["a chain", "a circle"])
-def test_references_that_lead_only_to_others_are_refused_by_name(targets: list[int]) -> None:
-    links = {f"d{index}": {"$ref": f"#/$defs/d{target}"} for index, target in enumerate(targets)}
+def test_a_chain_of_references_is_refused_by_name() -> None:
+    links = {f"d{index}": {"$ref": f"#/$defs/d{index + 1}"} for index in range(399)}
     with pytest.raises(RequestError, match=r"schema/\$defs/d\d+: a chain of more than 100 references"):
-        compile_schema({"$ref": "#/$defs/d0", "$defs": {f"d{len(targets)}": {"type": "integer"}, **links}})
+        compile_schema({"$ref": "#/$defs/d0", "$defs": {"d399": {"type": "integer"}, **links}})
+
+
+@pytest.mark.parametrize(
+    ("schema", "place"),
+    [
+        pytest.param({"$ref": "#"}, "schema", id="itself"),
+        pytest.param({"allOf": [{"$ref": "#"}], "type": "object"}, "schema", id="beside a type"),
+        pytest.param({"anyOf": [{"$ref": "#"}]}, "schema", id="the only arm"),
+        pytest.param({"oneOf": [{"$ref": "#"}, {"type": "string"}]}, "schema", id="an arm of oneOf"),
+        pytest.param({"not": {"$ref": "#"}}, "schema", id="not itself"),
+        pytest.param({"if": {"$ref": "#"}, "then": {"type": "string"}}, "schema", id="a condition"),
+        pytest.param(
+            {"items": {"$ref": "#/$defs/a"}, "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
+            r"schema/\$defs/[ab]",
+            id="two definitions",
+        ),
+    ],
+)
+def test_a_schema_that_refers_to_itself_for_the_same_value_is_refused(schema: dict[str, Any], place: str) -> None:
+    with pytest.raises(RequestError, match=f"^{place}: it refers to itself for the same value; refer to it for a part"):
+        compile_schema(schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pytest.param({"items": {"$ref": "#"}, "type": ["array", "string"]}, id="items"),
+        pytest.param({"anyOf": [{"type": "string"}, {"$ref": "#"}]}, id="an arm of anyOf"),
+        pytest.param({"properties": {"a": {"allOf": [{"$ref": "#"}]}}}, id="a property"),
+    ],
+)
+def test_a_schema_may_refer_to_itself_for_a_part_of_the_value(schema: dict[str, Any]) -> None:
+    assert accepts(compile_schema(schema), "x")
 
 
 def test_a_check_that_goes_too_deep_says_so() -> None:
@@ -457,3 +489,12 @@ def test_a_check_that_goes_too_deep_says_so() -> None:
     compiled = compile_schema({"$ref": "#/$defs/d0", "$defs": {**links, "d900": {"type": "integer"}}})
     with pytest.raises(RequestError, match="follows too many schemas in a row"):
         compiled.problem(3)
+
+
+def test_a_check_that_goes_too_deep_among_references_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    links = {f"d{i}": {"not": {"not": {"$ref": f"#/$defs/d{i + 1}"}}} for i in range(900)}
+    compiled = compile_schema({"$ref": "#/$defs/d0", "$defs": {**links, "d900": {"type": "integer"}}})
+    for _ in range(20):
+        with pytest.raises(RequestError, match="follows too many schemas in a row"):
+            compiled.problem(3)
+    assert "panicked" not in capfd.readouterr().err
