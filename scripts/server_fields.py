@@ -26,25 +26,26 @@ APIS: Mapping[str, type[BaseModel]] = {
 }
 INTRODUCTION = f"""# Fields of requests
 
-Every field of a request is honoured, is of no weight for the answer, or is refused by name with a 400. A few that an
-answer is as good without, and fields that nobody knows, are passed over: the response names them in `{IGNORED_HEADER}`,
-and the server's log does once each. `null`, `false`, an empty text, list or object, `"off"` and `"default"` ask for
-nothing and pass in any field, but for `false` and `"off"` where `true` is what is done anyway.
+The server honours a field, accepts it without effect, ignores it, or refuses it by name with a 400. It ignores a few
+known fields and all unknown ones: the response names them in `{IGNORED_HEADER}`, and the server's log names each once.
+`null`, `false`, an empty text, list or object, `"off"` and `"default"` request nothing, and pass in any field. `false`
+and `"off"` do not pass where `true` is the default.
 
-Fields in another spelling (`maxTokens`), and fields of a request in an object that nothing reads (`extra_body`,
-`chat_template_kwargs`), are refused with the name or the place they have here.
+The server refuses misspelled fields (`maxTokens`), and fields of a request inside an object that it does not read
+(`extra_body`, `chat_template_kwargs`). The error gives the right name or place.
 
-Where a JSON schema has a keyword that no grammar enforces, the answer is checked, and written again up to four times.
-`{UNENFORCED_HEADER}` then has the path of the first such keyword, and so has the field `unenforced` of a chat
-completion, or of the chunk that ends one.
+If no grammar enforces a keyword of a JSON schema, the server checks the answer and writes it up to four times.
+`{UNENFORCED_HEADER}` then has the path of the first such keyword. The field `unenforced` of a chat completion, or of
+its last chunk, has it too.
 
-Numbers may be written `5.0`; -1 is "no limit" or "off" for lengths, budgets and `top_k`. Fields that set the same thing
-under two names may not differ. The paths are answered without `/v1` too.
+Numbers may be written `5.0`; -1 is "no limit" or "off" for lengths, budgets and `top_k`. Two names of the same setting
+may not have different values. All paths work without `/v1` too.
 
-On a GLM-Z1 every field that has to do with thoughts sets the most tokens of one: 0 leaves it out, of several fields the
-smallest number counts. A model that never thinks lets "off" pass, and names the others in `{IGNORED_HEADER}`.
+On a GLM-Z1 every field about thoughts sets the maximum tokens of a thought: 0 leaves it out, and of several fields the
+smallest number counts. On a model that never thinks "off" passes, and the response names the others in
+`{IGNORED_HEADER}`.
 
-This page is written by `scripts/server_fields.py`.
+`scripts/server_fields.py` writes this page.
 """
 
 
@@ -54,8 +55,8 @@ def page() -> str:
     for path, model in APIS.items():
         parts.append(f"### {path}\n\n{_rows(('field', 'meaning'), _declared(model))}")
     for title, kind in (
-        ("Of no weight", WithoutEffect),
-        ("Passed over and named", IgnoredField),
+        ("Without effect", WithoutEffect),
+        ("Ignored and named", IgnoredField),
         ("Refused", RefusedField),
     ):
         fields = {name: field for name, field in KNOWN_FIELDS.items() if isinstance(field, kind)}

@@ -1,4 +1,4 @@
-"""What every API's request becomes before it goes to the model."""
+"""The one form that requests of all APIs take before they reach the model."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from glm_gguf.server.problem import Problem, Refused
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:
-    """A conversation in OpenAI's form, and how it is to be answered."""
+    """A conversation in OpenAI's form, with sampling and options."""
 
     messages: Sequence[Mapping[str, Any]]
     tools: Sequence[Mapping[str, Any]] = ()
     sampling: SamplingParams = field(default_factory=SamplingParams)
     options: AnswerOptions = field(default_factory=AnswerOptions)
     n: int = 1
-    """Answers wanted."""
+    """Number of answers."""
 
     def require_modest(self, limits: Limits) -> None:
-        """Refuse what is too much, before anything is made of it."""
+        """Refuse a request above the limits, before any work."""
         counts = (("messages", len(self.messages)), ("tools", len(self.tools)), ("n", self.n))
         for (name, count), most in zip(counts, (limits.messages, limits.tools, limits.choices), strict=True):
             if count > most:
-                raise Refused(Problem(400, f"{count} are too many; give up to {most}.", param=name))
+                raise Refused(Problem(400, f"{name}: {count} are too many; give up to {most}.", param=name))
         require_modest_form(self.options.get("response_format"), limits)
         require_short_prompt((self.messages, self.tools, self.options.get("variables")), "messages", limits)
 
     @property
     def costly(self) -> bool:
-        """Something must be compiled for it first, which may take long."""
+        """The request has schemas or grammars to compile, which may take long."""
         return bool(self.tools) or bool(self.options.get("response_format"))
 
     def prompt_options(self, glm: GLM) -> PromptOptions:
@@ -48,7 +48,7 @@ class AnswerRequest:
         }
 
     def prepared(self, glm: GLM) -> PreparedAnswer:
-        """Render and compile; GlmGgufError for what cannot be answered."""
+        """Render the prompt and compile the constraint; GlmGgufError if the request cannot be answered."""
         options: AnswerOptions = {**self.options, "variables": self._variables(glm)}
         return glm.prepare(self.messages, self.tools, self.sampling, **options)
 
@@ -59,7 +59,7 @@ class AnswerRequest:
 
 
 def require_short_prompt(texts: Iterable[Any], field: str, limits: Limits) -> None:
-    """Refuse what no context holds before it is rendered and turned into tokens."""
+    """Refuse a prompt longer than any context, before it is rendered and tokenized."""
     count = characters(texts)
     if count > limits.characters:
         message = f"{field}: {count} characters are more than any context holds; give up to {limits.characters}."
@@ -67,7 +67,7 @@ def require_short_prompt(texts: Iterable[Any], field: str, limits: Limits) -> No
 
 
 def require_modest_form(form: Any, limits: Limits) -> None:
-    """Refuse patterns, grammars and choices that take too long to compile; schemas have limits of their own."""
+    """Refuse patterns, grammars and choices above the limits; schemas have limits of their own."""
     if not isinstance(form, Mapping):
         return
     for name in ("pattern", "grammar", "choices"):

@@ -50,7 +50,7 @@ ROUTERS = (
 
 
 def create_app(settings: ServerSettings, open_model: Callable[[], GLM]) -> FastAPI:
-    """Make the app; `open_model` is called on a thread while the app starts, and /health tells how far it is."""
+    """Make the app. A thread calls `open_model` while the app starts; /health reports the state."""
     service = Service(settings, open_model)
     app = FastAPI(title="glm-gguf", lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
@@ -72,7 +72,7 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM]) -> FastA
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Load the model while the app runs already, and free it behind the last response."""
+    """Load the model while the app already runs; free it after the last response."""
     service: Service = app.state.service
     loading = asyncio.create_task(asyncio.to_thread(service.load))
     try:
@@ -82,7 +82,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.close()
 
 
-async def _ours(request: Request, error: Exception) -> Response:
+async def _library_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GlmGgufError)
     problem = problem_of(error)
     if problem.status == 500:
@@ -95,13 +95,13 @@ async def _refused(request: Request, error: Exception) -> Response:
     return error_response(error.problem, request.url.path)
 
 
-async def _malformed(request: Request, error: Exception) -> Response:
+async def _invalid_body(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return error_response(validation_problem(error), request.url.path)
 
 
-async def _unrouted(request: Request, error: Exception) -> Response:
-    """Answer for a path or a method that there is not."""
+async def _unknown_route(request: Request, error: Exception) -> Response:
+    """Answer a request for an unknown path or method."""
     assert isinstance(error, HTTPException)
     if isinstance(error, BodyRefused):
         return await _refused(request, error)
@@ -117,16 +117,16 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     return response
 
 
-async def _gone(request: Request, error: Exception) -> Response:
-    """Nobody reads this; 499 is nginx's number for it."""
+async def _disconnected(request: Request, error: Exception) -> Response:
+    """Answer a client that disconnected; 499 is nginx's status for that."""
     return Response(status_code=499)
 
 
-# What else is raised is an error of the server's own, for which AccessMiddleware answers.
+# Any other exception is a bug of the server; AccessMiddleware answers it.
 _HANDLERS: dict[Any, Callable[[Request, Exception], Any]] = {
-    GlmGgufError: _ours,
+    GlmGgufError: _library_error,
     Refused: _refused,
-    RequestValidationError: _malformed,
-    HTTPException: _unrouted,
-    ClientGone: _gone,
+    RequestValidationError: _invalid_body,
+    HTTPException: _unknown_route,
+    ClientGone: _disconnected,
 }

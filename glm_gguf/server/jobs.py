@@ -1,4 +1,4 @@
-"""What the event loop must not do itself: jobs on threads, of which so many may be under way at once."""
+"""Jobs that would block the event loop: they run on threads, a limited number at once."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from glm_gguf.server.problem import RETRY_SECONDS, Problem, Refused
+from glm_gguf.server.problem import Refused, full_queue
 
 T = TypeVar("T")
 THREADS: Final = 8
-STRANGE: Final = (
+UNRAISABLE: Final = (
     *(StopIteration, StopAsyncIteration, GeneratorExit, KeyboardInterrupt, SystemExit),
     *(asyncio.CancelledError, concurrent.futures.CancelledError),
 )
-"""What a future cannot hold, or what would end more than the job: a StopIteration would never reach who waits."""
+"""Exceptions that a future cannot deliver, or that would end more than the job: a StopIteration never arrives."""
 
 
 class Jobs:
-    """Threads of one kind; every job ends in its value or in an error, or nobody waits for it any more."""
+    """A pool of threads with a limit of open jobs; every job delivers its value or its error."""
 
     def __init__(self, name: str, most: int) -> None:
         self._pool = ThreadPoolExecutor(THREADS, name)
@@ -29,40 +29,38 @@ class Jobs:
         self._open: set[Future[Any]] = set()
 
     async def run(self, job: Callable[[], T], drop: Callable[[T], None] | None = None) -> T:
-        """Do a job; Refused with 429 where too many are under way.
+        """Run a job; Refused (429) if too many are open.
 
-        Whoever is cancelled leaves the job behind: it is taken out of the line, or `drop` gets what it returns.
+        If the caller is cancelled, the job leaves the queue, or `drop` receives its value.
         """
         if len(self._open) >= self._most:
             message = f"{self._most} requests are being prepared already; try again later."
-            raise Refused(
-                Problem(429, message, "rate_limit_error", code="rate_limit_exceeded", retry_after=RETRY_SECONDS)
-            )
-        future = self._pool.submit(_ended, job)
+            raise Refused(full_queue(message))
+        future = self._pool.submit(_run, job)
         self._open.add(future)
         future.add_done_callback(self._open.discard)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             if drop is not None:
-                future.add_done_callback(partial(_dropped, drop))
+                future.add_done_callback(partial(_drop_value, drop))
             raise
 
     def close(self, seconds: float) -> bool:
-        """Begin no more jobs; tell whether those under way ended within a time."""
+        """Start no more jobs; return whether the running ones ended within `seconds`."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         return not concurrent.futures.wait(list(self._open), seconds).not_done
 
 
-def _ended(job: Callable[[], T]) -> T:
-    """Do a job; RuntimeError for what it must not raise."""
+def _run(job: Callable[[], T]) -> T:
+    """Run a job; RuntimeError in place of an exception that a future cannot deliver."""
     try:
         return job()
-    except STRANGE as error:
+    except UNRAISABLE as error:
         raise RuntimeError(f"a job ended with {type(error).__name__}") from error
 
 
-def _dropped(drop: Callable[[T], None], future: Future[T]) -> None:
-    """Hand on what nobody waits for."""
+def _drop_value(drop: Callable[[T], None], future: Future[T]) -> None:
+    """Pass an abandoned job's value to `drop`."""
     if not future.cancelled() and future.exception() is None:
         drop(future.result())

@@ -9,54 +9,54 @@ from glm_gguf.errors import RequestError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may ask for; more is refused with a 4xx."""
+    """Limits of one request, and of all together; more is refused."""
 
     connections: int = 4096
-    """Open at once, and fewer where the system gives fewer file descriptors; one more takes the place of the one on
-    which the client has owed a request longest, or is sent away with 503."""
+    """Open connections, fewer if the system gives fewer file descriptors. A new one replaces the longest idle
+    one; if none is idle, it gets a 503."""
     head_bytes: int = 2**16
-    """Of a request's line and headers, or of what else belongs to no body: trailers, and what stands between chunks."""
+    """Bytes of a request's line and headers, also of trailers and of chunk headers."""
     query_bytes: int = 2**12
-    """Of what stands behind the `?` of an address, of which nothing here reads anything."""
+    """Bytes after the `?` of a URL; the server reads none of them."""
     head_seconds: float = 20.0
-    """How long a client may take to send a head."""
+    """Time for a client to send a head."""
     pipelined: int = 16
-    """Requests that may wait on a connection for the one before them."""
+    """Requests that may queue on one connection."""
     body_bytes: int = 16 * 2**20
     bodies_bytes: int = 256 * 2**20
-    """Of all bodies together, of each what is beyond 64 KB; where they are more, the one that has been coming longest
-    is given up with 503, or the new one."""
+    """Bytes of all bodies together, without the first 64 KB of each. Beyond it, the oldest incomplete body is evicted
+    with a 503, or the new one."""
     body_seconds: float = 60.0
-    """How long a client may take to send its body."""
+    """Time for a client to send its body."""
     depth: int = 128
-    """Levels of lists and objects; schemas may have 96, and stand some levels deep in a body."""
+    """Nested lists and objects of a body; schemas may have 96 levels."""
     containers: int = 50_000
-    """Lists and objects of a body; what is done with each takes longer than to send it."""
+    """Lists and objects of a body: each costs more time to process than to send."""
     values: int = 100_000
-    """Values of a body, but for numbers in lists, which are counted with all others:"""
+    """Values of a body, without numbers in lists."""
     numbers: int = 500_000
+    """Values of a body, with numbers in lists."""
     entries: int = 10_000
-    """Of a list or an object in any field without a limit of its own, such as `logit_bias` and `metadata`, and of the
-    body itself."""
+    """Entries of a body, and of a list or an object in a field without its own limit, such as `logit_bias`."""
     characters: int = 4 * 2**20
-    """Of the texts of one prompt, its tools and variables together; no context holds as many."""
+    """Characters of a prompt with its tools and variables; no context holds as many."""
     messages: int = 10_000
     tools: int = 512
     choices: int = 128
     options: int = 2_000
     """Texts of a `response_format` of the type choice."""
     grammar_characters: int = 2**16
-    """Of a pattern, a grammar, or all texts of a choice."""
+    """Characters of a pattern, a grammar, or all texts of a choice."""
     inputs: int = 2048
-    """Texts of one request for embeddings, prompts of one for completions; OpenAI's own number."""
+    """Texts of an embeddings request, or prompts of a completions request; OpenAI's number."""
     seconds: float = 3600.0
-    """How long an answer may take, its time in the line included; then it ends as it is, if it has begun."""
+    """Time of an answer, with its time in the queue; an answer that has begun then ends as it is."""
     preparing: int = 1024
-    """Requests that wait for a thread, or are on one, before they are in the engine's line; one more is refused."""
+    """Requests in preparation, on a thread or waiting for one; a further one is refused."""
     preparing_seconds: float = 300.0
-    """How long that may take."""
+    """Time of a request's preparation."""
     stall_seconds: float = 60.0
-    """How long a client may let what was sent lie; then it counts as gone."""
+    """Time for which a client may read nothing; then it counts as disconnected."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

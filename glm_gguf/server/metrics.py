@@ -1,4 +1,4 @@
-"""What the server did and does, for Prometheus."""
+"""Counters, times and gauges of the server, in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from glm_gguf.engine.status import EngineStatus
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 GAUGES: Final = {
-    "running": "Answers that are being written",
-    "waiting": "Requests that wait in line",
-    "embeddings": "Texts that are being embedded or scored, or wait for it",
+    "running": "Running answers",
+    "waiting": "Requests in the queue",
+    "embeddings": "Embedding and scoring jobs, running or in the queue",
     "cells_used": "Cells of the KV cache that hold a token, those of cached prefixes included",
     "n_cells": "Cells of the KV cache",
-    "failed": "1 where the engine ended by an error of its own",
-    "host_tokens": "Tokens of prefixes that left the KV cache and are kept in main memory",
+    "failed": "1 if the engine failed",
+    "host_tokens": "Tokens of evicted prefixes in main memory",
 }
-"""Field of EngineStatus → what it is."""
+"""Field of EngineStatus → its help text."""
 
 
 class Metrics:
-    """Counters of one server; the engine is asked when they are read."""
+    """The metrics of one server; gauges read the engine's status."""
 
     def __init__(self, status: Callable[[], EngineStatus | None]) -> None:
         registry = CollectorRegistry()
@@ -43,16 +43,16 @@ class Metrics:
             registry=registry,
             buckets=SECONDS,
         )
-        self._answers = Counter("glm_gguf_answers", "Answers that ended, by why", ["reason"], registry=registry)
+        self._answers = Counter("glm_gguf_answers", "Finished answers by reason", ["reason"], registry=registry)
         self._tokens = Counter(
             "glm_gguf_tokens",
-            "Tokens of prompts, those of them that were cached, and of answers",
+            "Tokens of prompts, of their cached parts, and of answers",
             ["kind"],
             registry=registry,
         )
         self._first = Histogram(
             "glm_gguf_first_event_seconds",
-            "From a request to the first that is heard of its answer",
+            "From a request to the first event of its answer",
             registry=registry,
             buckets=SECONDS,
         )
@@ -62,11 +62,11 @@ class Metrics:
         registry.register(_EngineGauges(status))
 
     def text(self) -> bytes:
-        """Write everything in Prometheus' text form."""
+        """Write all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def count_request(self, path: str, status: int, seconds: float) -> None:
-        """Count a request that was answered; status 0 where the client left before."""
+        """Count a finished request; status 0 if the client disconnected first."""
         self._requests.labels(path, str(status)).inc()
         self._request_seconds.labels(path).observe(seconds)
 
@@ -75,7 +75,7 @@ class Metrics:
         self._first.observe(seconds)
 
     def count_answer(self, finish: Finish, seconds: float, *, with_prompt: bool) -> None:
-        """Count an answer that ended; of several to one prompt, one counts that."""
+        """Count a finished answer; of several answers to one prompt, only one counts the prompt."""
         self._answers.labels(finish.reason).inc()
         self._answer_seconds.observe(seconds)
         usage = finish.usage
@@ -86,13 +86,13 @@ class Metrics:
 
 
 class _EngineGauges(Collector):
-    """What the engine is busy with."""
+    """Gauges of the engine's status."""
 
     def __init__(self, status: Callable[[], EngineStatus | None]) -> None:
         self._status = status
 
     def collect(self) -> Iterator[Metric]:
-        """Ask the engine, if there is one."""
+        """Read the status, if a model is loaded."""
         status = self._status()
         if status is not None:
             for name, meaning in GAUGES.items():
@@ -100,7 +100,7 @@ class _EngineGauges(Collector):
 
 
 class MeasuredEvents:
-    """The events of an answer, whose times and tokens are counted as they pass."""
+    """The events of an answer; counts its times and tokens on the way."""
 
     def __init__(self, events: AsyncEvents, metrics: Metrics, *, with_prompt: bool) -> None:
         self._events = events

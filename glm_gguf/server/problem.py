@@ -23,11 +23,14 @@ from glm_gguf.errors import (
 )
 
 RETRY_SECONDS: Final = 1
+"""Retry-After of a full queue, or of full memory: either may have room soon."""
+RESTART_SECONDS: Final = 5
+"""Retry-After while the server loads its model, or ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with a request, or with us: status and the fields of OpenAI's error object."""
+    """An HTTP error: its status and the fields of OpenAI's error object."""
 
     status: int
     message: str
@@ -36,11 +39,11 @@ class Problem:
     code: str | None = None
     retry_after: int | None = None
     as_sent: bool = False
-    """`param` is the client's own name for the field, whatever the API."""
+    """`param` is the client's name of the field already; no API renames it."""
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers that go with it."""
+        """The headers of the response."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
@@ -53,11 +56,22 @@ UNEXPECTED: Final = Problem(500, "An error of the server's own; see its log.", "
 NOT_LOADED: Final = Problem(
     503, "The model could not be loaded; the server's log says why.", "server_error", code="model_failed"
 )
+LOADING: Final = Problem(
+    503, "The model is loading.", "server_error", code="model_loading", retry_after=RESTART_SECONDS
+)
+ENDING: Final = Problem(
+    503, "The server is shutting down.", "server_error", code="shutting_down", retry_after=RESTART_SECONDS
+)
 FAILED: Final = Problem(503, "The model failed; the server's log says why.", "server_error", code="model_failed")
 
 
+def full_queue(message: str) -> Problem:
+    """Return the problem of a request that finds a queue full."""
+    return Problem(429, message, "rate_limit_error", code="rate_limit_exceeded", retry_after=RETRY_SECONDS)
+
+
 class Refused(Exception):
-    """A request is answered with a problem."""
+    """Ends a request; its response is the problem."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -65,13 +79,13 @@ class Refused(Exception):
 
 
 def problem_of(error: GlmGgufError) -> Problem:
-    """Say what an error of ours means to who asked."""
+    """Return the problem of a library error."""
     message, param = _sentence(error), error.field
     match error:
         case EngineFailedError():
             return FAILED
         case QueueFullError():
-            return Problem(429, message, "rate_limit_error", code="rate_limit_exceeded", retry_after=RETRY_SECONDS)
+            return full_queue(message)
         case DeadlineError():
             return Problem(408, message, code="deadline_exceeded")
         case ContextLengthError():
@@ -84,18 +98,18 @@ def problem_of(error: GlmGgufError) -> Problem:
 
 
 def _sentence(error: GlmGgufError) -> str:
-    """Write an error with the field that it is about; other places, like the model's path, are not told to clients."""
+    """Write an error with its field. Other places, such as the model's path, stay on the server."""
     text = error.what if error.field is None else f"{error.field}: {error.what}"
     return f"{text}; {error.fix}." if error.fix else f"{text}."
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorForm:
-    """The form of one API."""
+    """How one API writes errors."""
 
     body: Callable[[Problem], dict[str, Any]]
     names: tuple[tuple[str, str], ...] = ()
-    """Beginnings of our places, as patterns, and what stands there in this API's requests."""
+    """Pattern of the start of a field's path → this API's name for it."""
 
     def value(self, problem: Problem) -> dict[str, Any]:
         """Write a problem as a JSON object."""
@@ -106,7 +120,7 @@ class ErrorForm:
         return json.dumps(self.value(problem), ensure_ascii=False)
 
     def _renamed(self, problem: Problem) -> Problem:
-        """Name the field as the client does, in the message too."""
+        """Use the API's name of the field, in the message too."""
         if problem.param is None or problem.as_sent:
             return problem
         param = problem.param
@@ -128,7 +142,7 @@ def _openai_body(problem: Problem) -> dict[str, Any]:
 def _anthropic_body(problem: Problem) -> dict[str, Any]:
     default = "api_error" if problem.status >= 500 else "invalid_request_error"
     message = problem.message
-    if problem.code == "context_length_exceeded":  # the words by which agents know that they must compact
+    if problem.code == "context_length_exceeded":  # agents compact a conversation on these words
         message = f"prompt is too long: {message}"
     fields: dict[str, Any] = {"type": _ANTHROPIC_TYPES.get(problem.status, default), "message": message}
     if problem.code in _ANTHROPIC_CODES:
@@ -149,7 +163,7 @@ _ANTHROPIC_TYPES: Final[Mapping[int, str]] = MappingProxyType(
 )
 
 _ANTHROPIC_CODES: Final = frozenset({"thread_unsupported_request"})
-"""Our codes that are Anthropic's too."""
+"""Codes that Anthropic's API has too."""
 
 OPENAI: Final = ErrorForm(_openai_body)
 RESPONSES: Final = ErrorForm(
@@ -175,11 +189,11 @@ ANTHROPIC: Final = ErrorForm(
     ),
 )
 _FORMS: Final = MappingProxyType({"/v1/messages": ANTHROPIC, "/v1/responses": RESPONSES})
-"""Beginning of a path → how errors are told there, where it is not as OpenAI's chat does."""
+"""Start of a path → the form of errors there; elsewhere OpenAI's form applies."""
 
 
 def error_response(problem: Problem, path: str) -> Response:
-    """Write a problem in the form of the API that was asked."""
+    """Write a problem in the form of the API at a path."""
     form = next((form for start, form in _FORMS.items() if path.startswith(start)), OPENAI)
     content = form.text(problem).encode(errors="replace")
     return Response(content, problem.status, problem.headers, "application/json")

@@ -1,4 +1,4 @@
-"""The model behind the server: loading, ready or failed; answers begun in it, and counted."""
+"""The server's model and its state: loading, ready or failed. Answers begin here, and are counted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from glm_gguf.server.bodies.ignored_fields import note_unenforced
 from glm_gguf.server.bodies.memory import Bodies
 from glm_gguf.server.jobs import Jobs
 from glm_gguf.server.metrics import MeasuredEvents, Metrics
-from glm_gguf.server.problem import FAILED, NOT_LOADED, Problem, Refused
+from glm_gguf.server.problem import FAILED, LOADING, NOT_LOADED, Refused
 from glm_gguf.server.settings import ServerSettings
 from glm_gguf.server.streams.sse import KEEP_ALIVE, SseResponse, unless_gone
 
@@ -30,15 +30,15 @@ T = TypeVar("T")
 ServiceStatus = Literal["loading", "ready", "ending", "failed"]
 Options = TypeVar("Options", TextOptions, AnswerOptions)
 CLOSING_SECONDS = 2.0
-"""How long a request that is being prepared may hold up the end."""
+"""How long the end waits for requests in preparation."""
 
 MOST_LOGGED = 1000
-"""Names of fields; what clients make up must not fill the log."""
+"""Names of ignored fields; clients' inventions must not fill the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """The model is being read."""
+    """The model is loading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +59,29 @@ class LoadFailed:
 
 
 class Service:
-    """What the app's handlers share; it lives on `app.state.service`, and closes what it opened."""
+    """The state that all handlers share, on `app.state.service`; it closes the model that it opened."""
 
     def __init__(self, settings: ServerSettings, open_model: Callable[[], GLM]) -> None:
         self.settings = settings
         self.state: Loading | Ready | LoadFailed = Loading()
         self.draining = False
-        """No request is let in any more; those inside go on."""
+        """The server refuses new requests; active ones go on."""
         self.active = 0
-        """Requests that are being answered."""
+        """Number of requests whose response has not ended."""
         self.bodies = Bodies(settings.limits.bodies_bytes)
         self.metrics = Metrics(lambda: self.state.glm.status if isinstance(self.state, Ready) else None)
         self._open_model = open_model
         self._ignored: set[str] = set()
         self._rendering = Jobs("glm-gguf-rendering", settings.limits.preparing)
         self._compiling = Jobs("glm-gguf-compiling", settings.limits.preparing)
-        """Schemas and grammars, on threads of their own: costly ones hold up nobody else."""
+        """Requests with schemas or grammars have threads of their own, so that slow ones block no others."""
 
     @property
     def ready(self) -> Ready:
-        """The loaded model; Refused with 503 where there is none."""
+        """The loaded model; Refused (503) without one."""
         match self.state:
             case Loading():
-                raise Refused(Problem(503, "The model is being loaded.", "server_error", None, "model_loading", 5))
+                raise Refused(LOADING)
             case LoadFailed():
                 raise Refused(NOT_LOADED)
         if self.state.glm.status.failed:
@@ -90,7 +90,7 @@ class Service:
 
     @property
     def status(self) -> ServiceStatus:
-        """How it is, in a word."""
+        """The state that /health reports."""
         match self.state:
             case Loading():
                 return "loading"
@@ -100,7 +100,7 @@ class Service:
 
     @property
     def load_failed(self) -> bool:
-        """The model could not be loaded, nor will be."""
+        """The model could not be loaded; the server ends."""
         return isinstance(self.state, LoadFailed)
 
     @property
@@ -110,45 +110,45 @@ class Service:
 
     @property
     def glm(self) -> GLM:
-        """The loaded model; Refused with 503 where there is none."""
+        """The loaded model; Refused (503) without one."""
         return self.ready.glm
 
     def load(self) -> None:
-        """Open the model; an error becomes the state, and is told on stderr where no log is set up."""
+        """Open the model. An error becomes the state; without logging set up it goes to stderr."""
         try:
             self.state = _opened(self._open_model)
         except GlmGgufError as error:
             LOGGER.error("Error: the model could not be loaded: %s", error)
             self.state = LoadFailed(error)
-        except Exception as error:  # the outermost edge of this thread: nobody would hear of it
+        except Exception as error:  # the outermost edge of this thread: nothing else would report it
             LOGGER.exception("Error: the model could not be loaded")
             self.state = LoadFailed(as_engine_error(error))
 
     def close(self) -> bool:
-        """Stop all answers and free the model; doing it twice does no harm.
+        """Stop all answers and free the model; safe to call twice.
 
-        False where a thread goes on and on: it may need the model, which is then not freed.
+        Returns False if a thread does not end: it may use the model, so the model stays loaded.
         """
         ended = [jobs.close(CLOSING_SECONDS) for jobs in (self._rendering, self._compiling)]
         if not all(ended):
-            LOGGER.warning("a request is still being prepared; the model is left to the end of the process")
+            LOGGER.warning("a request is still being prepared; the model stays loaded until the process ends")
         elif isinstance(self.state, Ready):
             self.state.glm.close()
         return all(ended)
 
     def log_ignored(self, names: Iterable[str]) -> None:
-        """Log once which fields of requests nothing here reads."""
+        """Log each ignored field of requests once."""
         unknown = (name[:64] for name in names)
         new = set(islice((name for name in unknown if name not in self._ignored), MOST_LOGGED - len(self._ignored)))
         if new:
             self._ignored |= new
-            LOGGER.warning("requests have fields that nothing here reads: %s", ", ".join(map(ascii, sorted(new))))
+            LOGGER.warning("requests have fields that the server ignores: %s", ", ".join(map(ascii, sorted(new))))
 
     async def begin(self, request: Request, asked: AnswerRequest) -> list[AsyncEvents]:
-        """Have a conversation answered n times; everything that can be refused is refused here."""
+        """Begin n answers to a conversation; every refusal happens here."""
         asked.require_modest(self.settings.limits)
         sampling = asked.sampling.filled(self.settings.sampling)
-        filled = replace(asked, sampling=sampling, options=self.bounded(asked.options))
+        filled = replace(asked, sampling=sampling, options=self.with_time_limit(asked.options))
         return await self.begin_prepared(request, [filled.prepared], asked.n, costly=asked.costly)
 
     async def count(self, request: Request, asked: AnswerRequest) -> int:
@@ -162,7 +162,7 @@ class Service:
     async def begin_prepared(
         self, request: Request, prompts: Sequence[Callable[[GLM], PreparedAnswer]], n: int, *, costly: bool = False
     ) -> list[AsyncEvents]:
-        """Begin n answers to each of what a thread prepares; none is left behind where one is refused."""
+        """Prepare each prompt on a thread and begin n answers to it; if one is refused, all stop."""
         glm, loop = self.glm, asyncio.get_running_loop()
 
         def begun() -> list[AsyncEvents]:
@@ -183,11 +183,11 @@ class Service:
         return await self._awaited(request, jobs.run(begun, close_all))
 
     async def prepared(self, request: Request, job: Callable[[], T]) -> T:
-        """Have a thread do what a request needs; ClientGone where the client does not wait for it."""
+        """Run a job on a thread; ClientGone if the client disconnects first."""
         return await self._awaited(request, self._rendering.run(job))
 
     async def _awaited(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for a thread as long as the client does; DeadlineError where it takes too long."""
+        """Wait for a thread; ClientGone if the client disconnects, DeadlineError after `preparing_seconds`."""
         limit = asyncio.timeout(self.settings.limits.preparing_seconds)
         try:
             async with limit:
@@ -198,22 +198,22 @@ class Service:
             raise DeadlineError("the request could not be prepared in time", fix="ask again later") from None
 
     def sse_response(self, pieces: AsyncGenerator[bytes, None], ping: bytes = KEEP_ALIVE) -> SseResponse:
-        """Return a response that is written piece by piece."""
+        """Return a streamed response."""
         stall = self.settings.limits.stall_seconds
         return SseResponse(pieces, keep_alive=self.settings.keep_alive, stall_seconds=stall, ping=ping)
 
-    def bounded(self, options: Options) -> Options:
-        """Give an answer no more time than the server gives any."""
-        return {**options, "timeout": self.seconds(options)}
+    def with_time_limit(self, options: Options) -> Options:
+        """Cap the time of an answer at the server's limit."""
+        return {**options, "timeout": self.time_limit(options)}
 
-    def seconds(self, options: TextOptions) -> float:
-        """Return how long an answer may take."""
+    def time_limit(self, options: TextOptions) -> float:
+        """Return the time limit of an answer, in seconds."""
         most = self.settings.limits.seconds
         return min(options.get("timeout") or most, most)
 
 
 def _opened(open_model: Callable[[], GLM]) -> Ready:
-    """Open a model; where its file cannot be read again, it is closed."""
+    """Open a model and take its fingerprint; close it if that fails."""
     glm = open_model()
     try:
         return Ready(glm, f"fp_{glm.fingerprint()[:12]}", int(time.time()))

@@ -13,21 +13,21 @@ from glm_gguf.server.limits import Limits
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """What a server shows, and to whom."""
+    """Name, access and defaults of a server."""
 
     model_name: str
-    """What /v1/models lists; requests may name any model."""
+    """Name in /v1/models; requests may name any model."""
     api_keys: tuple[str, ...] = field(default=(), repr=False)
-    """Keys of which a request must bring one; without any, everybody who reaches the port may ask."""
+    """A request must send one of these keys. Without keys, everyone who reaches the port may send requests."""
     hosts: tuple[str, ...] = ()
-    """Names that a request's Host header may have beside addresses, localhost and the machine's own name. Where there
-    are keys and no names, it may have any."""
+    """Names that a Host header may hold, besides IP addresses, localhost and this machine's name. With keys and without
+    names, it may hold any."""
     origins: tuple[str, ...] = ()
-    """Web origins whose pages may ask (CORS); "*" is all."""
+    """Web origins whose pages may send requests (CORS); "*" allows all."""
     sampling: SamplingParams = field(default_factory=SamplingParams)
-    """What requests leave open."""
+    """Defaults for fields that a request leaves out."""
     tools: Toolbox | None = None
-    """Functions that the server's own page may have run."""
+    """Functions that the server runs for its own page."""
     keep_alive: float = 15.0
     """Seconds of silence after which a stream sends a comment."""
     limits: Limits = field(default_factory=Limits)
@@ -38,11 +38,11 @@ class ServerSettings:
                 raise RequestError("a key that no header can hold", field="api-key", fix="use printable ASCII")
         for host in self.hosts:
             if host_name(host) is None or ":" in host.rpartition("]")[2]:
-                raise RequestError(f"{host!r} is no host's name", field="allowed-host", fix="give one without a port")
+                raise RequestError(f"{host!r} is not a host name", field="allowed-host", fix="give one without a port")
         for origin in self.origins:
             if not ORIGIN.fullmatch(origin):
                 raise RequestError(
-                    f"{origin!r} is no origin", field="cors-origin", fix="give https://host, without a path"
+                    f"{origin!r} is not an origin", field="cors-origin", fix="give https://host, without a path"
                 )
         if not self.keep_alive > 0:
             raise RequestError(f"{self.keep_alive} seconds", field="keep-alive", fix="give a positive number")

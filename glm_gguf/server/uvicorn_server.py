@@ -1,4 +1,4 @@
-"""uvicorn, which on the first signal lets running answers end, and on the second does not."""
+"""uvicorn with a graceful end: the first signal lets running answers finish, the second stops them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from glm_gguf.server.service import CLOSING_SECONDS, Service
 
 LOGGER = logging.getLogger(__name__)
 ACCEPTED: Final = 4
-"""Connections that asyncio takes at a time; where descriptors run out it complains so often."""
+"""Connections that asyncio accepts at a time; without descriptors it logs as many errors."""
 QUEUE: Final = 512
-"""Connections that the kernel keeps until they are taken."""
+"""Connections that the kernel queues before accept()."""
 
 
 class DrainingServer(uvicorn.Server):
-    """Goes on listening while it ends, so that whoever comes is told."""
+    """Keeps listening while it ends, so that new requests get a 503."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take no more requests; the second signal ends those that run."""
+        """Refuse new requests; on the second signal, stop the active ones."""
         if self._service.draining:
             self.should_exit = self.force_exit = True
         else:
@@ -40,31 +40,31 @@ class DrainingServer(uvicorn.Server):
             self._service.draining = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, with a longer queue in the kernel than asyncio takes out of it at a time."""
+        """Start to listen, with a kernel queue longer than asyncio's batch of accepts."""
         asyncio.get_running_loop().set_exception_handler(Shortage())
         await super().startup(sockets)
         for listener in sockets or ():
             listener.listen(QUEUE)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End; behind the second signal every client is hung up on, and what was done for it ends as it always does."""
+        """Shut down; after the second signal, close every connection, which ends each request as a disconnect does."""
         if self.force_exit:
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
             if self.server_state.tasks:
                 await asyncio.wait(self.server_state.tasks, timeout=CLOSING_SECONDS)
         await super().shutdown(sockets)
-        if self.force_exit:  # uvicorn would leave the app to be cancelled
+        if self.force_exit:  # else uvicorn lets the app be cancelled
             await self.lifespan.shutdown()
 
     async def on_tick(self, counter: int) -> bool:
-        """End where there is nothing left to do, or nothing can be done, for the model could not be loaded."""
+        """End when draining is done, or when the model could not be loaded."""
         ended = (self._service.draining and not self._service.active) or self._service.load_failed
         return await super().on_tick(counter) or ended
 
 
 def uvicorn_config(app: FastAPI) -> uvicorn.Config:
-    """Say how uvicorn serves: no log of requests, no WebSockets, 5 seconds for connections that are only held open."""
+    """Configure uvicorn: no access log, no WebSockets, 5 seconds for idle connections at the end."""
     service: Service = app.state.service
     limits = service.settings.limits
     connections = Connections(min(limits.connections, free_descriptors()))
@@ -82,9 +82,9 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
 
 
 def run_server(app: FastAPI, listener: socket.socket) -> bool:
-    """Serve on a socket until a signal comes; returns when everything is freed.
+    """Serve on a socket until a signal; returns after all is freed.
 
-    False where a thread goes on and on, for which Python would wait at its own end.
+    Returns False if a thread does not end; Python would wait for it at exit.
     """
     service: Service = app.state.service
     raise_descriptors()

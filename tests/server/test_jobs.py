@@ -25,7 +25,7 @@ from waiting import until
 from glm_gguf import GLM
 from glm_gguf.server.chat_completions.chunks import ChunkWriter
 from glm_gguf.server.chat_completions.response import AnswerForm
-from glm_gguf.server.jobs import STRANGE, Jobs
+from glm_gguf.server.jobs import UNRAISABLE, Jobs
 from glm_gguf.server.limits import Limits
 from glm_gguf.server.problem import Refused
 from glm_gguf.server.settings import ServerSettings
@@ -43,7 +43,7 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", STRANGE, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", UNRAISABLE, ids=lambda kind: kind.__name__)
 def test_whatever_a_job_raises_comes_out_as_an_error(kind: type[BaseException]) -> None:
     def job() -> None:
         raise kind

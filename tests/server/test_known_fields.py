@@ -83,7 +83,7 @@ def test_the_log_names_such_a_field_once(open_tiny: Callable[[], GLM], caplog: p
         for _ in range(3):
             chat(served.url, {**SHORT, "surely_new": 1})
     assert [record for record in caplog.messages if "surely_new" in record] == [
-        "requests have fields that nothing here reads: 'surely_new'"
+        "requests have fields that the server ignores: 'surely_new'"
     ]
 
 

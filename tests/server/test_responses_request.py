@@ -343,7 +343,7 @@ REFUSED = {
     "a call required of built-in tools": (
         {"tools": [{"type": "web_search"}], "tool_choice": "required"},
         "tool_choice",
-        "not here",
+        "this server does not",
     ),
     "a choice of no tool": (
         {"tools": [F], "tool_choice": {"type": "custom", "name": "x"}},
@@ -372,7 +372,7 @@ def test_what_would_be_stored_is_refused(field: str) -> None:
     with pytest.raises(Refused) as caught:
         asked(**{field: "id_1"})
     assert caught.value.problem.param == field
-    assert "nothing is stored" in caught.value.problem.message
+    assert "the server stores nothing" in caught.value.problem.message
 
 
 MALFORMED = {

@@ -1,1 +1,1 @@
-"""Who may connect and ask: connections, hosts, keys, and how long a request may take to come."""
+"""Access to the server: connections, hosts, origins, keys, paths, and the time limit of heads."""

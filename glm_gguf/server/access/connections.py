@@ -1,4 +1,4 @@
-"""The open connections of one server: where one more comes than allowed, who has let it wait longest is hung up on."""
+"""The open connections of one server; beyond the limit, a new one replaces the longest idle one."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Protocol
 
 
 class Connection(Protocol):
-    """What may be hung up on."""
+    """A connection that may be closed."""
 
     def hang_up(self) -> None:
-        """Close it at once, whatever is still to be sent."""
+        """Close it at once, with data unsent."""
 
 
 class Connections:
-    """So many at most; those on which the client mark_idle us a request, or the rest of one, make room for others."""
+    """At most `most` connections; one is idle while its client owes a request, or the rest of one."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._open: set[Connection] = set()
-        self._idle: dict[Connection, None] = {}  # who has owed us something longest is first
+        self._idle: dict[Connection, None] = {}  # longest idle first
 
     def admit(self, connection: Connection) -> bool:
-        """Count a new connection; False where there is no room for it."""
+        """Add a connection, in place of the longest idle one if need be; False if none is idle."""
         if len(self._open) >= self._most:
             longest = next(iter(self._idle), None)
             if longest is None:
@@ -33,16 +33,16 @@ class Connections:
         return True
 
     def mark_idle(self, connection: Connection) -> None:
-        """From now on the client is to say something."""
+        """The client owes a request."""
         self._idle.pop(connection, None)
         if connection in self._open:
             self._idle[connection] = None
 
     def mark_busy(self, connection: Connection) -> None:
-        """Its request is there: now the client waits for us."""
+        """The request is complete; the client waits for the response."""
         self._idle.pop(connection, None)
 
     def remove(self, connection: Connection) -> None:
-        """It is closed."""
+        """Forget a closed connection."""
         self._open.discard(connection)
         self._idle.pop(connection, None)

@@ -1,4 +1,4 @@
-"""File descriptors: as many as the system gives, and connections no more than are left of them."""
+"""File descriptors: raises their limit, and counts the connections that they allow."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ except ImportError:  # Windows, which limits no process
 
 LOGGER = logging.getLogger(__name__)
 RESERVE: Final = 32
-"""For files of the model, sessions, the log, and connections that are being closed."""
+"""For the model's files, sessions, the log, and closing connections."""
 FEWEST: Final = 4
-SILENCE: Final = 60.0
+REPEAT_SECONDS: Final = 60.0
 EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-"""Errors of accept() behind which asyncio waits a second."""
+"""Errors of accept() after which asyncio waits a second."""
 ENOUGH: Final = 10_240
-"""OPEN_MAX of macOS, where the hard limit says infinite and more is refused."""
+"""OPEN_MAX of macOS, which refuses more even with an infinite hard limit."""
 
 
 def raise_descriptors() -> None:
-    """Allow this process as many descriptors as its hard limit says."""
+    """Raise this process's limit of descriptors to its hard limit."""
     if resource is None:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -40,23 +40,23 @@ def raise_descriptors() -> None:
 
 
 class Shortage:
-    """An exception handler of event loops that says once a minute that descriptors ran out; asyncio always does."""
+    """An event loop's exception handler that logs a shortage of descriptors once a minute, not each time."""
 
     def __init__(self) -> None:
         self._next = -math.inf
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Tell what went wrong where nobody waits for it."""
+        """Log an error that no task awaits."""
         error = context.get("exception")
         if not isinstance(error, OSError) or error.errno not in EXHAUSTED:
             loop.default_exception_handler(context)
         elif loop.time() >= self._next:
-            self._next = loop.time() + SILENCE
-            LOGGER.error("no connection can be taken: %s", error)
+            self._next = loop.time() + REPEAT_SECONDS
+            LOGGER.error("no connection can be accepted: %s", error)
 
 
 def free_descriptors() -> int:
-    """Return for how many connections there are descriptors, beside those that are open and a reserve."""
+    """Return how many connections have descriptors, after the open ones and a reserve."""
     if resource is None:
         return ENOUGH
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

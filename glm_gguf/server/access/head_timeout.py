@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, which also hangs up on who does not say soon what is wanted, or too much, or never reads."""
+"""uvicorn's HTTP protocol with limits: time and size of heads, pipelined requests, and time without reading."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from glm_gguf.server.access.connections import Connections
 from glm_gguf.server.limits import Limits
+from glm_gguf.server.problem import RETRY_SECONDS
 
 NO_ROOM: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n"
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: %d\r\nconnection: close\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 31\r\n\r\nThere are too many connections."
-)
+) % RETRY_SECONDS
 
 
 RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER's `struct linger`: closing sends RST and frees the send buffer, which the kernel else keeps for minutes."""
+"""`struct linger`: close() sends RST and frees the send buffer, which the kernel otherwise keeps for minutes."""
 
 
 class TooManyRequests(Exception):
-    """More requests on one connection than are kept in line; the parser makes a 400 of it."""
+    """Too many pipelined requests; the parser turns it into a 400."""
 
 
 class HeadTimeoutProtocol(HttpToolsProtocol):
-    """One connection. uvicorn itself waits for ever, for the rest of a head as for who does not read its response."""
+    """One connection. uvicorn alone waits forever for the rest of a head, and for a client that does not read."""
 
     def __init__(self, *args: Any, connections: Connections, limits: Limits, **given: Any) -> None:
         super().__init__(*args, **given)
@@ -36,12 +37,12 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._overhead = 0
-        """Bytes that came since the last that belong to a body: of a head, of a chunk's, or of trailers."""
+        """Bytes since the last byte of a body: of heads, chunk headers or trailers."""
         self._answered: RequestResponseCycle | None = None
-        """The request that is being answered, or was; others on this connection wait for it."""
+        """The latest request with a response, under way or done; later ones on this connection wait for it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait, where there is room."""
+        """Start the head timeout, or refuse the connection."""
         super().connection_made(transport)
         # Else a token waits until the client acknowledged the one before. asyncio knows TCP by the socket's protocol
         # number, which is 0 behind socket.create_server.
@@ -53,7 +54,7 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer, and tell every request on it, not only the last."""
+        """Stop the timers and disconnect every request on it; uvicorn disconnects only the last."""
         self._all.remove(self)
         self._stop_waiting()
         if self._write_timer is not None:
@@ -70,30 +71,28 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Take more, unless it is too much that belongs to no body."""
+        """Parse more data; 400 if too much of it belongs to no body."""
         self._overhead += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
         if self._overhead > self._limits.head_bytes:
-            self.send_400_response(
-                "The head of the request is too long, or what stands between the pieces of its body."
-            )
+            self.send_400_response("The head of the request is too long, or the data between the chunks of its body.")
         elif self._head_timer is None and self._is_idle:  # line ends before a head, or a body that nobody reads
             self._wait_for_head()
 
     def on_message_begin(self) -> None:
-        """Wait for the rest of the head."""
+        """Start the head timeout."""
         self._wait_for_head()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; trailers are passed over."""
+        """Add a header; trailers are ignored."""
         if self._head_timer is not None:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """Stop the head timeout."""
         self._stop_waiting()
         super().on_headers_complete()
         if not self.pipeline:
@@ -102,18 +101,18 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
             raise TooManyRequests
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of a body."""
+        """Pass on a piece of a body."""
         self._overhead = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is there."""
+        """Mark the connection busy once no response is under way."""
         super().on_message_complete()
         if not self._is_idle:
             self._all.mark_busy(self)
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, and see that the response is taken."""
+        """Continue with the next request, and watch that the client reads the response."""
         if self.pipeline:
             self._answered = self.pipeline[-1][0]
         else:
@@ -136,7 +135,7 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _watch_writing(self, left: int | None = None) -> None:
-        """Hang up on who takes nothing of a response for too long; asyncio would keep it even behind close()."""
+        """Close the connection of a client that reads nothing for too long; asyncio keeps it even after close()."""
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None

@@ -1,4 +1,4 @@
-"""By which names a server may be called, and whose pages may ask: against other sites, and against DNS rebinding."""
+"""Allowed Host headers and origins: a defence against foreign pages and DNS rebinding."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 
 
 def host_name(host: str) -> str | None:
-    """Return the name in a Host header, as names are compared; None where there is none."""
+    """Return the name in a Host header, normalised for comparison; None if the header is invalid."""
     found = HOST.fullmatch(host)
     return None if found is None else found[1].lower().removesuffix(".") or None
 
 
 def own_names() -> frozenset[str]:
-    """Return what this machine calls itself, and what every machine does."""
+    """Return localhost and this machine's own names."""
     name = socket.gethostname().lower()
     return frozenset({"localhost", name, f"{name.partition('.')[0]}.local"})
 
 
 def is_host(headers: Headers, names: Collection[str]) -> bool:
-    """Tell whether a request names this server: an address, one of its own names, or one that was given to it.
+    """Return whether the Host header is an IP address, a name of this machine, or an allowed name.
 
-    Whoever makes a name of his own lead here (DNS rebinding) makes browsers send that name.
+    A DNS rebinding attack points a foreign name at this address; browsers then send that name.
     """
     hosts = headers.getlist("host")
     name = host_name(hosts[0]) if len(hosts) == 1 else None
@@ -38,7 +38,7 @@ def is_host(headers: Headers, names: Collection[str]) -> bool:
 
 
 def is_allowed_origin(headers: Headers, scheme: str, origins: Collection[str]) -> bool:
-    """Tell whether a page may ask: one of ours, or of an origin that was named; programs are no pages."""
+    """Return whether a page may send requests: the server's own, or one of an allowed origin."""
     origin = headers.get("origin")
     if "*" in origins or origin in origins:
         return True

@@ -1,4 +1,4 @@
-"""Who may come in: checks on every request before anything is read of it, as ASGI middleware."""
+"""ASGI middleware that checks host, origin and key of every request before its body is read."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from glm_gguf.server.access.hosts import host_name, is_allowed_origin, is_host, own_names
 from glm_gguf.server.bodies.memory import BODY
-from glm_gguf.server.problem import UNEXPECTED, Problem, error_response
+from glm_gguf.server.problem import ENDING, UNEXPECTED, Problem, error_response
 from glm_gguf.server.service import Service
 
 LOGGER = logging.getLogger(__name__)
 KEYLESS_PATHS: Final = ("/health", "/docs", "/openapi.json", "/page/", "/favicon.ico")
-"""What needs no key: it tells nothing of the model or of anybody's conversation."""
+"""Paths that need no key; they reveal nothing of the model or of conversations."""
 
 
 class AccessMiddleware:
-    """Host, origin and key are checked, and who comes while the server ends is sent away; counts who is inside."""
+    """Checks host, origin and key, refuses requests while the server ends, and counts active requests."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
@@ -30,7 +30,7 @@ class AccessMiddleware:
         self._names = own_names() | {name for given in service.settings.hosts if (name := host_name(given))}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or answer it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -41,7 +41,7 @@ class AccessMiddleware:
         self._service.active += 1
         try:
             await app(scope, receive, named)
-        except Exception:  # the outermost edge: an error of ours ends one request, and is told once
+        except Exception:  # the outermost edge: a bug ends one request, and is logged once
             LOGGER.exception("%s %s failed (%s)", scope["method"], scope["path"], named.request_id)
             if not named.status:
                 await error_response(UNEXPECTED, scope["path"])(scope, receive, named)
@@ -52,23 +52,24 @@ class AccessMiddleware:
             self._service.metrics.count_request(_route(scope), named.status, time.monotonic() - start)
 
     def _problem(self, scope: Scope) -> Problem | None:
-        """Say why a request is not let in."""
+        """Return why a request is refused; None if it is allowed."""
         headers, settings = Headers(scope=scope), self._service.settings
         if len(scope["query_string"]) > settings.limits.query_bytes:
             return Problem(414, f"The query has more than {settings.limits.query_bytes} bytes.")
         if (settings.hosts or not settings.api_keys) and not is_host(headers, self._names):
             host = headers.get("host", "")[:100]
-            return Problem(403, f"This server is not {host!r}; name it by --allowed-host.", code="host_not_allowed")
+            message = f"This server does not answer as {host!r}; allow the name by --allowed-host."
+            return Problem(403, message, code="host_not_allowed")
         if _is_open(scope):
             return None
         if settings.api_keys and scope["method"] != "OPTIONS" and not _has_key(headers, settings.api_keys):
             return Problem(401, _KEY_WANTED, code="invalid_api_key")
         if not settings.api_keys and not is_allowed_origin(headers, scope["scheme"], settings.origins):
             return Problem(
-                403, "Pages of this origin may not ask; name it by --cors-origin.", code="origin_not_allowed"
+                403, "Pages of this origin may not send requests; allow it by --cors-origin.", code="origin_not_allowed"
             )
         if self._service.draining:
-            return Problem(503, "The server is ending.", "server_error", code="shutting_down", retry_after=5)
+            return ENDING
         return None
 
 
@@ -81,9 +82,9 @@ def _is_open(scope: Scope) -> bool:
 
 
 def _has_key(headers: Headers, keys: tuple[str, ...]) -> bool:
-    """Compare all keys a request brings with all there are, in a time that does not depend on where they differ.
+    """Compare all keys of a request with all valid ones, in constant time.
 
-    One that is right is enough: some clients send a dummy under the other name.
+    One match is enough: some clients send a dummy key in the other header.
     """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     given = [headers.get("x-api-key", ""), token.strip() if scheme.lower() == "bearer" else ""]
@@ -92,12 +93,12 @@ def _has_key(headers: Headers, keys: tuple[str, ...]) -> bool:
 
 
 def _route(scope: Scope) -> str:
-    """Return the path of the route that answered, without what a client filled in."""
+    """Return the path of the matched route, with its parameters as names."""
     return getattr(scope.get("route"), "path", "none")
 
 
 class _NamedSend:
-    """Gives a response an id, under OpenAI's and Anthropic's name for it, and keeps its status."""
+    """Adds an id to a response, in OpenAI's and Anthropic's headers, and records its status."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

@@ -12,19 +12,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 VERSION: Final = "/v1"
 ALIKE: Final = 0.6
-"""Share of a path that must be alike for it to be what was meant (difflib's ratio)."""
+"""Least similarity of a suggested path (difflib's ratio)."""
 LONGEST: Final = 200
-"""Characters of a path that is looked at for what was meant."""
+"""Characters of a path that a suggestion considers."""
 
 
 def served_paths(routes: Iterable[BaseRoute]) -> frozenset[str]:
-    """Return the paths that routes answer at, up to the first parameter."""
+    """Return the paths of routes, up to the first parameter."""
     paths = (getattr(route, "path", "") for route in routes)
     return frozenset(path.partition("{")[0] for path in paths if path)
 
 
 class PathMiddleware:
-    """Gives a request the path that is meant, before anything is decided by it."""
+    """Rewrites a request's path to the meant route, before anything else reads it."""
 
     def __init__(self, app: ASGIApp, paths: frozenset[str]) -> None:
         self._app = app
@@ -38,7 +38,7 @@ class PathMiddleware:
 
 
 def meant_path(path: str, paths: frozenset[str]) -> str:
-    """Return the path of ours that a request's means, or the path as it is."""
+    """Return the served path that a request means, or its path unchanged."""
     plain = re.sub(r"/{2,}", "/", path)
     short = plain.rstrip("/") or "/"
     while short.startswith(f"{VERSION}{VERSION}/"):
@@ -52,7 +52,7 @@ def meant_path(path: str, paths: frozenset[str]) -> str:
 
 
 def nearest_path(path: str, paths: Iterable[str]) -> str | None:
-    """Return the path that was probably meant; None where none is like it."""
+    """Return the most similar served path; None if none is similar."""
     known = sorted(paths)
     like = get_close_matches(path[:LONGEST].lower(), [*known, *(one.removeprefix(VERSION) for one in known)], 1, ALIKE)
     return None if not like else like[0] if like[0] in known else f"{VERSION}{like[0]}"

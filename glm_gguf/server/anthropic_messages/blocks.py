@@ -1,4 +1,4 @@
-"""The content of Anthropic's messages: blocks as they come over the wire."""
+"""The content blocks of Anthropic's messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TextBlock(WireRequest):
 
 
 class OtherBlock(WireRequest):
-    """A block of another kind, as it is: text in another form, a thought, what these models cannot read."""
+    """A block of another kind: text in another form, a thought, or media."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -25,27 +25,27 @@ class OtherBlock(WireRequest):
 
 
 class ToolUseBlock(WireRequest):
-    """A call that the model made, of a function or of a tool that a service runs."""
+    """The model's call of a function, or of a tool that a service runs."""
 
     type: Literal["tool_use", "server_tool_use", "mcp_tool_use"] = "tool_use"
     id: str | None = None
     name: Annotated[str, Field(min_length=1)]
     input: Any = None
-    """An object; histories of other services have its text, or nothing."""
+    """An object; other services' histories have its text, or nothing."""
 
 
 class ToolResultBlock(WireRequest):
-    """What a call returned."""
+    """The result of a call."""
 
     type: Literal["tool_result"] = "tool_result"
     tool_use_id: str | None = None
     content: Any = None
-    """A text, blocks, or whatever a tool returned."""
+    """A text, blocks, or any other value."""
     is_error: bool | None = None
 
 
 class ServiceResultBlock(WireRequest):
-    """What a tool returned that a service ran; it stands in the assistant's message, behind the call."""
+    """The result of a tool that a service ran; it follows the call in the assistant's message."""
 
     type: str
     tool_use_id: str

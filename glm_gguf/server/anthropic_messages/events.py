@@ -1,4 +1,4 @@
-"""Events of an answer to Anthropic's stream events, and to the whole message they add up to."""
+"""Translates the events of an answer into Anthropic's stream events, and into the whole message."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from glm_gguf.server.problem import ANTHROPIC, Problem
 from glm_gguf.server.streams.wire_stream import WireEvent
 
 Thoughts = Literal["hidden", "shown", "omitted"]
-"""Whether a thought is left out, sent, or sent as a block without its text."""
+"""The thought is left out, sent, or sent as a block without its text."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageFrame:
-    """What is known of a message before its answer comes."""
+    """The fields of a message that are known before its answer."""
 
     id: str
     model: str
@@ -41,7 +41,7 @@ class MessageFrame:
 
 
 class MessageEvents:
-    """The state of one message: `begin`, `feed` it the answer's events, `flush`; `message` is the whole of it."""
+    """One message: call `begin`, `feed` with the answer's events, `flush`; `message` is the whole message."""
 
     def __init__(self, frame: MessageFrame, new_id: Callable[[str], str]) -> None:
         self._frame = frame
@@ -49,13 +49,13 @@ class MessageEvents:
         self._blocks: list[dict[str, Any]] = []
         self._open: str | None = None  # type of the last block while it is being written
         self._arguments = ""  # of the open call
-        self._cut = False  # the last call was cut off; its text follows
+        self._cut = False  # the last call was cut off, and its text follows
         self._stop: dict[str, Any] = {"stop_reason": None, "stop_sequence": None}
         self._usage = _usage(Usage(frame.input_tokens))
 
     @property
     def message(self) -> dict[str, Any]:
-        """The message as far as it is written."""
+        """The message so far."""
         head = {"id": self._frame.id, "type": "message", "role": "assistant", "model": self._frame.model}
         return {**head, "content": [dict(block) for block in self._blocks], **self._stop, "usage": self._usage}
 
@@ -65,7 +65,7 @@ class MessageEvents:
         yield {"type": "ping"}
 
     def feed(self, event: Event) -> Iterator[WireEvent]:
-        """Take the next event of the answer."""
+        """Translate the next event of the answer."""
         match event:
             case TextDelta(text) if not self._cut:
                 yield from self._enter({"type": "text", "text": ""})
@@ -85,7 +85,7 @@ class MessageEvents:
                 yield from self._finish(event)
 
     def flush(self) -> Iterator[WireEvent]:
-        """End the answer; one that broke off counts as cut."""
+        """End the answer; an incomplete one counts as cut."""
         if self._stop["stop_reason"] is None:
             yield from self._finish(Finish("length"))
 
@@ -100,7 +100,7 @@ class MessageEvents:
             yield self._delta({"type": "thinking_delta", "thinking": text})
 
     def _enter(self, block: dict[str, Any]) -> Iterator[WireEvent]:
-        """Go on in the open block, or begin this one."""
+        """Continue the open block, or begin this one."""
         if self._open == block["type"]:
             return
         yield from self._close()
@@ -127,7 +127,7 @@ class MessageEvents:
         yield {"type": "content_block_stop", "index": len(self._blocks) - 1}
 
     def _finish(self, finish: Finish) -> Iterator[WireEvent]:
-        """End the message: clients look for a text or a call, so an answer without either is an empty text."""
+        """End the message; clients expect a text or a call, so an answer without either becomes an empty text."""
         if all(block["type"] == "thinking" for block in self._blocks):
             yield from self._enter({"type": "text", "text": ""})
         yield from self._close()
@@ -138,7 +138,7 @@ class MessageEvents:
 
 
 def _stop_reason(finish: Finish) -> str:
-    """Name the reason an answer ended; Anthropic knows none for a deadline, which cuts like the length does."""
+    """Return Anthropic's reason for the end; it has none for a deadline, which counts as the length."""
     if finish.stop_text is not None:
         return "stop_sequence"
     return {"stop": "end_turn", "tool_calls": "tool_use"}.get(finish.reason, "max_tokens")
@@ -156,17 +156,17 @@ def _usage(usage: Usage) -> dict[str, Any]:
 
 
 def _signature(thought: str) -> str:
-    """Make the signature of a thinking block: clients keep a thought apart from the text only if it has one.
+    """Return the signature of a thinking block: without one, clients merge the thought into the text.
 
-    Nothing reads it here: the models are not given their earlier thoughts.
+    The server does not read it: prompts leave earlier thoughts out.
     """
     return base64.b64encode(hashlib.sha256(thought.encode(errors="replace")).digest()).decode()
 
 
 def _tool_input(arguments: str) -> dict[str, Any]:
-    """Decode arguments; of cut ones what is whole, as Anthropic's own client reads a stream.
+    """Decode a call's arguments; of cut ones the complete part, as Anthropic's client reads a stream.
 
-    What JSON allows and a JSON value in Python cannot keep is bent: numbers beyond a float, halves of surrogate pairs.
+    Numbers beyond a float and halves of surrogate pairs are replaced, since JSON in UTF-8 cannot hold them.
     """
     try:
         value = from_json(arguments, allow_partial=True)

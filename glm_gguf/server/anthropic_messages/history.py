@@ -25,13 +25,13 @@ from glm_gguf.server.bodies.message_origin import TracedMessage
 from glm_gguf.server.bodies.tool_output import output_text
 
 PlacedBlock = tuple[str, Block]
-"""A block, and where it stands."""
+"""A block, and its path in the request."""
 LEFT_OUT = ("tool_addition", "tool_removal", "mcp_tool_listing", "fallback")
-"""Blocks that say something to a service, and nothing to a model."""
+"""Blocks that address a service, not a model."""
 
 
 def block_messages(role: str, content: str | Sequence[Block] | None, where: str) -> list[TracedMessage]:
-    """Return what one message becomes; RequestError for a block that may not stand there."""
+    """Return the messages that one message becomes; RequestError for a block that is not allowed there."""
     if not content or isinstance(content, str):
         return [TracedMessage({"role": role, "content": content}, where)]
     placed = [(f"{where}.content[{index}]", block) for index, block in enumerate(content)]
@@ -50,7 +50,7 @@ def block_messages(role: str, content: str | Sequence[Block] | None, where: str)
 
 
 def left_out_blocks(content: str | Sequence[Block] | None) -> list[str]:
-    """Return the types of the blocks that are left out, and the wish for citations."""
+    """Return the types of the blocks that are left out, and of those that request citations."""
     blocks = [] if not content or isinstance(content, str) else content
     return [block.type for block in blocks if block.type in LEFT_OUT] + [
         f"{block.type}.citations" for block in blocks if isinstance(block, OtherBlock) and _cites(block)
@@ -65,7 +65,7 @@ def _cites(block: OtherBlock) -> bool:
 
 
 def _answer(blocks: Sequence[PlacedBlock], where: str) -> list[TracedMessage]:
-    """Gather an assistant's text and calls; what a service's tool returned ends what was gathered."""
+    """Join an assistant's text and calls into messages; the result of a service's tool ends a message."""
     messages: list[TracedMessage] = []
     gathered: list[PlacedBlock] = []
     for place, block in blocks:
@@ -81,7 +81,7 @@ def _answer(blocks: Sequence[PlacedBlock], where: str) -> list[TracedMessage]:
 
 
 def _said(blocks: Sequence[PlacedBlock], where: str) -> TracedMessage:
-    """Return a message of the assistant, with its calls."""
+    """Return one message of the assistant, with its calls."""
     calls = [(place, block) for place, block in blocks if isinstance(block, ToolUseBlock)]
     text = _message("assistant", [one for one in blocks if not isinstance(one[1], ToolUseBlock)], where)
     if not calls:
@@ -96,7 +96,7 @@ def _call(block: ToolUseBlock) -> dict[str, Any]:
 
 
 def _result(block: ToolResultBlock | ServiceResultBlock, where: str) -> TracedMessage:
-    """Return a result; that it is an error is told to the model as text."""
+    """Return a result; an error is marked in its text."""
     text = output_text(block.content)
     text = error_text(text) if block.is_error else text
     return TracedMessage({"role": "tool", "tool_call_id": block.tool_use_id, "content": text}, where)
@@ -113,7 +113,7 @@ def _message(role: str, blocks: Sequence[PlacedBlock], where: str) -> TracedMess
 
 
 def _part(block: Block) -> dict[str, Any]:
-    """Return a block as a part; a compaction is the text that a service made of earlier messages."""
+    """Return a block as a part; a compaction block holds a service's summary of earlier messages."""
     if isinstance(block, TextBlock):
         return {"type": "text", "text": block.text}
     part = block.model_dump()
@@ -121,4 +121,4 @@ def _part(block: Block) -> dict[str, Any]:
 
 
 def _refuse(block: Block, where: str) -> NoReturn:
-    raise RequestError(f"a block of type {block.type!r} cannot stand here", field=where)
+    raise RequestError(f"a block of type {block.type!r} is not allowed here", field=where)

@@ -1,4 +1,4 @@
-"""Requests of Anthropic's Messages API, and what they become."""
+"""Requests of Anthropic's Messages API, and their translation."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ class MessageTurn(WireRequest):
 
 
 class MessageTool(WireRequest):
-    """A function the model may call; of another type it is a tool of Anthropic's own, which is left out."""
+    """A function that the model may call; a tool of another type is Anthropic's own, and left out."""
 
     type: str | None = None
     name: Annotated[str, Field(min_length=1)] | None = None
     description: str | None = None
     input_schema: dict[str, Any] | None = None
     parameters: Any = None
-    """OpenAI's name for the schema: refused, as is `inputSchema`."""
+    """OpenAI's name for the schema; refused, as is `inputSchema`."""
     inputSchema: Any = None
     input_examples: list[dict[str, Any]] | None = None
     strict: bool | None = None
 
     @property
     def is_function(self) -> bool:
-        """The client runs it, and says what it takes; OpenAI's form is refused by name, not left out."""
+        """The client runs the tool; one in OpenAI's form counts too, so that it is refused and not left out."""
         return self.type in (None, "custom", "function") or self.input_schema is not None
 
 
 class MessageToolChoice(WireRequest):
-    """Whether functions may, must or must not be called."""
+    """Whether the model may, must or must not call functions."""
 
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
@@ -58,7 +58,7 @@ class MessageToolChoice(WireRequest):
 
 
 class MessageThinking(WireRequest):
-    """Whether thoughts are shown, and how long they may be. GLM-Z1 always thinks, unless this is disabled."""
+    """Visibility and maximum length of thoughts; GLM-Z1 always thinks, unless this is disabled."""
 
     type: Literal["enabled", "adaptive", "between_tools", "disabled"]
     budget_tokens: LengthOrNone | None = None
@@ -67,21 +67,21 @@ class MessageThinking(WireRequest):
 
 _NO_THREADS: Final = Problem(
     400,
-    "thread: nothing is stored here; give the whole conversation as `messages`.",
+    "thread: the server stores nothing; give the whole conversation as `messages`.",
     param="thread",
-    code="thread_unsupported_request",  # on which Anthropic's client goes on without a thread
+    code="thread_unsupported_request",  # Anthropic's client then continues without a thread
 )
 
 
 class MessageFormat(WireRequest):
-    """The form of the answer's text."""
+    """The required form of the answer's text."""
 
     type: Literal["json_schema"]
     schema_: Annotated[dict[str, Any], Field(alias="schema")]
 
 
 class MessageOutput(WireRequest):
-    """What is asked of the output; `effort` limits the thought, where `thinking` does not."""
+    """Options of the output; `effort` limits the thought, unless `thinking` does."""
 
     format: MessageFormat | None = None
     effort: str | None = None
@@ -89,32 +89,32 @@ class MessageOutput(WireRequest):
 
 
 class CountRequest(WireRequest):
-    """A conversation whose tokens are to be counted."""
+    """A conversation to count the tokens of."""
 
     model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}])
 
     model: str
-    """Any name: there is one model."""
+    """Any name: the server has one model."""
     messages: Annotated[Many[MessageTurn], Field(min_length=1)]
-    """The conversation; where the last message is the assistant's, it is the beginning of the answer."""
+    """The conversation; a last message of the assistant is the start of the answer."""
     system: str | Many[TextBlock] | None = None
     """A system message before the conversation: a text, or blocks of text."""
     tools: Many[MessageTool] | None = None
-    """Functions that the model may call; Anthropic's own tools are left out and named."""
+    """Functions that the model may call; Anthropic's own tools are ignored and named in a header."""
     tool_choice: MessageToolChoice | None = None
     """auto, any, none, or a tool by name; disable_parallel_tool_use allows one call an answer."""
     thinking: MessageThinking | None = None
     """enabled, adaptive or disabled; budget_tokens limits the thought, display omitted does not send it."""
     output_config: MessageOutput | None = None
-    """format: a JSON schema for the text; effort limits the thought where `thinking` does not."""
+    """format: a JSON schema for the text; effort limits the thought unless `thinking` does."""
     output_format: MessageFormat | None = None
-    """The same as output_config.format, as it was called at first."""
+    """The former name of output_config.format."""
     thread: Any = None
-    """Only null: nothing is stored here; `messages` has the whole conversation."""
+    """Only null: the server stores nothing; `messages` has the whole conversation."""
 
     @property
     def left_out(self) -> list[str]:
-        """What is passed over: tools and blocks by their types."""
+        """Ignored tools and blocks, by their types."""
         blocks = [kind for message in self.messages for kind in left_out_blocks(message.content)]
         config = self.output_config or MessageOutput()
         wishes = ["output_config.task_budget"] if config.task_budget else []
@@ -124,7 +124,7 @@ class CountRequest(WireRequest):
         return [*tools, *(f"messages:{kind}" for kind in blocks), *wishes]
 
     def to_request(self) -> AnswerRequest:
-        """Say it in the model's own values; RequestError names what makes no sense."""
+        """Translate the request; RequestError names an invalid field."""
         if self.thread is not None:
             raise Refused(_NO_THREADS)
         messages, options = _messages(self), _options(self)
@@ -137,26 +137,26 @@ class CountRequest(WireRequest):
 
 
 class MessageRequest(CountRequest):
-    """A conversation that is to be answered."""
+    """A conversation to answer."""
 
     model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}], max_tokens=64)
 
     max_tokens: Length
-    """Most tokens of an answer; -1 is no limit."""
+    """Maximum number of tokens of an answer; -1 is no limit."""
     stream: bool | None = None
     """Answer as server-sent events."""
     stop_sequences: list[Annotated[str, Field(min_length=1)]] | None = None
-    """Texts; the answer ends before the first that comes."""
+    """Texts; the answer ends before the first occurrence."""
     temperature: Temperature | None = None
-    """0 takes the likeliest token."""
+    """0 always takes the most likely token."""
     top_p: Probability | None = None
-    """Only the likeliest tokens that together reach this probability."""
+    """Only the most likely tokens that together reach this probability."""
     top_k: Cut | None = None
-    """Only the k likeliest tokens; 0 and -1 are all."""
+    """Only the k most likely tokens; 0 and -1 are all."""
 
     @property
     def thoughts(self) -> Thoughts:
-        """Whether thoughts are sent: clients that did not ask for them do not expect their blocks."""
+        """How thoughts are sent; without `thinking` they are hidden, since such clients expect no blocks of them."""
         if self.thinking is None or self.thinking.type == "disabled":
             return "hidden"
         return "omitted" if self.thinking.display == "omitted" else "shown"
@@ -173,7 +173,7 @@ class MessageRequest(CountRequest):
 
 
 def _budget(thinking: MessageThinking | None, config: MessageOutput | None) -> int | None:
-    """Return the most tokens of a thought."""
+    """Return the maximum tokens of a thought."""
     if thinking is not None and thinking.type == "disabled":
         return 0
     if thinking is not None and thinking.budget_tokens is not None:
@@ -194,12 +194,12 @@ def _messages(request: CountRequest) -> list[dict[str, Any]]:
     if messages and not messages[-1].message["content"] and _begins_answer(messages[-1].message):
         del messages[-1]
     if not messages:
-        raise RequestError("there is no message to answer", field="messages", fix="give one with a text")
+        raise RequestError("there is no message", field="messages", fix="give one with a text")
     return checked_messages(messages)
 
 
 def _begins_answer(message: Mapping[str, Any]) -> bool:
-    """Tell whether a message that is the last is the beginning of the answer, as Anthropic has it."""
+    """Return whether a last message is the start of the answer, as in Anthropic's API."""
     return message["role"] == "assistant" and not message.get("tool_calls")
 
 
@@ -210,13 +210,13 @@ def _system(system: str | list[TextBlock] | None) -> str | list[dict[str, str]]:
 
 
 def _tools(tools: Sequence[MessageTool]) -> list[dict[str, Any]]:
-    """Return the declarations in OpenAI's form, without Anthropic's own tools."""
+    """Return the functions in OpenAI's form, without Anthropic's own tools."""
     declared = []
     for index, tool in enumerate(tools):
         if not tool.is_function:
             continue
         if tool.name is None or tool.type == "function" or tool.parameters or tool.inputSchema:
-            what = "a function has `name` and `input_schema` here"
+            what = "a function needs `name` and `input_schema` here"
             raise RequestError(what, field=f"tools[{index}]", fix="give them beside each other")
         function = tool.model_dump(include={"name", "description", "strict"}, exclude_none=True)
         if tool.input_schema is not None:
@@ -241,5 +241,5 @@ def _choice(choice: MessageToolChoice) -> str | dict[str, Any]:
     if choice.type != "tool":
         return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
     if not choice.name:
-        raise RequestError("the choice names no function", field="tool_choice.name", fix="name one of `tools`")
+        raise RequestError("it names no function", field="tool_choice.name", fix="name one of `tools`")
     return {"type": "function", "function": {"name": choice.name}}

@@ -15,7 +15,7 @@ class TextContent(WireResponse):
 
 
 class ThinkingContent(WireResponse):
-    """The thought; `signature` is opaque."""
+    """A thought; clients do not read `signature`."""
 
     type: Literal["thinking"]
     thinking: str
@@ -23,7 +23,7 @@ class ThinkingContent(WireResponse):
 
 
 class ToolUseContent(WireResponse):
-    """A call; behind the stop reason `max_tokens` the last one may lack arguments."""
+    """A call; with the stop reason `max_tokens` the last one may lack arguments."""
 
     type: Literal["tool_use"]
     id: str
@@ -61,6 +61,6 @@ class WholeMessage(WireResponse):
 
 
 class TokenCount(WireResponse):
-    """How long a conversation is."""
+    """The token count of a conversation."""
 
     input_tokens: int

@@ -1,1 +1,1 @@
-"""Bodies of requests: read within bounds, every field honoured or refused, in the forms that APIs share."""
+"""Bodies of requests: read within limits, every field honoured or refused; and the fields that APIs share."""

@@ -1,4 +1,4 @@
-"""Fields of chat and text completions that say which form an answer must have: OpenAI's and those of other servers."""
+"""Fields of chat and text completions for the form of the answer: OpenAI's, and those of other servers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from glm_gguf.server.problem import Problem, Refused
 
 Form = Mapping[str, Any]
 WEAK = ({"type": "text"}, {"type": "json_object"})
-"""Forms that another field may make more exact."""
+"""Forms that another field may refine."""
 FORM = "response_format"
 
 
 class RequestedForm(NamedTuple):
-    """A form as `response_format` has it, and the field that asked for it."""
+    """A form in the notation of `response_format`, and the field that requests it."""
 
     field: str
     form: Form
 
 
 class FormFields(WireRequest):
-    """One form may be asked for, under whichever name."""
+    """A request has at most one form of the answer, under any of these names."""
 
     response_format: dict[str, Any] | None = None
     """text, json_object, json_schema; regex {pattern}, choice {choices}, lark {grammar}, gbnf {grammar}."""
@@ -39,7 +39,7 @@ class FormFields(WireRequest):
     guided_regex: str | None = None
     """vLLM's: a regular expression for the whole text."""
     guided_choice: list[str] | None = None
-    """vLLM's: texts, of which one."""
+    """vLLM's: a list of texts; the answer is one of them."""
     guided_grammar: str | None = None
     """vLLM's: a grammar in GBNF, or in Lark."""
     json_schema: dict[str, Any] | None = None
@@ -56,23 +56,23 @@ class FormFields(WireRequest):
     @model_validator(mode="before")
     @classmethod
     def _without_nothing(cls, body: Any) -> Any:
-        """Drop what asks for no form, of whatever type it is; OpenAI's own field has a type for that."""
+        """Drop fields that request no form, whatever their type; `response_format` has the type text for that."""
         if not isinstance(body, dict):
             return body
         ours = FormFields.model_fields.keys() - {FORM}
         return {name: value for name, value in body.items() if name not in ours or not asks_for_nothing(value)}
 
     def requested_form(self) -> RequestedForm | None:
-        """Return the form that the answer must have, None for any; Refused where two fields ask for two."""
+        """Return the required form of the answer, None for any; Refused if two fields request different forms."""
         asked = [form for form in self._asked() if form.form != {"type": "text"}]
         strong = [form for form in asked if form.form not in WEAK] or asked
         for other in strong[1:]:
             if other.form != strong[0].form:
-                _refuse(other.field, f"{strong[0].field} asks for another form of the answer; give one of them")
+                _refuse(other.field, f"{strong[0].field} requests another form of the answer; give only one of them")
         return strong[0] if strong else None
 
     def _asked(self) -> Iterator[RequestedForm]:
-        """Go through the fields that are given."""
+        """Yield the form of every given field."""
         if self.response_format is not None:
             yield RequestedForm(FORM, self.response_format)
         if self.structured_outputs:
@@ -92,7 +92,7 @@ class FormFields(WireRequest):
 
 @contextmanager
 def naming_field(asked: RequestedForm | None) -> Iterator[None]:
-    """Have errors about the form name the field that asked for it."""
+    """Rewrite errors about `response_format` to name the requesting field."""
     try:
         yield
     except RequestError as error:
@@ -103,7 +103,7 @@ def naming_field(asked: RequestedForm | None) -> Iterator[None]:
 
 
 def _structured(fields: Mapping[str, Any]) -> Iterator[RequestedForm]:
-    """Read vLLM's object; Refused for a kind that is not here."""
+    """Yield the forms in vLLM's object; Refused for an unknown kind."""
     for name, value in fields.items():
         field = f"structured_outputs.{name}"
         match name, value:
@@ -133,17 +133,17 @@ def _json_form(field: str, value: Any) -> Form:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            _refuse(field, "this is no JSON schema")
+            _refuse(field, "this is not a JSON schema")
     match value:
         case {"schema": dict(schema)} if "type" not in value and "properties" not in value:
             return {"type": "json_schema", "json_schema": {"schema": schema, "strict": value.get("strict") is True}}
         case dict():
             return {"type": "json_schema", "json_schema": {"schema": value}}
-    _refuse(field, "this is no JSON schema")
+    _refuse(field, "this is not a JSON schema")
 
 
 def _grammar_form(text: str) -> Form:
-    """Tell GBNF, llama.cpp's and xgrammar's form, from Lark."""
+    """Distinguish GBNF (llama.cpp, xgrammar) from Lark."""
     return {"type": "gbnf" if "::=" in text else "lark", "grammar": text}
 
 

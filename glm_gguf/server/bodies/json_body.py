@@ -1,4 +1,4 @@
-"""Bodies of requests: read up to a size and within a time, parsed beside the event loop, never too deep."""
+"""Request bodies: read within limits of size and time; large ones are parsed on a thread."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from glm_gguf.server.bodies.ignored_fields import body_models, declared_fields, 
 from glm_gguf.server.bodies.json_values import require_modest, require_short, too_deep
 from glm_gguf.server.bodies.known_fields import ignored_fields, refused_field
 from glm_gguf.server.bodies.memory import BODY, FULL, Body, BodyRefused
-from glm_gguf.server.bodies.misplaced_fields import Objects, declared_objects, misplaced_field, unread_inside
+from glm_gguf.server.bodies.misplaced_fields import Objects, declared_objects, misplaced_field, unknown_keys
 from glm_gguf.server.limits import Limits
 from glm_gguf.server.problem import Problem
 
 SMALL: Final = 2**16
-"""Bytes that are parsed at once, in less than a millisecond."""
+"""Bytes that the event loop parses itself, in less than a millisecond."""
 
 
 class JsonRequest(Request):
     """A request whose body is JSON, whatever its Content-Type says."""
 
     declared: frozenset[str] = frozenset()
-    """Fields of the body that its schema has."""
+    """Fields that the body's schema declares."""
     objects: Objects = MappingProxyType({})
-    """Those that are objects."""
+    """Those of them that are objects, with their keys."""
 
     @property
     def _limits(self) -> Limits:
@@ -55,7 +55,7 @@ class JsonRequest(Request):
         return value
 
     def _check_fields(self, value: dict[str, Any]) -> None:
-        """Refuse a field that is known and asks for what there is not; note those that are passed over."""
+        """Refuse unsupported, misspelled and misplaced fields; record the ignored ones."""
         refused = refused_field(value, self.declared)
         if refused is not None:
             name, field = refused
@@ -64,7 +64,7 @@ class JsonRequest(Request):
         if misplaced is not None:
             place, what = misplaced
             raise BodyRefused(Problem(400, f"{place}: {what}.", param=place, as_sent=True))
-        note_ignored(self, [*ignored_fields(value, self.declared), *unread_inside(value, self.objects)])
+        note_ignored(self, [*ignored_fields(value, self.declared), *unknown_keys(value, self.objects)])
 
     async def _received(self) -> bytes:
         most, seconds = self._limits.body_bytes, self._limits.body_seconds
@@ -93,27 +93,27 @@ class JsonRequest(Request):
 
 
 def parsed(body: bytes, limits: Limits) -> Any:
-    """Parse JSON; BodyRefused for what is none, is too deep, or holds too much."""
+    """Parse JSON; BodyRefused if it is invalid, too deep, or above the limits."""
     require_short(body, limits)
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
-        raise BodyRefused(Problem(400, f"The body is no UTF-8 text: byte {error.start} is wrong.")) from None
+        raise BodyRefused(Problem(400, f"The body is not UTF-8: byte {error.start} is invalid.")) from None
     except RecursionError:
         raise too_deep(limits) from None
     except ValueError as error:
-        raise BodyRefused(Problem(400, f"The body is no JSON: {error}.")) from None
+        raise BodyRefused(Problem(400, f"The body is not JSON: {error}.")) from None
     require_modest(value, body, limits)
     return value
 
 
 def _refuse_constant(name: str) -> None:
-    """Refuse NaN and Infinity, which JSON has not."""
-    raise ValueError(f"{name} is no JSON")
+    """Refuse NaN and Infinity, which are not JSON."""
+    raise ValueError(f"{name} is not JSON")
 
 
 class JsonRoute(APIRoute):
-    """A route whose requests are read as JsonRequest."""
+    """A route that reads its requests as JsonRequest."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler, given our request."""
@@ -135,16 +135,16 @@ class JsonRoute(APIRoute):
 
 
 def validation_problem(error: RequestValidationError) -> Problem:
-    """Say which field of a body is wrong, and how."""
+    """Return which field of a body is invalid, and why."""
     places = [_place(one["loc"][1:], error.body, missing=one["type"] == "missing") for one in error.errors()]
-    deepest = max(range(len(places)), key=lambda index: len(places[index]))  # of alternatives the one that was meant
+    deepest = max(range(len(places)), key=lambda index: len(places[index]))  # of a union
     first, param = error.errors()[deepest], _written(places[deepest])
     message = str(first["msg"])
     return Problem(400, f"{param}: {message}." if param else f"{message}.", param=param or None)
 
 
 def _place(location: tuple[int | str, ...], body: Any, *, missing: bool) -> list[int | str]:
-    """Return where in a body a value stands; pydantic also names the alternatives of a union, which are not there."""
+    """Return a value's path in the body, without the union alternatives that pydantic inserts."""
     place, value = [], body
     for index, key in enumerate(location):
         there = isinstance(key, int) if isinstance(value, list) else isinstance(value, dict) and key in value
@@ -156,6 +156,6 @@ def _place(location: tuple[int | str, ...], body: Any, *, missing: bool) -> list
 
 
 def _written(place: list[int | str]) -> str:
-    """Write a place as errors name it."""
+    """Write a path in the notation of errors."""
     keys = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place)
     return keys.removeprefix(".")

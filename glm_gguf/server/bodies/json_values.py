@@ -1,4 +1,4 @@
-"""What a body may hold: refused by its bytes before it is parsed, or by its values before anything else walks them."""
+"""Limits of a body's content: checked on its bytes before parsing, then on its values before any other use."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from glm_gguf.server.limits import Limits
 from glm_gguf.server.problem import Problem
 
 TEXT: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
-"""A text of JSON, or the beginning of one that does not end."""
+"""A JSON string, complete or cut off."""
 OPENING: Final = re.compile(TEXT + rb"|([\[{])", re.DOTALL)
 COMMA: Final = re.compile(TEXT + rb"|(,)", re.DOTALL)
-"""Outside of texts, as group 1: where a list or an object opens, and where a value follows another."""
+"""Group 1, outside strings: the start of a list or an object, or a comma."""
 HALF_PAIR: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-"""An escape that is half of a pair: emoji are written so, as are halves without the other."""
+"""An escape of a surrogate, in a pair or alone."""
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
 LARGE: Final = frozenset({"messages", "input", "prompt", "tools", "functions", "tokens"})
 """Fields whose entries have limits of their own."""
 
 
 def require_short(body: bytes, limits: Limits) -> None:
-    """Refuse JSON text that holds too much to be parsed."""
+    """Refuse JSON text with too many values, before it is parsed."""
     if _has_more(body, OPENING, b"[{", limits.containers):
         raise _refused(f"The body has more than {limits.containers} lists and objects.")
     if _has_more(body, COMMA, b",", limits.numbers):
@@ -32,14 +32,14 @@ def require_short(body: bytes, limits: Limits) -> None:
 
 
 def require_modest(value: Any, body: bytes, limits: Limits) -> None:
-    """Refuse what was parsed of a body where it is too deep or too much, or where a text in it is none."""
+    """Refuse a parsed body that is too deep, too large, or holds half of a surrogate pair."""
     level, levels, count = [value], 0, 0
     while level:
         count += len(level)
         if levels > limits.depth:
             raise too_deep(limits)
         if count > limits.values:
-            raise _refused(f"The body has more than {limits.values} values that are no numbers in lists.")
+            raise _refused(f"The body has more than {limits.values} values besides numbers in lists.")
         level = [item for value in level for item in _items(value)]
         levels += 1
     if isinstance(value, dict):
@@ -47,12 +47,12 @@ def require_modest(value: Any, body: bytes, limits: Limits) -> None:
     if HALF_PAIR.search(body):
         place = next(_halves(value, ""), None)
         if place is not None:
-            where = f"{place}: half of a surrogate pair" if place else "A name of a field is half of a surrogate pair"
-            raise _refused(f"{where}, which is no text.", place or None)
+            where = f"{place}: half of a surrogate pair" if place else "The name of a field is half of a surrogate pair"
+            raise _refused(f"{where}, which is not valid text.", place or None)
 
 
 def too_deep(limits: Limits) -> BodyRefused:
-    """Return the refusal of what is nested too deep."""
+    """Return the error for a body that is nested too deep."""
     return _refused(f"The body has more than {limits.depth} levels of lists and objects.")
 
 
@@ -79,7 +79,7 @@ def _require_few_entries(body: dict[str, Any], limits: Limits) -> None:
 
 
 def _has_more(body: bytes, mark: re.Pattern[bytes], marks: bytes, most: int) -> bool:
-    """Tell whether JSON text has more of some marks; those in texts are none."""
+    """Return whether JSON text has more than `most` of some marks outside strings."""
     if sum(body.count(bytes([one])) for one in marks) <= most:
         return False
     found = (one for one in mark.finditer(body) if one[1])
@@ -93,7 +93,7 @@ def _items(value: Any) -> Iterable[Any]:
 
 
 def _halves(value: Any, place: str) -> Iterator[str]:
-    """Find texts that hold half of a surrogate pair; a name that does is told as the place it stands in."""
+    """Yield the paths of strings with half of a surrogate pair; for a key, the path of its object."""
     if isinstance(value, str) and SURROGATE.search(value):
         yield place
     elif isinstance(value, dict):

@@ -13,21 +13,21 @@ from types import MappingProxyType
 from typing import Any, Final
 
 NOTHING: Final = ("", "off", "default")
-"""Texts that ask for nothing in any field."""
+"""Texts that request nothing in any field."""
 
 
 @dataclass(frozen=True, slots=True)
 class WithoutEffect:
-    """No answer changes with the field."""
+    """The field changes no answer."""
 
     of: str
-    """Whose requests have it."""
+    """The APIs or servers that define it."""
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class IgnoredField:
-    """The answer is as good without; a header of the response names the field."""
+    """The server ignores the field; a header of the response names it."""
 
     of: str
     why: str
@@ -35,12 +35,12 @@ class IgnoredField:
 
 @dataclass(frozen=True, slots=True)
 class RefusedField:
-    """The answer would not be what was asked for."""
+    """Without the field the answer would not be the requested one."""
 
     of: str
     why: str
     off: tuple[Any, ...] = ()
-    """Values that ask for nothing, besides null, false and what is empty."""
+    """Values that request nothing, besides null, false and empty ones."""
 
 
 KnownField = WithoutEffect | IgnoredField | RefusedField
@@ -50,36 +50,34 @@ def _all(names: str, field: KnownField) -> dict[str, KnownField]:
     return dict.fromkeys(names.split(), field)
 
 
-_BOOKS: Final = "it is for the books of a service"
-_SPEED: Final = "it is about speed, not about the answer"
-_OWN: Final = "this API says it in a field of its own"
-_FORM: Final = "the form of the answer is given in this API's own field"
-_SAMPLING: Final = "this API has no such field; the chat completions have"
+_BOOKS: Final = "it is for the accounts of a service"
+_SPEED: Final = "it affects speed, not the answer"
+_OWN: Final = "this API has another field for it"
+_FORM: Final = "this API has another field for the form of the answer"
+_SAMPLING: Final = "this API has no such field; use chat completions"
 _ELSEWHERE: Final = "this API has no such field"
-_NO_SAMPLER: Final = "there is no such sampler here; there are temperature, top_k, top_p, min_p, penalties and DRY"
+_NO_SAMPLER: Final = "this sampler does not exist here; use temperature, top_k, top_p, min_p, penalties or DRY"
 
 OPENAI: Final = {
     **_all("user safety_identifier metadata service_tier store", WithoutEffect("OpenAI", _BOOKS)),
     **_all("prompt_cache_key prompt_cache_options prompt_cache_retention prediction", WithoutEffect("OpenAI", _SPEED)),
-    "stream_options": WithoutEffect("OpenAI", "it is about how a stream is written, not about the answer"),
+    "stream_options": WithoutEffect("OpenAI", "it affects how a stream is written, not the answer"),
     "client_metadata": WithoutEffect("Codex", _BOOKS),
     **_all("modalities audio", RefusedField("OpenAI", "the models write text", (["text"],))),
-    "web_search_options": RefusedField("OpenAI", "nothing is searched here; declare a function that searches"),
-    "moderation": RefusedField("OpenAI", "nothing is moderated here"),
-    "verbosity": RefusedField("OpenAI", "the models have no such setting; ask for it in a message", ("medium",)),
-    "background": RefusedField("OpenAI", "responses are not written in the background"),
+    "web_search_options": RefusedField("OpenAI", "the server does not search; declare a function that searches"),
+    "moderation": RefusedField("OpenAI", "the server does not moderate"),
+    "verbosity": RefusedField("OpenAI", "the models have no such setting; request it in a message", ("medium",)),
+    "background": RefusedField("OpenAI", "the server does not write responses in the background"),
     **_all(
         "previous_response_id conversation",
-        RefusedField("OpenAI", "nothing is stored here; give the whole conversation"),
+        RefusedField("OpenAI", "the server stores nothing; give the whole conversation"),
     ),
-    "context_management": IgnoredField("OpenAI, Anthropic", "a conversation is taken as it comes"),
-    **_all("access_programs image background_options", WithoutEffect("OpenAI", "it is about how a service computes")),
-    "personality": IgnoredField("OpenAI", "the models have no such setting; ask for it in a message"),
-    "max_tool_calls": IgnoredField("OpenAI", "it counts calls of tools that a service runs; none is run here"),
+    "context_management": IgnoredField("OpenAI, Anthropic", "a conversation is used as it is"),
+    **_all("access_programs image background_options", WithoutEffect("OpenAI", "it controls how a service computes")),
+    "personality": IgnoredField("OpenAI", "the models have no such setting; request it in a message"),
+    "max_tool_calls": IgnoredField("OpenAI", "it counts calls of tools that a service runs; this server runs none"),
     **_all("suffix", RefusedField("OpenAI", "GLM-4-0414 cannot write text between two others")),
-    "best_of": RefusedField(
-        "OpenAI, vLLM", "answers are not written to be chosen from; ask for `n` and choose", (0, 1)
-    ),
+    "best_of": RefusedField("OpenAI, vLLM", "the server does not rank answers; request `n` and choose", (0, 1)),
     **_all(
         "instructions system system_prompt system_instruction",
         RefusedField("OpenAI, Anthropic, Ollama, Gemini", "give a message of the role system"),
@@ -91,13 +89,13 @@ OPENAI: Final = {
     **_all("tool_config function_calling_config", RefusedField("Gemini, Bedrock", "give `tool_choice`")),
 }
 ANTHROPIC: Final = {
-    "container": RefusedField("Anthropic", "no code is run here"),
-    "mcp_servers": RefusedField("Anthropic", "no servers of tools are asked here; declare their functions"),
-    **_all("betas inference_geo speed cache_control", WithoutEffect("Anthropic", "it is about how a service computes")),
+    "container": RefusedField("Anthropic", "the server runs no code"),
+    "mcp_servers": RefusedField("Anthropic", "the server calls no MCP servers; declare their functions"),
+    **_all("betas inference_geo speed cache_control", WithoutEffect("Anthropic", "it controls how a service computes")),
     **_all("diagnostics user_profile_id workspace_id", WithoutEffect("Anthropic", _BOOKS)),
     **_all("billing_policy fallback_credit_token", WithoutEffect("Anthropic", _BOOKS)),
     "fallbacks": WithoutEffect("Anthropic", "no other model answers in place of this one"),
-    "compaction": RefusedField("Anthropic", "no conversation is summarised here; ask for it in a message"),
+    "compaction": RefusedField("Anthropic", "the server does not summarise; request it in a message"),
     "anthropic_version": WithoutEffect("Anthropic", "there is one version here"),
 }
 CONSTRAINTS: Final = {
@@ -126,7 +124,7 @@ SAMPLING: Final = {
     **_all("dry_multiplier", RefusedField("llama.cpp", _SAMPLING, (0,))),
     **_all(
         "dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers",
-        WithoutEffect("llama.cpp", "it says something of DRY, which `dry_multiplier` turns on"),
+        WithoutEffect("llama.cpp", "it is a detail of DRY, which `dry_multiplier` turns on"),
     ),
     **_all(
         "max_tokens max_completion_tokens max_output_tokens max_new_tokens n_predict num_predict",
@@ -137,20 +135,20 @@ SAMPLING: Final = {
     **_all("stop_strings stopping_strings stop_token", RefusedField("transformers, others", "give `stop`")),
     **_all("max_length", RefusedField("transformers", "it counts the prompt too; give the length of the answer")),
     **_all("num_return_sequences num_choices", RefusedField("transformers", "give `n`", (1,))),
-    **_all("do_sample", RefusedField("transformers", "give `temperature`, 0 for the likeliest token", (True,))),
+    **_all("do_sample", RefusedField("transformers", "give `temperature`, 0 for the most likely token", (True,))),
     **_all(
         "use_beam_search num_beams num_beam_groups",
-        RefusedField("transformers", "answers are drawn token by token", (0, 1)),
+        RefusedField("transformers", "answers are sampled token by token", (0, 1)),
     ),
     **_all("no_repeat_ngram_size", RefusedField("transformers", "give `dry_multiplier`", (0,))),
     **_all("repetition_penalty_range", RefusedField("text-generation-webui", "give `penalty_last_n`", (0, -1))),
     **_all("typical_p top_a tfs_z tfs min_keep", RefusedField("llama.cpp, others", _NO_SAMPLER, (1, 0))),
     **_all("mirostat mirostat_mode", RefusedField("llama.cpp, Ollama", _NO_SAMPLER, (0,))),
-    **_all("mirostat_tau mirostat_eta", WithoutEffect("llama.cpp, Ollama", "it says something of `mirostat`")),
+    **_all("mirostat_tau mirostat_eta", WithoutEffect("llama.cpp, Ollama", "it is a detail of `mirostat`")),
     "xtc_probability": RefusedField("llama.cpp", _NO_SAMPLER, (0,)),
-    "xtc_threshold": WithoutEffect("llama.cpp", "it says something of `xtc_probability`"),
+    "xtc_threshold": WithoutEffect("llama.cpp", "it is a detail of `xtc_probability`"),
     **_all("dynatemp_range adaptive_target", RefusedField("llama.cpp", _NO_SAMPLER, (0, -1))),
-    **_all("dynatemp_exponent adaptive_decay", WithoutEffect("llama.cpp", "it says something of another sampler")),
+    **_all("dynatemp_exponent adaptive_decay", WithoutEffect("llama.cpp", "it is a detail of another sampler")),
     **_all(
         "top_n_sigma nsigma epsilon_cutoff eta_cutoff smoothing_factor penalty_alpha",
         RefusedField("llama.cpp, text-generation-webui", _NO_SAMPLER, (0, -1)),
@@ -172,7 +170,7 @@ SAMPLING: Final = {
         RefusedField("vLLM, others", "give `logit_bias`, or the form of the answer"),
     ),
     **_all("length_penalty early_stopping", RefusedField("vLLM", "it belongs to beam search", (0, 1))),
-    **_all("logits_processors custom_logit_processor", RefusedField("vLLM, SGLang", "no code comes over the wire")),
+    **_all("logits_processors custom_logit_processor", RefusedField("vLLM, SGLang", "the API accepts no code")),
     **_all(
         "options sampling_params sampling_parameters generation_config inference_config parameters model_kwargs",
         RefusedField("Ollama, SGLang, TGI, Gemini, Bedrock", "give its fields beside the messages"),
@@ -183,9 +181,9 @@ SAMPLING: Final = {
 }
 PROMPTS: Final = {
     **_all("n_keep n_discard", RefusedField("llama.cpp", "a context is never shifted", (0, -1))),
-    **_all("truncate_prompt_tokens", RefusedField("vLLM", "a prompt is read whole, or refused", (-1,))),
-    "truncation": RefusedField("OpenAI", "a prompt is read whole, or refused", ("disabled", "auto")),
-    **_all("transforms", RefusedField("OpenRouter", "a prompt is read whole, or refused")),
+    **_all("truncate_prompt_tokens", RefusedField("vLLM", "a prompt is processed whole, or refused", (-1,))),
+    "truncation": RefusedField("OpenAI", "a prompt is processed whole, or refused", ("disabled", "auto")),
+    **_all("transforms", RefusedField("OpenRouter", "a prompt is processed whole, or refused")),
     **_all("chat_template", RefusedField("vLLM, llama.cpp", "there is the model's own template")),
     **_all("template raw context images", RefusedField("Ollama", "the model's own template renders `messages`")),
     "documents": RefusedField("vLLM", "the model's template has no place for documents; put them into a message"),
@@ -239,12 +237,12 @@ SERVICE: Final = {
         "skip_special_tokens spaces_between_special_tokens detokenize",
         RefusedField("vLLM", "answers are text", (True,)),
     ),
-    **_all("vllm_xargs extra_body extra_headers extra_query", IgnoredField("clients", "nothing here reads it")),
+    **_all("vllm_xargs extra_body extra_headers extra_query", IgnoredField("clients", "the server does not read it")),
     **_all("provider models route plugins usage", IgnoredField("OpenRouter", "there is one model here")),
     **_all("lora_path", RefusedField("SGLang", "give `lora`, by name")),
     **_all("lora timeout", RefusedField("ours", "this API has no such field")),
-    **_all("citations search_parameters", IgnoredField("others", "nothing is searched here")),
-    **_all("safe_prompt guardrails", RefusedField("Mistral, others", "nothing is moderated here")),
+    **_all("citations search_parameters", IgnoredField("others", "the server does not search")),
+    **_all("safe_prompt guardrails", RefusedField("Mistral, others", "the server does not moderate")),
     **_all("random_seed", RefusedField("Mistral", "give `seed`")),
     "tags": WithoutEffect("LiteLLM", _BOOKS),
 }
@@ -261,7 +259,7 @@ EMBEDDINGS: Final = {
     **_all("output_dimension output_dimensionality", RefusedField("Voyage, Gemini", "vectors cannot be cut")),
     **_all("output_dtype", RefusedField("Voyage", "give `encoding_format`", ("float", "float32"))),
     **_all("embedding_types", RefusedField("Cohere", "give `encoding_format`", (["float"],))),
-    "truncate": RefusedField("NVIDIA, Ollama", "a text is read whole, or refused", ("NONE", "none")),
+    "truncate": RefusedField("NVIDIA, Ollama", "a text is processed whole, or refused", ("NONE", "none")),
     "normalize": RefusedField("vLLM", "vectors have length 1", (True,)),
     "embd_normalize": RefusedField("llama.cpp", "vectors have length 1", (2,)),
     "pooling": RefusedField("llama.cpp", "vectors are the mean of all tokens", ("mean",)),
@@ -273,7 +271,7 @@ KNOWN_FIELDS: Final[Mapping[str, KnownField]] = MappingProxyType(
 
 
 def asks_for_nothing(value: Any, off: Iterable[Any] = ()) -> bool:
-    """Tell whether a field's value is as if the field were not there; where true asks for nothing, false does not."""
+    """Return whether a value equals a missing field; if true does, false does not."""
     if value is False or (isinstance(value, str) and value.lower() == "off"):
         return not any(nothing is True for nothing in off)
     if value is None or (isinstance(value, str | list | dict) and not value):
@@ -284,7 +282,7 @@ def asks_for_nothing(value: Any, off: Iterable[Any] = ()) -> bool:
 
 
 def refused_field(body: Mapping[str, Any], declared: Collection[str]) -> tuple[str, RefusedField] | None:
-    """Return the first field that asks for what there is not, and why it cannot be passed over."""
+    """Return the first unsupported field, and why it is refused."""
     for name, value in body.items():
         known = None if name in declared else KNOWN_FIELDS.get(name)
         if isinstance(known, RefusedField) and not asks_for_nothing(value, known.off):
@@ -293,7 +291,7 @@ def refused_field(body: Mapping[str, Any], declared: Collection[str]) -> tuple[s
 
 
 def ignored_fields(body: Mapping[str, Any], declared: Collection[str]) -> list[str]:
-    """Return the fields that ask for something and are passed over: those that the table says, and unknown ones."""
+    """Return the fields that request something and are ignored: those of the table, and unknown ones."""
     return [
         name
         for name, value in body.items()

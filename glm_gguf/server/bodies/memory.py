@@ -1,4 +1,4 @@
-"""How many bytes of bodies are in memory together: where there are too many, who sends slowest makes room."""
+"""The memory of all request bodies together: beyond its limit, the oldest incomplete body is evicted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from starlette.exceptions import HTTPException
 from glm_gguf.server.problem import RETRY_SECONDS, Problem
 
 BODY: Final = "glm_gguf.body"
-"""Where in the ASGI scope of a request its Body stands."""
+"""Key of a request's Body in its ASGI scope."""
 FREE_BYTES: Final = 2**16
-"""So much of a body counts nothing: small requests are read however many large ones there are."""
+"""Bytes of each body that do not count, so that small requests are always read."""
 FULL: Final = Problem(
     503,
-    "The bodies of other requests take all the memory there is for them; try again later.",
+    "Other requests use all the memory for bodies; try again later.",
     "server_error",
     code="overloaded",
     retry_after=RETRY_SECONDS,
@@ -23,7 +23,7 @@ FULL: Final = Problem(
 
 
 class BodyRefused(HTTPException):
-    """A body that is not read; FastAPI lets errors of this base through."""
+    """A refused body; FastAPI passes errors of this base class through."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.status, problem.message)
@@ -31,23 +31,23 @@ class BodyRefused(HTTPException):
 
 
 class Bodies:
-    """The bodies of all requests that are being answered."""
+    """The bodies of all active requests."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._held = 0
-        self._incomplete: dict[Body, None] = {}  # who began first is first
+        self._incomplete: dict[Body, None] = {}  # oldest first
 
     def new_body(self) -> Body:
-        """Return the body of a request, of which nothing has come yet."""
+        """Return the empty body of a new request."""
         return Body(self)
 
     def start(self, body: Body) -> None:
-        """Something comes of it."""
+        """Count a body as incomplete: it may be evicted."""
         self._incomplete[body] = None
 
     def add(self, body: Body, size: int) -> None:
-        """Hold more bytes; BodyRefused where there is no room, and no other that is still coming makes any."""
+        """Add bytes, evicting incomplete bodies if need be; BodyRefused if none is left to evict."""
         while self._held + size > self._most:
             first = next((other for other in self._incomplete if other is not body), None)
             if first is None:
@@ -56,17 +56,17 @@ class Bodies:
         self._held += size
 
     def release(self, body: Body, size: int) -> None:
-        """Hold bytes no longer."""
+        """Free the bytes of a body."""
         self._held -= size
         self._incomplete.pop(body, None)
 
     def complete(self, body: Body) -> None:
-        """All of it is there."""
+        """Count a body as complete: it is no longer evicted."""
         self._incomplete.pop(body, None)
 
 
 class Body:
-    """What is held of one request, from its first byte to the end of its response."""
+    """The memory of one body, from its first byte to the end of the response."""
 
     def __init__(self, bodies: Bodies) -> None:
         self._bodies = bodies
@@ -74,32 +74,32 @@ class Body:
         self._size = 0
         self._held = 0
         self.evicted = False
-        """Others needed the room."""
+        """Another body needed the memory."""
 
     def start(self, limit: asyncio.Timeout) -> None:
-        """Begin to receive it; who receives it stops where the time limit says so."""
+        """Start to receive it; an eviction expires the reader's time limit."""
         self._limit = limit
         self._bodies.start(self)
 
     def add(self, size: int) -> None:
-        """Count a piece; BodyRefused where there is no room for it."""
+        """Add a piece; BodyRefused if there is no memory for it."""
         self._size += size
         more = max(self._size - FREE_BYTES, 0) - self._held
         self._bodies.add(self, more)
         self._held += more
 
     def complete(self) -> None:
-        """All of it is there: nothing takes it away before its response has ended."""
+        """The body is complete: it stays until the response ends."""
         self._bodies.complete(self)
 
     def evict(self) -> None:
-        """Stop to receive it."""
+        """Free its memory and stop its reader."""
         self.evicted = True
         self.release()
         if self._limit is not None:
             self._limit.reschedule(asyncio.get_running_loop().time())
 
     def release(self) -> None:
-        """Hold nothing of it any more; doing it twice does no harm."""
+        """Free its memory; safe to call twice."""
         self._bodies.release(self, self._held)
         self._held = 0

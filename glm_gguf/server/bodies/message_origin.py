@@ -1,4 +1,4 @@
-"""Messages in OpenAI's form that were made of another API's, and where in the request each came from."""
+"""Messages translated from another API into OpenAI's form, with the path of each in its request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glm_gguf.errors import RequestError, TemplateError
 
 @dataclass(frozen=True, slots=True)
 class TracedMessage:
-    """A message, its place in the request, and those of its calls and of the parts of its content."""
+    """A message, its path in the request, and the paths of its calls and of its content's parts."""
 
     message: dict[str, Any]
     origin: str
@@ -22,7 +22,7 @@ class TracedMessage:
 
 
 def checked_messages(traced: Sequence[TracedMessage]) -> list[dict[str, Any]]:
-    """Return the messages, if calls and results fit together; RequestError names the place in the request itself."""
+    """Return the messages if calls and results match; RequestError names the path in the original request."""
     messages = [one.message for one in traced]
     try:
         template_messages(messages)
@@ -32,7 +32,7 @@ def checked_messages(traced: Sequence[TracedMessage]) -> list[dict[str, Any]]:
 
 
 def _place(where: str, traced: Sequence[TracedMessage]) -> str | None:
-    """Find what a place in the messages was made of."""
+    """Return the path in the original request of a path in the messages."""
     found = re.match(r"messages\[(\d+)\](?:\.(tool_calls|content)\[(\d+)\](.*))?", where)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Fields in the spelling of another client, or in an object where nothing reads them: refused, with what to write.
+"""Misspelled and misplaced fields: refused with the right name or place.
 
 `maxTokens` is `max_tokens`; `extra_body` is a word of OpenAI's Python client, whose fields belong beside the messages.
 """
@@ -13,19 +13,19 @@ from pydantic import BaseModel
 
 from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, RefusedField, WithoutEffect, asks_for_nothing
 
-NO_WISHES: Final = frozenset(("model", "stream", "stream_options"))
-"""Fields of ours that say nothing of an answer: where another object has them, they are its own."""
-HOLDERS: Final = frozenset(("extra_body",))
-"""Known objects that hold fields of requests; any that nobody knows may."""
+NEVER_MISPLACED: Final = frozenset(("model", "stream", "stream_options"))
+"""Fields that do not affect the answer; inside another object they are its own keys."""
+WRAPPERS: Final = frozenset(("extra_body",))
+"""Known objects that wrap fields of requests; unknown ones may too."""
 
 _REFUSED: Final = frozenset(name for name, field in KNOWN_FIELDS.items() if isinstance(field, RefusedField))
 
 Objects = Mapping[str, frozenset[str]]
-"""Fields that are objects, with the names in each."""
+"""Field that is an object → its keys."""
 
 
 def declared_objects(model: type[BaseModel]) -> Objects:
-    """Return the fields of a body that are objects and whose names are all declared."""
+    """Return the fields of a body that are objects with declared keys only."""
     found = {}
     for name, field in model.model_fields.items():
         kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_closed(kind)]
@@ -39,12 +39,12 @@ def declared_objects(model: type[BaseModel]) -> Objects:
 def misplaced_field(
     body: Mapping[str, Any], declared: Collection[str], objects: Objects | None = None
 ) -> tuple[str, str] | None:
-    """Return the place of the first field that is misspelled or misplaced, and what to do; None where none is."""
+    """Return the path of the first misspelled or misplaced field, and the advice; None if there is none."""
     return next(_misplaced(body, declared, objects or {}), None)
 
 
-def unread_inside(body: Mapping[str, Any], objects: Objects) -> list[str]:
-    """Return the places of what the objects of a body hold and nothing reads."""
+def unknown_keys(body: Mapping[str, Any], objects: Objects) -> list[str]:
+    """Return the paths of unknown keys in the objects of a body."""
     return [
         f"{name}.{key}"
         for name, known in objects.items()
@@ -54,11 +54,11 @@ def unread_inside(body: Mapping[str, Any], objects: Objects) -> list[str]:
     ]
 
 
-def wished(name: str, value: Any, declared: Collection[str]) -> str | None:
-    """Return the field of ours that a name means, in any spelling, where its value asks for something."""
+def meant_field(name: str, value: Any, declared: Collection[str]) -> str | None:
+    """Return the known field that a name means, in any spelling, if its value requests something."""
     names = [name] if name in declared or name in KNOWN_FIELDS else _spelled(name, declared)
     for meant in names:
-        if meant in NO_WISHES:
+        if meant in NEVER_MISPLACED:
             continue
         known = None if meant in declared else KNOWN_FIELDS.get(meant)
         off = known.off if isinstance(known, RefusedField) else (True,) if meant in declared else ()
@@ -73,21 +73,21 @@ def _misplaced(body: Mapping[str, Any], declared: Collection[str], objects: Obje
             yield from _inside(name, value, objects[name], declared) if name in objects else ()
             continue
         known = KNOWN_FIELDS.get(name)
-        if known is None and (meant := wished(name, value, declared)) is not None:
+        if known is None and (meant := meant_field(name, value, declared)) is not None:
             yield name, _advice(meant, declared)
-        if name in HOLDERS or known is None:
+        if name in WRAPPERS or known is None:
             yield from _inside(name, value, (), declared)
 
 
 def _inside(name: str, value: Any, own: Collection[str], declared: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Find fields in an object: of its own in another spelling, or of the request."""
+    """Yield misspelled keys of an object, and fields of the request inside it."""
     for key, inner in value.items() if isinstance(value, dict) else ():
         if key in own:
             continue
         siblings = [one for one in _spelled(key, own) if one in own]
         if siblings and inner is not None:
             yield f"{name}.{key}", f"its name is `{min(siblings)}` here"
-        elif (meant := wished(key, inner, declared)) is not None:
+        elif (meant := meant_field(key, inner, declared)) is not None:
             beside = f"give `{meant}` at the top of the request" if meant in declared else _advice(meant, declared)
             yield f"{name}.{key}", beside
 
@@ -100,19 +100,19 @@ def _advice(meant: str, declared: Collection[str]) -> str:
 
 
 def _is_off(value: Any, off: Collection[Any], declared: bool) -> bool:
-    """Tell a value that asks for nothing; of a field that is read, any value but null and what is empty asks."""
+    """Return whether a value requests nothing; for a declared field, only null and empty values do."""
     return value is None or value in ("", [], {}) if declared else asks_for_nothing(value, off)
 
 
 def _spelled(name: str, declared: Collection[str]) -> Collection[str]:
-    """Return the names that another is but for capitals, hyphens and underscores; those of the request first."""
+    """Return the known names that differ only in case, hyphens and underscores; declared ones first."""
     bare = _bare(name)
     return _by_spelling(frozenset(declared)).get(bare) or _by_spelling(_REFUSED).get(bare, ())
 
 
 @lru_cache(maxsize=64)
 def _by_spelling(names: frozenset[str]) -> Mapping[str, Collection[str]]:
-    """Look names up by what is left of them; bodies may hold very many fields."""
+    """Index names by their bare spelling, since a body may hold very many fields."""
     found: dict[str, list[str]] = {}
     for name in sorted(names):
         found.setdefault(_bare(name), []).append(name)

@@ -1,4 +1,4 @@
-"""Fields of requests that say where a prompt ends, as vLLM has them."""
+"""vLLM's fields for the end of a prompt: a new answer, or the continuation of the last message."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from glm_gguf.server.problem import Problem, Refused
 
 
 class PromptFields(WireRequest):
-    """A prompt ends where the assistant's turn begins, or behind the beginning of its answer."""
+    """A prompt ends with an empty turn of the assistant, or with the start of its answer."""
 
     continue_final_message: bool | None = None
-    """The last message, an assistant's, is the beginning of the answer, which goes on behind it."""
+    """The last message, an assistant's, is the start of the answer; the model continues it."""
     add_generation_prompt: bool | None = None
     """false only with `continue_final_message`, true only without."""
 
     @property
     def continues(self) -> bool:
-        """The last message goes on; Refused where the two fields contradict each other."""
+        """The model continues the last message; Refused if the two fields contradict each other."""
         continues = self.continue_final_message is True
         if self.add_generation_prompt is continues:
-            what = "the last message goes on" if continues else "without it nothing says whose turn it is"
+            what = "the last message is continued" if continues else "without it the prompt has no turn for the answer"
             fix = "leave it out" if continues else "leave it out, or give `continue_final_message`"
             raise Refused(Problem(400, f"add_generation_prompt: {what}; {fix}.", param="add_generation_prompt"))
         return continues

@@ -1,4 +1,4 @@
-"""Fields of requests that say how tokens are drawn, as chat and text completions share them."""
+"""The sampling fields that chat and text completions share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glm_gguf.server.problem import Problem, Refused
 
 SAME_NAMES = ("temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "ignore_eos")
 LOOKED_BACK = int(SAMPLING_BOUNDS["penalty_last_n"].maximum)
-"""Most tokens that penalties look back at, which is all of an answer."""
+"""Largest window of the penalties: the whole answer."""
 
 BiasValue = Annotated[float, within(BIAS)]
 Temperature = Annotated[float, within(SAMPLING_BOUNDS["temperature"])]
@@ -26,21 +26,21 @@ Back = Annotated[Whole, within(SAMPLING_BOUNDS["penalty_last_n"], minimum=-1)]
 
 
 class DryFields(WireRequest):
-    """llama.cpp's names for DRY, which makes a token that would prolong a repetition less likely."""
+    """llama.cpp's fields for DRY, which penalises tokens that prolong a repetition."""
 
     dry_multiplier: Annotated[float, within(DRY_BOUNDS["multiplier"])] | None = None
-    """How much less likely DRY makes a token that would prolong a repetition; 0 is off."""
+    """Strength of DRY, which penalises tokens that prolong a repetition; 0 is off."""
     dry_base: Annotated[float, within(DRY_BOUNDS["base"])] | None = None
-    """By how much more with every token that is repeated."""
+    """Factor by which the penalty grows with every repeated token."""
     dry_allowed_length: Annotated[Whole, within(DRY_BOUNDS["allowed_length"])] | None = None
-    """Repetitions up to this many tokens are free."""
+    """Longest repetition without a penalty, in tokens."""
     dry_penalty_last_n: Back | None = None
-    """Tokens of the answer that are looked back at; -1 is all, 0 none."""
+    """Window of DRY in tokens of the answer; -1 is all, 0 none."""
     dry_sequence_breakers: list[Annotated[str, Field(min_length=1)]] | None = None
-    """Texts behind which a repetition begins anew."""
+    """Texts that end a repetition."""
 
     def dry(self) -> Dry | None:
-        """Say it in the model's own value; None where nothing is said of it."""
+        """Return the fields as Dry; None without a multiplier."""
         if self.dry_multiplier is None:
             return None
         multiplier = 0.0 if self.dry_penalty_last_n == 0 else self.dry_multiplier
@@ -55,38 +55,38 @@ class DryFields(WireRequest):
 
 
 class SamplingFields(DryFields):
-    """OpenAI's, and top_k, min_p, penalties and DRY under the names that most local servers have for them."""
+    """OpenAI's fields, and top_k, min_p, penalties and DRY under the names of most local servers."""
 
     temperature: Temperature | None = None
-    """0 takes the likeliest token."""
+    """0 always takes the most likely token."""
     top_p: Probability | None = None
-    """Only the likeliest tokens that together reach this probability."""
+    """Only the most likely tokens that together reach this probability."""
     top_k: Cut | None = None
-    """Only the k likeliest tokens; 0 and -1 are all."""
+    """Only the k most likely tokens; 0 and -1 are all."""
     min_p: LeastProbability | None = None
-    """Only tokens at least this fraction as likely as the likeliest."""
+    """Only tokens with at least this fraction of the highest probability."""
     repeat_penalty: RepeatPenalty | None = None
-    """Divides the logits of tokens that the answer holds already; 1 and 0 are none."""
+    """Divides the logits of tokens that the answer already holds; 1 and 0 turn it off."""
     repetition_penalty: RepeatPenalty | None = None
     """vLLM's name for `repeat_penalty`."""
     penalty_last_n: Back | None = None
-    """Tokens of the answer that penalties look back at; -1 is all."""
+    """Window of the penalties in tokens of the answer; -1 is all."""
     repeat_last_n: Back | None = None
     """llama.cpp's name for `penalty_last_n`."""
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    """Taken from a token's logit for every time that the answer holds it."""
+    """Subtracted from a token's logit for every occurrence in the answer."""
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    """Taken from a token's logit once if the answer holds it."""
+    """Subtracted from a token's logit once if the answer holds it."""
     seed: Whole | None = None
-    """-1 draws one."""
+    """-1 chooses a random one."""
     logit_bias: dict[str, BiasValue] | list[list[Any]] | None = None
-    """Token id → what is added to its logit; or a list of such pairs."""
+    """Token id → value added to its logit; or a list of such pairs."""
     stop: str | list[str | None] | None = None
-    """One text or several; the answer ends before the first that comes."""
+    """One text or several; the answer ends before the first occurrence."""
     stop_sequences: list[str] | None = None
     """Anthropic's name for `stop`."""
     max_tokens: Length | None = None
-    """Most tokens of an answer; -1 is no limit."""
+    """Maximum number of tokens of an answer; -1 is no limit."""
     n_predict: Length | None = None
     """llama.cpp's name for `max_tokens`."""
     num_predict: Length | None = None
@@ -96,16 +96,16 @@ class SamplingFields(DryFields):
     max_output_tokens: Length | None = None
     """Its name in OpenAI's Responses."""
     n: Count | None = None
-    """Answers to one prompt."""
+    """Number of answers to one prompt."""
     ignore_eos: bool | None = None
-    """Write up to max_tokens; for measurements."""
+    """The model does not stop before max_tokens; for benchmarks."""
     lora: dict[str, float] | None = None
-    """Name of a LoRA adapter of the server's → its scale; adapters that are not named are off."""
+    """Name of a LoRA adapter of the server → its scale; all others are off."""
     timeout: Annotated[float, Field(gt=0)] | None = None
-    """Seconds after which the answer ends as it is; before its first token it is an error, 408."""
+    """Seconds after which the answer ends as it is; before its first token the request fails with 408."""
 
     def sampling(self, **others: Any) -> SamplingParams:
-        """Say it in the model's own value; `others` are fields of that."""
+        """Return the fields as SamplingParams; `others` are further fields of it."""
         given = {name: getattr(self, name) for name in SAME_NAMES}
         penalty = self.one_of("repeat_penalty", "repetition_penalty")
         return SamplingParams(
@@ -120,16 +120,16 @@ class SamplingFields(DryFields):
         )
 
     def most_tokens(self) -> int | None:
-        """Return how long the answer may be, under whichever name."""
+        """Return the maximum number of tokens, under any of its names."""
         most: int | None = self.one_of("max_tokens", "n_predict", "num_predict", "max_new_tokens", "max_output_tokens")
         return most
 
     def one_of(self, *names: str) -> Any:
-        """Return the value of the one of several names for a thing that is given; Refused where two disagree."""
+        """Return the value of a field with several names; Refused if two of them disagree."""
         given = [name for name in names if getattr(self, name) is not None]
         values = [getattr(self, name) for name in given]
         if any(value != values[0] for value in values):
-            what = f"{given[1]}: it says the same as {given[0]!r}, and another value; give one of them."
+            what = f"{given[1]}: it sets the same as {given[0]!r}, to another value; give only one of them."
             raise Refused(Problem(400, what, param=given[1]))
         return values[0] if values else None
 
@@ -139,7 +139,7 @@ def _looked_back(tokens: int | None) -> int | None:
 
 
 def _seed(seed: int | None) -> int | None:
-    """Bring a seed into 32 bits: OpenAI's have 64 and a sign; -1 is llama.cpp's word for any."""
+    """Reduce a seed to 32 bits: OpenAI's are signed 64-bit integers. -1 is llama.cpp's random seed."""
     return None if seed is None or seed == -1 else seed % RANDOM_SEED
 
 
@@ -160,7 +160,7 @@ def _biases(biases: Mapping[str, float] | Sequence[Sequence[Any]] | None) -> dic
 
 def _token_id(key: str) -> int:
     if not (key.isascii() and key.isdecimal() and len(key) < 10):
-        raise Refused(Problem(400, f"logit_bias: {key[:40]!r} is no token id.", param="logit_bias"))
+        raise Refused(Problem(400, f"logit_bias: {key[:40]!r} is not a token id.", param="logit_bias"))
     return int(key)
 
 

@@ -1,4 +1,4 @@
-"""What tools that are not run here returned, in the form of their services, as text."""
+"""Results of tools that other services run, as text."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Final
 from glm_gguf.chat.content_parts import is_media, part_text, stand_in
 
 _SEALED: Final = ("encrypted_content", "encrypted_index", "encrypted_stdout")
-"""Fields that only a service can read."""
+"""Fields that only the service can read."""
 
 
 def output_text(value: Any) -> str:
-    """Write a value as text; what is no text in it becomes a line, anything else JSON."""
+    """Write a value as text: text parts as they are, media as a line, other objects as JSON."""
     match value:
         case None:
             return ""

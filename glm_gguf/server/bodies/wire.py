@@ -14,13 +14,13 @@ from glm_gguf.llama.bounds import MOST_INTEGER, Bounds
 
 
 def as_integer(value: Any) -> Any:
-    """Return 5.0 as 5, since JSON has one kind of number; all else is as it was."""
+    """Return 5.0 as 5, since JSON has one kind of number; other values stay."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 T = TypeVar("T")
 Many = Annotated[list[T], Field(fail_fast=True)]
-"""A list that may be long: what is wrong in it is told once, not for every entry."""
+"""A long list: validation stops at the first invalid entry."""
 Count = Annotated[int, Field(ge=1, le=MOST_INTEGER), BeforeValidator(as_integer)]
 
 
@@ -37,7 +37,7 @@ def _uncut(value: Any) -> Any:
 
 
 def within(bounds: Bounds, *, minimum: float | None = None) -> Any:
-    """Return the constraint that a field keeps bounds, from another `minimum` where an API has one."""
+    """Return a field's constraint from bounds; `minimum` replaces the lower bound."""
     return Field(ge=bounds.minimum if minimum is None else minimum, le=bounds.maximum)
 
 
@@ -47,17 +47,17 @@ Length = Annotated[int, Field(ge=1, le=MOST_INTEGER), BeforeValidator(_unlimited
 LengthOrNone = Annotated[int, Field(ge=0, le=MOST_INTEGER), BeforeValidator(_unlimited)]
 """Tokens, 0 too; -1 is no limit."""
 Cut = Annotated[int, Field(ge=0, le=MOST_INTEGER), BeforeValidator(_uncut)]
-"""So many of the likeliest; 0 and -1 are all."""
+"""Number of most likely tokens; 0 and -1 are all."""
 
 
 class WireRequest(BaseModel):
-    """A body: of wrong types it is refused, unknown fields are passed over, null is as if it were not there."""
+    """A body: wrong types are refused, unknown fields are ignored, null equals a missing field."""
 
     model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class WireResponse(BaseModel):
-    """A body, or a piece of a stream; what was not set is left out."""
+    """A response, or a chunk of a stream; unset fields are left out."""
 
     def as_json(self) -> str:
         """Write it as JSON."""
@@ -69,10 +69,10 @@ class WireResponse(BaseModel):
 
 
 class StreamOptions(WireRequest):
-    """How to stream."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
-    """The last event has the counts."""
+    """The last event has the token counts."""
     continuous_usage_stats: Literal[False] | None = None
     """vLLM's: only false; the counts come once."""
 
@@ -100,7 +100,7 @@ class WireUsage(WireResponse):
 
 
 def wire_usage(prompts: Sequence[Sequence[Usage]]) -> WireUsage:
-    """Add up the answers to prompts; what the first answer to each found cached is what was saved."""
+    """Sum the counts of all answers; cached tokens are those of the first answer to each prompt."""
     prompt = sum(usages[0].prompt_tokens for usages in prompts)
     answers = [usage for usages in prompts for usage in usages]
     completion = sum(usage.completion_tokens for usage in answers)
@@ -114,5 +114,5 @@ def wire_usage(prompts: Sequence[Sequence[Usage]]) -> WireUsage:
 
 
 def new_id(prefix: str) -> str:
-    """Draw an id of OpenAI's form."""
+    """Return a new id in OpenAI's form."""
     return f"{prefix}{secrets.token_hex(12)}"

@@ -1,4 +1,4 @@
-"""A chat completion as a stream: events of the answers to OpenAI's chunks.
+"""Translates the events of answers into OpenAI's chat chunks.
 
 A call whose arguments were streamed and then cut by the end of room stays as it was sent: its arguments are no whole
 JSON, and the finish reason is `length`, just as with OpenAI. The text that takes its place elsewhere is not sent.
@@ -33,14 +33,14 @@ from glm_gguf.server.streams.shown_tokens import ShownTokens
 
 
 class FunctionDelta(WireResponse):
-    """More of a call."""
+    """The next piece of a call."""
 
     name: str | None = None
     arguments: str | None = None
 
 
 class ToolCallChunk(WireResponse):
-    """A call that begins, or more of its arguments."""
+    """The start of a call, or more of its arguments."""
 
     index: int
     id: str | None = None
@@ -49,7 +49,7 @@ class ToolCallChunk(WireResponse):
 
 
 class Delta(WireResponse):
-    """What is new in an answer."""
+    """The new part of an answer."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
@@ -59,7 +59,7 @@ class Delta(WireResponse):
 
 
 class ChunkChoice(WireResponse):
-    """What is new in one of the answers."""
+    """The new part of one of the answers."""
 
     index: int
     delta: Delta
@@ -78,11 +78,11 @@ class ChatCompletionChunk(WireResponse):
     choices: list[ChunkChoice]
     usage: WireUsage | None = None
     unenforced: str | None = None
-    """In the chunk that ends an answer, as in a whole completion."""
+    """In the last chunk of an answer, as in a whole completion."""
 
 
 class ChunkWriter:
-    """One stream: the answers to a prompt, and the ids that its chunks share."""
+    """One stream: all answers to a prompt."""
 
     def __init__(self, n: int, model: str, fingerprint: str, form: AnswerForm) -> None:
         self._head = ChatCompletionChunk(
@@ -94,12 +94,12 @@ class ChunkWriter:
             choices=[],
         )
         if form.usage:
-            self._head.usage = None  # set: every chunk but the last says null
+            self._head.usage = None  # once set, every chunk but the last has null
         self._choices = [_Choice(index, form) for index in range(n)]
         self._usages = [Usage()] * n
 
     def feed(self, index: int, event: Event) -> Iterator[ChatCompletionChunk]:
-        """Write what is new in an answer."""
+        """Write the next event of an answer."""
         told: dict[str, Any] = {}
         if isinstance(event, Finish):
             self._usages[index] = event.usage
@@ -108,22 +108,22 @@ class ChunkWriter:
             yield self._head.model_copy(update={"choices": [choice]} | (told if choice.finish_reason else {}))
 
     def usage(self) -> ChatCompletionChunk:
-        """Write the last chunk, with the counts and no choice."""
+        """Write the last chunk, with token counts and no choice."""
         return self._head.model_copy(update={"usage": wire_usage([self._usages])})
 
 
 class _Choice:
-    """One answer under way."""
+    """One answer of the stream."""
 
     def __init__(self, index: int, form: AnswerForm) -> None:
         self._index = index
         self._form = form
         self._shown = ShownTokens() if form.logprobs else None
         self._begun = False
-        self._cut = False  # what follows is the text of a call that was sent already
+        self._cut = False  # the text that follows repeats a call that was already sent
 
     def feed(self, event: Event) -> Iterator[ChunkChoice]:
-        """Write an event, and before the first the role."""
+        """Write an event; the role comes before the first."""
         tokens = [] if self._shown is None else self._shown.feed(event)
         self._cut = self._cut or isinstance(event, ToolCallCut)
         if isinstance(event, TokenLogprob | ToolCallCut) or (self._cut and isinstance(event, TextDelta)):
@@ -149,7 +149,7 @@ class _Choice:
         return None
 
     def _call(self, index: int, function: FunctionDelta, *, begins: bool) -> Delta | None:
-        """Write a piece of a call; the old form has one call only."""
+        """Write a piece of a call; the legacy form has one call only."""
         if self._form.legacy:
             return Delta(function_call=function) if index == 0 else None
         if begins:

@@ -1,4 +1,4 @@
-"""`functions` and `function_call`, the form of calls from before `tools`, in today's."""
+"""Translates the legacy fields `functions` and `function_call` into `tools` and `tool_choice`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def modern_choice(choice: str | Mapping[str, Any] | None) -> str | Mapping[str, 
 
 
 def modern_messages(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Write calls and results of a history as those of tools; other messages stay as they are."""
+    """Translate legacy calls and results of a history; other messages stay as they are."""
     return [_modern(message) for message in messages]
 
 

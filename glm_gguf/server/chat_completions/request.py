@@ -1,4 +1,4 @@
-"""A request for a chat completion: OpenAI's schema, and what it asks of the model."""
+"""A chat completion request: OpenAI's schema, and its translation."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class AllowedFunction(WireRequest):
 
 
 class AllowedTool(WireRequest):
-    """A function among those that may be called."""
+    """One of the allowed functions."""
 
     function: AllowedFunction
 
 
 class AllowedTools(WireRequest):
-    """Some functions, of which one may or must be called."""
+    """Some functions; the model may or must call one of them."""
 
     mode: Literal["auto", "required"] = "auto"
     tools: list[AllowedTool]
@@ -45,54 +45,54 @@ class ChatToolChoice(WireRequest):
     type: Literal["function", "tool", "allowed_tools", "auto", "any", "required", "none"] = "function"
     function: AllowedFunction | None = None
     name: str | None = None
-    """Of the function, in the form of Responses."""
+    """Name of the function, in the form of Responses."""
     allowed_tools: AllowedTools | None = None
 
 
 class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFields):
-    """The fields of OpenAI's that mean something here, some of ours, and those that other servers have for both."""
+    """OpenAI's fields with an effect here, our own, and other servers' names for both."""
 
     model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}], max_tokens=64)
 
     messages: Annotated[Many[dict[str, Any]], Field(min_length=1)]
     """The conversation."""
     model: str | None = None
-    """Any name: there is one model."""
+    """Any name: the server has one model."""
     tools: Many[dict[str, Any]] | None = None
     """Functions that the model may call."""
     tool_choice: str | ChatToolChoice | None = None
     """auto, required (or any), none, a function by name, or some of them (allowed_tools)."""
     parallel_tool_calls: bool | None = None
-    """false: one call an answer."""
+    """false: at most one call per answer."""
     functions: Many[dict[str, Any]] | None = None
-    """The form of tools from before `tools`."""
+    """The legacy form of `tools`."""
     function_call: str | dict[str, Any] | None = None
-    """The form of `tool_choice` from then."""
+    """The legacy form of `tool_choice`."""
     max_completion_tokens: Length | None = None
-    """OpenAI's name for `max_tokens` today; it wins."""
+    """OpenAI's current name for `max_tokens`, which it overrides."""
     logprobs: bool | None = None
-    """Tell the log probability of every token that shows."""
+    """Return the log probability of every visible token."""
     top_logprobs: LogprobCount | None = None
-    """And so many of the likeliest in its place."""
+    """And of this many most likely tokens in its place."""
     stream: bool | None = None
     """Answer as server-sent events."""
     stream_options: StreamOptions | None = None
-    """include_usage: the last chunk has the counts."""
+    """include_usage: the last chunk has the token counts."""
 
     @property
     def legacy(self) -> bool:
-        """Calls are asked for in the form from before `tools`."""
+        """The client uses the legacy form of calls."""
         return bool(self.functions) and not self.tools
 
     @property
     def includes_usage(self) -> bool:
-        """A stream ends with the counts."""
+        """A stream ends with the token counts."""
         return self.stream_options is not None and self.stream_options.include_usage is True
 
     def to_request(self) -> AnswerRequest:
-        """Say it in the model's own values; RequestError names what makes no sense."""
+        """Translate the request; RequestError names an invalid field."""
         if self.top_logprobs and not self.logprobs:
-            raise Refused(Problem(400, "top_logprobs: `logprobs` must be true for it.", param="top_logprobs"))
+            raise Refused(Problem(400, "top_logprobs: it needs `logprobs`: true.", param="top_logprobs"))
         most = self.most_tokens() if self.max_completion_tokens is None else self.max_completion_tokens
         sampling = self.sampling(
             max_tokens=most,
@@ -102,7 +102,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
         return AnswerRequest(modern_messages(self.messages), self._tools(), sampling, self._options(), self.n or 1)
 
     def _tools(self) -> Sequence[Mapping[str, Any]]:
-        """Return the declarations; of those that may be called, where only some may."""
+        """Return the declarations, only the allowed ones if some are excluded."""
         if self.legacy:
             return modern_tools(self.functions)
         allowed = self.tool_choice.allowed_tools if isinstance(self.tool_choice, ChatToolChoice) else None
@@ -134,12 +134,12 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
 
 
 def _goes_on(last: Mapping[str, Any]) -> bool:
-    """Tell whether a message says of itself that it is to go on, as DeepSeek, Mistral, Moonshot and Qwen have it."""
+    """Return whether a message is marked to be continued, as DeepSeek, Mistral, Moonshot and Qwen do."""
     return last.get("role") == "assistant" and (last.get("prefix") is True or last.get("partial") is True)
 
 
 def _allowed_tools(declared: Sequence[Mapping[str, Any]], names: Collection[str | None]) -> list[Mapping[str, Any]]:
-    """Return the declarations of these functions; RequestError for one that is not declared."""
+    """Return the declarations of the named functions; RequestError for an undeclared one."""
     known = {_function_name(tool) for tool in declared}
     for name in names:
         if name is None or name not in known:

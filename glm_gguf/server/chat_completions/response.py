@@ -1,4 +1,4 @@
-"""A whole chat completion: OpenAI's schema, and how it is made of answers."""
+"""A whole chat completion: OpenAI's schema, made from answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WireFinish = Literal["stop", "length", "tool_calls", "function_call"]
 
 
 class FunctionCall(WireResponse):
-    """A function's name and its arguments, JSON text."""
+    """A function's name, and its arguments as JSON text."""
 
     name: str
     arguments: str
@@ -31,7 +31,7 @@ class MessageToolCall(WireResponse):
 
 
 class AssistantMessage(WireResponse):
-    """What the model said."""
+    """The model's message."""
 
     role: Literal["assistant"]
     content: str | None
@@ -42,7 +42,7 @@ class AssistantMessage(WireResponse):
 
 
 class ChoiceLogprobs(WireResponse):
-    """The tokens of the visible text."""
+    """Log probabilities of the visible text."""
 
     content: list[ContentLogprob]
     refusal: None
@@ -59,13 +59,13 @@ class Choice(WireResponse):
 
 @dataclass(frozen=True, slots=True)
 class AnswerForm:
-    """How answers are written, whole or as a stream."""
+    """How answers are written, whole or streamed."""
 
     logprobs: bool = False
     legacy: bool = False
-    """Calls are in the form from before `tools`."""
+    """Calls are in the legacy form."""
     usage: bool = False
-    """A stream ends with the counts."""
+    """A stream ends with the token counts."""
     hides_thought: bool = False
 
 
@@ -111,7 +111,7 @@ def chat_completion(
 
 
 def wire_finish(reason: FinishReason, *, legacy: bool = False) -> WireFinish:
-    """Name the end in OpenAI's words, which have none for an answer whose time is over: it was cut."""
+    """Return OpenAI's finish reason; it has none for a passed time limit, which counts as the length."""
     if reason == "timeout":
         return "length"
     return "function_call" if reason == "tool_calls" and legacy else reason

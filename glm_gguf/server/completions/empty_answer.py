@@ -1,4 +1,4 @@
-"""Answers of no tokens, for requests that ask only what their prompts are worth."""
+"""Answers without tokens, for requests that only score their prompts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from glm_gguf.chat.events import Event, Finish, Usage
 
 
 class EmptyAnswer:
-    """The events of an answer that may have no token: its end."""
+    """The events of an answer without tokens: its end alone."""
 
     def __init__(self, prompt_tokens: int) -> None:
         self.prompt_tokens = prompt_tokens

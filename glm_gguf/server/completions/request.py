@@ -1,4 +1,4 @@
-"""A request for a completion of texts: OpenAI's schema, and what it asks of the model."""
+"""A completions request: OpenAI's schema, and its translation."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ DEFAULT_TOKENS = 16  # OpenAI's
 
 
 class CompletionRequest(SamplingFields, FormFields):
-    """The fields of OpenAI's that mean something here, and some of ours."""
+    """OpenAI's fields with an effect here, and our own."""
 
     model_config = with_example(model="glm", prompt="Once upon a time", max_tokens=16)
 
     prompt: str | Many[str] | Many[int] | Many[Many[int]]
-    """Texts in which control tokens that are spelled are meant, or token ids."""
+    """Texts, in which spelled control tokens become tokens, or token ids."""
     model: str | None = None
-    """Any name: there is one model."""
+    """Any name: the server has one model."""
     max_tokens: LengthOrNone | None = None
-    """0 only with `echo`: nothing is written; -1 is no limit."""
+    """0 only with `echo`: no token is generated; -1 is no limit."""
     echo: bool | None = None
-    """The texts begin with their prompts; with `logprobs`, so do those."""
+    """The texts begin with their prompts, and so do `logprobs`."""
     logprobs: LogprobCount | None = None
-    """Tell the log probability of every token, and so many of the likeliest."""
+    """Return the log probability of every token, and of this many most likely ones."""
     best_of: Whole | None = None
-    """As many as `n`, or nothing."""
+    """Only the value of `n`."""
     suffix: str | None = None
-    """Only an empty one: the models cannot write text between two others."""
+    """Only an empty one: the models cannot fill in the middle."""
     stream: bool | None = None
     """Answer as server-sent events."""
     stream_options: StreamOptions | None = None
-    """include_usage: the last chunk has the counts."""
+    """include_usage: the last chunk has the token counts."""
 
     @property
     def prompts(self) -> list[Prompt]:
-        """Every prompt by itself."""
+        """The prompts as a list."""
         if isinstance(self.prompt, str):
             return [self.prompt]
         if self.prompt and isinstance(self.prompt[0], int):
@@ -56,11 +56,11 @@ class CompletionRequest(SamplingFields, FormFields):
 
     @property
     def scores_prompts(self) -> bool:
-        """The log probabilities of the prompts are wanted."""
+        """The request wants the log probabilities of its prompts."""
         return bool(self.echo) and self.logprobs is not None
 
     def require_possible(self, limits: Limits) -> None:
-        """Refuse what the model cannot do, and what is too much."""
+        """Refuse what the model cannot do, and requests above the limits."""
         choices = self.n or 1
         wanted = len(self.prompts) * choices
         wrong = {
@@ -78,7 +78,7 @@ class CompletionRequest(SamplingFields, FormFields):
             require_short_prompt([prompt], "prompt", limits)
 
     def options(self) -> TextOptions:
-        """Say what else is asked of the texts."""
+        """Return the options besides sampling."""
         options: TextOptions = {}
         form = self.requested_form()
         if form is not None:
@@ -90,12 +90,12 @@ class CompletionRequest(SamplingFields, FormFields):
         return options
 
     def drawn(self) -> SamplingParams:
-        """Say how tokens are drawn."""
+        """Return the sampling parameters."""
         return self.sampling(max_tokens=self.most_tokens() or DEFAULT_TOKENS, logprobs=self.logprobs)
 
 
 def preparation(prompt: Prompt, sampling: SamplingParams, options: TextOptions) -> Callable[[GLM], PreparedAnswer]:
-    """Return what prepares the continuation of one prompt."""
+    """Return a function that prepares the continuation of one prompt."""
     return partial(_continuation, prompt=prompt, sampling=sampling, options=options)
 
 

@@ -1,4 +1,4 @@
-"""A completion, whole or as a piece of a stream: OpenAI's schema."""
+"""A completion, whole or as a chunk of a stream: OpenAI's schema."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CompletionLogprobs(WireResponse):
 
 
 class CompletionChoice(WireResponse):
-    """One continuation, or what is new in it."""
+    """One continuation, or its new part."""
 
     text: str
     index: int
@@ -42,7 +42,7 @@ class Completion(WireResponse):
 
 
 def token_text(token: TokenLogprob) -> str:
-    r"""Write a token's text, as OpenAI does where it is no UTF-8: `bytes:\xe4\xbd`."""
+    r"""Write a token's text; bytes that are not UTF-8 in OpenAI's form: `bytes:\xe4\xbd`."""
     try:
         return token.token.decode()
     except UnicodeDecodeError:
@@ -50,7 +50,7 @@ def token_text(token: TokenLogprob) -> str:
 
 
 def wire_logprobs(tokens: list[TokenLogprob], offset: int, *, foretold: bool = True) -> CompletionLogprobs:
-    """Write tokens whose text begins at a character of the whole; the first of a prompt is not foretold."""
+    """Write tokens whose text begins at character `offset`; the first token of a prompt has no probability."""
     offsets = []
     for token in tokens:
         offsets.append(offset)

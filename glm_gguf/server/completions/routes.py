@@ -33,7 +33,7 @@ router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
     responses=OPENAI_ERRORS | stream_response('data: {"object": "text_completion", "choices": []}\n\ndata: [DONE]\n\n'),
 )
 async def create(body: CompletionRequest, request: Request) -> Response:
-    """Continue texts as they stand, without any template."""
+    """Continue texts as they are, without a chat template."""
     service: Service = request.app.state.service
     body.require_possible(service.settings.limits)
     ready, n = service.ready, body.n or 1
@@ -59,23 +59,23 @@ async def _begun(
     if body.max_tokens == 0:
         return [EmptyAnswer(len(start.tokens)) for start in starts for _ in range(body.n or 1)]
     sampling = replace(body.drawn().filled(service.settings.sampling), thinking_budget=None)
-    options = service.bounded(body.options())
+    options = service.with_time_limit(body.options())
     prompts = [preparation(prompt, sampling, options) for prompt in body.prompts]
     return await service.begin_prepared(request, prompts, body.n or 1, costly="response_format" in options)
 
 
 async def _starts(service: Service, request: Request, body: CompletionRequest) -> list[Start]:
-    """Return what each prompt's continuations begin with; DeadlineError where scoring takes all the time there is."""
+    """Return the start of each prompt's continuations; DeadlineError if scoring takes too long."""
     if not body.echo:
         return [Start()] * len(body.prompts)
-    glm, seconds = service.glm, service.seconds(body.options())
+    glm, seconds = service.glm, service.time_limit(body.options())
     texts = await service.prepared(request, lambda: [_text(glm, prompt) for prompt in body.prompts])
     try:
         async with asyncio.timeout(seconds):
             return await unless_gone(request.receive, _echoed(glm, body, texts))
     except TimeoutError:
-        what = "the time was over before the prompts were scored"
-        raise DeadlineError(what, fix="give fewer, or more time") from None
+        what = "the time limit passed before the prompts were scored"
+        raise DeadlineError(what, fix="give fewer prompts, or a larger timeout") from None
 
 
 def _text(glm: GLM, prompt: Prompt) -> str:
@@ -83,7 +83,7 @@ def _text(glm: GLM, prompt: Prompt) -> str:
 
 
 async def _echoed(glm: GLM, body: CompletionRequest, texts: Sequence[str]) -> list[Start]:
-    """Score prompts, where that is wanted, one after another: several requests take turns."""
+    """Score prompts one after another if requested, so that several requests take turns."""
     if not body.scores_prompts and body.max_tokens != 0:
         return [Start(text) for text in texts]
     return [

@@ -1,4 +1,4 @@
-"""The continuations of one request while they are written: events to the choices of OpenAI's objects."""
+"""Translates the events of one request's continuations into OpenAI's completions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from glm_gguf.server.streams.shown_tokens import ShownTokens
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a choice begins with: the prompt, where that is to be repeated, and its tokens where they are scored."""
+    """The start of a choice: the prompt if `echo` is set, and its tokens if they are scored."""
 
     text: str = ""
     tokens: tuple[TokenLogprob, ...] = ()
 
 
 class CompletionWriter:
-    """One response: `starts` are what its choices begin with, and `n` of them answer each prompt."""
+    """One response: `starts` are the starts of its choices, `n` for each prompt."""
 
     def __init__(self, model: str, fingerprint: str, starts: Sequence[Start], n: int, *, logprobs: bool) -> None:
         self._head = Completion(
@@ -36,20 +36,20 @@ class CompletionWriter:
         self._texts = [_Choice(index, start, logprobs=logprobs) for index, start in enumerate(starts)]
 
     def feed(self, index: int, event: Event) -> Iterator[Completion]:
-        """Write what is new in a choice."""
+        """Write the next event of a choice."""
         for choice in self._texts[index].feed(event):
             yield self._head.model_copy(update={"choices": [choice]})
 
     def whole(self) -> Completion:
-        """Write all choices, when they have ended."""
+        """Write all choices after their end."""
         return self._head.model_copy(update={"choices": [text.whole() for text in self._texts], "usage": self._usage()})
 
     def usage(self) -> Completion:
-        """Write the last event of a stream, with the counts and no choice."""
+        """Write the last chunk of a stream, with token counts and no choice."""
         return self._head.model_copy(update={"usage": self._usage()})
 
     def nulled(self) -> CompletionWriter:
-        """Have every event say that the counts are still to come."""
+        """Set `usage` to null in every chunk but the last."""
         self._head.usage = None
         return self
 
@@ -59,7 +59,7 @@ class CompletionWriter:
 
 
 class _Choice:
-    """One choice under way."""
+    """One choice of the response."""
 
     def __init__(self, index: int, start: Start, *, logprobs: bool) -> None:
         self._index = index
@@ -72,11 +72,11 @@ class _Choice:
 
     @property
     def usage(self) -> Usage:
-        """Counts, when it has ended."""
+        """The token counts, after the end."""
         return Usage() if self._finish is None else self._finish.usage
 
     def feed(self, event: Event) -> Iterator[CompletionChoice]:
-        """Write an event, and before the first the beginning."""
+        """Write an event; the start of the choice comes before the first."""
         tokens = [] if self._shown is None else self._shown.feed(event)
         if not self._begun:
             self._begun = True
@@ -89,13 +89,13 @@ class _Choice:
                 self._tokens += tokens
             case Finish():
                 self._finish = event
-                # Who scores a prompt counts the tokens behind it, the one that ends the text among them.
+                # Scoring clients also count the token that ends the text.
                 ending = self._shown.rest() if self._shown is not None and self._start.tokens else []
                 yield self._choice("", ending, len(self._text))
                 self._tokens += ending
 
     def whole(self) -> CompletionChoice:
-        """Write all of it."""
+        """Write the whole choice."""
         scored = bool(self._start.tokens)
         return self._choice(self._text, self._tokens, 0 if scored else len(self._start.text), foretold=not scored)
 

@@ -1,1 +1,1 @@
-"""/docs: the API described on a page."""
+"""/docs, and the texts of the OpenAPI description."""

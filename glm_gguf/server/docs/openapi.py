@@ -1,4 +1,4 @@
-"""What the OpenAPI description says of a route besides its schemas: the errors it may answer with, and its stream."""
+"""The OpenAPI description of a route besides its schemas: its errors and its stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 class ErrorFields(WireResponse):
-    """What is wrong, and in which field."""
+    """What is wrong, and the field."""
 
     message: str
     type: str
@@ -41,33 +41,33 @@ class AnthropicError(WireResponse):
 
 
 _MEANINGS: Final[dict[int | str, str]] = {
-    400: "A field is wrong, asks for what cannot be, or the conversation is longer than the context.",
-    401: "There is no key, or it is none of this server's.",
-    408: "The body took too long to come, or the time of the request was over before its answer began.",
-    413: "The body is larger than the server reads.",
-    429: "As many requests as allowed are waiting; Retry-After says when to ask again.",
-    503: "The model is being loaded or could not be, or the server is ending.",
+    400: "A field is invalid or unsupported, or the conversation is longer than the context.",
+    401: "The API key is missing or invalid.",
+    408: "The body arrived too slowly, or the time limit passed before the answer began.",
+    413: "The body is too large.",
+    429: "The queue is full; Retry-After says when to try again.",
+    503: "The model is loading or failed, or the server is shutting down.",
     "4XX": "The request is refused for another reason.",
     "5XX": "The server failed.",
 }
 
 
 def error_responses(model: type[WireResponse]) -> Responses:
-    """Say which errors a route that takes a body may answer with."""
+    """Describe the errors of a route with a body."""
     return {status: {"model": model, "description": meaning} for status, meaning in _MEANINGS.items()}
 
 
 def lookup_error_responses(model: type[WireResponse]) -> Responses:
-    """Say which errors a route without a body may answer with."""
+    """Describe the errors of a route without a body."""
     found = error_responses(model)
     del found[400], found[408], found[413], found[429]
-    return found | {404: {"model": model, "description": "There is no such thing."}}
+    return found | {404: {"model": model, "description": "It does not exist."}}
 
 
 def stream_response(example: str) -> Responses:
-    """Say that a route may answer with a stream of events, which begins like this."""
+    """Describe the stream that a route may answer with, by the start of an example."""
     stream = {"schema": _EVENT, "example": example}
-    return {200: {"description": "The whole answer, or with `stream` its events.", "content": {_EVENTS: stream}}}
+    return {200: {"description": "The whole answer, or its events with `stream`.", "content": {_EVENTS: stream}}}
 
 
 _EVENTS: Final = "text/event-stream"
@@ -84,5 +84,5 @@ ANTHROPIC_ERRORS: Final = error_responses(AnthropicError)
 
 
 def with_example(**body: Any) -> ConfigDict:
-    """Return the configuration of a request's model that shows an example of it."""
+    """Return a model's configuration with an example of a request."""
     return ConfigDict(json_schema_extra={"examples": [body]})

@@ -16,7 +16,7 @@ pre { overflow: auto; padding: .5rem; border: 1px solid #8886 } summary { cursor
 
 
 def description_page(description: Mapping[str, Any]) -> str:
-    """Write every operation with the schemas of what it takes and gives."""
+    """Write every operation with the schemas of its request and response."""
     schemas = description.get("components", {}).get("schemas", {})
     operations = "".join(
         _operation(f"{method.upper()} {path}", operation, schemas)
@@ -46,7 +46,7 @@ def _operation(title: str, operation: Mapping[str, Any], schemas: Mapping[str, A
 
 
 def _errors(responses: Mapping[str, Any]) -> str:
-    """List what may go wrong."""
+    """List the errors of an operation."""
     rows = "".join(
         f"<li><code>{escape(status)}</code> {escape(response.get('description', ''))}</li>"
         for status, response in responses.items()
@@ -60,7 +60,7 @@ def _said(word: str, names: str) -> str:
 
 
 def _schema_names(content: Any) -> Iterator[str]:
-    """Find the schemas that a part of the description refers to."""
+    """Yield the schemas that a part of the description refers to."""
     if isinstance(content, Mapping):
         reference = content.get("$ref")
         if isinstance(reference, str):

@@ -12,6 +12,6 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 
 @router.get("/docs")
 async def docs(request: Request) -> Response:
-    """Show what the server can be asked; programs read /openapi.json."""
+    """Show the API's description; programs read /openapi.json."""
     page = description_page(request.app.openapi())
     return Response(page, media_type="text/html", headers={"Content-Security-Policy": POLICY})

@@ -11,21 +11,21 @@ from glm_gguf.server.problem import Problem, Refused
 
 
 class EmbeddingRequest(WireRequest):
-    """The fields of OpenAI's that mean something here."""
+    """OpenAI's fields with an effect here."""
 
     model_config = with_example(model="glm", input=["one text", "another"])
 
     input: str | Many[str] | Many[int] | Many[Many[int]]
     """One text or several, or their token ids."""
     model: str | None = None
-    """Any name: there is one model."""
+    """Any name: the server has one model."""
     encoding_format: Literal["float", "base64"] | None = None
     """Numbers, or base64 of little-endian float32."""
     dimensions: int | None = None
-    """As many as the vectors have: they cannot be cut."""
+    """Only the dimension of the model's vectors: they cannot be cut."""
 
     def inputs(self, limits: Limits) -> list[str | list[int]]:
-        """Return every text by itself; Refused where there are none, or too many."""
+        """Return the texts as a list; Refused without any, or with too many."""
         inputs = self._inputs()
         if not 1 <= len(inputs) <= limits.inputs:
             raise Refused(Problem(400, f"input: {len(inputs)} texts; give 1 to {limits.inputs}.", param="input"))

@@ -40,7 +40,7 @@ def _tokens(glm: GLM, inputs: list[str | list[int]]) -> list[list[int]]:
 
 
 async def _embedded(glm: GLM, tokens: list[list[int]]) -> list[Vector]:
-    """One after another: several requests take turns."""
+    """Embed texts one after another, so that several requests take turns."""
     try:
         return [await glm.aembed(ids) for ids in tokens]
     except RequestError as error:

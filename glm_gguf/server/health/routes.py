@@ -1,4 +1,4 @@
-"""GET /health, whether the model answers, and GET /metrics, what it did."""
+"""GET /health reports the state of the model, GET /metrics its counts and times."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ router = APIRouter(tags=["server"])
 
 
 class Health(WireResponse):
-    """`loading`, `ready`, `ending`, or `failed`: it could not be loaded, or ended by an error of its own."""
+    """`loading`, `ready`, `ending`, or `failed`: the model could not be loaded, or its engine failed."""
 
     status: str
 
 
 @router.get(
-    "/health", summary="Tell whether the model answers", response_model=Health, responses={503: {"model": Health}}
+    "/health", summary="Report the state of the model", response_model=Health, responses={503: {"model": Health}}
 )
 async def health(request: Request) -> Response:
-    """Answer 200 where the model answers, else 503."""
+    """Answer 200 if the model is ready, else 503."""
     service: Service = request.app.state.service
     response = Health(status=service.status).response()
     response.status_code = 200 if service.status == "ready" else 503
@@ -30,11 +30,11 @@ async def health(request: Request) -> Response:
 
 @router.get(
     "/metrics",
-    summary="Count (Prometheus)",
+    summary="Return metrics (Prometheus)",
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(request: Request) -> Response:
-    """Tell counts and times in Prometheus' text form."""
+    """Return counts and times in Prometheus' text format."""
     service: Service = request.app.state.service
     return Response(service.metrics.text(), media_type=CONTENT_TYPE)

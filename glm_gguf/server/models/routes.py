@@ -17,7 +17,7 @@ router = APIRouter(tags=["OpenAI"])
 
 
 class Model(WireResponse):
-    """The model that this server runs, in OpenAI's form and in Anthropic's at once."""
+    """The server's model, in OpenAI's and Anthropic's form at once."""
 
     id: str
     object: Literal["model"]
@@ -25,18 +25,18 @@ class Model(WireResponse):
     display_name: str
     created: int
     created_at: str
-    """The same in RFC 3339, as Anthropic has it."""
+    """The same in RFC 3339, as in Anthropic's API."""
     owned_by: str
     context_length: int
-    """Most tokens of one conversation; not OpenAI's, but many clients look for it."""
+    """Maximum tokens of one conversation; not OpenAI's, but many clients read it."""
     variant: Variant
-    """What the model was trained for, which tells whether it thinks; not OpenAI's either."""
+    """The model's variant, which decides whether it thinks; not OpenAI's either."""
     page_tools: list[dict[str, Any]] | None = None
-    """Functions that the server runs for its own page, as it was started with --tools."""
+    """Functions that the server runs for its own page (--tools)."""
 
 
 class ModelList(WireResponse):
-    """All models: one."""
+    """The list of models, with one entry."""
 
     object: Literal["list"]
     data: list[Model]
@@ -53,10 +53,10 @@ async def list_models(request: Request) -> Response:
 
 
 @router.get(
-    "/v1/models/{model_id:path}", summary="Tell about a model", response_model=Model, responses=OPENAI_LOOKUP_ERRORS
+    "/v1/models/{model_id:path}", summary="Describe a model", response_model=Model, responses=OPENAI_LOOKUP_ERRORS
 )
 async def retrieve_model(model_id: str, request: Request) -> Response:
-    """Tell about the model."""
+    """Describe the model."""
     model = _model(request.app.state.service)
     if model_id != model.id:
         raise Refused(Problem(404, f"There is no model {model_id[:100]!r}, only {model.id!r}.", code="model_not_found"))

@@ -1,4 +1,4 @@
-"""The one text in the arguments of a call, as it comes: JSON's escapes read, halves of them held back."""
+"""Decodes the one text in a call's arguments as it streams; incomplete escapes are held back."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _PIECE: Final = re.compile(
     """,
     re.VERBOSE,
 )
-"""As much of a JSON text as is certain."""
+"""The part of a JSON string that is already certain."""
 
 
 class ArgumentText:
-    """Reads `{"NAME": "text"}` piece by piece: `feed` and `flush` return the text as it becomes certain."""
+    """Decodes `{"NAME": "text"}` piece by piece: `feed` and `flush` return the text that is certain."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._head = re.compile(rf'\s*\{{\s*"{re.escape(name)}"\s*:\s*"')
         self._whole = ""
-        self._rest: str | None = None  # of the text, not read yet; None before it begins
+        self._rest: str | None = None  # undecoded text; None before it begins
 
     def feed(self, arguments: str) -> str:
-        """Take more of the arguments."""
+        """Decode more of the arguments."""
         if self._rest is None:
             self._whole += arguments
             head = self._head.match(self._whole)
@@ -45,7 +45,7 @@ class ArgumentText:
         return _decoded(certain.group())
 
     def flush(self) -> str:
-        """Say that the arguments are complete: those of another form are the text themselves."""
+        """End the arguments; arguments of another form are returned as they are."""
         if self._rest is not None:
             return ""
         try:
@@ -57,10 +57,10 @@ class ArgumentText:
 
 
 def _decoded(escaped: str) -> str:
-    """Read a piece of a JSON text."""
+    """Decode a piece of a JSON string."""
     return _plain(json.loads(f'"{escaped}"', strict=False))
 
 
 def _plain(text: str) -> str:
-    """Bend halves of surrogate pairs, which no UTF-8 can hold."""
+    """Replace halves of surrogate pairs, which UTF-8 cannot hold."""
     return text.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Events of an answer to the stream events of a response, and to the whole response they add up to."""
+"""Translates the events of an answer into a response's stream events, and into the whole response."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_TOOLS: Final = OfferedTools()
 
 
 class ResponseEvents:
-    """The state of one response: `begin`, `feed` it the answer's events, `flush`; `response` is the whole of it.
+    """One response: call `begin`, `feed` with the answer's events, `flush`; `response` is the whole response.
 
     `frame` holds what a response says of its request. An item that was announced cannot be taken back: a call that is
     cut off stays, incomplete, and its text is left out.
@@ -52,7 +52,7 @@ class ResponseEvents:
 
     @property
     def response(self) -> dict[str, Any]:
-        """The response as far as it is written."""
+        """The response so far."""
         return deepcopy(self._response)
 
     @property
@@ -66,12 +66,12 @@ class ResponseEvents:
         yield self._numbered({"type": "response.in_progress", "response": self.response})
 
     def feed(self, event: Event) -> Iterator[WireEvent]:
-        """Take the next event of the answer."""
+        """Translate the next event of the answer."""
         for wire_event in self._events(event):
             yield self._numbered(wire_event)
 
     def flush(self) -> Iterator[WireEvent]:
-        """End the answer; one that broke off counts as cut."""
+        """End the answer; an incomplete one counts as cut."""
         if self._response["status"] == "in_progress":
             yield from self.feed(Finish("length"))
 
@@ -106,7 +106,7 @@ class ResponseEvents:
                 yield from self._finish(event)
 
     def _call(self, name: str) -> CallItem | CustomCallItem:
-        """Begin a call of a tool, by the client's names for it."""
+        """Begin a call of a tool, under the client's name for it."""
         tool = self._tools.offered_as(name)
         kind, prefix = (CustomCallItem, "ctc_") if tool is not None and tool.custom else (CallItem, "fc_")
         own, namespace = (name, None) if tool is None else (tool.name, tool.namespace)
@@ -145,20 +145,20 @@ class ResponseEvents:
         return {"type": kind, "output_index": len(self._output) - 1, "item": deepcopy(self._output[-1])}
 
     def _placed(self, events: Iterator[WireEvent]) -> Iterator[WireEvent]:
-        """Say of an item's events which item they belong to."""
+        """Add the item's id and index to its events."""
         place = {"item_id": self._output[-1]["id"], "output_index": len(self._output) - 1}
         for event in events:
             yield {**event, **place}
 
     def _finish(self, finish: Finish) -> Iterator[WireEvent]:
-        """End the response: clients look for a message or a call, so an answer without either is an empty text."""
+        """End the response; clients expect a message or a call, so an answer without either becomes an empty text."""
         cut = finish.reason in ("length", "timeout")
         if not cut and all(item["type"] == "reasoning" for item in self._output):
             yield from self._write_text("", [])
         yield from self._close("incomplete" if cut else "completed")
         status = "incomplete" if cut else "completed"
         self._response |= {"status": status, "usage": _usage(finish.usage)}
-        if cut:  # OpenAI knows no reason for a deadline, which cuts like the length does
+        if cut:  # OpenAI has no reason for a deadline, which counts as the length
             self._response["incomplete_details"] = {"reason": "max_output_tokens"}
         yield {"type": f"response.{status}", "response": self.response}
 

@@ -1,4 +1,4 @@
-"""The input items of a response to a history in OpenAI's older form.
+"""Translates the input items of a response into messages of chat completions.
 
 What the model said in one turn comes as several items, and becomes one message with its calls. Thoughts of earlier
 answers are left out, and items that hold nothing a model could read.
@@ -31,11 +31,11 @@ from glm_gguf.server.responses.other_items import read_item
 
 Read = InputMessage | InputCall | InputCallOutput
 PlacedItem = tuple[str, Read]
-"""An item, and where it stands."""
+"""An item, and its path in the request."""
 
 
 def item_messages(items: Sequence[InputItem]) -> list[TracedMessage]:
-    """Return the messages that items become; RequestError for a user's part that is no text."""
+    """Return the messages of items; RequestError for an invalid item."""
     placed = [(f"input[{index}]", read) for index, item in enumerate(items) for read in _read(item)]
     messages: list[TracedMessage] = []
     for said, grouped in groupby(placed, key=lambda one: _is_said(one[1])):
@@ -45,7 +45,7 @@ def item_messages(items: Sequence[InputItem]) -> list[TracedMessage]:
 
 
 def item_tools(items: Sequence[InputItem]) -> OfferedTools:
-    """Return the tools that were declared on the way."""
+    """Return the tools that items declare."""
     tools = OfferedTools()
     for index, item in enumerate(items):
         if isinstance(item, InputTools):
@@ -60,7 +60,7 @@ def left_out_items(items: Sequence[InputItem]) -> list[str]:
 
 
 def _read(item: InputItem) -> Iterator[Read]:
-    """Return what an item says, as messages, calls of functions and their results."""
+    """Yield an item as messages, calls of functions and their results."""
     match item:
         case InputMessage() | InputCall() | InputCallOutput():
             yield item
@@ -72,12 +72,12 @@ def _read(item: InputItem) -> Iterator[Read]:
 
 
 def _is_said(item: Read) -> bool:
-    """Tell whether the model said it."""
+    """Return whether the item is the model's."""
     return isinstance(item, InputCall) or (isinstance(item, InputMessage) and item.role == "assistant")
 
 
 def _answer(group: Sequence[PlacedItem]) -> Iterator[TracedMessage]:
-    """Return what the model said: messages, and where it called, one message with all of it."""
+    """Yield the model's messages; with calls, one message with all texts and calls."""
     calls = [(where, item) for where, item in group if isinstance(item, InputCall)]
     texts = [_message(where, item) for where, item in group if isinstance(item, InputMessage)]
     if not calls:
@@ -91,7 +91,7 @@ def _answer(group: Sequence[PlacedItem]) -> Iterator[TracedMessage]:
 
 
 def _other_message(where: str, item: Read) -> TracedMessage:
-    """Return the message of one item that others said."""
+    """Return the message of one item that is not the model's."""
     if isinstance(item, InputMessage):
         return _message(where, item)
     assert isinstance(item, InputCallOutput)

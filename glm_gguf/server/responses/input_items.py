@@ -1,4 +1,4 @@
-"""The input of a response: messages, calls and their results, as items that come over the wire."""
+"""The input items of a response: messages, calls and their results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {
 
 
 class InputPart(WireRequest):
-    """A part of a content: text, or what these models cannot read."""
+    """A part of a content: text or media."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -38,18 +38,18 @@ class InputMessage(WireRequest):
 
 
 class InputCall(WireRequest):
-    """A call that the model made."""
+    """The model's call of a function."""
 
     type: Literal["function_call"] = "function_call"
     call_id: str | None = None
     name: Annotated[str, Field(min_length=1)]
     namespace: str | None = None
     arguments: Any = None
-    """JSON text; histories of other services have the object itself, or nothing."""
+    """JSON text; other services' histories have the object itself, or nothing."""
 
 
 class InputCustomCall(WireRequest):
-    """A call of a custom tool, which takes one text."""
+    """The model's call of a custom tool, which takes one text."""
 
     type: Literal["custom_tool_call"]
     call_id: str
@@ -59,16 +59,16 @@ class InputCustomCall(WireRequest):
 
 
 class InputCallOutput(WireRequest):
-    """What a call returned."""
+    """The result of a call."""
 
     type: Literal["function_call_output", "custom_tool_call_output"] = "function_call_output"
     call_id: str | None = None
     output: Any = None
-    """A text, parts, or whatever a tool returned."""
+    """A text, parts, or any other value."""
 
 
 class InputTools(WireRequest):
-    """Tools that were declared on the way."""
+    """Tools declared in the middle of a conversation."""
 
     type: Literal["additional_tools", "tool_search_output"]
     tools: list[ResponseTool]

@@ -1,4 +1,4 @@
-"""The items of a response while they are written: each tells its stream events, and its value as far as it is."""
+"""The output items of a response: each writes its stream events, and its value so far."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MessageItem:
         yield {"type": "response.content_part.added", "content_index": 0, "part": self._part()}
 
     def write(self, text: str, logprobs: list[dict[str, Any]]) -> Iterator[WireEvent]:
-        """Take more text, and the log probabilities of its tokens."""
+        """Add text, and the log probabilities of its tokens."""
         self._text += text
         self._logprobs += logprobs
         yield {"type": "response.output_text.delta", "content_index": 0, "delta": text, "logprobs": logprobs}
@@ -59,16 +59,16 @@ class CallItem:
         return {"id": self.id, "type": "function_call", "status": status, **call}
 
     def begin(self) -> Iterator[WireEvent]:
-        """Say nothing more: the item itself opens the arguments."""
+        """Yield nothing: the item itself opens the arguments."""
         yield from ()
 
     def write(self, arguments: str) -> Iterator[WireEvent]:
-        """Take more of the arguments."""
+        """Decode more of the arguments."""
         self._arguments += arguments
         yield {"type": "response.function_call_arguments.delta", "delta": arguments}
 
     def end(self, status: ItemStatus) -> Iterator[WireEvent]:
-        """Close the arguments; those of a cut call are never done."""
+        """Close the arguments; a cut call has no event for it."""
         if status == "completed":
             done = {"name": self._call["name"], "arguments": self._arguments}
             yield {"type": "response.function_call_arguments.done", **done}
@@ -88,15 +88,15 @@ class CustomCallItem:
         return {"id": self.id, "type": "custom_tool_call", "status": status, **self._call, "input": self._input}
 
     def begin(self) -> Iterator[WireEvent]:
-        """Say nothing more: the item itself opens the text."""
+        """Yield nothing: the item itself opens the text."""
         yield from ()
 
     def write(self, arguments: str) -> Iterator[WireEvent]:
-        """Take more of the arguments, and tell the text in them."""
+        """Add arguments, and write the text in them."""
         yield from self._written(self._text.feed(arguments))
 
     def end(self, status: ItemStatus) -> Iterator[WireEvent]:
-        """Close the text; that of a cut call is never done."""
+        """Close the text; a cut call has no event for it."""
         if status == "completed":
             yield from self._written(self._text.flush())
             yield {"type": "response.custom_tool_call_input.done", "input": self._input}
@@ -108,7 +108,7 @@ class CustomCallItem:
 
 
 class ThoughtItem:
-    """A thought: as the summary that a client asked for, else as it is."""
+    """A thought: as a summary if the client requests one, else as content."""
 
     def __init__(self, item_id: str, *, summary: bool) -> None:
         self.id = item_id
@@ -126,7 +126,7 @@ class ThoughtItem:
         yield {"type": self._names["added"], self._names["index"]: 0, "part": self._part()}
 
     def write(self, text: str) -> Iterator[WireEvent]:
-        """Take more of the thought."""
+        """Add more of the thought."""
         self._text += text
         yield {"type": self._names["delta"], self._names["index"]: 0, "delta": text}
 
@@ -159,4 +159,4 @@ _SUMMARY = {
     "text_done": "response.reasoning_summary_text.done",
     "part_done": "response.reasoning_summary_part.done",
 }
-"""What the two forms of a thought are called on the wire."""
+"""Names of the two forms of a thought on the wire."""

@@ -1,4 +1,4 @@
-"""The tools of a response as functions that the models may call, and back.
+"""Translates the tools of a response into functions of the model, and back.
 
 The models know functions with JSON arguments. A custom tool, which takes one text, is offered as a function with the
 argument `input`; a tool of a namespace under both names joined. Tools that a service runs are left out.
@@ -23,12 +23,12 @@ from glm_gguf.server.responses.tools import (
     ResponseToolChoice,
 )
 
-ELSEWHERE: Final = "tools of this type are run by OpenAI's service, not here"
+ELSEWHERE: Final = "OpenAI's service runs tools of this type; this server does not"
 
 
 @dataclass(frozen=True, slots=True)
 class OfferedTool:
-    """A tool by the client's names for it, and its declaration to the model."""
+    """A tool under the client's names, and its declaration for the model."""
 
     name: str
     namespace: str | None
@@ -37,39 +37,39 @@ class OfferedTool:
 
     @property
     def offered_name(self) -> str:
-        """What the model calls it."""
+        """The model's name for it."""
         return joined_name(self.namespace, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class OfferedTools:
-    """All of them, and the types of those that are left out."""
+    """All offered tools, and the types of those that are left out."""
 
     tools: tuple[OfferedTool, ...] = ()
     left_out: tuple[str, ...] = ()
 
     def declarations(self) -> list[Declaration]:
-        """Return what the model is told."""
+        """Return the declarations for the model."""
         return [tool.declaration for tool in self.tools]
 
     def offered_as(self, name: str) -> OfferedTool | None:
-        """Return the tool that the model knows by a name."""
+        """Return the tool with a model's name; None without one."""
         return next((tool for tool in self.tools if tool.offered_name == name), None)
 
     def joined(self, others: OfferedTools) -> OfferedTools:
-        """Add tools that are not there yet."""
+        """Add tools with new names."""
         known = {tool.offered_name for tool in self.tools}
         added = [tool for tool in others.tools if tool.offered_name not in known]
         return OfferedTools((*self.tools, *added), (*self.left_out, *others.left_out))
 
     def allowed(self, choice: ResponseToolChoice) -> OfferedTools:
-        """Return those of `allowed_tools`; RequestError for one that is not declared."""
+        """Return the tools of `allowed_tools`; RequestError for an undeclared one."""
         named = [tool for tool in choice.tools or () if tool.name or tool.type == "function"]
         chosen = [self._named(tool, "tool_choice.tools").offered_name for tool in named]
         return replace(self, tools=tuple(tool for tool in self.tools if tool.offered_name in chosen))
 
     def choice(self, choice: str | ResponseToolChoice) -> str | dict[str, Any]:
-        """Return a choice in the older form; RequestError for one that cannot be met."""
+        """Return a choice in the form of chat completions; RequestError for an impossible one."""
         word = choice.mode if isinstance(choice, ResponseToolChoice) and choice.type == "allowed_tools" else choice
         if isinstance(word, str):
             if word == "required" and not self.tools and self.left_out:
@@ -101,14 +101,14 @@ def offered_tools(tools: Sequence[DeclaredTool], field: str = "tools") -> Offere
 
 
 def joined_name(namespace: str | None, name: str) -> str:
-    """Return the one name that a function of a namespace has for the model."""
+    """Return the model's name for a function of a namespace."""
     if not namespace:
         return name
     return f"{namespace}{name}" if namespace.endswith("_") else f"{namespace}__{name}"
 
 
 def _offered(tool: DeclaredTool, where: str, namespace: str | None = None) -> Iterator[OfferedTool]:
-    """Offer a tool, or those of a namespace; nothing for one that is run elsewhere."""
+    """Offer a tool, or those of a namespace; nothing for a tool of OpenAI's service."""
     match tool:
         case FunctionTool():
             told = {"description", "parameters", "strict", *OTHER_NAMES}

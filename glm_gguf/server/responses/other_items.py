@@ -1,4 +1,4 @@
-"""Items of tools that OpenAI's service or its clients run, as calls of functions and what these returned."""
+"""Translates items of tools that OpenAI's service or clients run into calls and results."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from glm_gguf.server.bodies.tool_output import output_text
 from glm_gguf.server.responses.input_items import InputCall, InputCallOutput, OtherItem
 
 _ASKED: Final = ("arguments", "action", "actions", "operation", "code", "queries")
-"""Fields that say what was asked of a tool."""
+"""Fields of a call's arguments."""
 _RETURNED: Final = ("output", "outputs", "results", "error")
-"""Fields that hold what a tool returned, in the item of its call."""
+"""Fields of a result in the item of its call."""
 
 
 def read_item(item: OtherItem) -> Iterator[InputCall | InputCallOutput]:
-    """Return the call that an item is, and its result where the item holds one; nothing where it is neither."""
+    """Yield the call of an item, and its result if the item holds one; nothing for other items."""
     fields, kind = item.model_extra or {}, item.type or ""
     call_id = fields.get("call_id") or fields.get("id")
     if not isinstance(call_id, str):
@@ -36,7 +36,7 @@ def read_item(item: OtherItem) -> Iterator[InputCall | InputCallOutput]:
 
 
 def _arguments(fields: Mapping[str, Any]) -> str:
-    """Write what was asked as JSON: the one object that says it, or all fields that do."""
+    """Write the arguments as JSON: the one object that holds them, or all of these fields."""
     asked = {name: fields[name] for name in _ASKED if fields.get(name) is not None}
     match list(asked.values()):
         case [str(text)] if "arguments" in asked:

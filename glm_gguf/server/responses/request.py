@@ -1,4 +1,4 @@
-"""Requests of OpenAI's Responses API, and what they become. Nothing is stored: a conversation comes whole, as items."""
+"""Requests of OpenAI's Responses API, and their translation. The server stores nothing between them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOGPROBS: Final = "message.output_text.logprobs"
 
 
 class ResponseTextFormat(WireRequest):
-    """The form of the answer's text: text, json_object or json_schema; also regex, lark and choice."""
+    """The required form of the answer's text: text, json_object or json_schema; also regex, lark and choice."""
 
     type: str = "text"
     name: str | None = None
@@ -40,78 +40,78 @@ class ResponseTextFormat(WireRequest):
 
 
 class ResponseText(WireRequest):
-    """What is asked of the answer's text."""
+    """Options of the answer's text."""
 
     format: ResponseTextFormat | None = None
     verbosity: str | None = None
 
 
 class ResponseReasoning(WireRequest):
-    """What is asked of the thought: `effort` limits it, "none" leaves it out; `summary` makes it its own summary."""
+    """Options of the thought: `effort` limits it, "none" leaves it out; `summary` sends it as its own summary."""
 
     effort: str | None = None
     summary: str | None = None
     generate_summary: str | None = None
-    """The same, as it was called at first."""
+    """The former name of `summary`."""
 
 
 class ResponseRequest(WireRequest):
-    """A conversation that is to be answered."""
+    """A conversation to answer."""
 
     model_config = with_example(model="glm", input="Hello", max_output_tokens=64)
 
     model: str | None = None
-    """Any name: there is one model."""
+    """Any name: the server has one model."""
     input: str | Many[InputItem]
     """The conversation: a text, or items (messages, calls, their outputs, thoughts)."""
     instructions: str | None = None
     """A system message before the conversation."""
     tools: Many[ResponseTool] | None = None
-    """Functions that the model may call; tools that a service runs are left out and named."""
+    """Functions that the model may call; tools of a service are ignored and named in a header."""
     tool_choice: Literal["auto", "required", "none"] | ResponseToolChoice | None = None
     """auto, required, none, a function by name, or some of them (allowed_tools)."""
     parallel_tool_calls: bool | None = None
-    """false: one call an answer."""
+    """false: at most one call per answer."""
     text: ResponseText | None = None
     """format: text, json_object, json_schema; regex {pattern}, choice {choices}, lark {grammar}, gbnf {grammar}."""
     reasoning: ResponseReasoning | None = None
     """effort limits the thought: none, minimal, low, medium, high; summary sends it as its own summary."""
     max_output_tokens: Length | None = None
-    """Most tokens of an answer; -1 is no limit."""
+    """Maximum number of tokens of an answer; -1 is no limit."""
     temperature: Temperature | None = None
-    """0 takes the likeliest token."""
+    """0 always takes the most likely token."""
     top_p: Probability | None = None
-    """Only the likeliest tokens that together reach this probability."""
+    """Only the most likely tokens that together reach this probability."""
     top_logprobs: Annotated[Whole, within(SAMPLING_BOUNDS["logprobs"])] | None = None
-    """Tell the log probability of every token, and so many of the likeliest in its place."""
+    """Return the log probability of every token, and of this many most likely ones in its place."""
     include: list[str] | None = None
-    """`message.output_text.logprobs` tells log probabilities."""
+    """`message.output_text.logprobs` returns log probabilities."""
     truncation: Literal["auto", "disabled"] | None = None
     """auto drops the oldest turns of a conversation that is too long; disabled refuses it."""
     stream: bool | None = None
     """Answer as server-sent events."""
     metadata: dict[str, str] | None = None
-    """Told again in the response."""
+    """The response repeats it."""
     user: str | None = None
-    """Told again in the response."""
+    """The response repeats it."""
     background: bool | None = None
-    """Only false: true is refused, responses are not written in the background."""
+    """Only false: the server does not write responses in the background."""
     previous_response_id: str | None = None
-    """Only null: nothing is stored here; `input` has the whole conversation."""
+    """Only null: the server stores nothing; `input` has the whole conversation."""
     conversation: Any = None
     """Only null, as `previous_response_id`."""
     prompt: Any = None
-    """Only null: prompts are not stored here either."""
+    """Only null: the server stores no prompts either."""
 
     @property
     def wants_summary(self) -> bool:
-        """Thoughts are to come as summaries."""
+        """The client requests thoughts as summaries."""
         reasoning = self.reasoning or ResponseReasoning()
         return reasoning.summary is not None or reasoning.generate_summary is not None
 
     @property
     def logprobs(self) -> int | None:
-        """Log probabilities are wanted, and those of so many likeliest tokens."""
+        """Number of alternatives with log probabilities; None without log probabilities."""
         if self.top_logprobs:
             return self.top_logprobs
         return 0 if LOGPROBS in (self.include or ()) else None
@@ -131,7 +131,7 @@ class ResponseRequest(WireRequest):
 
     @property
     def left_out(self) -> list[str]:
-        """What is passed over: tools and items by their types."""
+        """Ignored tools and items, by their types."""
         verbosity = None if self.text is None else self.text.verbosity
         tools = [f"tools:{kind}" for kind in self.offered.left_out]
         items = [f"input:{kind}" for kind in left_out_items(self.items)]
@@ -139,7 +139,7 @@ class ResponseRequest(WireRequest):
         return [*tools, *items, *effort, *(["text.verbosity"] if verbosity not in (None, "medium") else [])]
 
     def to_request(self) -> AnswerRequest:
-        """Say it in the model's own values; RequestError names what makes no sense, or needs what is not here."""
+        """Translate the request; RequestError names a field that is invalid or unsupported."""
         _require_stateless(self)
         sampling = SamplingParams(
             temperature=self.temperature,
@@ -152,26 +152,28 @@ class ResponseRequest(WireRequest):
 
 
 def _require_stateless(request: ResponseRequest) -> None:
-    """Refuse what would need a memory of earlier responses, or of OpenAI's."""
+    """Refuse what needs stored responses, conversations or prompts."""
     for name, code in (
         ("previous_response_id", "previous_response_not_found"),
         ("conversation", None),
         ("prompt", None),
     ):
         if getattr(request, name) is not None:
-            what = f"{name}: nothing is stored here; give the whole conversation as `input`."
+            what = f"{name}: the server stores nothing; give the whole conversation as `input`."
             raise Refused(Problem(400, what, param=name, code=code))
     if request.background:
-        raise RequestError("responses are not written in the background", field="background", fix="leave it out")
+        raise RequestError(
+            "the server does not write responses in the background", field="background", fix="leave it out"
+        )
 
 
 def _messages(request: ResponseRequest) -> list[dict[str, Any]]:
-    """Return the conversation in OpenAI's older form."""
+    """Return the conversation as messages of chat completions."""
     messages = item_messages(request.items)
     if request.instructions:
         messages.insert(0, TracedMessage({"role": "system", "content": request.instructions}, "instructions"))
     if not messages:
-        raise RequestError("there is no message to answer", field="input", fix="give a text, or at least one message")
+        raise RequestError("there is no message", field="input", fix="give a text, or at least one message")
     return checked_messages(messages)
 
 
@@ -190,7 +192,7 @@ def _options(request: ResponseRequest) -> AnswerOptions:
 
 
 def _format(form: ResponseTextFormat) -> dict[str, Any]:
-    """Return a format in the older form, where a schema stands one level deeper."""
+    """Return a format in the form of chat completions, with the schema one level deeper."""
     given = form.model_dump(by_alias=True, exclude_none=True)
     if form.type != "json_schema":
         return given

@@ -1,4 +1,4 @@
-"""A whole response as OpenAI's Responses API returns it, and what one says of its request."""
+"""A whole response of OpenAI's Responses API, and the fields that repeat its request."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OutputMessage(WireResponse):
 
 
 class OutputCall(WireResponse):
-    """A call; an incomplete one was cut off, and its arguments are no JSON."""
+    """A call; an incomplete one was cut off, and its arguments are not JSON."""
 
     id: str
     type: Literal["function_call"]
@@ -40,7 +40,7 @@ class OutputCall(WireResponse):
     call_id: str
     name: str
     namespace: str | None = None
-    """Only where the function is one of a namespace."""
+    """Only for a function of a namespace."""
     arguments: str
 
 
@@ -53,7 +53,7 @@ class OutputCustomCall(WireResponse):
     call_id: str
     name: str
     namespace: str | None = None
-    """Only where the tool is one of a namespace."""
+    """Only for a tool of a namespace."""
     input: str
 
 
@@ -65,7 +65,7 @@ class ThoughtText(WireResponse):
 
 
 class ReasoningOutput(WireResponse):
-    """A thought: in `summary` where the request asked for one, else in `content`."""
+    """A thought: in `summary` if the request wants one, else in `content`."""
 
     id: str
     type: Literal["reasoning"]
@@ -98,7 +98,7 @@ class IncompleteDetails(WireResponse):
 
 
 class WholeResponse(WireResponse):
-    """The response, and what it says of its request."""
+    """The response, and the fields that repeat its request."""
 
     id: str
     object: Literal["response"]
@@ -128,14 +128,14 @@ class WholeResponse(WireResponse):
 
 
 class InputTokenCount(WireResponse):
-    """How long a conversation is."""
+    """The token count of a conversation."""
 
     object: Literal["response.input_tokens"]
     input_tokens: int
 
 
 def response_frame(request: ResponseRequest, response_id: str, model: str, created_at: int) -> dict[str, Any]:
-    """Return what a response says before its answer comes."""
+    """Return the fields of a response that are known before its answer."""
     asked = request.model_dump(mode="json", by_alias=True, exclude_none=True)
     text = asked.get("text", {})
     return {
@@ -165,6 +165,6 @@ def response_frame(request: ResponseRequest, response_id: str, model: str, creat
 
 
 def _offered(tools: Sequence[DeclaredTool]) -> list[dict[str, Any]]:
-    """Return the tools that the model was told of, as the request has them."""
+    """Return the tools that the model may call, as the request has them."""
     told = [tool for tool in tools if isinstance(tool, FunctionTool | CustomTool | NamespaceTool)]
     return [tool.model_dump(mode="json", exclude_unset=True) for tool in told]

@@ -1,4 +1,4 @@
-"""Tools of a response, and the choice among them, as they come over the wire."""
+"""The tools of a response, and the choice among them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from glm_gguf.server.bodies.wire import WireRequest
 
 
 class DeclaredTool(WireRequest):
-    """Any tool; what is not read of it is kept, since a response repeats its tools."""
+    """Any tool; unknown fields are kept, since a response repeats its tools."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -47,7 +47,7 @@ class CustomTool(DeclaredTool):
 
 
 class NamespaceTool(DeclaredTool):
-    """Tools that go by a name of their own and the name of all of them."""
+    """Tools under a common name."""
 
     type: Literal["namespace"]
     name: str | None = None
@@ -71,7 +71,7 @@ NamespaceTool.model_rebuild()
 
 
 class AllowedResponseTool(WireRequest):
-    """A tool among those that may be called."""
+    """One of the allowed tools."""
 
     type: str
     name: str | None = None

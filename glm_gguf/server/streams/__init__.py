@@ -1,1 +1,1 @@
-"""Answers on their way to clients: events folded into each API's chunks, as server-sent events."""
+"""Answers to clients: events translated into each API's chunks, as server-sent events."""

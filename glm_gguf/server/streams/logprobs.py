@@ -6,11 +6,11 @@ from glm_gguf.chat.events import TokenLogprob
 from glm_gguf.server.bodies.wire import WireResponse
 
 LOWEST = -9999.0
-"""What OpenAI writes for a probability of 0, whose logarithm JSON cannot hold."""
+"""OpenAI's value for a probability of 0, whose logarithm JSON cannot hold."""
 
 
 class TopLogprob(WireResponse):
-    """A token that could have been drawn."""
+    """A possible token at one position."""
 
     token: str
     logprob: float
@@ -24,7 +24,7 @@ class ContentLogprob(TopLogprob):
 
 
 def content_logprob(token: TokenLogprob) -> ContentLogprob:
-    """Write a token and the likeliest ones in its place."""
+    """Write a token and the most likely ones in its place."""
     likeliest = [_top_logprob(other) for other in token.alternatives]
     one = _top_logprob(token)
     return ContentLogprob(token=one.token, logprob=one.logprob, bytes=one.bytes, top_logprobs=likeliest)

@@ -1,4 +1,4 @@
-"""Answers that are read in the event loop: several side by side, or whole."""
+"""Reads answers in the event loop: several at once, or whole."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from glm_gguf.server.streams.sse import unless_gone
 
 
 async def merged_events(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[int, Event], None]:
-    """Yield the events of several answers as they come, each with the index of its answer; all stop at the end.
+    """Yield the events of several answers as they arrive, with each answer's index; at the end, stop all answers.
 
-    DeadlineError where their time is over before there is anything of any of them.
+    DeadlineError if the time limit passes before the first event.
     """
-    events = _alone(answers[0]) if len(answers) == 1 else _merged(answers)
+    events = _single(answers[0]) if len(answers) == 1 else _interleaved(answers)
     silent = True
     try:
         async with aclosing(events):
             async for index, event in events:
                 if silent and _never_began(event):
-                    what = "the time was over before the answer began"
-                    raise DeadlineError(what, fix="ask again later, or give a larger timeout")
+                    what = "the time limit passed before the answer began"
+                    raise DeadlineError(what, fix="try again later, or give a larger timeout")
                 silent = False
                 yield index, event
     finally:
@@ -38,12 +38,12 @@ def _never_began(event: Event) -> bool:
     return isinstance(event, Finish) and event.reason == "timeout" and not event.usage.completion_tokens
 
 
-async def _alone(answer: AsyncEvents) -> AsyncGenerator[tuple[int, Event], None]:
+async def _single(answer: AsyncEvents) -> AsyncGenerator[tuple[int, Event], None]:
     async for event in answer:
         yield 0, event
 
 
-async def _merged(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[int, Event], None]:
+async def _interleaved(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[int, Event], None]:
     arrived: asyncio.Queue[tuple[int, Event] | GlmGgufError] = asyncio.Queue()
 
     async def follow(index: int, answer: AsyncEvents) -> None:
@@ -68,7 +68,7 @@ async def _merged(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[int, E
 
 
 async def gather_events(request: Request, answers: Sequence[AsyncEvents]) -> list[list[Event]]:
-    """Wait for all events of answers; ClientGone where the client does not, and they stop."""
+    """Collect all events of answers; if the client disconnects, stop them and raise ClientGone."""
     return await unless_gone(request.receive, _gathered(answers))
 
 

@@ -1,4 +1,4 @@
-"""Which of the drawn tokens the visible text consists of: OpenAI's `logprobs` are about those alone."""
+"""Selects the sampled tokens of the visible text, the only ones in OpenAI's `logprobs`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from glm_gguf.chat.events import Event, ReasoningDelta, TextDelta, TokenLogprob,
 
 
 class ShownTokens:
-    """Follows the events of one answer; tokens of roles, names, thoughts and blank beginnings are dropped."""
+    """Follows the events of one answer; drops tokens of roles, names, thoughts and leading blanks."""
 
     def __init__(self) -> None:
         self._drawn: list[TokenLogprob] = []
-        self._begun = b""  # the rest of a token whose first bytes were shown already
+        self._begun = b""  # the rest of a token whose first bytes are already shown
 
     def feed(self, event: Event) -> list[TokenLogprob]:
-        """Return the tokens that a piece of visible text begins."""
+        """Return the tokens that start in a piece of visible text."""
         match event:
             case TokenLogprob():
                 self._drawn.append(event)
@@ -26,12 +26,12 @@ class ShownTokens:
         return []
 
     def rest(self) -> list[TokenLogprob]:
-        """Take out the tokens that were drawn and not shown: at the end, those that ended the answer."""
+        """Remove and return the sampled tokens that were not shown: at the end, those that ended the answer."""
         rest, self._drawn = self._drawn, []
         return rest
 
     def _found(self, shown: bytes) -> list[TokenLogprob]:
-        """Take out the tokens up to the end of a text, and return those in it."""
+        """Remove the tokens up to the end of a text, and return those in it."""
         if self._begun:
             length = min(len(self._begun), len(shown))
             shown, self._begun = shown[length:], self._begun[length:]
@@ -44,7 +44,7 @@ class ShownTokens:
         return self._taken(start, start + len(shown))
 
     def _start(self, shown: bytes) -> int:
-        """Find where a text begins in the drawn tokens: with one of them if it can, else inside one; -1 is nowhere."""
+        """Return the offset of a text in the sampled tokens, at the start of a token if possible; -1 if absent."""
         joined = b"".join(token.token for token in self._drawn)
         ends = accumulate((len(token.token) for token in self._drawn), initial=0)
         return next((start for start in ends if joined.startswith(shown, start)), joined.find(shown))

@@ -1,4 +1,4 @@
-"""Server-sent events: pieces as they come, comments while nothing does, and an end where the client is gone."""
+"""Server-sent events: chunks as they come, comments during silence, and an end when the client disconnects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DONE: Final = b"data: [DONE]\n\n"
 
 
 class ClientGone(Exception):
-    """The client closed its connection: nobody waits for the response."""
+    """The client disconnected: nobody reads the response."""
 
 
 def data(json_text: str) -> bytes:
@@ -31,12 +31,12 @@ def named(name: str, json_text: str) -> bytes:
 
 
 def error_data(problem: Problem) -> bytes:
-    """Write an error behind the beginning of a stream, in OpenAI's form."""
+    """Write an error inside a stream, in OpenAI's form."""
     return data(OPENAI.text(problem))
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Do something as long as the client is there; ClientGone where it leaves, and the work is cancelled."""
+    """Await work while the client is connected; if it disconnects, cancel the work and raise ClientGone."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
@@ -56,7 +56,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 class SseResponse(Response):
-    """A response that is written piece by piece; closing the generator stops what makes them."""
+    """A streamed response; at its end it closes the generator, which stops the answer."""
 
     media_type = "text/event-stream"
 
@@ -74,11 +74,11 @@ class SseResponse(Response):
         self._keep_alive = keep_alive
         self._stall = stall_seconds
         self._ping = ping
-        # X-Accel-Buffering: nginx would gather the pieces
+        # X-Accel-Buffering: else nginx buffers the stream
         self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write until the pieces end or the client is gone."""
+        """Write until the generator ends or the client disconnects."""
         try:
             await unless_gone(receive, self._written(send))
         except (ClientGone, TimeoutError):
@@ -104,6 +104,6 @@ class SseResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send, piece: bytes) -> None:
-        """Send a piece; TimeoutError where the client does not take it."""
+        """Send a piece; TimeoutError if the client does not read it."""
         async with asyncio.timeout(self._stall):
             await send({"type": "http.response.body", "body": piece, "more_body": True})

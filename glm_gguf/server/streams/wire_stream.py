@@ -1,4 +1,4 @@
-"""Answers through a fold that makes an API's own chunks or events of theirs, as a stream or to the end."""
+"""Writes answers as an API's own events or chunks, streamed or whole."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ WireEvent = dict[str, Any]
 
 
 class WireFold(Protocol):
-    """The state of one answer on its way out: fed the answer's events, it gives those of an API."""
+    """Translates the events of one answer into events of an API."""
 
     def begin(self) -> Iterator[WireEvent]:
-        """Say that an answer comes."""
+        """Announce the answer."""
 
     def feed(self, event: Event) -> Iterator[WireEvent]:
-        """Take the next event of the answer."""
+        """Translate the next event of the answer."""
 
     def flush(self) -> Iterator[WireEvent]:
-        """End an answer that broke off."""
+        """End an incomplete answer."""
 
     def fail(self, problem: Problem) -> Iterator[WireEvent]:
         """End an answer that failed."""
 
 
 class ChunkFold(Protocol):
-    """The state of answers on their way out as OpenAI's chunks."""
+    """Translates the events of answers into OpenAI's chunks."""
 
     def feed(self, index: int, event: Event) -> Iterator[WireResponse]:
-        """Take the next event of one of the answers."""
+        """Translate the next event of one of the answers."""
 
     def usage(self) -> WireResponse:
-        """Write the chunk with the counts."""
+        """Write the chunk with the token counts."""
 
 
 async def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage: bool) -> AsyncGenerator[bytes, None]:
-    """Write answers as chunks; an error behind their beginning is the last."""
+    """Write answers as chunks; an error becomes the last one."""
     try:
         async for index, event in merged_events(answers):
             for chunk in fold.feed(index, event):
                 yield data(chunk.as_json())
-    except Exception as error:  # the outermost edge: behind a stream's beginning nothing but an event can tell it
+    except Exception as error:  # the outermost edge: inside a stream only an event can report it
         yield error_data(_told(error))
         return
     if usage:
@@ -63,7 +63,7 @@ async def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage
 
 
 async def wire_stream(fold: WireFold, answer: Sequence[AsyncEvents]) -> AsyncGenerator[bytes, None]:
-    """Write an answer as server-sent events; an error behind its beginning is its last event."""
+    """Write an answer as server-sent events; an error becomes the last one."""
     try:
         yield _written(fold.begin())
         async for _, event in merged_events(answer):
@@ -76,7 +76,7 @@ async def wire_stream(fold: WireFold, answer: Sequence[AsyncEvents]) -> AsyncGen
 
 
 def _told(error: Exception) -> Problem:
-    """Say what an error means to who reads the stream; one of the server's own is logged with its cause."""
+    """Return the problem of an error; log an internal one with its cause."""
     if isinstance(error, GlmGgufError):
         problem = problem_of(error)
         if problem.status == 500:
@@ -87,7 +87,7 @@ def _told(error: Exception) -> Problem:
 
 
 async def read_to_end(request: Request, fold: WireFold, answer: Sequence[AsyncEvents]) -> None:
-    """Feed a whole answer to a fold, whose value it is then."""
+    """Feed a whole answer to a fold; the fold then holds the response."""
     for events in await gather_events(request, answer):
         for event in events:
             _drop(fold.feed(event))

@@ -53,7 +53,7 @@ async def detokenize(body: DetokenizeRequest, request: Request) -> Response:
 
 @router.post("/apply-template", summary="Render a conversation", response_model=RenderedPrompt, responses=OPENAI_ERRORS)
 async def apply_template(body: TemplateRequest, request: Request) -> Response:
-    """Render a conversation as the model reads it."""
+    """Render a conversation into the prompt's text."""
     service: Service = request.app.state.service
     conversation = _answer_request(service, body)
     text = await service.prepared(request, partial(_prompt_text, service.glm, conversation))
@@ -70,7 +70,7 @@ def _tokens(ids: list[int], glm: GLM, body: TokenizeRequest) -> Response:
 
 
 def _piece(glm: GLM, token_id: int) -> str | list[int]:
-    """Spell a token as llama.cpp's server does."""
+    """Return a token's text, or its bytes, as llama.cpp's server does."""
     spelled = glm.token_bytes(token_id)
     try:
         return spelled.decode()

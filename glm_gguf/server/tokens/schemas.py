@@ -1,4 +1,4 @@
-"""Texts and tokens: llama.cpp's schemas, and vLLM's names beside them."""
+"""Texts and tokens: llama.cpp's schemas, with vLLM's names beside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from glm_gguf.server.docs.openapi import with_example
 
 
 class TokenizeRequest(PromptFields):
-    """A text in which nothing is special, or a conversation, whose prompt is meant."""
+    """A text without control tokens, or a conversation whose prompt is tokenized."""
 
     model_config = with_example(content="Hello")
 
@@ -21,13 +21,13 @@ class TokenizeRequest(PromptFields):
     tools: Many[dict[str, Any]] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     with_pieces: bool | None = None
-    """llama.cpp's: every token comes with its text, or its bytes where that is no UTF-8."""
+    """llama.cpp's: every token has its text, or its bytes if they are not UTF-8."""
     return_token_strs: bool | None = None
-    """vLLM's: the texts come beside the ids, as `token_strs`."""
+    """vLLM's: the response has the tokens' texts too, as `token_strs`."""
 
 
 class Piece(WireResponse):
-    """A token, and what it spells."""
+    """A token, and its text or bytes."""
 
     id: int
     piece: str | list[int]
@@ -40,7 +40,7 @@ class TokenizedText(WireResponse):
     token_strs: list[str] | None = None
     count: int
     max_model_len: int
-    """Most tokens of one conversation."""
+    """Maximum tokens of one conversation."""
 
 
 class DetokenizeRequest(WireRequest):
@@ -52,7 +52,7 @@ class DetokenizeRequest(WireRequest):
 
 
 class DetokenizedText(WireResponse):
-    """The text of tokens, control tokens spelled; U+FFFD for what is no UTF-8."""
+    """The text of tokens with control tokens spelled out; U+FFFD in place of invalid UTF-8."""
 
     content: str
     prompt: str
@@ -70,6 +70,6 @@ class TemplateRequest(PromptFields):
 
 
 class RenderedPrompt(WireResponse):
-    """What the model reads."""
+    """The prompt of a conversation, as text."""
 
     prompt: str
