@@ -84,7 +84,7 @@ SCRIPTS: dict[str, list[Event]] = {
 
 @st.composite
 def answers(draw: st.DrawFn) -> list[Event]:
-    """Draw an answer as engines may report one: pieces of thought, text and calls in any order, the last one cut."""
+    """Draw an answer of any engine: pieces of thought, text and calls in any order, the last one cut."""
     texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=5)
     values = st.dictionaries(texts, st.none() | st.integers() | texts | st.lists(texts, max_size=2), max_size=3)
     events: list[Event] = []
@@ -107,7 +107,7 @@ def answers(draw: st.DrawFn) -> list[Event]:
 
 
 class CountedIds:
-    """Ids that tell what they are of, and count."""
+    """Ids with their prefix and a number."""
 
     def __init__(self) -> None:
         self._numbers = count()

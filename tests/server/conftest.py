@@ -36,7 +36,7 @@ def no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def open_tiny(tiny_gguf: Callable[[str], Path]) -> Callable[[], GLM]:
-    """Opens the tiny model."""
+    """Return a function that opens the tiny model."""
     path = tiny_gguf("F32")
     return lambda: GLM(path, options=OPTIONS)
 
@@ -50,7 +50,7 @@ def served(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
 
 @pytest.fixture(scope="session")
 def z1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with the tiny model under Z1's template, which opens a thought."""
+    """A server with the tiny model and Z1's template, which opens a thought."""
     directory = tmp_path_factory.mktemp("z1") / "z1"
     shutil.copytree(PACKAGE / "demo" / "checkpoint", directory)
     shutil.copy(PACKAGE / "chat" / "glm-z1-0414.jinja", directory / "chat_template.jinja")
@@ -62,14 +62,14 @@ def z1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def client(served: Served) -> Iterator[openai.OpenAI]:
-    """OpenAI's own client."""
+    """OpenAI's Python client."""
     with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def quick(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
-    """A server that is soon out of patience."""
+    """A server with short time limits and small sizes."""
     limits = Limits(
         body_bytes=100_000,
         containers=20_000,

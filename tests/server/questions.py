@@ -1,4 +1,4 @@
-"""What the tiny model can do: six tools, and small answers."""
+"""Requests that the tiny model answers well: six tools, and short answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GetWeather(BaseModel):
 
 
 class Verdict(BaseModel):
-    """A value whose every form is short."""
+    """A value that is short in every form."""
 
     model_config = ConfigDict(extra="forbid")
 

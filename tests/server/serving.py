@@ -24,7 +24,7 @@ from glm_gguf.server.uvicorn_server import QUEUE, uvicorn_config
 
 @dataclass(frozen=True)
 class Served:
-    """Where it is, and what is behind it."""
+    """A running server: its address and its service."""
 
     url: str
     address: tuple[str, int]
@@ -62,25 +62,25 @@ def serving(settings: ServerSettings, open_model: Callable[[], GLM], *, wait: bo
 
 
 def idle(served: Served) -> bool:
-    """Nobody is being answered."""
+    """Return whether the engine has no requests."""
     status = served.glm.status
     return not (status.running or status.waiting or status.embeddings)
 
 
 def chat(url: str, body: Any = SHORT, **options: Any) -> httpx.Response:
-    """Ask; a body of bytes is sent as it is."""
+    """Send a chat request; a body of bytes is sent as it is."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return httpx.post(f"{url}/v1/chat/completions", content=content, timeout=30, **options)
 
 
 @contextlib.contextmanager
 def connection(served: Served, head: bytes) -> Iterator[socket.socket]:
-    """A connection on which something was sent."""
+    """Open a connection and send these bytes."""
     with socket.create_connection(served.address, timeout=30) as made:
         made.sendall(head)
         yield made
 
 
 def posted(body: bytes, length: int | None = None, path: bytes = b"/v1/chat/completions") -> bytes:
-    """A request as bytes on the wire."""
+    """Return a request as bytes on the wire."""
     return b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (path, length or len(body), body)

@@ -1,4 +1,4 @@
-"""Who may come in: keys, hosts, origins; and how the server begins and ends."""
+"""Access by keys, hosts and origins; the start and the end of the server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHAT = {"messages": HELLO, "max_tokens": 3}
 
 @pytest.fixture(scope="module")
 def keyed(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
-    """A server that wants a key, knows its names, and lets one origin ask."""
+    """A server with keys, host names and one allowed origin."""
     settings = ServerSettings(
         "tiny", api_keys=("sk-one", "sk-two"), hosts=("127.0.0.1", "localhost"), origins=("https://page.example",)
     )
@@ -264,7 +264,7 @@ def test_limits_must_be_positive() -> None:
 
 @contextlib.contextmanager
 def process(path: Path, *options: str, key: str = "") -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`glm-gguf serve` as a process, and its address."""
+    """Run `glm-gguf serve` as a process; yield it and its address."""
     command = [sys.executable, "-m", "glm_gguf", "serve", str(path), "--port", "0", "--threads", "1", *options]
     environment = {**os.environ, "GLM_GGUF_API_KEY": key}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as running:
@@ -278,7 +278,7 @@ def process(path: Path, *options: str, key: str = "") -> Iterator[tuple[subproce
 
 
 def stream_lines(address: str, **fields: Any) -> tuple[http.client.HTTPResponse, list[bytes]]:
-    """A stream that has begun."""
+    """Return a stream after its first line."""
     connection = http.client.HTTPConnection(address, timeout=30)
     body = {"messages": HELLO, "stream": True, "ignore_eos": True, **fields}
     for _ in range(100):

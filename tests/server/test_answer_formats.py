@@ -1,4 +1,4 @@
-"""Formats of the answer that are wrong, impossible or costly."""
+"""Forms of the answer that are invalid, impossible or costly."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_schema_that_nothing_meets_is_no_error_of_the_server(served: Served, s
 
 
 def test_a_hostile_schema_holds_up_nobody(served: Served) -> None:
-    """Schemas that take long to compile, many at once, and plain questions between them."""
+    """Many schemas compile slowly at once; plain requests are answered meanwhile."""
     items = {"anyOf": [{"type": "string", "pattern": f"^(a|b|{n}){{1,200}}$"} for n in range(200)]}
     start = time.perf_counter()
     alone = chat(served.url).elapsed.total_seconds()

@@ -1,4 +1,4 @@
-"""Anthropic's own Python client: whole answers, streams, its helpers, tool loops, and what it makes of errors."""
+"""Anthropic's Python client: whole answers, streams, its helpers, tool loops and errors."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def claude(served: Served) -> Iterator[anthropic.Anthropic]:
 
 
 class Level(BaseModel):
-    """A value whose every form is short."""
+    """A value that is short in every form."""
 
     level: Literal["good", "bad"]
 
 
 def comparable(message: anthropic.types.Message) -> dict[str, Any]:
-    """A message without what differs from one to the next."""
+    """Return a message without its ids."""
     told = message.to_dict()
     for block in told["content"]:
         block.pop("id", None)

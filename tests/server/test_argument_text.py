@@ -1,4 +1,4 @@
-"""The text in the arguments of a custom tool's call comes piece by piece, however they are cut."""
+"""The text in a custom tool's arguments streams piece by piece, however they are cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in a body: nonsense gets its 4xx, what means nothing here is passed over."""
+"""Content of bodies: nonsense gets a 4xx, fields without meaning are ignored."""
 
 from __future__ import annotations
 

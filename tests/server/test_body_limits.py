@@ -1,4 +1,4 @@
-"""What a body may hold: one more is refused by name, at once, and others are answered meanwhile."""
+"""Limits of bodies: one more is refused by name at once, and other requests are answered meanwhile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPLETIONS, EMBEDDINGS = "/v1/completions", "/v1/embeddings"
 
 @pytest.fixture(scope="module")
 def strict(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
-    """A server that reads little."""
+    """A server with small limits of bodies."""
     limits = Limits(
         containers=100,
         values=1000,

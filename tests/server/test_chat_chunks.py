@@ -1,4 +1,4 @@
-"""Events to OpenAI's chunks and messages: thoughts, cut calls, and the tokens of the visible text."""
+"""Events become OpenAI's chunks and messages: thoughts, cut calls, and the tokens of the visible text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests as coding agents send them: Codex at /v1/responses, Claude Code at /v1/messages."""
+"""Requests of coding agents: Codex at /v1/responses, Claude Code at /v1/messages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CODEX: dict[str, Any] = {
 
 
 def streamed(client: openai.OpenAI, **fields: Any) -> Any:
-    """The response at the end of a stream."""
+    """Return the response at the end of a stream."""
     with client.responses.create(stream=True, **GREEDY, **{**CODEX, **fields}) as stream:
         *_, last = stream
     assert last.type == "response.completed", last

@@ -51,7 +51,7 @@ def test_echo_puts_the_prompt_before_the_text(client: openai.OpenAI, stream: boo
 
 
 def joined(choices: list[Any]) -> tuple[str, list[Any], list[Any], list[Any], list[Any]]:
-    """Text, tokens, log probabilities, likeliest ones and offsets of the pieces of a choice."""
+    """Return text, tokens, log probabilities, most likely tokens and offsets of a choice's chunks."""
     text = "".join(choice.text for choice in choices)
     names = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
     lists = [[one for choice in choices for one in getattr(choice.logprobs, name) or []] for name in names]

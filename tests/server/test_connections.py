@@ -1,4 +1,4 @@
-"""Clients that dawdle, on either way, and what is too long to be read: nobody else notices."""
+"""Slow clients, in both directions, and requests that are too long: other clients do not notice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Over HTTP an answer goes on where it was begun, and one token is one that shows."""
+"""Over HTTP the model continues an answer, and `max_tokens: 1` gives one visible token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that cannot be loaded ends the command, one that fails later is told by /health and to all who ask."""
+"""A model that cannot be loaded ends the command; /health and every request report one that fails later."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 def ended(
     tiny_gguf: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, subprocess.CompletedProcess[str]]:
-    """`glm-gguf serve` in each of these cases, all at once."""
+    """Run `glm-gguf serve` in each of these cases, all at once."""
 
     def serve(damage: str, options: tuple[str, ...], _: str) -> subprocess.CompletedProcess[str]:
         path = tmp_path_factory.mktemp("damaged") / "model.gguf"
@@ -92,7 +92,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def failed(open_tiny: Callable[[], GLM]) -> Any:
-    """A server whose engine fails while a stream is under way."""
+    """A server whose engine fails during a stream."""
     error = ZeroDivisionError("a bug of ours")
 
     def step() -> None:

@@ -1,4 +1,4 @@
-"""Histories that other services and their agents have left: whatever one says, the conversation goes on."""
+"""Histories of other services and their agents: the conversation continues, whatever they hold."""
 
 from __future__ import annotations
 

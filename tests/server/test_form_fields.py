@@ -1,4 +1,4 @@
-"""Whatever name a server has for the form of an answer: it is kept, or refused by name."""
+"""The form of an answer, under every server's name for it: honoured, or refused by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a thread does for a request ends in an answer or in an error, whatever it raises and whoever leaves."""
+"""A thread's job for a request ends in an answer or in an error, whatever it raises and whoever disconnects."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_as_many_jobs_as_allowed_and_no_more() -> None:
 
 
 class Faulty(GLM):
-    """A model in which every preparation does what a test says."""
+    """A model whose preparations run a test's function first."""
 
     fault: Callable[[], None]
 
@@ -187,7 +187,7 @@ def test_a_preparation_without_end_is_408(tiny_gguf: Callable[[str], Path]) -> N
 
 
 class Broken:
-    """The events of an answer that fails as nobody foresaw."""
+    """The events of an answer that raises an unexpected error."""
 
     prompt_tokens = 1
 

@@ -1,4 +1,4 @@
-"""Fields that our schemas do not declare: honoured by none, but never passed over in silence."""
+"""Fields that our schemas do not declare: refused, or ignored and named."""
 
 from __future__ import annotations
 

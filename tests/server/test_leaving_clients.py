@@ -1,4 +1,4 @@
-"""A client that goes away frees its sequences, and disturbs nobody."""
+"""A client that disconnects frees its sequences and disturbs no other client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/limits.md says what the settings do."""
+"""docs/limits.md names every limit, and every path without a key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Anthropic's clients send becomes a conversation of ours, or is refused by name."""
+"""Requests of Anthropic's clients become conversations of ours, or are refused by name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def asked(**fields: Any) -> AnswerRequest:
 
 
 def rendered(*messages: dict[str, Any], **fields: Any) -> list[tuple[str, str]]:
-    """Role (a call's name) and text of what the template is given."""
+    """Return role (or a call's name) and text of each message for the template."""
     turns = template_messages(asked(messages=list(messages), **fields).messages)
     return [(turn.get("metadata") or turn["role"], turn["content"]) for turn in turns]
 

@@ -1,4 +1,4 @@
-"""What the server tells of its work, and what it does not."""
+"""Metrics count the server's work, and logs hold no content."""
 
 from __future__ import annotations
 

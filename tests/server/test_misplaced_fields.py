@@ -1,4 +1,4 @@
-"""Wishes under another client's names, or in an object where nothing reads them: refused by their place."""
+"""Misspelled and misplaced fields: refused by their place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenAI's Agents SDK, which runs tools by itself: over Responses and over chat completions, whole and streamed."""
+"""OpenAI's Agents SDK runs its tools over Responses and over chat completions, whole and streamed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MODELS = {"responses": OpenAIResponsesModel, "chat completions": OpenAIChatCompl
 
 @pytest.fixture(autouse=True)
 def _untraced() -> Iterator[None]:
-    """Traces would go to OpenAI."""
+    """Send no traces to OpenAI."""
     set_tracing_disabled(True)
     yield
     set_tracing_disabled(False)

@@ -1,4 +1,4 @@
-"""OpenAI's own Python client: whole answers, streams, its helpers, and what it makes of errors."""
+"""OpenAI's Python client: whole answers, streams, its helpers and errors."""
 
 from __future__ import annotations
 

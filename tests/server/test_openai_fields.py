@@ -1,4 +1,4 @@
-"""Every field of OpenAI's and Anthropic's own requests: honoured, of no weight for the answer, or refused by name."""
+"""Every field of OpenAI's and Anthropic's requests: honoured, without effect, or refused by name."""
 
 from __future__ import annotations
 

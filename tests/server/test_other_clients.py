@@ -1,4 +1,4 @@
-"""Clients that are built on OpenAI's API: each does with this server what it does with OpenAI's."""
+"""Clients built on OpenAI's API: each works with this server as with OpenAI's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Too many at once: of connections, bytes, requests on one connection, descriptors; others are answered meanwhile."""
+"""Too many connections, bytes, pipelined requests or descriptors: other requests are answered meanwhile."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ ROOM = 8
 
 @pytest.fixture(scope="module")
 def narrow(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
-    """A server with little room."""
+    """A server with few connections and little memory for bodies."""
     limits = Limits(connections=ROOM, pipelined=64, bodies_bytes=200_000, head_seconds=1.0, stall_seconds=0.5)
     with serving(ServerSettings("tiny", limits=limits), open_tiny) as running:
         yield running
 
 
 def is_closed(client: socket.socket) -> bool:
-    """The other side hung up."""
+    """Return whether the server closed the connection."""
     poll = select.poll()
     poll.register(client, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
     return bool(poll.poll(0))
 
 
 def until_received(client: socket.socket, wanted: bytes) -> None:
-    """Read up to something; AssertionError where it does not come."""
+    """Read up to these bytes; AssertionError if the connection ends first."""
     answer = b""
     while wanted not in answer:
         piece = client.recv(2**16)
@@ -56,7 +56,7 @@ def until_received(client: socket.socket, wanted: bytes) -> None:
 
 
 def received(client: socket.socket) -> bytes:
-    """Everything up to the end of the connection."""
+    """Read up to the end of the connection."""
     pieces = []
     with contextlib.suppress(ConnectionResetError):
         while piece := client.recv(2**16):
@@ -168,7 +168,7 @@ def test_who_does_not_read_a_response_is_hung_up_on(narrow: Served) -> None:
 
 
 def large(size: int) -> bytes:
-    """A request whose body has so many bytes."""
+    """Return a request with a body of about this size."""
     return posted(json.dumps({**SHORT, "user": "x" * size}).encode())
 
 

@@ -1,4 +1,4 @@
-"""Every part of requests that the installed clients know, field by field and type by type: each has a decision."""
+"""Every field and type of requests that the installed clients know: each has a decision."""
 
 from __future__ import annotations
 

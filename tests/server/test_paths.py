@@ -1,4 +1,4 @@
-"""Addresses as people type them lead to the API; others are told the nearest, and no way leads past the key."""
+"""Misspelled paths reach the API or get a suggestion, and no path avoids the key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def locked(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
 
 
 def asked(served: Served, method: str, path: str, body: bytes = b"", key: str | None = None) -> tuple[int, bytes]:
-    """Status and body; http.client sends a path as it is."""
+    """Return status and body; http.client sends a path as it is."""
     client = http.client.HTTPConnection(*served.address, timeout=30)
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     client.request(method, path, body, headers)

@@ -1,4 +1,4 @@
-"""Errors are told in the form of the API that was asked, with its own names for the fields."""
+"""Errors have the form of the requested API, with its names of the fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line and its time: who waits, who is sent away, and what ends when its time is over."""
+"""The queue and its time limits: requests wait, are refused, or end at their limit."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_full_queue_is_429_and_says_when_to_come_again(open_tiny: Callable[[],
 
 @pytest.fixture(scope="module")
 def hasty(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
-    """A server that gives no answer any time: it is over while the request is still in line."""
+    """A server whose time limit passes while requests are still in the queue."""
     with serving(ServerSettings("tiny", limits=Limits(seconds=1e-6)), open_tiny) as running:
         yield running
 

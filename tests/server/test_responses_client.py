@@ -1,4 +1,4 @@
-"""OpenAI's own Python client on the Responses API: whole answers, streams, its helpers, tool loops, and errors."""
+"""OpenAI's Python client on the Responses API: whole answers, streams, its helpers, tool loops and errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AQI = [tool for tool in DEMO_TOOLS if tool["name"] == "realtime_aqi"]
 
 
 def comparable(response: Response) -> dict[str, Any]:
-    """A response without what differs from one to the next."""
+    """Return a response without its ids and times."""
     told: Any = response.to_dict()
     for item in told["output"]:
         item.pop("parsed_arguments", None)

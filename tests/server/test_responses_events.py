@@ -61,7 +61,7 @@ def test_the_client_gathers_any_response_from_its_stream(script: list[Event]) ->
 
 
 def told(item: dict[str, Any]) -> dict[str, Any]:
-    """What every version of the client gathers of an item: neither its last status nor a thought's text."""
+    """Return what every version of the client gathers of an item: neither its last status nor a thought's text."""
     left_out = ("status", "content") if item["type"] == "reasoning" else ("status",)
     return {name: value for name, value in item.items() if name not in left_out}
 

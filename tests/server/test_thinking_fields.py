@@ -1,4 +1,4 @@
-"""Whatever name a client has for it: thoughts are switched off, limited or hidden, and no field does nothing unsaid."""
+"""Thoughts are switched off, limited or hidden under every client's names; a field without effect is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A thought of a GLM-Z1 reaches each API's clients in the form that they know, and only where they asked for it."""
+"""A thought of a GLM-Z1 reaches clients in their API's form, and only on request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLAUDE: dict[str, Any] = {"model": "tiny", "max_tokens": 100, "messages": HELLO,
 
 @pytest.fixture(scope="module")
 def thinking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with the tiny model under Z1's template, which opens a thought."""
+    """A server with the tiny model and Z1's template, which opens a thought."""
     directory = tmp_path_factory.mktemp("z1")
     shutil.copytree(PACKAGE / "demo" / "checkpoint", directory / "z1")
     shutil.copy(PACKAGE / "chat" / "glm-z1-0414.jinja", directory / "z1" / "chat_template.jinja")
