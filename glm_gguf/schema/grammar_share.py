@@ -162,15 +162,20 @@ def _grammar(schema: Schema, field: str) -> tuple[str, bool]:
 
     told = without_crowded_patterns(schema)
     text = _laid_out(told)
-    failed, messages = validated(LLMatcher.grammar_from_json_schema(text))
+    failed, messages = validated(LLMatcher.grammar_from_json_schema(text), deep=_refers(text))
     if not failed and (told is not schema or not messages):
         return text, told is schema
     schema = told
     for loose in looser(schema):
         text = _laid_out(loose)
-        if not validated(LLMatcher.grammar_from_json_schema(text))[0]:
+        if not validated(LLMatcher.grammar_from_json_schema(text), deep=_refers(text))[0]:
             return text, False
     raise RequestError(f"no grammar can be made: {messages[0][:300]}", field=field)
+
+
+def _refers(text: str) -> bool:
+    """Tell whether the JSON text of a schema may hold references; depth without them is limited."""
+    return '"$ref"' in text
 
 
 def _laid_out(schema: Schema) -> str:
@@ -186,11 +191,15 @@ def limits() -> LLParserLimits:
     return LLParserLimits(max_items_in_row=20_000, max_lexer_states=50_000, verbose_errors=False)
 
 
-def validated(grammar: str) -> tuple[bool, list[str]]:
-    """Compile a grammar of llguidance's for trial; return True with the error, or False with warnings."""
+def validated(grammar: str, *, deep: bool = True) -> tuple[bool, list[str]]:
+    """Compile a grammar of llguidance's for trial; return True with the error, or False with warnings.
+
+    A `deep` grammar has references in a row; it needs a thread with a deep stack, 0.2 ms.
+    """
     from llguidance import LLMatcher
 
-    return on_deep_stack(lambda: LLMatcher.validate_grammar_with_warnings(grammar, byte_tokenizer(), limits=limits()))
+    trial = partial(LLMatcher.validate_grammar_with_warnings, grammar, byte_tokenizer(), limits=limits())
+    return on_deep_stack(trial) if deep else trial()
 
 
 def validated_lark(text: str) -> str | None:
