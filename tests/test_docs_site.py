@@ -13,11 +13,14 @@ from typing import Literal
 
 import pytest
 from documents import REPOSITORY
+from fastapi.testclient import TestClient
 from playwright.sync_api import Browser
 from server.page import conftest as of_the_page
 
 import glm_gguf
+from glm_gguf.cli.slash_commands import COMMANDS
 from glm_gguf.convert.recipe.type_lookup import bits_per_weight, file_type
+from glm_gguf.server import ServerSettings, create_app
 
 DOCS = REPOSITORY / "docs"
 browser = of_the_page.browser
@@ -80,6 +83,20 @@ def test_the_page_of_examples_shows_their_source(site: Path) -> None:
 def test_the_page_of_commands_is_their_help() -> None:
     script = runpy.run_path(str(REPOSITORY / "scripts" / "write_cli_page.py"))
     assert (DOCS / "cli.md").read_text("utf-8") == script["page"](), "run scripts/write_cli_page.py"
+
+
+def test_the_page_on_chat_has_its_commands() -> None:
+    page = (DOCS / "chat.md").read_text("utf-8")
+    assert [command for command in COMMANDS if f"`{command}" not in page] == []
+
+
+def test_addresses_on_the_page_of_clients_are_the_servers() -> None:
+    shown = set(re.findall(r"`(/[\w/]+)`", (DOCS / "clients.md").read_text("utf-8"))) - {"/v1"}
+    client = TestClient(
+        create_app(ServerSettings("tiny"), lambda: glm_gguf.GLM("never opened")), base_url="http://127.0.0.1"
+    )
+    assert [path for path in (*shown, "/v1/nothing") if client.get(path).status_code == 404] == ["/v1/nothing"]
+    assert len(shown) > 8
 
 
 def test_the_sizes_of_types_are_those_of_the_recipe() -> None:
