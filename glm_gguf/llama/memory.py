@@ -53,10 +53,11 @@ def compute_buffers(contents: GgufParts, options: EngineOptions, size: ContextSi
     """
     names = ("feed_forward_length", "embedding_length", "attention.head_count")
     feed_forward, width, heads = (model_integer(contents.metadata, name) or 0 for name in names)
+    states = 3 * width + heads * (head_dim(contents.metadata) or 0)
     rows, outputs = batches.alone, max(size.n_running, OUTPUT_CHUNK)
     flash = options.flash_attention is not False
-    attention = rows * size.n_cells * (2 if flash else 4 * (heads + 1)) + 4 * rows * 3 * width
-    network = rows * size.n_cells * (2 if flash else 4) + 4 * rows * 3 * (feed_forward + width)
+    attention = rows * size.n_cells * (2 if flash else 4 * (heads + 1)) + 4 * rows * states
+    network = rows * size.n_cells * (2 if flash else 4) + 4 * rows * (3 * feed_forward + states)
     n_vocab = max((tensor.shape[1] for tensor in contents.tensors if tensor.name == "token_embd.weight"), default=0)
     logits = 4 * n_vocab
     return max(attention, network, logits * outputs) + logits * size.n_running
