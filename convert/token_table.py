@@ -49,10 +49,10 @@ class TokenTable:
         added = {token.content: token.id for token in bpe.added}
         for token in FORMAT_TOKENS:
             if token not in added:
-                raise TokenizerError(f"{token} is not among the added tokens", where=where, fix="GLM-4-0414 has it")
+                raise TokenizerError(f"{token} is not among the added tokens", path=where, fix="GLM-4-0414 has it")
         for byte, character in enumerate(BYTE_CHARACTERS):
             if character not in bpe.vocab:
-                raise TokenizerError(f"byte {byte:#04x} has no token", where=where, fix="GLM-4's is byte-level BPE")
+                raise TokenizerError(f"byte {byte:#04x} has no token", path=where, fix="GLM-4's is byte-level BPE")
         tokens, types = _token_list(bpe, vocab_size, where)
         templates = _templates(source, config)
         return cls(
@@ -78,18 +78,16 @@ def _token_list(bpe: Bpe, vocab_size: int, where: str) -> tuple[tuple[str, ...],
         if id_ >= vocab_size:
             raise TokenizerError(
                 f"token {short_repr(text)} has id {id_}, config.json's vocab_size is {vocab_size}",
-                where=where,
+                path=where,
                 fix="the tokenizer belongs to another model",
             )
         if tokens[id_] not in (None, text):
-            raise TokenizerError(f"id {id_} is both {short_repr(tokens[id_])} and {short_repr(text)}", where=where)
+            raise TokenizerError(f"id {id_} is both {short_repr(tokens[id_])} and {short_repr(text)}", path=where)
         tokens[id_], types[id_] = text, int(type_)
     texts = tuple(f"[PAD{id_}]" if text is None else text for id_, text in enumerate(tokens))
     if len(set(texts)) < len(texts):
         doubled, _ = Counter(texts).most_common(1)[0]
-        raise TokenizerError(
-            f"{short_repr(doubled)} has two ids", where=where, fix="llama.cpp loads no such vocabulary"
-        )
+        raise TokenizerError(f"{short_repr(doubled)} has two ids", path=where, fix="llama.cpp loads no such vocabulary")
     return texts, tuple(types)
 
 
@@ -125,10 +123,10 @@ def _templates(source: Source, config: Mapping[str, Any]) -> dict[str, str]:
         for entry in listed:
             name, text = (entry.get("name"), entry.get("template")) if isinstance(entry, dict) else (None, None)
             if not isinstance(name, str) or not isinstance(text, str):
-                raise TokenizerError(f"chat_template lists {short_repr(entry)}, no name and template", where=where)
+                raise TokenizerError(f"chat_template lists {short_repr(entry)}, no name and template", path=where)
             templates[name] = text
     elif listed is not None:
-        raise TokenizerError(f"chat_template is {type(listed).__name__}, no text", where=where)
+        raise TokenizerError(f"chat_template is {type(listed).__name__}, no text", path=where)
     file = source.file("chat_template.jinja")
     if file.exists():
         templates["default"] = read_text(file.path, MOST_TEMPLATE_BYTES, TokenizerError, where=file.where)

@@ -98,10 +98,10 @@ def verify(
         raise GgufError(f"its architecture is {found!r}, not {GLM4}", path=file, fix="it is no GLM-4-0414's")
     if ADDRESS.fullmatch(str(source)):
         fix = "keep its files by glm-gguf convert --keep-source DIR, and name DIR"
-        raise SourceError("a repository on a hub cannot be compared with", where=source, fix=fix)
+        raise SourceError("a repository on a hub cannot be compared with", path=source, fix=fix)
     if Path(source).is_file():
         fix = f"name the checkpoint directory that {Path(file).name} was made from"
-        raise SourceError("a file cannot be compared with", where=f"--against {source}", fix=fix)
+        raise SourceError("a file cannot be compared with", path=source, fix=fix)
     plan = _plan_for(parts, Source.local(Path(source)))
     stored = {tensor.gguf_name: tensor.stored for tensor in source_tensors(plan.checkpoint)}
     located = {tensor.name: (header, tensor) for header in parts.files for tensor in header.tensors}

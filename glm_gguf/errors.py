@@ -49,13 +49,13 @@ class GlmGgufError(Exception):
         *,
         path: str | os.PathLike[str] | None = None,
         field: str | None = None,
-        where: object = None,
+        where: str | None = None,
         fix: str | None = None,
     ) -> None:
         self.what = what
         self.path = None if path is None else os.fspath(path)
         self.field = field
-        self.where = None if where is None else str(where)
+        self.where = where
         self.fix = fix
         super().__init__(self.line(field, fix))
 

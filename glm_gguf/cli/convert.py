@@ -34,11 +34,11 @@ def parse_size(text: str | None) -> int | None:
         return None
     match = re.fullmatch(r"([0-9]{1,15})([KMG]?)", text.upper())
     if not match:
-        raise RequestError(f"{text!r} is not a size", where="--split-max-size", fix="write it like 4G or 500M")
+        raise RequestError(f"{text!r} is not a size", field="--split-max-size", fix="write it like 4G or 500M")
     size = int(match[1]) * UNITS[match[2]]
     if size < LEAST_SPLIT:
         what = f"{text!r} means {size:,} bytes, less than 1 MB"
-        raise RequestError(what, where="--split-max-size", fix="write it like 4G or 500M")
+        raise RequestError(what, field="--split-max-size", fix="write it like 4G or 500M")
     return size
 
 
@@ -46,7 +46,7 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
     """Return pattern and type of `PATTERN=TYPE`; raises RequestError."""
     pattern, equals, type_ = text.rpartition("=")
     if not equals or not pattern or not type_:
-        raise RequestError(f"{text!r} is not PATTERN=TYPE", where="--tensor-type", fix="write it like ffn_down=Q6_K")
+        raise RequestError(f"{text!r} is not PATTERN=TYPE", field="--tensor-type", fix="write it like ffn_down=Q6_K")
     return pattern, type_
 
 

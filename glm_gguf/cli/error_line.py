@@ -22,8 +22,9 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "keep_source": "--keep-source",
     "vocab_only": "--vocab-only",
     "force": "--force",
+    "source": "SOURCE",
 }
-"""Field of EngineOptions, SamplingParams or ConvertOptions → its option."""
+"""Field of EngineOptions, SamplingParams or ConvertOptions, or argument of `convert` → its name on the command line."""
 KEYWORD = re.compile(r'(?<![\w-])([a-z_]+)=(True\b|"[^"]*"|\w+)')
 IDENTIFIER = re.compile(r"(?<![\w-])(?:[a-z]+(?:_[a-z]+)+|yarn)(?!\w)")
 

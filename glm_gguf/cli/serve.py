@@ -134,7 +134,7 @@ def _with_tools(settings: ServerSettings, path: Path, host: str) -> ServerSettin
     if not settings.api_keys and not _is_loopback(host):
         fix = f"set {KEY_VARIABLE}, or give --api-key-file"
         raise RequestError(
-            "without a key everyone who reaches this address could run the functions", where="--tools", fix=fix
+            "without a key everyone who reaches this address could run the functions", field="--tools", fix=fix
         )
     return replace(settings, tools=load_tools(path))
 
@@ -154,9 +154,9 @@ def _settings(
     from glm_gguf.server.settings import ServerSettings
 
     if "" in api_keys:
-        raise RequestError("the key is empty", where="--api-key", fix="give one, or leave the option out")
+        raise RequestError("the key is empty", field="--api-key", fix="give one, or leave the option out")
     if timeout is not None and not timeout > 0:
-        raise RequestError(f"{timeout:g} seconds is no time limit", where="--timeout", fix="give a positive number")
+        raise RequestError(f"{timeout:g} seconds is no time limit", field="--timeout", fix="give a positive number")
     keys = (*api_keys, *_keys_of(api_key_file), *filter(None, [os.environ.get(KEY_VARIABLE, "").strip()]))
     known = ("localhost", *hosts) if ":" in host else (host, *hosts)
     return ServerSettings(

@@ -38,7 +38,7 @@ class Fetcher:
         where = self.repository.where(file.name)
         if file.n_bytes > max_bytes:
             raise HubError(
-                f"{file.n_bytes} bytes are too many for {file.name}", where=where, fix=f"up to {max_bytes} are read"
+                f"{file.n_bytes} bytes are too many for {file.name}", path=where, fix=f"up to {max_bytes} are read"
             )
         for _ in range(MOST_FETCHES):
             data = self.read_range(file, 0, file.n_bytes)
@@ -46,6 +46,6 @@ class Fetcher:
                 return data
         raise TransferError(
             f"its bytes do not have the hash that the hub lists, fetched {MOST_FETCHES} times",
-            where=where,
+            path=where,
             fix="a proxy or mirror may be at fault, or the repository has changed: try again",
         )

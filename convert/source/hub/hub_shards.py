@@ -58,7 +58,7 @@ class HubShards:
         stop = min(offset + n_bytes, file.n_bytes)
         if stop > MAX_HEADER_BYTES:
             fix = f"up to {MAX_HEADER_BYTES} are read"
-            raise ShardError(f"its header claims {n_bytes} bytes", where=self.where(name), fix=fix)
+            raise ShardError(f"its header claims {n_bytes} bytes", path=self.where(name), fix=fix)
         start = self._starts.setdefault(name, bytearray())
         if stop > len(start):
             start += self._source(file)(len(start), min(max(stop, FIRST_READ), file.n_bytes))
@@ -126,8 +126,8 @@ class HubShards:
             raise self._mirror.another_file(file)
         if not whole:
             what = "its bytes do not have the hash that the hub lists"
-            raise ChecksumError(what, where=where, fix="a proxy or mirror may be at fault: try again later")
+            raise ChecksumError(what, path=where, fix="a proxy or mirror may be at fault: try again later")
         if not header:
-            raise TransferError("its header had wrong bytes in the first request", where=where, fix="try again")
+            raise TransferError("its header had wrong bytes in the first request", path=where, fix="try again")
         if copy is not None:
             copy.finish()

@@ -38,7 +38,7 @@ def look_up(address: Address, policy: RetryPolicy, settings: TransferSettings) -
     info = retry(lambda: _model_info(api, address, settings.silent_seconds), policy, str(address))
     commit = info.sha
     if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
-        raise HubError("the hub names no commit", where=address, fix="name a mirror that does, by HF_ENDPOINT")
+        raise HubError("the hub names no commit", path=str(address), fix="name a mirror that does, by HF_ENDPOINT")
     files = {}
     for sibling in info.siblings or ():
         name = wanted_name(sibling.rfilename)
@@ -55,19 +55,19 @@ def _model_info(api: HfApi, address: Address, seconds: float) -> ModelInfo:
     try:
         return api.model_info(address.repository, revision=address.revision, files_metadata=True, timeout=seconds)
     except RevisionNotFoundError:
-        raise HubError("there is no such revision", where=address, fix="name a branch, a tag or a commit") from None
+        raise HubError("there is no such revision", path=str(address), fix="name a branch, a tag or a commit") from None
     except GatedRepoError:
         fix = "accept its terms on the hub, and log in by `hf auth login` or HF_TOKEN"
-        raise HubError("this repository is gated: request access to it", where=address, fix=fix) from None
+        raise HubError("this repository is gated: request access to it", path=str(address), fix=fix) from None
     except RepositoryNotFoundError:
         fix = "check the name; for a private one log in by `hf auth login` or HF_TOKEN"
-        raise HubError("there is no such repository", where=address, fix=fix) from None
+        raise HubError("there is no such repository", path=str(address), fix=fix) from None
     except DisabledRepoError:
-        raise HubError("the hub has closed this repository", where=address) from None
+        raise HubError("the hub has closed this repository", path=str(address)) from None
     except OfflineModeIsEnabled:
-        raise HubError("HF_HUB_OFFLINE forbids asking the hub", where=address, fix="unset it") from None
+        raise HubError("HF_HUB_OFFLINE forbids asking the hub", path=str(address), fix="unset it") from None
     except HFValidationError as problem:
-        raise HubError(f"no name of a repository: {problem}", where=address) from None
+        raise HubError(f"no name of a repository: {problem}", path=str(address)) from None
     except HfHubHTTPError as problem:
         raise _refused(problem) from None
     except httpx2.HTTPError as problem:
@@ -88,4 +88,4 @@ def _digest(sibling: RepoSibling, where: str) -> Digest:
         return GitBlob(sibling.blob_id or "") if sibling.lfs is None else Sha256(sibling.lfs.sha256)
     except (ValueError, TypeError):
         fix = "name a mirror that does, by HF_ENDPOINT"
-        raise HubError("the hub lists no hash of this file", where=where, fix=fix) from None
+        raise HubError("the hub lists no hash of this file", path=where, fix=fix) from None

@@ -43,7 +43,9 @@ def look_up(address: Address, policy: RetryPolicy, settings: TransferSettings) -
     data = _data(answer, address)
     entries = [entry for entry in data.get("Files") or () if isinstance(entry, dict)]
     if not entries:
-        raise HubError(f"revision {asked} is unknown or empty", where=address, fix="name a branch, a tag or a commit")
+        raise HubError(
+            f"revision {asked} is unknown or empty", path=str(address), fix="name a branch, a tag or a commit"
+        )
     commit = _commit(data, entries) or asked
     files = {}
     for entry in entries:
@@ -79,7 +81,7 @@ def _data(answer: bytes, address: Address) -> Mapping[str, Any]:
     data = body.get("Data")
     if body.get("Success") is False or not isinstance(data, dict):
         message = json.dumps(body.get("Message"), ensure_ascii=True)[:200]
-        raise HubError(f"the hub refuses: {message}", where=address, fix="check the name, and MODELSCOPE_API_TOKEN")
+        raise HubError(f"the hub refuses: {message}", path=str(address), fix="check the name, and MODELSCOPE_API_TOKEN")
     return data
 
 
@@ -99,5 +101,5 @@ def _file(entry: Mapping[str, Any], name: str, url: str, where: str) -> RemoteFi
     try:
         digest = Sha256(str(entry.get("Sha256") or "").lower())
     except ValueError:
-        raise HubError("the hub lists no hash of this file", where=where, fix="try again later") from None
+        raise HubError("the hub lists no hash of this file", path=where, fix="try again later") from None
     return RemoteFile(name, url, checked_size(entry.get("Size"), where), digest)

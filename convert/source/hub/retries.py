@@ -44,16 +44,16 @@ class RetryPolicy:
     def wait_after(self, failures: int, fault: Fault, where: str) -> None:
         """Wait until the next try; raises TransferError if there is none."""
         if fault.final:
-            raise TransferError(fault.what, where=where, fix=fault.fix)
+            raise TransferError(fault.what, path=where, fix=fault.fix)
         if failures >= self.tries:
-            raise TransferError(f"{fault.what}, after {failures} tries", where=where, fix="try again later")
+            raise TransferError(f"{fault.what}, after {failures} tries", path=where, fix="try again later")
         seconds = min(self.longest, self.first * 2 ** (failures - 1)) if fault.wait is None else fault.wait
         if seconds > self.longest_asked:
-            raise TransferError(f"{fault.what}, and asks to wait {seconds:.0f} s", where=where, fix="try again then")
+            raise TransferError(f"{fault.what}, and asks to wait {seconds:.0f} s", path=where, fix="try again then")
         if seconds >= LONG_WAIT:
             _log.warning("%s: %s; trying again in %.0f s", where, fault.what, seconds)
         if self.sleep(seconds):
-            raise TransferError("was not fetched: the conversion ended", where=where)
+            raise TransferError("was not fetched: the conversion ended", path=where)
 
 
 def retry(attempt: Callable[[], T], policy: RetryPolicy, where: str) -> T:
