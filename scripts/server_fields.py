@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from glm_gguf.server.anthropic_messages.request import MessageRequest
 from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER, UNENFORCED_HEADER
-from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, IgnoredField, KnownField, RefusedField, WithoutEffect
+from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, IgnoredField, KnownField, NoEffect, RefusedField
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.completions.request import CompletionRequest
 from glm_gguf.server.embeddings.request import EmbeddingRequest
@@ -55,7 +55,7 @@ def page() -> str:
     for path, model in APIS.items():
         parts.append(f"### {path}\n\n{_rows(('field', 'meaning'), _declared(model))}")
     for title, kind in (
-        ("Without effect", WithoutEffect),
+        ("Without effect", NoEffect),
         ("Ignored and named", IgnoredField),
         ("Refused", RefusedField),
     ):

@@ -15,7 +15,7 @@ from server.serving import Served, chat, serving
 
 from glm_gguf import GLM
 from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER
-from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, RefusedField, WithoutEffect, asks_for_nothing
+from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, NoEffect, RefusedField, asks_for_nothing
 from glm_gguf.server.settings import ServerSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ def test_the_log_names_such_a_field_once(open_tiny: Callable[[], GLM], caplog: p
     ]
 
 
-@pytest.mark.parametrize("name", [name for name, field in KNOWN_FIELDS.items() if isinstance(field, WithoutEffect)])
+@pytest.mark.parametrize("name", [name for name, field in KNOWN_FIELDS.items() if isinstance(field, NoEffect)])
 def test_what_changes_no_answer_passes_without_a_word(served: Served, name: str) -> None:
     response = httpx.post(f"{served.url}/v1/embeddings", json={"input": "Hello", name: "something"})
     assert response.status_code == 200

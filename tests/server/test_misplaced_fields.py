@@ -104,3 +104,26 @@ def test_very_many_fields_are_looked_up_quickly() -> None:
     started = time.process_time()
     assert misplaced_field(body, declared) is None
     assert time.process_time() - started < 2  # 0.1 s on a quiet machine, 10 s if every name were compared with all
+
+
+MESSAGE_KEYS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "calls": ({"role": "assistant", "toolCalls": [{"function": {"name": "f"}}]}, "toolCalls", "tool_calls"),
+    "a call's id": ({"role": "tool", "content": "1", "toolCallId": "a"}, "toolCallId", "tool_call_id"),
+    "the old form": ({"role": "assistant", "functionCall": {"name": "f"}}, "functionCall", "function_call"),
+    "capitals": ({"role": "user", "Content": "Hello"}, "Content", "content"),
+}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/tokenize", "/apply-template"])
+@pytest.mark.parametrize(("message", "key", "meant"), MESSAGE_KEYS.values(), ids=MESSAGE_KEYS)
+def test_a_misspelled_key_of_a_message_is_refused(
+    served: Served, message: dict[str, Any], key: str, meant: str, path: str
+) -> None:
+    refused = httpx.post(f"{served.url}{path}", json={"messages": [*HELLO, message]})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, f"messages[1].{key}")
+    assert f"`{meant}`" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], {}], ids=str)
+def test_a_misspelled_key_without_a_value_passes(served: Served, nothing: Any) -> None:
+    assert chat(served.url, {**SHORT, "messages": [{**HELLO[0], "toolCalls": nothing}]}).status_code == 200

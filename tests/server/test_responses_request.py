@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
+import httpx
 import pytest
+from openai.types.responses import ResponseIncludable
 from pydantic import ValidationError
+from server.serving import Served
 
 from glm_gguf.chat.call_results import NOT_ANSWERED
 from glm_gguf.chat.messages import template_messages
@@ -388,3 +391,17 @@ MALFORMED = {
 def test_wrong_types_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         asked(**fields)
+
+
+@pytest.mark.parametrize("word", get_args(ResponseIncludable))
+def test_every_word_of_include_is_known(word: str) -> None:
+    assert ResponseRequest.model_validate({"input": "Hello", "include": [word]}).logprobs == (
+        0 if word == "message.output_text.logprobs" else None
+    )
+
+
+def test_an_unknown_word_of_include_is_refused(served: Served) -> None:
+    body = {"input": "Hello", "include": ["reasoning.encrypted_content", "logprobs"]}
+    refused = httpx.post(f"{served.url}/v1/responses", json=body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "include[1]")
+    assert "message.output_text.logprobs" in refused.json()["error"]["message"]

@@ -1,8 +1,8 @@
-"""What requests of this field of software hold besides what our schemas declare, and what becomes of each.
+"""Fields that other APIs and servers have and our schemas do not declare, with the decision for each.
 
-A field that a request's schema declares is honoured. Any other is looked up here: it passes because no answer changes
-with it, it is passed over and the response says so, or it is refused, because an answer without it is not what was
-asked for. A value that asks for nothing (null, false, an empty list) passes whatever the field.
+A declared field is honoured. Any other is looked up here. It passes without effect, it is ignored and a header of the
+response names it, or it is refused: without it the answer would not be the requested one. A value that requests nothing
+(null, false, an empty list) passes in any field.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NOTHING: Final = ("", "off", "default")
 
 
 @dataclass(frozen=True, slots=True)
-class WithoutEffect:
+class NoEffect:
     """The field changes no answer."""
 
     of: str
@@ -43,14 +43,14 @@ class RefusedField:
     """Values that request nothing, besides null, false and empty ones."""
 
 
-KnownField = WithoutEffect | IgnoredField | RefusedField
+KnownField = NoEffect | IgnoredField | RefusedField
 
 
 def _all(names: str, field: KnownField) -> dict[str, KnownField]:
     return dict.fromkeys(names.split(), field)
 
 
-_BOOKS: Final = "it is for the accounts of a service"
+_ACCOUNTS: Final = "it is for the accounts of a service"
 _SPEED: Final = "it affects speed, not the answer"
 _OWN: Final = "this API has another field for it"
 _FORM: Final = "this API has another field for the form of the answer"
@@ -59,10 +59,10 @@ _ELSEWHERE: Final = "this API has no such field"
 _NO_SAMPLER: Final = "this sampler does not exist here; use temperature, top_k, top_p, min_p, penalties or DRY"
 
 OPENAI: Final = {
-    **_all("user safety_identifier metadata service_tier store", WithoutEffect("OpenAI", _BOOKS)),
-    **_all("prompt_cache_key prompt_cache_options prompt_cache_retention prediction", WithoutEffect("OpenAI", _SPEED)),
-    "stream_options": WithoutEffect("OpenAI", "it affects how a stream is written, not the answer"),
-    "client_metadata": WithoutEffect("Codex", _BOOKS),
+    **_all("user safety_identifier metadata service_tier store", NoEffect("OpenAI", _ACCOUNTS)),
+    **_all("prompt_cache_key prompt_cache_options prompt_cache_retention prediction", NoEffect("OpenAI", _SPEED)),
+    "stream_options": NoEffect("OpenAI", "it affects how a stream is written, not the answer"),
+    "client_metadata": NoEffect("Codex", _ACCOUNTS),
     **_all("modalities audio", RefusedField("OpenAI", "the models write text", (["text"],))),
     "web_search_options": RefusedField("OpenAI", "the server does not search; declare a function that searches"),
     "moderation": RefusedField("OpenAI", "the server does not moderate"),
@@ -73,7 +73,7 @@ OPENAI: Final = {
         RefusedField("OpenAI", "the server stores nothing; give the whole conversation"),
     ),
     "context_management": IgnoredField("OpenAI, Anthropic", "a conversation is used as it is"),
-    **_all("access_programs image background_options", WithoutEffect("OpenAI", "it controls how a service computes")),
+    **_all("access_programs image background_options", NoEffect("OpenAI", "it controls how a service computes")),
     "personality": IgnoredField("OpenAI", "the models have no such setting; request it in a message"),
     "max_tool_calls": IgnoredField("OpenAI", "it counts calls of tools that a service runs; this server runs none"),
     **_all("suffix", RefusedField("OpenAI", "GLM-4-0414 cannot write text between two others")),
@@ -91,12 +91,12 @@ OPENAI: Final = {
 ANTHROPIC: Final = {
     "container": RefusedField("Anthropic", "the server runs no code"),
     "mcp_servers": RefusedField("Anthropic", "the server calls no MCP servers; declare their functions"),
-    **_all("betas inference_geo speed cache_control", WithoutEffect("Anthropic", "it controls how a service computes")),
-    **_all("diagnostics user_profile_id workspace_id", WithoutEffect("Anthropic", _BOOKS)),
-    **_all("billing_policy fallback_credit_token", WithoutEffect("Anthropic", _BOOKS)),
-    "fallbacks": WithoutEffect("Anthropic", "no other model answers in place of this one"),
+    **_all("betas inference_geo speed cache_control", NoEffect("Anthropic", "it controls how a service computes")),
+    **_all("diagnostics user_profile_id workspace_id", NoEffect("Anthropic", _ACCOUNTS)),
+    **_all("billing_policy fallback_credit_token", NoEffect("Anthropic", _ACCOUNTS)),
+    "fallbacks": NoEffect("Anthropic", "no other model answers in place of this one"),
     "compaction": RefusedField("Anthropic", "the server does not summarise; request it in a message"),
-    "anthropic_version": WithoutEffect("Anthropic", "there is one version here"),
+    "anthropic_version": NoEffect("Anthropic", "there is one version here"),
 }
 CONSTRAINTS: Final = {
     **_all("response_format json_schema grammar format", RefusedField("OpenAI, llama.cpp, Ollama", _FORM)),
@@ -124,7 +124,7 @@ SAMPLING: Final = {
     **_all("dry_multiplier", RefusedField("llama.cpp", _SAMPLING, (0,))),
     **_all(
         "dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers",
-        WithoutEffect("llama.cpp", "it is a detail of DRY, which `dry_multiplier` turns on"),
+        NoEffect("llama.cpp", "it is a detail of DRY, which `dry_multiplier` turns on"),
     ),
     **_all(
         "max_tokens max_completion_tokens max_output_tokens max_new_tokens n_predict num_predict",
@@ -144,11 +144,11 @@ SAMPLING: Final = {
     **_all("repetition_penalty_range", RefusedField("text-generation-webui", "give `penalty_last_n`", (0, -1))),
     **_all("typical_p top_a tfs_z tfs min_keep", RefusedField("llama.cpp, others", _NO_SAMPLER, (1, 0))),
     **_all("mirostat mirostat_mode", RefusedField("llama.cpp, Ollama", _NO_SAMPLER, (0,))),
-    **_all("mirostat_tau mirostat_eta", WithoutEffect("llama.cpp, Ollama", "it is a detail of `mirostat`")),
+    **_all("mirostat_tau mirostat_eta", NoEffect("llama.cpp, Ollama", "it is a detail of `mirostat`")),
     "xtc_probability": RefusedField("llama.cpp", _NO_SAMPLER, (0,)),
-    "xtc_threshold": WithoutEffect("llama.cpp", "it is a detail of `xtc_probability`"),
+    "xtc_threshold": NoEffect("llama.cpp", "it is a detail of `xtc_probability`"),
     **_all("dynatemp_range adaptive_target", RefusedField("llama.cpp", _NO_SAMPLER, (0, -1))),
-    **_all("dynatemp_exponent adaptive_decay", WithoutEffect("llama.cpp", "it is a detail of another sampler")),
+    **_all("dynatemp_exponent adaptive_decay", NoEffect("llama.cpp", "it is a detail of another sampler")),
     **_all(
         "top_n_sigma nsigma epsilon_cutoff eta_cutoff smoothing_factor penalty_alpha",
         RefusedField("llama.cpp, text-generation-webui", _NO_SAMPLER, (0, -1)),
@@ -175,7 +175,7 @@ SAMPLING: Final = {
         "options sampling_params sampling_parameters generation_config inference_config parameters model_kwargs",
         RefusedField("Ollama, SGLang, TGI, Gemini, Bedrock", "give its fields beside the messages"),
     ),
-    **_all("speculative", WithoutEffect("llama.cpp", _SPEED)),
+    **_all("speculative", NoEffect("llama.cpp", _SPEED)),
     "t_max_predict_ms": RefusedField("llama.cpp", "give `timeout`, in seconds", (0, -1)),
     "n_indent": RefusedField("llama.cpp", "lines are not cut by their indentation", (0,)),
 }
@@ -216,16 +216,14 @@ THOUGHTS: Final = {
         "reasoning_format",
         RefusedField("llama.cpp, Groq", "this API has no such field", ("auto", "deepseek", "parsed")),
     ),
-    **_all(
-        "separate_reasoning stream_reasoning", WithoutEffect("SGLang", "thoughts stand apart, and stream, in any case")
-    ),
-    "thinking_forced_open": WithoutEffect("llama.cpp", "the model's template says whether a thought is open"),
-    **_all("parse_tool_calls", WithoutEffect("llama.cpp", "calls are read in any case")),
+    **_all("separate_reasoning stream_reasoning", NoEffect("SGLang", "thoughts stand apart, and stream, in any case")),
+    "thinking_forced_open": NoEffect("llama.cpp", "the model's template says whether a thought is open"),
+    **_all("parse_tool_calls", NoEffect("llama.cpp", "calls are read in any case")),
 }
 SERVICE: Final = {
-    **_all("cache_prompt id_slot slot_id", WithoutEffect("llama.cpp", _SPEED)),
-    **_all("priority request_id rid kv_transfer_params data_parallel_rank", WithoutEffect("vLLM, SGLang", _SPEED)),
-    **_all("cache_salt", WithoutEffect("vLLM", "what is cached never tells what others asked")),
+    **_all("cache_prompt id_slot slot_id", NoEffect("llama.cpp", _SPEED)),
+    **_all("priority request_id rid kv_transfer_params data_parallel_rank", NoEffect("vLLM, SGLang", _SPEED)),
+    **_all("cache_salt", NoEffect("vLLM", "what is cached never tells what others asked")),
     **_all("keep_alive", IgnoredField("Ollama", "the model stays loaded as long as the server runs")),
     **_all("timings_per_token return_progress", IgnoredField("llama.cpp", "there are /metrics")),
     **_all("response_fields", RefusedField("llama.cpp", "responses are whole")),
@@ -244,7 +242,7 @@ SERVICE: Final = {
     **_all("citations search_parameters", IgnoredField("others", "the server does not search")),
     **_all("safe_prompt guardrails", RefusedField("Mistral, others", "the server does not moderate")),
     **_all("random_seed", RefusedField("Mistral", "give `seed`")),
-    "tags": WithoutEffect("LiteLLM", _BOOKS),
+    "tags": NoEffect("LiteLLM", _ACCOUNTS),
 }
 TOKENS: Final = {
     "add_special": RefusedField("llama.cpp", "a text has no tokens of its own beginning; give `messages`"),

@@ -5,18 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 
-from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, RefusedField, WithoutEffect, asks_for_nothing
+from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, NoEffect, RefusedField, asks_for_nothing
+from glm_gguf.server.problem import Problem, Refused
 
 NEVER_MISPLACED: Final = frozenset(("model", "stream", "stream_options"))
 """Fields that do not affect the answer; inside another object they are its own keys."""
 WRAPPERS: Final = frozenset(("extra_body",))
 """Known objects that wrap fields of requests; unknown ones may too."""
+
+MESSAGE_KEYS: Final = frozenset(("role", "content", "tool_calls", "tool_call_id", "function_call"))
+"""Keys of a message in OpenAI's form that change its prompt."""
 
 _REFUSED: Final = frozenset(name for name, field in KNOWN_FIELDS.items() if isinstance(field, RefusedField))
 
@@ -41,6 +45,17 @@ def misplaced_field(
 ) -> tuple[str, str] | None:
     """Return the path of the first misspelled or misplaced field, and the advice; None if there is none."""
     return next(_misplaced(body, declared, objects or {}), None)
+
+
+def require_spelled_messages(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a message with a misspelled key, such as `toolCalls`: the prompt would lack its value."""
+    for index, message in enumerate(messages):
+        for key, value in message.items():
+            if key in MESSAGE_KEYS or value in (None, "", [], {}):
+                continue
+            for meant in _by_spelling(MESSAGE_KEYS).get(_bare(key), ()):
+                place = f"messages[{index}].{key}"
+                raise Refused(Problem(400, f"{place}: its name is `{meant}` here.", param=place, as_sent=True))
 
 
 def unknown_keys(body: Mapping[str, Any], objects: Objects) -> list[str]:
@@ -94,7 +109,7 @@ def _inside(name: str, value: Any, own: Collection[str], declared: Collection[st
 
 def _advice(meant: str, declared: Collection[str]) -> str:
     known = KNOWN_FIELDS.get(meant)
-    if meant in declared or known is None or isinstance(known, WithoutEffect):
+    if meant in declared or known is None or isinstance(known, NoEffect):
         return f"its name is `{meant}` here"
     return f"{known.why}; leave it out"
 

@@ -11,6 +11,7 @@ from glm_gguf.answers.answer_options import AnswerOptions
 from glm_gguf.errors import RequestError
 from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.bodies.form_fields import FormFields
+from glm_gguf.server.bodies.misplaced_fields import require_spelled_messages
 from glm_gguf.server.bodies.prompt_fields import PromptFields
 from glm_gguf.server.bodies.sampling_fields import LogprobCount, SamplingFields
 from glm_gguf.server.bodies.thinking_fields import ThinkingFields
@@ -91,6 +92,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
 
     def to_request(self) -> AnswerRequest:
         """Translate the request; RequestError names an invalid field."""
+        require_spelled_messages(self.messages)
         if self.top_logprobs and not self.logprobs:
             raise Refused(Problem(400, "top_logprobs: it needs `logprobs`: true.", param="top_logprobs"))
         most = self.most_tokens() if self.max_completion_tokens is None else self.max_completion_tokens

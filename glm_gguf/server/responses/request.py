@@ -24,6 +24,17 @@ from glm_gguf.server.responses.offered_tools import OfferedTools, offered_tools
 from glm_gguf.server.responses.tools import ResponseTool, ResponseToolChoice
 
 LOGPROBS: Final = "message.output_text.logprobs"
+Included = Literal[
+    "message.output_text.logprobs",
+    "reasoning.encrypted_content",
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+]
+"""OpenAI's words for parts of a response; all but the first are about tools and features of its service."""
 
 
 class ResponseTextFormat(WireRequest):
@@ -84,8 +95,8 @@ class ResponseRequest(WireRequest):
     """Only the most likely tokens that together reach this probability."""
     top_logprobs: Annotated[Whole, within(SAMPLING_BOUNDS["logprobs"])] | None = None
     """Return the log probability of every token, and of this many most likely ones in its place."""
-    include: list[str] | None = None
-    """`message.output_text.logprobs` returns log probabilities."""
+    include: list[Included] | None = None
+    """`message.output_text.logprobs` returns log probabilities; OpenAI's other words have no effect."""
     truncation: Literal["auto", "disabled"] | None = None
     """auto drops the oldest turns of a conversation that is too long; disabled refuses it."""
     stream: bool | None = None
