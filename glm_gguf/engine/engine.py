@@ -189,12 +189,12 @@ class Engine:
             what = (
                 f"{len(prompt)} tokens do not fit into {n_ctx} (this model's maximum context length is {n_ctx} tokens)"
             )
-            raise ContextLengthError(what, field=field, fix=self._room())
+            raise ContextLengthError(what, field=field, fix=self._length_fix())
         n_vocab = self._model.vocabulary.size
         if not 0 <= min(prompt) <= max(prompt) < n_vocab:
             raise RequestError(f"a token id is not in the vocabulary of {n_vocab}", field=field)
 
-    def _room(self) -> str:
+    def _length_fix(self) -> str:
         """Say how a longer text would fit."""
         if self.size.n_ctx < self.size.n_known:
             return MORE_ROOM
