@@ -28,7 +28,7 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
         self._type = type_
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        # numba would pickle what a closure refers to, and a compiled function pickles differently in each process
+        # numba would pickle a closure's functions, and a compiled function pickles differently in each process
         return sig, codegen.magic_tuple(), self._type, SOURCES
 
 

@@ -1,4 +1,7 @@
-"""A partial file: written in any order; renamed when it is complete, kept for a later run, or removed."""
+"""A partial file: written in any order; renamed when it is complete, kept for a later run, or removed.
+
+`whole_file` is simpler: it writes front to back, and keeps nothing.
+"""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def _written(
 ) -> Iterator[tuple[Chunk, list[int]] | ShardWork]:
     """Write chunks on the pool, a bounded number at once; yield each in the order read, then its shard.
 
-    With a chunk comes the checksum of the data for each of its placements.
+    Each chunk has one checksum a placement.
     """
     ahead: deque[tuple[Chunk, Future[list[int]]]] = deque()
 
