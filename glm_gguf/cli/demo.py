@@ -37,8 +37,8 @@ NEXT = ("glm-gguf convert hf://THUDM/GLM-4-9B-0414", "glm-gguf chat GLM-4-9B-041
 def command(keep: str | None) -> None:
     """Convert the bundled tiny model to Q4_K_M and watch it call tools.
 
-    It has 2.9 million parameters and knows six tools and nothing else, but everything is real: the architecture, the
-    chat template, the special tokens, the quantisation, and the functions that run.
+    It has 2.9 million parameters and knows six tools and nothing else. All else is real: architecture, chat template,
+    special tokens, quantisation, and the functions that run.
     """
     with (
         tempfile.TemporaryDirectory(prefix="glm-gguf-demo-") as directory,

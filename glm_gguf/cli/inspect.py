@@ -37,8 +37,8 @@ def command(file: Path, as_json: bool, tensors: bool, template: bool) -> None:
 
     Of a split model, name any part. No weights are read, and nothing is loaded.
 
-    Exit code: 0 where all is well or there is only advice, 3 where the model has a problem that makes it
-    answer wrongly or not at all, 1 where the file is malformed.
+    The exit code is 0 for a good file, also where there is advice. It is 3 for a problem that makes the model answer
+    wrongly or not at all, and 1 for a malformed file.
     """
     if as_json + tensors + template > 1:
         raise click.UsageError("--json, --tensors and --template exclude each other")
