@@ -108,7 +108,7 @@ def answer_grammar(
 def _callable(tools: Sequence[Declaration], choice: ToolChoice) -> dict[str, int]:
     """Return the callable names with the index of each tool; the last of equal names counts."""
     if len(tools) > MOST_TOOLS:
-        raise RequestError(f"{len(tools)} tools", field="tools", fix=f"give up to {MOST_TOOLS}")
+        raise RequestError(f"{len(tools)} tools are too many", field="tools", fix=f"give up to {MOST_TOOLS}")
     if isinstance(choice, NoChoice):
         return {}
     places = {_name(tool): index for index, tool in enumerate(tools)}
@@ -137,7 +137,7 @@ def _arguments(tool: Declaration, index: int) -> CompiledSchema:
     if parameters is None:
         parameters = {}
     if not isinstance(parameters, dict):
-        raise RequestError("parameters are a JSON schema, an object", field=field)
+        raise RequestError("parameters are a JSON schema", field=field, fix="give an object")
     try:
         return compile_schema(_closed(parameters), strict=function.get("strict") is True, field=field)
     except RequestError as error:

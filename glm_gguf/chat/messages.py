@@ -38,7 +38,7 @@ def conversation(messages: Messages) -> list[Mapping[str, Any]]:
         fix = 'give a text or a list of {"role": …, "content": …}'
         raise RequestError(f"{type(messages).__name__} is no conversation", field="messages", fix=fix)
     if not messages:
-        raise RequestError("empty", field="messages", fix="give at least one message")
+        raise RequestError("the conversation is empty", field="messages", fix="give at least one message")
     return list(messages)
 
 
@@ -59,7 +59,7 @@ def _entry(message: Mapping[str, Any], field: str, *, answered: bool) -> Entry |
     """Read one message; None for a system message that holds nothing for the model."""
     role = _role(message, field)
     if message.get("content") is None and role in ("system", "developer", "user"):
-        raise RequestError("no content", field=f"{field}.content", fix="give it a text")
+        raise RequestError("the message has no content", field=f"{field}.content", fix="give it a text")
     lenient = answered or role in ("assistant", "tool", "observation")
     content = content_text(message.get("content"), f"{field}.content", role, lenient=lenient)
     match role:

@@ -110,7 +110,7 @@ def response_format(value: object) -> ResponseFormat:
             return LarkFormat(lark_of_gbnf(grammar, "response_format.grammar"))
         case {"type": "choice", "choices": list(options) | tuple(options)}:
             return ChoiceFormat(tuple(options))
-    _refuse(f"unknown or incomplete: {str(dict[str, Any](value))[:120]}", _FORMS)
+    _refuse(f"the format is unknown or incomplete: {str(dict[str, Any](value))[:120]}", _FORMS)
 
 
 def _require_known(value: Mapping[str, Any]) -> None:
@@ -120,7 +120,7 @@ def _require_known(value: Mapping[str, Any]) -> None:
         return
     for name, wish in value.items():
         if name not in ("type", *fields) and wish not in (None, False, ""):
-            _refuse(f"{name!r} means nothing where the type is {value['type']!r}", _FORMS)
+            _refuse(f"a format of type {value['type']!r} has no field {name!r}", _FORMS)
 
 
 def _refuse(what: str, fix: str) -> NoReturn:

@@ -62,7 +62,7 @@ def require_possible(choice: ToolChoice, functions: Collection[str]) -> None:
     if isinstance(choice, NamedChoice) and choice.name not in functions:
         _refuse(f"no function {choice.name!r} is declared", "name one of `tools`")
     if isinstance(choice, RequiredChoice) and not functions:
-        _refuse("a call is required, and no function declared", "give `tools`")
+        _refuse("a call is required, and no function is declared", "give `tools`")
 
 
 def _refuse(what: str, fix: str) -> NoReturn:

@@ -57,7 +57,9 @@ class Toolbox:
             return functions
         functions = [functions] if callable(functions) or isinstance(functions, Mapping) else functions or []
         if not isinstance(functions, Sequence):
-            raise RequestError(f"{type(functions).__name__} is no tools", field="tools", fix="give a list of functions")
+            raise RequestError(
+                f"{type(functions).__name__} is no list of tools", field="tools", fix="give a list of functions"
+            )
         for index, function in enumerate(functions):
             if not callable(function):
                 what, fix = (
@@ -116,7 +118,7 @@ def declarations(tools: Tools) -> list[Declaration]:
     if isinstance(tools, Mapping) or callable(tools):
         tools = [tools]
     if not isinstance(tools, Sequence | None) or isinstance(tools, str):
-        raise RequestError(f"{type(tools).__name__} is no tools", field="tools", fix="give a list of functions")
+        raise RequestError(f"{type(tools).__name__} is no list of tools", field="tools", fix="give a list of functions")
     declared = [_declaration(tool, f"tools[{index}]") for index, tool in enumerate(tools or ())]
     _refuse_doubles(declared)
     return declared

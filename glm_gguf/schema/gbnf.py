@@ -14,10 +14,12 @@ def lark_of_gbnf(text: str, field: str) -> str:
     from llguidance.gbnf_to_lark import gbnf_to_lark
 
     if len(text) > MOST_CHARACTERS:
-        raise RequestError(f"{len(text)} characters", field=field, fix=f"give up to {MOST_CHARACTERS}")
+        raise RequestError(f"the grammar has {len(text)} characters", field=field, fix=f"give up to {MOST_CHARACTERS}")
     try:
         lark = gbnf_to_lark(text)
     except Exception as error:  # llguidance raises Exception itself for a missing rule
         what = " ".join(str(error).split())[:200]
-        raise RequestError(f"no GBNF grammar: {what}", field=field, fix="give rules, one of them `root`") from error
+        raise RequestError(
+            f"it is no GBNF grammar: {what}", field=field, fix="give rules, one of them `root`"
+        ) from error
     return lark.replace("%llguidance {}", "", 1)

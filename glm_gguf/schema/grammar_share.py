@@ -129,9 +129,9 @@ def _written(schema: object, field: str) -> str:
     try:
         return json.dumps(schema, ensure_ascii=False, allow_nan=False)
     except RecursionError as error:
-        raise RequestError("a schema of too many levels", field=field, fix="give a simpler schema") from error
+        raise RequestError("the schema has too many levels", field=field, fix="give a simpler schema") from error
     except (TypeError, ValueError) as error:
-        raise RequestError(f"no JSON: {error}", field=field) from error
+        raise RequestError(f"it is no JSON: {error}", field=field, fix="give values that JSON can hold") from error
 
 
 def _compile(text: str, field: str) -> _Found:
@@ -170,7 +170,7 @@ def _grammar(schema: Schema, field: str) -> tuple[str, bool]:
         text = _laid_out(loose)
         if not validated(LLMatcher.grammar_from_json_schema(text), deep=_refers(text))[0]:
             return text, False
-    raise RequestError(f"no grammar can be made: {messages[0][:300]}", field=field)
+    raise RequestError(f"no grammar can be made: {messages[0][:300]}", field=field, fix="give a simpler schema")
 
 
 def _refers(text: str) -> bool:

@@ -27,14 +27,14 @@ _LEAST = frozenset(("minLength", "minItems", "minProperties"))
 def require_modest(schema: object, text: str, field: str) -> None:
     """Raise RequestError for a value that is too deep or too large to be read as a schema; `text` is its JSON."""
     if len(text) > MOST_CHARACTERS:
-        raise RequestError(f"a schema of more than {MOST_CHARACTERS} characters", field=field, fix=SIMPLER)
+        raise RequestError(f"the schema has more than {MOST_CHARACTERS} characters", field=field, fix=SIMPLER)
     if not text.isascii() and re.search("[\ud800-\udfff]", text):
         fix = "give whole characters"
-        raise RequestError("half of a surrogate pair, which UTF-8 cannot encode", field=field, fix=fix)
+        raise RequestError("it holds half of a surrogate pair, which UTF-8 cannot encode", field=field, fix=fix)
     level, values = 0, [schema]
     while values:
         if level > MOST_DEPTH:
-            raise RequestError(f"a schema of more than {MOST_DEPTH} levels", field=field, fix=SIMPLER)
+            raise RequestError(f"the schema has more than {MOST_DEPTH} levels", field=field, fix=SIMPLER)
         objects = [value for value in values if isinstance(value, dict)]
         if not all(isinstance(key, str) for value in objects for key in value):
             raise RequestError("a key is no text", field=field, fix="give every key as a string")
@@ -56,19 +56,25 @@ def modest_nodes(schema: Schema, field: str) -> list[dict[str, Any]]:
 
 def refuse_many(most: int, field: str) -> NoReturn:
     """Raise RequestError for a schema of more than `most` schemas."""
-    raise RequestError(f"more than {most} schemas in one", field=field, fix=SIMPLER)
+    raise RequestError(f"the schema consists of more than {most} schemas", field=field, fix=SIMPLER)
 
 
 def _require_modest_node(node: dict[str, Any], place: Place) -> None:
     """Raise RequestError for a keyword whose value costs too much."""
     for key, value in node.items():
         if key == "enum" and isinstance(value, list) and len(value) > MOST_CHOICES:
-            raise RequestError(f"{len(value)} choices", field=f"{place}/enum", fix=f"give up to {MOST_CHOICES}")
+            raise RequestError(
+                f"{len(value)} choices are too many", field=f"{place}/enum", fix=f"give up to {MOST_CHOICES}"
+            )
         if key in _LISTED and isinstance(value, list | dict) and len(value) > MOST_NAMES:
-            raise RequestError(f"{len(value)} of them", field=f"{place}/{key}", fix=f"give up to {MOST_NAMES}")
+            raise RequestError(
+                f"{len(value)} entries are too many", field=f"{place}/{key}", fix=f"give up to {MOST_NAMES}"
+            )
         if key in _LEAST and isinstance(value, int | float) and value > MOST_REPEATS:
-            raise RequestError(f"at least {value}", field=f"{place}/{key}", fix=f"ask for up to {MOST_REPEATS}")
+            raise RequestError(
+                f"a minimum of {value} is too large", field=f"{place}/{key}", fix=f"ask for up to {MOST_REPEATS}"
+            )
         patterns = [value] if key == "pattern" and isinstance(value, str) else ()
         for text in value if key == "patternProperties" and isinstance(value, dict) else patterns:
             if len(text) > MOST_PATTERN or unfolded_length(text) > MOST_REPEATS:
-                raise RequestError("a pattern that is too large", field=str(place), fix="give a shorter pattern")
+                raise RequestError("the pattern is too large", field=str(place), fix="give a shorter pattern")

@@ -169,4 +169,4 @@ class _Resolution:
 
     def _astray(self, reference: str, place: Place) -> RequestError:
         fix = "put its target into $defs; nothing is fetched"
-        return RequestError(f"{reference[:200]!r} leads nowhere", field=f"{self._field}{place}", fix=fix)
+        return RequestError(f"the reference {reference[:200]!r} has no target", field=f"{self._field}{place}", fix=fix)

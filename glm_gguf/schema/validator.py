@@ -68,9 +68,9 @@ class _Resolver:
         try:
             found = self.inner.lookup(reference)
         except (Unresolvable, ValueError, AttributeError, TypeError) as error:
-            raise RequestError(f"{reference[:200]!r} leads nowhere") from error
+            raise RequestError(f"the reference {reference[:200]!r} has no target") from error
         if not isinstance(found.contents, dict | bool):
-            raise RequestError(f"{reference[:200]!r} leads to no schema")
+            raise RequestError(f"the target of {reference[:200]!r} is no schema")
         return _Found(found.contents, _Resolver(found.resolver, self.budget))
 
     def in_subresource(self, resource: Any) -> _Resolver:

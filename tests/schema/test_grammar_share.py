@@ -307,7 +307,7 @@ def test_what_applied_schemas_evaluate_is_evaluated(schema: Any) -> None:
 @pytest.mark.parametrize("reference", ["http://localhost:1/x.json", "#/definitions/none", "other.json#/a", "#none"])
 def test_a_reference_to_nowhere_is_refused_with_its_place(reference: str, keyword: str, strict: bool) -> None:
     schema = {"properties": {"a": {"$defs": {"b": {keyword: reference}}, "items": {"$ref": "#/properties/a/$defs/b"}}}}
-    with pytest.raises(RequestError, match="leads nowhere") as caught:
+    with pytest.raises(RequestError, match="has no target") as caught:
         compile_schema(schema, strict=strict)
     assert caught.value.field == f"schema/properties/a/$defs/b/{keyword}"
 
