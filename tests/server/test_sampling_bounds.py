@@ -1,9 +1,7 @@
-"""The server's fields and the page have the bounds of SamplingParams."""
+"""The server's fields have the bounds of SamplingParams; the page reads them in the description of the API."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +9,6 @@ import pytest
 from glm_gguf import GLM
 from glm_gguf.llama.bounds import Bounds
 from glm_gguf.llama.sampling_params import DRY_BOUNDS, SAMPLING_BOUNDS
-from glm_gguf.server import page
 from glm_gguf.server.app import create_app
 from glm_gguf.server.settings import ServerSettings
 
@@ -43,25 +40,3 @@ def test_the_server_has_the_bounds_of_the_model(number: dict[str, Any], name: st
 
 def test_bounds_stand_in_the_description() -> None:
     assert len(FIELDS) > 20
-
-
-def test_the_page_has_the_bounds_of_the_model() -> None:
-    scripts = Path(page.__file__).parent.joinpath("static").rglob("*.js")
-    (table,) = [
-        found[1]
-        for script in scripts
-        if (found := re.search(r"const BOUNDS = .*?\{(.*?)\}", script.read_text("utf-8"), re.S))
-    ]
-    rows = re.findall(r"(\w+): \[(.+), (.+), (true|false)\]", table)
-    read = {_snake(name): Bounds(_number(low), _number(high), whole == "true") for name, low, high, whole in rows}
-    assert len(read) == 5
-    assert read == {name: SAMPLING_BOUNDS[name] for name in read}
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
-
-
-def _number(text: str) -> float:
-    power = re.fullmatch(r"2 \*\* (\d+) - (\d)", text)
-    return float(text) if power is None else 2 ** int(power[1]) - int(power[2])

@@ -16,7 +16,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from glm_gguf import GLM
+from glm_gguf.server.app import create_app
 from glm_gguf.server.page.routes import page_router
+from glm_gguf.server.settings import ServerSettings
 
 MODEL = {"id": "scripted", "object": "model", "created": 0, "owned_by": "test", "context_length": 1000, "variant": "Z1"}
 END = None
@@ -85,6 +88,11 @@ class Wire:
         self.headers: list[dict[str, str]] = []
         self.model_refusal: Response | None = None
         """What /v1/models says in place of the model."""
+        self.tools: list[dict[str, Any]] = []
+        """Declarations of the functions that the server runs."""
+        self.called: list[dict[str, str]] = []
+        self.results: queue.Queue[Response] = queue.Queue()
+        """What /page-tools answers to one call after another."""
         self._answers: queue.Queue[Answer | Response] = queue.Queue()
 
     def answer(self) -> Answer:
@@ -103,7 +111,7 @@ class Wire:
 
     async def models(self, request: Request) -> Response:
         self.headers.append(dict(request.headers))
-        return self.model_refusal or JSONResponse({"object": "list", "data": [MODEL]})
+        return self.model_refusal or JSONResponse({"object": "list", "data": [{**MODEL, "page_tools": self.tools}]})
 
     async def completions(self, request: Request) -> Response:
         self.headers.append(dict(request.headers))
@@ -112,6 +120,16 @@ class Wire:
         return (
             answer if isinstance(answer, Response) else StreamingResponse(_sent(answer), media_type="text/event-stream")
         )
+
+    async def run_call(self, request: Request) -> Response:
+        self.headers.append(dict(request.headers))
+        self.called.append(await request.json())
+        return self.results.get_nowait()
+
+
+def never_opened() -> GLM:
+    """The model of a server that only describes its API."""
+    raise AssertionError("this server has no model")
 
 
 def scripted_app(current: Callable[[], Wire]) -> ASGIApp:
@@ -126,10 +144,15 @@ def scripted_app(current: Callable[[], Wire]) -> ASGIApp:
     async def completions(request: Request) -> Response:
         return await current().completions(request)
 
+    async def run_call(request: Request) -> Response:
+        return await current().run_call(request)
+
     app = FastAPI()
+    app.openapi = create_app(ServerSettings("scripted"), never_opened).openapi  # type: ignore[method-assign]
     app.include_router(page_router())
     app.add_api_route("/v1/models", models)
     app.add_api_route("/v1/chat/completions", completions, methods=["POST"])
+    app.add_api_route("/page-tools", run_call, methods=["POST"])
     return _lasting(app)
 
 

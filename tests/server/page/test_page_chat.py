@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import asdict
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -11,6 +13,7 @@ from server.page.actions import answers, close_settings, open_settings, say, set
 from server.page.conftest import Visit
 
 from glm_gguf.demo.tools import get_weather
+from glm_gguf.llama.sampling_params import SAMPLING_BOUNDS
 
 LONG = {"Temperature": "100", "Most tokens": "3000", "Seed": "53"}
 """Tokens as they fall: such an answer takes its time, and with this seed it does not end by itself for 2,000 tokens."""
@@ -25,6 +28,25 @@ def test_the_empty_page_names_the_model_and_what_can_be_tried(page: Page) -> Non
     expect(page.locator("#welcome")).to_contain_text("tiny")
     expect(page.locator("#welcome")).to_contain_text("4,096 tokens")
     assert page.locator(".suggestion").count() >= 3
+
+
+NAMES = {"temperature": "temperature", "topP": "top_p", "maxTokens": "max_tokens", "thinkingBudget": "thinking_budget"}
+BOUNDS = "async () => (await import('./page/wire/api.js')).fetchBounds('')"
+
+
+def test_the_settings_have_the_bounds_of_the_model(page: Page) -> None:
+    found = page.evaluate(BOUNDS)
+    assert found.pop("seed") == {"minimum": -math.inf, "maximum": math.inf, "whole": True}
+    assert found == {name: asdict(SAMPLING_BOUNDS[known]) for name, known in NAMES.items()}
+    set_field(page, "Temperature", "100.5")
+    expect(page.locator("#panel .wrong")).to_have_text("Give 0 to 100.")
+    set_field(page, "Temperature", "100")
+    expect(page.locator("#panel .wrong")).to_have_count(0)
+
+
+def test_without_the_description_the_server_refuses_what_it_does_not_take(page: Page) -> None:
+    page.route("**/openapi.json", lambda route: route.fulfill(body="<html>"))
+    assert page.evaluate(BOUNDS) == {}
 
 
 def test_a_message_is_answered_and_counted(page: Page) -> None:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
+from fastapi import Response
+from fastapi.responses import JSONResponse
 from playwright.sync_api import expect
 from server.page.actions import open_settings, say, set_field, wait_for_answers
 from server.page.conftest import Visit
+from server.page.scripted_server import Wire, refusal
 from server.serving import Served, serving
 
 from glm_gguf import GLM
@@ -55,6 +58,37 @@ def test_the_page_has_calls_run_and_answers_from_their_results(
     last = wait_for_answers(page, 2)
     expect(page.locator(".message.tool")).to_contain_text("rainy")
     expect(last.locator(".prose")).to_contain_text("rainy")
+
+
+REFUSED = [
+    pytest.param(refusal(401, "No.", "invalid_api_key"), "Use key", id="key"),
+    pytest.param(refusal(503, "The server is ending.", "shutting_down"), "Try again", id="not ready"),
+]
+
+
+@pytest.mark.parametrize(("refused", "button"), REFUSED)
+def test_a_call_that_was_refused_is_run_again_and_its_answer_is_not_written_again(
+    visit: Visit, wire: Wire, refused: Response, button: str
+) -> None:
+    visit.tolerated.append(str(refused.status_code))
+    wire.tools.append({"type": "function", "function": {"name": "get_weather"}})
+    page = visit.page()
+    expect(page.locator("#active-settings")).to_have_text("Tools")
+    wire.results.put(refused)
+    wire.answer().call(0, "get_weather", CALL["arguments"]).finish("tool_calls")
+    say(page, "Weather?")
+    notice = page.locator("#notice")
+    expect(notice.get_by_role("button", name=button)).to_be_visible()
+    if button == "Use key":
+        notice.get_by_label("API key").fill("sesame")
+    wire.results.put(JSONResponse({"content": "rainy"}))
+    wire.answer().say(content="It rains.").finish()
+    notice.get_by_role("button", name=button).click()
+    expect(wait_for_answers(page, 2).locator(".prose")).to_have_text("It rains.")
+    expect(page.locator(".branches")).to_have_count(0)
+    assert wire.called == [CALL, CALL]
+    assert [len(wire.request()["messages"]) for _ in range(2)] == [1, 3]
+    assert (wire.headers[-1].get("authorization") == "Bearer sesame") == (button == "Use key")
 
 
 def test_only_the_servers_own_page_may_have_a_function_run(tooled: Served) -> None:

@@ -22,7 +22,7 @@ import { TokenMeter } from "./view/token_meter.js";
 import { Transcript } from "./view/transcript.js";
 import { startUrlHash } from "./view/url_hash.js";
 import { drawWelcome } from "./view/welcome.js";
-import { answerChunks, fetchModel, runCall, thinks } from "./wire/api.js";
+import { answerChunks, fetchBounds, fetchModel, runCall, thinks } from "./wire/api.js";
 import { Problem } from "./wire/problem.js";
 
 const storage = await ConversationStorage.open().catch(() => null);
@@ -114,6 +114,10 @@ async function connect(then, state = "Asking the server for its model…") {
     drawWelcome(model, error.message, suggest);
     return showProblem(error, { retry: () => connect(then), key: (key) => useKey(key, then) });
   }
+  fetchBounds(apiKey.get()).then((bounds) => {
+    session.bounds = bounds;
+    session.emit("settings");
+  });
   byId("model-name").textContent = model.id;
   meter.setContextSize(model.contextSize);
   panel.setThinks(thinks(model));

@@ -21,7 +21,7 @@ import { firstComplaint } from "./settings.js";
  * @typedef {object} Events
  * @property {undefined} loaded once, when the kept conversations are there
  * @property {undefined} conversation another one is open, or the open one has another shape
- * @property {undefined} settings those of the open conversation changed
+ * @property {undefined} settings those of the open conversation changed, or the bounds of the server are known
  * @property {undefined} chunk the running answer grew
  * @property {undefined} list the kept conversations changed
  * @property {Answer} finish an answer of the open conversation ended
@@ -35,6 +35,8 @@ export class Session extends EventTarget {
   conversation;
   /** Functions that the server runs. @type {import("./settings.js").Declaration[]} */
   serverTools = [];
+  /** @type {import("./settings.js").ServerBounds} */
+  bounds = {};
   /** @type {Map<string, Run>} by conversation */
   #runs = new Map();
   #conversations;
@@ -199,7 +201,7 @@ export class Session extends EventTarget {
    * @param {NewMessage[]} messages
    */
   #ask(parent, messages) {
-    const wrong = firstComplaint(this.conversation.settings);
+    const wrong = firstComplaint(this.conversation.settings, this.bounds);
     if (wrong) this.emit("problem", { problem: new Problem("The settings cannot be sent.", wrong, "settings") });
     if (wrong || this.busy) return;
     this.emit("problem", null);

@@ -12,6 +12,8 @@
  * @property {string} tools JSON text of a list of declarations
  *
  * @typedef {TextSettings & Record<NumberName, number | null>} Settings
+ * @typedef {{minimum: number, maximum: number, whole: boolean}} Bounds
+ * @typedef {Partial<Record<NumberName, Bounds>>} ServerBounds of the numbers that the server takes
  */
 
 /** @type {Readonly<Settings>} */
@@ -19,37 +21,28 @@ export const DEFAULTS = Object.freeze({
   system: "", temperature: null, topP: null, maxTokens: null, thinkingBudget: null, seed: null, format: "text", schema: "", tools: "",
 });
 
-/**
- * Bounds of the numbers, as the server has them: lowest, highest, whole.
- * @type {Readonly<Record<NumberName, [number, number, boolean]>>}
- */
-export const BOUNDS = Object.freeze({
-  temperature: [0, 100, false],
-  topP: [0, 1, false],
-  maxTokens: [1, 2 ** 31 - 1, true],
-  thinkingBudget: [0, 2 ** 31 - 1, true],
-  seed: [0, 2 ** 32 - 2, true],
-});
-
 /** @type {readonly unknown[]} */
 const FORMATS = ["text", "json", "schema"];
+/** @type {readonly string[]} */
+const NUMBERS = ["temperature", "topP", "maxTokens", "thinkingBudget", "seed"];
 
 /**
  * Says whether a setting is a number.
  * @param {keyof Settings} name
  * @returns {name is NumberName}
  */
-export function isNumber(name) {
-  return name in BOUNDS;
+function isNumber(name) {
+  return NUMBERS.includes(name);
 }
 
 /**
  * Returns why a field cannot be sent as it is, or null.
  * @param {Settings} settings
  * @param {keyof Settings} name
+ * @param {ServerBounds} bounds
  */
-export function complaint(settings, name) {
-  if (isNumber(name)) return numberComplaint(settings[name], ...BOUNDS[name]);
+export function complaint(settings, name, bounds) {
+  if (isNumber(name)) return numberComplaint(settings[name], bounds[name]);
   if (name === "tools") return toolsComplaint(settings.tools);
   if (name === "schema" && settings.format === "schema") return schemaComplaint(settings.schema);
   return null;
@@ -58,9 +51,10 @@ export function complaint(settings, name) {
 /**
  * Returns the first complaint about any field, or null.
  * @param {Settings} settings
+ * @param {ServerBounds} bounds
  */
-export function firstComplaint(settings) {
-  return NAMES.map((name) => complaint(settings, name)).find(Boolean) ?? null;
+export function firstComplaint(settings, bounds) {
+  return NAMES.map((name) => complaint(settings, name, bounds)).find(Boolean) ?? null;
 }
 
 /** The names of all settings. */
@@ -79,15 +73,17 @@ export function settingsFrom(value) {
 
 /** @param {keyof Settings} name @param {unknown} value */
 function isSound(name, value) {
-  if (isNumber(name)) return value === null || (typeof value === "number" && numberComplaint(value, ...BOUNDS[name]) === null);
+  if (isNumber(name)) return value === null || Number.isFinite(value);
   return name === "format" ? FORMATS.includes(value) : typeof value === "string";
 }
 
-/** @param {number | null} value @param {number} low @param {number} high @param {boolean} whole */
-function numberComplaint(value, low, high, whole) {
+/** @param {number | null} value @param {Bounds | undefined} bounds */
+function numberComplaint(value, bounds) {
   if (value === null) return null;
   if (Number.isNaN(value)) return "This is no number.";
-  if (value < low || value > high) return `Give ${low} to ${high}.`;
+  if (!bounds) return null;
+  const { minimum, maximum, whole } = bounds;
+  if (value < minimum || value > maximum) return `Give ${minimum} to ${maximum}.`;
   return whole && !Number.isInteger(value) ? "Give a whole number." : null;
 }
 

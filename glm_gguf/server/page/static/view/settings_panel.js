@@ -122,7 +122,7 @@ export class SettingsPanel {
     for (const name of NAMES) {
       const { input, note, hint } = this.#field(name);
       if (input !== document.activeElement) input.value = Number.isNaN(settings[name]) ? "" : String(settings[name] ?? "");
-      const wrong = complaint(settings, name);
+      const wrong = complaint(settings, name, this.#session.bounds);
       input.setAttribute("aria-invalid", String(wrong !== null));
       note.classList.toggle("wrong", wrong !== null);
       note.textContent = wrong ?? hint;

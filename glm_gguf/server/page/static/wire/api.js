@@ -1,6 +1,7 @@
 /** The server's routes that the page uses, all on its own origin. */
 
 import { Problem, brokenOff, keyRefused, problemOfChunk, problemOfResponse, unreachable } from "./problem.js";
+import { NUMBER_FIELDS } from "./request.js";
 import { jsonEvents } from "./sse.js";
 
 /**
@@ -21,6 +22,37 @@ export async function fetchModel(key) {
   const model = (await response.json().catch(() => null))?.data?.[0];
   if (typeof model?.id !== "string") throw new Problem("The server names no model.", "See whether what answers here is glm-gguf serve; its log says more.", "retry");
   return { id: model.id, contextSize: model.context_length ?? null, variant: model.variant ?? null, tools: model.page_tools ?? [] };
+}
+
+/**
+ * Returns the bounds of the numbers that a request may have, as the server's description of its API says. A number
+ * without bounds there has none here: the server refuses what it does not take.
+ * @param {string} key
+ */
+export async function fetchBounds(key) {
+  /** @type {import("../chat/settings.js").ServerBounds} */
+  const bounds = {};
+  const properties = (await description(key))?.components?.schemas?.ChatCompletionRequest?.properties;
+  for (const [field, name] of NUMBER_FIELDS) {
+    /** @type {{type: string, minimum?: number, maximum?: number}[]} */
+    const types = properties?.[field]?.anyOf ?? [];
+    const number = types.find(({ type }) => type === "number" || type === "integer");
+    if (number) bounds[name] = { minimum: number.minimum ?? -Infinity, maximum: number.maximum ?? Infinity, whole: number.type === "integer" };
+  }
+  return bounds;
+}
+
+/**
+ * Returns the OpenAPI description, or null where something before the server does not let it through.
+ * @param {string} key
+ */
+async function description(key) {
+  try {
+    return await (await fetched("openapi.json", key)).json();
+  } catch (error) {
+    if (!(error instanceof Problem) && !(error instanceof SyntaxError)) throw error;
+    return null;
+  }
 }
 
 /**
