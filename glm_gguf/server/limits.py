@@ -1,4 +1,4 @@
-"""What one request may ask for, and what all of them together may hold; more is refused."""
+"""The limits of one request, and of all requests together."""
 
 from __future__ import annotations
 

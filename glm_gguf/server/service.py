@@ -144,19 +144,22 @@ class Service:
             self._ignored |= new
             LOGGER.warning("requests have fields that the server ignores: %s", ", ".join(map(ascii, sorted(new))))
 
-    async def begin(self, request: Request, asked: AnswerRequest) -> list[AsyncEvents]:
+    async def begin(self, request: Request, answer_request: AnswerRequest) -> list[AsyncEvents]:
         """Begin n answers to a conversation; every refusal happens here."""
-        asked.require_modest(self.settings.limits)
-        sampling = asked.sampling.filled(self.settings.sampling)
-        filled = replace(asked, sampling=sampling, options=self.with_time_limit(asked.options))
-        return await self.begin_prepared(request, [filled.prepared], asked.n, costly=asked.costly)
+        answer_request.require_modest(self.settings.limits)
+        sampling = answer_request.sampling.filled(self.settings.sampling)
+        filled = replace(answer_request, sampling=sampling, options=self.with_time_limit(answer_request.options))
+        return await self.begin_prepared(request, [filled.prepared], answer_request.n, costly=answer_request.costly)
 
-    async def count(self, request: Request, asked: AnswerRequest) -> int:
+    async def count(self, request: Request, answer_request: AnswerRequest) -> int:
         """Count the tokens of a conversation's prompt."""
-        asked.require_modest(self.settings.limits)
+        answer_request.require_modest(self.settings.limits)
         glm = self.glm
         return await self.prepared(
-            request, lambda: len(glm.prompt_ids(asked.messages, asked.tools, **asked.prompt_options(glm)))
+            request,
+            lambda: len(
+                glm.prompt_ids(answer_request.messages, answer_request.tools, **answer_request.prompt_options(glm))
+            ),
         )
 
     async def begin_prepared(
@@ -195,7 +198,7 @@ class Service:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise DeadlineError("the request could not be prepared in time", fix="ask again later") from None
+            raise DeadlineError("the request could not be prepared in time", fix="try again later") from None
 
     def sse_response(self, pieces: AsyncGenerator[bytes, None], ping: bytes = KEEP_ALIVE) -> SseResponse:
         """Return a streamed response."""

@@ -8,7 +8,7 @@ from typing import Protocol
 class Connection(Protocol):
     """A connection that may be closed."""
 
-    def hang_up(self) -> None:
+    def abort(self) -> None:
         """Close it at once, with data unsent."""
 
 
@@ -27,7 +27,7 @@ class Connections:
             if longest is None:
                 return False
             self.remove(longest)
-            longest.hang_up()
+            longest.abort()
         self._open.add(connection)
         self.mark_idle(connection)
         return True

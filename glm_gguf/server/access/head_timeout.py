@@ -66,7 +66,7 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
                 cycle.message_event.set()
         self.pipeline.clear()
 
-    def hang_up(self) -> None:
+    def abort(self) -> None:
         """Close it at once."""
         self.transport.abort()
 
@@ -142,6 +142,6 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
         size = self.transport.get_write_buffer_size()
         if left is not None and size >= left:
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            self.hang_up()
+            self.abort()
         elif size:
             self._write_timer = self.loop.call_later(self._limits.stall_seconds, self._watch_writing, size)

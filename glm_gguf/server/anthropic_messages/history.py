@@ -1,7 +1,7 @@
-"""Anthropic's messages to a history in OpenAI's form.
+"""Translates Anthropic's messages into OpenAI's form.
 
-A user's message may hold the results of calls beside text; they become messages of their own, before it. What tools of
-a service returned stands in the assistant's message, which is parted there.
+A user's message may hold results of calls beside text; they become messages of their own, before it. The result of a
+service's tool stands inside an assistant's message, which is split there.
 """
 
 from __future__ import annotations

@@ -117,11 +117,11 @@ class CountRequest(WireRequest):
         """Ignored tools and blocks, by their types."""
         blocks = [kind for message in self.messages for kind in left_out_blocks(message.content)]
         config = self.output_config or MessageOutput()
-        wishes = ["output_config.task_budget"] if config.task_budget else []
-        wishes += ["output_config.effort"] if unknown_effort(config.effort) else []
+        config_fields = ["output_config.task_budget"] if config.task_budget else []
+        config_fields += ["output_config.effort"] if unknown_effort(config.effort) else []
         tools = [f"tools:{tool.type}" for tool in self.tools or () if not tool.is_function]
         tools += ["tools.input_examples" for tool in self.tools or () if tool.input_examples]
-        return [*tools, *(f"messages:{kind}" for kind in blocks), *wishes]
+        return [*tools, *(f"messages:{kind}" for kind in blocks), *config_fields]
 
     def to_request(self) -> AnswerRequest:
         """Translate the request; RequestError names an invalid field."""

@@ -64,14 +64,14 @@ class FormFields(WireRequest):
 
     def requested_form(self) -> RequestedForm | None:
         """Return the required form of the answer, None for any; Refused if two fields request different forms."""
-        asked = [form for form in self._asked() if form.form != {"type": "text"}]
-        strong = [form for form in asked if form.form not in WEAK] or asked
+        requested = [form for form in self._requested() if form.form != {"type": "text"}]
+        strong = [form for form in requested if form.form not in WEAK] or requested
         for other in strong[1:]:
             if other.form != strong[0].form:
                 _refuse(other.field, f"{strong[0].field} requests another form of the answer; give only one of them")
         return strong[0] if strong else None
 
-    def _asked(self) -> Iterator[RequestedForm]:
+    def _requested(self) -> Iterator[RequestedForm]:
         """Yield the form of every given field."""
         if self.response_format is not None:
             yield RequestedForm(FORM, self.response_format)
@@ -91,15 +91,15 @@ class FormFields(WireRequest):
 
 
 @contextmanager
-def naming_field(asked: RequestedForm | None) -> Iterator[None]:
+def naming_field(requested: RequestedForm | None) -> Iterator[None]:
     """Rewrite errors about `response_format` to name the requesting field."""
     try:
         yield
     except RequestError as error:
         where = error.field or ""
-        if asked is None or asked.field == FORM or not where.startswith(FORM):
+        if requested is None or requested.field == FORM or not where.startswith(FORM):
             raise
-        raise Refused(Problem(400, f"{asked.field}: {error.what}; {error.fix}.", param=asked.field)) from error
+        raise Refused(Problem(400, f"{requested.field}: {error.what}; {error.fix}.", param=requested.field)) from error
 
 
 def _structured(fields: Mapping[str, Any]) -> Iterator[RequestedForm]:

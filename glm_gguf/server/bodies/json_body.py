@@ -125,10 +125,10 @@ class JsonRoute(APIRoute):
             scope = dict(request.scope)
             others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
             scope["headers"] = [*others, (b"content-type", b"application/json")]
-            asked = JsonRequest(scope, request.receive)
-            asked.declared, asked.objects = declared, objects
-            response = await handler(asked)
-            set_headers(asked, response)
+            json_request = JsonRequest(scope, request.receive)
+            json_request.declared, json_request.objects = declared, objects
+            response = await handler(json_request)
+            set_headers(json_request, response)
             return response
 
         return handle

@@ -76,7 +76,7 @@ OPENAI: Final = {
     **_all("access_programs image background_options", NoEffect("OpenAI", "it controls how a service computes")),
     "personality": IgnoredField("OpenAI", "the models have no such setting; request it in a message"),
     "max_tool_calls": IgnoredField("OpenAI", "it counts calls of tools that a service runs; this server runs none"),
-    **_all("suffix", RefusedField("OpenAI", "GLM-4-0414 cannot write text between two others")),
+    **_all("suffix", RefusedField("OpenAI", "GLM-4-0414 cannot fill in the middle")),
     "best_of": RefusedField("OpenAI, vLLM", "the server does not rank answers; request `n` and choose", (0, 1)),
     **_all(
         "instructions system system_prompt system_instruction",
@@ -94,7 +94,7 @@ ANTHROPIC: Final = {
     **_all("betas inference_geo speed cache_control", NoEffect("Anthropic", "it controls how a service computes")),
     **_all("diagnostics user_profile_id workspace_id", NoEffect("Anthropic", _ACCOUNTS)),
     **_all("billing_policy fallback_credit_token", NoEffect("Anthropic", _ACCOUNTS)),
-    "fallbacks": NoEffect("Anthropic", "no other model answers in place of this one"),
+    "fallbacks": NoEffect("Anthropic", "there is no other model"),
     "compaction": RefusedField("Anthropic", "the server does not summarise; request it in a message"),
     "anthropic_version": NoEffect("Anthropic", "there is one version here"),
 }
@@ -105,12 +105,10 @@ CONSTRAINTS: Final = {
     **_all("schema output_schema output_format output_config", RefusedField("Anthropic, others", _FORM)),
     **_all("json json_object lark choice choices grammar_string", RefusedField("others", _FORM)),
     **_all("guided_decoding guided_options guidance response_mime_type", RefusedField("vLLM, Gemini, others", _FORM)),
-    **_all(
-        "guided_decoding_backend guided_whitespace_pattern", IgnoredField("vLLM", "there is one engine for grammars")
-    ),
-    **_all("grammar_lazy grammar_triggers", RefusedField("llama.cpp", "grammars hold from the first token on")),
+    **_all("guided_decoding_backend guided_whitespace_pattern", IgnoredField("vLLM", "there is one grammar engine")),
+    **_all("grammar_lazy grammar_triggers", RefusedField("llama.cpp", "grammars apply from the first token")),
     "structural_tag": RefusedField("vLLM, SGLang", "give the whole form of the answer as a schema or a grammar"),
-    "chat_format": RefusedField("llama-cpp-python", "there is the model's own template"),
+    "chat_format": RefusedField("llama-cpp-python", "the server uses the model's own template"),
 }
 SAMPLING: Final = {
     **_all("temperature top_p frequency_penalty presence_penalty", RefusedField("OpenAI", _SAMPLING)),
@@ -120,7 +118,7 @@ SAMPLING: Final = {
     **_all("top_k", RefusedField("llama.cpp, vLLM", _SAMPLING, (0, -1))),
     **_all("min_p", RefusedField("llama.cpp, vLLM", _SAMPLING, (0,))),
     **_all("repeat_penalty repetition_penalty", RefusedField("llama.cpp, vLLM", _SAMPLING, (0, 1))),
-    **_all("repeat_last_n penalty_last_n", RefusedField("llama.cpp", "no penalty looks back here", (0, -1, 64))),
+    **_all("repeat_last_n penalty_last_n", RefusedField("llama.cpp", "this API has no penalties", (0, -1, 64))),
     **_all("dry_multiplier", RefusedField("llama.cpp", _SAMPLING, (0,))),
     **_all(
         "dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers",
@@ -153,11 +151,11 @@ SAMPLING: Final = {
         "top_n_sigma nsigma epsilon_cutoff eta_cutoff smoothing_factor penalty_alpha",
         RefusedField("llama.cpp, text-generation-webui", _NO_SAMPLER, (0, -1)),
     ),
-    **_all("samplers sampler_seq", RefusedField("llama.cpp", "samplers come in order: penalties, temperature, cuts")),
-    **_all("penalize_nl penalty_prompt", RefusedField("llama.cpp", "penalties look at the answer alone")),
+    **_all("samplers sampler_seq", RefusedField("llama.cpp", "the order is fixed: penalties, temperature, cuts")),
+    **_all("penalize_nl penalty_prompt", RefusedField("llama.cpp", "penalties cover the answer alone")),
     **_all(
         "min_tokens min_length min_new_tokens",
-        RefusedField("vLLM, SGLang, transformers", "an answer ends where the model ends it", (0,)),
+        RefusedField("vLLM, SGLang, transformers", "the model decides where an answer ends", (0,)),
     ),
     **_all("ban_eos_token", RefusedField("text-generation-webui", "give `ignore_eos`")),
     **_all("stop_token_ids eos_token_id stop_regex", RefusedField("vLLM, SGLang", "answers end at texts; give `stop`")),
@@ -173,7 +171,7 @@ SAMPLING: Final = {
     **_all("logits_processors custom_logit_processor", RefusedField("vLLM, SGLang", "the API accepts no code")),
     **_all(
         "options sampling_params sampling_parameters generation_config inference_config parameters model_kwargs",
-        RefusedField("Ollama, SGLang, TGI, Gemini, Bedrock", "give its fields beside the messages"),
+        RefusedField("Ollama, SGLang, TGI, Gemini, Bedrock", "give its fields at the top level of the request"),
     ),
     **_all("speculative", NoEffect("llama.cpp", _SPEED)),
     "t_max_predict_ms": RefusedField("llama.cpp", "give `timeout`, in seconds", (0, -1)),
@@ -184,14 +182,14 @@ PROMPTS: Final = {
     **_all("truncate_prompt_tokens", RefusedField("vLLM", "a prompt is processed whole, or refused", (-1,))),
     "truncation": RefusedField("OpenAI", "a prompt is processed whole, or refused", ("disabled", "auto")),
     **_all("transforms", RefusedField("OpenRouter", "a prompt is processed whole, or refused")),
-    **_all("chat_template", RefusedField("vLLM, llama.cpp", "there is the model's own template")),
+    **_all("chat_template", RefusedField("vLLM, llama.cpp", "the server uses the model's own template")),
     **_all("template raw context images", RefusedField("Ollama", "the model's own template renders `messages`")),
-    "documents": RefusedField("vLLM", "the model's template has no place for documents; put them into a message"),
+    "documents": RefusedField("vLLM", "the model's template has no documents; put them into a message"),
     **_all(
         "mm_processor_kwargs media_io_kwargs allowed_local_media_path", RefusedField("vLLM", "the models read text")
     ),
     "add_special_tokens": RefusedField("vLLM", "the model's template writes them"),
-    "echo": RefusedField("vLLM", "an answer begins behind the conversation"),
+    "echo": RefusedField("vLLM", "an answer starts after the conversation"),
     "add_generation_prompt": RefusedField("vLLM", "this API has no such field", (True,)),
     "continue_final_message": RefusedField("vLLM", "this API has no such field"),
     **_all(
@@ -216,21 +214,21 @@ THOUGHTS: Final = {
         "reasoning_format",
         RefusedField("llama.cpp, Groq", "this API has no such field", ("auto", "deepseek", "parsed")),
     ),
-    **_all("separate_reasoning stream_reasoning", NoEffect("SGLang", "thoughts stand apart, and stream, in any case")),
-    "thinking_forced_open": NoEffect("llama.cpp", "the model's template says whether a thought is open"),
-    **_all("parse_tool_calls", NoEffect("llama.cpp", "calls are read in any case")),
+    **_all("separate_reasoning stream_reasoning", NoEffect("SGLang", "thoughts are always separate, and stream")),
+    "thinking_forced_open": NoEffect("llama.cpp", "the model's template decides it"),
+    **_all("parse_tool_calls", NoEffect("llama.cpp", "calls are always parsed")),
 }
 SERVICE: Final = {
     **_all("cache_prompt id_slot slot_id", NoEffect("llama.cpp", _SPEED)),
     **_all("priority request_id rid kv_transfer_params data_parallel_rank", NoEffect("vLLM, SGLang", _SPEED)),
-    **_all("cache_salt", NoEffect("vLLM", "what is cached never tells what others asked")),
+    **_all("cache_salt", NoEffect("vLLM", "the cache reveals nothing of other requests")),
     **_all("keep_alive", IgnoredField("Ollama", "the model stays loaded as long as the server runs")),
-    **_all("timings_per_token return_progress", IgnoredField("llama.cpp", "there are /metrics")),
+    **_all("timings_per_token return_progress", IgnoredField("llama.cpp", "see /metrics")),
     **_all("response_fields", RefusedField("llama.cpp", "responses are whole")),
-    **_all("n_probs post_sampling_probs", RefusedField("llama.cpp", "ask for `logprobs` and `top_logprobs`", (0,))),
+    **_all("n_probs post_sampling_probs", RefusedField("llama.cpp", "give `logprobs` and `top_logprobs`", (0,))),
     **_all("return_tokens return_token_ids return_tokens_as_token_ids", RefusedField("vLLM", "answers are text")),
     **_all("return_hidden_states", RefusedField("SGLang", "answers are text")),
-    **_all("prompt_logprobs", RefusedField("vLLM", "completions with `echo` and `logprobs` tell them", (-1,))),
+    **_all("prompt_logprobs", RefusedField("vLLM", "completions with `echo` and `logprobs` return them", (-1,))),
     **_all(
         "skip_special_tokens spaces_between_special_tokens detokenize",
         RefusedField("vLLM", "answers are text", (True,)),
@@ -245,8 +243,8 @@ SERVICE: Final = {
     "tags": NoEffect("LiteLLM", _ACCOUNTS),
 }
 TOKENS: Final = {
-    "add_special": RefusedField("llama.cpp", "a text has no tokens of its own beginning; give `messages`"),
-    "parse_special": RefusedField("llama.cpp", "in a text nothing is special; give `messages`"),
+    "add_special": RefusedField("llama.cpp", "a text has no initial control tokens; give `messages`"),
+    "parse_special": RefusedField("llama.cpp", "a text has no control tokens; give `messages`"),
 }
 EMBEDDINGS: Final = {
     "task": RefusedField("vLLM, others", "the model embeds any text alike"),

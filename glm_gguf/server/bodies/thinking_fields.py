@@ -99,7 +99,7 @@ class ThinkingFields(WireRequest):
     def hides_thought(self) -> bool:
         """The response leaves the thought out."""
         if self.reasoning_format not in (None, "", "auto", "deepseek", "parsed", "hidden"):
-            _refuse("reasoning_format", "a thought stands apart, in `reasoning_content`")
+            _refuse("reasoning_format", "the thought is always separate, in `reasoning_content`")
         excluded = isinstance(self.reasoning, Reasoning) and self.reasoning.exclude is True
         return excluded or self.include_reasoning is False or self.reasoning_format == "hidden"
 

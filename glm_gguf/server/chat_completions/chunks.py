@@ -1,7 +1,7 @@
 """Translates the events of answers into OpenAI's chat chunks.
 
-A call whose arguments were streamed and then cut by the end of room stays as it was sent: its arguments are no whole
-JSON, and the finish reason is `length`, just as with OpenAI. The text that takes its place elsewhere is not sent.
+A call that is cut after its first arguments were streamed stays as it was sent: its arguments are incomplete
+JSON, and the finish reason is `length`, as with OpenAI. Its text, which other APIs return instead, is not sent.
 """
 
 from __future__ import annotations

@@ -29,12 +29,12 @@ async def create(body: ChatCompletionRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
     name, fingerprint = service.settings.model_name, service.ready.fingerprint
-    asked, hidden = await service.prepared(request, body.to_request), body.hides_thought
+    answer_request, hidden = await service.prepared(request, body.to_request), body.hides_thought
     note_ignored(request, [*body.unmet(service.glm.variant), *body.unread(service.glm.template_variables)])
     with naming_field(body.requested_form()):
-        answers = await service.begin(request, asked)
-    form = AnswerForm(asked.sampling.logprobs is not None, body.legacy, body.includes_usage, hidden)
+        answers = await service.begin(request, answer_request)
+    form = AnswerForm(answer_request.sampling.logprobs is not None, body.legacy, body.includes_usage, hidden)
     if not body.stream:
         return chat_completion(await gather_events(request, answers), name, fingerprint, form).response()
-    writer = ChunkWriter(asked.n, name, fingerprint, form)
+    writer = ChunkWriter(answer_request.n, name, fingerprint, form)
     return service.sse_response(chunk_stream(writer, answers, usage=form.usage))

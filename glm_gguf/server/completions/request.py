@@ -64,11 +64,11 @@ class CompletionRequest(SamplingFields, FormFields):
         choices = self.n or 1
         wanted = len(self.prompts) * choices
         wrong = {
-            "prompt": "at least one is wanted" if not self.prompts else None,
-            "n": f"{wanted} answers are too many; ask for up to {limits.inputs}" if wanted > limits.inputs else None,
-            "suffix": "GLM-4-0414 cannot write text between two others" if self.suffix else None,
-            "best_of": "only as many as `n`" if self.best_of not in (None, choices) else None,
-            "max_tokens": "0 asks for nothing without `echo`" if self.max_tokens == 0 and not self.echo else None,
+            "prompt": "give at least one" if not self.prompts else None,
+            "n": f"{wanted} answers are too many; give up to {limits.inputs}" if wanted > limits.inputs else None,
+            "suffix": "GLM-4-0414 cannot fill in the middle" if self.suffix else None,
+            "best_of": "give the value of `n`" if self.best_of not in (None, choices) else None,
+            "max_tokens": "0 needs `echo`: true" if self.max_tokens == 0 and not self.echo else None,
         }
         for param, what in wrong.items():
             if what is not None:
@@ -89,7 +89,7 @@ class CompletionRequest(SamplingFields, FormFields):
             options["lora"] = self.lora
         return options
 
-    def drawn(self) -> SamplingParams:
+    def sampling_params(self) -> SamplingParams:
         """Return the sampling parameters."""
         return self.sampling(max_tokens=self.most_tokens() or DEFAULT_TOKENS, logprobs=self.logprobs)
 

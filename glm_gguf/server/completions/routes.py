@@ -58,7 +58,7 @@ async def _begun(
 ) -> list[AsyncEvents]:
     if body.max_tokens == 0:
         return [EmptyAnswer(len(start.tokens)) for start in starts for _ in range(body.n or 1)]
-    sampling = replace(body.drawn().filled(service.settings.sampling), thinking_budget=None)
+    sampling = replace(body.sampling_params().filled(service.settings.sampling), thinking_budget=None)
     options = service.with_time_limit(body.options())
     prompts = [preparation(prompt, sampling, options) for prompt in body.prompts]
     return await service.begin_prepared(request, prompts, body.n or 1, costly="response_format" in options)

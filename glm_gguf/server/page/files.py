@@ -1,4 +1,4 @@
-"""The page's files, read once: what is not among them does not exist, whatever a request asks for."""
+"""The page's files, read once; a request gets one of them or a 404."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What browsers are told that the page and the artifacts in it may do."""
+"""Headers that tell browsers what the page and its artifacts may do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EVERY_FILE: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-"""`no-cache` lets browsers keep a file, and ask by its ETag whether it is still the one."""
+"""`no-cache` lets browsers keep a file and revalidate it by its ETag."""
 
 PAGE: Mapping[str, str] = {
     "Content-Security-Policy": "; ".join(
@@ -32,7 +32,7 @@ PAGE: Mapping[str, str] = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), display-capture=(), usb=(), serial=()",
 }
-"""Nothing from elsewhere, no inline script or style. No policy for Trusted Types: no text ever becomes HTML."""
+"""No other origins, no inline script or style. No policy for Trusted Types: no text becomes HTML."""
 
 ARTIFACT: Mapping[str, str] = {
     "Content-Security-Policy": "; ".join(
@@ -55,5 +55,5 @@ ARTIFACT: Mapping[str, str] = {
     "X-DNS-Prefetch-Control": "off",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), display-capture=(), usb=(), serial=()",
 }
-"""What a model wrote may run, but reach nothing. Content-Security-Policy does not stop WebRTC in Chromium,
-Connection-Allowlist does. Where the frame goes is the page's affair: see `static/view/artifact.js`."""
+"""Code of a model may run, but not use the network. Content-Security-Policy does not stop WebRTC in Chromium,
+Connection-Allowlist does. `static/view/artifact.js` controls the frame's navigation."""

@@ -12,11 +12,11 @@ from glm_gguf.server.page.policies import ARTIFACT, EVERY_FILE, PAGE
 INDEX = "index.html"
 FRAME = "artifact.html"
 EXTRA: Mapping[str, Mapping[str, str]] = {INDEX: PAGE, FRAME: ARTIFACT}
-"""Headers of the two documents, beside those of every file."""
+"""Headers of the two documents, besides those of every file."""
 
 
 def page_router() -> APIRouter:
-    """Return the routes; none of them wants an API key, none is part of the API's description."""
+    """Return the routes; they need no API key, and the API's description leaves them out."""
     pages = page_files()
     router = APIRouter(include_in_schema=False)
 
@@ -35,7 +35,7 @@ def page_router() -> APIRouter:
 
 
 def _answer(request: Request, name: str, file: PageFile) -> Response:
-    """Return the file, or 304 where the browser has it."""
+    """Return the file, or 304 if the browser has it."""
     headers = {**EVERY_FILE, **EXTRA.get(name, {}), "ETag": file.etag}
     known = request.headers.get("if-none-match", "")
     if file.etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):

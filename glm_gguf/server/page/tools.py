@@ -1,4 +1,4 @@
-"""POST /page-tools: the page has a function of `serve --tools` run, and hands its result to the model."""
+"""POST /page-tools runs a function of `serve --tools` for the page, which passes the result to the model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glm_gguf.tool_calls import RunOptions, arun_calls
 
 
 class CallRequest(WireRequest):
-    """A call that the model wrote."""
+    """A call of the model."""
 
     name: str
     arguments: str
@@ -22,7 +22,7 @@ class CallRequest(WireRequest):
 
 
 class PageCallResult(WireResponse):
-    """The observation's text; what went wrong is told to the model."""
+    """The observation's text; an error is a text for the model too."""
 
     content: str
 
@@ -34,7 +34,7 @@ def tools_router(toolbox: Toolbox) -> APIRouter:
     @router.post("/page-tools")
     async def call(body: CallRequest, request: Request) -> Response:
         if "origin" not in request.headers or not is_allowed_origin(request.headers, request.scope["scheme"], ()):
-            raise Refused(Problem(403, "Only this server's own page may have its functions run.", code="page_only"))
+            raise Refused(Problem(403, "Only this server's own page may run its functions.", code="page_only"))
         (content,) = await arun_calls([ToolCall(body.name, body.arguments)], toolbox, RunOptions())
         return PageCallResult(content=content).response()
 

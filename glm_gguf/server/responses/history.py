@@ -1,6 +1,6 @@
 """Translates the input items of a response into messages of chat completions.
 
-What the model said in one turn comes as several items, and becomes one message with its calls. Thoughts of earlier
+Several items of one turn of the model become one message with its calls. Thoughts of earlier
 answers are left out, and items that hold nothing a model could read.
 """
 
@@ -38,9 +38,9 @@ def item_messages(items: Sequence[InputItem]) -> list[TracedMessage]:
     """Return the messages of items; RequestError for an invalid item."""
     placed = [(f"input[{index}]", read) for index, item in enumerate(items) for read in _read(item)]
     messages: list[TracedMessage] = []
-    for said, grouped in groupby(placed, key=lambda one: _is_said(one[1])):
+    for from_model, grouped in groupby(placed, key=lambda one: _is_from_model(one[1])):
         group = list(grouped)
-        messages += _answer(group) if said else [_other_message(where, item) for where, item in group]
+        messages += _answer(group) if from_model else [_other_message(where, item) for where, item in group]
     return messages
 
 
@@ -71,7 +71,7 @@ def _read(item: InputItem) -> Iterator[Read]:
             yield from read_item(item)
 
 
-def _is_said(item: Read) -> bool:
+def _is_from_model(item: Read) -> bool:
     """Return whether the item is the model's."""
     return isinstance(item, InputCall) or (isinstance(item, InputMessage) and item.role == "assistant")
 

@@ -1,6 +1,6 @@
 """Translates the tools of a response into functions of the model, and back.
 
-The models know functions with JSON arguments. A custom tool, which takes one text, is offered as a function with the
+The models know functions with JSON arguments. A custom tool takes one text; it is offered as a function with the
 argument `input`; a tool of a namespace under both names joined. Tools that a service runs are left out.
 """
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 from glm_gguf.server.bodies.tool_output import output_text
 from glm_gguf.server.responses.input_items import InputCall, InputCallOutput, OtherItem
 
-_ASKED: Final = ("arguments", "action", "actions", "operation", "code", "queries")
+_ARGUMENTS: Final = ("arguments", "action", "actions", "operation", "code", "queries")
 """Fields of a call's arguments."""
-_RETURNED: Final = ("output", "outputs", "results", "error")
+_RESULTS: Final = ("output", "outputs", "results", "error")
 """Fields of a result in the item of its call."""
 
 
@@ -25,7 +25,7 @@ def read_item(item: OtherItem) -> Iterator[InputCall | InputCallOutput]:
         yield InputCallOutput(call_id=call_id, output=output_text(fields.get("output", fields.get("status"))))
     if not kind.endswith("_call"):
         return
-    returned = next((fields[name] for name in _RETURNED if fields.get(name)), None)
+    returned = next((fields[name] for name in _RESULTS if fields.get(name)), None)
     if returned is None and "call_id" not in fields:
         return
     name = fields.get("name")
@@ -37,10 +37,10 @@ def read_item(item: OtherItem) -> Iterator[InputCall | InputCallOutput]:
 
 def _arguments(fields: Mapping[str, Any]) -> str:
     """Write the arguments as JSON: the one object that holds them, or all of these fields."""
-    asked = {name: fields[name] for name in _ASKED if fields.get(name) is not None}
-    match list(asked.values()):
-        case [str(text)] if "arguments" in asked:
+    given = {name: fields[name] for name in _ARGUMENTS if fields.get(name) is not None}
+    match list(given.values()):
+        case [str(text)] if "arguments" in given:
             return text
         case [dict(only)]:
             return json.dumps(only, ensure_ascii=False)
-    return json.dumps(asked, ensure_ascii=False)
+    return json.dumps(given, ensure_ascii=False)

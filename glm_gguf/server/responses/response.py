@@ -166,5 +166,5 @@ def response_frame(request: ResponseRequest, response_id: str, model: str, creat
 
 def _offered(tools: Sequence[DeclaredTool]) -> list[dict[str, Any]]:
     """Return the tools that the model may call, as the request has them."""
-    told = [tool for tool in tools if isinstance(tool, FunctionTool | CustomTool | NamespaceTool)]
-    return [tool.model_dump(mode="json", exclude_unset=True) for tool in told]
+    offered = [tool for tool in tools if isinstance(tool, FunctionTool | CustomTool | NamespaceTool)]
+    return [tool.model_dump(mode="json", exclude_unset=True) for tool in offered]

@@ -55,7 +55,7 @@ async def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage
             for chunk in fold.feed(index, event):
                 yield data(chunk.as_json())
     except Exception as error:  # the outermost edge: inside a stream only an event can report it
-        yield error_data(_told(error))
+        yield error_data(_problem(error))
         return
     if usage:
         yield data(fold.usage().as_json())
@@ -72,10 +72,10 @@ async def wire_stream(fold: WireFold, answer: Sequence[AsyncEvents]) -> AsyncGen
         if written := _written(fold.flush()):
             yield written
     except Exception as error:  # as above
-        yield _written(fold.fail(_told(error)))
+        yield _written(fold.fail(_problem(error)))
 
 
-def _told(error: Exception) -> Problem:
+def _problem(error: Exception) -> Problem:
     """Return the problem of an error; log an internal one with its cause."""
     if isinstance(error, GlmGgufError):
         problem = problem_of(error)
