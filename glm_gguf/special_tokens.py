@@ -38,3 +38,7 @@ CONTROL_TOKENS: Final = (
     "<|end_of_video|>",
 )
 """All control tokens, in the order of their ids in the official vocabulary, 151329 to 151342."""
+
+OPEN_THOUGHT: Final = "<think>"
+CLOSE_THOUGHT: Final = "</think>"
+"""Plain text around a thought of a Z1 model, not tokens (its chat template)."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from glm_gguf.special_tokens import OPEN_THOUGHT
+
 
 class Variant(StrEnum):
     """The training of a checkpoint, which decides its template, sampling and output form."""
@@ -42,4 +44,4 @@ def detect_variant(chat_template: str | None) -> Variant:
     if "深度研究助手" in chat_template:
         return Variant.RUMINATION
     _, _, generation_prompt = chat_template.rpartition("add_generation_prompt")
-    return Variant.Z1 if "<think>" in generation_prompt else Variant.CHAT
+    return Variant.Z1 if OPEN_THOUGHT in generation_prompt else Variant.CHAT

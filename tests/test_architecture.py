@@ -17,7 +17,7 @@ from glm_gguf import errors
 REPOSITORY = Path(__file__).resolve().parent.parent
 LEAVES = ("errors", "special_tokens", "variant", "cpus", "whole_file", "regular_file", "source_name")
 MAY_IMPORT = {
-    **dict.fromkeys(LEAVES, ("errors",)),
+    **dict.fromkeys(LEAVES, ("errors", "special_tokens")),
     "demo": (),
     "gguf_file": LEAVES,
     "schema": LEAVES,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from glm_gguf.chat.detokenizer import TokenBytes
 from glm_gguf.engine.constraint import Constraint
+from glm_gguf.special_tokens import CLOSE_THOUGHT
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-CLOSING_TAG = "</think>"
-CLOSING_TEXT = f"\n{CLOSING_TAG}\n"
+CLOSING_TEXT = f"\n{CLOSE_THOUGHT}\n"
 
 
 class ThoughtBudget:
@@ -54,5 +54,5 @@ class ThoughtBudget:
             self._inner.accept(token)
         if self._thinking:
             self._left -= 1
-            self._tail = (self._tail + self._decoder.decode(self._token_bytes(token)))[-2 * len(CLOSING_TAG) :]
-            self._thinking = CLOSING_TAG not in self._tail
+            self._tail = (self._tail + self._decoder.decode(self._token_bytes(token)))[-2 * len(CLOSE_THOUGHT) :]
+            self._thinking = CLOSE_THOUGHT not in self._tail

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from glm_gguf.chat.messages import content_text
-from glm_gguf.chat.thought_parser import CLOSE_THOUGHT, OPEN_THOUGHT
 from glm_gguf.errors import RequestError
+from glm_gguf.special_tokens import CLOSE_THOUGHT, OPEN_THOUGHT
 
 
 @dataclass(frozen=True, slots=True)

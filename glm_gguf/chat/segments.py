@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Final
 
 from glm_gguf.errors import TemplateError
+from glm_gguf.special_tokens import OPEN_THOUGHT
 
 FIRST_PLACEHOLDER: Final = 0xF0000  # start of plane 15, private use: no meaningful text holds these
 LAST_PLACEHOLDER: Final = 0xFFFFD
@@ -46,7 +47,7 @@ def joined_text(segments: Iterable[Segment]) -> str:
 
 def opens_thought(segments: Sequence[Segment]) -> bool:
     """Tell whether the prompt leaves a thought open: the answer then starts inside it (GLM-Z1)."""
-    return bool(segments) and segments[-1].text.rstrip().endswith("<think>")
+    return bool(segments) and segments[-1].text.rstrip().endswith(OPEN_THOUGHT)
 
 
 def strings_in(value: object) -> Iterator[str]:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from glm_gguf.chat.events import ChatResult, Event, Finish, ToolCall, collect
 from glm_gguf.chat.expected_form import ExpectedForm
 from glm_gguf.chat.json_object import scan_object
-from glm_gguf.chat.thought_parser import CLOSE_THOUGHT, ROLE_MARKS, RoleMark, ThoughtParser
+from glm_gguf.chat.role_marks import ROLE_MARKS, RoleMark
+from glm_gguf.chat.thought_parser import ThoughtParser
 from glm_gguf.chat.tools import Tool, declarations, function_names
+from glm_gguf.special_tokens import CLOSE_THOUGHT
 
 MOST_AT_ONCE = 16_384
 """Characters fed to the parser at once: with every line it copies the rest of them."""

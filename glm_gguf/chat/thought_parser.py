@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from enum import Enum, auto
 
 from glm_gguf.chat.call_head import MOST_BLANK
 from glm_gguf.chat.call_parser import CallParser
 from glm_gguf.chat.events import Event, ReasoningDelta
 from glm_gguf.chat.expected_form import ExpectedForm
+from glm_gguf.chat.role_marks import RoleMark
 from glm_gguf.chat.trimmed_text import TrimmedText
-from glm_gguf.special_tokens import ASSISTANT, END_OF_TEXT, OBSERVATION, USER
+from glm_gguf.special_tokens import CLOSE_THOUGHT, OPEN_THOUGHT
 
-OPEN_THOUGHT = "<think>"
-CLOSE_THOUGHT = "</think>"
 PIECE = 1024
 """Characters read at once, so that many thoughts in one text take linear time."""
-
-
-class RoleMark(Enum):
-    """A control token that ends a part of the answer."""
-
-    ASSISTANT = auto()
-    """Another part follows: a call behind prose, a second call."""
-    OBSERVATION = auto()
-    """The model waits for the results of its calls."""
-    END = auto()
-    """The answer is complete."""
-
-
-ROLE_MARKS = {
-    ASSISTANT: RoleMark.ASSISTANT,
-    OBSERVATION: RoleMark.OBSERVATION,
-    USER: RoleMark.END,
-    END_OF_TEXT: RoleMark.END,
-}
-"""The control tokens of an answer."""
 
 
 class ThoughtParser:

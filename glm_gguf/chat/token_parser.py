@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from glm_gguf.chat.detokenizer import Detokenizer, TokenBytes
 from glm_gguf.chat.events import Event
 from glm_gguf.chat.expected_form import ExpectedForm
-from glm_gguf.chat.thought_parser import RoleMark, ThoughtParser
+from glm_gguf.chat.role_marks import RoleMark
+from glm_gguf.chat.thought_parser import ThoughtParser
 
 DEFAULT_FORM = ExpectedForm()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from glm_gguf.llama.memory import written_size
+from glm_gguf.llama.memory_need import written_size
 
 if TYPE_CHECKING:
     from glm_gguf.llama.engine_options import EngineOptions

@@ -14,7 +14,7 @@ from glm_gguf.llama.cpu_kernels import Cpu, computes_in_tiles, repacks
 from glm_gguf.llama.devices import Device, chosen_gpus
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.llama_log import route_log
-from glm_gguf.llama.memory import (
+from glm_gguf.llama.memory_need import (
     MemoryNeed,
     available_memory,
     compute_buffers,

@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 
 from glm_gguf.errors import EngineError, OutputError
-from glm_gguf.llama.memory import available_memory
+from glm_gguf.llama.memory_need import available_memory
 from glm_gguf.regular_file import open_regular
 from glm_gguf.whole_file import write_whole
 

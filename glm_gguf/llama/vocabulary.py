@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import llama_cpp
 
+from glm_gguf.chat.role_marks import ROLE_MARKS, RoleMark
 from glm_gguf.chat.segments import ControlSegment, Segment
-from glm_gguf.chat.thought_parser import ROLE_MARKS, RoleMark
 from glm_gguf.errors import EngineError, GgufError, RequestError
 from glm_gguf.gguf_file.values import Metadata, numbers, texts
 from glm_gguf.llama.shared_pointer import SharedPointer

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from glm_gguf.chat.events import Event, Finish, coalesce
 from glm_gguf.chat.expected_form import ExpectedForm
+from glm_gguf.chat.role_marks import RoleMark
 from glm_gguf.chat.spelled_text import role_pieces
-from glm_gguf.chat.thought_parser import RoleMark, ThoughtParser
+from glm_gguf.chat.thought_parser import ThoughtParser
 from glm_gguf.chat.token_parser import TokenParser
 
 MARK_IDS = {0: RoleMark.ASSISTANT, 1: RoleMark.OBSERVATION, 2: RoleMark.END}

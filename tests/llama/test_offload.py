@@ -12,7 +12,7 @@ from glm_gguf import GLM, EngineOptions, SamplingParams
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.llama.devices import gpus
 from glm_gguf.llama.load_plan import LoadPlan, Machine
-from glm_gguf.llama.memory import memory_need
+from glm_gguf.llama.memory_need import memory_need
 from glm_gguf.llama.offload import Offload, layer_sizes, layers_that_fit
 
 OPTIONS = EngineOptions(threads=1, n_ctx=1024)

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loading import opened
 
+from glm_gguf.chat.role_marks import RoleMark
 from glm_gguf.chat.segments import ControlSegment, TextSegment, joined_text
 from glm_gguf.chat.template import ChatTemplate, bundled_template
-from glm_gguf.chat.thought_parser import RoleMark
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.model_handle import ModelHandle

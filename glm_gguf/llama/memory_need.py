@@ -109,7 +109,7 @@ def written_size(n_bytes: int) -> str:
 
 def _machine_available() -> int | None:
     """Read MemAvailable, or count the free pages elsewhere."""
-    info = _advance_jobs(Path("/proc/meminfo"))
+    info = _read_text(Path("/proc/meminfo"))
     for line in info.splitlines():
         name, _, amount = line.partition(":")
         if name == "MemAvailable":
@@ -122,14 +122,14 @@ def _machine_available() -> int | None:
 
 def _container_available() -> int | None:
     """Read what the control group (version 2) leaves; the page cache counts as free."""
-    limit, used = (_advance_jobs(Path("/sys/fs/cgroup") / name).strip() for name in ("memory.max", "memory.current"))
+    limit, used = (_read_text(Path("/sys/fs/cgroup") / name).strip() for name in ("memory.max", "memory.current"))
     if not limit.isdigit() or not used.isdigit():
         return None
-    statistics = dict(line.split() for line in _advance_jobs(Path("/sys/fs/cgroup/memory.stat")).splitlines())
+    statistics = dict(line.split() for line in _read_text(Path("/sys/fs/cgroup/memory.stat")).splitlines())
     return int(limit) - int(used) + int(statistics.get("file", 0))
 
 
-def _advance_jobs(path: Path) -> str:
+def _read_text(path: Path) -> str:
     """Read a file of the kernel's; empty where there is none."""
     try:
         return path.read_text("utf-8")

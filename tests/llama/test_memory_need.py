@@ -10,7 +10,7 @@ from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.llama.engine_options import CacheType, EngineOptions
 from glm_gguf.llama.load_plan import LoadPlan, Machine
-from glm_gguf.llama.memory import MemoryNeed, available_memory, host_cache_size, memory_need, require_memory
+from glm_gguf.llama.memory_need import MemoryNeed, available_memory, host_cache_size, memory_need, require_memory
 
 OPTIONS = EngineOptions(threads=1, n_ctx=1024)
 
