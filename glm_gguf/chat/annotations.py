@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-Schema = dict[str, Any]
+SchemaObject = dict[str, Any]
 
 _NUMBERS = {
     "ge": "minimum",
@@ -27,7 +27,7 @@ _KEYWORDS: Mapping[str, Mapping[str, str]] = {
 """JSON type → attribute of a note → keyword."""
 
 
-def annotated(schema: Schema, notes: Iterable[Any]) -> Schema:
+def annotated(schema: SchemaObject, notes: Iterable[Any]) -> SchemaObject:
     """Return a schema with descriptions, titles, examples, bounds, lengths and patterns from notes."""
     for note in notes:
         if isinstance(note, str):
@@ -44,9 +44,9 @@ def is_field(value: object) -> bool:
     return any(kind.__name__ == "FieldInfo" for kind in type(value).__mro__)
 
 
-def _told(note: object) -> Schema:
+def _told(note: object) -> SchemaObject:
     """Return the annotations of a note: keywords that restrict no values."""
-    told: Schema = {}
+    told: SchemaObject = {}
     for name in ("title", "description", "documentation"):
         if isinstance(text := getattr(note, name, None), str):
             told["description" if name == "documentation" else name] = text
@@ -62,7 +62,7 @@ def _grouped(note: object) -> Iterator[Any]:
     yield from metadata if isinstance(metadata, list | tuple) else ()
 
 
-def _bounded(schema: Schema, note: object) -> Schema:
+def _bounded(schema: SchemaObject, note: object) -> SchemaObject:
     """Add the bounds of a note to each alternative of a schema with the right type."""
     if "anyOf" in schema:
         return schema | {"anyOf": [_bounded(member, note) for member in schema["anyOf"]]}

@@ -77,7 +77,7 @@ def test_the_default_in_a_field_is_what_is_passed() -> None:
 
 
 @pytest.mark.parametrize("arguments", ['{"count": 0}', '{"count": 2, "words": []}', '{"count": 2, "name": "bob"}'])
-def test_what_is_out_of_bounds_is_refused(arguments: str) -> None:
+def test_arguments_out_of_bounds_are_refused(arguments: str) -> None:
     with pytest.raises(RequestError, match="call of bounded"):
         call_function(bounded, arguments)
 
@@ -300,7 +300,7 @@ TOOLS: dict[str, tuple[Callable[..., Any], str, list[str], str, str]] = {
 
 
 @pytest.mark.parametrize(("tool", "name", "parameters", "arguments", "result"), TOOLS.values(), ids=TOOLS)
-def test_whatever_can_be_called_is_a_tool(
+def test_every_callable_is_a_tool(
     tool: Callable[..., Any], name: str, parameters: list[str], arguments: str, result: str
 ) -> None:
     box = Toolbox.of(tool)
@@ -310,7 +310,7 @@ def test_whatever_can_be_called_is_a_tool(
     assert asyncio.run(box.aanswer(ToolCall(name, arguments))) == result
 
 
-def test_what_a_partial_binds_is_not_told() -> None:
+def test_bound_arguments_of_a_partial_are_not_declared() -> None:
     assert "secret" not in str(declare(functools.partial(search, key="secret")))
     assert declare(functools.partial(search, key="secret"))["function"]["description"] == "Search."
     with pytest.raises(RequestError, match="call of search"):
@@ -342,7 +342,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("tool", "match"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_a_tool_is_refused_in_words(tool: Any, match: str) -> None:
+def test_other_values_are_refused_as_tools_in_words(tool: Any, match: str) -> None:
     with pytest.raises(RequestError, match=match):
         declarations([tool])
 

@@ -115,7 +115,7 @@ def test_formats(form: Any, good: list[str], bad: list[str]) -> None:
     assert not any(takes(with_tools, text) for text in bad)
 
 
-def test_where_nothing_is_asked_there_is_no_grammar() -> None:
+def test_an_answer_without_rules_has_no_grammar() -> None:
     assert answer_grammar([], AnswerRules()) is None
 
 
@@ -215,7 +215,7 @@ UNDECLARED: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
 
 @pytest.mark.parametrize("strict", [False, None])
 @pytest.mark.parametrize(("parameters", "good", "bad"), UNDECLARED.values(), ids=UNDECLARED)
-def test_what_is_required_and_not_declared_is_an_argument(
+def test_a_required_undeclared_name_is_an_argument(
     parameters: dict[str, Any], good: list[str], bad: list[str], strict: bool | None
 ) -> None:
     grammar = one_function({"type": "object", **parameters}, strict=strict)
@@ -225,7 +225,7 @@ def test_what_is_required_and_not_declared_is_an_argument(
     assert [arguments for arguments in bad if takes(grammar, f"f\n{arguments}{OBSERVATION}")] == []
 
 
-def test_what_is_required_and_not_declared_is_enforced_under_strict() -> None:
+def test_strict_enforces_a_required_undeclared_name() -> None:
     assert one_function(UNDECLARED["required"][0], strict=True).exact
 
 

@@ -260,7 +260,7 @@ def test_an_image_that_the_assistant_once_gave_is_a_line_too_and_a_thought_nothi
 
 @pytest.mark.parametrize("part", [IMAGE, {"type": "input_audio"}, {"type": "file"}, {"type": "document", "source": {}}])
 @pytest.mark.parametrize("role", ["user", "system"])
-def test_what_a_user_sends_is_refused_where_it_is_no_text(part: dict[str, Any], role: str) -> None:
+def test_a_users_unreadable_part_is_refused(part: dict[str, Any], role: str) -> None:
     with pytest.raises(TemplateError, match="read text") as refusal:
         template_messages([{"role": role, "content": [part]}])
     assert refusal.value.field == "messages[0].content[0].type"

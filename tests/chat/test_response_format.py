@@ -63,7 +63,7 @@ def test_other_types_are_formats_too(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [3, "json", City(name="Rome", streets=[], open=True), {"type": "object"}], ids=repr)
-def test_what_is_no_format_is_refused_with_what_there_is(value: Any) -> None:
+def test_an_unknown_format_is_refused_with_the_known_ones(value: Any) -> None:
     with pytest.raises(RequestError, match=r"response_format: .*give \{\"type\": "):
         response_format(value)
 
@@ -80,12 +80,12 @@ SURPLUS = {
 
 
 @pytest.mark.parametrize(("value", "name"), SURPLUS.values(), ids=SURPLUS.keys())
-def test_what_a_format_holds_and_nothing_reads_is_refused_by_name(value: Any, name: str) -> None:
+def test_an_unread_field_of_a_format_is_refused_by_name(value: Any, name: str) -> None:
     with pytest.raises(RequestError, match=f"response_format: .* has no field {name}"):
         response_format(value)
 
 
-def test_what_asks_for_nothing_beside_a_format_passes() -> None:
+def test_empty_fields_beside_a_format_pass() -> None:
     assert response_format({"type": "text", "schema": None, "strict": False}) == TextFormat()
 
 

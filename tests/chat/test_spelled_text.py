@@ -52,7 +52,7 @@ def written(arguments: dict[str, Any], layout: dict[str, Any]) -> str:
 
 @settings(max_examples=120, deadline=None)
 @given(CALLS, JOINTS, st.sampled_from(["", "<|observation|>", "\n<|observation|>"]), st.booleans())
-def test_whatever_is_called_comes_back(
+def test_random_calls_are_parsed_back(
     calls: list[tuple[str, dict[str, Any], dict[str, Any]]], joint: str, end: str, prose: bool
 ) -> None:
     meant = tuple(ToolCall(name, written(arguments, layout)) for name, arguments, layout in calls)

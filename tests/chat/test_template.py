@@ -197,7 +197,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("source", "reason"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_rendered_is_a_template_error(source: str, reason: str) -> None:
+def test_a_failed_rendering_is_a_template_error(source: str, reason: str) -> None:
     with pytest.raises(TemplateError, match=reason):
         ChatTemplate(source).render([{"role": "user", "content": "x"}])
 

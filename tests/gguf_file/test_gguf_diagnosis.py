@@ -189,7 +189,7 @@ ADVICE: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize(("change", "says"), ADVICE.values(), ids=ADVICE.keys())
-def test_what_asks_for_care_is_advice_and_nothing_else(change: Change, says: str, tmp_path: Path) -> None:
+def test_findings_that_ask_for_care_are_advice(change: Change, says: str, tmp_path: Path) -> None:
     model = glm4()
     change(model)
     (finding,) = findings(model, tmp_path)

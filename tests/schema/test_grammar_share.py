@@ -296,7 +296,7 @@ APPLYING: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("schema", APPLYING.values(), ids=APPLYING)
-def test_what_applied_schemas_evaluate_is_evaluated(schema: Any) -> None:
+def test_properties_of_applied_schemas_are_evaluated(schema: Any) -> None:
     check = compile_schema({**schema, "unevaluatedProperties": False}).check
     assert check.problem({"é": 1}) is None
     assert check.problem({"é": 1, "other_1": "x"}) is not None
@@ -357,7 +357,7 @@ def test_a_schema_is_compiled_once_wherever_it_stands(monkeypatch: pytest.Monkey
     assert len(made) == 512
 
 
-def test_what_strict_refuses_is_compiled_once_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schema_that_strict_refuses_is_compiled_once_too(monkeypatch: pytest.MonkeyPatch) -> None:
     made = counted(monkeypatch)
     schema = {"not": {"const": 1}}
     for where in ("a", "b"):

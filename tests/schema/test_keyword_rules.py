@@ -44,7 +44,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize(("schema", "path", "why"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_schema_is_refused(schema: Any, path: str, why: str, strict: bool) -> None:
+def test_a_wrong_keyword_value_is_refused(schema: Any, path: str, why: str, strict: bool) -> None:
     with pytest.raises(RequestError, match=why) as caught:
         compile_schema(schema, strict=strict)
     assert caught.value.field == f"schema{path}"

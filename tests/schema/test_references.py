@@ -98,7 +98,7 @@ def test_a_path_names_the_place_in_the_users_schema() -> None:
     assert compile_schema(schema).unenforced == "schema/$defs/two/not"
 
 
-def test_what_stands_outside_of_all_definitions_is_mended_too() -> None:
+def test_schemas_outside_of_definitions_are_corrected_too() -> None:
     schema = {"items": {"$ref": "#/components/schemas/a"}, "components": {"schemas": {"a": {"type": "str"}}}}
     compiled = compile_schema(schema)
     assert takes(compiled.grammar, ["x"])

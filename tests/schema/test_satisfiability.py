@@ -128,7 +128,7 @@ def inside(empty: Any) -> dict[str, tuple[Any, list[Any], list[Any]]]:
 
 @pytest.mark.parametrize("place", inside(False))
 @pytest.mark.parametrize("empty", ALONE.values(), ids=ALONE)
-def test_what_nothing_fits_is_left_out_and_the_rest_enforced(empty: Any, place: str) -> None:
+def test_unsatisfiable_schemas_are_left_out_and_the_rest_enforced(empty: Any, place: str) -> None:
     schema, valid, invalid = inside(empty)[place]
     compiled = compile_schema(schema, strict=True)
     assert compiled.exact
@@ -182,7 +182,7 @@ LARGE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("schema", LARGE.values(), ids=LARGE)
-def test_what_cannot_be_told_in_time_is_left_to_the_check(schema: Any) -> None:
+def test_a_search_that_takes_too_long_is_left_to_the_check(schema: Any) -> None:
     start = time.process_time()
     possible(schema)
     assert time.process_time() - start < 5

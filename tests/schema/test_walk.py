@@ -13,7 +13,7 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def test_what_does_not_change_is_the_same_object() -> None:
+def test_unchanged_schemas_are_the_same_object() -> None:
     assert rewrite(SCHEMA, lambda node: node) is SCHEMA
 
     changed = rewrite(SCHEMA, lambda node: {} if "minLength" in node else node)
