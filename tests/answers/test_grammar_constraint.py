@@ -124,7 +124,7 @@ def test_what_cannot_be_met_is_refused_at_once(random_glm: GLM, options: dict[st
 
 
 def test_a_call_of_nothing_is_refused(random_glm: GLM) -> None:
-    with pytest.raises(RequestError, match="no function declared"):
+    with pytest.raises(RequestError, match="no function is declared"):
         random_glm.stream(QUESTION, tool_choice="required")
 
 
