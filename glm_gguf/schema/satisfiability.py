@@ -42,12 +42,12 @@ def possible(schema: Schema) -> Possible:
     """Put `false` for schemas that no value fits. `schema` is in normal form, its references lead to its `$defs`."""
     if not isinstance(schema, dict):
         return Possible(schema, None if schema else NEVER)
-    emptiness = _Emptiness(schema)
-    left = emptiness.pruned(schema)
-    return Possible(left, emptiness.reason if left is False else None)
+    search = _Search(schema)
+    left = search.pruned(schema)
+    return Possible(left, search.reason if left is False else None)
 
 
-class _Emptiness:
+class _Search:
     """What is known of one schema and the schemas in it."""
 
     def __init__(self, root: dict[str, Any]) -> None:
