@@ -2,7 +2,7 @@
 
     python scripts/vendor_page.py
 
-Versions and hashes are pinned below. Nothing in the folder is written by hand; running this again changes nothing.
+Versions and hashes are pinned below. Nobody edits the folder by hand; a second run changes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ VENDOR = Path(__file__).resolve().parent.parent / "glm_gguf" / "server" / "page"
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """One npm package: its pinned version, the registry's hash of it, and the files that the page uses."""
+    """One npm package: its pinned version, its hash in the registry, and the files that the page uses."""
 
     package: str
     version: str
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def fetched(library: Library, scratch: Path) -> Path:
-    """Return the package's archive, if its hash is the pinned one."""
+    """Return the package's archive; end the program if its hash is not the pinned one."""
     command = ["npm", "pack", "--silent", "--pack-destination", str(scratch), f"{library.package}@{library.version}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     (archive,) = scratch.iterdir()

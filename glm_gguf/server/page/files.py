@@ -23,7 +23,7 @@ PLAIN = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class PageFile:
-    """One file as it goes over the wire."""
+    """One file, as the server sends it."""
 
     body: bytes
     media_type: str

@@ -15,7 +15,7 @@ from server.page.conftest import Visit
 from glm_gguf.demo.tools import get_weather
 from glm_gguf.llama.sampling_params import SAMPLING_BOUNDS
 
-LONG = {"Temperature": "100", "Most tokens": "3000", "Seed": "53"}
+LONG = {"Temperature": "100", "Max tokens": "3000", "Seed": "53"}
 """Tokens as they fall: such an answer takes its time, and with this seed it does not end by itself for 2,000 tokens."""
 
 

@@ -34,7 +34,7 @@ def test_they_are_found_by_what_was_said(page: Page, wire: Wire) -> None:
     page.keyboard.type("green")
     expect(page.locator(".conversation .open")).to_have_text(["About pears"])
     page.get_by_label("Search conversations").fill("bananas")
-    expect(page.locator("#conversations")).to_contain_text("No conversation holds these words")
+    expect(page.locator("#conversations")).to_contain_text("No conversation contains these words")
 
 
 def test_one_can_be_renamed_and_forgotten(page: Page, wire: Wire) -> None:
@@ -50,7 +50,7 @@ def test_one_can_be_renamed_and_forgotten(page: Page, wire: Wire) -> None:
     page.locator("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator(".conversation")).to_have_count(0)
     page.reload()
-    expect(page.locator("#conversations")).to_contain_text("Nothing kept yet")
+    expect(page.locator("#conversations")).to_contain_text("No conversations yet")
 
 
 def test_what_is_exported_is_the_same_after_an_import_elsewhere(
@@ -100,9 +100,9 @@ def file_of(*messages: dict[str, Any], leaf: str = "a") -> dict[str, Any]:
 
 DAMAGED = {
     "no JSON": ("{", "not JSON"),
-    "another file": ({"a": 1}, "no file of exported conversations"),
-    "a list": ([], "no file of exported conversations"),
-    "null": ("null", "no file of exported conversations"),
+    "another file": ({"a": 1}, "not a file of exported conversations"),
+    "a list": ([], "not a file of exported conversations"),
+    "null": ("null", "not a file of exported conversations"),
     "a later version": ({**file_of(), "version": 2}, "version 2"),
     "no conversations": ({**file_of(), "conversations": {}}, "no list"),
     "too many conversations": ({**file_of(), "conversations": [None] * 10_001}, "more than 10000"),
@@ -110,11 +110,11 @@ DAMAGED = {
     "no id": (file_of({**MESSAGE, "id": 1}), "message 1 has no id"),
     "an id with quotes": (file_of({**MESSAGE, "id": 'a"]'}, leaf='a"]'), "message 1 has no id"),
     "one id twice": (file_of(MESSAGE, MESSAGE), "message 2 has the id of an earlier one"),
-    "a circle": (file_of({**MESSAGE, "parent": "a"}), "stands below none"),
-    "a role": (file_of({**MESSAGE, "role": "system"}), "no role"),
+    "a circle": (file_of({**MESSAGE, "parent": "a"}), "names no earlier message"),
+    "a role": (file_of({**MESSAGE, "role": "system"}), "an unknown role"),
     "no text": (file_of({**MESSAGE, "content": {"a": 1}}), "no text"),
-    "calls": (file_of(MESSAGE, {**ANSWER, "calls": [{"name": 1}]}), "calls of another form"),
-    "a leaf": (file_of(MESSAGE, leaf="x"), "does not hold"),
+    "calls": (file_of(MESSAGE, {**ANSWER, "calls": [{"name": 1}]}), "invalid calls"),
+    "a leaf": (file_of(MESSAGE, leaf="x"), "does not contain"),
 }
 
 

@@ -69,7 +69,7 @@ def test_a_conversation_that_is_not_kept_is_said_to_be_so(new_tab: Visit, wire: 
     talk(page, wire, "About apples", "They are red.")
     address = page.url
     page.evaluate("location.hash = 'elsewhere'")
-    expect(page.locator("#notice")).to_contain_text("keeps no conversation of that address")
+    expect(page.locator("#notice")).to_contain_text("has no conversation with that address")
     expect(page.locator("#title")).to_have_text("New chat")
     assert "#" not in page.url
     page.go_back()
@@ -81,7 +81,7 @@ def test_a_conversation_that_is_not_kept_is_said_to_be_so(new_tab: Visit, wire: 
     other = new_tab.page()
     other.goto("about:blank")
     other.goto(address)
-    expect(other.locator("#notice")).to_contain_text("keeps no conversation of that address")
+    expect(other.locator("#notice")).to_contain_text("has no conversation with that address")
     wire.answer().say(content="Hi").finish()
     say(other, "Hello")
     expect(answers(other).locator(".prose")).to_have_text("Hi")

@@ -28,7 +28,7 @@ import { Problem } from "./wire/problem.js";
 const storage = await ConversationStorage.open().catch(() => null);
 /** Milliseconds between questions whether the model is loaded. */
 const LOADING_POLL = 1500;
-const LOST = new Problem("This browser keeps no conversation of that address.", "It was deleted, or begun in another browser: export it there, and import the file here.");
+const LOST = new Problem("This browser has no conversation with that address.", "It was deleted, or it is in another browser: export it there, and import the file here.");
 /** @type {import("./wire/api.js").Model | null} */
 let model = null;
 /** @type {number | undefined} */

@@ -27,10 +27,10 @@ export function exportText(conversations) {
 export async function importFile(blob, now) {
   require(blob.size <= MOST_BYTES, `The file is larger than ${MOST_BYTES / 1_000_000} MB.`);
   const file = parsed(await textOf(blob));
-  require(isRecord(file) && file.form === FORM, "This is no file of exported conversations.");
+  require(isRecord(file) && file.form === FORM, "This is not a file of exported conversations.");
   require(file.version === VERSION, `The file has version ${String(file.version)}; this page reads version ${VERSION}.`);
-  require(Array.isArray(file.conversations), "The file holds no list of conversations.");
-  require(file.conversations.length <= MOST_CONVERSATIONS, `The file holds more than ${MOST_CONVERSATIONS} conversations.`);
+  require(Array.isArray(file.conversations), "The file has no list of conversations.");
+  require(file.conversations.length <= MOST_CONVERSATIONS, `The file has more than ${MOST_CONVERSATIONS} conversations.`);
   return file.conversations.map((conversation, index) => ({ ...validConversation(conversation, `Conversation ${index + 1}`, now), id: identifier() }));
 }
 

@@ -80,7 +80,7 @@ function isSound(name, value) {
 /** @param {number | null} value @param {Bounds | undefined} bounds */
 function numberComplaint(value, bounds) {
   if (value === null) return null;
-  if (Number.isNaN(value)) return "This is no number.";
+  if (Number.isNaN(value)) return "This is not a number.";
   if (!bounds) return null;
   const { minimum, maximum, whole } = bounds;
   if (value < minimum || value > maximum) return `Give ${minimum} to ${maximum}.`;
@@ -91,15 +91,15 @@ function numberComplaint(value, bounds) {
 function toolsComplaint(text) {
   if (!text.trim()) return null;
   const tools = parsed(text);
-  if (!Array.isArray(tools)) return "The tools are no JSON list.";
+  if (!Array.isArray(tools)) return "The tools are not a JSON list.";
   const odd = tools.findIndex((tool) => tool?.type !== "function" || typeof tool.function?.name !== "string");
-  return odd < 0 ? null : `Tool ${odd + 1} is no {"type": "function", "function": {"name": …}}.`;
+  return odd < 0 ? null : `Tool ${odd + 1} is not {"type": "function", "function": {"name": …}}.`;
 }
 
 /** @param {string} text */
 function schemaComplaint(text) {
   const schema = parsed(text);
-  return typeof schema === "object" && schema !== null && !Array.isArray(schema) ? null : "The schema is no JSON object.";
+  return typeof schema === "object" && schema !== null && !Array.isArray(schema) ? null : "The schema is not a JSON object.";
 }
 
 /** @param {string} text @returns {unknown} */

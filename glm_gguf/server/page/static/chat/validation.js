@@ -50,7 +50,7 @@ export function validConversation(value, where, now) {
     return valid;
   });
   const { leaf } = value;
-  const lost = `${where} shows a message that it does not hold.`;
+  const lost = `${where} shows a message that it does not contain.`;
   require(leaf === null || (typeof leaf === "string" && seen.has(leaf)), lost);
   require(leaf !== null || !messages.length, lost);
   return {
@@ -75,8 +75,8 @@ function validMessage(value, seen, where, now) {
   const { id, parent, role, content } = value;
   require(typeof id === "string" && /^[\w-]{1,64}$/.test(id), `${where} has no id.`);
   require(!seen.has(id), `${where} has the id of an earlier one.`);
-  require(parent === null || (typeof parent === "string" && seen.has(parent)), `${where} stands below none before it.`);
-  require(role === "user" || role === "assistant" || role === "tool", `${where} has no role that this page knows.`);
+  require(parent === null || (typeof parent === "string" && seen.has(parent)), `${where} names no earlier message as its parent.`);
+  require(role === "user" || role === "assistant" || role === "tool", `${where} has an unknown role.`);
   require(typeof content === "string", `${where} has no text.`);
   const common = { id, parent, content, created: time(value.created, now) };
   if (role === "user") return { ...common, role };
@@ -95,7 +95,7 @@ function validMessage(value, seen, where, now) {
 
 /** @param {unknown} value @param {string} where */
 function validCalls(value, where) {
-  const complaint = `${where} has calls of another form.`;
+  const complaint = `${where} has invalid calls.`;
   const calls = value ?? [];
   require(Array.isArray(calls), complaint);
   return calls.map((call) => {

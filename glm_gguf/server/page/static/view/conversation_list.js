@@ -32,7 +32,7 @@ export class ConversationList {
     const words = this.#search.value;
     const found = this.#session.kept.filter((conversation) => !words || mentions(conversation, words));
     this.#list.replaceChildren(...grouped(found, Date.now()).map(([label, group]) => this.#group(label, group)));
-    if (!found.length) this.#list.append(element("li", { class: "none" }, words ? "No conversation holds these words." : "Nothing kept yet."));
+    if (!found.length) this.#list.append(element("li", { class: "none" }, words ? "No conversation contains these words." : "No conversations yet."));
     if (focused) [...this.#list.querySelectorAll("button")].find((button) => button.dataset.name === focused)?.focus();
   }
 

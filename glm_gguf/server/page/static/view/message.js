@@ -30,7 +30,7 @@ const ENDINGS = {
   length: "The answer was cut at its token limit, or at the end of the context.",
   stopped: "Stopped.",
   failed: "The answer broke off.",
-  timeout: "The server’s time for one answer was over.",
+  timeout: "The answer reached the server’s time limit.",
 };
 
 /** @param {Message} message @param {Place} place @param {Actions} actions */

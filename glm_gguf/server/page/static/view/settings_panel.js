@@ -15,13 +15,13 @@ import { byId, element, iconButton } from "./dom.js";
 
 /** @type {Record<NumberName, {label: string, hint: string, empty: string}>} */
 const NUMBERS = {
-  temperature: { label: "Temperature", hint: "0 always takes the likeliest token.", empty: "model’s own" },
-  topP: { label: "Top p", hint: "Only tokens that together reach this.", empty: "model’s own" },
-  maxTokens: { label: "Most tokens", hint: "Of one answer.", empty: "no limit" },
-  seed: { label: "Seed", hint: "The same seed, the same draw.", empty: "random" },
-  thinkingBudget: { label: "Thinking budget", hint: "Tokens after which a thought is closed.", empty: "no limit" },
+  temperature: { label: "Temperature", hint: "0 always takes the most likely token.", empty: "model’s own" },
+  topP: { label: "Top p", hint: "Sample from the most likely tokens up to this probability.", empty: "model’s own" },
+  maxTokens: { label: "Max tokens", hint: "The limit of one answer.", empty: "no limit" },
+  seed: { label: "Seed", hint: "The same seed repeats an answer.", empty: "random" },
+  thinkingBudget: { label: "Thinking budget", hint: "The limit of one thought, in tokens.", empty: "no limit" },
 };
-const FORMATS = { text: "Text", json: "JSON object", schema: "JSON by a schema" };
+const FORMATS = { text: "Text", json: "JSON object", schema: "JSON with a schema" };
 
 /** Shows a session's settings in a form, and takes over what the user enters. */
 export class SettingsPanel {
@@ -66,7 +66,7 @@ export class SettingsPanel {
   /** @param {(key: string) => void} onkey */
   #groups(onkey) {
     const format = element("select", { class: "input" }, ...Object.entries(FORMATS).map(([value, label]) => element("option", { value }, label)));
-    const system = this.#labelled("system", "System prompt", "What the model is told before all else.", area(4, false));
+    const system = this.#labelled("system", "System prompt", "The model reads it before the conversation.", area(4, false));
     const tools = this.#labelled("tools", "Declarations", "A JSON list as in OpenAI’s API. When the model calls one, you enter its result.", area(8, true));
     return [
       group("Conversation", system),

@@ -20,7 +20,7 @@ import { jsonEvents } from "./sse.js";
 export async function fetchModel(key) {
   const response = await fetched("v1/models", key);
   const model = (await response.json().catch(() => null))?.data?.[0];
-  if (typeof model?.id !== "string") throw new Problem("The server names no model.", "See whether what answers here is glm-gguf serve; its log says more.", "retry");
+  if (typeof model?.id !== "string") throw new Problem("The server names no model.", "Check that glm-gguf serve answers at this address; its log says more.", "retry");
   return { id: model.id, contextSize: model.context_length ?? null, variant: model.variant ?? null, tools: model.page_tools ?? [] };
 }
 

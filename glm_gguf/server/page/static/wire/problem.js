@@ -23,7 +23,7 @@ export class Problem extends Error {
 
 /** The request got no response. */
 export function unreachable() {
-  return new Problem("The server does not answer.", "See whether glm-gguf serve still runs, then try again.", "retry");
+  return new Problem("The server does not answer.", "Check that glm-gguf serve is running, then try again.", "retry");
 }
 
 function keyMissing() {
@@ -37,7 +37,7 @@ export function keyRefused() {
 
 /** The stream ended before the answer did. */
 export function brokenOff() {
-  return new Problem("The connection broke off.", "What came so far is kept. See whether the server still runs, then retry.", "retry");
+  return new Problem("The connection broke off.", "What came so far is kept. Check that the server is running, then retry.", "retry");
 }
 
 /**
