@@ -9,7 +9,8 @@ from typing import Unpack
 
 from glm_gguf.convert.options import ConvertFields, ConvertOptions, with_fields
 from glm_gguf.convert.plan import Plan, make_plans
-from glm_gguf.convert.source.source import Source, open_source
+from glm_gguf.convert.source.open_source import open_source
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.layout import FileLayout, lay_out
 from glm_gguf.convert.writing.output import Target, check_outputs, is_directory, make_directory, output_paths
 from glm_gguf.convert.writing.write import Progress, Silent, write_with_retries

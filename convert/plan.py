@@ -19,7 +19,8 @@ from glm_gguf.convert.recipe.type_lookup import file_type
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.config import Glm4Config
 from glm_gguf.convert.source.model_card import Naming, model_card
-from glm_gguf.convert.source.source import Source, open_source
+from glm_gguf.convert.source.open_source import open_source
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import SourceTensor, source_tensors
 from glm_gguf.convert.token_table import TokenTable
 from glm_gguf.errors import ImatrixError, RequestError

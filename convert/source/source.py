@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glm_gguf.convert.source.hub.address import parse_address
 from glm_gguf.convert.source.json_file import read_object
 from glm_gguf.convert.source.local_shards import LocalShards
 from glm_gguf.convert.source.shards import ShardSource
-from glm_gguf.errors import GlmGgufError, RequestError
+from glm_gguf.errors import GlmGgufError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +47,3 @@ class Source:
     def file(self, name: str) -> SourceFile:
         """The file `name`, which need not exist."""
         return SourceFile(self.directory / name, self.shards.where(name))
-
-
-@contextmanager
-def open_source(source: str | os.PathLike[str], keep: Path | None = None) -> Iterator[Source]:
-    """Open a directory, or a hub's repository at the commit that its revision names now; raises GlmGgufError.
-
-    A repository's files are also stored in the directory `keep`, where one is given.
-    """
-    address = parse_address(os.fspath(source))
-    if address is None:
-        if keep is not None:
-            raise RequestError(
-                "the source is a directory already", field="keep_source", fix="it is for hf:// and ms://"
-            )
-        yield Source.local(Path(source))
-        return
-    from glm_gguf.convert.source.hub.open_hub import open_hub  # loads huggingface_hub, which a directory does without
-
-    with open_hub(address, keep) as opened:
-        yield opened

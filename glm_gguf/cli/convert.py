@@ -93,7 +93,7 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, **asked: A
     """
     from glm_gguf.cli.conversion_view import print_plan, print_summary, watch
     from glm_gguf.convert import Conversion
-    from glm_gguf.convert.source.source import open_source
+    from glm_gguf.convert.source.open_source import open_source
     from glm_gguf.convert.writing.write import Silent
 
     options = _options(asked)

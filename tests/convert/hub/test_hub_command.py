@@ -24,7 +24,8 @@ from troubles import be_silent
 from glm_gguf.cli.conversion_view import Bar
 from glm_gguf.convert import Conversion, convert
 from glm_gguf.convert.source.config import Glm4Config
-from glm_gguf.convert.source.source import Source, open_source
+from glm_gguf.convert.source.open_source import open_source
+from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import expected_tensors
 
 HF = f"hf://{REPOSITORY}"

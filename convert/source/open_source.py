@@ -1,0 +1,32 @@
+"""What SOURCE names, opened: a directory, or a repository on a hub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from glm_gguf.convert.source.hub.address import parse_address
+from glm_gguf.convert.source.source import Source
+from glm_gguf.errors import RequestError
+
+
+@contextmanager
+def open_source(source: str | os.PathLike[str], keep: Path | None = None) -> Iterator[Source]:
+    """Open a directory, or a hub's repository at the commit that its revision names now; raises GlmGgufError.
+
+    A repository's files are also stored in the directory `keep`, where one is given.
+    """
+    address = parse_address(os.fspath(source))
+    if address is None:
+        if keep is not None:
+            raise RequestError(
+                "the source is a directory already", field="keep_source", fix="it is for hf:// and ms://"
+            )
+        yield Source.local(Path(source))
+        return
+    from glm_gguf.convert.source.hub.open_hub import open_hub  # loads huggingface_hub, which a directory does without
+
+    with open_hub(address, keep) as opened:
+        yield opened
