@@ -77,6 +77,19 @@ def talk(page: Page, wire: Wire, text: str, answer: str) -> None:
     wait_for_answers(page, 1)
 
 
+STORED = """async () => {
+    const { ConversationStorage } = await import("./page/chat/storage.js");
+    await (await ConversationStorage.open()).all();
+}"""
+"""The browser reads behind what is being written."""
+
+
+def reload(page: Page) -> None:
+    """Reload the page once the browser has stored what it keeps: a reload at the same moment would abort that."""
+    page.evaluate(STORED)
+    page.reload()
+
+
 def exported(page: Page, button: str) -> dict[str, Any]:
     """Export, and read the file."""
     with page.expect_download() as download:

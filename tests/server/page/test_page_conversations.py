@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from server.page.actions import answers, begin_answer, exported, said, say, set_field, talk, wait_for_answers
+from server.page.actions import answers, begin_answer, exported, reload, said, say, set_field, talk, wait_for_answers
 from server.page.conftest import Visit
 from server.page.scripted_server import Wire
 
@@ -49,7 +49,7 @@ def test_one_can_be_renamed_and_forgotten(page: Page, wire: Wire) -> None:
     page.get_by_role("button", name="Delete <b>Fruit</b>").click()
     page.locator("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator(".conversation")).to_have_count(0)
-    page.reload()
+    reload(page)
     expect(page.locator("#conversations")).to_contain_text("No conversations yet")
 
 
@@ -73,7 +73,7 @@ def test_what_is_exported_is_the_same_after_an_import_elsewhere(
     expect(answers(other)).to_have_count(2)
     expect(answers(other).last.locator(".prose")).to_have_text("42, as I said.")
     expect(other.locator(".branches")).to_contain_text("2 / 2")
-    other.reload()
+    reload(other)
     other.locator(".conversation .open").click()
     again = exported(other, "Export Question")
     for conversation in (*file["conversations"], *again["conversations"]):
@@ -170,7 +170,7 @@ def test_a_reload_in_the_middle_of_an_answer_keeps_what_came(own_visit: Visit, w
     page.clock.fast_forward(10_000)
     answer.say(content="upon")
     expect(page.locator("[aria-busy] .prose")).to_have_text("Once upon")
-    page.reload()
+    reload(page)
     page.locator(".conversation .open").click()
     expect(answers(page).locator(".prose")).to_have_text("Once upon")
     expect(answers(page).locator(".ended")).to_have_text("The answer broke off.")

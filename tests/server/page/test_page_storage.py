@@ -14,6 +14,7 @@ from server.page.actions import (
     close_settings,
     exported,
     open_settings,
+    reload,
     said,
     say,
     talk,
@@ -45,7 +46,7 @@ def test_two_tabs_add_to_one_conversation(visit: Visit, wire: Wire) -> None:
     say(second, "And in winter?")
     wait_for_answers(second, 3)
     expect(answers(first)).to_have_count(3)
-    first.reload()
+    reload(first)
     first.locator(".conversation .open").click()
     expect(answers(first)).to_have_count(3)
     assert said(first) == ["About apples", "And in autumn?", "And in winter?"]
@@ -152,7 +153,7 @@ DAMAGE = """async () => {
 def test_damaged_conversations_are_left_out_and_the_others_shown(page: Page, wire: Wire) -> None:
     talk(page, wire, "About apples", "They are red.")
     page.evaluate(DAMAGE)
-    page.reload()
+    reload(page)
     expect(page.locator("#notice")).to_contain_text("3 kept conversations are damaged")
     expect(page.locator(".conversation .open")).to_have_text(["About apples"])
     page.locator(".conversation .open").click()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Page, expect
-from server.page.actions import answers, begin_answer, close_settings, said, say, set_field, talk
+from server.page.actions import answers, begin_answer, close_settings, reload, said, say, set_field, talk
 from server.page.conftest import Visit
 from server.page.scripted_server import Wire
 
@@ -23,11 +23,11 @@ def test_a_reload_stays_where_one_was(page: Page, wire: Wire) -> None:
     talk(page, wire, "About apples", "They are red.")
     talk(page, wire, "About pears", "They are green.")
     page.locator(".conversation .open", has_text="apples").click()
-    page.reload()
+    reload(page)
     expect(answers(page).locator(".prose")).to_have_text("They are red.")
     expect(page.locator("#title")).to_have_text("About apples")
     page.get_by_role("button", name="New chat").click()
-    page.reload()
+    reload(page)
     expect(page.locator("#title")).to_have_text("New chat")
 
 
