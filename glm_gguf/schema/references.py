@@ -83,7 +83,12 @@ class _Resolution:
         base = resource.id() or ""
         self._root = root
         self._known = {id(node) for _, node in subschemas(root)}
-        self._resolver = REGISTRY.with_resource(base, resource).crawl().resolver(base_uri=base)
+        try:
+            self._resolver = REGISTRY.with_resource(base, resource).crawl().resolver(base_uri=base)
+        except (TypeError, AttributeError) as error:  # what referencing raises on Booleans and lists of other drafts
+            what = "a Boolean schema, or a list of items, is foreign to its draft, and it has references"
+            fix = "use the keywords of one draft, and name that draft in $schema"
+            raise RequestError(what, field=field, fix=fix) from error
         self._names: dict[int, str] = {}
         self._waiting: deque[tuple[str, Any, Any]] = deque()
         self._origins: dict[str, str] = {}

@@ -77,6 +77,18 @@ def test_a_reference_leads_through_a_list_of_items() -> None:
     assert compiled.problem([1]) is not None
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pytest.param({"$schema": DRAFT4, "properties": {"a": {"$ref": "#"}, "b": True}}, id="a Boolean in draft 4"),
+        pytest.param({"items": [{"$ref": "#"}], "not": {"prefixItems": [{}]}}, id="two forms of items"),
+    ],
+)
+def test_references_among_keywords_of_two_drafts_are_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match=r"^schema: .* is foreign to its draft.*; use the keywords of one draft"):
+        compile_schema(schema)
+
+
 def test_a_published_metaschema_is_enforced() -> None:
     compiled = compile_schema({"$ref": DRAFT7})
     assert takes(compiled.grammar, {"minLength": 3, "type": "string"})
