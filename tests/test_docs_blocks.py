@@ -72,9 +72,10 @@ LINES = [pytest.param(line, id=f"{block}-{line}") for block in SHELL for line in
 def test_every_line_of_a_shell_block_names_what_there_is(line: str) -> None:
     for name, *arguments in commands(line) if "curl" not in line else ():
         if name == "glm-gguf":
-            command = cli.get_command(click.Context(cli), arguments[0])
+            context = click.Context(cli, **cli.context_settings)  # click keeps the help option of the first context
+            command = cli.get_command(context, arguments[0])
             assert command is not None
-            command.make_context(arguments[0], arguments[1:])
+            command.make_context(arguments[0], arguments[1:], parent=context)
         elif name == "pip":
             extras = PIP.search(line)
             assert extras is not None

@@ -14,6 +14,7 @@ from glm_gguf.errors import GlmGgufError
 
 COMMANDS = {
     "convert": "Turn a GLM-4-0414 checkpoint into a quantised GGUF.",
+    "plan": "Show which types and contexts fit on this machine.",
     "inspect": "Show what a GGUF file holds, and what is wrong with it.",
     "verify": "Compare a GGUF with the checkpoint it was made from.",
     "chat": "Talk with a model.",

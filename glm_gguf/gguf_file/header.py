@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, Final, Self
@@ -61,11 +62,16 @@ class GgufHeader:
         """Read and check a file's head; raises GgufError, and never reads weights."""
         place = Path(path)
         with _open(place) as stream:
-            return cls._from_stream(stream, place)
+            return cls._from_stream(stream, place, os.fstat(stream.fileno()).st_size)
 
     @classmethod
-    def _from_stream(cls, stream: BinaryIO, path: Path) -> Self:
-        cursor = Cursor(stream, path, os.fstat(stream.fileno()).st_size)
+    def parse(cls, head: bytes, path: Path, file_size: int) -> Self:
+        """Read the head of a file of `file_size` bytes that is not written yet; raises GgufError as `read` does."""
+        return cls._from_stream(BytesIO(head), path, file_size)
+
+    @classmethod
+    def _from_stream(cls, stream: BinaryIO, path: Path, size: int) -> Self:
+        cursor = Cursor(stream, path, size)
         version = _read_version(cursor)
         n_tensors = _read_count(cursor, "tensors", lists.SMALLEST_ENTRY, lists.MAX_TENSORS)
         n_keys = _read_count(cursor, "keys", keys.SMALLEST_ENTRY, keys.MAX_KEYS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Self
 
@@ -24,6 +25,8 @@ from glm_gguf.llama.memory_need import (
     written_size,
 )
 from glm_gguf.llama.offload import Offload, layer_sizes, plan_offload
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +73,22 @@ class LoadPlan:
         Raises RequestError for a context that the model does not know or memory does not hold, EngineError for a
         repacking that would crash.
         """
+        plan = cls.estimate(contents, options, machine)
+        offload = plan.offload
+        if options.n_gpu_layers == "auto" and machine.gpus and offload.n_on_gpus < offload.n_layers:
+            names = ", ".join(gpu.name for gpu in machine.gpus)
+            counts = offload.n_on_gpus, offload.n_layers
+            LOGGER.warning("%s: room for %d of %d layers; the CPU computes the others", names, *counts)
+        require_memory(plan.need, options, machine.memory, offload.cpu_share)
+        return plan
+
+    @classmethod
+    def estimate(cls, contents: GgufParts, options: EngineOptions, machine: Machine) -> Self:
+        """Decide everything, whether main memory holds it or not; raises the other errors of `of`."""
         size = ContextSize.of(contents, options)
         need = memory_need(contents, options, size.n_cells)
         sizes = layer_sizes(contents, need.cache)
         offload = plan_offload(sizes, options.n_gpu_layers, machine.gpus, machine.memory)
-        require_memory(need, options, machine.memory, offload.cpu_share)
         on_gpu = offload.n_on_gpus > 0
         copies_fit = not options.mmap or machine.memory is None or need.loaded <= machine.memory
         repack = repacks(contents.tensors, options.repack, machine.cpu, on_gpu=on_gpu, copies_fit=copies_fit)

@@ -102,6 +102,15 @@ def available_memory() -> int | None:
     return min(amounts, default=None)
 
 
+def total_memory() -> int | None:
+    """Return the bytes of main memory, or the container's limit where that is less; None where nothing tells."""
+    limit = _read_text(Path("/sys/fs/cgroup/memory.max")).strip()
+    amounts = [int(limit)] if limit.isdigit() else []
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        amounts.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(amounts, default=None)
+
+
 def written_size(n_bytes: int) -> str:
     """Write bytes in decimal units."""
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from glm_gguf.gguf_file.contents import model_integer
 from glm_gguf.gguf_file.parts import GgufParts
 from glm_gguf.llama.devices import Device
 
-LOGGER = logging.getLogger(__name__)
 SPARE: Final = 2**30
 """Bytes to leave free on every GPU, for llama.cpp's buffers and for others, such as a screen."""
 
@@ -57,9 +55,6 @@ def plan_offload(
     free = [(available or 0) if gpu.memory is None else gpu.memory for gpu in gpus]
     rooms = [max(0, amount - SPARE) for amount in free]
     count = layers_that_fit(sizes, rooms)
-    if count < len(sizes):
-        names = ", ".join(gpu.name for gpu in gpus)
-        LOGGER.warning("%s: room for %d of %d layers; the CPU computes the others", names, count, len(sizes))
     return Offload(gpus, tuple(rooms), count, len(sizes)) if count else Offload((), (), 0, len(sizes))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 U8, I8, U16, I16, U32, I32, F32, BOOL, STR, ARR, U64, I64, F64 = range(13)
@@ -85,16 +85,29 @@ class Model:
 
     def encode(self) -> bytes:
         """The file's bytes; data are zeros."""
+        head, n_bytes = self._head()
+        return head + b"\0" * n_bytes
+
+    def _head(self) -> tuple[bytes, int]:
+        """The padded head, and the number of bytes of data."""
         offset, entries = 0, []
         for name, (shape, kind) in self.tensors.items():
             weights, size = BLOCKS[kind]
             entries.append(tensor(name, shape, kind, offset))
             offset += -(-math.prod(shape) // weights * size // 32) * 32
-        return build([entry(key, *value) for key, value in self.keys.items()], entries, b"\0" * offset)
+        return build([entry(key, *value) for key, value in self.keys.items()], entries), offset
 
     def write(self, path: Path) -> Path:
         """Write the file."""
         path.write_bytes(self.encode())
+        return path
+
+    def write_hollow(self, path: Path) -> Path:
+        """Write the head; data are a hole in a sparse file, so that a model may have its true size."""
+        head, n_bytes = self._head()
+        with path.open("wb") as file:
+            file.write(head)
+            file.truncate(len(head) + n_bytes)
         return path
 
 
@@ -130,6 +143,31 @@ def glm4(layers: int = 2, bias: bool = True) -> Model:
         tensors |= {f"blk.{layer}.{name}": spec for name, spec in layer_tensors(bias).items()}
     tensors |= {"output_norm.weight": ((8,), 0), "output.weight": ((8, len(tokens)), 30)}
     return Model(keys, tensors)
+
+
+def glm4_9b(n_ctx: int = 32768) -> Model:
+    """Keys and shapes of GLM-4-9B-0414, matrices as Q8_0; the vocabulary has made-up tokens."""
+    model = glm4(layers=40)
+    sizes = {8: 4096, 4: 256, 12: 13696, 24: 2 * 13696, 16: 151552}
+    model.tensors = {
+        name: (tuple(sizes[extent] for extent in shape), 8 if len(shape) > 1 else 0)
+        for name, (shape, _) in model.tensors.items()
+    }
+    tokens = [*(f"t{index}" for index in range(151552 - len(SPECIALS))), *SPECIALS]
+    types = [1] * (len(tokens) - len(SPECIALS)) + [3] * len(SPECIALS)
+    model.keys |= {
+        "tokenizer.ggml.tokens": (ARR, (STR, tokens)),
+        "tokenizer.ggml.token_type": (ARR, (I32, types)),
+        "tokenizer.ggml.eos_token_id": (U32, tokens.index("<|endoftext|>")),
+        "tokenizer.ggml.eot_token_id": (U32, tokens.index("<|user|>")),
+        "tokenizer.ggml.eom_token_id": (U32, tokens.index("<|observation|>")),
+    }
+    numbers = {
+        **{"context_length": n_ctx, "embedding_length": 4096, "feed_forward_length": 13696, "rope.dimension_count": 64},
+        **{"attention.head_count": 32, "attention.head_count_kv": 2},
+        **{"attention.key_length": 128, "attention.value_length": 128},
+    }
+    return replace(model, keys=model.keys | {f"glm4.{name}": (U32, number) for name, number in numbers.items()})
 
 
 def layer_tensors(bias: bool) -> dict[str, tuple[tuple[int, ...], int]]:

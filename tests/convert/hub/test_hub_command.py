@@ -31,6 +31,16 @@ from glm_gguf.convert.source.tensor_names import expected_tensors
 HF = f"hf://{REPOSITORY}"
 
 
+def test_a_repository_is_planned_as_its_copy_is(full_hub: HubServer, checkpoint: Path) -> None:
+    words = ("--n-ctx", "512", "--json")
+    near, far = (command_line("plan", source, *words) for source in (checkpoint, HF))
+    assert far.returncode == 0, far.stderr
+    found, local = json.loads(far.stdout), json.loads(near.stdout)
+    sizes = [[(row["type"], row["weights"], row["kv_cache"]) for row in each["choices"]] for each in (found, local)]
+    assert sizes[0] == sizes[1]
+    assert found["recommendation"]["command"] == f"glm-gguf convert {HF} --type Q8_0"
+
+
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of the process's small files."""
