@@ -7,13 +7,17 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 from server.questions import ENDLESS, SHORT
-from server.serving import Served, chat, connection, idle, posted
+from server.serving import Served, chat, connection, idle, posted, serving
 from waiting import until
+
+from glm_gguf import GLM
+from glm_gguf.server.limits import Limits
+from glm_gguf.server.settings import ServerSettings
 
 
 def test_silence_is_filled_with_comments(quick: Served) -> None:
@@ -28,16 +32,23 @@ def test_silence_is_filled_with_comments(quick: Served) -> None:
     assert lines[-2] == "data: [DONE]"
 
 
-def test_a_slow_reader_is_left_alone_until_it_counts_as_gone(served: Served, quick: Served) -> None:
+@pytest.fixture
+def stalling(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
+    """A server that waits half a second for who reads nothing, and as long as usual for answers."""
+    with serving(ServerSettings("tiny", limits=Limits(stall_seconds=0.5)), open_tiny) as running:
+        yield running
+
+
+def test_a_slow_reader_is_left_alone_until_it_counts_as_gone(stalling: Served) -> None:
     body = posted(json.dumps({**ENDLESS, "n": 8, "stream": True, "logprobs": True, "top_logprobs": 20}).encode())
     with socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        slow.connect(quick.address)
+        slow.connect(stalling.address)
         slow.sendall(body)
-        until(lambda: quick.service.active == 1)
-        assert chat(quick.url).status_code == 200
-        until(lambda: quick.service.active == 0)
-        assert idle(quick)
+        until(lambda: stalling.service.active == 1)
+        assert chat(stalling.url).status_code == 200
+        until(lambda: stalling.service.active == 0)
+        assert idle(stalling)
 
 
 def test_a_body_that_does_not_come_is_408(quick: Served) -> None:
