@@ -17,6 +17,7 @@ from glm_gguf.chat.events import ChatResult, Event, ToolCall, collect
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.cli.conversation import Conversation
 from glm_gguf.cli.model_options import ModelChoice
+from glm_gguf.errors import OutputError
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.sampling_params import SamplingParams
 
@@ -40,6 +41,8 @@ def command(keep: str | None) -> None:
     It has 2.9 million parameters and knows six tools and nothing else. All else is real: architecture, chat template,
     special tokens, quantisation, and the functions that run.
     """
+    if keep is not None and Path(keep).exists():
+        raise OutputError("exists already", path=keep, fix="choose another FILE for --keep")
     with (
         tempfile.TemporaryDirectory(prefix="glm-gguf-demo-") as directory,
         resources.as_file(resources.files("glm_gguf.demo") / "checkpoint") as checkpoint,

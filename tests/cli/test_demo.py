@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from glm_gguf.cli.demo import QUESTIONS
 from glm_gguf.cli.error_line import error_line
 from glm_gguf.cli.main import cli
-from glm_gguf.errors import ContextLengthError
+from glm_gguf.errors import ContextLengthError, OutputError
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +63,11 @@ def test_the_tiny_model_can_be_kept_and_asked(output: str, kept: Path) -> None:
     with pytest.raises(ContextLengthError) as caught:
         CliRunner().invoke(cli, ask, catch_exceptions=False)
     assert error_line(caught.value).endswith("; give a shorter text, or stretch the context by --yarn 4")
+
+
+def test_a_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    there = tmp_path / "there.gguf"
+    there.write_text("mine")
+    with pytest.raises(OutputError, match="exists already; choose another FILE for --keep"):
+        CliRunner().invoke(cli, ["demo", "--keep", str(there)], catch_exceptions=False)
+    assert there.read_text() == "mine"
