@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from checkpoints import write_hollow_checkpoint
+from click.testing import CliRunner
 from documents import REPOSITORY
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser
 from server.page import conftest as of_the_page
 
 import glm_gguf
+from glm_gguf.cli.main import cli
 from glm_gguf.cli.slash_commands import COMMANDS
-from glm_gguf.convert.recipe.type_lookup import bits_per_weight, file_type
+from glm_gguf.convert.recipe.type_lookup import GLM_4_9B, bits_per_weight, file_type
+from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.tensor_names import expected_tensors
+from glm_gguf.llama.memory_need import SCRATCH_SHARE
 from glm_gguf.server import ServerSettings, create_app
 
 DOCS = REPOSITORY / "docs"
@@ -99,10 +108,58 @@ def test_addresses_on_the_page_of_clients_are_the_servers() -> None:
     assert len(shown) > 8
 
 
+# config.json of GLM-4-32B-0414, where it differs from that of 9B.
+GLM_4_32B = replace(GLM_4_9B, hidden_size=6144, intermediate_size=23040, n_layers=61, n_heads=48, attention_bias=False)
+TYPE_ROW = re.compile(r"(?m)^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) GB \| ([\d.]+) GB \|")
+CONVERTING = (DOCS / "converting.md").read_text("utf-8")
+
+
+def weight_bytes(name: str, config: Glm4Config) -> float:
+    return (
+        bits_per_weight(file_type(name), config)
+        / 8
+        * sum(prod(shape) for _, shape in expected_tensors(config).values())
+    )
+
+
 def test_the_sizes_of_types_are_those_of_the_recipe() -> None:
-    rows = re.findall(r"(?m)^\| `(\w+)` \| ([\d.]+) \|", (DOCS / "converting.md").read_text("utf-8"))
-    assert len(rows) >= 5
-    assert [size for _, size in rows] == [f"{bits_per_weight(file_type(name)):.2f}" for name, _ in rows]
+    rows = TYPE_ROW.findall(CONVERTING)
+    assert len(rows) >= 7
+    assert rows == [
+        (
+            name,
+            f"{bits_per_weight(file_type(name)):.2f}",
+            *(f"{weight_bytes(name, config) / 1e9:.1f}" for config in (GLM_4_9B, GLM_4_32B)),
+        )
+        for name, *_ in rows
+    ]
+
+
+def test_the_sizes_of_kv_caches_and_files_are_those_of_plan(official: Path, tmp_path: Path) -> None:
+    found = []
+    for model in ("GLM-4-9B-0414", "GLM-4-32B-0414", "GLM-Z1-Rumination-32B-0414"):
+        source = write_hollow_checkpoint(tmp_path / model, official)
+        arguments = ["plan", str(source), "--type", "Q4_K_M", "--n-ctx", "8192", "--json"]
+        result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+        (choice,) = json.loads(result.stdout)["choices"]
+        found.append(choice)
+    told = re.search(r"9B takes ([\d.]+) GB for it, 32B ([\d.]+) GB and\sRumination ([\d.]+) GB", CONVERTING)
+    assert told is not None
+    assert list(told.groups()) == [f"{choice['kv_cache'] / 1e9:.1f}" for choice in found]
+    for choice, config in zip(found, (GLM_4_9B, GLM_4_32B), strict=False):
+        assert choice["weights"] == pytest.approx(weight_bytes("Q4_K_M", config), rel=0.01)
+
+
+def test_the_type_advised_for_a_memory_is_the_largest_that_leaves_room() -> None:
+    configs = {"9B": (GLM_4_9B, 0.336), "32B": (GLM_4_32B, 0.512)}  # with the GB of their KV caches at 8192 tokens
+    types = [name for name, *_ in TYPE_ROW.findall(CONVERTING)]
+    advised = re.findall(r"(?m)^\| (\d+) GB \| (\w+) as `(\w+)` \|", CONVERTING)
+    assert [memory for memory, *_ in advised] == ["8", "16", "24", "32"]
+    for memory, model, advice in advised:
+        config, cache = configs[model]
+        sizes = {name: weight_bytes(name, config) / 1e9 for name in types}
+        fitting = [name for name in types if sizes[name] * (1 + SCRATCH_SHARE) + cache + 2 <= int(memory)]
+        assert advice == max(fitting, key=sizes.__getitem__), memory
 
 
 def test_messages_of_the_page_on_trouble_are_ours() -> None:
