@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from glm_gguf.errors import RequestError
+from glm_gguf.errors import GgufError, RequestError
 
 if TYPE_CHECKING:
     from glm_gguf.gguf_file.parts import GgufParts
@@ -45,8 +45,8 @@ def command(source: str, n_ctx: tuple[int, ...], types: tuple[str, ...], imatrix
 
     SOURCE is what chat, run and serve take as FILE, or what convert takes as SOURCE. Headers are read, no weights.
 
-    The rates of answers are estimates from the memory bandwidth, for a context that is half full. Decode is slower
-    where computing takes longer than reading.
+    The rates of answers are estimates from the memory bandwidth, for a context that is half full. They are the most
+    that decode reaches: it is slower where computing takes longer than reading.
     """
     from glm_gguf.cli.plan_view import MachineFacts, Report
     from glm_gguf.convert.source.hub.address import parse_address
@@ -78,6 +78,8 @@ def _of_file(
             what = f"{source!r} is no checkpoint directory"
             raise RequestError(what, field=name, fix="leave it out: the types of a GGUF are in the file")
     contents = ModelFile.open(source).contents
+    if not contents.tensors:
+        raise GgufError("the file holds no weights", path=source, fix="convert the model without --vocab-only")
     return tuple(Choice(None, fit) for fit in _fits(contents, n_ctx, machine))
 
 

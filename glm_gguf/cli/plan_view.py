@@ -125,7 +125,7 @@ class Report:
         # a table in a pipe or file is as wide as it needs to be
         click.echo()
         Console(width=None if sys.stdout.isatty() else 200).print(table)
-        click.echo("\ntokens/s     answers, estimated from the memory bandwidth; decode may be slower")
+        click.echo("\ntokens/s     of an answer at most: an estimate from the memory bandwidth")
         if typed and self.imatrix is None:
             click.echo("types        IQ3_XXS, IQ2_XS and other small ones need --imatrix FILE")
         command, reason = self.recommendation()

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
 
-PER_THREAD: Final = 2**26
+PER_THREAD: Final = 2**27
 MOST: Final = 2**30
-LEAST: Final = 2**27
-"""Bytes that are read in one pass: most CPUs have smaller caches."""
+LEAST: Final = 2**28
+"""Bytes that one pass reads, several times the cache of most CPUs."""
 SECONDS: Final = 0.25
-LEAST_PASSES: Final = 2
+LEAST_PASSES: Final = 3
 
 
 def measure_bandwidth(threads: int, available: int | None) -> float:
-    """Measure the bytes a second that so many threads read together: the fastest of several passes, below a second.
+    """Measure the bytes a second that so many threads read together: the median of several passes.
 
     The memory that it reads takes a sixteenth of the `available` bytes at most.
     """
@@ -31,4 +32,4 @@ def measure_bandwidth(threads: int, available: int | None) -> float:
             start = time.perf_counter()
             list(pool.map(np.max, arrays))
             passes.append(time.perf_counter() - start)
-    return 8 * n_items * threads / min(passes)
+    return 8 * n_items * threads / statistics.median(passes)

@@ -20,7 +20,7 @@ from glm_gguf.cli.plan_view import MachineFacts, Report
 from glm_gguf.convert import convert, make_plans
 from glm_gguf.convert.planned_head import planned_heads
 from glm_gguf.convert.source.source import Source
-from glm_gguf.errors import ImatrixError, RequestError
+from glm_gguf.errors import GgufError, ImatrixError, RequestError
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.llama.cpu_kernels import Cpu
@@ -179,6 +179,13 @@ def test_a_mistake_is_named(case: str, checkpoint: Path, large: Path) -> None:
     assert (result.exit_code, result.stdout) == (1, "")
     assert isinstance(result.exception, kind)
     says(str(result.exception), expected)
+
+
+def test_a_vocabulary_alone_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    (path,) = convert(checkpoint, tmp_path / "vocabulary.gguf", vocab_only=True)
+    result = plan(path)
+    assert isinstance(result.exception, GgufError)
+    says(str(result.exception), "vocabulary.gguf", "holds no weights")
 
 
 def test_a_checkpoint_whose_rows_no_super_block_divides_is_planned(tmp_path: Path) -> None:
