@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol, Unpack
 
 from glm_gguf.agent import History, RunEvent, RunResult, arun, astream_run, run, stream_run
-from glm_gguf.answers.accepted_keywords import SamplingLike, chat_options, options_value
+from glm_gguf.answers.accepted_keywords import RUN_ARGUMENTS, SamplingLike, chat_options, options_value
 from glm_gguf.answers.answer_options import ChatOptions
 from glm_gguf.answers.prepared_answer import EventStream, PreparedAnswer
 from glm_gguf.chat.events import ChatResult, Event, collect
@@ -106,6 +106,7 @@ class ChatModel(Protocol):
 
         The calls of one answer run in parallel, an `async def` on an event loop. The model is told what they raise.
         """
+        chat_options(sampling, options, RUN_ARGUMENTS)  # names the keywords of `run` too
         given = conversation(messages), Toolbox.of(tools), _limits(limits, max_turns)
         return run(lambda history: self.chat(history, given[1], sampling, **options), *given)
 
@@ -120,6 +121,7 @@ class ChatModel(Protocol):
         **options: Unpack[ChatOptions],
     ) -> RunResult:
         """Do what `run` does, in an event loop: it awaits an `async def`, and runs other functions on threads."""
+        chat_options(sampling, options, RUN_ARGUMENTS)
         given = conversation(messages), Toolbox.of(tools), _limits(limits, max_turns)
         return await arun(lambda history: self.achat(history, given[1], sampling, **options), *given)
 
@@ -137,7 +139,7 @@ class ChatModel(Protocol):
 
         Closing the iterator stops the model.
         """
-        chat_options(sampling, options)  # raises now, not at the first event
+        chat_options(sampling, options, RUN_ARGUMENTS)  # raises now, not at the first event
         given = conversation(messages), Toolbox.of(tools), _limits(limits, max_turns)
 
         def stream(history: History) -> Generator[Event, None, None]:
@@ -157,7 +159,7 @@ class ChatModel(Protocol):
         **options: Unpack[ChatOptions],
     ) -> AsyncGenerator[RunEvent, None]:
         """Do what `stream_run` does, in an event loop."""
-        chat_options(sampling, options)
+        chat_options(sampling, options, RUN_ARGUMENTS)
         given = conversation(messages), Toolbox.of(tools), _limits(limits, max_turns)
         return astream_run(lambda history: self.astream(history, given[1], sampling, **options), *given)
 

@@ -14,7 +14,7 @@ GlmGgufError
 │   └── ContextLengthError   a prompt is longer than the context
 ├── GgufError          a GGUF file is malformed, truncated, foreign or a known-bad conversion
 ├── OutputError        the result cannot be written: exists, no space, no permission
-├── TemplateError      a chat template or the messages given to it cannot be rendered
+├── TemplateError      a chat template is missing, malformed, or cannot be rendered
 └── EngineError        llama.cpp refused to load, decode or allocate
     ├── EngineFailedError  an internal error, its `__cause__`, ended the engine: open the model again
     ├── QueueFullError     the queue holds as many requests as it may
@@ -134,7 +134,7 @@ class OutputError(GlmGgufError):
 
 
 class TemplateError(GlmGgufError):
-    """A chat template, or the messages given to it, cannot be rendered."""
+    """A chat template is missing, malformed, or cannot be rendered."""
 
 
 class EngineError(GlmGgufError):

@@ -18,7 +18,7 @@ import glm_gguf
 from glm_gguf import GLM, ChatResult, EngineOptions, Finish, SamplingParams, TextDelta, collect
 from glm_gguf.answers.overflow import without_oldest_turns
 from glm_gguf.chat.messages import template_messages
-from glm_gguf.errors import EngineError, RequestError, TemplateError
+from glm_gguf.errors import EngineError, RequestError
 
 SHORT = SamplingParams(temperature=0, max_tokens=6)
 ENDLESS = SamplingParams(temperature=0, ignore_eos=True)
@@ -189,7 +189,7 @@ def test_texts_are_embedded_while_answers_are_written(glm: GLM) -> None:
 
 
 def test_what_cannot_be_rendered_is_refused_at_once(glm: GLM) -> None:
-    with pytest.raises(TemplateError, match=r"messages\[0\]\.role"):
+    with pytest.raises(RequestError, match=r"messages\[0\]\.role"):
         glm.stream([{"role": "wizard", "content": "x"}])
     with pytest.raises(RequestError, match=r"tools\[0\]"):
         glm.stream(HELLO, [{"type": "function"}])

@@ -27,8 +27,12 @@ _ELSEWHERE = {
     "stream": "stream() yields the events",
     "model": "a GLM is one model",
     "approve": "run() takes it in limits={'approve': …}",
+    "limits": "run() takes it",
+    "max_turns": "run() takes it",
 }
-"""Name in other libraries → its name or place here."""
+"""Name in other libraries, or of another call → its name or place here."""
+RUN_ARGUMENTS = ("limits", "max_turns", "approve")
+"""Names of `run` besides those of `chat`; `approve` is a field of its limits."""
 _MISSING = object()
 
 
@@ -49,9 +53,14 @@ _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
 """Option → a test of its value, and what the value must be, in words."""
 
 
-def chat_options(sampling: SamplingLike, given: Mapping[str, Any]) -> tuple[SamplingParams, AnswerOptions]:
-    """Split the keywords of `chat` into sampling and the others; TypeError for an unknown name."""
-    refuse_unknown(given, ChatOptions.__optional_keys__, "an answer")
+def chat_options(
+    sampling: SamplingLike, given: Mapping[str, Any], also: Collection[str] = ()
+) -> tuple[SamplingParams, AnswerOptions]:
+    """Split the keywords of `chat` into sampling and the others; TypeError for an unknown name.
+
+    `also` names further keywords of the call, for the hint of that error.
+    """
+    refuse_unknown(given, ChatOptions.__optional_keys__, "an answer", ("messages", "tools", "sampling", *also))
     return _split(sampling, given)
 
 
@@ -80,11 +89,11 @@ def engine_options(options: EngineOptions | Mapping[str, Any] | None, given: Map
     return dataclasses.replace(options_value(EngineOptions, options, "options"), **fields)
 
 
-def refuse_unknown(given: Collection[str], known: Collection[str], what: str) -> None:
-    """Raise TypeError for the first unknown name, with the nearest known one."""
+def refuse_unknown(given: Collection[str], known: Collection[str], what: str, also: Collection[str] = ()) -> None:
+    """Raise TypeError for the first unknown name, with the nearest in `known` and `also`, the call's arguments."""
     for name in given:
         if name not in known:
-            raise TypeError(f"{name!r} is no option of {what}{_hint(name, known)}")
+            raise TypeError(f"{name!r} is no option of {what}{_hint(name, [*known, *also])}")
 
 
 def options_value(kind: type[T], given: T | Mapping[str, Any] | None, field: str) -> T:

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 from glm_gguf.chat.call_results import CallGroup, CallResult, Entry, PastCall, TemplateMessage, order_results
 from glm_gguf.chat.content_parts import READS_TEXT, TEXT_KINDS, THOUGHT_KINDS, part_text, stand_in
 from glm_gguf.chat.custom_tool import INPUT
-from glm_gguf.errors import RequestError, TemplateError
+from glm_gguf.errors import RequestError
 
 __all__ = ["ROLES", "Messages", "TemplateMessage", "conversation", "template_messages"]
 
@@ -43,7 +43,7 @@ def conversation(messages: Messages) -> list[Mapping[str, Any]]:
 
 
 def template_messages(history: Sequence[Mapping[str, Any]]) -> list[TemplateMessage]:
-    """Turn a history in OpenAI's or in the template's own form into the template's; TemplateError names the field."""
+    """Turn a history in OpenAI's or in the template's own form into the template's; RequestError names the field."""
     answered = max((index for index, message in enumerate(history) if _is_answer(message)), default=0)
     entries = (
         _entry(message, f"messages[{index}]", answered=index < answered) for index, message in enumerate(history)
@@ -77,7 +77,7 @@ def _entry(message: Mapping[str, Any], field: str, *, answered: bool) -> Entry |
 
 
 def _role(message: Mapping[str, Any], field: str) -> str:
-    """Return the role; TemplateError for an unknown one."""
+    """Return the role; RequestError for an unknown one."""
     if not isinstance(message, Mapping):
         fix = "take its message()" if hasattr(message, "message") else 'give {"role": …, "content": …}'
         _fail(field, f"a message is a dict, not {type(message).__name__}", fix)
@@ -174,8 +174,8 @@ def _arguments(arguments: object, field: str) -> str:
     try:
         return json.dumps(arguments, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise TemplateError(f"the arguments are not JSON: {error}", field=field) from error
+        raise RequestError(f"the arguments are not JSON: {error}", field=field) from error
 
 
 def _fail(field: str, what: str, fix: str | None = None) -> NoReturn:
-    raise TemplateError(what, field=field, fix=fix)
+    raise RequestError(what, field=field, fix=fix)

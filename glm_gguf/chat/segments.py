@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from glm_gguf.errors import TemplateError
+from glm_gguf.errors import RequestError
 from glm_gguf.special_tokens import OPEN_THOUGHT
 
 FIRST_PLACEHOLDER: Final = 0xF0000  # start of plane 15, private use: no meaningful text holds these
@@ -141,7 +141,7 @@ def _alternatives(texts: Iterable[str]) -> str:
 def _unused_characters(texts: Iterable[str], count: int) -> list[str]:
     """Return `count` private-use characters that the texts hold neither plainly nor as JSON escapes.
 
-    Raises TemplateError if fewer are left.
+    Raises RequestError if fewer are left.
     """
     used: set[str] = set()
     for text in texts:
@@ -150,7 +150,7 @@ def _unused_characters(texts: Iterable[str], count: int) -> list[str]:
     characters = map(chr, range(FIRST_PLACEHOLDER, LAST_PLACEHOLDER + 1))
     unused = list(islice((character for character in characters if character not in used), count))
     if len(unused) < count:
-        raise TemplateError(
+        raise RequestError(
             "the text holds nearly every private-use character of plane 15 and spells control tokens",
             fix=f"leave {count} of U+F0000 to U+FFFFD unused",
         )

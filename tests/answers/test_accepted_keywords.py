@@ -110,6 +110,18 @@ def test_an_unknown_name_is_refused_with_the_nearest(glm: GLM, method: str) -> N
         METHODS[method](glm, {wrong: 0})
 
 
+@pytest.mark.parametrize("method", ["run", "arun", "stream_run", "astream_run"])
+@pytest.mark.parametrize(("wrong", "right"), [("max_turn", "max_turns"), ("limit", "limits"), ("aprove", "approve")])
+def test_the_nearest_name_of_a_run_may_be_one_of_its_limits(glm: GLM, method: str, wrong: str, right: str) -> None:
+    with pytest.raises(TypeError, match=f"'{wrong}'.* did you mean '{right}'"):
+        METHODS[method](glm, {wrong: 0})
+
+
+def test_an_option_of_a_run_is_named_as_such_where_a_chat_gets_it(glm: GLM) -> None:
+    with pytest.raises(TypeError, match=r"'max_turns' is no option of an answer; run\(\) takes it"):
+        glm.chat(HELLO, max_turns=2)  # type: ignore[call-arg]
+
+
 def _taken(method: str) -> typing.Collection[str]:
     return PromptOptions.__optional_keys__ if method in ("apply_template", "prompt_ids") else ()
 

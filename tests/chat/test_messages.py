@@ -10,7 +10,7 @@ import pytest
 
 from glm_gguf.chat.call_results import NOT_ANSWERED
 from glm_gguf.chat.messages import template_messages
-from glm_gguf.errors import TemplateError
+from glm_gguf.errors import RequestError
 
 
 def call(name: str, arguments: object = "{}", call_id: str | None = None) -> dict[str, Any]:
@@ -107,7 +107,7 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
 
 @pytest.mark.parametrize(("history", "where"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_malformed_history_is_refused_with_its_place(history: list[Any], where: str) -> None:
-    with pytest.raises(TemplateError) as refusal:
+    with pytest.raises(RequestError) as refusal:
         template_messages(history)
     assert refusal.value.field == where
 
@@ -261,7 +261,7 @@ def test_an_image_that_the_assistant_once_gave_is_a_line_too_and_a_thought_nothi
 @pytest.mark.parametrize("part", [IMAGE, {"type": "input_audio"}, {"type": "file"}, {"type": "document", "source": {}}])
 @pytest.mark.parametrize("role", ["user", "system"])
 def test_a_users_unreadable_part_is_refused(part: dict[str, Any], role: str) -> None:
-    with pytest.raises(TemplateError, match="read text") as refusal:
+    with pytest.raises(RequestError, match="read text") as refusal:
         template_messages([{"role": role, "content": [part]}])
     assert refusal.value.field == "messages[0].content[0].type"
 
@@ -270,7 +270,7 @@ def test_an_image_that_was_answered_is_a_line_and_the_next_is_refused() -> None:
     old: list[dict[str, Any]] = [{"role": "user", "content": [IMAGE]}, {"role": "assistant", "content": "A cat."}]
     told = template_messages([*old, {"role": "user", "content": "Its colour?"}])
     assert told[0]["content"] == "[an image that this model cannot see]"
-    with pytest.raises(TemplateError, match="read text") as refusal:
+    with pytest.raises(RequestError, match="read text") as refusal:
         template_messages([*old, {"role": "user", "content": [IMAGE]}])
     assert refusal.value.field == "messages[2].content[0].type"
 
@@ -284,3 +284,20 @@ def test_a_call_of_a_custom_tool_has_its_text_as_an_argument() -> None:
 def test_metadata_that_names_no_function_is_the_clients_own() -> None:
     told = template_messages([{"role": "assistant", "content": "a", "metadata": {"id": 5}}])
     assert told == [{"role": "assistant", "content": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({"role": "wizard", "content": "x"}, "messages[0].role"),
+        ({"role": "user"}, "messages[0].content"),
+        ({"role": "user", "content": 5}, "messages[0].content"),
+        ({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"x": {1}}}}]}, None),
+        ("a text among messages", "messages[0]"),
+    ],
+    ids=["role", "no content", "number", "arguments", "text"],
+)
+def test_every_bad_message_is_one_kind_of_error(message: Any, field: str | None) -> None:
+    with pytest.raises(RequestError) as refusal:
+        template_messages([message])
+    assert refusal.value.field == (field or "messages[0].tool_calls[0].function.arguments")

@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from glm_gguf.chat.segments import ControlSegment, Segment, TextSegment, joined_text, opens_thought
 from glm_gguf.chat.template import BUNDLED, ChatTemplate, bundled_template, variant_of_name
-from glm_gguf.errors import TemplateError
+from glm_gguf.errors import RequestError, TemplateError
 from glm_gguf.special_tokens import CONTROL_TOKENS
 from glm_gguf.variant import Variant
 
@@ -247,7 +247,7 @@ def test_content_that_holds_every_private_character_is_refused_once_it_spells_a_
     message = {"role": "user", "content": EVERY_PRIVATE_CHARACTER}
     assert EVERY_PRIVATE_CHARACTER in joined_text(TEMPLATES[Variant.CHAT].render([message]))
     message["content"] += "<|user|>"
-    with pytest.raises(TemplateError, match="private-use"):
+    with pytest.raises(RequestError, match="private-use"):
         TEMPLATES[Variant.CHAT].render([message])
 
 

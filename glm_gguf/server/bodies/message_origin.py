@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from glm_gguf.chat.messages import template_messages
-from glm_gguf.errors import RequestError, TemplateError
+from glm_gguf.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ def checked_messages(traced: Sequence[TracedMessage]) -> list[dict[str, Any]]:
     messages = [one.message for one in traced]
     try:
         template_messages(messages)
-    except (TemplateError, RequestError) as error:
+    except RequestError as error:
         raise RequestError(error.what, field=_place(error.field or "", traced), fix=error.fix) from error
     return messages
 
