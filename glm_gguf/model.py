@@ -87,7 +87,7 @@ class GLM(ChatModel):
 
     @property
     def n_ctx(self) -> int:
-        """Most tokens of one conversation."""
+        """Tokens of the longest conversation. All conversations together have `footprint.n_cells`."""
         return self._engine.size.n_ctx
 
     @property

@@ -89,6 +89,10 @@ def test_every_event_and_field_of_an_answer_is_on_the_page() -> None:
         assert {field.name for field in dataclasses.fields(kind)} <= words, kind
 
 
+def test_every_reason_for_the_end_of_an_answer_has_a_line() -> None:
+    assert re.findall(r'(?m)^\| `"(\w+)"` \|', PAGE) == list(typing.get_args(glm_gguf.FinishReason))
+
+
 SHOWN = {
     "adapters": r"no adapter: .*\n1\.0 a: .*\n1\.0 b: .*\n0\.5 a \+ 0\.5 b: ",
     "async_cancel": "cancelled",

@@ -82,7 +82,8 @@ class EngineOptions:
     """Sizes are in tokens."""
 
     n_ctx: int | None = None
-    """Cells of the KV cache, which all conversations share; None is the model's own length, up to DEFAULT_CONTEXT."""
+    """Tokens that all conversations share. One has at most that many, and never more than the model's own length. None
+    is that length, up to DEFAULT_CONTEXT."""
     n_parallel: int = 4
     """Answers in decode at once; more requests wait."""
     n_queue: int = 1024

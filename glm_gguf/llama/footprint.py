@@ -21,7 +21,7 @@ class Footprint:
     n_cells: int
     """Tokens that the KV cache holds, of all conversations together."""
     n_ctx: int
-    """Most tokens of one conversation."""
+    """Tokens of the longest conversation."""
     n_parallel: int
     threads: int
 

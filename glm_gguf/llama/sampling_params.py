@@ -82,7 +82,7 @@ class SamplingParams:
     seed: int | None = None
     """None chooses one at random."""
     max_tokens: int | None = None
-    """Most tokens of the answer; None allows all that the context holds."""
+    """Tokens of the answer at most; None allows all that the context holds."""
     repeat_penalty: float | None = None
     """Divides the logits of tokens that are in the answer; 1 changes nothing. Not for tool calls."""
     frequency_penalty: float | None = None
@@ -101,7 +101,7 @@ class SamplingParams:
     ignore_eos: bool | None = None
     """Never sample an EOG token; for measurements."""
     thinking_budget: int | None = None
-    """Most tokens of a thought; then it is closed and the answer follows (GLM-Z1)."""
+    """Tokens of a thought at most: then the engine closes it, and the answer follows (GLM-Z1)."""
 
     def __post_init__(self) -> None:
         for name, bounds in SAMPLING_BOUNDS.items():
