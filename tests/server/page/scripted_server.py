@@ -124,7 +124,7 @@ class Wire:
     async def run_call(self, request: Request) -> Response:
         self.headers.append(dict(request.headers))
         self.called.append(await request.json())
-        return self.results.get_nowait()
+        return await asyncio.to_thread(self.results.get, timeout=SECONDS)
 
 
 def never_opened() -> GLM:

@@ -185,7 +185,7 @@ def test_an_edit_can_be_left(page: Page, wire: Wire) -> None:
 
 
 def test_settings_are_sent_and_open_ones_are_not(page: Page, wire: Wire) -> None:
-    fields = {"System prompt": "Be brief.", "Temperature": "0,5", "Top p": "0.9", "Max tokens": "77"}
+    fields = {"System prompt": "Be brief.", "Temperature": "0,5", "Top p": "0.9", "Maximum tokens": "77"}
     for label, value in {**fields, "Seed": "7", "Thinking budget": "12"}.items():
         set_field(page, label, value)
     page.get_by_label("Format").select_option("json")
@@ -213,7 +213,7 @@ def test_what_is_left_open_is_not_sent(page: Page, wire: Wire) -> None:
     [
         ("Temperature", "hot", "not a number"),
         ("Top p", "2", "0 to 1"),
-        ("Max tokens", "1.5", "whole"),
+        ("Maximum tokens", "1.5", "whole"),
         ("Declarations", "{", "not a JSON list"),
         ("Declarations", '[{"name": "f"}]', "Tool 1"),
     ],

@@ -74,7 +74,7 @@ def test_a_tool_is_called_and_its_result_typed_in(page: Page) -> None:
 
 
 def test_an_answer_is_stopped_and_stays_as_far_as_it_came(page: Page) -> None:
-    set_field(page, "Max tokens", "3000")
+    set_field(page, "Maximum tokens", "3000")
     page.locator("#panel").get_by_label("Format").select_option("schema")
     set_field(page, "JSON schema", json.dumps(LONG))
     say(page, "Hello")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import Response
 from fastapi.responses import JSONResponse
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from server.page.actions import open_settings, say, set_field, wait_for_answers
 from server.page.conftest import Visit
 from server.page.scripted_server import Wire, refusal
@@ -89,6 +89,101 @@ def test_a_call_that_was_refused_is_run_again_and_its_answer_is_not_written_agai
     assert wire.called == [CALL, CALL]
     assert [len(wire.request()["messages"]) for _ in range(2)] == [1, 3]
     assert (wire.headers[-1].get("authorization") == "Bearer sesame") == (button == "Use key")
+
+
+def begin_call(visit: Visit, wire: Wire, *more: str) -> Page:
+    """Have the server begin to run the calls of an answer."""
+    wire.tools += [{"type": "function", "function": {"name": name}} for name in ("get_weather", *more)]
+    page = visit.page()
+    expect(page.locator("#active-settings")).to_have_text("Tools")
+    answer = wire.answer()
+    for index, name in enumerate(("get_weather", *more)):
+        answer.call(index, name, CALL["arguments"])
+    answer.finish("tool_calls")
+    say(page, "Weather?")
+    wait_for_answers(page, 1)
+    return page
+
+
+def test_nobody_enters_a_result_while_the_server_runs_the_function(visit: Visit, wire: Wire) -> None:
+    page = begin_call(visit, wire)
+    running = "The server is running get_weather…"
+    expect(page.locator(".message.assistant")).to_contain_text(running)
+    expect(page.locator("#announcer")).to_have_text(running)
+    expect(page.get_by_role("button", name="Send result")).to_have_count(0)
+    expect(page.get_by_label("Result of get_weather")).to_have_count(0)
+    wire.answer().say(content="It rains.").finish()
+    wire.results.put(JSONResponse({"content": "rainy"}))
+    expect(wait_for_answers(page, 2).locator(".prose")).to_have_text("It rains.")
+    expect(page.get_by_text(running)).to_have_count(0)
+    assert wire.called == [CALL]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(refusal(503, "The server is ending.", "shutting_down"), id="refused"),
+        pytest.param(Response("{"), id="broken off"),
+    ],
+)
+def test_a_result_is_entered_once_the_function_failed(visit: Visit, wire: Wire, failure: Response) -> None:
+    visit.tolerated.append("503")
+    page = begin_call(visit, wire)
+    wire.results.put(failure)
+    expect(page.locator("#notice").get_by_role("button", name="Try again")).to_be_visible()
+    page.locator("#notice").get_by_role("button", name="Try again").click()
+    expect(page.get_by_text("The server is running")).to_have_count(2)
+    expect(page.get_by_label("Result of get_weather")).to_have_count(0)
+    wire.results.put(failure)
+    page.get_by_role("textbox", name="Result of get_weather").fill("snowy")
+    wire.answer().say(content="It snows.").finish()
+    page.get_by_role("button", name="Send result").click()
+    expect(wait_for_answers(page, 2).locator(".prose")).to_have_text("It snows.")
+    expect(page.locator("#notice")).to_be_empty()
+
+
+def test_one_failed_call_waits_for_the_others(visit: Visit, wire: Wire) -> None:
+    visit.tolerated.append("503")
+    page = begin_call(visit, wire, "get_time")
+    expect(page.locator(".message.assistant")).to_contain_text("The server is running get_weather, get_time…")
+    with page.expect_response("**/page-tools") as refused:
+        wire.results.put(refusal(503, "The server is ending.", "shutting_down"))
+    refused.value.finished()
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    expect(page.get_by_role("button", name="Send results")).to_have_count(0)
+    wire.results.put(JSONResponse({"content": "noon"}))
+    expect(page.get_by_role("button", name="Send results")).to_be_visible()
+    expect(page.locator("#notice").get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_a_result_waits_until_its_conversation_is_open_again(visit: Visit, wire: Wire) -> None:
+    page = begin_call(visit, wire)
+    page.get_by_role("button", name="New chat").click()
+    with page.expect_response("**/page-tools"):
+        wire.results.put(JSONResponse({"content": "rainy"}))
+    wire.answer().say(content="It rains.").finish()
+    page.locator("#conversations").get_by_text("Weather?").click()
+    expect(wait_for_answers(page, 2).locator(".prose")).to_have_text("It rains.")
+    assert wire.called == [CALL]
+
+
+@pytest.mark.parametrize(
+    ("names", "hint", "text"),
+    [
+        (["get_weather", "add"], "The server runs get_weather, add", "What is the weather in Beijing?"),
+        (list("abcdefg"), "The server runs a, b, c, d, e and 2 more", "Say what a does, and call it with an example."),
+    ],
+)
+def test_the_start_page_names_the_servers_functions(
+    visit: Visit, wire: Wire, names: list[str], hint: str, text: str
+) -> None:
+    wire.tools += [{"type": "function", "function": {"name": name}} for name in names]
+    page = visit.page()
+    suggestion = page.locator(".suggestion", has_text="Call a tool")
+    expect(suggestion.locator("span")).to_have_text(hint)
+    suggestion.click()
+    expect(page.locator("#draft")).to_have_value(text)
+    expect(page.get_by_label("Declarations")).to_have_value("")
 
 
 def test_only_the_servers_own_page_may_have_a_function_run(tooled: Served) -> None:

@@ -35,8 +35,8 @@ let model = null;
 let poll;
 
 const session = new Session(storage, (body, signal) => answerChunks(body, apiKey.get(), signal), lastSettings, async () => (model ??= await fetchModel(apiKey.get())).id);
-new ToolRunner(session, (call) => runCall(call, apiKey.get()));
-const transcript = new Transcript(session, () => composer.focus());
+const runner = new ToolRunner(session, (call) => runCall(call, apiKey.get()));
+const transcript = new Transcript(session, (answer) => runner.isRunning(answer), () => composer.focus());
 const composer = new Composer(session, transcript);
 const meter = new TokenMeter(session);
 const panel = new SettingsPanel(session, useKey);
@@ -50,7 +50,7 @@ function start() {
   startDrawers();
   startThemeSwitch();
   startArtifacts();
-  startAnnouncer(session);
+  startAnnouncer(session, (answer) => runner.isRunning(answer));
   startUrlHash(session, closeOverlays, () => showProblem(LOST, {}));
   startShortcuts({ leave: () => closeOverlays() || session.stop(), newChat, search, settings: () => drawers.panel.toggle?.click() });
   listen();

@@ -17,7 +17,6 @@ import { firstComplaint } from "./settings.js";
  * @typedef {import("./settings.js").Settings} Settings
  * @typedef {import("../wire/partial_answer.js").Chunk} Chunk
  * @typedef {import("./run.js").Run} Run
- *
  * @typedef {object} Events
  * @property {undefined} loaded once, when the kept conversations are there
  * @property {undefined} conversation another one is open, or the open one has another shape
@@ -25,6 +24,7 @@ import { firstComplaint } from "./settings.js";
  * @property {undefined} chunk the running answer grew
  * @property {undefined} list the kept conversations changed
  * @property {Answer} finish an answer of the open conversation ended
+ * @property {Answer} calls the server begins to run an answer's calls
  * @property {{problem: Problem, retry?: () => void} | null} problem null where it is over
  */
 

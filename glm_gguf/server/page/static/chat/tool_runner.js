@@ -11,6 +11,8 @@ const MOST_ROUNDS = 16;
 export class ToolRunner {
   #session;
   #runCall;
+  /** Results by answer: null while the server runs the calls, texts until the answer is shown. @type {Map<string, string[] | null>} */
+  #results = new Map();
 
   /**
    * @param {import("./session.js").Session} session
@@ -19,9 +21,18 @@ export class ToolRunner {
   constructor(session, runCall) {
     this.#session = session;
     this.#runCall = runCall;
+    session.on("conversation", () => this.#handOver());
     session.on("finish", (answer) => {
       if (this.#isOurs(answer) && this.#rounds() <= MOST_ROUNDS) this.#run(answer);
     });
+  }
+
+  /**
+   * Says whether the server runs the calls of an answer at this time: nobody else enters results then.
+   * @param {Answer} answer
+   */
+  isRunning({ id }) {
+    return this.#results.has(id);
   }
 
   /**
@@ -35,15 +46,29 @@ export class ToolRunner {
 
   /** @param {Answer} answer the last shown message */
   async #run(answer) {
-    const { id } = this.#session.conversation;
-    const isShown = () => this.#session.conversation.id === id && this.#session.conversation.leaf === answer.id;
+    this.#results.set(answer.id, null);
+    this.#session.emit("conversation");
+    this.#session.emit("calls", answer);
+    const runs = answer.calls.map(this.#runCall);
+    await Promise.allSettled(runs); // else the form would come back while the server still runs the other calls
     try {
-      const results = await Promise.all(answer.calls.map(this.#runCall));
-      if (isShown() && !this.#session.busy) this.#session.answerCalls(answer, results);
+      this.#results.set(answer.id, await Promise.all(runs));
+      this.#session.emit("conversation");
     } catch (error) {
+      this.#results.delete(answer.id);
+      this.#session.emit("conversation");
       if (!(error instanceof Problem)) throw error;
-      if (isShown()) this.#session.emit("problem", { problem: error, retry: () => this.#run(answer) });
+      if (this.#session.conversation.leaf === answer.id) this.#session.emit("problem", { problem: error, retry: () => this.#run(answer) });
     }
+  }
+
+  /** Hands the results of the last shown answer to the model; those of another wait until it is shown. */
+  #handOver() {
+    const answer = shownMessages(this.#session.conversation).at(-1);
+    const results = answer && this.#results.get(answer.id);
+    if (!results || answer.role !== "assistant" || this.#session.busy) return;
+    this.#results.delete(answer.id);
+    this.#session.answerCalls(answer, results);
   }
 
   /** Returns the number of answers with calls since the user's last message. */

@@ -1,21 +1,26 @@
 /** Tells a screen reader that the model writes, and then the answer; not every token. */
 
 import { byId } from "./dom.js";
+import { runningText } from "./tool_calls.js";
 
 const LONGEST = 600;
 
 /**
- * Announces a session's answers.
+ * Announces a session's answers, and the calls that the server runs.
  * @param {import("../chat/session.js").Session} session
+ * @param {(answer: import("../chat/conversation.js").Answer) => boolean} isRunning says whether the server runs an answer's calls
  */
-export function startAnnouncer(session) {
+export function startAnnouncer(session, isRunning) {
   /** @type {import("../chat/run.js").Run | null} */
   let announced = null;
   session.on("conversation", () => {
     if (session.run && session.run !== announced) announce("The model is writing.");
     announced = session.run;
   });
-  session.on("finish", (answer) => announce(spoken(answer)));
+  session.on("calls", ({ calls }) => announce(runningText(calls)));
+  session.on("finish", (answer) => {
+    if (!isRunning(answer)) announce(spoken(answer));
+  });
 }
 
 /**

@@ -14,6 +14,7 @@ import { callsForm, callsList, resultCard } from "./tool_calls.js";
  * @typedef {object} Place
  * @property {Message[]} alternatives to the message, itself among them
  * @property {boolean} last whether nothing follows, and nothing is being written
+ * @property {boolean} running whether the server runs the calls of the message
  * @property {string} toolName of the call whose result the message is
  * @property {boolean} thoughtOpen
  *
@@ -62,7 +63,8 @@ function answerBody(answer, place, actions) {
     showMarkdown(prose, answer.content);
     body.append(prose);
   }
-  if (answer.calls.length) body.append(place.last ? callsForm(answer.calls, (results) => actions.answerCalls(answer, results)) : callsList(answer.calls));
+  const open = place.last && !place.running;
+  if (answer.calls.length) body.append(open ? callsForm(answer.calls, (results) => actions.answerCalls(answer, results)) : callsList(answer.calls, place.running));
   const empty = !answer.content && !answer.calls.length;
   const ending = ENDINGS[answer.finish ?? ""] ?? (empty ? "The answer is empty." : null);
   if (ending) body.append(element("p", { class: answer.finish === "failed" ? "ended bad" : "ended" }, ending));

@@ -15,11 +15,11 @@ import { byId, element, iconButton } from "./dom.js";
 
 /** @type {Record<NumberName, {label: string, hint: string, empty: string}>} */
 const NUMBERS = {
-  temperature: { label: "Temperature", hint: "0 always takes the most likely token.", empty: "model’s own" },
-  topP: { label: "Top p", hint: "Sample from the most likely tokens up to this probability.", empty: "model’s own" },
-  maxTokens: { label: "Max tokens", hint: "The limit of one answer.", empty: "no limit" },
+  temperature: { label: "Temperature", hint: "0 always takes the most likely token.", empty: "model’s default" },
+  topP: { label: "Top p", hint: "Only the most likely tokens, up to this total probability.", empty: "model’s default" },
+  maxTokens: { label: "Maximum tokens", hint: "In one answer.", empty: "no limit" },
   seed: { label: "Seed", hint: "The same seed repeats an answer.", empty: "random" },
-  thinkingBudget: { label: "Thinking budget", hint: "The limit of one thought, in tokens.", empty: "no limit" },
+  thinkingBudget: { label: "Thinking budget", hint: "In one thought, in tokens.", empty: "no limit" },
 };
 const FORMATS = { text: "Text", json: "JSON object", schema: "JSON with a schema" };
 
@@ -67,7 +67,7 @@ export class SettingsPanel {
   #groups(onkey) {
     const format = element("select", { class: "input" }, ...Object.entries(FORMATS).map(([value, label]) => element("option", { value }, label)));
     const system = this.#labelled("system", "System prompt", "The model reads it before the conversation.", area(4, false));
-    const tools = this.#labelled("tools", "Declarations", "A JSON list as in OpenAI’s API. When the model calls one, you enter its result.", area(8, true));
+    const tools = this.#labelled("tools", "Declarations", "Your own functions, as a JSON list in OpenAI’s format. You enter the results of their calls.", area(8, true));
     return [
       group("Conversation", system),
       group("Sampling", pair(this.#number("temperature"), this.#number("topP")), pair(this.#number("maxTokens"), this.#number("seed")), this.#number("thinkingBudget")),

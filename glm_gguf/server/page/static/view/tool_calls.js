@@ -37,9 +37,18 @@ export function callsForm(calls, onresults) {
 /**
  * Returns the cards without fields.
  * @param {Call[]} calls
+ * @param {boolean} running whether the server runs the calls
  */
-export function callsList(calls) {
-  return element("div", { class: "calls" }, ...calls.map((call) => callCard(call)));
+export function callsList(calls, running = false) {
+  return element("div", { class: "calls" }, ...calls.map((call) => callCard(call)), running && element("p", { class: "running-calls" }, runningText(calls)));
+}
+
+/**
+ * Says that the server runs calls.
+ * @param {Call[]} calls
+ */
+export function runningText(calls) {
+  return `The server is running ${[...new Set(calls.map(({ name }) => name))].join(", ")}…`;
 }
 
 /**

@@ -16,6 +16,7 @@ const NEAR = 80;
 /** Shows a session's conversation, and scrolls along for a reader at its end. */
 export class Transcript {
   #session;
+  #isRunning;
   #scroller = byId("transcript");
   #list = byId("messages");
   #jump = byId("jump");
@@ -27,9 +28,14 @@ export class Transcript {
   #shownId = null;
   #following = true;
 
-  /** @param {import("../chat/session.js").Session} session @param {() => void} onasked called when the user asks for an answer from here */
-  constructor(session, onasked) {
+  /**
+   * @param {import("../chat/session.js").Session} session
+   * @param {(answer: import("../chat/conversation.js").Answer) => boolean} isRunning says whether the server runs an answer's calls
+   * @param {() => void} onasked called when the user asks for an answer from here
+   */
+  constructor(session, isRunning, onasked) {
     this.#session = session;
+    this.#isRunning = isRunning;
     const ask = (/** @type {() => void} */ act) => {
       this.#following = true;
       onasked();
@@ -76,7 +82,8 @@ export class Transcript {
     this.#drawn = new Map(messages.map((message, index) => {
       const thoughtOpen = this.#running?.run.parent === message.parent && this.#running.thoughtOpen;
       const last = index === messages.length - 1 && !busy;
-      return this.#item(message, { alternatives: places.get(message.parent) ?? [], last, toolName: names[index], thoughtOpen });
+      const running = last && message.role === "assistant" && this.#isRunning(message);
+      return this.#item(message, { alternatives: places.get(message.parent) ?? [], last, running, toolName: names[index], thoughtOpen });
     }));
     this.#reconcile([...this.#drawn.values(), ...this.#runningItem(run)]);
     byId("welcome").hidden = messages.length > 0;
@@ -91,9 +98,9 @@ export class Transcript {
    * @returns {[string, HTMLElement]}
    */
   #item(message, place) {
-    const { alternatives, last } = place;
+    const { alternatives, last, running } = place;
     const finish = message.role === "assistant" ? message.finish : null;
-    const key = [message.id, finish, message.content.length, alternatives.indexOf(message), alternatives.length, last].join(" ");
+    const key = [message.id, finish, message.content.length, alternatives.indexOf(message), alternatives.length, last, running].join(" ");
     return [key, this.#drawn.get(key) ?? messageView(message, place, this.actions)];
   }
 

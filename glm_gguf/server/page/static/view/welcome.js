@@ -1,6 +1,6 @@
 /** The page before the first message: which model answers, and suggestions. */
 
-import { SUGGESTIONS } from "../chat/examples.js";
+import { suggestions } from "../chat/examples.js";
 import { thinks } from "../wire/api.js";
 import { byId, element } from "./dom.js";
 
@@ -18,7 +18,7 @@ export function drawWelcome(model, state, onsuggestion) {
     element("h2", { id: "welcome-title" }, "What shall we talk about?"),
     element("p", {}, model ? introduction(model) : state),
     element("dl", {}, ...facts),
-    element("ul", { class: "suggestions" }, ...SUGGESTIONS.map((suggestion) => element("li", {}, card(suggestion, onsuggestion)))),
+    element("ul", { class: "suggestions" }, ...suggestions(model?.tools ?? []).map((suggestion) => element("li", {}, card(suggestion, onsuggestion)))),
   );
 }
 

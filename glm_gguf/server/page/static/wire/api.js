@@ -86,7 +86,9 @@ export async function* answerChunks(body, key, signal) {
  */
 export async function runCall({ name, arguments: given }, key) {
   const response = await fetched("page-tools", key, { method: "POST", body: JSON.stringify({ name, arguments: given }) });
-  return (await response.json()).content;
+  const content = (await response.json().catch(() => null))?.content;
+  if (typeof content !== "string") throw brokenOff();
+  return content;
 }
 
 /**
