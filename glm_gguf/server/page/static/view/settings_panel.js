@@ -19,7 +19,7 @@ const NUMBERS = {
   topP: { label: "Top p", hint: "Only the most likely tokens, up to this total probability.", empty: "model’s default" },
   maxTokens: { label: "Maximum tokens", hint: "In one answer.", empty: "no limit" },
   seed: { label: "Seed", hint: "The same seed repeats an answer.", empty: "random" },
-  thinkingBudget: { label: "Thinking budget", hint: "In one thought, in tokens.", empty: "no limit" },
+  thinkingBudget: { label: "Thinking budget", hint: "Tokens in one thought, at most.", empty: "no limit" },
 };
 const FORMATS = { text: "Text", json: "JSON object", schema: "JSON with a schema" };
 
