@@ -67,7 +67,7 @@ export class SettingsPanel {
   #groups(onkey) {
     const format = element("select", { class: "input" }, ...Object.entries(FORMATS).map(([value, label]) => element("option", { value }, label)));
     const system = this.#labelled("system", "System prompt", "The model reads it before the conversation.", area(4, false));
-    const tools = this.#labelled("tools", "Declarations", "Your own functions, as a JSON list in OpenAI’s format. You enter the results of their calls.", area(8, true));
+    const tools = this.#labelled("tools", "Declarations", "Your own functions, a JSON list as in OpenAI’s API. You enter the results of their calls.", area(8, true));
     return [
       group("Conversation", system),
       group("Sampling", pair(this.#number("temperature"), this.#number("topP")), pair(this.#number("maxTokens"), this.#number("seed")), this.#number("thinkingBudget")),
