@@ -9,6 +9,7 @@ import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -20,7 +21,7 @@ from click.testing import CliRunner
 from documents import REPOSITORY
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser
-from server.page import conftest as of_the_page
+from server.page.conftest import running_chromium
 
 import glm_gguf
 from glm_gguf.cli.main import cli
@@ -32,12 +33,17 @@ from glm_gguf.llama.memory_need import SCRATCH_SHARE
 from glm_gguf.server import ServerSettings, create_app
 
 DOCS = REPOSITORY / "docs"
-browser = of_the_page.browser
 SOURCES = [
     *(REPOSITORY / "glm_gguf").rglob("*.py"),
     *(REPOSITORY / "convert").rglob("*.py"),
     REPOSITORY / "scripts/setup",
 ]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_chromium() as chromium:
+        yield chromium
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,15 +46,22 @@ def chromium_path() -> str:
     return path
 
 
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    """The machine's Chromium; not for the whole session, since Playwright's event loop would be in others' way."""
+@contextmanager
+def running_chromium() -> Iterator[Browser]:
+    """The machine's Chromium. Until it is closed, no test of this process can run an event loop: Playwright's runs."""
     path = chromium_path()
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=[WITHOUT_FENCE])
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Chromium for all tests of the page."""
+    with running_chromium() as chromium:
+        yield chromium
 
 
 @dataclass
