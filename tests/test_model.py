@@ -176,7 +176,7 @@ def test_a_text_is_embedded_where_answers_want_all_cells(tiny_gguf: Callable[[st
             next(stream)
         before = glm.status.steps
         glm.embed("word " * 40)
-        assert glm.status.steps - before < 60  # an answer alone goes on for 200
+        assert glm.status.steps - before < 150  # an answer alone goes on for 200
         for stream in streams:
             stream.close()
 
