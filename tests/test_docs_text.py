@@ -11,6 +11,9 @@ from documents import DOCUMENTS, REPOSITORY
 
 WRITTEN_BY_SCRIPTS = {"server-fields.md", "cli.md"}
 MOST_WORDS = 25
+ON_THE_SITE = [path for path in DOCUMENTS if path.name != "ARCHITECTURE.md"]
+MOST_CHARACTERS = 88
+"""Of a line of code: as many as the site shows beside its menus in a window of 1280 pixels."""
 DECISIONS = [
     pytest.param(title, text, id=f"{path.stem}-{title}")
     for path in sorted((REPOSITORY / "docs" / "decisions").glob("*.md"))
@@ -48,6 +51,14 @@ def test_the_text_of_a_long_sentence_is_found() -> None:
     found = [len(sentence.split()) for sentence in sentences(f"# Title\n\n- {words}.\n\n| {words} |\n")]
     assert max(found) == MOST_WORDS + 1
     assert sum(found) == MOST_WORDS + 1
+
+
+@pytest.mark.parametrize("path", ON_THE_SITE, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_lines_of_code_are_short(path: Path) -> None:
+    if path.name in WRITTEN_BY_SCRIPTS:
+        pytest.skip("a script writes it")
+    code = "".join(re.findall(r"(?ms)^```\w*\n(.*?)^```", path.read_text("utf-8")))
+    assert [line for line in code.splitlines() if len(line) > MOST_CHARACTERS] == []
 
 
 def test_paths_in_contributing_exist() -> None:

@@ -18,6 +18,12 @@ def test_the_scripts_shown_are_demo_and_test() -> None:
     assert [line.split()[0] for line in lines if line.startswith("scripts/")] == ["scripts/demo", "scripts/test"]
 
 
+def test_the_wheel_of_llama_cpp_has_the_required_version() -> None:
+    (wanted,) = re.findall(r'"llama-cpp-python==([\d.]+)"', (REPOSITORY / "pyproject.toml").read_text("utf-8"))
+    for page in (README, REPOSITORY / "docs" / "platforms.md"):
+        assert set(re.findall(r"(?:version|llama-cpp-python) (\d+\.\d+\.\d+)", page.read_text("utf-8"))) == {wanted}
+
+
 def test_the_python_example_runs(workplace: Path) -> None:
     (example,) = (block.text for block in blocks("python", README))
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1"}
