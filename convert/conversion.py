@@ -12,7 +12,14 @@ from glm_gguf.convert.plan import Plan, make_plans
 from glm_gguf.convert.source.open_source import open_source
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.layout import FileLayout, lay_out
-from glm_gguf.convert.writing.output import Target, check_outputs, is_directory, make_directory, output_paths
+from glm_gguf.convert.writing.output import (
+    Target,
+    check_outputs,
+    is_directory,
+    output_directory,
+    output_paths,
+    tell_of_other_partial_files,
+)
 from glm_gguf.convert.writing.write import Progress, Silent, write_with_retries
 from glm_gguf.errors import RequestError
 
@@ -66,12 +73,13 @@ class Conversion:
         given = (self.options.types.imatrix, self.options.metadata)
         source = self.plans[0].checkpoint.source
         sources = [*source.directory.iterdir(), *(path for path in given if path is not None)]
-        if self.out is not None:
-            make_directory(self.out)
         n_bytes = sum(plan.n_bytes + HEADER_BYTES for plan in self.plans)
-        n_bytes = check_outputs(self.paths, sources, n_bytes, force=self.options.force)
-        with source.shards.reading(self.paths[0].parent, n_bytes):
-            write_with_retries(self.layouts(), source.shards, self.options.threads, progress)
+        directory, plan = self.paths[0].parent, self.plans[0]
+        with output_directory(self.out):
+            n_bytes = check_outputs(self.paths, sources, n_bytes, force=self.options.force)
+            with source.shards.reading(directory, n_bytes):
+                write_with_retries(self.layouts(), source.shards, self.options.threads, progress)
+        tell_of_other_partial_files(directory, plan.default_name.removesuffix(f"{plan.file_type.name}.gguf"))
 
 
 def convert(

@@ -6,13 +6,13 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from glm_gguf.convert.disk_file import sync_directory
 from glm_gguf.convert.writing.journal import Binding
 from glm_gguf.convert.writing.layout import FileLayout
-from glm_gguf.convert.writing.partial_file import INTERRUPTIONS, PARTIAL, PartialFile, as_output_error
+from glm_gguf.convert.writing.partial_file import INTERRUPTIONS, JOURNAL, PARTIAL, PartialFile, as_output_error
 from glm_gguf.errors import OutputError, RequestError
 
 _log = logging.getLogger(__name__)
@@ -43,11 +43,34 @@ def is_directory(out: Target) -> bool:
         return os.fspath(out).endswith(SEPARATORS) or Path(out).is_dir()
 
 
-def make_directory(out: Target) -> None:
-    """Make the directory `out` if it ends in a separator; raises OutputError."""
-    if os.fspath(out).endswith(SEPARATORS):
-        with as_output_error(Path(out)):
-            Path(out).mkdir(parents=True, exist_ok=True)
+@contextmanager
+def output_directory(out: Target | None) -> Iterator[None]:
+    """Make the directory `out` if it ends in a separator; after an error, remove what is empty of it again."""
+    missing: list[Path] = []
+    if out is not None and os.fspath(out).endswith(SEPARATORS):
+        path = Path(out)
+        with as_output_error(path):
+            missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+            path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for directory in missing:
+            with suppress(OSError):  # rmdir refuses a directory that holds files
+                directory.rmdir()
+        raise
+
+
+def tell_of_other_partial_files(directory: Path, beginning: str) -> None:
+    """Log the partial files of other runs whose names begin like those of this one, as with fewer types than before."""
+    for partial in sorted(directory.glob(f"*.gguf{PARTIAL}")):
+        name = partial.name.removesuffix(PARTIAL)
+        if name.startswith(beginning) and partial.with_name(name + JOURNAL).exists():
+            _log.warning(
+                "%s and %s are left of another run: convert to that type to continue it, or delete both",
+                partial.name,
+                name + JOURNAL,
+            )
 
 
 def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, *, force: bool) -> int:
@@ -108,6 +131,8 @@ def open_partial_files(outputs: Sequence[tuple[Path, FileLayout, Binding]]) -> I
         kept = [file.partial.name for file in files if file.keep()]
         if kept:
             _log.warning("kept the complete tensors in %s: the same command continues from there", ", ".join(kept))
+        elif all(file.partial.exists() for file in files):
+            _log.warning("nothing was complete yet: the same command starts from the beginning")
         raise
     finally:
         for file in files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,9 @@ from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import EngineOptions, Scales
 from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.llama.sampling_params import SamplingParams, default_sampling
+from glm_gguf.variant import Variant
+
+_log = logging.getLogger(__name__)
 
 CONTINUED: Final = AnswerPlan(ExpectedForm(begun=""))
 """The plan of a completion: no newline precedes its text."""
@@ -43,6 +47,7 @@ class AnswerPreparer:
         self.renderer = PromptRenderer(model)
         self.grammars = Grammars(model.vocabulary)
         self.sampling = default_sampling(model.metadata, self.renderer.variant)
+        self._told_of_budget = False
 
     def conversation(
         self,
@@ -51,7 +56,10 @@ class AnswerPreparer:
         sampling: SamplingParams,
         options: AnswerOptions,
     ) -> PreparedAnswer:
-        """Render a conversation and plan its answer."""
+        """Render a conversation and plan its answer; the log tells once of a budget without a thought."""
+        if sampling.thinking_budget and self.renderer.variant is Variant.CHAT and not self._told_of_budget:
+            self._told_of_budget = True
+            _log.warning("this model does not think: thinking_budget (--thinking-budget) has no effect")
         n_ctx = self._engine.size.n_ctx
         reserved = reserved_tokens(sampling.max_tokens, n_ctx)
         room = n_ctx - reserved if drops_turns(options.get("on_overflow") or "error") else None

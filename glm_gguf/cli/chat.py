@@ -118,6 +118,7 @@ def _take_turn(terminal: ChatTerminal, text: str) -> None:
             terminal.ask(text)
     except KeyboardInterrupt:
         kept = terminal.conversation.messages != before
+        terminal.count_tokens()
         told = (
             "the part that was written stays; /undo removes it" if kept else "nothing was written; this turn is removed"
         )

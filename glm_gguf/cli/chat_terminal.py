@@ -34,7 +34,7 @@ class ChatTerminal:
         """Texts of files that go before the next message."""
         self.ended = False
         self.used = 0
-        """Tokens of the context that the conversation took at its last answer."""
+        """Tokens of the context that the conversation takes."""
         self._quiet = quiet
         self._warned = False
 
@@ -81,6 +81,16 @@ class ChatTerminal:
     def observation(self, call: ToolCall, text: str) -> None:
         """Show the result of a call below it."""
         click.secho(f"← {text}", fg="green", err=True)
+
+    def count_tokens(self) -> None:
+        """Count the tokens of the conversation after a change of its messages; a full context drops the rest."""
+        conversation = self.conversation
+        ids = (
+            conversation.glm.prompt_ids(conversation.messages, conversation.toolbox.declarations)
+            if conversation.messages
+            else ()
+        )
+        self.used = min(len(ids), conversation.glm.n_ctx)
 
     def meter(self) -> str:
         """Return a text that says how full the context is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from rich.table import Table
 from glm_gguf.convert import Conversion, Output, Plan, TensorPlan
 
 DEFAULT_CONTEXT = 8192  # tokens a model is opened with, where it has as many
+LINE_SECONDS = 10.0  # between two lines of progress
 OVERHEAD = 1.05  # weights, llama.cpp's buffers and all else, in weights
 
 
@@ -95,12 +97,12 @@ def _n_bytes(tensors: Sequence[TensorPlan]) -> int:
 
 
 class Lines:
-    """Progress as one line per shard, for logs."""
+    """Progress as lines, for logs: one as a shard begins, one every ten seconds, one at the end."""
 
     def __init__(self, plans: Sequence[Plan]) -> None:
         self._shards = plans[0].checkpoint.shard_names
         self._total, self._done = sum(plan.n_bytes for plan in plans), 0
-        self._current: str | None = None
+        self._current, self._told = "", time.monotonic()
 
     def resumed(self, tensors: Sequence[TensorPlan]) -> None:
         """Print how much is already written."""
@@ -112,13 +114,19 @@ class Lines:
         """Print the line of a shard that begins."""
         name = tensor.source.stored.shard.name
         if name != self._current:
-            self._current, number = name, self._shards.index(name) + 1
-            done = f"{size_text(self._done)} of {size_text(self._total)} written"
-            click.echo(f"[{number}/{len(self._shards)}] {name}, {done}", err=True)
+            self._current = name
+            self._tell()
 
     def wrote(self, n_bytes: int) -> None:
-        """Count for the next line."""
+        """Print a line where the last is ten seconds old, or all is written."""
         self._done += n_bytes
+        if self._done == self._total or time.monotonic() - self._told >= LINE_SECONDS:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told, number = time.monotonic(), self._shards.index(self._current) + 1
+        done = f"{size_text(self._done)} of {size_text(self._total)} written"
+        click.echo(f"[{number}/{len(self._shards)}] {self._current}, {done}", err=True)
 
 
 class Bar:

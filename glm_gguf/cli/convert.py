@@ -64,7 +64,7 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
     default=["Q4_K_M"],
     show_default=True,
     shell_complete=lambda ctx, param, incomplete: _type_names(incomplete),
-    help="File type; repeat it for several files from one pass. An unknown name lists all types, with sizes.",
+    help="File type; repeat it for several files from one pass. An unknown name lists all, with bits per weight.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan, read no weights, write nothing.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")

@@ -36,10 +36,10 @@ AHEAD = 64
 def command(choice: ModelChoice, prompts: tuple[str, ...], system: str | None, **shown: bool) -> None:
     """Answer each PROMPT with the model in FILE and exit.
 
-    Piped text is added after every PROMPT, or is the prompt where none is given. With `-` among them, all PROMPTs are
-    one, and the piped text takes the place of `-`. In a shell's `while read` loop, `< /dev/null` leaves the lines to
-    the loop. Several prompts are answered at the same time and printed in order. Answers go to standard output,
-    thoughts to standard error.
+    The command adds piped text after every PROMPT; without a PROMPT, the piped text is the prompt. If one PROMPT is
+    `-`, the command joins all of them into one prompt, with the piped text in place of `-`. In a shell's `while read`
+    loop, add `< /dev/null`: otherwise the command reads the loop's lines. The model answers several prompts at once;
+    the command prints the answers in order. Answers go to standard output, thoughts to standard error.
     """
     choice.require_files()
     texts = read_prompts(prompts, lines=shown["lines"])

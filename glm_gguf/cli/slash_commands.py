@@ -34,8 +34,9 @@ def run_slash_command(chat: ChatTerminal, line: str) -> None:
     name, _, argument = line.strip().partition(" ")
     command = COMMANDS.get(name) or COMMANDS.get(ALIASES.get(name, ""))
     if command is None:
-        near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], 1)
-        fix = f"did you mean {near[0]}?" if near else "/help lists the commands"
+        words = [known.removeprefix("/") for known in (*COMMANDS, *ALIASES)]  # the slash makes no two names alike
+        near = difflib.get_close_matches(name.removeprefix("/"), words, 1)
+        fix = f"did you mean /{near[0]}?" if near else "/help lists the commands"
         raise RequestError("there is no such command", where=name, fix=f"{fix} (a space before it sends it as text)")
     command(chat, argument.strip())
 
@@ -44,7 +45,8 @@ def _help(chat: ChatTerminal, _: str) -> None:
     """list the commands"""
     for name, command in COMMANDS.items():
         aliases = "".join(f", {alias}" for alias, meant in ALIASES.items() if meant == name)
-        chat.say(f"{name + aliases:22} {command.__doc__}")
+        argument = f" {ARGUMENTS[name]}" if name in ARGUMENTS else ""
+        chat.say(f"{name + argument + aliases:22} {command.__doc__}")
     chat.say('A line that ends with \\ continues on the next; """ begins and ends a text of several lines.')
     chat.say("Keys: Enter sends, Alt-Enter begins a new line, Tab completes, Ctrl-X Ctrl-E opens $EDITOR,")
     chat.say("Ctrl-C stops an answer, Ctrl-D quits. A pasted text is one message.")
@@ -57,12 +59,12 @@ def _retry(chat: ChatTerminal, _: str) -> None:
 
 def _edit(chat: ChatTerminal, _: str) -> None:
     """edit your last message in $EDITOR, and send it again"""
-    last = chat.conversation.last_question
-    changed = click.edit(last or "", extension=".md")
+    last = _last(chat)
+    if not chat.may_ask:
+        raise RequestError("an editor needs a terminal", where="/edit", fix="/undo removes the message; send it anew")
+    changed = click.edit(last, extension=".md")
     if changed is None or not changed.strip():
         chat.say("nothing was changed")
-    elif last is None:
-        chat.ask(changed.rstrip("\n"))
     else:
         chat.ask_again(changed.rstrip("\n"))
 
@@ -70,20 +72,23 @@ def _edit(chat: ChatTerminal, _: str) -> None:
 def _undo(chat: ChatTerminal, _: str) -> None:
     """remove the last turn"""
     question = chat.conversation.last_question
+    if question is None:
+        raise RequestError("there is nothing to undo", fix="write a message first")
     count = chat.conversation.undo()
-    chat.say(f'removed "{_short(question or "")}" ({count} messages)' if count else "there is nothing to undo")
+    chat.count_tokens()
+    chat.say(f'removed "{_short(question)}" ({count} messages)')
 
 
 def _reset(chat: ChatTerminal, _: str) -> None:
     """start over; the system message stays"""
     chat.conversation.reset()
     chat.attached.clear()
-    chat.used = 0
+    chat.count_tokens()
     chat.say("a new conversation" + (", with the same system message" if chat.conversation.system else ""))
 
 
 def _drop(chat: ChatTerminal, word: str) -> None:
-    """drop the oldest turns whenever the context is full (/drop off: no longer)"""
+    """drop the oldest turns whenever the context is full; off: no longer"""
     if word not in ("", "on", "off"):
         raise RequestError(f"{word!r} is unknown", where="/drop", fix="give on, off or nothing")
     chat.conversation.settings.drops_oldest_turns = word != "off"
@@ -94,6 +99,7 @@ def _drop(chat: ChatTerminal, word: str) -> None:
 def _system(chat: ChatTerminal, text: str) -> None:
     """start over with another system message, or none"""
     chat.conversation.set_system(text or None)
+    chat.count_tokens()
     chat.say(f"a new conversation, {'with this' if text else 'without a'} system message")
 
 
@@ -156,6 +162,7 @@ def _load(chat: ChatTerminal, name: str) -> None:
     """continue a saved conversation"""
     path = _path(name)
     chat.conversation.messages = read_transcript(path)
+    chat.count_tokens()
     chat.own_files.add(path.absolute())
     chat.say(f"loaded {len(chat.conversation.messages)} messages from {path}")
 
@@ -229,6 +236,15 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
     }
 )
 """Command → what it does; the first line of its docstring is its line in /help."""
+ARGUMENTS: Mapping[str, str] = MappingProxyType(
+    {
+        "/drop": "[off]",
+        "/system": "[TEXT]",
+        "/set": "[NAME [VALUE]]",
+        **dict.fromkeys(("/file", "/save", "/load", "/session"), "FILE"),
+    }
+)
+"""Command → its argument in /help; the others have none."""
 ALIASES: Mapping[str, str] = MappingProxyType({"/clear": "/reset", "/bye": "/exit", "/quit": "/exit", "/?": "/help"})
 """Names that other programs have for the same commands."""
 

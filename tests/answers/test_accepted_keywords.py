@@ -193,6 +193,18 @@ def test_values_that_make_no_sense_are_refused_by_name(glm: GLM, given: dict[str
         glm.prepare(**{"messages": HELLO, **given})
 
 
+def test_a_model_that_does_not_think_says_once_that_a_budget_has_no_effect(
+    tiny_gguf: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    with GLM(tiny_gguf("Q8_0"), options={"n_ctx": 256, "threads": 1}) as glm:
+        glm.chat(HELLO, thinking_budget=0, max_tokens=1)
+        assert caplog.records == []
+        for _ in range(2):
+            glm.chat(HELLO, thinking_budget=9, max_tokens=1)
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told == "this model does not think: thinking_budget (--thinking-budget) has no effect"
+
+
 def test_a_continued_text_has_no_thought() -> None:
     with pytest.raises(RequestError, match="thinking_budget"):
         completion_options({"thinking_budget": 5}, {})

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +36,7 @@ from glm_gguf.errors import OutputError, RequestError
 FAST = ["--threads", "1", "--temperature", "0", "--max-tokens", "5"]
 TOOLS = '''
 import json
+import re
 from pathlib import Path
 
 def get_weather(city: str) -> str:
@@ -126,7 +128,15 @@ def test_a_session_is_saved_and_begun_with(chat: Callable[..., Result], tmp_path
 
 
 SAID = {
-    "nothing to undo": ("/undo\n", "there is nothing to undo"),
+    "nothing to undo": ("/undo\n", "Error: there is nothing to undo; write a message first"),
+    "the context after the last turn is removed": (
+        "Hello\n/undo\n/show\n",
+        "context  0 of 4,096 tokens, 0%, 0 messages",
+    ),
+    "the context of a new conversation": ("Hello\n/reset\n/show\n", "context  0 of 4,096 tokens, 0%, 0 messages"),
+    "nothing to edit": ("/edit\n", "Error: there is no message yet; write one first"),
+    "an editor over a pipe": ("Hello\n/edit\n", "Error: /edit: an editor needs a terminal; /undo removes the message"),
+    "a command that is near no other": ("/nope\n", "/nope: there is no such command; /help lists the commands"),
     "what was undone": ("Hello\n/undo\n", 'removed "Hello" (2 messages)'),
     "a conversation saved": ("Hello\n/save {tmp}/new.json\n", "saved 2 messages to "),
     "a file that is there": ("Hello\n/save {tmp}/old.txt\n", "the file exists already"),
@@ -240,6 +250,14 @@ def test_a_file_that_could_not_be_written_is_told_before_the_first_turn(
 def test_help_lists_the_commands(chat: Callable[..., Result]) -> None:
     listed = chat("/help\n").stderr
     assert all(name in listed for name in COMMANDS)
+    assert all(f"\n/{name}" in listed for name in ("system [TEXT]", "set [NAME [VALUE]]", "file FILE", "session FILE"))
+
+
+def test_what_is_loaded_counts(chat: Callable[..., Result], tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    shown = chat(f"Hello\nHello\n/save {path}\n/undo\n/show\n/load {path}\n/show\n").stderr
+    after_undo, loaded = (int(count) for count in re.findall(r"context  (\d+) of", shown))
+    assert 0 < after_undo < loaded
 
 
 def test_an_error_ends_the_turn_and_not_the_program(chat: Callable[..., Result]) -> None:

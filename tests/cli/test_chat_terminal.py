@@ -146,6 +146,7 @@ def test_tab_completes_and_an_editor_opens(terminal: Terminal) -> None:
     terminal.child.send("/und\t")
     terminal.child.expect("o ?")
     terminal.type("\r", then="nothing to undo")
+    terminal.type("/edit\r", then="there is no message yet")
     terminal.type("Good day\r")
     terminal.type("/edit\r")
     terminal.child.send("\x18\x05")  # Ctrl-X Ctrl-E

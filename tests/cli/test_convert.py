@@ -16,7 +16,7 @@ from interruptions import Stops, write_recording
 from rich.console import Console
 from rich.progress import Progress
 
-from glm_gguf.cli.conversion_view import Bar
+from glm_gguf.cli.conversion_view import Bar, Lines
 from glm_gguf.cli.error_line import error_line
 from glm_gguf.cli.main import cli
 from glm_gguf.convert import Conversion, convert
@@ -43,12 +43,25 @@ def test_a_dry_run_makes_no_directory(source: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_terminal_there_is_a_line_a_shard(source: Path, tmp_path: Path) -> None:
+def test_without_a_terminal_there_is_a_line_a_shard_and_one_at_the_end(source: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["convert", str(source), "-o", str(tmp_path / "a.gguf")])
     lines = [line for line in result.stderr.splitlines() if line.startswith("[")]
     assert [line.split(",")[0] for line in lines] == [
-        f"[{number}/3] model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)
+        f"[{number}/3] model-0000{number}-of-00003.safetensors" for number in (1, 2, 3, 3)
     ]
+    written, total = lines[-1].split(", ")[1].removesuffix(" written").split(" of ")
+    assert written == total
+
+
+def test_a_long_shard_has_a_line_every_few_seconds(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glm_gguf.cli.conversion_view.LINE_SECONDS", 0.0)
+    conversion = Conversion.prepare(Source.local(source), tmp_path / "a.gguf", choose())
+    conversion.write(Lines(conversion.plans))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 20
+    assert len({line.split(", ")[0] for line in lines}) == 3
 
 
 def test_quiet_says_nothing_but_the_names_of_the_files(source: Path, tmp_path: Path) -> None:

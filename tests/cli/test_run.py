@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from damage import command_line
 
 from glm_gguf.cli.main import cli
 from glm_gguf.cli.run_prompts import read_prompts
@@ -221,3 +222,9 @@ def test_files_that_are_not_there_are_told_before_the_prompt(run: Callable[..., 
     (tmp_path / "m-00001-of-00002.gguf").touch()
     parts = CliRunner().invoke(cli, ["run", str(tmp_path / "m.gguf"), "Hi"]).exception
     assert "m-00001-of-00002.gguf" in str(parts)
+
+
+def test_a_thinking_budget_without_effect_is_named_on_stderr(tiny_gguf: Callable[[str], Path]) -> None:
+    process = command_line("run", tiny_gguf("Q8_0"), "Hello", "--thinking-budget", 5, "--max-tokens", 1)
+    assert process.returncode == 0
+    assert process.stderr.count("--thinking-budget) has no effect") == 1

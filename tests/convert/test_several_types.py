@@ -68,6 +68,33 @@ class WatchedReader:
         self.reader.finish()
 
 
+def test_what_another_type_left_of_an_interrupted_run_is_named(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        write_recording(source, tmp_path, several("Q8_0", "Q4_0"), Stops(KeyboardInterrupt(), 12))
+    caplog.clear()
+    convert(source, tmp_path, choose("Q8_0"))
+    (told,) = (record.getMessage() for record in caplog.records)
+    left = sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".gguf")
+    assert len(left) == 2
+    assert all("Q4_0" in name and name in told for name in left)
+    caplog.clear()
+    convert(source, tmp_path, choose("Q4_0"))
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("name", ["models/", "models/deeper/"])
+def test_an_interruption_before_anything_is_complete_leaves_nothing_and_says_so(
+    name: str, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    conversion = Conversion.prepare(Source.local(source), f"{tmp_path}/{name}", choose())
+    with pytest.raises(KeyboardInterrupt):
+        conversion.write(Stops(KeyboardInterrupt(), 0))
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["nothing was complete yet"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_each_file_is_what_its_type_makes_alone_and_no_byte_is_read_twice(source: Path, tmp_path: Path) -> None:
     out, shards = tmp_path / "out", Watched(source)
     out.mkdir()
