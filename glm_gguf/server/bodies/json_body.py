@@ -16,7 +16,13 @@ from glm_gguf.server.bodies.ignored_fields import body_models, declared_fields, 
 from glm_gguf.server.bodies.json_values import require_modest, require_short, too_deep
 from glm_gguf.server.bodies.known_fields import ignored_fields, refused_field
 from glm_gguf.server.bodies.memory import BODY, FULL, Body, BodyRefused
-from glm_gguf.server.bodies.misplaced_fields import Objects, declared_objects, misplaced_field, unknown_keys
+from glm_gguf.server.bodies.misplaced_fields import (
+    Objects,
+    advice,
+    declared_objects,
+    misplaced_field,
+    unknown_keys,
+)
 from glm_gguf.server.limits import Limits
 from glm_gguf.server.problem import Problem
 
@@ -59,7 +65,7 @@ class JsonRequest(Request):
         refused = refused_field(value, self.declared)
         if refused is not None:
             name, field = refused
-            raise BodyRefused(Problem(400, f"{name}: {field.why}; leave it out.", param=name, as_sent=True))
+            raise BodyRefused(Problem(400, f"{name}: {advice(field)}.", param=name, as_sent=True))
         misplaced = misplaced_field(value, self.declared, self.objects)
         if misplaced is not None:
             place, what = misplaced

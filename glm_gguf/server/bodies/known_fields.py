@@ -52,8 +52,8 @@ def _all(names: str, field: KnownField) -> dict[str, KnownField]:
 
 _ACCOUNTS: Final = "it is for the accounts of a service"
 _SPEED: Final = "it affects speed, not the answer"
-_OWN: Final = "this API has another field for it"
-_FORM: Final = "this API has another field for the form of the answer"
+_OWN: Final = "give this API's own field for it"
+_FORM: Final = "give this API's own field for the form of the answer"
 _SAMPLING: Final = "this API has no such field; use chat completions"
 _ELSEWHERE: Final = "this API has no such field"
 _NO_SAMPLER: Final = "this sampler does not exist here; use temperature, top_k, top_p, min_p, penalties or DRY"
@@ -126,7 +126,7 @@ SAMPLING: Final = {
     ),
     **_all(
         "max_tokens max_completion_tokens max_output_tokens max_new_tokens n_predict num_predict",
-        RefusedField("OpenAI, llama.cpp, Ollama", "the length is given in this API's own field", (-1,)),
+        RefusedField("OpenAI, llama.cpp, Ollama", "give this API's own field for the length", (-1,)),
     ),
     **_all("ignore_eos", RefusedField("llama.cpp, vLLM", _SAMPLING)),
     **_all("stop_sequences", RefusedField("Anthropic", _SAMPLING)),
@@ -228,7 +228,7 @@ SERVICE: Final = {
     **_all("n_probs post_sampling_probs", RefusedField("llama.cpp", "give `logprobs` and `top_logprobs`", (0,))),
     **_all("return_tokens return_token_ids return_tokens_as_token_ids", RefusedField("vLLM", "answers are text")),
     **_all("return_hidden_states", RefusedField("SGLang", "answers are text")),
-    **_all("prompt_logprobs", RefusedField("vLLM", "completions with `echo` and `logprobs` return them", (-1,))),
+    **_all("prompt_logprobs", RefusedField("vLLM", "give `echo` and `logprobs` to completions", (-1,))),
     **_all(
         "skip_special_tokens spaces_between_special_tokens detokenize",
         RefusedField("vLLM", "answers are text", (True,)),

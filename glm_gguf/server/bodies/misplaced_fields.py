@@ -1,6 +1,7 @@
 """Misspelled and misplaced fields: refused with the right name or place.
 
-`maxTokens` is `max_tokens`; `extra_body` is a word of OpenAI's Python client, whose fields belong beside the messages.
+`temprature` is `temperature`; `maxTokens` is `max_tokens`. `extra_body` is a word of OpenAI's Python client, whose
+fields belong beside the messages.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 
-from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, NoEffect, RefusedField, asks_for_nothing
+from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, IgnoredField, NoEffect, RefusedField, asks_for_nothing
+from glm_gguf.server.bodies.misspelled_names import LONG_NAME, meant_name
 from glm_gguf.server.problem import Problem, Refused
 
 NEVER_MISPLACED: Final = frozenset(("model", "stream", "stream_options"))
@@ -22,7 +24,12 @@ WRAPPERS: Final = frozenset(("extra_body",))
 MESSAGE_KEYS: Final = frozenset(("role", "content", "tool_calls", "tool_call_id", "function_call"))
 """Keys of a message in OpenAI's form that change its prompt."""
 
+MOST_COMPARED: Final = 32
+"""Unknown names of a request that are compared with all known ones, which takes 0.1 ms each."""
+
 _REFUSED: Final = frozenset(name for name, field in KNOWN_FIELDS.items() if isinstance(field, RefusedField))
+_LONG_REFUSED: Final = frozenset(name for name in _REFUSED if len(name) > LONG_NAME)
+"""Shorter ones resemble too many names of extensions."""
 
 Objects = Mapping[str, frozenset[str]]
 """Field that is an object → its keys."""
@@ -49,11 +56,14 @@ def misplaced_field(
 
 def require_spelled_messages(messages: Sequence[Mapping[str, Any]]) -> None:
     """Refuse a message with a misspelled key, such as `toolCalls`: the prompt would lack its value."""
+    compared = 0
     for index, message in enumerate(messages):
         for key, value in message.items():
             if key in MESSAGE_KEYS or value in (None, "", [], {}):
                 continue
-            for meant in _by_spelling(MESSAGE_KEYS).get(_bare(key), ()):
+            compared += 1
+            near = meant_name(key, MESSAGE_KEYS) if compared <= MOST_COMPARED else None
+            for meant in _by_spelling(MESSAGE_KEYS).get(_bare(key)) or ([near] if near else ()):
                 place = f"messages[{index}].{key}"
                 raise Refused(Problem(400, f"{place}: its name is `{meant}` here.", param=place, as_sent=True))
 
@@ -83,6 +93,7 @@ def meant_field(name: str, value: Any, declared: Collection[str]) -> str | None:
 
 
 def _misplaced(body: Mapping[str, Any], declared: Collection[str], objects: Objects) -> Iterator[tuple[str, str]]:
+    compared = 0
     for name, value in body.items():
         if name in declared:
             yield from _inside(name, value, objects[name], declared) if name in objects else ()
@@ -90,16 +101,35 @@ def _misplaced(body: Mapping[str, Any], declared: Collection[str], objects: Obje
         known = KNOWN_FIELDS.get(name)
         if known is None and (meant := meant_field(name, value, declared)) is not None:
             yield name, _advice(meant, declared)
+        elif known is None and compared < MOST_COMPARED:
+            compared += 1
+            yield from _resembling(name, value, declared)
         if name in WRAPPERS or known is None:
             yield from _inside(name, value, (), declared)
 
 
+def _resembling(name: str, value: Any, declared: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield an unknown field whose name is nearly that of a declared field, or of a refused one."""
+    meant = meant_name(name, frozenset(declared) - {"model"})  # any model is right, and `mode` may be anything
+    if meant is not None:
+        if not _is_off(value, (), declared=True):
+            yield name, f"its name is `{meant}` here"
+    elif (meant := meant_name(name, _LONG_REFUSED, most=1)) is not None:
+        field = KNOWN_FIELDS[meant]
+        if isinstance(field, RefusedField) and not asks_for_nothing(value, field.off):
+            yield name, f"it resembles `{meant}`; {advice(field)}"
+
+
 def _inside(name: str, value: Any, own: Collection[str], declared: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield misspelled keys of an object, and fields of the request inside it."""
+    compared = 0
     for key, inner in value.items() if isinstance(value, dict) else ():
         if key in own:
             continue
         siblings = [one for one in _spelled(key, own) if one in own]
+        if not siblings and own and key not in KNOWN_FIELDS and compared < MOST_COMPARED:
+            compared += 1
+            siblings = [near for near in [meant_name(key, own)] if near]
         if siblings and inner is not None:
             yield f"{name}.{key}", f"its name is `{min(siblings)}` here"
         elif (meant := meant_field(key, inner, declared)) is not None:
@@ -111,7 +141,12 @@ def _advice(meant: str, declared: Collection[str]) -> str:
     known = KNOWN_FIELDS.get(meant)
     if meant in declared or known is None or isinstance(known, NoEffect):
         return f"its name is `{meant}` here"
-    return f"{known.why}; leave it out"
+    return known.why if isinstance(known, IgnoredField) else advice(known)
+
+
+def advice(field: RefusedField) -> str:
+    """Return why a field is refused, with one advice: its own, or to leave it out."""
+    return field.why if "; " in field.why or field.why.startswith("give ") else f"{field.why}; leave it out"
 
 
 def _is_off(value: Any, off: Collection[Any], declared: bool) -> bool:

@@ -11,6 +11,7 @@ from pydantic import Field
 from glm_gguf.llama.bounds import MOST_INTEGER
 from glm_gguf.server.bodies.ignored_fields import declared_fields
 from glm_gguf.server.bodies.misplaced_fields import meant_field
+from glm_gguf.server.bodies.misspelled_names import meant_name
 from glm_gguf.server.bodies.wire import LengthOrNone, WireRequest
 from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.variant import Variant
@@ -93,6 +94,8 @@ class ThinkingFields(WireRequest):
         for name, value in given.items():
             if (meant := meant_field(name, value, declared_fields(type(self)))) is not None:
                 _refuse(f"chat_template_kwargs.{name}", f"the template does not read it; see `{meant}` of the request")
+            if value is not None and (near := meant_name(name, known)) is not None:
+                _refuse(f"chat_template_kwargs.{name}", f"its name is `{near}` here")
         return [f"chat_template_kwargs.{name}" for name, value in given.items() if value is not None]
 
     @property
