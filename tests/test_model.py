@@ -148,7 +148,9 @@ def test_log_probabilities_come_with_every_token(glm: GLM) -> None:
 def test_a_conversation_that_is_too_long_can_lose_its_oldest_turns(glm: GLM) -> None:
     turn = [{"role": "user", "content": "word " * 100}, {"role": "assistant", "content": "Yes. " * 20}]
     long = [{"role": "system", "content": "Be brief."}, *turn * 10, *HELLO]
-    with pytest.raises(RequestError, match=r"\d+ tokens do not fit into 1024"):
+    with pytest.raises(
+        RequestError, match=r"\d+ tokens do not fit: this model's maximum context length is 1024 tokens"
+    ):
         glm.stream(long, sampling=SHORT)
     with pytest.raises(RequestError, match="on_overflow"):
         glm.stream(HELLO, on_overflow="forget")  # type: ignore[typeddict-item]
@@ -196,7 +198,7 @@ def test_what_cannot_be_rendered_is_refused_at_once(glm: GLM) -> None:
 
 
 def test_a_long_conversation_is_refused_with_its_length(glm: GLM) -> None:
-    with pytest.raises(RequestError, match="do not fit into 1024"):
+    with pytest.raises(RequestError, match="maximum context length is 1024 tokens; "):
         glm.chat([{"role": "user", "content": "word " * 3000}])
 
 

@@ -186,9 +186,7 @@ class Engine:
         if len(prompt) >= self.size.n_ctx:
             n_ctx = self.size.n_ctx
             # Clients know this error by OpenAI's words.
-            what = (
-                f"{len(prompt)} tokens do not fit into {n_ctx} (this model's maximum context length is {n_ctx} tokens)"
-            )
+            what = f"{len(prompt)} tokens do not fit: this model's maximum context length is {n_ctx} tokens"
             raise ContextLengthError(what, field=field, fix=self._length_fix())
         n_vocab = self._model.vocabulary.size
         if not 0 <= min(prompt) <= max(prompt) < n_vocab:

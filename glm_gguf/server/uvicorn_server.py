@@ -36,7 +36,9 @@ class DrainingServer(uvicorn.Server):
         if self._service.draining:
             self.should_exit = self.force_exit = True
         else:
-            LOGGER.info("%d requests are being answered; a second signal ends them", self._service.active)
+            if self._service.active:
+                answers = "1 answer" if self._service.active == 1 else f"{self._service.active} answers"
+                LOGGER.warning("waiting for %s; Ctrl-C again cuts them off", answers)
             self._service.draining = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

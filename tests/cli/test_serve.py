@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -9,8 +10,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner, Result
+from waiting import until
 
 from glm_gguf.cli.main import cli
 from glm_gguf.cli.model_options import ModelChoice
@@ -103,3 +106,26 @@ def test_it_says_when_it_loads_and_where_the_model_lies(tiny_gguf: Callable[[str
     assert any(line.startswith("loading ") for line in lines)
     assert "the page may run get_weather\n" in lines
     assert any("0 of 5 layers on a GPU; weights 3.1 MB, KV cache 8.4 MB for 4,096 tokens" in line for line in lines)
+
+
+def test_the_first_ctrl_c_says_how_many_answers_it_waits_for(tiny_gguf: Callable[[str], Path]) -> None:
+    command = [sys.executable, "-m", "glm_gguf", "serve", str(tiny_gguf("Q8_0")), "--port", "0", "--threads", "1"]
+    body = json.dumps({"messages": [{"role": "user", "content": "Hello"}], "ignore_eos": True, "stream": True}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8") as running:
+        assert running.stderr is not None
+        lines: list[str] = []
+        while not any("KV cache" in line for line in lines):
+            lines.append(running.stderr.readline())
+        port = int(lines[0].split("127.0.0.1:")[1].split("/")[0])
+        until(lambda: httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ready"})
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(head + body)
+            assert client.recv(12) == b"HTTP/1.1 200"
+            running.send_signal(signal.SIGINT)
+            while "Ctrl-C again" not in lines[-1]:
+                lines.append(running.stderr.readline())
+                assert lines[-1]
+            running.send_signal(signal.SIGINT)
+            assert running.wait(20) == 0
+    assert lines[-1] == "waiting for 1 answer; Ctrl-C again cuts them off\n"

@@ -16,6 +16,7 @@ from server.serving import Served, chat, serving
 from glm_gguf import GLM
 from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER
 from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, NoEffect, RefusedField, asks_for_nothing
+from glm_gguf.server.bodies.misplaced_fields import advice
 from glm_gguf.server.settings import ServerSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -46,6 +47,14 @@ def test_null_asks_for_nothing_whatever_the_field(served: Served, path: str) -> 
     response = httpx.post(f"{served.url}{path}", json=wanted | nothing)
     assert response.status_code == 200, response.text
     assert IGNORED_HEADER not in response.headers
+
+
+@pytest.mark.parametrize("name", [name for name, field in KNOWN_FIELDS.items() if isinstance(field, RefusedField)])
+def test_a_refused_field_gets_one_advice(name: str) -> None:
+    field = KNOWN_FIELDS[name]
+    assert isinstance(field, RefusedField)
+    said = advice(field)
+    assert not ("leave it out" in said and ("use " in said or "give " in said))
 
 
 OFF = [
