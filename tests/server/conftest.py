@@ -25,7 +25,7 @@ F32 = CacheType.F32
 OPTIONS = EngineOptions(threads=1, n_ctx=4096, n_parallel=8, cache_type_k=F32, cache_type_v=F32, flash_attention=False)
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let HTTP clients load no certificates: each client would spend 25 ms on them, and no test speaks TLS."""
     with pytest.MonkeyPatch.context() as environment:

@@ -116,7 +116,9 @@ def test_twice_what_a_body_may_hold_is_413(served: Served) -> None:
 def test_no_piece_of_a_response_waits_for_an_acknowledgement(served: Served) -> None:
     with httpx.Client() as client:
         client.get(f"{served.url}/health")
-        start = time.monotonic()
+        times = []
         for _ in range(100):
+            start = time.monotonic()
             client.get(f"{served.url}/health")
-    assert time.monotonic() - start < 3.9  # Linux acknowledges after 40 ms what nothing follows
+            times.append(time.monotonic() - start)
+    assert sorted(times)[10] < 0.035  # Linux acknowledges after 40 ms what nothing follows

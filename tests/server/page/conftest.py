@@ -57,7 +57,7 @@ def running_chromium() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium for all tests of the page."""
     with running_chromium() as chromium:
@@ -156,7 +156,7 @@ def visit_to(browser: Browser) -> Iterator[Callable[..., Visit]]:
         visit.require_clean()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def tab(browser: Browser) -> Iterator[Page]:
     """A tab that many tests share, since a new one costs a second; each finds its profile empty."""
     context = browser.new_context(viewport=VIEWPORT)
@@ -196,7 +196,7 @@ class Scripted:
     address: str = ""
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def scripted() -> Iterator[Scripted]:
     server = Scripted()
     with listening(scripted_app(lambda: server.wire)) as address:
