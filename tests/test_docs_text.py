@@ -13,7 +13,7 @@ WRITTEN_BY_SCRIPTS = {"server-fields.md", "cli.md"}
 MOST_WORDS = 25
 ON_THE_SITE = [path for path in DOCUMENTS if path.name != "ARCHITECTURE.md"]
 MOST_CHARACTERS = 88
-"""Of a line of code: as many as the site shows beside its menus in a window of 1280 pixels."""
+"""Of a line of code. The site shows 80 beside its menus in a window of 1280 pixels, and wraps longer lines."""
 DECISIONS = [
     pytest.param(title, text, id=f"{path.stem}-{title}")
     for path in sorted((REPOSITORY / "docs" / "decisions").glob("*.md"))
