@@ -8,12 +8,17 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from glm_gguf.chat.events import Finish
+from glm_gguf.server.anthropic_messages.events import stop_reason
 from glm_gguf.server.anthropic_messages.request import MessageRequest
 from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER, UNENFORCED_HEADER
 from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, IgnoredField, KnownField, NoEffect, RefusedField
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
+from glm_gguf.server.chat_completions.response import wire_finish
 from glm_gguf.server.completions.request import CompletionRequest
+from glm_gguf.server.completions.writer import completion_finish
 from glm_gguf.server.embeddings.request import EmbeddingRequest
+from glm_gguf.server.responses.events import response_end
 from glm_gguf.server.responses.request import ResponseRequest
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "server-fields.md"
@@ -49,11 +54,25 @@ smallest number counts. On a model that never thinks "off" passes, and the respo
 
 `scripts/server_fields.py` writes this page.
 """
+NO_ANSWER = """The columns are `finish_reason` twice, `status` with `incomplete_details`, and `stop_reason`. For
+requests with `functions`, calls end a chat completion with `function_call`. A time limit that passes before the first
+token is an error (408). The server never ends an answer as refused or filtered.
+"""
+ENDS: Mapping[str, Finish] = {
+    "the model ends its turn (EOG), or the required form is complete": Finish("stop"),
+    "a stop text": Finish("stop", stop_text="a"),
+    "calls": Finish("tool_calls"),
+    "the maximum number of tokens": Finish("length"),
+    "the context is full": Finish("length"),
+    "the time limit, after the first token": Finish("timeout"),
+}
+"""What ends an answer → the engine's reason."""
 
 
 def page() -> str:
     """Return the page."""
-    parts = [INTRODUCTION, "## Honoured\n"]
+    head = ("what ends an answer", "chat completions", "completions", "Responses", "Messages")
+    parts = [INTRODUCTION, f"## Ends of answers\n\n{_rows(head, _ends())}\n{NO_ANSWER}", "## Honoured\n"]
     for path, model in APIS.items():
         parts.append(f"### {path}\n\n{_rows(('field', 'meaning'), _declared(model))}")
     for title, kind in (
@@ -64,6 +83,16 @@ def page() -> str:
         fields = {name: field for name, field in KNOWN_FIELDS.items() if isinstance(field, kind)}
         parts.append(f"## {title}\n\n{_rows(('field', 'of', 'why'), _known(fields))}")
     return "\n".join(parts)
+
+
+def _ends() -> Iterator[tuple[str, ...]]:
+    """Write a row for each end: the two finish reasons, the status with its details, the stop reason."""
+    for what, finish in ENDS.items():
+        status, details = response_end(finish.reason)
+        response = f"`{status}`" + (f", `{json.dumps(details)}`" if details else "")
+        calls = finish.reason == "tool_calls"
+        completion = "has no tools" if calls else f"`{completion_finish(finish.reason)}`"
+        yield what, f"`{wire_finish(finish.reason)}`", completion, response, f"`{stop_reason(finish)}`"
 
 
 def _declared(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:

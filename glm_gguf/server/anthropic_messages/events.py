@@ -131,13 +131,13 @@ class MessageEvents:
         if all(block["type"] == "thinking" for block in self._blocks):
             yield from self._enter({"type": "text", "text": ""})
         yield from self._close()
-        self._stop = {"stop_reason": _stop_reason(finish), "stop_sequence": finish.stop_text}
+        self._stop = {"stop_reason": stop_reason(finish), "stop_sequence": finish.stop_text}
         self._usage = _usage(finish.usage)
         yield {"type": "message_delta", "delta": dict(self._stop), "usage": self._usage}
         yield {"type": "message_stop"}
 
 
-def _stop_reason(finish: Finish) -> str:
+def stop_reason(finish: Finish) -> str:
     """Return Anthropic's reason for the end; it has none for a deadline, which counts as the length."""
     if finish.stop_text is not None:
         return "stop_sequence"

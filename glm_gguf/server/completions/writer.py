@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from glm_gguf.chat.events import Event, Finish, TextDelta, TokenLogprob, Usage
+from glm_gguf.chat.events import Event, Finish, FinishReason, TextDelta, TokenLogprob, Usage
 from glm_gguf.server.bodies.wire import WireUsage, new_id, wire_usage
-from glm_gguf.server.completions.response import Completion, CompletionChoice, wire_logprobs
+from glm_gguf.server.completions.response import Completion, CompletionChoice, CompletionFinish, wire_logprobs
 from glm_gguf.server.streams.shown_tokens import ShownTokens
 
 
@@ -18,6 +18,11 @@ class Start:
 
     text: str = ""
     tokens: tuple[TokenLogprob, ...] = ()
+
+
+def completion_finish(reason: FinishReason) -> CompletionFinish:
+    """Return OpenAI's finish reason; it has none for a passed time limit, which counts as the length."""
+    return "stop" if reason == "stop" else "length"
 
 
 class CompletionWriter:
@@ -105,5 +110,5 @@ class _Choice:
             text=text,
             index=self._index,
             logprobs=None if self._shown is None else wire_logprobs(tokens, offset, foretold=foretold),
-            finish_reason=None if finish is None else "stop" if finish == "stop" else "length",
+            finish_reason=None if finish is None else completion_finish(finish),
         )

@@ -9,6 +9,7 @@ from typing import Any, Final
 from glm_gguf.chat.events import (
     Event,
     Finish,
+    FinishReason,
     ReasoningDelta,
     TextDelta,
     ToolCallCut,
@@ -152,15 +153,20 @@ class ResponseEvents:
 
     def _finish(self, finish: Finish) -> Iterator[WireEvent]:
         """End the response; clients expect a message or a call, so an answer without either becomes an empty text."""
-        cut = finish.reason in ("length", "timeout")
+        status, details = response_end(finish.reason)
+        cut = status == "incomplete"
         if not cut and all(item["type"] == "reasoning" for item in self._output):
             yield from self._write_text("", [])
-        yield from self._close("incomplete" if cut else "completed")
-        status = "incomplete" if cut else "completed"
-        self._response |= {"status": status, "usage": _usage(finish.usage)}
-        if cut:  # OpenAI has no reason for a deadline, which counts as the length
-            self._response["incomplete_details"] = {"reason": "max_output_tokens"}
+        yield from self._close(status)
+        self._response |= {"status": status, "usage": _usage(finish.usage), "incomplete_details": details}
         yield {"type": f"response.{status}", "response": self.response}
+
+
+def response_end(reason: FinishReason) -> tuple[ItemStatus, dict[str, str] | None]:
+    """Return the status and `incomplete_details`; OpenAI has none for a deadline, which counts as the length."""
+    if reason in ("length", "timeout"):
+        return "incomplete", {"reason": "max_output_tokens"}
+    return "completed", None
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
