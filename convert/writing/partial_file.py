@@ -47,13 +47,13 @@ class PartialFile:
                 self._journal = Journal(journal, binding, entries.n_bytes)
                 self._write_header_and_padding(layout)
                 return
+            journal.unlink(missing_ok=True)
+            if fcntl is None:
+                _close(found)  # Windows removes no file that is open; elsewhere the lock is held until it is gone
+            self.partial.unlink(missing_ok=True)
         except BaseException:
             _close(found)
             raise
-        journal.unlink(missing_ok=True)
-        if fcntl is None:
-            _close(found)  # Windows removes no file that is open; elsewhere the lock is held until it is gone
-        self.partial.unlink(missing_ok=True)
         _close(found)
         self._file = DiskFile(self.partial, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         self._journal = Journal(journal, binding)

@@ -148,7 +148,9 @@ class PromptRenderer:
     ) -> tuple[Segment, ...]:
         if self._template is None:
             raise TemplateError("a base model has no chat template", path=self._model.path, fix="use complete()")
-        unread = sorted(name for name, value in variables.items() if value is not None and name not in self.variables)
+        unread = sorted(
+            str(name) for name, value in variables.items() if value is not None and name not in self.variables
+        )
         if unread:
             fix = f"it reads {', '.join(sorted(self.variables)) or 'none'}"
             raise RequestError(f"the chat template does not read {', '.join(unread)}", field="variables", fix=fix)

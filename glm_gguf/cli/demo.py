@@ -41,6 +41,8 @@ def command(keep: str | None) -> None:
     It has 2.9 million parameters and knows six tools and nothing else. All else is real: architecture, chat template,
     special tokens, quantisation, and the functions that run.
     """
+    if keep is not None and not keep.endswith(".gguf"):
+        raise OutputError(f"{keep!r} does not end in .gguf", where="--keep", fix="name a .gguf file")
     if keep is not None and Path(keep).exists():
         raise OutputError("exists already", path=keep, fix="choose another FILE for --keep")
     with (

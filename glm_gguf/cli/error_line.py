@@ -26,7 +26,7 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
 }
 """Field of EngineOptions, SamplingParams or ConvertOptions, or argument of `convert` → its name on the command line."""
 KEYWORD = re.compile(r'(?<![\w-])([a-z_]+)=(True\b|"[^"]*"|\w+)')
-IDENTIFIER = re.compile(r"(?<![\w-])(?:[a-z]+(?:_[a-z]+)+|yarn)(?!\w)")
+IDENTIFIER = re.compile(r"(?<![\w./-])(?:[a-z]+(?:_[a-z]+)+|yarn)(?![\w/])")  # no part of a key or of a path
 
 
 def as_options(text: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from glm_gguf.cli.demo import QUESTIONS
-from glm_gguf.cli.error_line import error_line
+from glm_gguf.cli.error_line import as_options, error_line
 from glm_gguf.cli.main import cli
 from glm_gguf.errors import ContextLengthError, OutputError
 
@@ -71,3 +71,14 @@ def test_a_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists already; choose another FILE for --keep"):
         CliRunner().invoke(cli, ["demo", "--keep", str(there)], catch_exceptions=False)
     assert there.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["", "tiny.txt"])
+def test_a_kept_model_has_a_models_name(name: str) -> None:
+    with pytest.raises(OutputError, match=r"does not end in \.gguf; name a \.gguf file"):
+        CliRunner().invoke(cli, ["demo", "--keep", name], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("text", ["general.sampling.top_k", "convert hf://temperature/max_tokens", "top_k/n_ctx"])
+def test_no_part_of_a_key_or_a_path_becomes_an_option(text: str) -> None:
+    assert as_options(text) == text

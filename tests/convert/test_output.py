@@ -180,3 +180,12 @@ def test_an_error_of_the_system_that_is_not_the_outputs_is_not_told_as_its(sourc
         write_recording(source, tmp_path / "out.gguf", FORCE, Stops(foreign, 2))
     assert caught.value is foreign
     assert not list(tmp_path.glob("out.gguf*"))
+
+
+def test_a_start_that_fails_leaves_no_lock_behind(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "q.gguf"
+    out.with_name("q.gguf.part").write_text("x")
+    out.with_name("q.gguf.journal").mkdir()
+    for _ in range(2):
+        with pytest.raises(OutputError, match=r"q\.gguf\.journal"):
+            convert(source, out)
