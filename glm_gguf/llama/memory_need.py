@@ -106,7 +106,7 @@ def total_memory() -> int | None:
     """Return the bytes of main memory, or the container's limit where that is less; None where nothing tells."""
     limit = _read_text(Path("/sys/fs/cgroup/memory.max")).strip()
     amounts = [int(limit)] if limit.isdigit() else []
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         amounts.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return min(amounts, default=None)
 
