@@ -47,7 +47,9 @@ def _run(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except SystemExit as error:
         raise RequestError("the file calls sys.exit", path=path, fix=MAIN_ONLY) from error
-    except Exception as error:  # the file is the user's, and may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the file is the user's, and may raise anything
         raise RequestError(f"{type(error).__name__}: {error}", path=path, fix="correct the file") from error
     return module
 
