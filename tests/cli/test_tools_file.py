@@ -12,6 +12,7 @@ FILES = {
     "tools.txt": ("def f(x: int): ...", "not a Python file"),
     "exits.py": ("import sys\nsys.exit(3)", "sys.exit"),
     "raises.py": ("1 / 0", "ZeroDivisionError"),
+    "raises_more.py": ("class Odd(BaseException): ...\n\nraise Odd", "Odd"),
     "empty.py": ("", "no public function"),
 }
 
