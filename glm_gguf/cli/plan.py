@@ -48,7 +48,7 @@ def command(source: str, n_ctx: tuple[int, ...], types: tuple[str, ...], imatrix
     The rates of answers are estimates from the memory bandwidth, for a context that is half full. They are the most
     that decode reaches: it is slower where computing takes longer than reading.
     """
-    from glm_gguf.cli.plan_view import MachineFacts, Report
+    from glm_gguf.cli.plan_view import FitReport, MachineFacts
     from glm_gguf.convert.source.hub.address import parse_address
     from glm_gguf.llama.engine_options import EngineOptions
     from glm_gguf.llama.load_plan import Machine
@@ -59,7 +59,7 @@ def command(source: str, n_ctx: tuple[int, ...], types: tuple[str, ...], imatrix
         choices = _of_checkpoint(source, n_ctx, types, imatrix, machine)
     else:
         choices = _of_file(source, n_ctx, types, imatrix, machine)
-    report = Report(source, imatrix, MachineFacts.of(machine), choices)
+    report = FitReport(source, imatrix, MachineFacts.of(machine), choices)
     if as_json:
         click.echo(report.as_json())
     else:

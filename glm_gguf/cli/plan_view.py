@@ -58,7 +58,7 @@ class MachineFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class FitReport:
     """All that the command shows of a source: a GGUF or a checkpoint."""
 
     source: str

@@ -16,7 +16,7 @@ from damage import SMALL, choose, command_line, files_below, says
 
 from glm_gguf.cli.main import cli
 from glm_gguf.cli.plan import TYPES
-from glm_gguf.cli.plan_view import MachineFacts, Report
+from glm_gguf.cli.plan_view import FitReport, MachineFacts
 from glm_gguf.convert import convert, make_plans
 from glm_gguf.convert.planned_head import planned_heads
 from glm_gguf.convert.source.source import Source
@@ -130,13 +130,13 @@ def test_the_recommended_chat_is_one_that_chat_takes(tiny_gguf: Callable[[str], 
     assert result.exit_code == 0, result.stderr
 
 
-def report(large: Path, memory: int, disk_free: int | None = None, n_ctx: Sequence[int] = (4096, 8192)) -> Report:
+def report(large: Path, memory: int, disk_free: int | None = None, n_ctx: Sequence[int] = (4096, 8192)) -> FitReport:
     """What the command would show on a machine with so much free memory."""
     machine = replace(MACHINE, memory=memory)
     fits = [Fit.of(open_all_parts(large), EngineOptions(n_ctx=number), machine) for number in n_ctx]
     type_ = None if disk_free is None else "Q8_0"
     choices = tuple(Choice(type_, fit, disk_free) for fit in fits)
-    return Report(str(large), None, MachineFacts(machine, memory, 2, 10.0**10), choices)
+    return FitReport(str(large), None, MachineFacts(machine, memory, 2, 10.0**10), choices)
 
 
 def test_where_nothing_fits_the_missing_memory_is_told(large: Path) -> None:
