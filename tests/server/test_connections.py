@@ -48,7 +48,7 @@ def test_a_slow_reader_is_left_alone_until_it_counts_as_gone(stalling: Served) -
         until(lambda: stalling.service.active == 1)
         assert chat(stalling.url).status_code == 200
         until(lambda: stalling.service.active == 0)
-        assert idle(stalling)
+        until(lambda: idle(stalling))
 
 
 def test_a_body_that_does_not_come_is_408(quick: Served) -> None:
