@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from glm_gguf.llama.footprint import Footprint
     from glm_gguf.llama.sampling_params import Dry, SamplingParams
     from glm_gguf.model import GLM
-    from glm_gguf.tool_calls import Approval, RunOptions
+    from glm_gguf.run_options import Approval, RunOptions
     from glm_gguf.variant import Variant
 
 __all__ = [
@@ -141,7 +141,7 @@ _NAMES = {
         "RunResult",
         "ToolResult",
     ),
-    "glm_gguf.tool_calls": (
+    "glm_gguf.run_options": (
         "Approval",
         "RunOptions",
     ),

@@ -9,7 +9,8 @@ from typing import Any
 
 from glm_gguf.chat.events import ChatResult, Event, ToolCall, collect
 from glm_gguf.chat.tools import Toolbox
-from glm_gguf.tool_calls import CallRunner, RunOptions, arun_calls
+from glm_gguf.run_options import RunOptions
+from glm_gguf.tool_calls import CallRunner, arun_calls
 
 History = Sequence[Mapping[str, Any]]
 

@@ -16,7 +16,7 @@ from glm_gguf.chat.events import ChatResult, Event, collect
 from glm_gguf.chat.messages import Messages, conversation
 from glm_gguf.chat.tools import Functions, Toolbox, Tools
 from glm_gguf.errors import RequestError
-from glm_gguf.tool_calls import RunOptions
+from glm_gguf.run_options import RunOptions
 
 Limits = RunOptions | Mapping[str, Any] | None
 

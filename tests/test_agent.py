@@ -22,7 +22,8 @@ from glm_gguf.demo.tools import DECLARATIONS, FUNCTIONS
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.model import GLM
-from glm_gguf.tool_calls import RunOptions, arun_calls, run_calls
+from glm_gguf.run_options import RunOptions
+from glm_gguf.tool_calls import arun_calls, run_calls
 
 QUESTION = [{"role": "user", "content": "北京和上海的空气质量如何？"}]
 

@@ -11,7 +11,8 @@ from glm_gguf.chat.events import ChatResult, Event, ToolCall, collect
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.sampling_params import SamplingParams
-from glm_gguf.tool_calls import RunOptions, run_calls
+from glm_gguf.run_options import RunOptions
+from glm_gguf.tool_calls import run_calls
 
 if TYPE_CHECKING:
     from glm_gguf.model import GLM

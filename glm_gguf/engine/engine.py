@@ -87,14 +87,14 @@ class Engine:
         self.check(request.prompt)
         handle = RequestHandle(request, deliver, self._under_way.discard)
         self._tasks.put(NewRequest(handle), lambda: self._register(handle))
-        self._scheduler.preempt_exclusive()
+        self._scheduler.preempt_batch()
         return handle
 
     def cancel(self, handle: RequestHandle) -> None:
         """End an answer at the next step. At once, it counts no more in the queue, and its own batch is aborted."""
         handle.cancelled = True
         self._under_way.discard(handle)
-        self._scheduler.exclusive.abort_for(handle)
+        self._scheduler.batch_under_way.abort_for(handle)
 
     @property
     def status(self) -> EngineStatus:
@@ -166,7 +166,7 @@ class Engine:
             return
         self._tasks.close(self._refusal)
         if self._thread.is_alive():
-            self._scheduler.exclusive.stop()
+            self._scheduler.batch_under_way.stop()
             if not self._is_own_thread:
                 self._thread.join()
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
+from glm_gguf.engine.abortable_batch import AbortableBatch
 from glm_gguf.engine.batch_shares import HALVED, half, shares
 from glm_gguf.engine.batch_slice import BatchSlice, slices
 from glm_gguf.engine.delivery import AnswerFailed, Delivery, Ended, SampledToken
 from glm_gguf.engine.delivery_buffer import DeliveryBuffer
-from glm_gguf.engine.exclusive_batch import ExclusiveBatch
 from glm_gguf.engine.host_cache import SHORTEST_RUN_ON_GPU, HostCache
 from glm_gguf.engine.kv_cache import KvCache
 from glm_gguf.engine.mask_thread import Masks, MaskThread
@@ -53,7 +53,7 @@ class Scheduler:
         self._running: list[RunningSequence] = []
         self._jobs: deque[PromptJob[Any]] = deque()
         self.mask_thread = MaskThread()
-        self.exclusive = ExclusiveBatch(context)
+        self.batch_under_way = AbortableBatch(context)
         self.steps = 0
         self.linger_seconds = 0.0
         """Seconds that the engine waits for a new request before the next batch: an agent answers at once."""
@@ -69,10 +69,10 @@ class Scheduler:
         """Count the requests that wait or run. Any thread may ask."""
         return len(self._waiting) + len(self._running)
 
-    def preempt_exclusive(self) -> None:
+    def preempt_batch(self) -> None:
         """Abort the batch under way for a new request, if it is preemptible. Any thread may call it."""
         if self.load == 1 < self._n_parallel:
-            self.exclusive.preempt()
+            self.batch_under_way.preempt()
 
     @property
     def status(self) -> EngineStatus:
@@ -231,9 +231,9 @@ class Scheduler:
             self._batch.add(slice_.prefix.sequence, len(slice_.prefix.tokens), slice_.tokens, outputs=slice_.final)
             slice_.sequence.last_step = self.steps
         self.steps += 1
-        exclusive = slices[0].sequence.handle if len(slices) == 1 else None
+        only = slices[0].sequence.handle if len(slices) == 1 else None
         done = False
-        self.exclusive.begin(exclusive, len(self._batch))
+        self.batch_under_way.begin(only, len(self._batch))
         try:
             self._context.use_adapters(slices[0].prefix.scales)
             done = self._context.decode(self._batch)
@@ -241,7 +241,7 @@ class Scheduler:
             self._fail(slices, error)
             return False
         finally:
-            self.exclusive.end(done=done)
+            self.batch_under_way.end(done=done)
         for slice_ in slices:
             if done:
                 self.cache.append(slice_.prefix, slice_.tokens)

@@ -7,9 +7,9 @@ import pytest
 from engine.conversations import EXACT
 from loading import planned
 
+from glm_gguf.engine.abortable_batch import LARGE, AbortableBatch
 from glm_gguf.engine.delivery import AnswerFailed, Delivery, Ended, SampledToken
 from glm_gguf.engine.engine import Engine
-from glm_gguf.engine.exclusive_batch import LARGE, ExclusiveBatch
 from glm_gguf.engine.request import Request, RequestHandle
 from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.llama.sampling_params import SamplingParams
@@ -54,9 +54,9 @@ def flag() -> Flag:
 
 
 @pytest.fixture
-def exclusive(clock: Clock, flag: Flag) -> ExclusiveBatch:
+def exclusive(clock: Clock, flag: Flag) -> AbortableBatch:
     """After a batch whose 100 tokens took 10 s."""
-    exclusive = ExclusiveBatch(flag, clock)
+    exclusive = AbortableBatch(flag, clock)
     exclusive.begin(None, 100)
     clock.now += 10
     exclusive.end(done=True)
@@ -69,7 +69,7 @@ def handle() -> RequestHandle:
 
 
 def test_it_is_preemptible_until_half_of_it_is_computed(
-    exclusive: ExclusiveBatch, clock: Clock, handle: RequestHandle
+    exclusive: AbortableBatch, clock: Clock, handle: RequestHandle
 ) -> None:
     exclusive.begin(handle, 200)
     clock.now += 9.9
@@ -78,7 +78,7 @@ def test_it_is_preemptible_until_half_of_it_is_computed(
     assert not exclusive.preemptible
 
 
-def test_nothing_is_preemptible_between_batches(exclusive: ExclusiveBatch, handle: RequestHandle) -> None:
+def test_nothing_is_preemptible_between_batches(exclusive: AbortableBatch, handle: RequestHandle) -> None:
     assert not exclusive.preemptible
     exclusive.begin(handle, 200)
     exclusive.end(done=True)
@@ -87,25 +87,25 @@ def test_nothing_is_preemptible_between_batches(exclusive: ExclusiveBatch, handl
 
 
 def test_the_first_batch_of_all_is_not_preemptible(clock: Clock, flag: Flag, handle: RequestHandle) -> None:
-    exclusive = ExclusiveBatch(flag, clock)
+    exclusive = AbortableBatch(flag, clock)
     exclusive.begin(handle, 200)
     assert not exclusive.preemptible
 
 
 @pytest.mark.parametrize("n_tokens", [1, LARGE - 1])
-def test_small_batches_are_not_preemptible(exclusive: ExclusiveBatch, handle: RequestHandle, n_tokens: int) -> None:
+def test_small_batches_are_not_preemptible(exclusive: AbortableBatch, handle: RequestHandle, n_tokens: int) -> None:
     exclusive.begin(handle, n_tokens)
     assert not exclusive.preemptible
     assert exclusive.is_for(handle)
 
 
-def test_a_batch_of_several_requests_is_not_preemptible(exclusive: ExclusiveBatch) -> None:
+def test_a_batch_of_several_requests_is_not_preemptible(exclusive: AbortableBatch) -> None:
     exclusive.begin(None, 200)
     assert not exclusive.preemptible
 
 
 def test_the_batch_after_an_aborted_one_is_not_preemptible(
-    exclusive: ExclusiveBatch, clock: Clock, handle: RequestHandle
+    exclusive: AbortableBatch, clock: Clock, handle: RequestHandle
 ) -> None:
     exclusive.begin(handle, 200)
     clock.now += 1
@@ -118,7 +118,7 @@ def test_the_batch_after_an_aborted_one_is_not_preemptible(
     assert exclusive.preemptible
 
 
-def test_only_the_intended_batch_is_aborted(exclusive: ExclusiveBatch, flag: Flag, handle: RequestHandle) -> None:
+def test_only_the_intended_batch_is_aborted(exclusive: AbortableBatch, flag: Flag, handle: RequestHandle) -> None:
     exclusive.begin(handle, 200)
     exclusive.end(done=True)
     exclusive.abort_for(handle)  # too late
@@ -137,7 +137,7 @@ def test_only_the_intended_batch_is_aborted(exclusive: ExclusiveBatch, flag: Fla
 
 
 def test_a_flag_raised_too_late_is_lowered_at_the_end_of_its_batch(
-    exclusive: ExclusiveBatch, flag: Flag, handle: RequestHandle
+    exclusive: AbortableBatch, flag: Flag, handle: RequestHandle
 ) -> None:
     exclusive.begin(handle, 200)
     exclusive.preempt()
@@ -146,7 +146,7 @@ def test_a_flag_raised_too_late_is_lowered_at_the_end_of_its_batch(
     assert not flag.raised
 
 
-def test_nothing_is_computed_after_stop(exclusive: ExclusiveBatch, flag: Flag, handle: RequestHandle) -> None:
+def test_nothing_is_computed_after_stop(exclusive: AbortableBatch, flag: Flag, handle: RequestHandle) -> None:
     exclusive.stop()
     exclusive.begin(handle, 200)
     exclusive.end(done=False)
@@ -182,7 +182,7 @@ def test_a_new_request_aborts_a_batch(exact_model: ModelHandle) -> None:
         for attempt in range(TRIES):
             engine.call(lambda scheduler, _: scheduler.cache.clear())
             long = Reader(engine, [100 + attempt] * PROMPT)
-            while not engine._scheduler.exclusive.is_for(long.handle):
+            while not engine._scheduler.batch_under_way.is_for(long.handle):
                 pass
             short = Reader(engine, [5, 6, attempt])
             short.wait()

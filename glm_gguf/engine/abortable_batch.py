@@ -1,4 +1,4 @@
-"""The batch under way, and whether it serves a single request: then it can be aborted at no other's cost."""
+"""When the batch under way is aborted: it serves one request alone, so no other answer loses by it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AbortFlag(Protocol):
         """Compute batches again."""
 
 
-class ExclusiveBatch:
+class AbortableBatch:
     """The engine's thread notes when a batch begins and ends; any thread may abort it.
 
     The flag is raised under a lock while the batch is under way, and lowered at its end: so it never aborts another
