@@ -13,6 +13,7 @@ GlmGgufError
 │   ├── ImatrixError     the importance matrix is missing, malformed or of another width
 │   └── ContextLengthError   a prompt is longer than the context
 ├── GgufError          a GGUF file is malformed, truncated, foreign or a known-bad conversion
+├── StoreError         the store of models cannot be used: unreadable, of a newer version, a model's file is gone
 ├── OutputError        the result cannot be written: exists, no space, no permission
 ├── TemplateError      a chat template is missing, malformed, or cannot be rendered
 └── EngineError        llama.cpp refused to load, decode or allocate
@@ -127,6 +128,10 @@ class ContextLengthError(RequestError):
 
 class GgufError(GlmGgufError):
     """A GGUF file is malformed, truncated, foreign or a known-bad conversion."""
+
+
+class StoreError(GlmGgufError):
+    """The store of models cannot be used: it is unreadable, of a newer version, or lacks a model's file."""
 
 
 class OutputError(GlmGgufError):

@@ -1,0 +1,1 @@
+"""Models on this machine by name: fetched into one directory, kept in one index, found again."""
