@@ -1,24 +1,85 @@
-"""Count the CPUs that this process may use; a container may have fewer than the machine."""
+"""What this process may compute on: its CPUs, their physical cores, and what a container leaves of them."""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
+
+from glm_gguf.core_kinds import Core, physical_cores
 
 ROOT: Final = Path("/")
 
 
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """The cores that this process may use; a container's quota limits the threads on them."""
+
+    n_cpus: int
+    """CPUs as the system counts them, several a core where a core runs several threads."""
+    n_fast: int
+    """Physical cores, without the slow ones."""
+    n_slow: int
+    """Efficiency cores, beside which there are faster ones."""
+    quota: float | None
+    """CPUs that the container may use at once; None without a limit."""
+
+    @classmethod
+    def here(cls) -> Self:
+        """Look at this machine."""
+        allowed = _allowed()
+        return cls.of(physical_cores(allowed), allowed, quota())
+
+    @classmethod
+    def of(cls, cores: Sequence[Core], allowed: Sequence[int], limit: float | None) -> Self:
+        """Count `cores`, or the `allowed` CPUs where no cores are known; `limit` is the quota."""
+        fast = sum(not core.is_slow for core in cores)
+        if not fast:  # only slow ones are allowed, or nothing tells
+            return cls(sum(len(core.cpus) for core in cores) or len(allowed), len(cores) or len(allowed), 0, limit)
+        return cls(sum(len(core.cpus) for core in cores), fast, len(cores) - fast, limit)
+
+    @property
+    def n_compute_threads(self) -> int:
+        """Threads for llama.cpp: one a fast core, since all of them wait for the last, within the quota."""
+        return self._within_quota(self.n_fast)
+
+    @property
+    def n_convert_threads(self) -> int:
+        """Threads for conversions, whose chunks are independent of each other: one a CPU, within the quota."""
+        return self._within_quota(self.n_cpus)
+
+    def __str__(self) -> str:
+        n_cores = self.n_fast + self.n_slow
+        told = f"{self.n_fast} performance cores of {n_cores}" if self.n_slow else str(n_cores)
+        if self.n_cpus != n_cores:
+            told += f", {self.n_cpus} CPUs"
+        return told if self.quota is None else f"{told}, of which the container may use {self.quota:g} CPUs"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the counts for JSON; `cores` is the default number of threads that compute answers."""
+        return {
+            "cores": self.n_compute_threads,
+            "performance_cores": self.n_fast,
+            "slow_cores": self.n_slow,
+            "cpus": self.n_cpus,
+            "cpu_quota": self.quota,
+        }
+
+    def _within_quota(self, count: int) -> int:
+        return count if self.quota is None else max(1, min(count, math.ceil(self.quota)))
+
+
 def usable_cpus() -> int:
     """Count the CPUs of this process, within the CPU quota of its container."""
-    return _within_quota(len(_allowed()))
+    return Cores.here().n_convert_threads
 
 
 def usable_cores() -> int:
-    """Count their physical cores, since two threads of a core share its matrix units; within the quota too."""
-    siblings = {_siblings(cpu) for cpu in _allowed()}
-    return _within_quota(len(siblings))
+    """Count its physical cores, without slow ones beside faster ones; within the quota too."""
+    return Cores.here().n_compute_threads
 
 
 def quota(root: Path = ROOT) -> float | None:
@@ -36,20 +97,6 @@ def quota(root: Path = ROOT) -> float | None:
 
 def _allowed() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-
-
-def _siblings(cpu: int) -> str:
-    """Name the physical core of a CPU: the list of CPUs on it, or the CPU alone if the system does not say."""
-    try:
-        path = ROOT / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
-        return path.read_text("ascii").strip()
-    except OSError:
-        return str(cpu)
-
-
-def _within_quota(count: int) -> int:
-    limit = quota()
-    return count if limit is None else max(1, min(count, math.ceil(limit)))
 
 
 def _limits(mounted: Path, line: str) -> list[float]:

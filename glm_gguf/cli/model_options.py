@@ -25,7 +25,7 @@ ENGINE_OPTIONS = (
     ("n_ctx", int, "Size of the context in tokens, shared by all conversations. Default: the model's own, up to 8192."),
     ("n_parallel", int, "Answers generated at the same time; further requests wait. Default: 4."),
     ("n_gpu_layers", int, "Layers computed on the GPU; 0 for the CPU only, -1 for all. Default: as many as fit."),
-    ("threads", int, "CPU threads. Default: one per physical core."),
+    ("threads", int, "CPU threads. Default: one per performance core."),
     ("threads_batch", int, "CPU threads for prompts (prefill). Default: as --threads."),
     ("n_host_cache", int, "KV cache of earlier conversations to keep in main memory, in tokens. Default: as --n-ctx."),
     ("cache_type_k", CACHE_TYPES, "Type of the keys in the KV cache, such as q8_0. Default: f16."),

@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from glm_gguf.cpus import usable_cores
+from glm_gguf.cpus import Cores
 from glm_gguf.llama.bandwidth import measure_bandwidth
 from glm_gguf.llama.fit import Choice, best, least
 from glm_gguf.llama.load_plan import Machine
@@ -23,25 +23,28 @@ from glm_gguf.llama.memory_need import total_memory, written_size
 
 @dataclass(frozen=True, slots=True)
 class MachineFacts:
-    """A machine with its whole memory in bytes, its cores, and the bytes a second that all cores read."""
+    """A machine with its whole memory in bytes, its cores, and the bytes a second that their threads read."""
 
     machine: Machine
     memory_total: int | None
-    cores: int
+    cores: Cores
     bandwidth: float
 
     @classmethod
     def of(cls, machine: Machine) -> Self:
         """Look at the machine, and measure below a second."""
-        cores = usable_cores()
-        return cls(machine, total_memory(), cores, measure_bandwidth(cores, machine.memory))
+        cores = Cores.here()
+        bandwidth = measure_bandwidth(cores.n_compute_threads, machine.memory)
+        return cls(machine, total_memory(), cores, bandwidth)
 
     def lines(self) -> Iterator[str]:
         """Write the facts, a subject a line."""
         yield f"memory       {_size(self.memory_total)}, {_size(self.machine.memory)} free"
         gpus = [f"{gpu.name} ({gpu.description}), {_size(gpu.memory)} free" for gpu in self.machine.gpus]
         yield f"GPUs         {'; '.join(gpus) or 'none'}"
-        yield f"cores        {self.cores}, which read {self.bandwidth / 1e9:.1f} GB of memory a second"
+        yield f"cores        {self.cores}"
+        rate = f"{self.bandwidth / 1e9:.1f} GB of memory a second"
+        yield f"threads      {self.cores.n_compute_threads} compute answers, and read {rate}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the facts for JSON, sizes in bytes."""
@@ -52,7 +55,7 @@ class MachineFacts:
             "memory_total": self.memory_total,
             "memory_free": self.machine.memory,
             "gpus": gpus,
-            "cores": self.cores,
+            **self.cores.as_json(),
             "memory_bytes_per_second": int(self.bandwidth),
         }
 

@@ -20,6 +20,7 @@ from glm_gguf.cli.plan_view import FitReport, MachineFacts
 from glm_gguf.convert import convert, make_plans
 from glm_gguf.convert.planned_head import planned_heads
 from glm_gguf.convert.source.source import Source
+from glm_gguf.cpus import Cores
 from glm_gguf.errors import GgufError, ImatrixError, RequestError
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import open_all_parts
@@ -98,6 +99,7 @@ def test_the_machine_is_told_in_bytes(large: Path, checkpoint: Path) -> None:
     machine = plan_json(checkpoint, "--type", "Q8_0")["machine"]
     assert 0 < machine["memory_free"] <= machine["memory_total"]
     assert machine["cores"] == EngineOptions().threads
+    assert machine["cpus"] >= machine["performance_cores"] + machine["slow_cores"]
     assert machine["disk_free"] > 0
     assert plan_json(large, "--n-ctx", 4096)["machine"]["disk_free"] is None
 
@@ -105,7 +107,18 @@ def test_the_machine_is_told_in_bytes(large: Path, checkpoint: Path) -> None:
 def test_the_text_names_machine_sizes_and_the_next_command(checkpoint: Path) -> None:
     result = plan(checkpoint, "--n-ctx", 4096)
     assert result.exit_code == 0
-    says(result.stdout, "memory ", "GPUs ", "cores ", "disk ", "KV cache", "tokens/s", "IQ3_XXS", "--imatrix FILE")
+    says(
+        result.stdout,
+        "memory ",
+        "GPUs ",
+        f"cores        {Cores.here()}\n",
+        "threads ",
+        "disk ",
+        "KV cache",
+        "tokens/s",
+        "IQ3_XXS",
+        "--imatrix FILE",
+    )
     says(result.stdout, f"next         glm-gguf convert {checkpoint} --type Q8_0\n", "with room to spare")
     rows = [line for line in result.stdout.splitlines() if line.startswith(TYPES)]
     assert len(rows) == len(TYPES)
@@ -136,7 +149,7 @@ def report(large: Path, memory: int, disk_free: int | None = None, n_ctx: Sequen
     fits = [Fit.of(open_all_parts(large), EngineOptions(n_ctx=number), machine) for number in n_ctx]
     type_ = None if disk_free is None else "Q8_0"
     choices = tuple(Choice(type_, fit, disk_free) for fit in fits)
-    return FitReport(str(large), None, MachineFacts(machine, memory, 2, 10.0**10), choices)
+    return FitReport(str(large), None, MachineFacts(machine, memory, Cores(2, 2, 0, None), 10.0**10), choices)
 
 
 def test_where_nothing_fits_the_missing_memory_is_told(large: Path) -> None:
