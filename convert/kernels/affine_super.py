@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glm_gguf.convert.kernels.affine import Block, Fit, clamped, level, search
+from glm_gguf.convert.kernels.affine import Block, Fit, clamped, search
 from glm_gguf.convert.kernels.blocks import (
-    ONE,
     SUPER,
     ZERO,
     gather,
@@ -19,7 +18,7 @@ from glm_gguf.convert.kernels.blocks import (
     weigh_by_importance,
 )
 from glm_gguf.convert.kernels.compiled import inlined, kernel, subroutine
-from glm_gguf.convert.kernels.half import INFINITE, to_half
+from glm_gguf.convert.kernels.half import to_half
 from glm_gguf.convert.kernels.lanes import (
     WIDTH,
     Bytes,
@@ -29,14 +28,11 @@ from glm_gguf.convert.kernels.lanes import (
     fill,
     load,
     load_at,
-    select,
     square_root,
     store,
     store_at,
 )
 from glm_gguf.convert.kernels.positive import fitted_levels, proportional_levels
-
-EXACT = 2  # row of Scratch.steps
 
 
 class Form(NamedTuple):
@@ -77,7 +73,7 @@ class Scratch(NamedTuple):
     scale_levels: Floats
     min_levels: Floats
     steps: Floats
-    """(3, WIDTH): step of the scales, of the minimums, and 1 where every search was exact."""
+    """(2, WIDTH): step of the scales, and of the minimums."""
     row: Floats
     """(SUPER,): levels of one super-block in the order of its weights."""
 
@@ -91,7 +87,7 @@ def make_scratch(blocks: int) -> Scratch:
     search_memory = np.zeros(block, np.float32), np.zeros(block, np.float32)
     found = np.zeros(small, np.float32), np.zeros(small, np.float32), np.zeros(small, np.float32)
     more = np.zeros(small, np.float32), np.zeros(small, np.float32), np.zeros(small, np.float32)
-    last = np.zeros(small, np.float32), np.zeros((3, WIDTH), np.float32), np.zeros(SUPER, np.float32)
+    last = np.zeros(small, np.float32), np.zeros((2, WIDTH), np.float32), np.zeros(SUPER, np.float32)
     return Scratch(*values, *search_memory, *found, *more, *last)
 
 
@@ -101,14 +97,12 @@ def _store_fit(scratch: Scratch, j: int, fit: Fit) -> None:
     store(scratch.mins, j, fit.minus_min)
     store(scratch.iscales, j, fit.iscale)
     store(scratch.lows, j, fit.low)
-    store(scratch.steps, EXACT, select(fit.exact, load(scratch.steps, EXACT), ZERO))
 
 
 @subroutine
 def fit_by_size(scratch: Scratch, highest: np.float32, numerators: Floats, mad: bool) -> None:
     """Search every block, weighed by |x| (`mad`), or by sqrt(mean x²) + |x| as in quantize_row_q4_K_ref."""
     size = len(scratch.weights)
-    store(scratch.steps, EXACT, fill(ONE))
     for j in range(len(scratch.scales)):
         x = scratch.x[j * size : (j + 1) * size]
         average = fill(ZERO)
@@ -123,7 +117,6 @@ def fit_by_size(scratch: Scratch, highest: np.float32, numerators: Floats, mad: 
 def fit_by_importance(scratch: Scratch, highest: np.float32, numerators: Floats, sigma2: Lanes) -> None:
     """Search every block, weighed by importance · sqrt(sigma2 + x²); keeps the sums of these weights."""
     size = len(scratch.weights)
-    store(scratch.steps, EXACT, fill(ONE))
     for j in range(len(scratch.scales)):
         x, importance = scratch.x[j * size : (j + 1) * size], scratch.importance[j * size : (j + 1) * size]
         store(scratch.sums, j, weigh_by_importance(x, importance, sigma2, scratch.weights))
@@ -145,10 +138,9 @@ def quantise_scales_by_importance(scratch: Scratch, highest: np.float32) -> None
 
 
 @inlined
-def halves(scratch: Scratch, lane: int) -> tuple[int, int, bool]:
-    """A super-block's two steps in half precision, and whether the kernel was exact on it."""
-    d, dmin = to_half(scratch.steps[0, lane]), to_half(scratch.steps[1, lane])
-    return d, dmin, scratch.steps[EXACT, lane] > ZERO and d & INFINITE != INFINITE and dmin & INFINITE != INFINITE
+def halves(scratch: Scratch, lane: int) -> tuple[int, int]:
+    """A super-block's two steps in half precision."""
+    return to_half(scratch.steps[0, lane]), to_half(scratch.steps[1, lane])
 
 
 @inlined
@@ -164,34 +156,34 @@ def set_final_levels(
         if scale != ZERO:
             found = clamped((x + minimum) / scale, ZERO, highest)
         else:
-            found = level(scratch.iscales[j, lane] * (x - scratch.lows[j, lane]), highest)
+            found = clamped(scratch.iscales[j, lane] * (x - scratch.lows[j, lane]), ZERO, highest)
         store_at(scratch.row, i, found)
 
 
-def kernels(form: Form, pack: Callable[..., bool]) -> tuple[Callable[..., None], Callable[..., None]]:
-    """`quantise` and `quantise_weighted` of a type: (rows, [importance,] out, redo), as in the other modules.
+def kernels(form: Form, pack: Callable[..., None]) -> tuple[Callable[..., None], Callable[..., None]]:
+    """`quantise` and `quantise_weighted` of a type: (rows, [importance,] out), as in the other modules.
 
-    rows (n · 256,), importance (columns,), out (n · block bytes,); redo[i] is set if ggml has to do block i.
+    rows (n · 256,), importance (columns,), out (n · block bytes,).
     """
     blocks, highest, scales, cap, by_size = form.blocks, form.highest, form.scales, form.cap, form.by_size
     sigma, plain, weighted = form.sigma, form.plain, form.weighted
 
-    def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
+    def quantise(rows: Floats, out: Bytes) -> None:
         scratch = make_scratch(blocks)
-        for first in range(0, len(redo), WIDTH):
+        for first in range(0, len(rows) // SUPER, WIDTH):
             gather(rows, first, scratch.x)
             fit_by_size(scratch, highest, plain, by_size)
             quantise_scales(scratch, scales, cap)
-            pack_lanes(pack, scratch, rows, first, out, redo)
+            pack_lanes(pack, scratch, rows, first, out)
 
-    def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
+    def quantise_weighted(rows: Floats, importance: Floats, out: Bytes) -> None:
         scratch = make_scratch(blocks)
-        for first in range(0, len(redo), WIDTH):
+        for first in range(0, len(rows) // SUPER, WIDTH):
             count = gather(rows, first, scratch.x)
             gather_importance(importance, first, count, scratch.importance)
             sigma2 = sigma * sum_of_squares(scratch.x) / np.float32(SUPER)
             fit_by_importance(scratch, highest, weighted, sigma2)
             quantise_scales_by_importance(scratch, scales)
-            pack_lanes(pack, scratch, rows, first, out, redo)
+            pack_lanes(pack, scratch, rows, first, out)
 
     return kernel(quantise, form.type), kernel(quantise_weighted, form.type)

@@ -39,12 +39,12 @@ def gather_importance(importance: Floats, first: int, count: int, weights: Float
 
 
 @inlined
-def pack_lanes(pack: Callable[..., bool], scratch: Any, rows: Floats, first: int, out: Bytes, redo: Bytes) -> None:
-    """Write super-blocks `first`…, one a lane: pack(scratch, lane, values, block) returns whether it is exact."""
-    n_bytes = len(out) // len(redo)
-    for n in range(first, min(first + WIDTH, len(redo))):
-        values, block = rows[n * SUPER : (n + 1) * SUPER], out[n * n_bytes : (n + 1) * n_bytes]
-        redo[n] = not pack(scratch, n - first, values, block)
+def pack_lanes(pack: Callable[..., None], scratch: Any, rows: Floats, first: int, out: Bytes) -> None:
+    """Write super-blocks `first`…, one a lane, by pack(scratch, lane, values, block)."""
+    blocks = len(rows) // SUPER
+    n_bytes = len(out) // blocks
+    for n in range(first, min(first + WIDTH, blocks)):
+        pack(scratch, n - first, rows[n * SUPER : (n + 1) * SUPER], out[n * n_bytes : (n + 1) * n_bytes])
 
 
 @inlined

@@ -34,13 +34,15 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
 
 def subroutine(function: Function) -> Function:
     """Compile a function that kernels call; division by zero follows IEEE, as in C."""
-    compiled: Function = njit(error_model="numpy")(function)
+    compiled: Function = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     return compiled
 
 
 def inlined(function: Function) -> Function:
     """Compile a small function into each of its callers."""
-    compiled: Function = njit(error_model="numpy", forceinline=True)(function)
+    compiled: Function = njit(error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(
+        function
+    )
     return compiled
 
 

@@ -18,7 +18,7 @@ from glm_gguf.convert.kernels.blocks import (
     weigh_by_importance,
 )
 from glm_gguf.convert.kernels.compiled import inlined, kernel, subroutine
-from glm_gguf.convert.kernels.half import INFINITE, nearest_int, put_half, to_half
+from glm_gguf.convert.kernels.half import nearest_int, put_half, to_half
 from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats, load, store
 from glm_gguf.convert.kernels.nonlinear import put_levels, search
 from glm_gguf.convert.kernels.symmetric import farthest_of
@@ -49,11 +49,10 @@ def _fit(scratch: Scratch) -> None:
 
 
 @subroutine
-def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> bool:
-    """block_iq4_xs: d, 2 bytes and 4 bytes of scales, levels; returns whether it is exact."""
+def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> None:
+    """block_iq4_xs: d, 2 bytes and 4 bytes of scales, levels."""
     d = -farthest_of(scratch.scales, lane) / STEPS
-    half = to_half(d)
-    put_half(out, 0, half)
+    put_half(out, 0, to_half(d))
     inverse = ONE / d if d != ZERO else ZERO
     high = 0
     for j in range(BLOCKS):
@@ -66,29 +65,28 @@ def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> bool:
         out[4 + j // 2] = out[4 + j // 2] | low << 4 if j & 1 else low
         high |= level + 32 >> 4 << 2 * j
     out[2], out[3] = high & 255, high >> 8
-    return half & INFINITE != INFINITE
 
 
 @kernel
-def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
-    """Quantise rows (n · 256,) to out (n · 136,); redo[i] is set if ggml has to do block i."""
+def quantise(rows: Floats, out: Bytes) -> None:
+    """Quantise rows (n · 256,) to out (n · 136,)."""
     scratch = _make_scratch()
-    for first in range(0, len(redo), WIDTH):
+    for first in range(0, len(rows) // SUPER, WIDTH):
         gather(rows, first, scratch.x)
         for i in range(SUPER):
             store(scratch.weights, i, load(scratch.x, i) * load(scratch.x, i))
         _fit(scratch)
-        pack_lanes(_pack, scratch, rows, first, out, redo)
+        pack_lanes(_pack, scratch, rows, first, out)
 
 
 @kernel
-def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
+def quantise_weighted(rows: Floats, importance: Floats, out: Bytes) -> None:
     """The same with the importance (columns,) of the columns."""
     scratch = _make_scratch()
-    for first in range(0, len(redo), WIDTH):
+    for first in range(0, len(rows) // SUPER, WIDTH):
         count = gather(rows, first, scratch.x)
         gather_importance(importance, first, count, scratch.weights)
         sigma2 = sum_of_squares(scratch.x) * (TWO / np.float32(SUPER))
         weigh_by_importance(scratch.x, scratch.weights, sigma2, scratch.weights)
         _fit(scratch)
-        pack_lanes(_pack, scratch, rows, first, out, redo)
+        pack_lanes(_pack, scratch, rows, first, out)

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glm_gguf.convert.kernels.affine import Block, level
+from glm_gguf.convert.kernels.affine import Block, clamped
 from glm_gguf.convert.kernels.affine import search as affine_search
-from glm_gguf.convert.kernels.blocks import ONE, ZERO, gather, gather_importance, weigh_by_importance
+from glm_gguf.convert.kernels.blocks import ZERO, gather, gather_importance, weigh_by_importance
 from glm_gguf.convert.kernels.compiled import inlined, subroutine
-from glm_gguf.convert.kernels.half import INFINITE, to_half
-from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats, fill, floor, load, load_at, select, store, store_bytes
+from glm_gguf.convert.kernels.half import to_half
+from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats, fill, floor, load, load_at, store, store_bytes
 from glm_gguf.convert.kernels.symmetric import search as symmetric_search
 from glm_gguf.convert.kernels.symmetric import signed_level
 
@@ -21,13 +21,13 @@ MINUS_ONE = np.float32(-1)
 
 
 class Scratch(NamedTuple):
-    """Working memory: values, weights and levels (SIZE, WIDTH); what the search found, (4, WIDTH)."""
+    """Working memory: values, weights and levels (SIZE, WIDTH); what the search found, (3, WIDTH)."""
 
     x: Floats
     weights: Floats
     levels: Floats
     found: Floats
-    """Step, minimum, 1 where the search was exact, and mean square of the lane's row."""
+    """Step, minimum, and mean square of the lane's row."""
     mean_squares: Floats
     """(rows,)"""
     row: Floats
@@ -45,7 +45,7 @@ def make_scratch(rows: Floats, columns: int) -> Scratch:
         mean_squares[row] = total / np.float32(columns)
     block = (SIZE, WIDTH)
     x, weights, levels = np.zeros(block, np.float32), np.zeros(block, np.float32), np.zeros(block, np.float32)
-    return Scratch(x, weights, levels, np.zeros((4, WIDTH), np.float32), mean_squares, np.zeros(SIZE, np.float32))
+    return Scratch(x, weights, levels, np.zeros((3, WIDTH), np.float32), mean_squares, np.zeros(SIZE, np.float32))
 
 
 @subroutine
@@ -54,8 +54,8 @@ def load_blocks(scratch: Scratch, rows: Floats, importance: Floats, first: int) 
     count = gather(rows, first, scratch.x)
     gather_importance(importance, first, count, scratch.weights)
     for lane in range(count):
-        scratch.found[3, lane] = scratch.mean_squares[(first + lane) * SIZE // len(importance)]
-    weigh_by_importance(scratch.x, scratch.weights, load(scratch.found, 3), scratch.weights)
+        scratch.found[2, lane] = scratch.mean_squares[(first + lane) * SIZE // len(importance)]
+    weigh_by_importance(scratch.x, scratch.weights, load(scratch.found, 2), scratch.weights)
     return count
 
 
@@ -67,7 +67,6 @@ def fit_symmetric(scratch: Scratch, nmax: np.float32) -> None:
         store(scratch.levels, i, signed_level(fit.iscale * load(scratch.x, i), nmax) + fit.zero)
     store(scratch.found, 0, fit.scale)
     store(scratch.found, 1, fill(ZERO))
-    store(scratch.found, 2, fill(ONE))
 
 
 @subroutine
@@ -75,17 +74,15 @@ def fit_affine(scratch: Scratch, highest: np.float32, numerators: Floats) -> Non
     """Step, minimum and levels of the blocks by make_qkx3_quants."""
     fit = affine_search(Block(scratch.x, scratch.weights, scratch.levels), highest, numerators, False)
     for i in range(SIZE):
-        store(scratch.levels, i, level(fit.iscale * (load(scratch.x, i) - fit.low), highest))
+        store(scratch.levels, i, clamped(fit.iscale * (load(scratch.x, i) - fit.low), ZERO, highest))
     store(scratch.found, 0, fit.scale)
     store(scratch.found, 1, fit.minus_min * MINUS_ONE)
-    store(scratch.found, 2, select(fit.exact, ONE, ZERO))
 
 
 @inlined
-def halves(scratch: Scratch, lane: int) -> tuple[int, int, bool]:
-    """A block's step and minimum in half precision, and whether the kernel was exact on it."""
-    d, minimum = to_half(scratch.found[0, lane]), to_half(scratch.found[1, lane])
-    return d, minimum, scratch.found[2, lane] > ZERO and d & INFINITE != INFINITE and minimum & INFINITE != INFINITE
+def halves(scratch: Scratch, lane: int) -> tuple[int, int]:
+    """A block's step and minimum in half precision."""
+    return to_half(scratch.found[0, lane]), to_half(scratch.found[1, lane])
 
 
 @inlined

@@ -20,9 +20,9 @@ WEIGHTED = factors(3, -0.9, 0.05, 36)
 
 
 @subroutine
-def _pack(scratch: affine.Scratch, lane: int, values: Floats, out: Bytes) -> bool:
-    """block_q2_K: 16 bytes of scales and minimums, 64 of levels, d, dmin; returns whether it is exact."""
-    d, dmin, exact = affine.halves(scratch, lane)
+def _pack(scratch: affine.Scratch, lane: int, values: Floats, out: Bytes) -> None:
+    """block_q2_K: 16 bytes of scales and minimums, 64 of levels, d, dmin."""
+    d, dmin = affine.halves(scratch, lane)
     put_half(out, 80, d)
     put_half(out, 82, dmin)
     for j in range(16):
@@ -31,7 +31,6 @@ def _pack(scratch: affine.Scratch, lane: int, values: Floats, out: Bytes) -> boo
         step = (from_half(d) * np.float32(both & 15), from_half(dmin) * np.float32(both >> 4))
         affine.set_final_levels(scratch, (lane, j), values, step, HIGHEST)
     put_two_bits(scratch.row, out[16:80])
-    return exact
 
 
 FORM = affine.Form("Q2_K", 16, HIGHEST, SCALES, cap=ANY_BYTE, by_size=True, sigma=ONE, plain=PLAIN, weighted=WEIGHTED)

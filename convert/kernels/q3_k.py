@@ -19,7 +19,7 @@ from glm_gguf.convert.kernels.blocks import (
     weigh_by_importance,
 )
 from glm_gguf.convert.kernels.compiled import inlined, kernel, subroutine
-from glm_gguf.convert.kernels.half import INFINITE, from_half, nearest_int, put_half, to_half
+from glm_gguf.convert.kernels.half import from_half, nearest_int, put_half, to_half
 from glm_gguf.convert.kernels.lanes import (
     WIDTH,
     Bytes,
@@ -142,34 +142,33 @@ def _put_levels(row: Floats, out: Bytes) -> None:
 
 
 @subroutine
-def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> bool:
-    """block_q3_K: levels, 12 bytes of scales, d; returns whether it is exact."""
+def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> None:
+    """block_q3_K: levels, 12 bytes of scales, d."""
     d = to_half(scratch.steps[0, lane])
     put_half(out, 108, d)
     _put_scales(scratch, lane, out[96:108])
     _set_final_levels(scratch, lane, values, from_half(d))
     _put_levels(scratch.row, out)
-    return d & INFINITE != INFINITE
 
 
 @kernel
-def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
-    """Quantise rows (n · 256,) to out (n · 110,); redo[i] is set if ggml has to do block i."""
+def quantise(rows: Floats, out: Bytes) -> None:
+    """Quantise rows (n · 256,) to out (n · 110,)."""
     scratch = _make_scratch()
-    for first in range(0, len(redo), WIDTH):
+    for first in range(0, len(rows) // SUPER, WIDTH):
         count = gather(rows, first, scratch.x)
         _fit(scratch)
         for lane in range(count):
             _level_scales(scratch, lane)
-        pack_lanes(_pack, scratch, rows, first, out, redo)
+        pack_lanes(_pack, scratch, rows, first, out)
 
 
 @kernel
-def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
+def quantise_weighted(rows: Floats, importance: Floats, out: Bytes) -> None:
     """The same with the importance (columns,) of the columns."""
     scratch = _make_scratch()
-    for first in range(0, len(redo), WIDTH):
+    for first in range(0, len(rows) // SUPER, WIDTH):
         count = gather(rows, first, scratch.x)
         gather_importance(importance, first, count, scratch.importance)
         _fit_by_importance(scratch)
-        pack_lanes(_pack, scratch, rows, first, out, redo)
+        pack_lanes(_pack, scratch, rows, first, out)

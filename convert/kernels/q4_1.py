@@ -16,16 +16,15 @@ NUMERATORS = factors(15, -0.9, 0.05, 36)
 
 
 @kernel
-def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
-    """Quantise rows (n · 32,) to out (n · 20,); redo[i] is set if ggml has to do block i."""
+def quantise_weighted(rows: Floats, importance: Floats, out: Bytes) -> None:
+    """Quantise rows (n · 32,) to out (n · 20,)."""
     scratch = legacy.make_scratch(rows, len(importance))
-    for first in range(0, len(redo), WIDTH):
+    for first in range(0, len(rows) // legacy.SIZE, WIDTH):
         count = legacy.load_blocks(scratch, rows, importance, first)
         legacy.fit_affine(scratch, HIGHEST, NUMERATORS)
         for lane in range(count):
             block = out[(first + lane) * BYTES : (first + lane + 1) * BYTES]
-            d, minimum, exact = legacy.halves(scratch, lane)
+            d, minimum = legacy.halves(scratch, lane)
             put_half(block, 0, d)
             put_half(block, 2, minimum)
             legacy.put_nibbles(scratch, lane, block[4:])
-            redo[first + lane] = not exact

@@ -20,9 +20,9 @@ WEIGHTED = factors(15, -0.9, 0.05, 36)
 
 
 @subroutine
-def _pack(scratch: affine.Scratch, lane: int, values: Floats, out: Bytes) -> bool:
-    """block_q4_K: d, dmin, 12 bytes of scales, 128 of levels; returns whether it is exact."""
-    d, dmin, exact = affine.halves(scratch, lane)
+def _pack(scratch: affine.Scratch, lane: int, values: Floats, out: Bytes) -> None:
+    """block_q4_K: d, dmin, 12 bytes of scales, 128 of levels."""
+    d, dmin = affine.halves(scratch, lane)
     put_half(out, 0, d)
     put_half(out, 2, dmin)
     packed = out[4:16]
@@ -35,7 +35,6 @@ def _pack(scratch: affine.Scratch, lane: int, values: Floats, out: Bytes) -> boo
         for i in range(j, j + 32, WIDTH):
             both = load_at(scratch.row, i) + NIBBLE * load_at(scratch.row, i + 32)
             store_bytes(out, 16 + i - j // 2, both)
-    return exact
 
 
 FORM = affine.Form("Q4_K", 8, HIGHEST, SCALES, cap=SCALES, by_size=False, sigma=TWO, plain=PLAIN, weighted=WEIGHTED)

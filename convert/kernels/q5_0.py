@@ -14,15 +14,14 @@ NMAX = np.float32(16)
 
 
 @kernel
-def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
-    """Quantise rows (n · 32,) to out (n · 22,); redo[i] is set if ggml has to do block i."""
+def quantise_weighted(rows: Floats, importance: Floats, out: Bytes) -> None:
+    """Quantise rows (n · 32,) to out (n · 22,)."""
     scratch = legacy.make_scratch(rows, len(importance))
-    for first in range(0, len(redo), WIDTH):
+    for first in range(0, len(rows) // legacy.SIZE, WIDTH):
         count = legacy.load_blocks(scratch, rows, importance, first)
         legacy.fit_symmetric(scratch, NMAX)
         for lane in range(count):
             block = out[(first + lane) * BYTES : (first + lane + 1) * BYTES]
-            d, _, exact = legacy.halves(scratch, lane)
+            d, _ = legacy.halves(scratch, lane)
             put_half(block, 0, d)
             legacy.put_word(block, 2, legacy.put_nibbles(scratch, lane, block[6:]))
-            redo[first + lane] = not exact

@@ -20,9 +20,9 @@ WEIGHTED = factors(31, -0.9, 0.05, 36)
 
 
 @subroutine
-def _pack(scratch: affine.Scratch, lane: int, values: Floats, out: Bytes) -> bool:
-    """block_q5_K: d, dmin, 12 bytes of scales, 32 of high bits, 128 of low levels; returns whether it is exact."""
-    d, dmin, exact = affine.halves(scratch, lane)
+def _pack(scratch: affine.Scratch, lane: int, values: Floats, out: Bytes) -> None:
+    """block_q5_K: d, dmin, 12 bytes of scales, 32 of high bits, 128 of low levels."""
+    d, dmin = affine.halves(scratch, lane)
     put_half(out, 0, d)
     put_half(out, 2, dmin)
     packed = out[4:16]
@@ -40,7 +40,6 @@ def _pack(scratch: affine.Scratch, lane: int, values: Floats, out: Bytes) -> boo
             first, second = first - NIBBLE * first_bit, second - NIBBLE * second_bit
             store_bytes(out, 48 + 32 * j + i, first + NIBBLE * second)
         store_bytes(out, 16 + i, high)
-    return exact
 
 
 FORM = affine.Form("Q5_K", 8, HIGHEST, SCALES, cap=SCALES, by_size=False, sigma=TWO, plain=PLAIN, weighted=WEIGHTED)

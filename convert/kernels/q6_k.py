@@ -9,7 +9,7 @@ import numpy as np
 from glm_gguf.convert.kernels.affine import clamped
 from glm_gguf.convert.kernels.blocks import GROUP_MAX_EPS, ONE, SUPER, ZERO, gather, gather_importance, pack_lanes
 from glm_gguf.convert.kernels.compiled import inlined, kernel, subroutine
-from glm_gguf.convert.kernels.half import INFINITE, from_half, nearest_int, put_half, to_half
+from glm_gguf.convert.kernels.half import from_half, nearest_int, put_half, to_half
 from glm_gguf.convert.kernels.lanes import (
     WIDTH,
     Bytes,
@@ -86,12 +86,12 @@ def _put_levels(row: Floats, out: Bytes) -> None:
 
 
 @subroutine
-def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> bool:
-    """block_q6_K: levels, 16 signed bytes of scales, d; returns whether it is exact."""
+def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> None:
+    """block_q6_K: levels, 16 signed bytes of scales, d."""
     largest = farthest_of(scratch.scales, lane)
     if abs(largest) < GROUP_MAX_EPS:
         out[:] = 0
-        return True
+        return
     iscale = LOWEST_SCALE / largest
     d = to_half(ONE / iscale)
     put_half(out, 208, d)
@@ -99,27 +99,26 @@ def _pack(scratch: Scratch, lane: int, values: Floats, out: Bytes) -> bool:
         out[192 + j] = min(127, nearest_int(iscale * scratch.scales[j, lane])) & 255
     _set_final_levels(scratch, lane, values, from_half(d), out[192:208])
     _put_levels(scratch.row, out)
-    return d & INFINITE != INFINITE
 
 
 @kernel
-def quantise(rows: Floats, out: Bytes, redo: Bytes) -> None:
-    """Quantise rows (n · 256,) to out (n · 210,); redo[i] is set if ggml has to do block i."""
+def quantise(rows: Floats, out: Bytes) -> None:
+    """Quantise rows (n · 256,) to out (n · 210,)."""
     scratch = _make_scratch()
-    for first in range(0, len(redo), WIDTH):
+    for first in range(0, len(rows) // SUPER, WIDTH):
         gather(rows, first, scratch.x)
         for i in range(SUPER):
             store(scratch.weights, i, load(scratch.x, i) * load(scratch.x, i))
         _fit(scratch)
-        pack_lanes(_pack, scratch, rows, first, out, redo)
+        pack_lanes(_pack, scratch, rows, first, out)
 
 
 @kernel
-def quantise_weighted(rows: Floats, importance: Floats, out: Bytes, redo: Bytes) -> None:
+def quantise_weighted(rows: Floats, importance: Floats, out: Bytes) -> None:
     """The same with the importance (columns,) of the columns, which is the whole weight."""
     scratch = _make_scratch()
-    for first in range(0, len(redo), WIDTH):
+    for first in range(0, len(rows) // SUPER, WIDTH):
         count = gather(rows, first, scratch.x)
         gather_importance(importance, first, count, scratch.weights)
         _fit(scratch)
-        pack_lanes(_pack, scratch, rows, first, out, redo)
+        pack_lanes(_pack, scratch, rows, first, out)

@@ -1,7 +1,6 @@
 """Quantise rows with our own kernel if there is one and it pays, else with ggml; the bytes are the same.
 
-A process compares a kernel with ggml once, before it uses it. A kernel marks the blocks on which it is not
-exact, those with denormal or infinite scales; ggml does their rows again.
+A process compares a kernel with ggml once, before it uses it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from threading import Lock
 from typing import Protocol, cast
 
 import numpy as np
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf import GGMLQuantizationType
 
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.kernels.ggml import Bytes, Floats
@@ -34,9 +33,9 @@ _log = logging.getLogger(__name__)
 
 
 class Kernel(Protocol):
-    """A compiled function over flat rows; it marks in `redo` the blocks that ggml has to do."""
+    """A compiled function over flat rows."""
 
-    def __call__(self, rows: Floats, importance: Floats | None, out: Bytes, redo: Bytes) -> None:
+    def __call__(self, rows: Floats, importance: Floats | None, out: Bytes) -> None:
         """Quantise all blocks of `rows` (weights,) to `out` (bytes,); `importance` (columns,) may be None."""
 
 
@@ -57,13 +56,9 @@ def kernel(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
 
 
 def run(found: Kernel, type_: GGMLQuantizationType, rows: Floats, imatrix: Floats | None) -> Bytes:
-    """Quantise with a kernel, then again with ggml the rows in which it is not exact; returns (n, row_bytes)."""
-    blocks = rows.size // GGML_QUANT_SIZES[type_][0]
+    """Quantise rows (n, columns) with a kernel; returns (n, row_bytes)."""
     out = np.empty((len(rows), ggml.row_bytes(type_, rows.shape[1])), np.uint8)
-    redo = np.empty(blocks, np.uint8)
-    found(flat(rows), None if imatrix is None else flat(imatrix), out.reshape(-1), redo)
-    for row in np.flatnonzero(redo.reshape(len(rows), -1).any(axis=1)):
-        out[row] = ggml.quantise(type_, rows[row : row + 1], imatrix)[0]
+    found(flat(rows), None if imatrix is None else flat(imatrix), out.reshape(-1))
     return out
 
 
@@ -116,4 +111,4 @@ def _load(type_: GGMLQuantizationType, weighted: bool) -> Kernel:
     module = importlib.import_module(f"glm_gguf.convert.kernels.{type_.name.lower()}")
     if weighted:
         return cast(Kernel, module.quantise_weighted)
-    return lambda rows, _importance, out, redo: module.quantise(rows, out, redo)
+    return lambda rows, _importance, out: module.quantise(rows, out)
