@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import operator
 import os
 import weakref
@@ -45,6 +46,7 @@ from glm_gguf.llama.sampling_params import SamplingParams
 if TYPE_CHECKING:
     from glm_gguf.engine.embedding import Vector
 
+LOGGER = logging.getLogger(__name__)
 ONE_TOKEN: Final = SamplingParams(temperature=0, max_tokens=1)
 TEXT: Final = "content"
 """Name of the argument of `embed`, for errors."""
@@ -76,6 +78,7 @@ class GLM(ChatModel):
         with ExitStack() as stack:
             self._file = ModelFile.open(path, self._options.lora)
             self._plan = LoadPlan.of(self._file.contents, self._options, Machine.here(self._options))
+            LOGGER.info("%s", "; ".join(" ".join(line.split()) for line in self._plan.lines()))
             self._model = stack.enter_context(ModelHandle(self._file, self._plan))
             self._engine = stack.enter_context(Engine(self._model, self._plan))
             self._preparer = AnswerPreparer(self._model, self._engine, self._options)
@@ -229,7 +232,7 @@ class GLM(ChatModel):
 
     def fingerprint(self) -> str:
         """Return a hash of the file and of the options that change answers."""
-        return fingerprint(tuple(file.path for file in self._file.contents.files), self._options)
+        return fingerprint(tuple(file.path for file in self._file.contents.files), self._plan.options)
 
     def close(self) -> None:
         """Stop all answers, and free the model and its context. Closing it twice is fine."""

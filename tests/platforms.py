@@ -64,11 +64,14 @@ def _import_others() -> None:
     import llama_cpp
     import numba
     import numpy
+    import psutil
     import rich.progress
     import uvicorn
 
     imported = (asyncio, multiprocessing, subprocess, tempfile, click, gguf, httpx, huggingface_hub, llama_cpp)
     assert all((*imported, numba, numpy, rich, uvicorn))
+    memory = psutil.virtual_memory()  # which it asks the system's own calls for elsewhere
+    psutil.virtual_memory = lambda: memory
 
 
 def _take(names: dict[Any, tuple[str, ...]]) -> None:

@@ -27,6 +27,13 @@ def footprint_line(footprint: Footprint) -> str:
     )
 
 
+def given_up_line(footprint: Footprint) -> str:
+    """Return what the free memory did not allow, as text; empty where it allowed all."""
+    if not footprint.given_up:
+        return ""
+    return f"{written_size(footprint.memory or 0)} of memory are free: {', '.join(footprint.given_up)}"
+
+
 def warn_without_gpu(options: EngineOptions, footprint: Footprint) -> None:
     """Warn where layers were wanted on a GPU and there is none."""
     if options.n_gpu_layers not in ("auto", 0) and not footprint.n_on_gpus:

@@ -22,14 +22,22 @@ if TYPE_CHECKING:
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 CACHE_TYPES = click.Choice([type_.value for type_ in CacheType])
 ENGINE_OPTIONS = (
-    ("n_ctx", int, "Size of the context in tokens, shared by all conversations. Default: the model's own, up to 8192."),
+    (
+        "n_ctx",
+        int,
+        "Size of the context in tokens, shared by all conversations. Default: the model's own, or what fits.",
+    ),
     ("n_parallel", int, "Answers generated at the same time; further requests wait. Default: 4."),
     ("n_gpu_layers", int, "Layers computed on the GPU; 0 for the CPU only, -1 for all. Default: as many as fit."),
     ("threads", int, "CPU threads. Default: one per performance core."),
     ("threads_batch", int, "CPU threads for prompts (prefill). Default: as --threads."),
     ("n_host_cache", int, "KV cache of earlier conversations to keep in main memory, in tokens. Default: as --n-ctx."),
-    ("cache_type_k", CACHE_TYPES, "Type of the keys in the KV cache, such as q8_0. Default: f16."),
-    ("cache_type_v", CACHE_TYPES, "Type of the values in the KV cache, such as q8_0. Default: f16."),
+    (
+        "cache_type_k",
+        CACHE_TYPES,
+        "Type of the keys in the KV cache, such as q8_0. Default: f16, or q8_0 where memory is short.",
+    ),
+    ("cache_type_v", CACHE_TYPES, "Type of the values in the KV cache, such as q8_0. Default: as --cache-type-k."),
     ("yarn", float, "Stretch the trained context length by this factor (YaRN)."),
 )
 SAMPLING_OPTIONS = (
@@ -77,13 +85,15 @@ class ModelChoice:
 
     def open(self, *, verbose: bool = False) -> GLM:
         """Load the model and print warnings of its file to stderr; where `verbose`, also its devices and memory."""
-        from glm_gguf.cli.footprint_line import footprint_line, warn_without_gpu
+        from glm_gguf.cli.footprint_line import footprint_line, given_up_line, warn_without_gpu
         from glm_gguf.model import GLM
 
         glm = GLM(self.path, session=self.session, options=self.options)
         warn_without_gpu(self.options, glm.footprint)
         if verbose:
             click.secho(footprint_line(glm.footprint), dim=True, err=True)
+        if line := given_up_line(glm.footprint):
+            click.secho(line, dim=True, err=True)
         for finding in glm.problems:
             click.secho(f"warning: {finding.what}: {finding.why}; {finding.mend}", err=True, fg="yellow")
         if glm.session_refused is not None:

@@ -17,8 +17,9 @@ from rich.table import Table
 from glm_gguf.cpus import Cores
 from glm_gguf.llama.bandwidth import measure_bandwidth
 from glm_gguf.llama.fit import Choice, best, least
+from glm_gguf.llama.free_memory import total_memory
 from glm_gguf.llama.load_plan import Machine
-from glm_gguf.llama.memory_need import total_memory, written_size
+from glm_gguf.llama.memory_need import written_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class FitReport:
             return None, self._what_would_fit()
         fit = choice.fit
         how = "but leaves little memory free" if fit.is_tight else "with room to spare"
-        where = ", all layers on the GPU" if not fit.main_memory else ""
+        where = ", all layers on the GPU" if fit.all_on_gpu else ""
         source = f"./{self.source}" if self.source.startswith("-") else self.source
         if choice.type is None:
             words = ["glm-gguf", "chat", source, "--n-ctx", str(fit.n_ctx)]

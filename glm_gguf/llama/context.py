@@ -216,8 +216,7 @@ def _parameters(plan: LoadPlan) -> llama_cpp.llama_context_params:
     parameters.n_threads = plan.threads
     parameters.n_threads_batch = plan.threads_batch
     parameters.flash_attn_type = FLASH_ATTENTION[options.flash_attention]
-    parameters.type_k = options.cache_type_k.ggml_type.id
-    parameters.type_v = options.cache_type_v.ggml_type.id
+    parameters.type_k, parameters.type_v = (type_.ggml_type.id for type_ in options.cache_types)
     if options.yarn is not None:
         parameters.rope_scaling_type = ROPE_SCALING_YARN
         parameters.rope_freq_scale = 1 / options.yarn

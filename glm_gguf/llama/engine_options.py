@@ -15,7 +15,9 @@ from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.ggml_types import TYPES, GgmlType
 from glm_gguf.llama.bounds import MOST_INTEGER, Bounds
 
-DEFAULT_CONTEXT = 8192  # tokens; at most 2 GB of KV cache on the largest of the models (Rumination, f16)
+DEFAULT_CONTEXT: Final = 8192
+"""Tokens that a model is opened with even where that takes smaller types and batches; at most 2 GB of KV cache on the
+largest of the models (Rumination, f16)."""
 _BATCH: Final = Bounds(1, 8192, whole=True)
 _THREADS: Final = Bounds(1, 512, whole=True)  # GGML_MAX_N_THREADS of ggml-cpu.h
 ENGINE_BOUNDS: Final[Mapping[str, Bounds]] = MappingProxyType(
@@ -83,7 +85,7 @@ class EngineOptions:
 
     n_ctx: int | None = None
     """Tokens that all conversations share. One has at most that many, and never more than the model's own length. None
-    is that length, up to DEFAULT_CONTEXT."""
+    is that length, as far as the free memory holds it."""
     n_parallel: int = 4
     """Answers in decode at once; more requests wait."""
     n_queue: int = 1024
@@ -105,9 +107,10 @@ class EngineOptions:
     """Tokens of evicted prefixes that main memory keeps, so that no request computes them again. None is as many as
     n_ctx, as far as a quarter of the free memory holds them. A GPU offloads only prefixes in long runs of cells: to
     compute the others again is faster than to copy them."""
-    cache_type_k: CacheType = CacheType.F16
-    cache_type_v: CacheType = CacheType.F16
-    """Quantised values need flash attention."""
+    cache_type_k: CacheType | None = None
+    cache_type_v: CacheType | None = None
+    """Types of the KV cache. None is f16, and q8_0 where memory does not hold DEFAULT_CONTEXT tokens of it. Quantised
+    values need flash attention."""
     flash_attention: bool | None = None
     """None leaves it to llama.cpp."""
     mmap: bool = True
@@ -145,9 +148,14 @@ class EngineOptions:
         names = [adapter.name for adapter in self.lora]
         if len(set(names)) < len(names):
             raise RequestError(f"two adapters have one name: {names}", field="lora", fix="rename one of the files")
-        if self.flash_attention is False and self.cache_type_v not in FLOAT_CACHE:
+        if self.flash_attention is False and self.cache_types[1] not in FLOAT_CACHE:
             fix = "allow flash attention, or keep the values as f16"
             raise RequestError(f"{self.cache_type_v} needs flash attention", field="cache_type_v", fix=fix)
+
+    @property
+    def cache_types(self) -> tuple[CacheType, CacheType]:
+        """Types of keys and values, f16 where none is given."""
+        return self.cache_type_k or CacheType.F16, self.cache_type_v or CacheType.F16
 
     @property
     def scales(self) -> Scales:
@@ -202,10 +210,10 @@ def _adapter(given: object) -> LoraAdapter:
     raise RequestError(f"{given!r} is no adapter", field="lora", fix="give LoraAdapter(path, scale), or a path")
 
 
-def _cache_type(name: str, given: str) -> CacheType:
+def _cache_type(name: str, given: str | None) -> CacheType | None:
     """Return a type of cells that may be given by its name."""
     try:
-        return CacheType(given)
+        return None if given is None else CacheType(given)
     except ValueError:
         raise RequestError(f"{given!r} is unknown", field=name, fix=f"give one of {', '.join(CacheType)}") from None
 

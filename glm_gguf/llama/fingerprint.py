@@ -27,9 +27,10 @@ def fingerprint(files: tuple[Path, ...], options: EngineOptions) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for path in (*files, *(adapter.path for adapter in options.lora)):
         _add_file(digest, path)
+    keys, values = options.cache_types
     settings = {
-        "k": options.cache_type_k,
-        "v": options.cache_type_v,
+        "k": keys,
+        "v": values,
         "flash_attention": options.flash_attention,
         "yarn": options.yarn,
         "lora": [adapter.scale for adapter in options.lora],

@@ -42,14 +42,13 @@ class Fit:
     def of(cls, contents: GgufParts, options: EngineOptions, machine: Machine) -> Self:
         """Count what loading with these options takes; raises what `LoadPlan.estimate` raises."""
         plan = LoadPlan.estimate(contents, options, machine)
-        need, share = plan.need, plan.offload.cpu_share
-        held = max(need.loaded, need.weights + plan.compute) + need.cache
+        need = plan.need
         return cls(
             n_ctx=plan.size.n_cells,
             weights=need.weights,
             cache=need.cache,
             compute=plan.compute,
-            main_memory=int(held * share),
+            main_memory=plan.main_memory,
             memory_free=machine.memory,
             n_on_gpus=plan.offload.n_on_gpus,
             n_layers=plan.offload.n_layers,
@@ -64,9 +63,12 @@ class Fit:
     @property
     def fits(self) -> bool | None:
         """Whether main memory holds what no GPU does; None where nothing tells what is free."""
-        if not self.main_memory:
-            return True
         return None if self.memory_free is None else self.main_memory <= self.memory_free
+
+    @property
+    def all_on_gpu(self) -> bool:
+        """Whether GPUs compute all layers."""
+        return self.n_on_gpus == self.n_layers
 
     @property
     def is_tight(self) -> bool:
@@ -122,7 +124,7 @@ def best(choices: Sequence[Choice]) -> Choice | None:
 
     def rank(choice: Choice) -> tuple[int, ...]:
         fit = choice.fit
-        return (not fit.is_tight, min(fit.n_ctx, DEFAULT_CONTEXT), not fit.main_memory, fit.weights, fit.n_ctx)
+        return (not fit.is_tight, min(fit.n_ctx, DEFAULT_CONTEXT), fit.all_on_gpu, fit.weights, fit.n_ctx)
 
     return max((choice for choice in choices if choice.fit.fits and choice.fits_disk), key=rank, default=None)
 

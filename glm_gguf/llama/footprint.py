@@ -24,6 +24,10 @@ class Footprint:
     """Tokens of the longest conversation."""
     n_parallel: int
     threads: int
+    memory: int | None
+    """Bytes of main memory that were free before the model was loaded; None where nothing tells."""
+    given_up: tuple[str, ...]
+    """What that memory did not allow, in words: a longer context, cells of f16, larger batches."""
 
     @classmethod
     def of(cls, plan: LoadPlan) -> Self:
@@ -38,4 +42,6 @@ class Footprint:
             n_ctx=plan.size.n_ctx,
             n_parallel=plan.options.n_parallel,
             threads=plan.threads,
+            memory=plan.memory,
+            given_up=plan.given_up,
         )

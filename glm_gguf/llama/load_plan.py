@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import llama_cpp
 
 from glm_gguf.gguf_file.parts import GgufParts
+from glm_gguf.llama.automatic_options import LEAST_CONTEXT, Holds, automatic_options, smallest_options
 from glm_gguf.llama.batch_sizes import BatchSizes
 from glm_gguf.llama.context_size import ContextSize
 from glm_gguf.llama.cpu_kernels import Cpu, computes_in_tiles, repacks
 from glm_gguf.llama.devices import Device, chosen_gpus
-from glm_gguf.llama.engine_options import EngineOptions
+from glm_gguf.llama.engine_options import DEFAULT_CONTEXT, CacheType, EngineOptions
+from glm_gguf.llama.free_memory import free_memory
 from glm_gguf.llama.llama_log import route_log
-from glm_gguf.llama.memory_need import (
-    MemoryNeed,
-    available_memory,
-    compute_buffers,
-    host_cache_size,
-    memory_need,
-    require_memory,
-    written_size,
-)
+from glm_gguf.llama.memory_need import MemoryNeed, cell_size, host_cache_size, memory_need, written_size
+from glm_gguf.llama.memory_refusal import require_memory
 from glm_gguf.llama.offload import Offload, layer_sizes, plan_offload
 
 LOGGER = logging.getLogger(__name__)
+STREAMED: Final = 2**28
+"""Bytes of memory through which mapped weights are read again and again, where memory does not hold them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +36,41 @@ class Machine:
     memory: int | None
     """Free bytes of main memory; None where nothing tells."""
     cpu: Cpu
+    for_others: int = 0
+    """Of the free bytes, what a size of our own choice leaves to other programs."""
 
     @classmethod
     def here(cls, options: EngineOptions) -> Self:
         """Look at this machine; raises what `chosen_gpus` raises, and OSError for unreadable libraries of llama.cpp."""
         route_log()
         llama_cpp.llama_backend_init()
-        return cls(chosen_gpus(options), available_memory(), Cpu.here())
+        free = free_memory()
+        return cls(chosen_gpus(options), free.available, Cpu.here(), free.for_others)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
     """All decisions about loading a model and running its context; model handle, context and scheduler follow it."""
 
-    options: EngineOptions
+    asked: EngineOptions
     """As they were given."""
+    options: EngineOptions
+    """With a decision where nothing was given: `n_ctx`, `cache_type_k`, `cache_type_v`."""
     size: ContextSize
     batches: BatchSizes
     offload: Offload
     need: MemoryNeed
-    compute: int
-    """Bytes of llama.cpp's compute buffers on each device, an estimate."""
     repack: bool
     """llama.cpp copies weights into the order that its CPU kernels want."""
     in_tiles: bool
     """Most weights meet a CPU kernel that takes as long for 8 rows of a batch as for 16."""
     n_host_cache: int
     """Tokens of evicted prefixes that main memory keeps."""
+    memory: int | None
+    """Free bytes of main memory, before loading; None where nothing tells."""
 
     @classmethod
-    def of(cls, contents: GgufParts, options: EngineOptions, machine: Machine) -> Self:
+    def of(cls, contents: GgufParts, options: EngineOptions, machine: Machine) -> LoadPlan:
         """Decide everything.
 
         Raises RequestError for a context that the model does not know or memory does not hold, EngineError for a
@@ -79,35 +82,110 @@ class LoadPlan:
             names = ", ".join(gpu.name for gpu in machine.gpus)
             counts = offload.n_on_gpus, offload.n_layers
             LOGGER.warning("%s: room for %d of %d layers; the CPU computes the others", names, *counts)
-        require_memory(plan.need, options, machine.memory, offload.cpu_share)
+        require_memory(plan, lambda tried: cls._decided(contents, tried, options, machine))
         return plan
 
     @classmethod
-    def estimate(cls, contents: GgufParts, options: EngineOptions, machine: Machine) -> Self:
+    def estimate(cls, contents: GgufParts, options: EngineOptions, machine: Machine) -> LoadPlan:
         """Decide everything, whether main memory holds it or not; raises the other errors of `of`."""
+        known = ContextSize.of(contents, options).n_known
+        decided = None
+        for most, holds in cls._wishes(contents, options, machine):
+            decided = decided or automatic_options(options, min(known, most), holds)
+        return cls._decided(contents, decided or smallest_options(options), options, machine)
+
+    @classmethod
+    def _wishes(cls, contents: GgufParts, options: EngineOptions, machine: Machine) -> Iterator[tuple[int, Holds]]:
+        """Yield what a choice should hold, the best first, and the longest context to choose for it."""
+        spared = 0 if options.n_ctx else machine.for_others
+        less = replace(machine, memory=None if machine.memory is None else machine.memory - spared)
+        known = DEFAULT_CONTEXT if machine.memory is None else 2**31
+
+        def plan(tried: EngineOptions) -> LoadPlan:
+            return cls._decided(contents, tried, options, less)
+
+        if machine.gpus and options.n_gpu_layers == "auto":
+            yield known, lambda tried: plan(tried).fits is not False and not plan(tried).offload.cpu_share
+            known = DEFAULT_CONTEXT  # layers on a GPU are worth more than a longer context
+        yield known, lambda tried: plan(tried).fits is not False
+        least = replace(smallest_options(options), n_ctx=min(LEAST_CONTEXT, ContextSize.of(contents, options).n_known))
+        if plan(least).fits is False:
+            yield known, lambda tried: plan(tried).fits_streamed
+
+    @classmethod
+    def _decided(cls, contents: GgufParts, options: EngineOptions, asked: EngineOptions, machine: Machine) -> LoadPlan:
+        """Follow options whose context and types are decided."""
         size = ContextSize.of(contents, options)
-        need = memory_need(contents, options, size.n_cells)
-        sizes = layer_sizes(contents, need.cache)
-        offload = plan_offload(sizes, options.n_gpu_layers, machine.gpus, machine.memory)
+        cache = cell_size(contents, options) * size.n_cells
+        offload = plan_offload(layer_sizes(contents, cache), options.n_gpu_layers, machine.gpus, machine.memory)
         on_gpu = offload.n_on_gpus > 0
-        copies_fit = not options.mmap or machine.memory is None or need.loaded <= machine.memory
-        repack = repacks(contents.tensors, options.repack, machine.cpu, on_gpu=on_gpu, copies_fit=copies_fit)
         batches = BatchSizes.of(options, size, on_gpu=on_gpu, cpu_features=machine.cpu.features)
-        copied = repack or options.mlock or not options.mmap
+        need = memory_need(contents, options, size, batches)
         free = machine.memory
-        if free is not None and copied:
-            free -= int(need.weights * offload.cpu_share)
+        fits = free is None or main_memory(need, offload) <= free
+        repack = repacks(contents.tensors, options.repack, machine.cpu, on_gpu=on_gpu, copies_fit=fits)
+        left = None if free is None else free - main_memory(need, offload)
         return cls(
+            asked=asked,
             options=options,
             size=size,
             batches=batches,
             offload=offload,
             need=need,
-            compute=compute_buffers(contents, options, size, batches),
             repack=repack,
             in_tiles=computes_in_tiles(contents.tensors, machine.cpu, on_gpu=on_gpu, repacked=repack),
-            n_host_cache=host_cache_size(need, options, size.n_cells, free),
+            n_host_cache=host_cache_size(need, options, size.n_cells, left),
+            memory=free,
         )
+
+    @property
+    def main_memory(self) -> int:
+        """Bytes in main memory when all is loaded and used."""
+        return main_memory(self.need, self.offload)
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the free main memory holds all that belongs there; None where nothing tells what is free."""
+        return None if self.memory is None else self.main_memory <= self.memory
+
+    @property
+    def fits_streamed(self) -> bool:
+        """Whether memory holds everything but weights, which llama.cpp reads from the file again and again."""
+        options = self.options
+        if not options.mmap or options.mlock or options.repack or self.memory is None:
+            return False
+        return self.streamed_memory <= self.memory
+
+    @property
+    def streamed_memory(self) -> int:
+        """Bytes in main memory when llama.cpp reads the weights from the file again and again."""
+        weights = int(self.need.weights * self.offload.cpu_share)
+        return self.main_memory - weights + min(weights, STREAMED)
+
+    @property
+    def given_up(self) -> tuple[str, ...]:
+        """What free memory did not allow, in words; empty where everything is as the model's own length wants it."""
+        options, size, offload = self.options, self.size, self.offload
+        keys, values = options.cache_types
+        q8_0 = CacheType.Q8_0 in {options.cache_type_k, options.cache_type_v} - {
+            self.asked.cache_type_k,
+            self.asked.cache_type_v,
+        }
+        told = {
+            f"{size.n_cells:,} of {size.n_known:,} tokens of context": self.asked.n_ctx is None
+            and size.n_cells < size.n_known,
+            f"KV cache as {keys} and {values}": q8_0,
+            f"batches of {options.n_batch} tokens": options.n_batch != self.asked.n_batch,
+            f"{offload.n_on_gpus} of {offload.n_layers} layers on the GPU": 0 < offload.n_on_gpus < offload.n_layers
+            and options.n_gpu_layers == "auto",
+            "weights read from the file again and again": self.fits is False,
+        }
+        return tuple(text for text, holds in told.items() if holds)
+
+    @property
+    def compute(self) -> int:
+        """Bytes of llama.cpp's compute buffers on each device, an estimate."""
+        return self.need.compute
 
     @property
     def threads(self) -> int:
@@ -125,11 +203,11 @@ class LoadPlan:
         weights = "mapped from the file" if options.mmap else "read into memory"
         if self.repack and self.offload.cpu_share:
             weights += ", repacked for the CPU"
+        keys, values = options.cache_types
         beside = min(batches.beside_answers, batches.shared)
         subjects = {
             "weights": f"{written_size(need.weights)}, {weights}",
-            "KV cache": f"{written_size(need.cache)} for {size.n_cells:,} tokens, "
-            f"keys {options.cache_type_k}, values {options.cache_type_v}",
+            "KV cache": f"{written_size(need.cache)} for {size.n_cells:,} tokens, keys {keys}, values {values}",
             "compute buffers": f"{written_size(self.compute)} on each device (an estimate)",
             "layers": str(self.offload),
             "threads": f"{self.threads} for decode, {self.threads_batch} for prefill",
@@ -142,3 +220,8 @@ class LoadPlan:
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+
+def main_memory(need: MemoryNeed, offload: Offload) -> int:
+    """Return the bytes in main memory: the share of the layers that the CPU computes, and what is there in any case."""
+    return int((need.weights + need.cache) * offload.cpu_share) + need.compute + need.process

@@ -1,146 +1,108 @@
-"""What a model takes of memory with its context, and how much memory is free."""
+"""What a model takes of memory with its context: weights, KV cache, compute buffers, and the process around them."""
 
 from __future__ import annotations
 
-import logging
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.contents import head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.parts import GgufParts
+from glm_gguf.llama.automatic_options import STEP
 from glm_gguf.llama.batch_sizes import OUTPUT_CHUNK, BatchSizes
 from glm_gguf.llama.context_size import ContextSize
-from glm_gguf.llama.engine_options import EngineOptions
+from glm_gguf.llama.engine_options import FLOAT_CACHE, CacheType, EngineOptions
 
-LOGGER = logging.getLogger(__name__)
-CELL_STEP: Final = 256  # llama.cpp rounds a context up to it
-SCRATCH_SHARE: Final = 0.05
-"""Of the weights: the allowance for llama.cpp's buffers, and for all else this process holds."""
+PROCESS: Final = 24 * 2**20
+PROCESS_PER_TOKEN: Final = 1228
+"""Bytes that a process gains beside llama.cpp's buffers, and a token of the vocabulary: llama.cpp's and llguidance's
+tables of it. A process with GLM's 151,552 tokens gained 193 MiB."""
+PAGE_TABLES: Final = 512
+"""Bytes of mapped weights for each byte of the kernel's tables: 8 a page of 4096."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryNeed:
-    """Bytes: of the weights, of one cell of the KV cache, and of all its cells."""
+    """Bytes: of the weights, of a cell of the KV cache, of all cells, of the compute buffers on each device (an
+    estimate), and of all else that the process gains."""
 
     weights: int
     cell: int
     cache: int
+    compute: int
+    process: int
 
     @property
-    def loaded(self) -> int:
-        """Bytes of the weights with the allowance for buffers."""
-        return int(self.weights * (1 + SCRATCH_SHARE))
+    def beside_weights(self) -> int:
+        """All but the weights, which may stay in the file."""
+        return self.cache + self.compute + self.process
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.beside_weights
 
 
-def memory_need(contents: GgufParts, options: EngineOptions, n_cells: int) -> MemoryNeed:
-    """Count the bytes of a model with these options and a KV cache of `n_cells` tokens."""
+def memory_need(contents: GgufParts, options: EngineOptions, size: ContextSize, batches: BatchSizes) -> MemoryNeed:
+    """Count the bytes of a model with these options."""
+    cell = cell_size(contents, options)
+    cache = cell * (-(-max(size.n_cells, batches.alone) // STEP) * STEP)
+    process = PROCESS + PROCESS_PER_TOKEN * _vocabulary(contents) + contents.file_size // PAGE_TABLES
+    return MemoryNeed(contents.file_size, cell, cache, compute_buffers(contents, options, size, batches), process)
+
+
+def cell_size(contents: GgufParts, options: EngineOptions) -> int:
+    """Count the bytes of a cell of the KV cache: keys and values of one token in all layers."""
     layers = model_integer(contents.metadata, "block_count") or 0
+    kinds = [type_.ggml_type for type_ in options.cache_types]
+    widths = cache_widths(contents)
+    return layers * sum(width * kind.block_bytes // kind.block_size for width, kind in zip(widths, kinds, strict=True))
+
+
+def cache_widths(contents: GgufParts) -> tuple[int, int]:
+    """Count the numbers that are the keys of one token in one layer, and those that are the values."""
     heads = kv_heads(contents.metadata) or 0
-    widths = heads * (head_dim(contents.metadata) or 0), heads * (head_dim(contents.metadata, "value") or 0)
-    types = options.cache_type_k.ggml_type, options.cache_type_v.ggml_type
-    cell = layers * sum(width * kind.block_bytes // kind.block_size for width, kind in zip(widths, types, strict=True))
-    return MemoryNeed(contents.file_size, cell, cell * (-(-n_cells // CELL_STEP) * CELL_STEP))
+    return heads * (head_dim(contents.metadata) or 0), heads * (head_dim(contents.metadata, "value") or 0)
 
 
 def compute_buffers(contents: GgufParts, options: EngineOptions, size: ContextSize, batches: BatchSizes) -> int:
     """Estimate the bytes of llama.cpp's buffers for one batch and its logits, on each device that computes.
 
-    The feed-forward network and the attention use the same memory in turn. Flash attention needs a mask of 2 bytes,
-    [n_batch, n_ctx]; without it every head keeps its scores as f32 beside a mask of 4.
+    Attention, feed-forward network and logits use the same memory in turn, and the mask is there all the time. Flash
+    attention needs a mask of 2 bytes, [rows, n_ctx]; without it every head keeps its scores as f32 beside a mask of 4.
+    llama.cpp reserves rows for as many tokens of every sequence: n_batch is rounded up to a multiple of their number.
     """
     names = ("feed_forward_length", "embedding_length", "attention.head_count")
     feed_forward, width, heads = (model_integer(contents.metadata, name) or 0 for name in names)
-    states = 3 * width + heads * (head_dim(contents.metadata) or 0)
-    rows, outputs = batches.alone, max(size.n_running, OUTPUT_CHUNK)
-    flash = options.flash_attention is not False
-    attention = rows * size.n_cells * (2 if flash else 4 * (heads + 1)) + 4 * rows * states
-    network = rows * size.n_cells * (2 if flash else 4) + 4 * rows * (3 * feed_forward + states)
-    n_vocab = max((tensor.shape[1] for tensor in contents.tensors if tensor.name == "token_embd.weight"), default=0)
-    logits = 4 * n_vocab
-    return max(attention, network, logits * outputs) + logits * size.n_running
+    keys, values = options.cache_types
+    rows = -(-batches.alone // size.n_running) * size.n_running
+    queries, widths = heads * (head_dim(contents.metadata) or 0), cache_widths(contents)
+    logits, outputs = 4 * _vocabulary(contents), max(size.n_running, OUTPUT_CHUNK)
+    if options.flash_attention is False:
+        mask = 4 * rows * size.n_cells
+        kept = (4 if keys in FLOAT_CACHE else 3) * width + queries + sum(widths)
+        attention = rows * (heads * 4 * size.n_cells + 4 * kept)
+        network = 4 * rows * (3 * feed_forward + 2 * width + queries + sum(widths))
+    else:
+        mask = 2 * rows * size.n_cells
+        casts = [taken for type_, taken in zip((keys, values), widths, strict=True) if type_ is CacheType.F32]
+        attention = 4 * rows * (4 * width + queries) + 2 * size.n_cells * sum(casts)  # f32 is cast to f16
+        network = 4 * rows * (3 * feed_forward + (3 if values in FLOAT_CACHE else 2) * width + queries)
+    return mask + max(attention, network, logits * outputs + 4 * rows * width) + logits * size.n_running
 
 
-def require_memory(need: MemoryNeed, options: EngineOptions, available: int | None, share: float = 1.0) -> None:
-    """Raise RequestError for a KV cache that does not fit beside the weights; the error says what does.
-
-    The `share` is that of the layers which the CPU computes. Mapped weights may exceed the memory: llama.cpp reads
-    them again and again. Copies of them, locked or repacked, have to fit.
-    """
-    if available is None or not need.cell or not share:
-        return
-    weights, cell, cache = (int(size * share) for size in (need.loaded, need.cell, need.cache))
-    if weights > available and options.mmap and not options.mlock and not options.repack:
-        LOGGER.warning(
-            "%s of weights, %s of memory: reading them again and again is slow",
-            *map(written_size, (weights, available)),
-        )
-        weights = 0
-    if weights + cache <= available:
-        return
-    fits = max(0, (available - weights) // cell // CELL_STEP * CELL_STEP)
-    what = f"the KV cache takes {written_size(cache)} and the weights {written_size(weights)}, "
-    what += f"but {written_size(available)} are free"
-    fix = f"up to {fits} tokens fit; a cache type of fewer bits fits more" if fits else "take a smaller quantisation"
-    raise RequestError(what, field="n_ctx", fix=fix)
+def _vocabulary(contents: GgufParts) -> int:
+    return max((tensor.shape[1] for tensor in contents.tensors if tensor.name == "token_embd.weight"), default=0)
 
 
 def host_cache_size(need: MemoryNeed, options: EngineOptions, n_cells: int, available: int | None) -> int:
-    """Return how many tokens main memory keeps beside the KV cache of `n_cells`."""
+    """Return how many tokens of evicted prefixes main memory keeps, where a model leaves `available` bytes free."""
     if options.n_host_cache is not None:
         return options.n_host_cache
     if available is None or not need.cell:
         return n_cells
-    return min(n_cells, max(0, available - need.cache) // 4 // need.cell)
-
-
-def available_memory() -> int | None:
-    """Return the free bytes of main memory, without swapping and within the container; None where nothing tells."""
-    amounts = [amount for amount in (_machine_available(), _container_available()) if amount is not None]
-    return min(amounts, default=None)
-
-
-def total_memory() -> int | None:
-    """Return the bytes of main memory, or the container's limit where that is less; None where nothing tells."""
-    limit = _read_text(Path("/sys/fs/cgroup/memory.max")).strip()
-    amounts = [int(limit)] if limit.isdigit() else []
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        amounts.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(amounts, default=None)
+    return min(n_cells, max(0, available) // 4 // need.cell)
 
 
 def written_size(n_bytes: int) -> str:
     """Write bytes in decimal units."""
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
-
-
-def _machine_available() -> int | None:
-    """Read MemAvailable, or count the free pages elsewhere."""
-    info = _read_text(Path("/proc/meminfo"))
-    for line in info.splitlines():
-        name, _, amount = line.partition(":")
-        if name == "MemAvailable":
-            return int(amount.split()[0]) * 1024
-    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        free: int = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return free
-    return None
-
-
-def _container_available() -> int | None:
-    """Read what the control group (version 2) leaves; the page cache counts as free."""
-    limit, used = (_read_text(Path("/sys/fs/cgroup") / name).strip() for name in ("memory.max", "memory.current"))
-    if not limit.isdigit() or not used.isdigit():
-        return None
-    statistics = dict(line.split() for line in _read_text(Path("/sys/fs/cgroup/memory.stat")).splitlines())
-    return int(limit) - int(used) + int(statistics.get("file", 0))
-
-
-def _read_text(path: Path) -> str:
-    """Read a file of the kernel's; empty where there is none."""
-    try:
-        return path.read_text("utf-8")
-    except OSError:
-        return ""

@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 
 from glm_gguf.errors import EngineError, OutputError
-from glm_gguf.llama.memory_need import available_memory
+from glm_gguf.llama.free_memory import available_memory
 from glm_gguf.regular_file import open_regular
 from glm_gguf.whole_file import write_whole
 
@@ -103,8 +103,7 @@ def _session(path: Path, file: BufferedReader) -> Session:
     if version != VERSION:
         raise EngineError(f"the session has version {version}, not {VERSION}", path=path, fix="save it again")
     rest = os.fstat(file.fileno()).st_size - FRONT.size
-    available = available_memory()
-    if available is not None and rest > available:
+    if rest > available_memory():
         raise EngineError(TOO_LARGE, path=path)
     text = file.read(min(length, MOST_HEADER))
     body = file.read(max(rest - length, 0))

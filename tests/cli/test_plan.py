@@ -155,7 +155,7 @@ def report(large: Path, memory: int, disk_free: int | None = None, n_ctx: Sequen
 def test_where_nothing_fits_the_missing_memory_is_told(large: Path) -> None:
     command, reason = report(large, 3 * 10**9).recommendation()
     assert command is None
-    says(reason, "nothing fits", "4,096 tokens", "10.7 GB of main memory", "3.0 GB are free", "a shorter --n-ctx")
+    says(reason, "nothing fits", "4,096 tokens", "10.4 GB of main memory", "3.0 GB are free", "a shorter --n-ctx")
 
 
 def test_a_fit_without_room_to_spare_says_so(large: Path) -> None:

@@ -13,13 +13,13 @@ from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.llama.bandwidth import measure_bandwidth
 from glm_gguf.llama.cpu_kernels import Cpu
 from glm_gguf.llama.devices import Device
-from glm_gguf.llama.engine_options import EngineOptions
+from glm_gguf.llama.engine_options import CacheType, EngineOptions
 from glm_gguf.llama.fit import Choice, Fit, best, contexts, least
 from glm_gguf.llama.load_plan import LoadPlan, Machine
 from tests.gguf_file.builder import glm4, glm4_9b
 
 GB = 10**9
-OPTIONS = EngineOptions(threads=2, n_ctx=8192)
+OPTIONS = EngineOptions(threads=2, n_ctx=8192, n_batch=128, cache_type_k=CacheType.F16, cache_type_v=CacheType.F16)
 PLAIN = Machine((), 64 * GB, Cpu(frozenset({"AVX2"}), None))
 GPU = Device("CUDA0", "a GPU", "0000:01", integrated=False, pointer=1, memory=6 * GB)
 
@@ -48,7 +48,7 @@ def test_whatever_fits_can_be_loaded(contents: GgufParts) -> None:
         assert str(fit) == ("fits" if fit.fits else "does not fit")
         if fit.fits:
             assert LoadPlan.of(contents, OPTIONS, machine).need.cache == fit.cache
-    with pytest.raises(RequestError, match="the KV cache takes"):
+    with pytest.raises(RequestError, match="leave it out"):
         LoadPlan.of(contents, replace(OPTIONS, mlock=True), replace(PLAIN, memory=need // 2))
 
 
@@ -62,9 +62,10 @@ def test_a_small_gpu_takes_some_layers_and_main_memory_the_others(contents: Gguf
     assert str(Fit.of(contents, OPTIONS, replace(machine, memory=GB))) == "does not fit"
 
 
-def test_a_large_gpu_takes_all_and_main_memory_none(contents: GgufParts) -> None:
+def test_a_large_gpu_takes_all_and_main_memory_buffers_alone(contents: GgufParts) -> None:
     fit = Fit.of(contents, OPTIONS, replace(PLAIN, gpus=(replace(GPU, memory=40 * GB),), memory=GB))
-    assert (str(fit), fit.main_memory) == ("fits with 41 of 41 layers on the GPU", 0)
+    assert (str(fit), fit.all_on_gpu) == ("fits with 41 of 41 layers on the GPU", True)
+    assert 0 < fit.main_memory < 0.5 * GB
 
 
 def test_nothing_is_said_where_nothing_tells_the_free_memory(contents: GgufParts) -> None:

@@ -38,7 +38,7 @@ def test_a_plan_follows_the_machine_that_it_is_given(contents: GgufParts) -> Non
     assert [plan.in_tiles for plan in plans] == [True, False, False, False]
     layers = plans[-1].offload.n_layers
     assert [plan.offload.n_on_gpus for plan in plans] == [0, 0, 0, layers]
-    assert all(plan.options is options for plan in plans)
+    assert all(plan.asked is options for plan in plans)
 
 
 def test_a_plan_is_written_for_people(contents: GgufParts) -> None:

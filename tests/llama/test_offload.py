@@ -12,7 +12,7 @@ from glm_gguf import GLM, EngineOptions, SamplingParams
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.llama.devices import gpus
 from glm_gguf.llama.load_plan import LoadPlan, Machine
-from glm_gguf.llama.memory_need import memory_need
+from glm_gguf.llama.memory_need import cell_size
 from glm_gguf.llama.offload import Offload, layer_sizes, layers_that_fit
 
 OPTIONS = EngineOptions(threads=1, n_ctx=1024)
@@ -46,10 +46,10 @@ def test_several_gpus_get_layers_in_proportion(sizes: list[int], rooms: list[int
 
 
 def test_the_layers_are_all_of_the_model_but_the_embedding(contents: GgufParts) -> None:
-    sizes = layer_sizes(contents, memory_need(contents, OPTIONS, 1024).cache)
+    sizes = layer_sizes(contents, 1024 * cell_size(contents, OPTIONS))
     embedding = next(tensor.n_bytes for tensor in contents.tensors if tensor.name == "token_embd.weight")
     tensors = sum(tensor.n_bytes for tensor in contents.tensors)
-    assert sum(sizes) == tensors - embedding + memory_need(contents, OPTIONS, 1024).cache
+    assert sum(sizes) == tensors - embedding + 1024 * cell_size(contents, OPTIONS)
     assert len(sizes) == int(contents.metadata["glm4.block_count"].value) + 1  # type: ignore[arg-type]
 
 

@@ -58,7 +58,7 @@ def test_both_kernels_give_the_same_logits(tiny_gguf: Callable[[str], Path], typ
 def test_weights_larger_than_memory_are_not_copied(tiny_gguf: Callable[[str], Path], type_: str) -> None:
     contents = open_all_parts(tiny_gguf(type_))
     machine = replace(Machine.here(OPTIONS), memory=contents.file_size // 2)
-    assert not LoadPlan.of(contents, replace(OPTIONS, n_ctx=256), machine).repack
+    assert not LoadPlan.estimate(contents, replace(OPTIONS, n_ctx=256), machine).repack
 
 
 @pytest.mark.skipif(not CRASHES, reason="this build has no kernels that crash")

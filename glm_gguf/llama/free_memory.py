@@ -1,0 +1,78 @@
+"""How much main memory is free: what the machine has available, within the limits of the process's control groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+ROOT: Final = Path("/")
+OTHERS_SHARE: Final = 0.1
+"""Of the memory that a machine has available: left to other programs where we choose a size ourselves."""
+NO_LIMIT: Final = 2**62  # version 1 writes 2^63 less a page
+
+
+@dataclass(frozen=True, slots=True)
+class FreeMemory:
+    """Bytes of main memory, without swapping."""
+
+    available: int
+    for_others: int
+    """Of these, what other programs should keep. A container's memory is ours alone."""
+
+
+def free_memory(root: Path = ROOT) -> FreeMemory:
+    """Read what is free; the control groups are those of Linux, below `root`."""
+    machine: int = psutil.virtual_memory().available
+    container = min((max(0, limit - used) for limit, used in _groups(root)), default=machine)
+    available = min(machine, container)
+    return FreeMemory(available, max(0, available - int(machine * (1 - OTHERS_SHARE))))
+
+
+def available_memory() -> int:
+    """Return the free bytes of main memory, without swapping and within the container."""
+    return free_memory().available
+
+
+def total_memory(root: Path = ROOT) -> int:
+    """Return the bytes of main memory, or the container's limit where that is less."""
+    machine: int = psutil.virtual_memory().total
+    return min(machine, *(limit for limit, _ in _groups(root)), machine)
+
+
+def _groups(root: Path) -> list[tuple[int, int]]:
+    """Return the limit and the used bytes of each control group of this process that has a limit."""
+    found = []
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / controllers
+        group = top / path.lstrip("/")
+        # In a container the path is the host's, but the container's group is mounted at the top.
+        groups = (group, *(parent for parent in group.parents if parent.is_relative_to(top)))
+        found += [limit for place in groups if (limit := _limit(place, unified=not controllers))]
+    return found
+
+
+def _limit(group: Path, *, unified: bool) -> tuple[int, int] | None:
+    """Read one group, of version 2 where `unified`; the kernel can drop the page cache, which is not in use."""
+    names = ("memory.max", "memory.current") if unified else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    limit, used = (_text(group / name).strip() for name in names)
+    if not (limit.isdecimal() and used.isdecimal()) or int(limit) >= NO_LIMIT:
+        return None
+    counts = dict(line.split() for line in _text(group / "memory.stat").splitlines())
+    cached = sum(
+        int(counts.get(f"{'' if unified else 'total_'}{name}", 0)) for name in ("active_file", "inactive_file")
+    )
+    return int(limit), max(0, int(used) - cached)
+
+
+def _text(path: Path) -> str:
+    """Read a file of the kernel's; empty where there is none."""
+    try:
+        return path.read_text("utf-8")
+    except OSError:
+        return ""

@@ -1,0 +1,69 @@
+"""Which plans main memory does not allow, and the nearest setting that it does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from glm_gguf.errors import RequestError
+from glm_gguf.llama.automatic_options import LEAST_CONTEXT, STEP, Holds, longest_context
+from glm_gguf.llama.engine_options import CacheType, EngineOptions
+from glm_gguf.llama.memory_need import written_size
+
+if TYPE_CHECKING:
+    from glm_gguf.llama.load_plan import LoadPlan
+
+LOGGER = logging.getLogger(__name__)
+SMALLER_FILE = "take a smaller quantisation, or close other programs"
+
+
+def require_memory(plan: LoadPlan, decided: Callable[[EngineOptions], LoadPlan]) -> None:
+    """Raise RequestError for a plan that main memory does not hold; `decided` plans other options.
+
+    Mapped weights may exceed the memory: llama.cpp reads them again and again. Copies of them, locked or repacked, have
+    to fit.
+    """
+    if plan.memory is None:
+        return
+    if plan.main_memory > plan.memory:
+        _require_model(plan, decided)
+    wanted, cell = plan.asked.n_host_cache or 0, plan.need.cell
+    left = max(0, plan.memory - (plan.main_memory if plan.fits else plan.streamed_memory))
+    if wanted * cell > left:
+        what = f"{wanted} tokens take {written_size(wanted * cell)}, but {written_size(left)} are left beside the model"
+        raise RequestError(what, field="n_host_cache", fix=f"give up to {left // cell}, or leave it out")
+
+
+def _require_model(plan: LoadPlan, decided: Callable[[EngineOptions], LoadPlan]) -> None:
+    """Raise RequestError unless the weights alone are too large, and may be read again and again."""
+    least = replace(plan.options, n_ctx=min(plan.size.n_known, LEAST_CONTEXT))
+    if not decided(least).fits and plan.fits_streamed:
+        sizes = map(written_size, (plan.need.weights, plan.memory or 0))
+        LOGGER.warning("%s of weights, %s of memory: reading them again and again is slow", *sizes)
+        return
+    need = plan.need
+    what = (
+        f"{written_size(plan.main_memory)} of main memory are needed (weights {written_size(need.weights)}, KV cache "
+    )
+    what += f"{written_size(need.cache)}, buffers {written_size(need.compute + need.process)}), "
+    what += f"but {written_size(plan.memory or 0)} are free"
+    field, fix = _nearest(plan, decided)
+    raise RequestError(what, field=field, fix=fix)
+
+
+def _nearest(plan: LoadPlan, decided: Callable[[EngineOptions], LoadPlan]) -> tuple[str | None, str]:
+    """Return the field to change, and how."""
+    asked, options = plan.asked, plan.options
+    tests: tuple[Holds, ...] = (lambda tried: decided(tried).fits is True, lambda tried: decided(tried).fits_streamed)
+    for holds in tests:
+        if asked.n_ctx is not None and holds(replace(options, n_ctx=STEP)):
+            most = longest_context(options, STEP, asked.n_ctx, holds)
+            smaller = CacheType.Q8_0 not in options.cache_types and options.flash_attention is not False
+            return "n_ctx", f"up to {most} tokens fit" + ("; q8_0 as cache type fits more" if smaller else "")
+        in_file = replace(options, n_ctx=STEP, mmap=True, mlock=False, repack=None)
+        copied = {"mlock": asked.mlock, "mmap": not asked.mmap, "repack": asked.repack}
+        if any(copied.values()) and holds(in_file):
+            return next(name for name in copied if copied[name]), "leave it out: the weights may stay in the file"
+    return None, SMALLER_FILE
