@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from math import prod, sqrt
 from pathlib import Path
 
@@ -107,13 +108,16 @@ def verify(
     located = {tensor.name: (header, tensor) for header in parts.files for tensor in header.tensors}
     differences = [*_list_differences(located, stored), *_key_differences(parts, plan.metadata)]
     comparable = [
-        (header, tensor, stored[name], plan.checkpoint.source.shards)
+        _Compared(header, tensor, stored[name], plan.checkpoint.source.shards)
         for name, (header, tensor) in located.items()
         if name in stored and tensor.shape == stored[name].shape[::-1]
     ]
     errors = []
     with ThreadPoolExecutor(threads or usable_cpus()) as pool:
-        for error in pool.map(lambda each: _tensor_error(*each), comparable):
+        # a chunk a task: a whole tensor of a slow core would hold up the end
+        sums = pool.map(_sums, *zip(*((each, rows) for each in comparable for rows in each.ranges), strict=True))
+        for each in comparable:
+            error = _tensor_error(each, islice(sums, len(each.ranges)))
             done(error)
             errors.append(error)
     return Verification(tuple(errors), tuple(differences))
@@ -141,33 +145,49 @@ def _list_differences(
             yield Difference(f"tensor {name}", str(shape), str(list(stored[name].shape)))
 
 
-def _rows(
-    header: GgufHeader, tensor: TensorInfo, stored: StoredTensor, shards: ShardSource
-) -> Iterator[tuple[npt.NDArray[np.uint8], Stored]]:
-    """Rows of a tensor as written and as stored. They are read: a mapped file that shrinks kills the process."""
-    n_rows, dtype = prod(stored.shape[:-1]), np.dtype(STORAGE[stored.dtype])
-    written_bytes, stored_bytes = tensor.n_bytes // n_rows, stored.n_bytes // n_rows
-    with open_regular(header.path, GgufError) as file:
-        for start, stop in row_ranges(stored.shape):
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A tensor as written and as stored."""
+
+    header: GgufHeader
+    tensor: TensorInfo
+    stored: StoredTensor
+    shards: ShardSource
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """The rows (start, stop) that are compared at once."""
+        return tuple(row_ranges(self.stored.shape))
+
+    def rows(self, start: int, stop: int) -> tuple[npt.NDArray[np.uint8], Stored]:
+        """Rows as written and as stored. They are read: a mapped file that shrinks kills the process."""
+        tensor, stored = self.tensor, self.stored
+        n_rows, dtype = prod(stored.shape[:-1]), np.dtype(STORAGE[stored.dtype])
+        written_bytes, stored_bytes = tensor.n_bytes // n_rows, stored.n_bytes // n_rows
+        with open_regular(self.header.path, GgufError) as file:
             file.seek(tensor.offset + start * written_bytes)
             data = file.read((stop - start) * written_bytes)
-            if len(data) < (stop - start) * written_bytes:
-                raise GgufError("has changed since it was checked: it is shorter", path=header.path)
-            offset, n_bytes = stored.offset + start * stored_bytes, (stop - start) * stored_bytes
-            source = shards.read_range(stored.shard.name, offset, n_bytes)
-            shape = (stop - start, -1)
-            yield np.frombuffer(data, np.uint8).reshape(shape), np.frombuffer(source, dtype).reshape(shape)
+        if len(data) < (stop - start) * written_bytes:
+            raise GgufError("has changed since it was checked: it is shorter", path=self.header.path)
+        offset, n_bytes = stored.offset + start * stored_bytes, (stop - start) * stored_bytes
+        source = self.shards.read_range(stored.shard.name, offset, n_bytes)
+        shape = (stop - start, -1)
+        return np.frombuffer(data, np.uint8).reshape(shape), np.frombuffer(source, dtype).reshape(shape)
 
 
-def _tensor_error(header: GgufHeader, tensor: TensorInfo, stored: StoredTensor, shards: ShardSource) -> TensorError:
-    type_ = GGMLQuantizationType(tensor.type.id)
+def _sums(compared: _Compared, rows: tuple[int, int]) -> tuple[float, float, float]:
+    """Return the largest difference of some rows, the sum of its squares, and that of the source's."""
+    written, source = compared.rows(*rows)
+    expected = to_float32(source).astype(np.float64)
+    difference = ggml.dequantise(GGMLQuantizationType(compared.tensor.type.id), written) - expected
+    return float(np.abs(difference).max()), float(np.square(difference).sum()), float(np.square(expected).sum())
+
+
+def _tensor_error(compared: _Compared, sums: Iterable[tuple[float, float, float]]) -> TensorError:
+    tensor, stored = compared.tensor, compared.stored
     largest = squares = power = 0.0
-    for written, source in _rows(header, tensor, stored, shards):
-        expected = to_float32(source).astype(np.float64)
-        difference = ggml.dequantise(type_, written) - expected
-        largest = max(largest, float(np.abs(difference).max()))
-        squares += float(np.square(difference).sum())
-        power += float(np.square(expected).sum())
+    for most, of_difference, of_source in sums:
+        largest, squares, power = max(largest, most), squares + of_difference, power + of_source
     rms, scale = sqrt(squares / prod(stored.shape)), sqrt(power / prod(stored.shape))
     relative = rms / scale if scale else float(rms > 0)
     exact = tensor.type.name == "f32" or tensor.type.name.upper() == stored.dtype

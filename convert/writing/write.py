@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from glm_gguf.convert.plan import TensorPlan
 from glm_gguf.convert.source.shards import ShardSource
-from glm_gguf.convert.writing.checksum import chained, checksum
+from glm_gguf.convert.writing.checksum import chained
+from glm_gguf.convert.writing.chunk_pool import WrittenChunk, write_chunks
 from glm_gguf.convert.writing.journal import Binding, identities
 from glm_gguf.convert.writing.journal_writer import RECORDING_INTERVAL, JournalWriter
 from glm_gguf.convert.writing.layout import FileLayout
 from glm_gguf.convert.writing.output import open_partial_files
-from glm_gguf.convert.writing.partial_file import PartialFile
 from glm_gguf.convert.writing.resumption import recorded_and_intact
-from glm_gguf.convert.writing.rows import Chunk, chunks, convert_chunk
+from glm_gguf.convert.writing.rows import Chunk, chunks
 from glm_gguf.convert.writing.work import ShardWork, in_source_order
 from glm_gguf.errors import ChecksumError, WeightError
 
-CHUNKS_AHEAD = 4  # per thread: no thread waits for the reader
 ATTEMPTS = 3  # to get the right bytes of a shard
 CHECKED_SHARD = "shard:{}"
 """The name in a journal for a shard that was read to its end and has the listed checksum; no tensor has such a name."""
@@ -87,11 +85,12 @@ def write(
         try:
             with closing(_read(shards, work, done, journals)) as read:
                 report = _Report(progress, journals)
-                for item in _written(pool, read, files, threads):
+                # a shard that is checked took gigabytes of transfer: it is recorded before the next one is read
+                for item in write_chunks(pool, read, files, threads, by_shard=not shards.trusted):
                     if isinstance(item, ShardWork):
                         _record_shard(item, shards, journals)
                     else:
-                        report.wrote(*item)
+                        report.wrote(item)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -151,39 +150,8 @@ def _read(
         yield shard
 
 
-def _written(
-    pool: ThreadPoolExecutor, read: Iterator[Chunk | ShardWork], files: Sequence[PartialFile], threads: int
-) -> Iterator[tuple[Chunk, list[int]] | ShardWork]:
-    """Write chunks on the pool, a bounded number at once; yield each in the order read, then its shard.
-
-    Each chunk has one checksum a placement.
-    """
-    ahead: deque[tuple[Chunk, Future[list[int]]]] = deque()
-
-    def finished(most: int) -> Iterator[tuple[Chunk, list[int]]]:
-        while len(ahead) > most:
-            chunk, future = ahead.popleft()
-            yield chunk, future.result()
-
-    for item in read:
-        if isinstance(item, ShardWork):
-            yield from finished(0)
-            yield item
-        else:
-            ahead.append((item, pool.submit(_write_chunk, item, files)))
-            yield from finished(CHUNKS_AHEAD * threads)
-
-
-def _write_chunk(chunk: Chunk, files: Sequence[PartialFile]) -> list[int]:
-    checksums = []
-    for placement, data in convert_chunk(chunk):
-        files[placement.file].write(data, placement.offset + chunk.start * placement.row_bytes)
-        checksums.append(checksum(data))
-    return checksums
-
-
 def _record_shard(shard: ShardWork, shards: ShardSource, journals: JournalWriter) -> None:
-    """Note that a shard is done; a checked one is recorded at once, since it took gigabytes of transfer."""
+    """Note that a shard is done; a checked one is recorded at once."""
     for number in shard.files:
         journals.completed(number, CHECKED_SHARD.format(shard.name), 0)
     if not shards.trusted:
@@ -197,14 +165,14 @@ class _Report:
         self._progress, self._journals = progress, journals
         self._checksums: list[int] = []
 
-    def wrote(self, chunk: Chunk, checksums: list[int]) -> None:
-        """A chunk is in its files; `checksums` has one a placement."""
+    def wrote(self, chunk: WrittenChunk) -> None:
+        """A chunk is in its files."""
         if chunk.start == 0:
-            self._checksums = [0] * len(checksums)
+            self._checksums = [0] * len(chunk.checksums)
             for placement in chunk.job.placements:
                 self._progress.started(placement.tensor)
-        self._checksums = [chained(before, one) for before, one in zip(self._checksums, checksums, strict=True)]
+        self._checksums = [chained(before, one) for before, one in zip(self._checksums, chunk.checksums, strict=True)]
         for placement, whole in zip(chunk.job.placements, self._checksums, strict=True):
-            self._progress.wrote(len(chunk.rows) * placement.row_bytes)
+            self._progress.wrote(chunk.n_rows * placement.row_bytes)
             if chunk.last:
                 self._journals.completed(placement.file, placement.tensor.name, whole)
