@@ -9,7 +9,7 @@ from typing import Protocol
 from glm_gguf.answers.stop_text_filter import StopTextFilter
 from glm_gguf.chat.detokenizer import Detokenizer, TokenBytes
 from glm_gguf.chat.events import Event, Finish, FinishReason, TextDelta, TokenLogprob, Usage
-from glm_gguf.engine.delivery import AnswerFailed, Delivery, Ended, SampledToken, Started
+from glm_gguf.engine.delivery import AnswerFailed, Delivery, DraftVerified, Ended, SampledToken, Started
 from glm_gguf.engine.request import Request
 from glm_gguf.errors import GlmGgufError, as_engine_error
 
@@ -86,6 +86,10 @@ class AnswerReader:
                 self._usage = replace(self._usage, cached_tokens=cached)
             case SampledToken():
                 yield from self._read(delivery)
+            case DraftVerified(drafted, accepted):
+                drafted += self._usage.drafted_tokens
+                accepted += self._usage.accepted_tokens
+                self._usage = replace(self._usage, drafted_tokens=drafted, accepted_tokens=accepted)
             case Ended(reason):
                 yield from self._filter(self._reader.flush())
                 if not self.done:

@@ -99,6 +99,10 @@ class GrammarConstraint:
         self._require_sound()
         return tokens
 
+    def count_allowed(self, tokens: list[int]) -> int:
+        """Count the first tokens of a draft that the grammar allows."""
+        return 0 if self._matcher.is_stopped() else self._matcher.validate_tokens(tokens)
+
     def accept(self, token: int) -> None:
         """Advance by a sampled token; RequestError if the grammar forbids it."""
         if not self._matcher.consume_token(token):

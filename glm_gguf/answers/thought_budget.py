@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from glm_gguf.chat.detokenizer import TokenBytes
-from glm_gguf.engine.constraint import Constraint
+from glm_gguf.engine.constraint import Constraint, DraftFilter
 from glm_gguf.special_tokens import CLOSE_THOUGHT
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ class ThoughtBudget:
             self._thinking = False
             return list(self._closing)
         return [] if self._inner is None else self._inner.forced()
+
+    def count_allowed(self, tokens: list[int]) -> int:
+        """Count the first tokens of a draft that the inner constraint allows, within the budget of the thought."""
+        counted = tokens[: self._left] if self._thinking else tokens
+        return self._inner.count_allowed(counted) if isinstance(self._inner, DraftFilter) else len(counted)
 
     def accept(self, token: int) -> None:
         """Count a token of the thought, and see whether it closes the thought."""

@@ -24,10 +24,15 @@ class Usage:
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     """Tokens of the answer that belong to its thought."""
+    drafted_tokens: int = 0
+    """Tokens of drafts that were computed for the answer."""
+    accepted_tokens: int = 0
+    """Those that are in the answer: they needed no batch of their own."""
 
     def __post_init__(self) -> None:
         assert 0 <= self.cached_tokens <= self.prompt_tokens
         assert 0 <= self.reasoning_tokens <= self.completion_tokens
+        assert 0 <= self.accepted_tokens <= self.drafted_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,8 @@ class TokenRate:
         now = time.perf_counter()
         first = now if self._first is None else self._first
         prompt = f"{usage.prompt_tokens} tokens in, {usage.cached_tokens} of them cached"
-        told = f"{prompt}; {usage.completion_tokens} out, the first after {first - self._start:.1f} s"
+        drafted = f", {usage.accepted_tokens} of them drafted" if usage.accepted_tokens else ""
+        told = f"{prompt}; {usage.completion_tokens} out{drafted}, the first after {first - self._start:.1f} s"
         if usage.completion_tokens < LEAST_FOR_RATE or now <= first:
             return told
         return f"{told}, {(usage.completion_tokens - 1) / (now - first):.1f}/s"

@@ -20,6 +20,23 @@ if TYPE_CHECKING:
     from glm_gguf.model import GLM
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+class DraftLength(click.ParamType[int | str]):
+    """`auto`, `off` or a number of tokens."""
+
+    name = "auto|off|N"
+
+    def convert(self, value: int | str, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Read a value; EngineOptions bounds the number."""
+        if value in ("auto", "off"):
+            return 0 if value == "off" else value
+        if not str(value).isdecimal():
+            self.fail(f"{value!r} is none of auto, off and a whole number.", param, ctx)
+        return int(value)
+
+
+DRAFT_LENGTH = DraftLength()
 CACHE_TYPES = click.Choice([type_.value for type_ in CacheType])
 ENGINE_OPTIONS = (
     (
@@ -38,6 +55,7 @@ ENGINE_OPTIONS = (
         "Type of the keys in the KV cache, such as q8_0. Default: f16, or q8_0 where memory is short.",
     ),
     ("cache_type_v", CACHE_TYPES, "Type of the values in the KV cache, such as q8_0. Default: as --cache-type-k."),
+    ("draft", DRAFT_LENGTH, "Tokens to draft at most from earlier text. Default: auto, as many as pay."),
     ("yarn", float, "Stretch the trained context length by this factor (YaRN)."),
 )
 SAMPLING_OPTIONS = (
@@ -52,7 +70,7 @@ SAMPLING_OPTIONS = (
 )
 """Field of EngineOptions or SamplingParams, type and help of each option."""
 
-METAVARS = {int: "N", float: "X"}
+METAVARS = {int: "N", float: "X", DRAFT_LENGTH: DRAFT_LENGTH.name}
 SAMPLING, ENGINE = "Sampling", "Model and engine"
 
 
@@ -163,7 +181,14 @@ def option_name(field: str) -> str:
 
 
 def _field_option(group: str, name: str, type_: Any, text: str) -> Decorator:
-    return grouped_option(group, option_name(name), name, type=type_, metavar=METAVARS.get(type_, "TYPE"), help=text)
+    return grouped_option(
+        group,
+        option_name(name),
+        name,
+        type=type_,
+        metavar=METAVARS.get(type_, "TYPE"),
+        help=text,
+    )
 
 
 def _devices(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

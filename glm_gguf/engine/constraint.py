@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from glm_gguf.errors import EngineError
 
@@ -42,6 +42,14 @@ class Constraint(Protocol):
 
     def accept(self, token: int) -> None:
         """Take the token that came next, the stop token and forced ones included."""
+
+
+@runtime_checkable
+class DraftFilter(Protocol):
+    """What a Constraint may have besides: it tells which tokens of a draft could follow, so that no row is wasted."""
+
+    def count_allowed(self, tokens: list[int]) -> int:
+        """Count the first of these tokens that may come next, one after another. The state stays as it is."""
 
 
 def mask_words(n_vocab: int) -> int:

@@ -30,6 +30,14 @@ class SampledToken:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftVerified:
+    """A batch computed a draft of so many tokens; of the tokens before this delivery the last `accepted` were in it."""
+
+    drafted: int
+    accepted: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The answer is complete, or at its limit of tokens or time."""
 
@@ -48,4 +56,4 @@ class AnswerFailed:
         return cls(as_engine_error(error))
 
 
-Delivery = Started | SampledToken | Ended | AnswerFailed
+Delivery = Started | SampledToken | DraftVerified | Ended | AnswerFailed

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from glm_gguf.engine.constraint import forced_ids
+from glm_gguf.engine.constraint import DraftFilter, forced_ids
 from glm_gguf.engine.delivery import EndReason, SampledToken, Started
 from glm_gguf.engine.delivery_buffer import DeliveryBuffer
+from glm_gguf.engine.draft import NO_DRAFT, Acceptance, Draft
 from glm_gguf.engine.kv_cache import Prefix
 from glm_gguf.engine.logprobs import log_probabilities
 from glm_gguf.engine.masking import Bias, Mask, forbid
+from glm_gguf.engine.ngram_lookup import NgramLookup
 from glm_gguf.engine.request import RequestHandle
 from glm_gguf.llama.context import Context
 from glm_gguf.llama.engine_options import Scales
@@ -30,6 +32,10 @@ class RunningSequence:
         """Number of its last batch."""
         self.awaited: tuple[RunningSequence, int] | None = None
         """While it waits: the sequence whose prefill computes its beginning too, and how many tokens they share."""
+        self.draft = NO_DRAFT
+        """What may come next; `propose` looks for it."""
+        self.acceptance = Acceptance()
+        self._lookup: NgramLookup | None = None
         self._bias = bias
         self._started = False
         self._n_ctx = n_ctx
@@ -57,6 +63,23 @@ class RunningSequence:
             self._started = True
             self._deliveries.put(self.handle, Started(min(len(prefix.tokens), len(self.handle.request.prompt))))
         self.prefix = prefix
+
+    def propose(self, most: int) -> None:
+        """Draft up to `most` tokens, as many as the constraint and the answer's limits allow."""
+        self.draft = NO_DRAFT
+        request = self.handle.request
+        left = self._n_ctx + 1 - len(self.tokens)
+        if request.sampling.max_tokens is not None:
+            left = min(left, request.sampling.max_tokens - (len(self.tokens) - len(request.prompt)))
+        if self._lookup is None:
+            self._lookup = NgramLookup(self.tokens)
+        match = self._lookup.find()
+        if match is None or left <= 1:
+            return
+        tokens = self._lookup.copied(match, min(most, left - 1))
+        if isinstance(request.constraint, DraftFilter):
+            tokens = tokens[: request.constraint.count_allowed(tokens)]
+        self.draft = Draft(tokens, match.length)
 
     def mask(self) -> Mask | None:
         """Ask the constraint which tokens may come next."""

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from glm_gguf.engine.abortable_batch import AbortableBatch
+from glm_gguf.engine.batch_curve import MOST_ROWS
 from glm_gguf.engine.batch_shares import HALVED, half, shares
 from glm_gguf.engine.batch_slice import BatchSlice, slices
-from glm_gguf.engine.delivery import AnswerFailed, Delivery, Ended, SampledToken
+from glm_gguf.engine.delivery import AnswerFailed, Delivery, DraftVerified, Ended, SampledToken
 from glm_gguf.engine.delivery_buffer import DeliveryBuffer
+from glm_gguf.engine.draft import NO_DRAFT
+from glm_gguf.engine.drafting import Drafter
 from glm_gguf.engine.host_cache import SHORTEST_RUN_ON_GPU, HostCache
 from glm_gguf.engine.kv_cache import KvCache
 from glm_gguf.engine.mask_thread import Masks, MaskThread
-from glm_gguf.engine.masking import Bias, Mask
+from glm_gguf.engine.masking import Bias
 from glm_gguf.engine.prompt_job import PromptJob
 from glm_gguf.engine.request import RequestHandle
 from glm_gguf.engine.running_sequence import RunningSequence
+from glm_gguf.engine.shared_prefill import awaits_prefill
 from glm_gguf.engine.status import EngineStatus
 from glm_gguf.engine.token_trie import common_length
 from glm_gguf.errors import EngineError
@@ -31,8 +34,6 @@ from glm_gguf.llama.sampler import Sampler
 from glm_gguf.llama.vocabulary import Vocabulary
 
 NO_CELLS = "the KV cache has too few cells for one answer"
-_WORTH_WAITING = 32
-"""Tokens of a shared prefix. To compute fewer again is faster than to wait for another sequence's prefill."""
 _LINGER_SHARE = 100
 """The engine lingers before a batch for at most one in so many parts of the last step's time."""
 
@@ -54,6 +55,7 @@ class Scheduler:
         self._jobs: deque[PromptJob[Any]] = deque()
         self.mask_thread = MaskThread()
         self.batch_under_way = AbortableBatch(context)
+        self._drafter = Drafter(plan.options.draft)
         self.steps = 0
         self.linger_seconds = 0.0
         """Seconds that the engine waits for a new request before the next batch: an agent answers at once."""
@@ -79,7 +81,8 @@ class Scheduler:
         """Counts of requests and cells. Any thread may ask; the counts may be a step old."""
         running, waiting, texts = len(self._running), len(self._waiting), len(self._jobs)
         cells = self.cache.used, self.cache.n_cells, self.cache.host.used
-        return EngineStatus(running, waiting, texts, *cells, self.steps)
+        drafts = self._drafter.drafted, self._drafter.accepted
+        return EngineStatus(running, waiting, texts, *cells, self.steps, *drafts)
 
     def add(self, handle: RequestHandle) -> None:
         """Append a request to the queue."""
@@ -103,6 +106,7 @@ class Scheduler:
         self._drop_cancelled()
         self._admit()
         self._advance_jobs()
+        self._drafter.propose([*self._running], lambda one, error: self._end(one, AnswerFailed.by(error)))
         slices = self._next_batch()
         masks = self.mask_thread.start(slices)
         self._deliveries.flush()  # answers that ended so far need not wait for the batch
@@ -140,7 +144,7 @@ class Scheduler:
         for sequence in list(self._waiting):
             if len(self._running) >= self._n_parallel:
                 return
-            if self._awaits_prefill(sequence):
+            if awaits_prefill(sequence, self._running, self.cache):
                 continue
             if self._running and not self.cache.has_room(sequence.tokens, sequence.scales):
                 return
@@ -149,26 +153,6 @@ class Scheduler:
             self._waiting.remove(sequence)  # after the call that may fail: it is always in one of the two lists
             sequence.admit(prefix)
             self._running.append(sequence)
-
-    def _awaits_prefill(self, waiting: RunningSequence) -> bool:
-        """Tell whether a prompt in prefill will soon add many of this sequence's tokens to the cache.
-
-        The sequence remembers that prompt: with hundreds waiting, a search in every step would take milliseconds.
-        """
-        if waiting.awaited is not None and _in_prefill(*waiting.awaited):
-            return True
-        waiting.awaited = None
-        tokens = waiting.tokens[:-1]
-        for sequence in self._running:
-            if sequence.pending > 1 and sequence.scales == waiting.scales:
-                common = common_length(sequence.tokens, tokens)
-                if (
-                    _in_prefill(sequence, common)
-                    and common >= self.cache.known(tokens, waiting.scales) + _WORTH_WAITING
-                ):
-                    waiting.awaited = sequence, common
-                    return True
-        return False
 
     def _advance_jobs(self) -> None:
         """Compute the next pieces of texts to embed or score, as many tokens as prompts get beside answers."""
@@ -194,8 +178,12 @@ class Scheduler:
             given = shares([sequence.pending for sequence in together], n_batch, batches.beside_answers)
             if self._plan.in_tiles and sum(given) in HALVED:
                 given = half(given, [sequence.last_step for sequence in together])
-            if self.cache.make_room(sum(given)):
-                return list(slices(together, given))
+            drafts = self._drafter.drafts(together, given, self._batch.capacity)
+            drafted = sum(len(draft.tokens) for draft in drafts)
+            if drafted and not self.cache.make_room(sum(given) + drafted):
+                drafted, drafts = 0, [NO_DRAFT] * len(together)
+            if drafted or self.cache.make_room(sum(given)):
+                return list(slices(together, given, drafts))
             self._preempt()
         return []
 
@@ -228,7 +216,9 @@ class Scheduler:
         """Compute a batch and append its tokens to the cache; False where it was aborted or refused."""
         self._batch.clear()
         for slice_ in slices:
-            self._batch.add(slice_.prefix.sequence, len(slice_.prefix.tokens), slice_.tokens, outputs=slice_.final)
+            tokens = slice_.tokens + slice_.draft.tokens
+            outputs = slice_.final + len(slice_.draft.tokens)
+            self._batch.add(slice_.prefix.sequence, len(slice_.prefix.tokens), tokens, outputs=outputs)
             slice_.sequence.last_step = self.steps
         self.steps += 1
         only = slices[0].sequence.handle if len(slices) == 1 else None
@@ -236,7 +226,7 @@ class Scheduler:
         self.batch_under_way.begin(only, len(self._batch))
         try:
             self._context.use_adapters(slices[0].prefix.scales)
-            done = self._context.decode(self._batch)
+            done = self._computed()
         except EngineError as error:
             self._fail(slices, error)
             return False
@@ -249,6 +239,15 @@ class Scheduler:
                 self.cache.rollback(slice_.prefix)
         return done
 
+    def _computed(self) -> bool:
+        """Compute the batch; measure it where each of its rows is sampled."""
+        begun = time.monotonic()
+        done = self._context.decode(self._batch)
+        if done and self._batch.n_outputs == len(self._batch) <= MOST_ROWS:
+            self._context.synchronize()
+            self._drafter.curve.note(len(self._batch), time.monotonic() - begun)
+        return done
+
     def _fail(self, slices: list[BatchSlice], error: EngineError) -> None:
         """End the answers of a batch that llama.cpp refused."""
         for slice_ in slices:
@@ -257,25 +256,35 @@ class Scheduler:
             self._end(slice_.sequence, AnswerFailed(copy))
 
     def _sample(self, slice_: BatchSlice, masks: Masks) -> None:
-        """Sample the next token of a sequence whose tokens are all computed."""
-        if slice_.final:
-            self._append(slice_.sequence, self._sampled(slice_, masks.get(slice_.row)))
-
-    def _sampled(self, slice_: BatchSlice, mask: Future[Mask | None] | None) -> Iterator[SampledToken]:
-        """Yield a sampled token, and those that its constraint forces after it."""
-        yield slice_.sequence.sample(self._context, slice_.row, None if mask is None else mask.result())
-        yield from slice_.sequence.forced()
+        """Sample a sequence whose tokens are all computed: the next token, and one more for each right draft token."""
+        if not slice_.final:
+            return
+        sequence, draft = slice_.sequence, slice_.draft
+        length = len(sequence.tokens)
+        end = self._extend(sequence, slice_.sampled(self._context, masks.get(slice_.row)))
+        if draft.tokens:
+            accepted = common_length(sequence.tokens[length:], draft.tokens)
+            self.cache.append(slice_.prefix, draft.tokens[:accepted])
+            self.cache.rollback(slice_.prefix)
+            self._drafter.note(sequence, draft, accepted)
+            self._deliveries.put(sequence.handle, DraftVerified(len(draft.tokens), accepted))
+        if end is not None:
+            self._end(sequence, end)
 
     def _append(self, sequence: RunningSequence, tokens: Iterable[SampledToken]) -> None:
-        """Append tokens to an answer until one ends it. An error, such as a constraint's, ends this answer alone."""
+        """Append tokens to an answer; end it where one of them does."""
+        end = self._extend(sequence, tokens)
+        if end is not None:
+            self._end(sequence, end)
+
+    def _extend(self, sequence: RunningSequence, tokens: Iterable[SampledToken]) -> Delivery | None:
+        """Append tokens until one ends the answer; return its end. An error, such as a constraint's, ends it too."""
         try:
             reasons = (sequence.append(token, self._vocabulary.eog_ids) for token in tokens)
             reason = next((reason for reason in reasons if reason is not None), None)
-            delivery: Delivery | None = None if reason is None else Ended(reason)
+            return None if reason is None else Ended(reason)
         except BaseException as error:  # a constraint may raise anything, SystemExit too
-            delivery = AnswerFailed.by(error)
-        if delivery is not None:
-            self._end(sequence, delivery)
+            return AnswerFailed.by(error)
 
     def _end(self, sequence: RunningSequence, delivery: Delivery) -> None:
         """End an answer; its prefix stays in the cache until it is evicted."""
@@ -287,9 +296,3 @@ class Scheduler:
             self._running.remove(sequence)
             self.cache.unpin(sequence.pinned)
             sequence.prefix = None
-
-
-def _in_prefill(sequence: RunningSequence, length: int) -> bool:
-    """Tell whether a sequence is in prefill, and lacks many of its first `length` tokens."""
-    prefix = sequence.prefix
-    return prefix is not None and sequence.pending > 1 and length >= len(prefix.tokens) + _WORTH_WAITING

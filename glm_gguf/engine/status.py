@@ -20,5 +20,9 @@ class EngineStatus:
     """Tokens of offloaded prefixes in main memory."""
     steps: int
     """Batches computed since the start."""
+    drafted: int = 0
+    """Tokens of drafts that were computed since the start."""
+    accepted: int = 0
+    """Those that became tokens of answers, without a batch of their own."""
     failed: bool = False
     """The engine ended by an error of its own, and answers no more requests."""

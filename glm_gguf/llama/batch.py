@@ -35,6 +35,11 @@ class Batch:
     def __len__(self) -> int:
         return int(self.raw.n_tokens)
 
+    @property
+    def n_outputs(self) -> int:
+        """Tokens that get logits."""
+        return int(np.count_nonzero(self._outputs[: len(self)]))
+
     def clear(self) -> None:
         """Remove all tokens."""
         self.raw.n_tokens = 0

@@ -84,6 +84,10 @@ class Context:
             raise EngineError(f"llama_decode failed on {len(batch)} tokens (code {code})", path=self._model.path)
         return code == 0
 
+    def synchronize(self) -> None:
+        """Wait until the batch is computed: a GPU goes on after decode() returned."""
+        llama_cpp.llama_synchronize(self.pointer)
+
     def use_adapters(self, scales: Scales) -> None:
         """Compute with the LoRA adapters at these scales from now on."""
         self._adapters.use(scales)

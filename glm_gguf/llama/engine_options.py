@@ -32,6 +32,7 @@ ENGINE_BOUNDS: Final[Mapping[str, Bounds]] = MappingProxyType(
         "threads_batch": _THREADS,
         "n_gpu_layers": Bounds(-1, MOST_INTEGER, whole=True),
         "yarn": Bounds(1, 128),
+        "draft": Bounds(0, 30, whole=True),
     }
 )
 """Field of EngineOptions that is a number → its bounds."""
@@ -123,6 +124,9 @@ class EngineOptions:
     the file's type on this processor."""
     yarn: float | None = None
     """Factor by which YaRN stretches the trained length; short texts get slightly worse."""
+    draft: int | Literal["auto"] = "auto"
+    """Tokens to draft at most, copied from where the same words stood earlier, and verified in one batch: answers stay
+    the same. "auto" drafts as many as pay on this machine, and 0 none."""
     lora: tuple[LoraAdapter, ...] = ()
 
     def __post_init__(self) -> None:
@@ -137,12 +141,12 @@ class EngineOptions:
                 field="devices",
                 fix='give names such as ("CUDA0",)',
             )
-        for name in ("n_parallel", "n_queue", "n_chunk", "threads"):
+        for name in ("n_parallel", "n_queue", "n_chunk", "threads", "draft"):
             if getattr(self, name) is None:
                 raise RequestError("None is no whole number", field=name, fix="leave it out, or give one")
         for name, bounds in ENGINE_BOUNDS.items():
             value = getattr(self, name)
-            bounds.check(name, None if name == "n_gpu_layers" and value == "auto" else value)
+            bounds.check(name, None if name in ("n_gpu_layers", "draft") and value == "auto" else value)
         for name in ("mmap", "mlock", "repack", "flash_attention"):
             _check_flag(name, getattr(self, name), may_be_none=name in ("repack", "flash_attention"))
         names = [adapter.name for adapter in self.lora]
@@ -193,6 +197,7 @@ class EngineFields(TypedDict, total=False):
     mlock: bool | None
     repack: bool | None
     yarn: float | None
+    draft: int | Literal["auto"] | None
     lora: LoraAdapter | str | Path | Sequence[LoraAdapter | str | Path] | None
 
 

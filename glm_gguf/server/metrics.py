@@ -46,7 +46,7 @@ class Metrics:
         self._answers = Counter("glm_gguf_answers", "Finished answers by reason", ["reason"], registry=registry)
         self._tokens = Counter(
             "glm_gguf_tokens",
-            "Tokens of prompts, of their cached parts, and of answers",
+            "Tokens of prompts, of their cached parts, of answers, of drafts, and of their accepted parts",
             ["kind"],
             registry=registry,
         )
@@ -80,6 +80,8 @@ class Metrics:
         self._answer_seconds.observe(seconds)
         usage = finish.usage
         self._tokens.labels("answer").inc(usage.completion_tokens)
+        self._tokens.labels("drafted").inc(usage.drafted_tokens)
+        self._tokens.labels("accepted").inc(usage.accepted_tokens)
         if with_prompt:
             self._tokens.labels("prompt").inc(usage.prompt_tokens)
             self._tokens.labels("cached").inc(usage.cached_tokens)

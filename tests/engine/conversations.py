@@ -24,6 +24,8 @@ EXACT = EngineOptions(
 )
 """Batches of any shape give the same logits to 1e-5. llama.cpp's flash attention computes long and short batches with
 different kernels: log probabilities then differ by up to 0.02, and a tie between two tokens may fall either way."""
+PLAIN = replace(EXACT, draft=0)
+"""One token a step and sequence: for tests that count steps."""
 GREEDY = SamplingParams(temperature=0, max_tokens=24, ignore_eos=True)
 QUESTIONS = ("What is the weather in Paris?", "北京和上海的空气质量怎么样？", "What is 37 plus 58?", "Tell me a joke.")
 

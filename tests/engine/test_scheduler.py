@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from engine.conversations import EXACT, GREEDY, Bench, Reply, random_prompts
+from engine.conversations import EXACT, GREEDY, PLAIN, Bench, Reply, random_prompts
 from loading import planned
 
 from glm_gguf.engine.delivery import AnswerFailed, Ended
@@ -44,7 +44,7 @@ def test_batches_halved_for_tiles_serve_all_sequences_in_turn(
     exact_model: ModelHandle, prompts: list[list[int]], alone: list[list[int]]
 ) -> None:
     counts: list[list[int]] = []
-    options = replace(EXACT, n_parallel=10)
+    options = replace(PLAIN, n_parallel=10)
     plan = replace(planned(exact_model.file, options), in_tiles=True)
     with Bench(exact_model, options, plan) as bench:
         replies = [bench.ask(prompt)[0] for prompt in prompts[:10]]
@@ -158,13 +158,14 @@ def test_a_long_prompt_does_not_delay_a_short_one(exact_model: ModelHandle) -> N
         assert not long.tokens
 
 
-def test_the_engine_lingers_where_an_answer_ended_beside_others(bench: Bench) -> None:
-    bench.ask([5, 6, 7], replace(GREEDY, max_tokens=6))
-    bench.ask([8, 9, 10], replace(GREEDY, max_tokens=3))
+def test_the_engine_lingers_where_an_answer_ended_beside_others(exact_model: ModelHandle) -> None:
     waits = []
-    while bench.scheduler.busy:
-        bench.scheduler.step()
-        waits.append(bench.scheduler.linger_seconds > 0)
+    with Bench(exact_model, PLAIN) as bench:
+        bench.ask([5, 6, 7], replace(GREEDY, max_tokens=6))
+        bench.ask([8, 9, 10], replace(GREEDY, max_tokens=3))
+        while bench.scheduler.busy:
+            bench.scheduler.step()
+            waits.append(bench.scheduler.linger_seconds > 0)
     assert waits == [False, False, True, False, False, False]
 
 
@@ -253,7 +254,7 @@ def test_the_least_recently_used_prefix_is_evicted_first(exact_model: ModelHandl
 
 
 def test_an_offloaded_prefix_is_not_computed_again(exact_model: ModelHandle) -> None:
-    with Bench(exact_model, replace(EXACT, n_ctx=512, n_host_cache=4096)) as bench:
+    with Bench(exact_model, replace(PLAIN, n_ctx=512, n_host_cache=4096)) as bench:
         prompts = [[token] * 150 for token in range(3, 9)]
         first = [bench.answer(prompt) for prompt in prompts]
         steps = bench.scheduler.steps

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine.conversations import EXACT, Bench
+from engine.conversations import EXACT, PLAIN, Bench
 from gguf import GGUFReader, GGUFWriter
 from loading import context_of, opened
 
@@ -112,7 +112,7 @@ def test_every_request_gets_its_own_mix_at_once(base: Path, adapters: tuple[Lora
 
 
 def test_mixes_take_turns(base: Path, adapters: tuple[LoraAdapter, ...]) -> None:
-    options = replace(EXACT, lora=adapters)
+    options = replace(PLAIN, lora=adapters)
     with opened(base, options) as model, Bench(model, options) as bench:
         counts = {(1.0, 0.0): 0, (0.0, 1.0): 0}
 

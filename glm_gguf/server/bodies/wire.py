@@ -83,10 +83,12 @@ class CachedTokens(WireResponse):
     cached_tokens: int
 
 
-class ReasoningTokens(WireResponse):
-    """Of the answer."""
+class AnswerTokens(WireResponse):
+    """Of the answer. OpenAI's "prediction" is a draft."""
 
     reasoning_tokens: int
+    accepted_prediction_tokens: int
+    rejected_prediction_tokens: int
 
 
 class WireUsage(WireResponse):
@@ -96,7 +98,7 @@ class WireUsage(WireResponse):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: CachedTokens
-    completion_tokens_details: ReasoningTokens
+    completion_tokens_details: AnswerTokens
 
 
 def wire_usage(prompts: Sequence[Sequence[Usage]]) -> WireUsage:
@@ -104,12 +106,17 @@ def wire_usage(prompts: Sequence[Sequence[Usage]]) -> WireUsage:
     prompt = sum(usages[0].prompt_tokens for usages in prompts)
     answers = [usage for usages in prompts for usage in usages]
     completion = sum(usage.completion_tokens for usage in answers)
+    details = AnswerTokens(
+        reasoning_tokens=sum(usage.reasoning_tokens for usage in answers),
+        accepted_prediction_tokens=sum(usage.accepted_tokens for usage in answers),
+        rejected_prediction_tokens=sum(usage.drafted_tokens - usage.accepted_tokens for usage in answers),
+    )
     return WireUsage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=prompt + completion,
         prompt_tokens_details=CachedTokens(cached_tokens=sum(usages[0].cached_tokens for usages in prompts)),
-        completion_tokens_details=ReasoningTokens(reasoning_tokens=sum(usage.reasoning_tokens for usage in answers)),
+        completion_tokens_details=details,
     )
 
 

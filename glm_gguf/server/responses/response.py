@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from glm_gguf.server.bodies.wire import CachedTokens, ReasoningTokens, WireResponse
+from glm_gguf.server.bodies.wire import CachedTokens, WireResponse
 from glm_gguf.server.responses.request import ResponseRequest
 from glm_gguf.server.responses.tools import CustomTool, DeclaredTool, FunctionTool, NamespaceTool
 
@@ -79,6 +79,12 @@ class InputTokens(CachedTokens):
     """Of the prompt."""
 
     cache_write_tokens: int
+
+
+class ReasoningTokens(WireResponse):
+    """Of the answer."""
+
+    reasoning_tokens: int
 
 
 class ResponseUsage(WireResponse):

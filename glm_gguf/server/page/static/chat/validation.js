@@ -110,7 +110,7 @@ function validCalls(value, where) {
 function validUsage(value) {
   if (!isRecord(value)) return null;
   const [prompt, completion] = [number(value.prompt), number(value.completion)];
-  return prompt === null || completion === null ? null : { prompt, completion };
+  return prompt === null || completion === null ? null : { prompt, completion, drafted: number(value.drafted) ?? 0 };
 }
 
 /** @param {unknown} value */

@@ -108,6 +108,7 @@ function branches(message, { alternatives }, actions) {
 
 /** @param {Answer} answer */
 function factsOf({ usage, rate }) {
-  const facts = [usage && `${usage.completion} tokens`, rate && `${rate.toFixed(1)} tokens/s`].filter(Boolean);
+  const drafted = usage?.drafted ? `, ${usage.drafted} drafted` : "";
+  const facts = [usage && `${usage.completion} tokens${drafted}`, rate && `${rate.toFixed(1)} tokens/s`].filter(Boolean);
   return facts.length ? element("span", { class: "facts" }, facts.join(" · ")) : null;
 }

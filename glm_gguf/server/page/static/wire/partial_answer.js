@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{id: string, name: string, arguments: string}} Call
- * @typedef {{prompt: number, completion: number}} Usage in tokens
+ * @typedef {{prompt: number, completion: number, drafted: number}} Usage in tokens; `drafted` of them came from drafts
  *
  * @typedef {object} CallDelta
  * @property {number} index
@@ -11,7 +11,7 @@
  *
  * @typedef {object} Chunk of /v1/chat/completions
  * @property {{delta?: {content?: string | null, reasoning_content?: string | null, tool_calls?: CallDelta[]}, finish_reason?: string | null}[]} [choices]
- * @property {{prompt_tokens: number, completion_tokens: number} | null} [usage]
+ * @property {{prompt_tokens: number, completion_tokens: number, completion_tokens_details?: {accepted_prediction_tokens?: number}} | null} [usage]
  * @property {import("./problem.js").ErrorBody} [error]
  *
  * @typedef {object} PartialAnswer
@@ -103,5 +103,7 @@ function withCall(calls, delta) {
 
 /** @param {Chunk} chunk */
 function usageOf({ usage }) {
-  return usage ? { prompt: usage.prompt_tokens, completion: usage.completion_tokens } : null;
+  if (!usage) return null;
+  const drafted = usage.completion_tokens_details?.accepted_prediction_tokens ?? 0;
+  return { prompt: usage.prompt_tokens, completion: usage.completion_tokens, drafted };
 }

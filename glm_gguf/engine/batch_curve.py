@@ -1,0 +1,45 @@
+"""The batch curve: seconds that this machine takes for a decode batch, by its rows."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Final
+
+MOST_ROWS: Final = 31
+"""Rows of a batch that counts as decode; a larger one is prefill."""
+_SHARE_OF_NEW: Final = 0.25
+_MOST_AGE: Final = 256
+"""Batches after which a measurement is forgotten: one that was slow by chance would never be tried again."""
+
+
+class BatchCurve:
+    """Moving means of what was measured, with straight lines between them."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, float] = {}
+        self._noted_at: dict[int, int] = {}
+        self._n_noted = 0
+
+    @property
+    def reach(self) -> int:
+        """Rows of the largest batch that is worth a try: twice what is known. 0 while nothing is known."""
+        return min(MOST_ROWS, max(4, 2 * max(self._seconds))) if self._seconds else 0
+
+    def note(self, rows: int, seconds: float) -> None:
+        """Take a measurement of a batch of at most MOST_ROWS."""
+        self._n_noted += 1
+        known = self._seconds.get(rows, seconds)
+        self._seconds[rows] = known + _SHARE_OF_NEW * (seconds - known)
+        self._noted_at[rows] = self._n_noted
+        for old in [old for old, noted in self._noted_at.items() if self._n_noted - noted > _MOST_AGE]:
+            del self._seconds[old], self._noted_at[old]
+
+    def seconds(self, rows: int) -> float:
+        """Estimate a batch; there is at least one measurement."""
+        known = sorted(self._seconds)
+        if len(known) == 1:
+            return self._seconds[known[0]]
+        above = min(max(bisect_left(known, rows), 1), len(known) - 1)
+        low, high = known[above - 1], known[above]
+        slope = max((self._seconds[high] - self._seconds[low]) / (high - low), 0.0)
+        return self._seconds[low] + slope * max(rows - low, 0)
