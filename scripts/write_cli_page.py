@@ -29,6 +29,9 @@ def page() -> str:
     parts = [INTRODUCTION, *_section("glm-gguf", [])]
     for name in cli.list_commands(context):
         parts += _section(f"glm-gguf {name}", [name])
+        command = cli.get_command(context, name)
+        for inner in command.commands if isinstance(command, click.Group) else ():
+            parts += _section(f"glm-gguf {name} {inner}", [name, inner])
     return "\n".join(parts)
 
 

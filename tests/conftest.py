@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from glm_gguf.llama.context import Context
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.model_handle import ModelHandle
 
+os.environ["GLM_GGUF_CONFIG"] = os.devnull  # whoever runs the tests may have a configuration
 REPOSITORY = Path(__file__).resolve().parent.parent
 TINY_CHECKPOINT = REPOSITORY / "glm_gguf" / "demo" / "checkpoint"
 ONE_THREAD = EngineOptions(threads=1, n_ctx=512, n_gpu_layers=0)

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "llama": ("chat", "gguf_file", *LEAVES),
     "engine": ("llama", "gguf_file", *LEAVES),
     "answers": ("engine", "llama", "chat", "schema", "gguf_file", *LEAVES),
+    "configuration": ("llama", *LEAVES),
     "convert": ("gguf_file", *LEAVES),
     "store": ("convert", "gguf_file", *LEAVES),
     "run_options": ("chat", *LEAVES),
@@ -35,6 +36,7 @@ MAY_IMPORT = {
     "model": ("chat_model", "agent", "answers", "engine", "llama", "chat", "schema", "gguf_file", *LEAVES),
     "server": ("model", "run_options", "tool_calls", "answers", "engine", "llama", "chat", "store", *LEAVES),
     "cli": (
+        "configuration",
         "server",
         "model",
         "run_options",
@@ -70,10 +72,11 @@ ONLY_IN = {
     "uvicorn": {"server"},
     "pydantic": {"server"},
     "prometheus_client": {"server"},
-    "platformdirs": {"store"},
+    "platformdirs": {"store", "configuration"},
     "filelock": {"store"},
     "rich": {"cli"},
     "prompt_toolkit": {"cli"},
+    "tomlkit": {"configuration"},
 }
 
 

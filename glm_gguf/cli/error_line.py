@@ -23,6 +23,7 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "vocab_only": "--vocab-only",
     "force": "--force",
     "source": "SOURCE",
+    "file": "FILE",
 }
 """Field of EngineOptions, SamplingParams or ConvertOptions, or argument of `convert` → its name on the command line."""
 KEYWORD = re.compile(r'(?<![\w-])([a-z_]+)=(True\b|"[^"]*"|\w+)')

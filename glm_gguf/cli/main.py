@@ -21,9 +21,13 @@ COMMANDS = {
     "run": "Answer prompts and exit.",
     "serve": "Serve a model to OpenAI's and Anthropic's clients, and a page to chat in.",
     "bench": "Measure how fast a file runs here.",
+    "config": "Show or change what is set for all commands.",
     "demo": "Convert the bundled tiny model and watch it call tools.",
 }
 """Subcommand → its line in --help. The module glm_gguf.cli.NAME holds the click command `command`."""
+
+UNCONFIGURED = ("config",)
+"""Commands that work whatever the environment sets."""
 
 
 class LazyGroup(click.Group):
@@ -59,8 +63,13 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="glm-gguf")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Convert GLM-4-0414 checkpoints to GGUF, and run them."""
+    if ctx.invoked_subcommand not in UNCONFIGURED and any(name.startswith("GLM_GGUF_") for name in os.environ):
+        from glm_gguf.configuration.variables import read_variables
+
+        read_variables(os.environ)
 
 
 def open_closed_streams() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from glm_gguf.cli.configured import Configured
 from glm_gguf.cli.grouped_help import grouped_option
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import CacheType, EngineOptions, LoraAdapter
@@ -123,16 +124,20 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the argument FILE and the shared options; the command gets them as one ModelChoice, `choice`."""
 
     @wraps(command)
-    def with_choice(file: Path, session: Path | None, lora: tuple[str, ...], **given: Any) -> None:
+    def with_choice(session: Path | None, lora: tuple[str, ...], **given: Any) -> None:
+        configured = Configured.of(click.get_current_context(), given)
+        given = dict(configured.values)
+        file = Path(given.pop("file"))
         lists = {"lora": tuple(map(parse_adapter, lora)), "devices": given.pop("device")}
         engine = _given(given, ENGINE_OPTIONS) | lists
         for name in ("cache_type_k", "cache_type_v"):
             if name in engine:
                 engine[name] = CacheType(engine[name])
         sampling = SamplingParams(**_given(given, SAMPLING_OPTIONS))
-        command(choice=ModelChoice(file, EngineOptions(**engine), sampling, session), **given)
+        with configured.told():
+            command(choice=ModelChoice(file, EngineOptions(**engine), sampling, session), **given)
 
-    file: Decorator = click.argument("file", type=click.Path(path_type=Path))
+    file: Decorator = click.argument("file", required=False)
     decorated: Callable[..., None] = with_choice
     for decorate in reversed([file, *_sampling(), *_engine()]):
         decorated = decorate(decorated)

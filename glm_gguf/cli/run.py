@@ -36,6 +36,8 @@ AHEAD = 64
 def command(choice: ModelChoice, prompts: tuple[str, ...], system: str | None, **shown: bool) -> None:
     """Answer each PROMPT with the model in FILE and exit.
 
+    `default` as FILE is the model that `glm-gguf config set model` has set. FILE may be left out with every PROMPT.
+
     The command adds piped text after every PROMPT; without a PROMPT, the piped text is the prompt. If one PROMPT is
     `-`, the command joins all of them into one prompt, with the piped text in place of `-`. In a shell's `while read`
     loop, add `< /dev/null`: otherwise the command reads the loop's lines. The model answers several prompts at once;

@@ -157,7 +157,7 @@ def _settings(
         raise RequestError("the key is empty", field="--api-key", fix="give one, or leave the option out")
     if timeout is not None and not timeout > 0:
         raise RequestError(f"{timeout:g} seconds is no time limit", field="--timeout", fix="give a positive number")
-    keys = (*api_keys, *_keys_of(api_key_file), *filter(None, [os.environ.get(KEY_VARIABLE, "").strip()]))
+    keys = (*api_keys, *_keys_of(api_key_file))
     known = ("localhost", *hosts) if ":" in host else (host, *hosts)
     return ServerSettings(
         model_name=alias or choice.path.stem,

@@ -23,7 +23,7 @@ def completed(words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("glm-gguf con", ["convert"]),
+        ("glm-gguf conv", ["convert"]),
         ("glm-gguf convert --type q4_k", ["Q4_K_S", "Q4_K_M"]),
         ("glm-gguf chat --top-", ["--top-k", "--top-p"]),
         ("glm-gguf run --cache-type-k q8", ["q8_0"]),

@@ -62,15 +62,12 @@ def test_without_its_extra_one_line_says_what_to_install(
     assert "pip install 'glm-gguf[server]'" in told(serve())
 
 
-def test_a_line_of_a_key_file_is_one_key_and_the_variable_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_of_a_key_file_is_one_key(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# ours\n\n  correct horse \r\nbattery\n")
-    monkeypatch.setenv("GLM_GGUF_API_KEY", "staple of all\n")
     given = {"alias": None, "api_keys": ("one two",), "origins": (), "hosts": (), "timeout": None}
     choice = ModelChoice(Path("m.gguf"), EngineOptions(), SamplingParams())
     settings = _settings(choice, "127.0.0.1", api_key_file=tmp_path / "keys", **given)
-    assert settings.api_keys == ("one two", "correct horse", "battery", "staple of all")
+    assert settings.api_keys == ("one two", "correct horse", "battery")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def chromium_path() -> str:
     """Where the machine's Chromium is; a test without one is skipped."""
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None:
-        say_no = pytest.fail if os.environ.get("GLM_GGUF_NEEDS_BROWSER") else pytest.skip
+        say_no = pytest.fail if os.environ.get("TESTS_NEED_BROWSER") else pytest.skip
         say_no("no Chromium is installed (Debian: apt-get install chromium)")
     return path
 
