@@ -41,7 +41,10 @@ class MachineFacts:
     def lines(self) -> Iterator[str]:
         """Write the facts, a subject a line."""
         yield f"memory       {_size(self.memory_total)}, {_size(self.machine.memory)} free"
-        gpus = [f"{gpu.name} ({gpu.description}), {_size(gpu.memory)} free" for gpu in self.machine.gpus]
+        gpus = [
+            f"{gpu.name} ({gpu.description}), {_size(gpu.memory)} free" + (" of main memory" if gpu.unified else "")
+            for gpu in self.machine.gpus
+        ]
         yield f"GPUs         {'; '.join(gpus) or 'none'}"
         yield f"cores        {self.cores}"
         rate = f"{self.bandwidth / 1e9:.1f} GB of memory a second"
@@ -50,7 +53,13 @@ class MachineFacts:
     def as_json(self) -> dict[str, Any]:
         """Return the facts for JSON, sizes in bytes."""
         gpus = [
-            {"name": gpu.name, "description": gpu.description, "memory_free": gpu.memory} for gpu in self.machine.gpus
+            {
+                "name": gpu.name,
+                "description": gpu.description,
+                "memory_free": gpu.memory,
+                "unified_memory": gpu.unified,
+            }
+            for gpu in self.machine.gpus
         ]
         return {
             "memory_total": self.memory_total,

@@ -17,6 +17,7 @@ from glm_gguf.llama.engine_options import EngineOptions
 # enum ggml_backend_dev_type of ggml-backend.h
 GGML_BACKEND_DEVICE_TYPE_GPU: Final = 1
 GGML_BACKEND_DEVICE_TYPE_IGPU: Final = 2
+METAL: Final = "MTL"  # GGML_METAL_NAME of ggml-metal.cpp, before the number
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,18 @@ class Device:
     """The GPU is part of a processor."""
     pointer: int
     memory: int | None
-    """Free bytes; None where the backend tells none."""
+    """Free bytes; None where the backend tells none. Metal tells what is left of the working set that macOS recommends
+    (ggml_metal_device_get_memory of ggml-metal-device.m)."""
+
+    @property
+    def is_apple(self) -> bool:
+        """Whether this is the GPU of Apple's processors; Metal drives the GPUs of Macs with Intel's too."""
+        return self.name.startswith(METAL) and self.description.startswith("Apple ")
+
+    @property
+    def unified(self) -> bool:
+        """Whether it computes from main memory and has none of its own; ggml calls Apple's no integrated GPU."""
+        return self.integrated or self.is_apple
 
 
 class _Properties(ctypes.Structure):

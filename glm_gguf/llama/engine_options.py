@@ -103,7 +103,7 @@ class EngineOptions:
     """Layers computed on a GPU, where llama.cpp was built for one: -1 is all, "auto" as many as fit, and 0 leaves the
     GPU alone."""
     devices: tuple[str, ...] = ()
-    """GPUs to compute on, by llama.cpp's names (CUDA0, Metal, Vulkan1); an empty tuple is all there are."""
+    """GPUs to compute on, by llama.cpp's names (CUDA0, MTL0, Vulkan1); an empty tuple is all there are."""
     n_host_cache: int | None = None
     """Tokens of evicted prefixes that main memory keeps, so that no request computes them again. None is as many as
     n_ctx, as far as a quarter of the free memory holds them. A GPU offloads only prefixes in long runs of cells: to

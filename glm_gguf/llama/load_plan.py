@@ -16,7 +16,7 @@ from glm_gguf.llama.context_size import ContextSize
 from glm_gguf.llama.cpu_kernels import Cpu, computes_in_tiles, repacks
 from glm_gguf.llama.devices import Device, chosen_gpus
 from glm_gguf.llama.engine_options import DEFAULT_CONTEXT, CacheType, EngineOptions
-from glm_gguf.llama.free_memory import free_memory
+from glm_gguf.llama.free_memory import FreeMemory, free_memory
 from glm_gguf.llama.llama_log import route_log
 from glm_gguf.llama.memory_need import MemoryNeed, cell_size, host_cache_size, memory_need, written_size
 from glm_gguf.llama.memory_refusal import require_memory
@@ -34,7 +34,7 @@ class Machine:
     gpus: tuple[Device, ...]
     """The GPUs that the options allow."""
     memory: int | None
-    """Free bytes of main memory; None where nothing tells."""
+    """Free bytes of main memory; None where nothing tells. GPUs without memory of their own take theirs from it."""
     cpu: Cpu
     for_others: int = 0
     """Of the free bytes, what a size of our own choice leaves to other programs."""
@@ -44,8 +44,19 @@ class Machine:
         """Look at this machine; raises what `chosen_gpus` raises, and OSError for unreadable libraries of llama.cpp."""
         route_log()
         llama_cpp.llama_backend_init()
-        free = free_memory()
-        return cls(chosen_gpus(options), free.available, Cpu.here(), free.for_others)
+        return cls.of(chosen_gpus(options), free_memory(), Cpu.here())
+
+    @classmethod
+    def of(cls, gpus: tuple[Device, ...], free: FreeMemory, cpu: Cpu) -> Self:
+        """Join what was found.
+
+        macOS makes room for the working set that it recommends, out of what other programs hold: where that is more
+        than the free bytes, it counts instead, for CPU and GPU together.
+        """
+        working_set = max((gpu.memory or 0 for gpu in gpus if gpu.is_apple), default=0)
+        if working_set > free.available:
+            return cls(gpus, working_set, cpu)
+        return cls(gpus, free.available, cpu, free.for_others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,5 +234,5 @@ class LoadPlan:
 
 
 def main_memory(need: MemoryNeed, offload: Offload) -> int:
-    """Return the bytes in main memory: the share of the layers that the CPU computes, and what is there in any case."""
-    return int((need.weights + need.cache) * offload.cpu_share) + need.compute + need.process
+    """Return the bytes in main memory: the share of the layers that lies there, and what is there in any case."""
+    return int((need.weights + need.cache) * offload.main_share) + need.compute + need.process

@@ -13,7 +13,8 @@ from glm_gguf.gguf_file.parts import GgufParts
 from glm_gguf.llama.devices import Device
 
 SPARE: Final = 2**30
-"""Bytes to leave free on every GPU, for llama.cpp's buffers and for others, such as a screen."""
+"""Bytes to leave free on every GPU, for llama.cpp's buffers and for others, such as a screen; llama.cpp's own margin
+(fit_params_target of common.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,13 @@ class Offload:
     def cpu_share(self) -> float:
         """Fraction of the layers that the CPU computes, from main memory."""
         return 1 - self.n_on_gpus / self.n_layers
+
+    @property
+    def main_share(self) -> float:
+        """Fraction of the layers that lie in main memory: the CPU's, and those of GPUs without memory of their own."""
+        rooms = self.split or tuple(gpu.memory or 1 for gpu in self.gpus)
+        unified = sum(room for gpu, room in zip(self.gpus, rooms, strict=True) if gpu.unified)
+        return self.cpu_share + (1 - self.cpu_share) * unified / max(1, sum(rooms))
 
     @property
     def gpu_names(self) -> tuple[str, ...]:
