@@ -120,14 +120,36 @@ class ModelChoice:
         return glm
 
 
+@dataclass(frozen=True, slots=True)
+class SharedOptions:
+    """The options of engine and sampling that hold for every file of a command."""
+
+    options: EngineOptions
+    sampling: SamplingParams
+    session: Path | None = None
+
+    def choice(self, path: Path) -> ModelChoice:
+        """Return one file with them."""
+        return ModelChoice(path, self.options, self.sampling, self.session)
+
+
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the argument FILE and the shared options; the command gets them as one ModelChoice, `choice`."""
 
     @wraps(command)
-    def with_choice(session: Path | None, lora: tuple[str, ...], **given: Any) -> None:
+    def with_choice(file: str, shared: SharedOptions, **given: Any) -> None:
+        command(choice=shared.choice(Path(file)), **given)
+
+    return click.argument("file", required=False)(shared_options(with_choice))
+
+
+def shared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the shared options alone; the command gets them as `shared`."""
+
+    @wraps(command)
+    def with_options(session: Path | None, lora: tuple[str, ...], **given: Any) -> None:
         configured = Configured.of(click.get_current_context(), given)
         given = dict(configured.values)
-        file = Path(given.pop("file"))
         lists = {"lora": tuple(map(parse_adapter, lora)), "devices": given.pop("device")}
         engine = _given(given, ENGINE_OPTIONS) | lists
         for name in ("cache_type_k", "cache_type_v"):
@@ -135,11 +157,10 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
                 engine[name] = CacheType(engine[name])
         sampling = SamplingParams(**_given(given, SAMPLING_OPTIONS))
         with configured.told():
-            command(choice=ModelChoice(file, EngineOptions(**engine), sampling, session), **given)
+            command(shared=SharedOptions(EngineOptions(**engine), sampling, session), **given)
 
-    file: Decorator = click.argument("file", required=False)
-    decorated: Callable[..., None] = with_choice
-    for decorate in reversed([file, *_sampling(), *_engine()]):
+    decorated: Callable[..., None] = with_options
+    for decorate in reversed([*_sampling(), *_engine()]):
         decorated = decorate(decorated)
     return decorated
 

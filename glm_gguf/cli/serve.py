@@ -1,4 +1,4 @@
-"""`glm-gguf serve`: an HTTP server over one model."""
+"""`glm-gguf serve`: an HTTP server over one model, or over several that requests choose from."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ import importlib
 import ipaddress
 import os
 import socket
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from glm_gguf.cli.amounts import TIME
 from glm_gguf.cli.grouped_help import GroupedCommand
-from glm_gguf.cli.model_options import ModelChoice, model_options
+from glm_gguf.cli.model_options import SharedOptions, shared_options
+from glm_gguf.cli.served_models import catalogue_of, named_files
 from glm_gguf.cli.tools_file import load_tools
 from glm_gguf.errors import RequestError
 from glm_gguf.regular_file import read_text
 
 if TYPE_CHECKING:
+    from glm_gguf.model import GLM
+    from glm_gguf.server.pool.catalogue import Catalogue
     from glm_gguf.server.settings import ServerSettings
 
 KEY_VARIABLE = "GLM_GGUF_API_KEY"
@@ -73,6 +78,18 @@ SERVER_OPTIONS = (
         help="Python file whose functions run here when the model calls them on the page. API clients run their own.",
     ),
     click.option(
+        "--models-max",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Models loaded at once, at most. Default: as many as fit into memory.",
+    ),
+    click.option(
+        "--sleep-after",
+        type=TIME,
+        metavar="TIME",
+        help="Free a model that had no request for this long, such as 10m; the next request loads it again.",
+    ),
+    click.option(
         "--timeout", type=float, metavar="SECONDS", help="Maximum time of an answer, in seconds. Default: 3600."
     ),
 )
@@ -86,12 +103,22 @@ def server_options(command: Any) -> Any:
 
 
 @click.command(name="serve", cls=GroupedCommand)
-@model_options
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@shared_options
 @server_options
 def command(
-    choice: ModelChoice, host: str, port: int, allow_unauthenticated: bool, tools: Path | None, **given: Any
+    files: tuple[Path, ...],
+    shared: SharedOptions,
+    host: str,
+    port: int,
+    allow_unauthenticated: bool,
+    tools: Path | None,
+    **given: Any,
 ) -> None:
     """Serve the model in FILE to OpenAI's clients: /v1/chat/completions, /v1/completions, /v1/embeddings and others.
+
+    Of several files, the field `model` of a request chooses one by its name without the ending. The server loads it
+    then. It keeps as many loaded as fit into memory, and frees the least recently used first.
 
     Without a key it accepts requests from this machine only. Keys come from the environment variable GLM_GGUF_API_KEY,
     from --api-key-file or --api-key. The first Ctrl-C or SIGTERM waits for running answers, the second cuts them off.
@@ -100,23 +127,36 @@ def command(
     from glm_gguf.server.app import create_app
     from glm_gguf.server.uvicorn_server import run_server
 
-    settings = _settings(choice, host, **given)
+    settings = _settings(files, shared, host, **given)
     if tools is not None:
         settings = _with_tools(settings, tools, host)
     if not settings.api_keys and not _is_loopback(host) and not allow_unauthenticated:
         fix = f"set {KEY_VARIABLE}, give --api-key-file, or --allow-unauthenticated"
         raise RequestError("without a key everyone who reaches this address could send requests", where=host, fix=fix)
-    choice.require_files()
-    choice.check()
+    models = _models(files, shared)
     with _listener(host, port) as listener:
         _greet(settings, listener)
-        click.echo(f"loading {choice.path} …", err=True)
-        app = create_app(settings, lambda: choice.open(verbose=True))
+        app = create_app(settings, models)
         ended = run_server(app, listener)
-        code = int(app.state.service.load_failed)  # the loader has printed why
+        code = int(app.state.service.pool.start_failed)  # the loader has printed why
         if not ended:
             os._exit(code)  # Python would wait for the thread that does not end
         click.get_current_context().exit(code)
+
+
+def _models(files: Sequence[Path], shared: SharedOptions) -> Catalogue | Callable[[], GLM]:
+    """Return what opens the one file, once it was checked, or several to choose from."""
+    if len(files) > 1:
+        return catalogue_of(shared, named_files(files))
+    choice = shared.choice(files[0])
+    choice.require_files()
+    choice.check()
+
+    def opened() -> GLM:
+        click.echo(f"loading {choice.path} …", err=True)
+        return choice.open(verbose=True)
+
+    return opened
 
 
 def _require_server() -> None:
@@ -140,7 +180,8 @@ def _with_tools(settings: ServerSettings, path: Path, host: str) -> ServerSettin
 
 
 def _settings(
-    choice: ModelChoice,
+    files: Sequence[Path],
+    shared: SharedOptions,
     host: str,
     *,
     alias: str | None,
@@ -149,6 +190,8 @@ def _settings(
     origins: tuple[str, ...],
     hosts: tuple[str, ...],
     timeout: float | None,
+    sleep_after: float | None,
+    models_max: int | None,
 ) -> ServerSettings:
     from glm_gguf.server.limits import Limits
     from glm_gguf.server.settings import ServerSettings
@@ -157,16 +200,26 @@ def _settings(
         raise RequestError("the key is empty", field="--api-key", fix="give one, or leave the option out")
     if timeout is not None and not timeout > 0:
         raise RequestError(f"{timeout:g} seconds is no time limit", field="--timeout", fix="give a positive number")
+    _require_one(files, {"--alias": alias, "--session": shared.session})
     keys = (*api_keys, *_keys_of(api_key_file))
     known = ("localhost", *hosts) if ":" in host else (host, *hosts)
     return ServerSettings(
-        model_name=alias or choice.path.stem,
+        model_name=alias or ", ".join(path.stem for path in files),
         api_keys=keys,
         hosts=known if not keys or _is_loopback(host) or hosts else (),
         origins=origins,
-        sampling=choice.sampling,
+        sampling=shared.sampling,
+        sleep_after=sleep_after,
+        most_models=models_max,
         limits=Limits() if timeout is None else Limits(seconds=timeout),
     )
+
+
+def _require_one(files: Sequence[Path], given: Mapping[str, object]) -> None:
+    """Refuse options that belong to one model where there are several."""
+    for option, value in given.items():
+        if value is not None and len(files) > 1:
+            raise RequestError("there are several models", field=option, fix="leave it out, or give one FILE")
 
 
 MOST_KEY_BYTES = 2**20

@@ -1,4 +1,4 @@
-"""The FastAPI app: its routes, its middleware, and the model that is loaded while it starts."""
+"""The FastAPI app: its routes, its middleware, and its models."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from glm_gguf.server.health import routes as health
 from glm_gguf.server.models import routes as models
 from glm_gguf.server.page.routes import page_router
 from glm_gguf.server.page.tools import tools_router
+from glm_gguf.server.pool.catalogue import Catalogue, OneModel
 from glm_gguf.server.problem import Problem, Refused, error_response, problem_of
 from glm_gguf.server.responses import routes as responses
 from glm_gguf.server.service import Service
@@ -49,9 +50,12 @@ ROUTERS = (
 )
 
 
-def create_app(settings: ServerSettings, open_model: Callable[[], GLM]) -> FastAPI:
-    """Make the app. A thread calls `open_model` while the app starts; /health reports the state."""
-    service = Service(settings, open_model)
+def create_app(settings: ServerSettings, open_model: Callable[[], GLM] | Catalogue) -> FastAPI:
+    """Make the app. A thread calls `open_model` while the app starts; /health reports the state.
+
+    A Catalogue in its place has several models, which are loaded when requests name them.
+    """
+    service = Service(settings, OneModel(settings.model_name, open_model) if callable(open_model) else open_model)
     app = FastAPI(title="glm-gguf", lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     routers = [*ROUTERS, page_router()]
@@ -72,13 +76,14 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM]) -> FastA
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Load the model while the app already runs; free it after the last response."""
+    """Load the one model while the app already runs; free all models after the last response."""
     service: Service = app.state.service
-    loading = asyncio.create_task(asyncio.to_thread(service.load))
+    loading = asyncio.create_task(service.pool.start())
     try:
         yield
     finally:
         await loading
+        await service.pool.stop()
         service.close()
 
 

@@ -55,6 +55,8 @@ class Limits:
     """Requests in preparation, on a thread or waiting for one; a further one is refused."""
     preparing_seconds: float = 300.0
     """Time of a request's preparation."""
+    loading_seconds: float = 600.0
+    """Time that a request waits in line for its model, with the time of loading it."""
     stall_seconds: float = 60.0
     """Time for which a client may read nothing; then it counts as disconnected."""
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Final, Self
+from collections.abc import Iterator
+from typing import Final, Self, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from glm_gguf.answers.prepared_answer import AsyncEvents
 from glm_gguf.chat.events import Event, Finish
-from glm_gguf.engine.status import EngineStatus
+from glm_gguf.server.pool.model_pool import ModelPool
+from glm_gguf.server.pool.pooled_model import StateName
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -30,9 +31,9 @@ GAUGES: Final = {
 
 
 class Metrics:
-    """The metrics of one server; gauges read the engine's status."""
+    """The metrics of one server; gauges read the states of its models and of their engines."""
 
-    def __init__(self, status: Callable[[], EngineStatus | None]) -> None:
+    def __init__(self, pool: ModelPool) -> None:
         registry = CollectorRegistry()
         self._registry = registry
         self._requests = Counter("glm_gguf_requests", "Requests", ["path", "status"], registry=registry)
@@ -59,7 +60,7 @@ class Metrics:
         self._answer_seconds = Histogram(
             "glm_gguf_answer_seconds", "From a request to the end of its answer", registry=registry, buckets=SECONDS
         )
-        registry.register(_EngineGauges(status))
+        registry.register(_ModelGauges(pool))
 
     def text(self) -> bytes:
         """Write all metrics in Prometheus' text format."""
@@ -87,18 +88,30 @@ class Metrics:
             self._tokens.labels("cached").inc(usage.cached_tokens)
 
 
-class _EngineGauges(Collector):
-    """Gauges of the engine's status."""
+class _ModelGauges(Collector):
+    """Gauges of the models' states and of their engines; they name a model where requests choose among several."""
 
-    def __init__(self, status: Callable[[], EngineStatus | None]) -> None:
-        self._status = status
+    def __init__(self, pool: ModelPool) -> None:
+        self._pool = pool
 
     def collect(self) -> Iterator[Metric]:
-        """Read the status, if a model is loaded."""
-        status = self._status()
-        if status is not None:
-            for name, meaning in GAUGES.items():
-                yield GaugeMetricFamily(f"glm_gguf_{name}", meaning, value=getattr(status, name))
+        """Read the states."""
+        pool = self._pool
+        labels = [] if pool.catalogue.only else ["model"]
+        models = [(model, [model.name] if labels else []) for model in pool.models()]
+        states = GaugeMetricFamily("glm_gguf_state", "1 for the state of a model", labels=[*labels, "state"])
+        loads = CounterMetricFamily("glm_gguf_loads", "How often a model was loaded", labels=labels)
+        for model, names in models:
+            loads.add_metric(names, model.loads)
+            for state in get_args(StateName):
+                states.add_metric([*names, state], float(model.state_name == state))
+        yield from (states, loads)
+        for field, meaning in GAUGES.items():
+            gauge = GaugeMetricFamily(f"glm_gguf_{field}", meaning, labels=labels)
+            for model, names in models:
+                if model.loaded is not None:
+                    gauge.add_metric(names, getattr(model.loaded.glm.status, field))
+            yield gauge
 
 
 class MeasuredEvents:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -50,6 +50,9 @@ class Problem:
         return headers
 
 
+MOST_NAMES: Final = 20
+"""Models that an error names."""
+
 UNEXPECTED: Final = Problem(500, "An error of the server's own; see its log.", "server_error")
 
 
@@ -68,6 +71,31 @@ FAILED: Final = Problem(503, "The model failed; the server's log says why.", "se
 def full_queue(message: str) -> Problem:
     """Return the problem of a request that finds a queue full."""
     return Problem(429, message, "rate_limit_error", code="rate_limit_exceeded", retry_after=RETRY_SECONDS)
+
+
+def no_model_named(names: Sequence[str]) -> Problem:
+    """Return the problem of a request that names none of several models."""
+    return Problem(400, f"model: the server has several models; name one. {_list_of(names)}", param="model")
+
+
+def unknown_model(name: str, names: Sequence[str]) -> Problem:
+    """Return the problem of a request for a model that there is not."""
+    message = f"There is no model {name[:100]!r}. {_list_of(names)}"
+    return Problem(404, message, param="model", code="model_not_found")
+
+
+def load_problem(name: str, error: GlmGgufError) -> Problem:
+    """Return the problem of a request for one of several models that cannot be loaded."""
+    message = f"The model {name!r} could not be loaded: {_sentence(error)}"
+    return Problem(503, message, "server_error", code="model_failed")
+
+
+def _list_of(names: Sequence[str]) -> str:
+    """Write which models there are, the first MOST_NAMES of them."""
+    if not names:
+        return "There are no models: pull one by glm-gguf pull."
+    more = f" and {len(names) - MOST_NAMES} more; /v1/models lists them" if len(names) > MOST_NAMES else ""
+    return f"There are: {', '.join(names[:MOST_NAMES])}{more}."
 
 
 class Refused(Exception):

@@ -1,33 +1,36 @@
-"""The server's model and its state: loading, ready or failed. Answers begin here, and are counted."""
+"""What all handlers share: the models, settings, threads and counts. Answers begin here, and are counted."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from fastapi import Request
 
 from glm_gguf.answers.answer_options import AnswerOptions, TextOptions
 from glm_gguf.answers.prepared_answer import AsyncEvents, PreparedAnswer
-from glm_gguf.errors import DeadlineError, GlmGgufError, as_engine_error
+from glm_gguf.errors import DeadlineError
 from glm_gguf.model import GLM
 from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.bodies.ignored_fields import note_unenforced
 from glm_gguf.server.bodies.memory import Bodies
 from glm_gguf.server.jobs import Jobs
 from glm_gguf.server.metrics import MeasuredEvents, Metrics
-from glm_gguf.server.problem import FAILED, LOADING, NOT_LOADED, Refused
+from glm_gguf.server.pool.catalogue import Catalogue
+from glm_gguf.server.pool.model_pool import ModelPool
+from glm_gguf.server.pool.pooled_model import LoadedModel, StateName
 from glm_gguf.server.settings import ServerSettings
 from glm_gguf.server.streams.sse import KEEP_ALIVE, SseResponse, unless_gone
 
 LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
-ServiceStatus = Literal["loading", "ready", "ending", "failed"]
+ServiceStatus = StateName | Literal["ending"]
+HELD: Final = "glm_gguf.held"
+"""Key of a request's ExitStack in its scope; AccessMiddleware closes it when the response has ended."""
 Options = TypeVar("Options", TextOptions, AnswerOptions)
 CLOSING_SECONDS = 2.0
 """How long the end waits for requests in preparation."""
@@ -36,104 +39,47 @@ MOST_LOGGED = 1000
 """Names of ignored fields; clients' inventions must not fill the log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loading:
-    """The model is loading."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The model answers."""
-
-    glm: GLM
-    fingerprint: str
-    since: int
-    """Seconds since 1970."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadFailed:
-    """The model could not be loaded."""
-
-    error: GlmGgufError
-
-
 class Service:
-    """The state that all handlers share, on `app.state.service`; it closes the model that it opened."""
+    """The state that all handlers share, on `app.state.service`; it closes the models that its pool opened."""
 
-    def __init__(self, settings: ServerSettings, open_model: Callable[[], GLM]) -> None:
+    def __init__(self, settings: ServerSettings, catalogue: Catalogue) -> None:
         self.settings = settings
-        self.state: Loading | Ready | LoadFailed = Loading()
+        self.pool = ModelPool(catalogue, settings)
         self.draining = False
         """The server refuses new requests; active ones go on."""
         self.active = 0
         """Number of requests whose response has not ended."""
         self.bodies = Bodies(settings.limits.bodies_bytes)
-        self.metrics = Metrics(lambda: self.state.glm.status if isinstance(self.state, Ready) else None)
-        self._open_model = open_model
+        self.metrics = Metrics(self.pool)
         self._ignored: set[str] = set()
         self._rendering = Jobs("glm-gguf-rendering", settings.limits.preparing)
         self._compiling = Jobs("glm-gguf-compiling", settings.limits.preparing)
         """Requests with schemas or grammars have threads of their own, so that slow ones block no others."""
 
     @property
-    def ready(self) -> Ready:
-        """The loaded model; Refused (503) without one."""
-        match self.state:
-            case Loading():
-                raise Refused(LOADING)
-            case LoadFailed():
-                raise Refused(NOT_LOADED)
-        if self.state.glm.status.failed:
-            raise Refused(FAILED)
-        return self.state
-
-    @property
     def status(self) -> ServiceStatus:
-        """The state that /health reports."""
-        match self.state:
-            case Loading():
-                return "loading"
-            case Ready(glm) if not glm.status.failed:
-                return "ending" if self.draining else "ready"
-        return "failed"
+        """The state that /health reports: of the one model, or of a server that has several."""
+        only = self.pool.catalogue.only
+        state = "ready" if only is None else self.pool.chosen(only).state_name
+        return "ending" if self.draining and state in ("ready", "asleep") else state
 
-    @property
-    def load_failed(self) -> bool:
-        """The model could not be loaded; the server ends."""
-        return isinstance(self.state, LoadFailed)
+    async def model(self, request: Request, name: str | None) -> LoadedModel:
+        """Return the model that a request names, loaded; it stays so until the response ends.
 
-    @property
-    def loaded(self) -> bool:
-        """The model answers."""
-        return isinstance(self.state, Ready)
-
-    @property
-    def glm(self) -> GLM:
-        """The loaded model; Refused (503) without one."""
-        return self.ready.glm
-
-    def load(self) -> None:
-        """Open the model. An error becomes the state; without logging set up it goes to stderr."""
-        try:
-            self.state = _opened(self._open_model)
-        except GlmGgufError as error:
-            LOGGER.error("Error: the model could not be loaded: %s", error)
-            self.state = LoadFailed(error)
-        except Exception as error:  # the outermost edge of this thread: nothing else would report it
-            LOGGER.exception("Error: the model could not be loaded")
-            self.state = LoadFailed(as_engine_error(error))
+        Refused for an unknown model or one that cannot be loaded; ClientGone if the client leaves the line.
+        """
+        return await unless_gone(request.receive, self.pool.acquire(name, request.scope[HELD]))
 
     def close(self) -> bool:
-        """Stop all answers and free the model; safe to call twice.
+        """Stop all answers and free the models; safe to call twice.
 
-        Returns False if a thread does not end: it may use the model, so the model stays loaded.
+        Returns False if a thread does not end: it may use a model, so the models stay loaded.
         """
         ended = [jobs.close(CLOSING_SECONDS) for jobs in (self._rendering, self._compiling)]
         if not all(ended):
-            LOGGER.warning("a request is still being prepared; the model stays loaded until the process ends")
-        elif isinstance(self.state, Ready):
-            self.state.glm.close()
+            LOGGER.warning("a request is still being prepared; the models stay loaded until the process ends")
+        else:
+            self.pool.close()
         return all(ended)
 
     def log_ignored(self, names: Iterable[str]) -> None:
@@ -144,17 +90,18 @@ class Service:
             self._ignored |= new
             LOGGER.warning("requests have fields that the server ignores: %s", ", ".join(map(ascii, sorted(new))))
 
-    async def begin(self, request: Request, answer_request: AnswerRequest) -> list[AsyncEvents]:
+    async def begin(self, request: Request, model: LoadedModel, answer_request: AnswerRequest) -> list[AsyncEvents]:
         """Begin n answers to a conversation; every refusal happens here."""
         answer_request.require_modest(self.settings.limits)
         sampling = answer_request.sampling.filled(self.settings.sampling)
         filled = replace(answer_request, sampling=sampling, options=self.with_time_limit(answer_request.options))
-        return await self.begin_prepared(request, [filled.prepared], answer_request.n, costly=answer_request.costly)
+        prompts, costly = [filled.prepared], answer_request.costly
+        return await self.begin_prepared(request, model, prompts, answer_request.n, costly=costly)
 
-    async def count(self, request: Request, answer_request: AnswerRequest) -> int:
+    async def count(self, request: Request, model: LoadedModel, answer_request: AnswerRequest) -> int:
         """Count the tokens of a conversation's prompt."""
         answer_request.require_modest(self.settings.limits)
-        glm = self.glm
+        glm = model.glm
         return await self.prepared(
             request,
             lambda: len(
@@ -163,10 +110,16 @@ class Service:
         )
 
     async def begin_prepared(
-        self, request: Request, prompts: Sequence[Callable[[GLM], PreparedAnswer]], n: int, *, costly: bool = False
+        self,
+        request: Request,
+        model: LoadedModel,
+        prompts: Sequence[Callable[[GLM], PreparedAnswer]],
+        n: int,
+        *,
+        costly: bool = False,
     ) -> list[AsyncEvents]:
         """Prepare each prompt on a thread and begin n answers to it; if one is refused, all stop."""
-        glm, loop = self.glm, asyncio.get_running_loop()
+        glm, loop = model.glm, asyncio.get_running_loop()
 
         def begun() -> list[AsyncEvents]:
             ready = [prepare(glm) for prepare in prompts]
@@ -213,16 +166,6 @@ class Service:
         """Return the time limit of an answer, in seconds."""
         most = self.settings.limits.seconds
         return min(options.get("timeout") or most, most)
-
-
-def _opened(open_model: Callable[[], GLM]) -> Ready:
-    """Open a model and take its fingerprint; close it if that fails."""
-    glm = open_model()
-    try:
-        return Ready(glm, f"fp_{glm.fingerprint()[:12]}", int(time.time()))
-    except BaseException:
-        glm.close()
-        raise
 
 
 def close_all(answers: Sequence[AsyncEvents]) -> None:

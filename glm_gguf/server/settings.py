@@ -16,7 +16,7 @@ class ServerSettings:
     """Name, access and defaults of a server."""
 
     model_name: str
-    """Name in /v1/models; requests may name any model."""
+    """Name in /v1/models of the only model; requests may name any. A catalogue has names of its own."""
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     """A request must send one of these keys. Without keys, everyone who reaches the port may send requests."""
     hosts: tuple[str, ...] = ()
@@ -28,6 +28,10 @@ class ServerSettings:
     """Defaults for fields that a request leaves out."""
     tools: Toolbox | None = None
     """Functions that the server runs for its own page."""
+    sleep_after: float | None = None
+    """Seconds without a request after which the server frees a model; the next request loads it again."""
+    most_models: int | None = None
+    """Models of a catalogue that are loaded at once; None for as many as fit."""
     keep_alive: float = 15.0
     """Seconds of silence after which a stream sends a comment."""
     limits: Limits = field(default_factory=Limits)
@@ -44,5 +48,9 @@ class ServerSettings:
                 raise RequestError(
                     f"{origin!r} is not an origin", field="cors-origin", fix="give https://host, without a path"
                 )
+        if self.sleep_after is not None and not self.sleep_after > 0:
+            raise RequestError(f"{self.sleep_after:g} seconds", field="sleep-after", fix="give a positive time")
+        if self.most_models is not None and self.most_models < 1:
+            raise RequestError(f"{self.most_models} models", field="models-max", fix="give 1 or more")
         if not self.keep_alive > 0:
             raise RequestError(f"{self.keep_alive} seconds", field="keep-alive", fix="give a positive number")

@@ -61,7 +61,7 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """End when draining is done, or when the model could not be loaded."""
-        ended = (self._service.draining and not self._service.active) or self._service.load_failed
+        ended = (self._service.draining and not self._service.active) or self._service.pool.start_failed
         return await super().on_tick(counter) or ended
 
 

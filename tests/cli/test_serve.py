@@ -12,11 +12,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click import BadParameter
 from click.testing import CliRunner, Result
 from waiting import until
 
+from glm_gguf.cli.amounts import TIME
 from glm_gguf.cli.main import cli
-from glm_gguf.cli.model_options import ModelChoice
+from glm_gguf.cli.model_options import SharedOptions
 from glm_gguf.cli.serve import _settings
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import EngineOptions
@@ -65,8 +67,9 @@ def test_without_its_extra_one_line_says_what_to_install(
 def test_a_line_of_a_key_file_is_one_key(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# ours\n\n  correct horse \r\nbattery\n")
     given = {"alias": None, "api_keys": ("one two",), "origins": (), "hosts": (), "timeout": None}
-    choice = ModelChoice(Path("m.gguf"), EngineOptions(), SamplingParams())
-    settings = _settings(choice, "127.0.0.1", api_key_file=tmp_path / "keys", **given)
+    given |= {"sleep_after": None, "models_max": None}
+    shared = SharedOptions(EngineOptions(), SamplingParams())
+    settings = _settings([Path("m.gguf")], shared, "127.0.0.1", api_key_file=tmp_path / "keys", **given)
     assert settings.api_keys == ("one two", "correct horse", "battery")
 
 
@@ -87,6 +90,72 @@ def test_functions_are_not_run_for_a_whole_network_without_a_key(serve: Callable
     (tmp_path / "tools.py").write_text(TOOL)
     options = ("--host", "0.0.0.0", "--allow-unauthenticated", "--tools", str(tmp_path / "tools.py"))
     assert told(serve(*options)).startswith("--tools: without a key")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), "model.gguf has the name 'model' too"),
+        (("--alias", "glm"), "--alias: there are several models"),
+        (("--session", "saved"), "--session: there are several models"),
+    ],
+    ids=["a name twice", "alias", "session"],
+)
+def test_what_belongs_to_one_model_is_refused_for_several(
+    tmp_path: Path, options: tuple[str, ...], expected: str
+) -> None:
+    files = [str(tmp_path / folder / "model.gguf") for folder in "ab"]
+    assert expected in told(CliRunner().invoke(cli, ["serve", *files, *options]))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("0", None), ("m", None), ("5d", None)]
+)
+def test_a_time_is_read_as_people_write_it(text: str, seconds: float | None) -> None:
+    if seconds is not None:
+        assert TIME.convert(text, None, None) == seconds
+    else:
+        with pytest.raises(BadParameter, match="write 90s, 10m or 2h"):
+            TIME.convert(text, None, None)
+
+
+def test_several_files_are_served_by_their_names(tiny_gguf: Callable[[str], Path]) -> None:
+    files = [str(tiny_gguf(type_)) for type_ in ("Q8_0", "Q4_0")]
+    command = [
+        sys.executable,
+        "-m",
+        "glm_gguf",
+        "serve",
+        *files,
+        "--port",
+        "0",
+        "--threads",
+        "1",
+        "--n-gpu-layers",
+        "0",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8") as running:
+        assert running.stderr is not None
+        first = running.stderr.readline()
+        url = f"http://127.0.0.1:{first.split('127.0.0.1:')[1].split('/')[0]}"
+        assert first.startswith("tiny-Q8_0, tiny-Q4_0 at ")
+        until(lambda: _answers(url))
+        for name in ("tiny-Q4_0", "tiny-Q8_0"):
+            body = {"model": name, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+            answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30)
+            assert (answer.status_code, answer.json()["model"]) == (200, name)
+        assert httpx.get(f"{url}/health").json()["models"] == {"tiny-Q8_0": "ready", "tiny-Q4_0": "ready"}
+        running.send_signal(signal.SIGINT)
+        rest = running.stderr.read()
+        assert running.wait(20) == 0
+    assert rest.count("loading ") == 2
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_it_says_when_it_loads_and_where_the_model_lies(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from waiting import until
 
 from glm_gguf import GLM
 from glm_gguf.server.app import create_app
-from glm_gguf.server.service import LoadFailed, Service
+from glm_gguf.server.pool.catalogue import Catalogue
+from glm_gguf.server.service import Service
 from glm_gguf.server.settings import ServerSettings
 from glm_gguf.server.uvicorn_server import QUEUE, uvicorn_config
 
@@ -32,17 +33,20 @@ class Served:
 
     @property
     def glm(self) -> GLM:
-        return self.service.glm
+        (loaded,) = self.service.pool.loaded
+        return loaded.glm
 
     def wait_until_loaded(self) -> None:
-        until(lambda: self.service.loaded)
+        until(lambda: len(self.service.pool.loaded) == 1)
 
     def wait_until_failed(self) -> None:
-        until(lambda: isinstance(self.service.state, LoadFailed))
+        until(lambda: self.service.pool.start_failed)
 
 
 @contextlib.contextmanager
-def serving(settings: ServerSettings, open_model: Callable[[], GLM], *, wait: bool = True) -> Iterator[Served]:
+def serving(
+    settings: ServerSettings, open_model: Callable[[], GLM] | Catalogue, *, wait: bool = True
+) -> Iterator[Served]:
     app = create_app(settings, open_model)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn_config(app))

@@ -6,6 +6,7 @@ import hmac
 import logging
 import secrets
 import time
+from contextlib import ExitStack
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from glm_gguf.server.access.hosts import host_name, is_allowed_origin, is_host, own_names
 from glm_gguf.server.bodies.memory import BODY
 from glm_gguf.server.problem import ENDING, UNEXPECTED, Problem, error_response
-from glm_gguf.server.service import Service
+from glm_gguf.server.service import HELD, Service
 
 LOGGER = logging.getLogger(__name__)
 KEYLESS_PATHS: Final = ("/health", "/docs", "/openapi.json", "/page/", "/favicon.ico")
@@ -38,6 +39,7 @@ class AccessMiddleware:
         app = self._app if problem is None else error_response(problem, scope["path"])
         named, start = _NamedSend(send), time.monotonic()
         body = scope[BODY] = self._service.bodies.new_body()
+        held = scope[HELD] = ExitStack()
         self._service.active += 1
         try:
             await app(scope, receive, named)
@@ -49,6 +51,7 @@ class AccessMiddleware:
         finally:
             self._service.active -= 1
             body.release()
+            held.close()
             self._service.metrics.count_request(_route(scope), named.status, time.monotonic() - start)
 
     def _problem(self, scope: Scope) -> Problem | None:
@@ -62,7 +65,7 @@ class AccessMiddleware:
             return Problem(403, message, code="host_not_allowed")
         if _is_open(scope):
             return None
-        if settings.api_keys and scope["method"] != "OPTIONS" and not _has_key(headers, settings.api_keys):
+        if scope["method"] != "OPTIONS" and not has_key(headers, settings.api_keys):
             return Problem(401, _KEY_WANTED, code="invalid_api_key")
         if not settings.api_keys and not is_allowed_origin(headers, scope["scheme"], settings.origins):
             return Problem(
@@ -81,11 +84,13 @@ def _is_open(scope: Scope) -> bool:
     return path == "/" or any(path == open_path or path.startswith(open_path) for open_path in KEYLESS_PATHS)
 
 
-def _has_key(headers: Headers, keys: tuple[str, ...]) -> bool:
-    """Compare all keys of a request with all valid ones, in constant time.
+def has_key(headers: Headers, keys: tuple[str, ...]) -> bool:
+    """Tell whether a request has one of the keys, or needs none. It compares all in constant time.
 
     One match is enough: some clients send a dummy key in the other header.
     """
+    if not keys:
+        return True
     scheme, _, token = headers.get("authorization", "").partition(" ")
     given = [headers.get("x-api-key", ""), token.strip() if scheme.lower() == "bearer" else ""]
     matches = [hmac.compare_digest(one.encode(errors="replace"), key.encode()) for one in given for key in keys]

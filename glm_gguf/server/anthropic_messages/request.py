@@ -94,7 +94,7 @@ class CountRequest(WireRequest):
     model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}])
 
     model: str
-    """Any name: the server has one model."""
+    """Name of a model; any where the server has one."""
     messages: Annotated[Many[MessageTurn], Field(min_length=1)]
     """The conversation; a last message of the assistant is the start of the answer."""
     system: str | Many[TextBlock] | None = None

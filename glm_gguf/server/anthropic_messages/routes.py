@@ -32,8 +32,10 @@ async def create(body: MessageRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
     note_ignored(request, body.left_out)
-    answer = await service.begin(request, await service.prepared(request, body.to_request))
-    frame = MessageFrame(new_id("msg_"), service.settings.model_name, body.thoughts, answer[0].prompt_tokens)
+    answer_request = await service.prepared(request, body.to_request)
+    model = await service.model(request, body.model)
+    answer = await service.begin(request, model, answer_request)
+    frame = MessageFrame(new_id("msg_"), model.name, body.thoughts, answer[0].prompt_tokens)
     fold = MessageEvents(frame, new_id)
     if body.stream:
         return service.sse_response(wire_stream(fold, answer), PING)
@@ -50,6 +52,6 @@ async def create(body: MessageRequest, request: Request) -> Response:
 async def count_tokens(body: CountRequest, request: Request) -> Response:
     """Count the tokens of a conversation's prompt."""
     service: Service = request.app.state.service
-    return TokenCount(
-        input_tokens=await service.count(request, await service.prepared(request, body.to_request))
-    ).response()
+    answer_request = await service.prepared(request, body.to_request)
+    tokens = await service.count(request, await service.model(request, body.model), answer_request)
+    return TokenCount(input_tokens=tokens).response()

@@ -94,7 +94,7 @@ ANTHROPIC: Final = {
     **_all("betas inference_geo speed cache_control", NoEffect("Anthropic", "it controls how a service computes")),
     **_all("diagnostics user_profile_id workspace_id", NoEffect("Anthropic", _ACCOUNTS)),
     **_all("billing_policy fallback_credit_token", NoEffect("Anthropic", _ACCOUNTS)),
-    "fallbacks": NoEffect("Anthropic", "there is no other model"),
+    "fallbacks": NoEffect("Anthropic", "the server answers with the model that is asked, or refuses"),
     "compaction": RefusedField("Anthropic", "the server does not summarise; request it in a message"),
     "anthropic_version": NoEffect("Anthropic", "there is one version here"),
 }
@@ -222,7 +222,7 @@ SERVICE: Final = {
     **_all("cache_prompt id_slot slot_id", NoEffect("llama.cpp", _SPEED)),
     **_all("priority request_id rid kv_transfer_params data_parallel_rank", NoEffect("vLLM, SGLang", _SPEED)),
     **_all("cache_salt", NoEffect("vLLM", "the cache reveals nothing of other requests")),
-    **_all("keep_alive", IgnoredField("Ollama", "the model stays loaded as long as the server runs")),
+    **_all("keep_alive", IgnoredField("Ollama", "the server decides how long a model stays loaded, by --sleep-after")),
     **_all("timings_per_token return_progress", IgnoredField("llama.cpp", "see /metrics")),
     **_all("response_fields", RefusedField("llama.cpp", "responses are whole")),
     **_all("n_probs post_sampling_probs", RefusedField("llama.cpp", "give `logprobs` and `top_logprobs`", (0,))),

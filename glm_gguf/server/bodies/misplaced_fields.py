@@ -110,7 +110,7 @@ def _misplaced(body: Mapping[str, Any], declared: Collection[str], objects: Obje
 
 def _resembling(name: str, value: Any, declared: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield an unknown field whose name is nearly that of a declared field, or of a refused one."""
-    meant = meant_name(name, frozenset(declared) - {"model"})  # any model is right, and `mode` may be anything
+    meant = meant_name(name, frozenset(declared) - {"model"})  # `mode` may be anything
     if meant is not None:
         if not _is_off(value, (), declared=True):
             yield name, f"its name is `{meant}` here"

@@ -58,7 +58,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
     messages: Annotated[Many[dict[str, Any]], Field(min_length=1)]
     """The conversation."""
     model: str | None = None
-    """Any name: the server has one model."""
+    """Name of a model; any where the server has one."""
     tools: Many[dict[str, Any]] | None = None
     """Functions that the model may call."""
     tool_choice: str | ChatToolChoice | None = None

@@ -28,13 +28,13 @@ router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 async def create(body: ChatCompletionRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
-    name, fingerprint = service.settings.model_name, service.ready.fingerprint
+    model = await service.model(request, body.model)
     answer_request, hidden = await service.prepared(request, body.to_request), body.hides_thought
-    note_ignored(request, [*body.unmet(service.glm.variant), *body.unread(service.glm.template_variables)])
+    note_ignored(request, [*body.unmet(model.glm.variant), *body.unread(model.glm.template_variables)])
     with naming_field(body.requested_form()):
-        answers = await service.begin(request, answer_request)
+        answers = await service.begin(request, model, answer_request)
     form = AnswerForm(answer_request.sampling.logprobs is not None, body.legacy, body.includes_usage, hidden)
     if not body.stream:
-        return chat_completion(await gather_events(request, answers), name, fingerprint, form).response()
-    writer = ChunkWriter(answer_request.n, name, fingerprint, form)
+        return chat_completion(await gather_events(request, answers), model.name, model.fingerprint, form).response()
+    writer = ChunkWriter(answer_request.n, model.name, model.fingerprint, form)
     return service.sse_response(chunk_stream(writer, answers, usage=form.usage))

@@ -29,7 +29,7 @@ class CompletionRequest(SamplingFields, FormFields):
     prompt: str | Many[str] | Many[int] | Many[Many[int]]
     """Texts, in which spelled control tokens become tokens, or token ids."""
     model: str | None = None
-    """Any name: the server has one model."""
+    """Name of a model; any where the server has one."""
     max_tokens: LengthOrNone | None = None
     """0 only with `echo`: no token is generated; -1 is no limit."""
     echo: bool | None = None

@@ -18,6 +18,7 @@ from glm_gguf.server.completions.request import CompletionRequest, Prompt, prepa
 from glm_gguf.server.completions.response import Completion
 from glm_gguf.server.completions.writer import CompletionWriter, Start
 from glm_gguf.server.docs.openapi import OPENAI_ERRORS, stream_response
+from glm_gguf.server.pool.pooled_model import LoadedModel
 from glm_gguf.server.service import Service
 from glm_gguf.server.streams.merge import gather_events
 from glm_gguf.server.streams.sse import unless_gone
@@ -36,14 +37,12 @@ async def create(body: CompletionRequest, request: Request) -> Response:
     """Continue texts as they are, without a chat template."""
     service: Service = request.app.state.service
     body.require_possible(service.settings.limits)
-    ready, n = service.ready, body.n or 1
-    starts = await _starts(service, request, body)
+    model, n = await service.model(request, body.model), body.n or 1
+    starts = await _starts(service, request, model.glm, body)
     with naming_field(body.requested_form()):
-        answers = await _begun(service, request, body, starts)
+        answers = await _begun(service, request, model, body, starts)
     starts = [start for start in starts for _ in range(n)]
-    texts = CompletionWriter(
-        service.settings.model_name, ready.fingerprint, starts, n, logprobs=body.logprobs is not None
-    )
+    texts = CompletionWriter(model.name, model.fingerprint, starts, n, logprobs=body.logprobs is not None)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage is True
         return service.sse_response(chunk_stream(texts.nulled() if usage else texts, answers, usage=usage))
@@ -54,21 +53,21 @@ async def create(body: CompletionRequest, request: Request) -> Response:
 
 
 async def _begun(
-    service: Service, request: Request, body: CompletionRequest, starts: Sequence[Start]
+    service: Service, request: Request, model: LoadedModel, body: CompletionRequest, starts: Sequence[Start]
 ) -> list[AsyncEvents]:
     if body.max_tokens == 0:
         return [EmptyAnswer(len(start.tokens)) for start in starts for _ in range(body.n or 1)]
     sampling = replace(body.sampling_params().filled(service.settings.sampling), thinking_budget=None)
     options = service.with_time_limit(body.options())
     prompts = [preparation(prompt, sampling, options) for prompt in body.prompts]
-    return await service.begin_prepared(request, prompts, body.n or 1, costly="response_format" in options)
+    return await service.begin_prepared(request, model, prompts, body.n or 1, costly="response_format" in options)
 
 
-async def _starts(service: Service, request: Request, body: CompletionRequest) -> list[Start]:
+async def _starts(service: Service, request: Request, glm: GLM, body: CompletionRequest) -> list[Start]:
     """Return the start of each prompt's continuations; DeadlineError if scoring takes too long."""
     if not body.echo:
         return [Start()] * len(body.prompts)
-    glm, seconds = service.glm, service.time_limit(body.options())
+    seconds = service.time_limit(body.options())
     texts = await service.prepared(request, lambda: [_text(glm, prompt) for prompt in body.prompts])
     try:
         async with asyncio.timeout(seconds):

@@ -18,7 +18,7 @@ class EmbeddingRequest(WireRequest):
     input: str | Many[str] | Many[int] | Many[Many[int]]
     """One text or several, or their token ids."""
     model: str | None = None
-    """Any name: the server has one model."""
+    """Name of a model; any where the server has one."""
     encoding_format: Literal["float", "base64"] | None = None
     """Numbers, or base64 of little-endian float32."""
     dimensions: int | None = None

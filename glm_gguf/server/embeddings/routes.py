@@ -24,7 +24,9 @@ router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 async def create(body: EmbeddingRequest, request: Request) -> Response:
     """Turn texts into vectors of length 1: the mean of the model's final hidden states."""
     service: Service = request.app.state.service
-    inputs, glm = body.inputs(service.settings.limits), service.glm
+    inputs = body.inputs(service.settings.limits)
+    model = await service.model(request, body.model)
+    glm = model.glm
     tokens = await service.prepared(request, partial(_tokens, glm, inputs))
     vectors = await unless_gone(request.receive, _embedded(glm, tokens))
     if body.dimensions not in (None, len(vectors[0])):
@@ -32,7 +34,7 @@ async def create(body: EmbeddingRequest, request: Request) -> Response:
         raise Refused(Problem(400, what, param="dimensions"))
     count = sum(map(len, tokens))
     wanted = body.encoding_format == "base64"
-    return embedding_list(vectors, service.settings.model_name, count, base64_wanted=wanted).response()
+    return embedding_list(vectors, model.name, count, base64_wanted=wanted).response()
 
 
 def _tokens(glm: GLM, inputs: list[str | list[int]]) -> list[list[int]]:

@@ -1,30 +1,37 @@
-"""GET /health reports the state of the model, GET /metrics its counts and times."""
+"""GET /health reports the state of the models, GET /metrics its counts and times."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from glm_gguf.server.access.middleware import has_key
 from glm_gguf.server.bodies.wire import WireResponse
 from glm_gguf.server.metrics import CONTENT_TYPE
+from glm_gguf.server.pool.pooled_model import StateName
 from glm_gguf.server.service import Service
 
 router = APIRouter(tags=["server"])
 
 
 class Health(WireResponse):
-    """`loading`, `ready`, `ending`, or `failed`: the model could not be loaded, or its engine failed."""
+    """`loading`, `ready`, `asleep`, `ending`, or `failed`: the model could not be loaded, or its engine failed."""
 
     status: str
+    models: dict[str, StateName] | None = None
+    """State of each model where requests choose among several, for requests with a key where one is needed."""
 
 
 @router.get(
-    "/health", summary="Report the state of the model", response_model=Health, responses={503: {"model": Health}}
+    "/health", summary="Report the state of the models", response_model=Health, responses={503: {"model": Health}}
 )
 async def health(request: Request) -> Response:
-    """Answer 200 if the model is ready, else 503."""
+    """Answer 200 if the model is ready or asleep, or if there are several; else 503."""
     service: Service = request.app.state.service
-    response = Health(status=service.status).response()
-    response.status_code = 200 if service.status == "ready" else 503
+    health, pool = Health(status=service.status), service.pool
+    if pool.catalogue.only is None and has_key(request.headers, service.settings.api_keys):
+        health.models = {model.name: model.state_name for model in pool.models()}
+    response = health.response()
+    response.status_code = 200 if service.status in ("ready", "asleep") else 503
     return response
 
 

@@ -72,7 +72,7 @@ class ResponseRequest(WireRequest):
     model_config = with_example(model="glm", input="Hello", max_output_tokens=64)
 
     model: str | None = None
-    """Any name: the server has one model."""
+    """Name of a model; any where the server has one."""
     input: str | Many[InputItem]
     """The conversation: a text, or items (messages, calls, their outputs, thoughts)."""
     instructions: str | None = None

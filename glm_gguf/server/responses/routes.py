@@ -29,8 +29,10 @@ async def create(body: ResponseRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events. Nothing is stored."""
     service: Service = request.app.state.service
     note_ignored(request, body.left_out)
-    answer = await service.begin(request, await service.prepared(request, body.to_request))
-    frame = response_frame(body, new_id("resp_"), service.settings.model_name, int(time.time()))
+    answer_request = await service.prepared(request, body.to_request)
+    model = await service.model(request, body.model)
+    answer = await service.begin(request, model, answer_request)
+    frame = response_frame(body, new_id("resp_"), model.name, int(time.time()))
     fold = ResponseEvents(frame, new_id, summary=body.wants_summary, tools=body.offered)
     if body.stream:
         return service.sse_response(wire_stream(fold, answer))
@@ -47,5 +49,6 @@ async def create(body: ResponseRequest, request: Request) -> Response:
 async def count_tokens(body: ResponseRequest, request: Request) -> Response:
     """Count the tokens of the prompt that a response would answer."""
     service: Service = request.app.state.service
-    tokens = await service.count(request, await service.prepared(request, body.to_request))
+    answer_request = await service.prepared(request, body.to_request)
+    tokens = await service.count(request, await service.model(request, body.model), answer_request)
     return InputTokenCount(object="response.input_tokens", input_tokens=tokens).response()

@@ -35,7 +35,7 @@ async def tokenize(body: TokenizeRequest, request: Request) -> Response:
     text = body.content if body.content is not None else body.prompt
     if (text is None) == (body.messages is None):
         raise Refused(Problem(400, "Give either `content` or `messages`.", param="content"))
-    glm = service.glm
+    glm = (await service.model(request, body.model)).glm
     if text is not None:
         require_short_prompt([text], "content", service.settings.limits)
         tokenized = partial(glm.tokenize, text)
@@ -48,7 +48,8 @@ async def tokenize(body: TokenizeRequest, request: Request) -> Response:
 async def detokenize(body: DetokenizeRequest, request: Request) -> Response:
     """Turn token ids into their text."""
     service: Service = request.app.state.service
-    text = await service.prepared(request, partial(service.glm.detokenize, body.tokens))
+    model = await service.model(request, body.model)
+    text = await service.prepared(request, partial(model.glm.detokenize, body.tokens))
     return DetokenizedText(content=text, prompt=text).response()
 
 
@@ -57,7 +58,8 @@ async def apply_template(body: TemplateRequest, request: Request) -> Response:
     """Render a conversation into the prompt's text."""
     service: Service = request.app.state.service
     conversation = _answer_request(service, body)
-    text = await service.prepared(request, partial(_prompt_text, service.glm, conversation))
+    model = await service.model(request, body.model)
+    text = await service.prepared(request, partial(_prompt_text, model.glm, conversation))
     return RenderedPrompt(prompt=text).response()
 
 

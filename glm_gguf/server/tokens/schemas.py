@@ -14,6 +14,8 @@ class TokenizeRequest(PromptFields):
 
     model_config = with_example(content="Hello")
 
+    model: str | None = None
+    """Name of a model; any where the server has one."""
     content: str | None = None
     prompt: str | None = None
     """The same as `content`."""
@@ -48,6 +50,8 @@ class DetokenizeRequest(WireRequest):
 
     model_config = with_example(tokens=[9703])
 
+    model: str | None = None
+    """Name of a model; any where the server has one."""
     tokens: Many[int]
 
 
@@ -64,6 +68,8 @@ class TemplateRequest(PromptFields):
 
     model_config = with_example(messages=[{"role": "user", "content": "Hello"}])
 
+    model: str | None = None
+    """Name of a model; any where the server has one."""
     messages: Many[dict[str, Any]]
     tools: Many[dict[str, Any]] | None = None
     chat_template_kwargs: dict[str, Any] | None = None

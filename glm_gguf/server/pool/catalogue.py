@@ -1,0 +1,87 @@
+"""The models that a server may load: one that is there from the start, or files that requests choose by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from glm_gguf.errors import EngineError
+from glm_gguf.model import GLM
+
+
+class Catalogue(Protocol):
+    """Models by name. The server reads the names at every request; threads call `open` and `fits`."""
+
+    @property
+    def only(self) -> str | None:
+        """The name of the one model, which is loaded at the start and answers under any name; None for several."""
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all models."""
+
+    def open(self, name: str) -> GLM:
+        """Load a model; raises GlmGgufError."""
+
+    def fits(self, name: str, beside: Sequence[str]) -> bool:
+        """Tell whether memory holds a model beside these, which are loaded; GlmGgufError for an unusable one."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneModel:
+    """One model: requests may call it by any name."""
+
+    name: str
+    open_model: Callable[[], GLM]
+
+    @property
+    def only(self) -> str:
+        """Its name."""
+        return self.name
+
+    def names(self) -> Sequence[str]:
+        """Return its name."""
+        return (self.name,)
+
+    def open(self, name: str) -> GLM:
+        """Load it."""
+        return self.open_model()
+
+    def fits(self, name: str, beside: Sequence[str]) -> bool:
+        """It is alone; loading it tells whether memory holds it."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """Files by the names that requests choose; `paths` is asked again every time, since files come and go."""
+
+    paths: Callable[[], Mapping[str, Path]]
+    open_file: Callable[[Path], GLM]
+    fits_beside: Callable[[Path, Sequence[Path]], bool]
+
+    @property
+    def only(self) -> None:
+        """Requests choose, even among one."""
+        return
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all files."""
+        return tuple(self.paths())
+
+    def open(self, name: str) -> GLM:
+        """Load a file."""
+        return self.open_file(self._path(name))
+
+    def fits(self, name: str, beside: Sequence[str]) -> bool:
+        """Tell whether memory holds a file beside others."""
+        paths = self.paths()
+        return self.fits_beside(self._path(name), [paths[other] for other in beside if other in paths])
+
+    def _path(self, name: str) -> Path:
+        """Return the path of a model; EngineError if it was removed meanwhile."""
+        path = self.paths().get(name)
+        if path is None:
+            raise EngineError(f"the model {name!r} was removed")
+        return path

@@ -1,0 +1,150 @@
+"""One model of the pool: asleep, loading, loaded or failed; who uses it, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Literal
+
+from glm_gguf.errors import GlmGgufError
+from glm_gguf.model import GLM
+from glm_gguf.variant import Variant
+
+StateName = Literal["asleep", "loading", "ready", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asleep:
+    """The model is not loaded; the next request loads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The model is loading."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """The model answers, under a name."""
+
+    name: str
+    glm: GLM
+    fingerprint: str
+    since: int
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is known of a model that was loaded once."""
+
+    n_ctx: int
+    variant: Variant
+    since: int
+    """When it was loaded last, in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """The model could not be loaded."""
+
+    error: GlmGgufError
+    at: float
+    """Seconds of the monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A request in line. `held` is closed when its response ends, which also ends its use of the model."""
+
+    turn: asyncio.Future[LoadedModel]
+    held: ExitStack
+
+
+class PooledModel:
+    """A model by name, and its state. Only the event loop changes it."""
+
+    def __init__(self, name: str, sleep_after: float | None) -> None:
+        self.name = name
+        self.state: Asleep | Loading | LoadedModel | LoadFailed = Asleep()
+        self.uses = 0
+        """Requests whose response has not ended."""
+        self.used_at = 0.0
+        """When a use began or ended last, by the monotonic clock."""
+        self.sleep_after = sleep_after
+        """Seconds without a use after which it falls asleep; None for never."""
+        self.waiters: list[Waiter] = []
+        self.description: Description | None = None
+        """None before it was loaded."""
+        self.loads = 0
+        """How often it was loaded."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._unused = False
+
+    def load(self, loaded: LoadedModel) -> None:
+        """Note that it was loaded."""
+        self.state = loaded
+        self.description = Description(loaded.glm.n_ctx, loaded.glm.variant, loaded.since)
+        self.loads += 1
+        self.used_at = time.monotonic()
+
+    @property
+    def loaded(self) -> LoadedModel | None:
+        """The loaded model, whether its engine still answers or not; None for none."""
+        return self.state if isinstance(self.state, LoadedModel) else None
+
+    @property
+    def answers(self) -> bool:
+        """The model is loaded, and its engine has not failed."""
+        return self.loaded is not None and not self.loaded.glm.status.failed
+
+    @property
+    def state_name(self) -> StateName:
+        """The state as /health, /metrics and /v1/models name it."""
+        match self.state:
+            case Asleep():
+                return "asleep"
+            case Loading():
+                return "loading"
+        return "ready" if self.answers else "failed"
+
+    @property
+    def is_idle(self) -> bool:
+        """The model is loaded, and no request uses it or waits for it."""
+        return self.loaded is not None and not self.uses and not self.waiters
+
+    @property
+    def may_sleep(self) -> bool:
+        """Nobody has used it for `sleep_after` seconds."""
+        return self._unused and self.is_idle
+
+    def begin_use(self) -> None:
+        """Count a use."""
+        self.uses += 1
+        self.used_at = time.monotonic()
+        self.stop_timer()
+
+    def end_use(self) -> None:
+        """Count a use no more."""
+        self.uses -= 1
+        self.used_at = time.monotonic()
+
+    def start_timer(self, then: Callable[[], None]) -> None:
+        """Call `then` when nobody has used it for `sleep_after` seconds."""
+        self.stop_timer()
+        if self.sleep_after is not None and self.is_idle:
+            self._timer = asyncio.get_running_loop().call_later(self.sleep_after, self._expire, then)
+
+    def stop_timer(self) -> None:
+        """Stop that timer."""
+        self._unused = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self, then: Callable[[], None]) -> None:
+        self._unused = True
+        then()
