@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from glm_gguf.cli.model_options import SharedOptions
 from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
+    from glm_gguf.llama.footprint import Footprint
     from glm_gguf.model import GLM
     from glm_gguf.server.pool.catalogue import Catalogue
 
@@ -33,10 +35,10 @@ def catalogue_of(shared: SharedOptions, paths: Mapping[str, Path]) -> Catalogue:
     from glm_gguf.server.pool.catalogue import ModelFiles
 
     room = Room.here(shared.options)
-    return ModelFiles(lambda: paths, lambda path: _opened(shared, path), room.fits)
 
+    def opened(path: Path, beside: Sequence[Footprint]) -> GLM:
+        click.echo(f"loading {path} …", err=True)
+        choice = shared.choice(path)
+        return replace(choice, options=room.options_for(path, beside)).open(verbose=True)
 
-def _opened(shared: SharedOptions, path: Path) -> GLM:
-    """Load a file for the requests that name it, and say so on stderr."""
-    click.echo(f"loading {path} …", err=True)
-    return shared.choice(path).open(verbose=True)
+    return ModelFiles(lambda: paths, opened, room.fits)

@@ -24,6 +24,8 @@ class Footprint:
     """Tokens of the longest conversation."""
     n_parallel: int
     threads: int
+    main_memory: int
+    """Bytes in main memory when all is loaded and used."""
     memory: int | None
     """Bytes of main memory that were free before the model was loaded; None where nothing tells."""
     given_up: tuple[str, ...]
@@ -42,6 +44,7 @@ class Footprint:
             n_ctx=plan.size.n_ctx,
             n_parallel=plan.options.n_parallel,
             threads=plan.threads,
+            main_memory=plan.main_memory,
             memory=plan.memory,
             given_up=plan.given_up,
         )

@@ -1,15 +1,15 @@
-"""Whether memory holds another model beside those that are loaded."""
+"""Whether memory holds another model beside those that are loaded, and with which options."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from glm_gguf.llama.engine_options import EngineOptions
-from glm_gguf.llama.fit import Fit
-from glm_gguf.llama.load_plan import Machine
+from glm_gguf.llama.engine_options import DEFAULT_CONTEXT, EngineOptions
+from glm_gguf.llama.footprint import Footprint
+from glm_gguf.llama.load_plan import LoadPlan, Machine
 from glm_gguf.llama.model_file import ModelFile
 
 
@@ -25,21 +25,32 @@ class Room:
         """Look at this machine; raises what `Machine.here` raises."""
         return cls(options, Machine.here(options))
 
-    def fits(self, path: Path, beside: Sequence[Path]) -> bool:
-        """Tell whether a file fits beside others, which are loaded; GlmGgufError for an unusable one.
+    def fits(self, path: Path, beside: Sequence[Footprint]) -> bool:
+        """Tell whether a file fits beside loaded models; GlmGgufError for an unusable one.
 
-        It must get as many layers on GPUs as alone. Main memory is counted as well as measured: the system calls
-        mapped weights free. Where nothing tells the free memory, there is room for one.
+        It must get as many layers on GPUs as alone, and as much context up to DEFAULT_CONTEXT. Where nothing tells the
+        free memory, there is room for one.
         """
-        now, alone = self._fit(path, Machine.here(self.options)), self._fit(path, self.machine)
-        if now.n_on_gpus < alone.n_on_gpus:
+        alone, plan = self._plan(path, self.machine), self._plan(path, self._left(beside))
+        if beside and self.machine.memory is None and alone.offload.cpu_share:
             return False
-        if not now.main_memory:
-            return True
-        if self.machine.memory is None or not now.fits:
-            return False
-        taken = sum(self._fit(other, self.machine).main_memory for other in beside)
-        return taken + now.main_memory <= self.machine.memory
+        enough = plan.size.n_cells >= min(alone.size.n_cells, DEFAULT_CONTEXT)
+        return plan.fits is not False and enough and plan.offload.n_on_gpus >= alone.offload.n_on_gpus
 
-    def _fit(self, path: Path, machine: Machine) -> Fit:
-        return Fit.of(ModelFile.open(path, self.options.lora).contents, self.options, machine)
+    def options_for(self, path: Path, beside: Sequence[Footprint]) -> EngineOptions:
+        """Return the options to load a file with; where others are loaded, with what their memory leaves open."""
+        return self._plan(path, self._left(beside)).options if beside else self.options
+
+    def _left(self, beside: Sequence[Footprint]) -> Machine:
+        """Return the machine as it is now, without the main memory that loaded models will use.
+
+        It is counted as well as measured: the system calls mapped weights free.
+        """
+        now = Machine.here(self.options)
+        if now.memory is None or self.machine.memory is None:
+            return now
+        left = min(now.memory, self.machine.memory - sum(model.main_memory for model in beside))
+        return replace(now, memory=left, for_others=self.machine.for_others)
+
+    def _plan(self, path: Path, machine: Machine) -> LoadPlan:
+        return LoadPlan.estimate(ModelFile.open(path, self.options.lora).contents, self.options, machine)

@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from server.questions import ENDLESS, HELLO, TOOLS
 from server.serving import Served, connection, posted, serving
 from waiting import until
 
-from glm_gguf import GLM
+from glm_gguf import GLM, CacheType, EngineOptions
 from glm_gguf.errors import RequestError
+from glm_gguf.llama.footprint import Footprint
 from glm_gguf.llama.room import Room
 from glm_gguf.server.limits import Limits
 from glm_gguf.server.pool.catalogue import ModelFiles
@@ -53,7 +55,7 @@ def expected(files: Mapping[str, Path]) -> dict[tuple[str, str], str]:
 
 
 def of_files(files: Mapping[str, Path], fits: Callable[[Path, Any], bool] = lambda path, beside: True) -> ModelFiles:
-    return ModelFiles(lambda: files, lambda path: GLM(path, options=OPTIONS), fits)
+    return ModelFiles(lambda: files, lambda path, beside: GLM(path, options=OPTIONS), fits)
 
 
 def ask(served: Served, model: str | None, question: str = "Hello", **fields: Any) -> httpx.Response:
@@ -200,17 +202,17 @@ def test_a_line_has_an_end_in_number_and_time(files: dict[str, Path]) -> None:
 
 
 def test_as_many_models_are_loaded_as_fit(files: dict[str, Path]) -> None:
-    beside: list[tuple[str, list[str]]] = []
+    beside: list[tuple[Path, list[int]]] = []
 
-    def fits(path: Path, others: list[Path]) -> bool:
-        beside.append((path.stem, [other.stem for other in others]))
+    def fits(path: Path, others: list[Footprint]) -> bool:
+        beside.append((path, [other.weights for other in others]))
         return len(others) < 2
 
     with serving(ServerSettings("several"), of_files(files, fits), wait=False) as running:
         for model in ("F32", "Q8_0", "Q4_0"):
             assert ask(running, model).status_code == 200
         assert len(running.service.pool.loaded) == 2
-    assert beside[0] == ("tiny-Q8_0", ["tiny-F32"])
+    assert beside[0] == (files["Q8_0"], [files["F32"].stat().st_size])
 
 
 def test_health_and_metrics_and_the_list_name_the_state_of_each_model(files: dict[str, Path]) -> None:
@@ -311,16 +313,29 @@ def test_no_model_sleeps_while_it_answers(files: dict[str, Path]) -> None:
         assert running.service.pool.chosen(None).loads == 1
 
 
-def test_room_counts_what_each_loaded_file_takes(files: dict[str, Path]) -> None:
-    room = Room.here(OPTIONS)
-    paths = [files[type_] for type_ in TYPES]
-    assert room.fits(paths[0], paths[1:])
-    one = room._fit(paths[1], room.machine).main_memory
-    for n_fitting in (1, 2):
-        machine = type(room.machine)(room.machine.gpus, one * (n_fitting + 1) - 1, room.machine.cpu)
-        small = Room(OPTIONS, machine)
-        assert small.fits(paths[1], [paths[1]] * (n_fitting - 1))
-        assert not small.fits(paths[1], [paths[1]] * n_fitting)
+def test_room_counts_what_each_loaded_model_takes(files: dict[str, Path]) -> None:
+    decided = replace(OPTIONS, n_batch=256)
+    here = Room.here(decided)
+    with GLM(files["Q8_0"], options=decided) as loaded:
+        one = loaded.footprint
+        assert here.fits(files["F32"], [one, one])
+        for n_fitting in (1, 2):
+            small = Room(decided, replace(here.machine, memory=one.main_memory * (n_fitting + 1) - 1))
+            assert small.fits(files["Q8_0"], [one] * (n_fitting - 1))
+            assert not small.fits(files["Q8_0"], [one] * n_fitting)
+
+
+def test_a_context_that_is_left_open_is_what_the_others_leave(files: dict[str, Path]) -> None:
+    here = Room.here(EngineOptions(n_gpu_layers=0))
+    with GLM(files["Q8_0"], options=EngineOptions(n_gpu_layers=0)) as loaded:
+        alone = loaded.footprint
+    spare = (here.machine.memory or 0) - here.machine.for_others
+    footprint = replace(alone, main_memory=spare - int(0.9 * alone.main_memory))
+    assert here.options_for(files["Q8_0"], []).n_ctx is None
+    decided = here.options_for(files["Q8_0"], [footprint])
+    assert decided.n_ctx is not None
+    assert decided.n_batch is not None
+    assert (decided.n_batch, decided.n_ctx) < (2048, alone.n_cells) or decided.cache_type_k is CacheType.Q8_0
 
 
 @pytest.mark.parametrize("field", ["sleep_after", "most_models"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from glm_gguf.errors import EngineError
+from glm_gguf.llama.footprint import Footprint
 from glm_gguf.model import GLM
 
 
@@ -21,10 +22,10 @@ class Catalogue(Protocol):
     def names(self) -> Sequence[str]:
         """Return the names of all models."""
 
-    def open(self, name: str) -> GLM:
-        """Load a model; raises GlmGgufError."""
+    def open(self, name: str, beside: Sequence[Footprint]) -> GLM:
+        """Load a model beside these, which are loaded; raises GlmGgufError."""
 
-    def fits(self, name: str, beside: Sequence[str]) -> bool:
+    def fits(self, name: str, beside: Sequence[Footprint]) -> bool:
         """Tell whether memory holds a model beside these, which are loaded; GlmGgufError for an unusable one."""
 
 
@@ -44,11 +45,11 @@ class OneModel:
         """Return its name."""
         return (self.name,)
 
-    def open(self, name: str) -> GLM:
+    def open(self, name: str, beside: Sequence[Footprint]) -> GLM:
         """Load it."""
         return self.open_model()
 
-    def fits(self, name: str, beside: Sequence[str]) -> bool:
+    def fits(self, name: str, beside: Sequence[Footprint]) -> bool:
         """It is alone; loading it tells whether memory holds it."""
         return True
 
@@ -58,8 +59,8 @@ class ModelFiles:
     """Files by the names that requests choose; `paths` is asked again every time, since files come and go."""
 
     paths: Callable[[], Mapping[str, Path]]
-    open_file: Callable[[Path], GLM]
-    fits_beside: Callable[[Path, Sequence[Path]], bool]
+    open_file: Callable[[Path, Sequence[Footprint]], GLM]
+    fits_beside: Callable[[Path, Sequence[Footprint]], bool]
 
     @property
     def only(self) -> None:
@@ -70,14 +71,13 @@ class ModelFiles:
         """Return the names of all files."""
         return tuple(self.paths())
 
-    def open(self, name: str) -> GLM:
+    def open(self, name: str, beside: Sequence[Footprint]) -> GLM:
         """Load a file."""
-        return self.open_file(self._path(name))
+        return self.open_file(self._path(name), beside)
 
-    def fits(self, name: str, beside: Sequence[str]) -> bool:
+    def fits(self, name: str, beside: Sequence[Footprint]) -> bool:
         """Tell whether memory holds a file beside others."""
-        paths = self.paths()
-        return self.fits_beside(self._path(name), [paths[other] for other in beside if other in paths])
+        return self.fits_beside(self._path(name), beside)
 
     def _path(self, name: str) -> Path:
         """Return the path of a model; EngineError if it was removed meanwhile."""

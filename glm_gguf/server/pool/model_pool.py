@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
 from glm_gguf.errors import DeadlineError, GlmGgufError, as_engine_error
+from glm_gguf.llama.footprint import Footprint
 from glm_gguf.server.pool.catalogue import Catalogue
 from glm_gguf.server.pool.pooled_model import Asleep, LoadedModel, LoadFailed, Loading, PooledModel, Waiter
 from glm_gguf.server.problem import (
@@ -58,6 +60,10 @@ class ModelPool:
     def loaded(self) -> list[LoadedModel]:
         """The models in memory."""
         return [model.loaded for model in list(self._models.values()) if model.loaded is not None]
+
+    @property
+    def _footprints(self) -> list[Footprint]:
+        return [loaded.glm.footprint for loaded in self.loaded]
 
     def models(self) -> list[PooledModel]:
         """Return all models of the catalogue, in its order, each with its state."""
@@ -236,14 +242,13 @@ class ModelPool:
         most = self._settings.most_models
         if not loaded or (most is not None and len(loaded) >= most):
             return loaded
-        names = [other.name for other in loaded]
-        return [] if await asyncio.to_thread(self.catalogue.fits, model.name, names) else loaded
+        return [] if await asyncio.to_thread(self.catalogue.fits, model.name, self._footprints) else loaded
 
     async def _load(self, model: PooledModel) -> None:
         """Load a model. An error becomes its state; without logging set up it goes to stderr."""
         model.state = Loading()
         try:
-            model.load(await asyncio.to_thread(_opened, self.catalogue, model.name))
+            model.load(await asyncio.to_thread(_opened, self.catalogue, model.name, self._footprints))
             model.start_timer(self._wake)
         except GlmGgufError as error:
             self._failed(model, error)
@@ -279,9 +284,9 @@ class ModelPool:
                 waiter.turn.set_exception(Refused(refused.problem))
 
 
-def _opened(catalogue: Catalogue, name: str) -> LoadedModel:
+def _opened(catalogue: Catalogue, name: str, beside: Sequence[Footprint]) -> LoadedModel:
     """Open a model and take its fingerprint; close it if that fails."""
-    glm = catalogue.open(name)
+    glm = catalogue.open(name, beside)
     try:
         return LoadedModel(name, glm, f"fp_{glm.fingerprint()[:12]}", int(time.time()))
     except BaseException:
