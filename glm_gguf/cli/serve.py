@@ -17,7 +17,7 @@ import click
 from glm_gguf.cli.amounts import TIME
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import SharedOptions, shared_options
-from glm_gguf.cli.served_models import catalogue_of, named_files
+from glm_gguf.cli.served_models import catalogue_of, chosen_files, named_files, store_models
 from glm_gguf.cli.tools_file import load_tools
 from glm_gguf.errors import RequestError
 from glm_gguf.regular_file import read_text
@@ -103,11 +103,11 @@ def server_options(command: Any) -> Any:
 
 
 @click.command(name="serve", cls=GroupedCommand)
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(path_type=Path))
 @shared_options
 @server_options
 def command(
-    files: tuple[Path, ...],
+    files: Sequence[Path],
     shared: SharedOptions,
     host: str,
     port: int,
@@ -118,7 +118,8 @@ def command(
     """Serve the model in FILE to OpenAI's clients: /v1/chat/completions, /v1/completions, /v1/embeddings and others.
 
     Of several files, the field `model` of a request chooses one by its name without the ending. The server loads it
-    then. It keeps as many loaded as fit into memory, and frees the least recently used first.
+    then. It keeps as many loaded as fit into memory, and frees the least recently used first. Without FILE it serves
+    the model of the configuration, or else all models of the store.
 
     Without a key it accepts requests from this machine only. Keys come from the environment variable GLM_GGUF_API_KEY,
     from --api-key-file or --api-key. The first Ctrl-C or SIGTERM waits for running answers, the second cuts them off.
@@ -127,6 +128,7 @@ def command(
     from glm_gguf.server.app import create_app
     from glm_gguf.server.uvicorn_server import run_server
 
+    files = chosen_files(files)
     settings = _settings(files, shared, host, **given)
     if tools is not None:
         settings = _with_tools(settings, tools, host)
@@ -145,9 +147,12 @@ def command(
 
 
 def _models(files: Sequence[Path], shared: SharedOptions) -> Catalogue | Callable[[], GLM]:
-    """Return what opens the one file, once it was checked, or several to choose from."""
+    """Return what opens the one file, once it was checked, or the models to choose from."""
+    if not files:
+        return store_models(shared)
     if len(files) > 1:
-        return catalogue_of(shared, named_files(files))
+        paths = named_files(files)
+        return catalogue_of(shared, lambda: paths)
     choice = shared.choice(files[0])
     choice.require_files()
     choice.check()
@@ -204,7 +209,7 @@ def _settings(
     keys = (*api_keys, *_keys_of(api_key_file))
     known = ("localhost", *hosts) if ":" in host else (host, *hosts)
     return ServerSettings(
-        model_name=alias or ", ".join(path.stem for path in files),
+        model_name=alias or ", ".join(path.stem for path in files) or "the store",
         api_keys=keys,
         hosts=known if not keys or _is_loopback(host) or hosts else (),
         origins=origins,
@@ -218,7 +223,7 @@ def _settings(
 def _require_one(files: Sequence[Path], given: Mapping[str, object]) -> None:
     """Refuse options that belong to one model where there are several."""
     for option, value in given.items():
-        if value is not None and len(files) > 1:
+        if value is not None and len(files) != 1:
             raise RequestError("there are several models", field=option, fix="leave it out, or give one FILE")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,32 @@ if TYPE_CHECKING:
     from glm_gguf.server.pool.catalogue import Catalogue
 
 
+def chosen_files(files: Sequence[Path]) -> Sequence[Path]:
+    """Return the files to serve, without any that of the configuration; none for all models of the store."""
+    from glm_gguf.configuration.configuration import Configuration
+
+    configured = None if files else Configuration.load().value("model")
+    return files if configured is None else (Path(str(configured)),)
+
+
+def store_models(shared: SharedOptions) -> Catalogue:
+    """Return all models of the store, also those that are pulled later; RequestError for an empty one."""
+    from glm_gguf.store.store import Store
+
+    store = Store()
+    if not store.models():
+        fix = "name a FILE, or fetch a model first: glm-gguf pull glm-4-9b"
+        raise RequestError("the store has no model", path=store.directory, fix=fix)
+
+    def other_name(name: str) -> str | None:
+        try:
+            return store.find(name).name
+        except RequestError:
+            return None
+
+    return catalogue_of(shared, lambda: {model.name: model.path for model in store.models()}, other_name)
+
+
 def named_files(files: Sequence[Path]) -> dict[str, Path]:
     """Return files by the names that requests give; RequestError where two have the same."""
     named: dict[str, Path] = {}
@@ -29,7 +55,11 @@ def named_files(files: Sequence[Path]) -> dict[str, Path]:
     return named
 
 
-def catalogue_of(shared: SharedOptions, paths: Mapping[str, Path]) -> Catalogue:
+def catalogue_of(
+    shared: SharedOptions,
+    paths: Callable[[], Mapping[str, Path]],
+    other_name: Callable[[str], str | None] = lambda name: None,
+) -> Catalogue:
     """Return the models among which requests choose; a file that cannot be loaded is an error of its requests only."""
     from glm_gguf.llama.room import Room
     from glm_gguf.server.pool.catalogue import ModelFiles
@@ -41,4 +71,4 @@ def catalogue_of(shared: SharedOptions, paths: Mapping[str, Path]) -> Catalogue:
         choice = shared.choice(path)
         return replace(choice, options=room.options_for(path, beside)).open(verbose=True)
 
-    return ModelFiles(lambda: paths, opened, room.fits)
+    return ModelFiles(paths, opened, room.fits, other_name)

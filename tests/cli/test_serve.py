@@ -20,9 +20,12 @@ from glm_gguf.cli.amounts import TIME
 from glm_gguf.cli.main import cli
 from glm_gguf.cli.model_options import SharedOptions
 from glm_gguf.cli.serve import _settings
-from glm_gguf.errors import RequestError
+from glm_gguf.cli.served_models import store_models
+from glm_gguf.errors import GlmGgufError
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.sampling_params import SamplingParams
+from glm_gguf.store.model import Model, StoredFile
+from glm_gguf.store.store import Store
 
 TOOL = '''
 def get_weather(city: str) -> str:
@@ -40,7 +43,7 @@ def serve(tiny_gguf: Callable[[str], Path]) -> Callable[..., Result]:
 
 
 def told(result: Result) -> str:
-    assert isinstance(result.exception, RequestError)
+    assert isinstance(result.exception, GlmGgufError)
     return str(result.exception)
 
 
@@ -149,6 +152,32 @@ def test_several_files_are_served_by_their_names(tiny_gguf: Callable[[str], Path
         rest = running.stderr.read()
         assert running.wait(20) == 0
     assert rest.count("loading ") == 2
+
+
+def test_without_a_file_the_store_is_served_with_its_short_names(
+    tiny_gguf: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLM_GGUF_STORE", str(tmp_path))
+    assert "the store has no model" in told(CliRunner().invoke(cli, ["serve", "--port", "0"]))
+    folder = tmp_path / "THUDM" / "GLM-4-9B-0414"
+    folder.mkdir(parents=True)
+    store = Store()
+    for type_ in ("Q8_0", "Q4_0"):
+        path = folder / f"GLM-4-9B-0414-{type_}.gguf"
+        path.write_bytes(tiny_gguf(type_).read_bytes())
+        files = (StoredFile(path, path.stat().st_size),)
+        store.add(Model(path.stem, type_, files, "hf://THUDM/GLM-4-9B-0414"))
+    models = store_models(SharedOptions(EngineOptions(n_gpu_layers=0, n_ctx=512), SamplingParams()))
+    assert list(models.names()) == ["GLM-4-9B-0414-Q4_0", "GLM-4-9B-0414-Q8_0"]
+    assert models.find("glm-4-9b:q8_0") == "GLM-4-9B-0414-Q8_0"
+    assert models.find("gpt-5") is None
+    with models.open("GLM-4-9B-0414-Q4_0", []) as glm:
+        assert glm.n_ctx == 512
+
+
+def test_without_a_file_the_configured_one_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLM_GGUF_MODEL", "/nowhere/model.gguf")
+    assert "/nowhere/model.gguf" in told(CliRunner().invoke(cli, ["serve", "--port", "0"]))
 
 
 def _answers(url: str) -> bool:

@@ -22,6 +22,9 @@ class Catalogue(Protocol):
     def names(self) -> Sequence[str]:
         """Return the names of all models."""
 
+    def find(self, name: str) -> str | None:
+        """Return the name of the model that a request means; None for none."""
+
     def open(self, name: str, beside: Sequence[Footprint]) -> GLM:
         """Load a model beside these, which are loaded; raises GlmGgufError."""
 
@@ -45,6 +48,10 @@ class OneModel:
         """Return its name."""
         return (self.name,)
 
+    def find(self, name: str) -> str:
+        """Return its name, whatever a request calls it."""
+        return self.name
+
     def open(self, name: str, beside: Sequence[Footprint]) -> GLM:
         """Load it."""
         return self.open_model()
@@ -61,6 +68,8 @@ class ModelFiles:
     paths: Callable[[], Mapping[str, Path]]
     open_file: Callable[[Path, Sequence[Footprint]], GLM]
     fits_beside: Callable[[Path, Sequence[Footprint]], bool]
+    other_name: Callable[[str], str | None] = lambda name: None
+    """Returns the name that a request means by another, such as a short one; None for none."""
 
     @property
     def only(self) -> None:
@@ -70,6 +79,10 @@ class ModelFiles:
     def names(self) -> Sequence[str]:
         """Return the names of all files."""
         return tuple(self.paths())
+
+    def find(self, name: str) -> str | None:
+        """Return a file's name."""
+        return name if name in self.paths() else self.other_name(name)
 
     def open(self, name: str, beside: Sequence[Footprint]) -> GLM:
         """Load a file."""

@@ -93,12 +93,12 @@ class ModelPool:
         """Return the model that a request names; Refused where there is none."""
         if self.catalogue.only is not None:
             return self._model(self.catalogue.only)
-        names = self.catalogue.names()
         if name is None:
-            raise Refused(no_model_named(names))
-        if name not in names:
-            raise Refused(unknown_model(name, names))
-        return self._model(name)
+            raise Refused(no_model_named(self.catalogue.names()))
+        found = self.catalogue.find(name)
+        if found is None:
+            raise Refused(unknown_model(name, self.catalogue.names()))
+        return self._model(found)
 
     async def stop(self) -> None:
         """Refuse all that wait, and wait until nothing is being loaded or freed."""
