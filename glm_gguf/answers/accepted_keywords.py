@@ -47,6 +47,7 @@ _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "lora": (lambda value: isinstance(value, Mapping), "a dict, name → scale"),
     "timeout": (lambda value: isinstance(value, Real) and not isinstance(value, bool), "a number of seconds"),
     "parallel_tool_calls": (lambda value: isinstance(value, bool), "True or False"),
+    "progress": (lambda value: isinstance(value, bool), "True or False"),
     "continue_final_message": (lambda value: isinstance(value, bool), "True or False"),
     "constraint": (_is_constraint, "an object with finished, allowed(), forced() and accept()"),
 }

@@ -28,6 +28,8 @@ class TextOptions(TypedDict, total=False):
     """Seconds after which the answer ends with the reason `timeout`."""
     constraint: Constraint | None
     """A Constraint in place of the grammar of tools and format. It serves one answer."""
+    progress: bool | None
+    """Yield PrefillProgress events while a long prompt is computed."""
     lora: Mapping[str, float] | None
     """Name of a loaded LoRA adapter → its scale. Adapters without a name here are off."""
     response_format: ResponseFormat | Mapping[str, Any] | type[Any] | None

@@ -66,13 +66,15 @@ class AnswerPreparer:
         prompt = self.prompt(messages, tools, sampling, options, room)
         form = prompt.form
         plan = AnswerPlan(form) if "constraint" in options else plan_answer(declarations(tools), rules(options), form)
-        deadline, scales = _deadline(options), self._scales(options)
+        deadline, scales, progress = _deadline(options), self._scales(options), options.get("progress") is True
 
         def make_attempt(attempt: SamplingParams) -> tuple[Request, AnswerReader]:
             constraint = self._constraint(plan, attempt, options)
             request = Request(prompt.ids, attempt, constraint, deadline, scales)
             reader = TokenParser(self._vocabulary.token_bytes, self._vocabulary.role_marks, plan.form)
-            return request, AnswerReader(reader, self._vocabulary.token_bytes, request, prompt.uncounted)
+            return request, AnswerReader(
+                reader, self._vocabulary.token_bytes, request, prompt.uncounted, progress=progress
+            )
 
         self._engine.check(prompt.ids, "messages")
         return self._ready(make_attempt, sampling, plan, len(prompt.ids) - prompt.uncounted)
@@ -97,12 +99,13 @@ class AnswerPreparer:
     def continuation(self, prompt: Sequence[int], sampling: SamplingParams, options: AnswerOptions) -> PreparedAnswer:
         """Plan the continuation of a prompt, without a template."""
         ids, deadline, scales = tuple(prompt), _deadline(options), self._scales(options)
+        progress = options.get("progress") is True
         plan = CONTINUED if "constraint" in options else plan_answer((), rules(options), CONTINUED.form)
 
         def make_attempt(attempt: SamplingParams) -> tuple[Request, AnswerReader]:
             request = Request(ids, attempt, self._constraint(plan, attempt, options), deadline, scales)
             reader = ContinuationReader(self._vocabulary.token_bytes, self._vocabulary.eog_ids)
-            return request, AnswerReader(reader, self._vocabulary.token_bytes, request)
+            return request, AnswerReader(reader, self._vocabulary.token_bytes, request, progress=progress)
 
         self._engine.check(ids)
         return self._ready(make_attempt, sampling, plan, len(ids))

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from glm_gguf.answers.stop_text_filter import StopTextFilter
 from glm_gguf.chat.detokenizer import Detokenizer, TokenBytes
-from glm_gguf.chat.events import Event, Finish, FinishReason, TextDelta, TokenLogprob, Usage
-from glm_gguf.engine.delivery import AnswerFailed, Delivery, DraftVerified, Ended, SampledToken, Started
+from glm_gguf.chat.events import Event, Finish, FinishReason, PrefillProgress, TextDelta, TokenLogprob, Usage
+from glm_gguf.engine.delivery import AnswerFailed, Delivery, DraftVerified, Ended, Prefilled, SampledToken, Started
 from glm_gguf.engine.request import Request
 from glm_gguf.errors import GlmGgufError, as_engine_error
 
@@ -58,14 +58,24 @@ class ContinuationReader:
 class AnswerReader:
     """The events of one answer; `done` after its Finish.
 
-    Usage does not count the last `uncounted` tokens of the prompt: they open the answer.
+    Usage does not count the last `uncounted` tokens of the prompt: they open the answer. With `progress` there are
+    events of the prompt's prefill.
     """
 
-    def __init__(self, reader: TokenReader, token_bytes: TokenBytes, request: Request, uncounted: int = 0) -> None:
+    def __init__(
+        self,
+        reader: TokenReader,
+        token_bytes: TokenBytes,
+        request: Request,
+        uncounted: int = 0,
+        *,
+        progress: bool = False,
+    ) -> None:
         self._reader = reader
         self._token_bytes = token_bytes
         self._stops = StopTextFilter(request.sampling.stop or ())
         self._usage = Usage(len(request.prompt) - uncounted)
+        self._progress = progress
         self.done = False
 
     def feed(self, delivery: Delivery) -> Iterator[Event]:
@@ -84,6 +94,10 @@ class AnswerReader:
             case Started(cached_tokens):
                 cached = min(cached_tokens, self._usage.prompt_tokens - 1)  # one token is computed in any case
                 self._usage = replace(self._usage, cached_tokens=cached)
+            case Prefilled(tokens):
+                if self._progress:
+                    total = self._usage.prompt_tokens
+                    yield PrefillProgress(min(tokens, total), total, self._usage.cached_tokens)
             case SampledToken():
                 yield from self._read(delivery)
             case DraftVerified(drafted, accepted):

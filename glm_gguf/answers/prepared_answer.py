@@ -11,7 +11,7 @@ from typing import Protocol, Self
 from glm_gguf.answers.answer_reader import AnswerReader
 from glm_gguf.answers.answer_stream import AnswerStream, AsyncAnswerStream, Mark, Steps
 from glm_gguf.chat.answer_plan import AnswerPlan
-from glm_gguf.chat.events import Event, Finish, collect
+from glm_gguf.chat.events import Event, Finish, PrefillProgress, collect
 from glm_gguf.engine.delivery import Delivery
 from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.request import Request
@@ -123,9 +123,12 @@ class PreparedAnswer:
 
 
 def _read(reader: AnswerReader, delivery: Delivery, *, hold: bool) -> Generator[Sequence[Event], Delivery, list[Event]]:
-    """Read an answer to its end. Return its last events, or all of them if `hold` kept them back."""
+    """Read an answer to its end. Return its last events, or all but those of the prefill if `hold` kept them back."""
+    held: list[Event] = []
     events = list(reader.feed(delivery))
     while not reader.done:
-        now, events = ([], events) if hold else (events, [])
-        events += reader.feed((yield now))
-    return events
+        if hold:
+            held += [event for event in events if not isinstance(event, PrefillProgress)]
+            events = [event for event in events if isinstance(event, PrefillProgress)]
+        events = list(reader.feed((yield events)))
+    return held + events

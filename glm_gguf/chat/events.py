@@ -36,6 +36,20 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefillProgress:
+    """The prompt is computed as far as this; only where `progress` was asked for, and one batch is too small for it.
+
+    `done_tokens` grows up to `total_tokens`. It falls where the engine preempts the answer, and computes it again.
+    """
+
+    done_tokens: int
+    """Tokens in the KV cache, those that were found there included."""
+    total_tokens: int
+    cached_tokens: int
+    """Tokens that were found in the KV cache."""
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """More text of the answer."""
 
@@ -105,7 +119,9 @@ class Finish:
     """The stop text that ended it, if one did."""
 
 
-Event = TextDelta | ReasoningDelta | ToolCallStart | ToolCallDelta | ToolCallCut | TokenLogprob | Finish
+Event = (
+    PrefillProgress | TextDelta | ReasoningDelta | ToolCallStart | ToolCallDelta | ToolCallCut | TokenLogprob | Finish
+)
 
 
 @dataclass(frozen=True, slots=True)

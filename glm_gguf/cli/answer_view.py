@@ -12,6 +12,7 @@ from glm_gguf.chat.events import (
     ChatResult,
     Event,
     Finish,
+    PrefillProgress,
     ReasoningDelta,
     TextDelta,
     ToolCallCut,
@@ -21,6 +22,7 @@ from glm_gguf.chat.events import (
     collect,
 )
 
+_CLEARED_LINE = "\r\x1b[K"  # xterm's "erase in line" (EL)
 LEAST_FOR_RATE = 16
 """Tokens from which on a rate means something: several may arrive in one step."""
 
@@ -34,6 +36,8 @@ def _printed(events: Iterable[Event]) -> Iterator[Event]:
     """Pass events on and print them; end every line that was begun."""
     last: Event | None = None
     for event in events:
+        if isinstance(last, PrefillProgress) and not isinstance(event, PrefillProgress):
+            click.echo(_CLEARED_LINE, err=True, nl=False)
         if isinstance(last, ReasoningDelta) and not isinstance(event, ReasoningDelta):
             click.echo(err=True)
         if isinstance(last, ToolCallStart | ToolCallDelta) and not isinstance(event, ToolCallDelta):
@@ -47,6 +51,9 @@ def _printed(events: Iterable[Event]) -> Iterator[Event]:
 
 def _print(event: Event) -> None:
     match event:
+        case PrefillProgress(done, total, cached):
+            told = f"{_CLEARED_LINE}prompt: {done:,} of {total:,} tokens ({100 * done // total} %), {cached:,} cached"
+            click.secho(told, dim=True, err=True, nl=False)
         case TextDelta(text):
             click.echo(text, nl=False)
         case ReasoningDelta(text):
@@ -75,6 +82,9 @@ class TokenRate:
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
         """Pass events on and count them."""
         for event in events:
+            if isinstance(event, PrefillProgress):
+                yield event
+                continue
             self._pieces += 1
             now = time.perf_counter()
             if self._first is None:

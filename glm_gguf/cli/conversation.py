@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -128,7 +129,11 @@ class Conversation:
         on_overflow: OnOverflow = "drop_oldest_turns" if self.settings.drops_oldest_turns else "error"
         received: list[Event] = []
         with self.glm.stream(
-            self.messages, self.toolbox.declarations, self.settings.sampling, on_overflow=on_overflow
+            self.messages,
+            self.toolbox.declarations,
+            self.settings.sampling,
+            on_overflow=on_overflow,
+            progress=sys.stderr.isatty(),
         ) as events:
             try:
                 return display.answer(_recorded(events, received))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -60,7 +61,8 @@ def _answers(glm: GLM, texts: Sequence[str], system: str | None, choice: ModelCh
     before = [{"role": "system", "content": system}] if system else []
     under_way: deque[Iterator[Event]] = deque()
     for text in texts:
-        under_way.append(glm.stream([*before, {"role": "user", "content": text}], sampling=choice.sampling))
+        messages = [*before, {"role": "user", "content": text}]
+        under_way.append(glm.stream(messages, sampling=choice.sampling, progress=sys.stderr.isatty()))
         if len(under_way) == AHEAD:
             yield under_way.popleft()
     yield from under_way

@@ -18,6 +18,16 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefilled:
+    """So many tokens of the prompt are in the KV cache. Prompts that one batch completes have no such delivery.
+
+    After a preemption the count may be lower than before.
+    """
+
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class SampledToken:
     """The next token of the answer; `ends_turn` where it is a stop token."""
 
@@ -56,4 +66,4 @@ class AnswerFailed:
         return cls(as_engine_error(error))
 
 
-Delivery = Started | SampledToken | DraftVerified | Ended | AnswerFailed
+Delivery = Started | Prefilled | SampledToken | DraftVerified | Ended | AnswerFailed

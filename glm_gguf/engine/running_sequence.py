@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from glm_gguf.engine.constraint import DraftFilter, forced_ids
-from glm_gguf.engine.delivery import EndReason, SampledToken, Started
+from glm_gguf.engine.delivery import EndReason, Prefilled, SampledToken, Started
 from glm_gguf.engine.delivery_buffer import DeliveryBuffer
 from glm_gguf.engine.draft import NO_DRAFT, Acceptance, Draft
 from glm_gguf.engine.kv_cache import Prefix
@@ -38,6 +38,7 @@ class RunningSequence:
         self._lookup: NgramLookup | None = None
         self._bias = bias
         self._started = False
+        self._in_prefill = False
         self._n_ctx = n_ctx
         self._deliveries = deliveries
 
@@ -63,6 +64,14 @@ class RunningSequence:
             self._started = True
             self._deliveries.put(self.handle, Started(min(len(prefix.tokens), len(self.handle.request.prompt))))
         self.prefix = prefix
+
+    def note_batch(self) -> None:
+        """Deliver how much of the prompt is in the cache, while and after it takes several batches."""
+        length = len(self.handle.request.prompt)
+        done = min(len(self.pinned.tokens), length)
+        if self._in_prefill or done < length:
+            self._in_prefill = done < length
+            self._deliveries.put(self.handle, Prefilled(done))
 
     def propose(self, most: int) -> None:
         """Draft up to `most` tokens, as many as the constraint and the answer's limits allow."""

@@ -235,6 +235,7 @@ class Scheduler:
         for slice_ in slices:
             if done:
                 self.cache.append(slice_.prefix, slice_.tokens)
+                slice_.sequence.note_batch()
             else:
                 self.cache.rollback(slice_.prefix)
         return done

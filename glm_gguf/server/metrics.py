@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from glm_gguf.answers.prepared_answer import AsyncEvents
-from glm_gguf.chat.events import Event, Finish
+from glm_gguf.chat.events import Event, Finish, PrefillProgress
 from glm_gguf.server.pool.model_pool import ModelPool
 from glm_gguf.server.pool.pooled_model import StateName
 
@@ -130,7 +130,7 @@ class MeasuredEvents:
 
     async def __anext__(self) -> Event:
         event = await self._events.__anext__()
-        if self._first:
+        if self._first and not isinstance(event, PrefillProgress):
             self._first = False
             self._metrics.count_first(time.monotonic() - self._start)
         if isinstance(event, Finish):

@@ -94,7 +94,7 @@ class Service:
         """Begin n answers to a conversation; every refusal happens here."""
         answer_request.require_modest(self.settings.limits)
         sampling = answer_request.sampling.filled(self.settings.sampling)
-        filled = replace(answer_request, sampling=sampling, options=self.with_time_limit(answer_request.options))
+        filled = replace(answer_request, sampling=sampling, options=self.for_server(answer_request.options))
         prompts, costly = [filled.prepared], answer_request.costly
         return await self.begin_prepared(request, model, prompts, answer_request.n, costly=costly)
 
@@ -158,9 +158,9 @@ class Service:
         stall = self.settings.limits.stall_seconds
         return SseResponse(pieces, keep_alive=self.settings.keep_alive, stall_seconds=stall, ping=ping)
 
-    def with_time_limit(self, options: Options) -> Options:
-        """Cap the time of an answer at the server's limit."""
-        return {**options, "timeout": self.time_limit(options)}
+    def for_server(self, options: Options) -> Options:
+        """Cap the time of an answer at the server's limit, and ask for the progress of its prefill."""
+        return {**options, "timeout": self.time_limit(options), "progress": True}
 
     def time_limit(self, options: TextOptions) -> float:
         """Return the time limit of an answer, in seconds."""

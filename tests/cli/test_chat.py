@@ -17,6 +17,7 @@ from glm_gguf.chat.events import (
     ChatResult,
     Event,
     Finish,
+    PrefillProgress,
     ReasoningDelta,
     TextDelta,
     ToolCall,
@@ -445,3 +446,11 @@ def test_few_tokens_have_no_rate(chat: Callable[..., Result]) -> None:
     ignoring = "/set ignore_eos true\n/set max_tokens {}\nHello\n"
     assert "/s;" not in chat(ignoring.format(5)).stderr
     assert "/s;" in chat(ignoring.format(40)).stderr
+
+
+def test_the_progress_of_a_prefill_is_a_line_that_the_answer_clears(capsys: pytest.CaptureFixture[str]) -> None:
+    show_answer([PrefillProgress(1000, 4000, 0), PrefillProgress(4000, 4000, 0), TextDelta("Hi"), Finish("stop")])
+    shown = capsys.readouterr()
+    assert shown.out == "Hi\n"
+    assert "prompt: 1,000 of 4,000 tokens (25 %), 0 cached" in shown.err
+    assert shown.err.endswith("\r")  # and "erase in line" on a terminal

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from glm_gguf.chat.events import Usage
+from glm_gguf.chat.events import PrefillProgress, Usage
 from glm_gguf.llama.bounds import MOST_INTEGER, Bounds
 
 
@@ -117,6 +118,23 @@ def wire_usage(prompts: Sequence[Sequence[Usage]]) -> WireUsage:
         total_tokens=prompt + completion,
         prompt_tokens_details=CachedTokens(cached_tokens=sum(usages[0].cached_tokens for usages in prompts)),
         completion_tokens_details=details,
+    )
+
+
+class PromptProgress(WireResponse):
+    """llama-server's: how far a prompt is computed, in tokens; `cache` of them were found in the KV cache."""
+
+    total: int
+    cache: int
+    processed: int
+    time_ms: int
+
+
+def prompt_progress(event: PrefillProgress, since: float) -> PromptProgress:
+    """Write the progress of a prompt that began at `since`, a time of time.monotonic()."""
+    time_ms = int(1000 * (time.monotonic() - since))
+    return PromptProgress(
+        total=event.total_tokens, cache=event.cached_tokens, processed=event.done_tokens, time_ms=time_ms
     )
 
 

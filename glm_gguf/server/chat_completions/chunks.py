@@ -13,6 +13,7 @@ from typing import Any, Literal
 from glm_gguf.chat.events import (
     Event,
     Finish,
+    PrefillProgress,
     ReasoningDelta,
     TextDelta,
     TokenLogprob,
@@ -21,7 +22,7 @@ from glm_gguf.chat.events import (
     ToolCallStart,
     Usage,
 )
-from glm_gguf.server.bodies.wire import WireResponse, WireUsage, new_id, wire_usage
+from glm_gguf.server.bodies.wire import PromptProgress, WireResponse, WireUsage, new_id, prompt_progress, wire_usage
 from glm_gguf.server.chat_completions.response import (
     AnswerForm,
     ChoiceLogprobs,
@@ -77,6 +78,7 @@ class ChatCompletionChunk(WireResponse):
     system_fingerprint: str
     choices: list[ChunkChoice]
     usage: WireUsage | None = None
+    prompt_progress: PromptProgress | None = None
     unenforced: str | None = None
     """In the last chunk of an answer, as in a whole completion."""
 
@@ -95,6 +97,8 @@ class ChunkWriter:
         )
         if form.usage:
             self._head.usage = None  # once set, every chunk but the last has null
+        self._form = form
+        self._begun = time.monotonic()
         self._choices = [_Choice(index, form) for index in range(n)]
         self._usages = [Usage()] * n
 
@@ -106,6 +110,14 @@ class ChunkWriter:
             told = {} if event.unenforced is None else {"unenforced": event.unenforced}
         for choice in self._choices[index].feed(event):
             yield self._head.model_copy(update={"choices": [choice]} | (told if choice.finish_reason else {}))
+
+    def progress(self, index: int, event: PrefillProgress) -> ChatCompletionChunk | None:
+        """Write how far the prompt is computed, where the request asked for it."""
+        if not self._form.progress:
+            return None
+        choice = ChunkChoice(index=index, delta=Delta(), logprobs=None, finish_reason=None)
+        told = prompt_progress(event, self._begun)
+        return self._head.model_copy(update={"choices": [choice], "prompt_progress": told})
 
     def usage(self) -> ChatCompletionChunk:
         """Write the last chunk, with token counts and no choice."""

@@ -79,6 +79,8 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
     """Answer as server-sent events."""
     stream_options: StreamOptions | None = None
     """include_usage: the last chunk has the token counts."""
+    return_progress: bool | None = None
+    """A stream tells in `prompt_progress` how far a long prompt is computed (llama.cpp)."""
 
     @property
     def legacy(self) -> bool:

@@ -67,6 +67,8 @@ class AnswerForm:
     usage: bool = False
     """A stream ends with the token counts."""
     hides_thought: bool = False
+    progress: bool = False
+    """A stream tells how far the prompt is computed."""
 
 
 class ChatCompletion(WireResponse):

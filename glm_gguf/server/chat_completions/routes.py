@@ -33,7 +33,13 @@ async def create(body: ChatCompletionRequest, request: Request) -> Response:
     note_ignored(request, [*body.unmet(model.glm.variant), *body.unread(model.glm.template_variables)])
     with naming_field(body.requested_form()):
         answers = await service.begin(request, model, answer_request)
-    form = AnswerForm(answer_request.sampling.logprobs is not None, body.legacy, body.includes_usage, hidden)
+    form = AnswerForm(
+        answer_request.sampling.logprobs is not None,
+        body.legacy,
+        body.includes_usage,
+        hidden,
+        body.return_progress is True,
+    )
     if not body.stream:
         return chat_completion(await gather_events(request, answers), model.name, model.fingerprint, form).response()
     writer = ChunkWriter(answer_request.n, model.name, model.fingerprint, form)

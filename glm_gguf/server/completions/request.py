@@ -43,6 +43,8 @@ class CompletionRequest(SamplingFields, FormFields):
     stream: bool | None = None
     """Answer as server-sent events."""
     stream_options: StreamOptions | None = None
+    return_progress: bool | None = None
+    """A stream tells in `prompt_progress` how far a long prompt is computed (llama.cpp)."""
     """include_usage: the last chunk has the token counts."""
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from glm_gguf.chat.events import TokenLogprob
-from glm_gguf.server.bodies.wire import WireResponse, WireUsage
+from glm_gguf.server.bodies.wire import PromptProgress, WireResponse, WireUsage
 from glm_gguf.server.streams.logprobs import LOWEST
 
 CompletionFinish = Literal["stop", "length"]
@@ -39,6 +39,7 @@ class Completion(WireResponse):
     choices: list[CompletionChoice]
     usage: WireUsage | None = None
     system_fingerprint: str
+    prompt_progress: PromptProgress | None = None
 
 
 def token_text(token: TokenLogprob) -> str:

@@ -43,6 +43,7 @@ async def create(body: CompletionRequest, request: Request) -> Response:
         answers = await _begun(service, request, model, body, starts)
     starts = [start for start in starts for _ in range(n)]
     texts = CompletionWriter(model.name, model.fingerprint, starts, n, logprobs=body.logprobs is not None)
+    texts.tells_progress = body.return_progress is True
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage is True
         return service.sse_response(chunk_stream(texts.nulled() if usage else texts, answers, usage=usage))
@@ -58,7 +59,7 @@ async def _begun(
     if body.max_tokens == 0:
         return [EmptyAnswer(len(start.tokens)) for start in starts for _ in range(body.n or 1)]
     sampling = replace(body.sampling_params().filled(service.settings.sampling), thinking_budget=None)
-    options = service.with_time_limit(body.options())
+    options = service.for_server(body.options())
     prompts = [preparation(prompt, sampling, options) for prompt in body.prompts]
     return await service.begin_prepared(request, model, prompts, body.n or 1, costly="response_format" in options)
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from glm_gguf.chat.events import Event, Finish, FinishReason, TextDelta, TokenLogprob, Usage
-from glm_gguf.server.bodies.wire import WireUsage, new_id, wire_usage
+from glm_gguf.chat.events import Event, Finish, FinishReason, PrefillProgress, TextDelta, TokenLogprob, Usage
+from glm_gguf.server.bodies.wire import WireUsage, new_id, prompt_progress, wire_usage
 from glm_gguf.server.completions.response import Completion, CompletionChoice, CompletionFinish, wire_logprobs
 from glm_gguf.server.streams.shown_tokens import ShownTokens
 
@@ -38,12 +38,23 @@ class CompletionWriter:
             system_fingerprint=fingerprint,
         )
         self._n = n
+        self._begun = time.monotonic()
+        self.tells_progress = False
         self._texts = [_Choice(index, start, logprobs=logprobs) for index, start in enumerate(starts)]
 
     def feed(self, index: int, event: Event) -> Iterator[Completion]:
         """Write the next event of a choice."""
         for choice in self._texts[index].feed(event):
             yield self._head.model_copy(update={"choices": [choice]})
+
+    def progress(self, index: int, event: PrefillProgress) -> Completion | None:
+        """Write how far a prompt is computed, where the request asked for it."""
+        if not self.tells_progress:
+            return None
+        choice = CompletionChoice(index=index, text="", logprobs=None, finish_reason=None)
+        return self._head.model_copy(
+            update={"choices": [choice], "prompt_progress": prompt_progress(event, self._begun)}
+        )
 
     def whole(self) -> Completion:
         """Write all choices after their end."""

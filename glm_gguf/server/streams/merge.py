@@ -9,7 +9,7 @@ from contextlib import aclosing
 from fastapi import Request
 
 from glm_gguf.answers.prepared_answer import AsyncEvents
-from glm_gguf.chat.events import Event, Finish
+from glm_gguf.chat.events import Event, Finish, PrefillProgress
 from glm_gguf.errors import DeadlineError, GlmGgufError
 from glm_gguf.server.service import close_all
 from glm_gguf.server.streams.sse import unless_gone
@@ -28,7 +28,7 @@ async def merged_events(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[
                 if silent and _never_began(event):
                     what = "the time limit passed before the answer began"
                     raise DeadlineError(what, fix="try again later, or give a larger timeout")
-                silent = False
+                silent = silent and isinstance(event, PrefillProgress)
                 yield index, event
     finally:
         close_all(answers)
@@ -68,12 +68,13 @@ async def _interleaved(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[i
 
 
 async def gather_events(request: Request, answers: Sequence[AsyncEvents]) -> list[list[Event]]:
-    """Collect all events of answers; if the client disconnects, stop them and raise ClientGone."""
+    """Collect the events of answers but for the prefill; if the client disconnects, stop them and raise ClientGone."""
     return await unless_gone(request.receive, _gathered(answers))
 
 
 async def _gathered(answers: Sequence[AsyncEvents]) -> list[list[Event]]:
     events: list[list[Event]] = [[] for _ in answers]
     async for index, event in merged_events(answers):
-        events[index].append(event)
+        if not isinstance(event, PrefillProgress):
+            events[index].append(event)
     return events

@@ -30,6 +30,11 @@ def named(name: str, json_text: str) -> bytes:
     return f"event: {name}\ndata: {json_text}\n\n".encode()
 
 
+def comment(text: str) -> bytes:
+    """Write a comment, which clients pass over."""
+    return f": {text}\n\n".encode()
+
+
 def error_data(problem: Problem) -> bytes:
     """Write an error inside a stream, in OpenAI's form."""
     return data(OPENAI.text(problem))

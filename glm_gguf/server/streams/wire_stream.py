@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from fastapi import Request
 
 from glm_gguf.answers.prepared_answer import AsyncEvents
-from glm_gguf.chat.events import Event
+from glm_gguf.chat.events import Event, PrefillProgress
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.server.bodies.wire import WireResponse
 from glm_gguf.server.problem import UNEXPECTED, Problem, problem_of
 from glm_gguf.server.streams.merge import gather_events, merged_events
-from glm_gguf.server.streams.sse import DONE, data, error_data, named
+from glm_gguf.server.streams.sse import DONE, comment, data, error_data, named
 
 LOGGER = logging.getLogger(__name__)
 WireEvent = dict[str, Any]
@@ -44,6 +44,9 @@ class ChunkFold(Protocol):
     def feed(self, index: int, event: Event) -> Iterator[WireResponse]:
         """Translate the next event of one of the answers."""
 
+    def progress(self, index: int, event: PrefillProgress) -> WireResponse | None:
+        """Write a chunk that tells how far a prompt is computed; None where the request did not ask for it."""
+
     def usage(self) -> WireResponse:
         """Write the chunk with the token counts."""
 
@@ -52,6 +55,10 @@ async def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage
     """Write answers as chunks; an error becomes the last one."""
     try:
         async for index, event in merged_events(answers):
+            if isinstance(event, PrefillProgress):
+                told = fold.progress(index, event)
+                yield _progress_comment(event) if told is None else data(told.as_json())
+                continue
             for chunk in fold.feed(index, event):
                 yield data(chunk.as_json())
     except Exception as error:  # the outermost edge: inside a stream only an event can report it
@@ -67,12 +74,18 @@ async def wire_stream(fold: WireFold, answer: Sequence[AsyncEvents]) -> AsyncGen
     try:
         yield _written(fold.begin())
         async for _, event in merged_events(answer):
-            if written := _written(fold.feed(event)):
+            if isinstance(event, PrefillProgress):
+                yield _progress_comment(event)
+            elif written := _written(fold.feed(event)):
                 yield written
         if written := _written(fold.flush()):
             yield written
     except Exception as error:  # as above
         yield _written(fold.fail(_problem(error)))
+
+
+def _progress_comment(event: PrefillProgress) -> bytes:
+    return comment(f"prompt: {event.done_tokens} of {event.total_tokens} tokens, {event.cached_tokens} cached")
 
 
 def _problem(error: Exception) -> Problem:

@@ -42,6 +42,24 @@ def test_a_thought_that_was_opened_stays_open(page: Page, wire: Wire) -> None:
     expect(wait_for_answers(page, 1).locator(".thought .prose")).to_be_visible()
 
 
+def test_a_bar_shows_how_far_a_long_prompt_is_computed(page: Page, wire: Wire) -> None:
+    def progress(processed: int) -> dict[str, object]:
+        told = {"total": 200, "cache": 0, "processed": processed, "time_ms": 10}
+        return {"choices": [{"index": 0, "delta": {}, "finish_reason": None}], "prompt_progress": told}
+
+    answer = wire.answer().send(progress(50))
+    say(page, "A long question")
+    bar = page.get_by_role("progressbar", name="The model reads the prompt")
+    expect(bar).to_have_js_property("value", 0.25)
+    answer.send(progress(200))
+    expect(bar).to_have_js_property("value", 1)
+    answer.say(content="Here")
+    expect(bar).to_be_hidden()
+    answer.finish()
+    wait_for_answers(page, 1)
+    assert wire.request()["return_progress"] is True
+
+
 def test_thoughts_are_not_sent_back(page: Page, wire: Wire) -> None:
     wire.answer().say(reasoning_content="Hm.").say(content="One.").finish()
     say(page, "First")
@@ -205,7 +223,7 @@ def test_settings_are_sent_and_open_ones_are_not(page: Page, wire: Wire) -> None
 def test_what_is_left_open_is_not_sent(page: Page, wire: Wire) -> None:
     wire.answer().say(content="Hi").finish()
     say(page, "Hello")
-    assert set(wire.request()) == {"model", "messages", "stream", "stream_options"}
+    assert set(wire.request()) == {"model", "messages", "stream", "stream_options", "return_progress"}
 
 
 @pytest.mark.parametrize(

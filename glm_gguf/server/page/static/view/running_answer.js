@@ -12,9 +12,10 @@ export class RunningAnswer {
   #prose = element("div", { class: "prose" });
   #text = new StreamingMarkdown(this.#prose);
   #calls = element("div");
+  #prefill = element("progress", { class: "prefill", max: 1, "aria-label": "The model reads the prompt" });
   #waiting = element("span", { class: "waiting", role: "img", "aria-label": "The model is writing" }, element("i"), element("i"), element("i"));
   #frame = 0;
-  element = element("li", { class: "message assistant", "aria-busy": true }, element("h2", { class: "visually-hidden" }, "Model"), this.#waiting);
+  element = element("li", { class: "message assistant", "aria-busy": true }, element("h2", { class: "visually-hidden" }, "Model"), this.#prefill, this.#waiting);
 
   /** @param {import("../chat/run.js").Run} run @param {() => void} ondrawn called after every drawing */
   constructor(run, ondrawn) {
@@ -57,6 +58,8 @@ export class RunningAnswer {
       this.#place(this.#calls);
       this.#calls.replaceChildren(callsList(answer.calls));
     }
+    this.#prefill.value = answer.prefilled ?? 0;
+    this.#prefill.hidden = answer.prefilled === null || answer.firstAt !== null;
     this.#waiting.hidden = Boolean(answer.content || answer.calls.length);
   }
 

@@ -12,6 +12,7 @@
  * @typedef {object} Chunk of /v1/chat/completions
  * @property {{delta?: {content?: string | null, reasoning_content?: string | null, tool_calls?: CallDelta[]}, finish_reason?: string | null}[]} [choices]
  * @property {{prompt_tokens: number, completion_tokens: number, completion_tokens_details?: {accepted_prediction_tokens?: number}} | null} [usage]
+ * @property {{total: number, processed: number} | null} [prompt_progress] in tokens
  * @property {import("./problem.js").ErrorBody} [error]
  *
  * @typedef {object} PartialAnswer
@@ -20,6 +21,7 @@
  * @property {Call[]} calls
  * @property {string | null} finish
  * @property {Usage | null} usage
+ * @property {number | null} prefilled the computed part of the prompt, from 0 to 1, while a long one is computed
  * @property {number} pieces chunks that brought something: about as many as tokens
  * @property {number} askedAt milliseconds, as all times here
  * @property {number | null} firstAt
@@ -35,7 +37,7 @@
  */
 export function emptyAnswer(now) {
   return {
-    content: "", reasoning: "", calls: [], finish: null, usage: null, pieces: 0,
+    content: "", reasoning: "", calls: [], finish: null, usage: null, prefilled: null, pieces: 0,
     askedAt: now, firstAt: null, thoughtAt: null, thoughtUntil: null, lastAt: null,
   };
 }
@@ -49,6 +51,7 @@ export function emptyAnswer(now) {
  */
 export function withChunk(answer, chunk, now) {
   const next = { ...answer, usage: usageOf(chunk) ?? answer.usage };
+  if (chunk.prompt_progress) next.prefilled = chunk.prompt_progress.processed / chunk.prompt_progress.total;
   const choice = chunk.choices?.[0];
   if (!choice) return next;
   next.finish = choice.finish_reason ?? next.finish;

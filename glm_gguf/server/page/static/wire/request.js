@@ -18,7 +18,7 @@ export const NUMBER_FIELDS = [
  */
 export function requestBody(model, messages, settings, serverTools) {
   /** @type {Record<string, unknown>} */
-  const body = { model, messages: wireMessages(messages, settings.system), stream: true, stream_options: { include_usage: true } };
+  const body = { model, messages: wireMessages(messages, settings.system), stream: true, stream_options: { include_usage: true }, return_progress: true };
   for (const [field, name] of NUMBER_FIELDS) {
     if (settings[name] !== null) body[field] = settings[name];
   }
