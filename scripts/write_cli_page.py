@@ -16,8 +16,8 @@ INTRODUCTION = """# Command line
 
 Every command has `--help`; this page is the same text. `scripts/write_cli_page.py` writes it.
 
-Exit codes: 0 is success, 1 an error, 2 a mistake in the command line, 3 a fault that `inspect` found, 130 Ctrl-C.
-`serve` ends with 0 after Ctrl-C or SIGTERM.
+Exit codes: 0 is success, 1 an error, 2 a mistake in the command line, 3 a fault that `inspect` or `doctor` found.
+130 is Ctrl-C. `serve` ends with 0 after Ctrl-C or SIGTERM.
 
 Results go to standard output, everything else to standard error.
 """

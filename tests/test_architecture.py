@@ -35,7 +35,9 @@ MAY_IMPORT = {
     "chat_model": ("agent", "run_options", "answers", "engine", "llama", "chat", *LEAVES),
     "model": ("chat_model", "agent", "answers", "engine", "llama", "chat", "schema", "gguf_file", *LEAVES),
     "server": ("model", "run_options", "tool_calls", "answers", "engine", "llama", "chat", "store", *LEAVES),
+    "doctor": ("model", "store", "configuration", "convert", "llama", "chat", "demo", "gguf_file", *LEAVES),
     "cli": (
+        "doctor",
         "configuration",
         "server",
         "model",
@@ -114,6 +116,11 @@ def test_imports_point_down_only(room: str, path: Path) -> None:
             assert target in MAY_IMPORT[room], f"{room} may not import {name}"
         if package in ONLY_IN:
             assert room in ONLY_IN[package], f"only {ONLY_IN[package]} may import {package}"
+
+
+def test_one_module_imports_llama_cpp_and_checks_its_version() -> None:
+    users = {path.name for _, path in modules() if any(name.partition(".")[0] == "llama_cpp" for name in imported(path))}
+    assert users == {"library.py"}
 
 
 def test_ctypes_stays_with_the_two_rooms_that_call_c_and_with_what_asks_the_system() -> None:

@@ -56,3 +56,12 @@ def kernel(function: Function, type_: str = "") -> Function:
         compiled._cache = KernelCache(function, type_)
     typed: Function = compiled
     return typed
+
+
+def stored_processors(compiled: Any) -> frozenset[str]:
+    """Name the processors, in LLVM's words, for which the machine code of a kernel as it is now is stored on disk."""
+    cache = getattr(compiled, "_cache", None)
+    if not isinstance(cache, KernelCache):
+        return frozenset()
+    keys = cache._cache_file._load_index()
+    return frozenset(magic[1] for _, magic, type_, sources in keys if (type_, sources) == (cache._type, SOURCES))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from glm_gguf.cli.completed_values import file_types
 from glm_gguf.cli.grouped_help import GroupedCommand, grouped_option
 from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.cpus import usable_cpus
@@ -63,7 +64,7 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
     multiple=True,
     default=["Q4_K_M"],
     show_default=True,
-    shell_complete=lambda ctx, param, incomplete: _type_names(incomplete),
+    shell_complete=file_types,
     help="File type; repeat it for several files from one pass. An unknown name lists all, with bits per weight.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan, read no weights, write nothing.")
@@ -115,13 +116,6 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, **asked: A
         click.echo(path)
     if not quiet:
         _report(conversion, time.monotonic() - begun)
-
-
-def _type_names(incomplete: str) -> list[str]:
-    """Complete the name of a file type, in upper or lower case."""
-    from glm_gguf.convert.recipe.file_types import FILE_TYPES
-
-    return [name for name in FILE_TYPES if name.startswith(incomplete.upper())]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import os
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from glm_gguf.errors import GlmGgufError
 
@@ -21,12 +22,14 @@ COMMANDS = {
     "run": "Answer prompts and exit.",
     "serve": "Serve a model to OpenAI's and Anthropic's clients, and a page to chat in.",
     "bench": "Measure how fast a file runs here.",
+    "doctor": "Show what this machine has, and what is missing.",
     "config": "Show or change what is set for all commands.",
+    "completion": "Print the script by which a shell completes commands.",
     "demo": "Convert the bundled tiny model and watch it call tools.",
 }
 """Subcommand → its line in --help. The module glm_gguf.cli.NAME holds the click command `command`."""
 
-UNCONFIGURED = ("config",)
+UNCONFIGURED = ("config", "doctor", "completion")
 """Commands that work whatever the environment sets."""
 
 
@@ -45,6 +48,11 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete names without importing the commands, then the group's own options."""
+        names = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -61,8 +69,28 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _show_version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    """Print the version; a checkout that is not installed has none."""
+    if asked and not ctx.resilient_parsing:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("glm-gguf")
+        except metadata.PackageNotFoundError:
+            version = "(a checkout that is not installed)"
+        click.echo(f"glm-gguf, version {version}")
+        ctx.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="glm-gguf")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Convert GLM-4-0414 checkpoints to GGUF, and run them."""
@@ -92,6 +120,8 @@ def main() -> None:
     Without standalone mode click returns the code of `ctx.exit`, and None where there was none.
     """
     open_closed_streams()
+    if os.environ.get("_GLM_GGUF_COMPLETE"):  # whatever fails while a user types is not written into the line
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (as long as the process)
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the locale cannot encode
     try:
@@ -106,6 +136,12 @@ def main() -> None:
         from glm_gguf.cli.error_line import error_line
 
         click.echo(error_line(error), err=True)
+        sys.exit(1)
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "glm_gguf"):
+            raise
+        click.echo(f"Error: {package} cannot be imported ({error}); glm-gguf doctor says what is missing", err=True)
         sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()

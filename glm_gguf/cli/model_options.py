@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
+from glm_gguf.cli.completed_values import devices, model_names
 from glm_gguf.cli.configured import Configured
 from glm_gguf.cli.grouped_help import grouped_option
 from glm_gguf.errors import RequestError
@@ -140,7 +140,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_choice(file: str, shared: SharedOptions, **given: Any) -> None:
         command(choice=shared.choice(Path(file)), **given)
 
-    return click.argument("file", required=False)(shared_options(with_choice))
+    return click.argument("file", required=False, shell_complete=model_names)(shared_options(with_choice))
 
 
 def shared_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -175,7 +175,7 @@ def _engine() -> Iterator[Decorator]:
         *(ENGINE, "--device"),
         metavar="NAME",
         multiple=True,
-        shell_complete=_devices,
+        shell_complete=devices,
         help="GPU to use, such as CUDA0; may be repeated. Default: all.",
     )
     yield grouped_option(
@@ -215,13 +215,6 @@ def _field_option(group: str, name: str, type_: Any, text: str) -> Decorator:
         metavar=METAVARS.get(type_, "TYPE"),
         help=text,
     )
-
-
-def _devices(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the names of the GPUs that llama.cpp finds."""
-    from glm_gguf.llama.devices import gpus
-
-    return [CompletionItem(gpu.name, help=gpu.description) for gpu in gpus() if gpu.name.startswith(incomplete)]
 
 
 def _given(values: dict[str, Any], table: Iterable[tuple[str, Any, str]]) -> dict[str, Any]:

@@ -6,10 +6,10 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 from glm_gguf.errors import EngineError
+from glm_gguf.llama.library import llama_cpp
 
 
 class Batch:

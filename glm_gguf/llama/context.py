@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
-import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +18,7 @@ from glm_gguf.llama.batch import Batch
 from glm_gguf.llama.batch_sizes import OUTPUT_CHUNK
 from glm_gguf.llama.context_size import MOST_SEQUENCES
 from glm_gguf.llama.engine_options import Scales
+from glm_gguf.llama.library import llama_cpp
 from glm_gguf.llama.llama_log import collected_errors
 from glm_gguf.llama.load_plan import LoadPlan
 from glm_gguf.llama.lora import Adapters

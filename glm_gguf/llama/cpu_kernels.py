@@ -18,10 +18,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Self
 
-import llama_cpp
-
 from glm_gguf.errors import EngineError
 from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.llama.library import llama_cpp
 
 LOGGER = logging.getLogger(__name__)
 _LOCK: Final = threading.Lock()

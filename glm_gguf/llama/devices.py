@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from llama_cpp._ggml import libggml
-
 from glm_gguf.errors import EngineError, RequestError
 from glm_gguf.llama.engine_options import EngineOptions
+from glm_gguf.llama.library import libggml
 
 # enum ggml_backend_dev_type of ggml-backend.h
 GGML_BACKEND_DEVICE_TYPE_GPU: Final = 1

@@ -8,11 +8,10 @@ import os
 from pathlib import Path
 from typing import Final
 
-import llama_cpp
-
 from glm_gguf.errors import EngineError
 from glm_gguf.gguf_file.values import Metadata, texts
 from glm_gguf.llama.engine_options import EngineOptions
+from glm_gguf.llama.library import llama_cpp
 
 HEAD: Final = 1 << 20
 SAMPLES: Final = 64

@@ -6,8 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import llama_cpp
-
+from glm_gguf.llama.library import llama_cpp
 from glm_gguf.llama.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import llama_cpp
+from glm_gguf.llama.library import llama_cpp
 
 LOGGER: Final = logging.getLogger("glm_gguf.llama")
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
-import llama_cpp
-
 from glm_gguf.gguf_file.parts import GgufParts
 from glm_gguf.llama.automatic_options import LEAST_CONTEXT, Holds, automatic_options, smallest_options
 from glm_gguf.llama.batch_sizes import BatchSizes
@@ -17,6 +15,7 @@ from glm_gguf.llama.cpu_kernels import Cpu, computes_in_tiles, repacks
 from glm_gguf.llama.devices import Device, chosen_gpus
 from glm_gguf.llama.engine_options import DEFAULT_CONTEXT, CacheType, EngineOptions
 from glm_gguf.llama.free_memory import FreeMemory, free_memory
+from glm_gguf.llama.library import llama_cpp
 from glm_gguf.llama.llama_log import route_log
 from glm_gguf.llama.memory_need import MemoryNeed, cell_size, host_cache_size, memory_need, written_size
 from glm_gguf.llama.memory_refusal import require_memory

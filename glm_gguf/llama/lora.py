@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
-
 from glm_gguf.errors import EngineError
 from glm_gguf.gguf_file.adapter import require_adapter
 from glm_gguf.llama.engine_options import LoraAdapter, Scales
+from glm_gguf.llama.library import llama_cpp
 from glm_gguf.llama.llama_log import collected_errors
 
 

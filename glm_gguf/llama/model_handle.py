@@ -10,10 +10,9 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
-import llama_cpp
-
 from glm_gguf.errors import EngineError
 from glm_gguf.llama.cpu_kernels import advise_huge_pages, own_memory
+from glm_gguf.llama.library import llama_cpp
 from glm_gguf.llama.llama_log import collected_errors
 from glm_gguf.llama.load_plan import LoadPlan
 from glm_gguf.llama.model_file import ModelFile

@@ -8,11 +8,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
 from glm_gguf.errors import EngineError
+from glm_gguf.llama.library import llama_cpp
 from glm_gguf.llama.nucleus import Nucleus
 from glm_gguf.llama.sampling_params import OFFICIAL_DEMO, RANDOM_SEED, Dry, SamplingParams
 from glm_gguf.llama.vocabulary import Vocabulary

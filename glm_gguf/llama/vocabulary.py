@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-import llama_cpp
-
 from glm_gguf.chat.role_marks import ROLE_MARKS, RoleMark
 from glm_gguf.chat.segments import ControlSegment, Segment
 from glm_gguf.errors import EngineError, GgufError, RequestError
 from glm_gguf.gguf_file.values import Metadata, numbers, texts
+from glm_gguf.llama.library import llama_cpp
 from glm_gguf.llama.shared_pointer import SharedPointer
 from glm_gguf.special_tokens import CONTROL_TOKENS, EOG_TOKENS
 

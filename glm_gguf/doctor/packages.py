@@ -1,0 +1,97 @@
+"""The packages that glm-gguf requires: which versions are installed, and which extras are whole."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Final
+
+from glm_gguf.doctor.section import Fact, Section
+from glm_gguf.gguf_file.finding import Finding, advice, problem
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+EXTRAS: Final = {
+    "fast": "ggml quantises, which takes several times as long",
+    "server": "glm-gguf serve does not start",
+}
+"""Extra of pyproject.toml → what happens without it."""
+REINSTALL: Final = "pip install --force-reinstall glm-gguf"
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """A required package: the extra that wants it, the version that is installed, and whether that will do."""
+
+    name: str
+    wanted: str
+    extra: str | None
+    version: str | None
+    fits: bool
+
+
+def software() -> Section:
+    """Tell the versions of Python, system, glm-gguf and what it requires."""
+    libc = " ".join(platform.libc_ver()).strip()
+    facts: dict[str, Fact] = {
+        "glm-gguf": _version("glm-gguf"),
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}" + (f", {libc}" if libc else ""),
+        "environment": "a virtual one" if sys.prefix != sys.base_prefix else "the system's, or another manager's",
+    }
+    try:
+        needed = tuple(_needed())
+    except metadata.PackageNotFoundError:
+        what, why = "glm-gguf is not installed", "this is a checkout, whose requirements nothing has installed"
+        return Section("software", facts, (problem(what, why, "pip install '.[fast,server]'"),))
+    except ImportError:
+        what, why = "packaging is not installed", "the requirements cannot be compared"
+        return Section("software", facts, (problem(what, why, "pip install packaging"),))
+    facts |= {package.name.replace("_", "-"): package.version or "not installed" for package in needed}
+    for extra in EXTRAS:
+        facts[f"extra {extra}"] = all(package.fits for package in needed if package.extra == extra)
+    return Section("software", facts, tuple(_findings(needed)))
+
+
+def _needed() -> Iterator[Needed]:
+    """Compare the requirements of the installed glm-gguf with what is installed."""
+    from packaging.requirements import Requirement
+
+    for line in metadata.requires("glm-gguf") or ():
+        requirement = Requirement(line)
+        extra = next((name for name in (None, *EXTRAS) if _applies(requirement, name)), "")
+        if extra != "":
+            version = _version(requirement.name)
+            fits = version is not None and requirement.specifier.contains(version, prereleases=True)
+            yield Needed(requirement.name, str(requirement.specifier), extra, version, fits)
+
+
+def _applies(requirement: Requirement, extra: str | None) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra or ""})
+
+
+def _findings(needed: tuple[Needed, ...]) -> Iterator[Finding]:
+    for package in needed:
+        if package.extra is None and not package.fits:
+            command = f"pip install '{package.name}{package.wanted}'"
+            if package.version is None:
+                yield problem(f"{package.name} is not installed", "glm-gguf needs it", command)
+            else:
+                what = f"{package.name} {package.version} is installed, not {package.wanted}"
+                yield problem(what, "glm-gguf needs that version", command)
+    for extra, why in EXTRAS.items():
+        missing = [package.name for package in needed if package.extra == extra and not package.fits]
+        if missing:
+            what = f"of the extra {extra}: {', '.join(missing)} missing, or of another version"
+            yield advice(what, why, f"pip install 'glm-gguf[{extra}]'")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
