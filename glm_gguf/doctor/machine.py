@@ -79,8 +79,10 @@ def _findings(huge_pages: str | None, free: int) -> list[Finding]:
 
 
 def _memory() -> dict[str, Fact]:
-    from glm_gguf.llama.memory_need import available_memory, total_memory
-
+    try:
+        from glm_gguf.llama.free_memory import available_memory, total_memory
+    except ImportError:  # psutil is missing, which the packages tell
+        return {"memory_bytes": None, "free_memory_bytes": None}
     return {"memory_bytes": total_memory(), "free_memory_bytes": available_memory()}
 
 

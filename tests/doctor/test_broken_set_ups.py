@@ -127,8 +127,11 @@ def test_a_broken_configuration_and_store_are_problems_with_their_places(without
     assert without_llama.run("config", "path", **variables).stdout == f"{broken}\n"
 
 
+MISSING = ("numpy", "platformdirs", "packaging", "httpx2", "psutil")
+
+
 def test_missing_packages_are_named(tmp_path: Path) -> None:
-    set_up = SetUp.make(tmp_path, {"numpy", "platformdirs", "packaging", "httpx2", "llama_cpp", "llama_cpp_python"})
+    set_up = SetUp.make(tmp_path, {*MISSING, "llama_cpp", "llama_cpp_python"})
     found = examined(set_up, code=3)
     problems = findings(found, "problem")
     says(problems, "packaging is not installed -> pip install packaging", "numpy", "-> pip install platformdirs")
