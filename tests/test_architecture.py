@@ -119,7 +119,9 @@ def test_imports_point_down_only(room: str, path: Path) -> None:
 
 
 def test_one_module_imports_llama_cpp_and_checks_its_version() -> None:
-    users = {path.name for _, path in modules() if any(name.partition(".")[0] == "llama_cpp" for name in imported(path))}
+    users = {
+        path.name for _, path in modules() if any(name.partition(".")[0] == "llama_cpp" for name in imported(path))
+    }
     assert users == {"library.py"}
 
 
