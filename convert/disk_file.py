@@ -1,7 +1,6 @@
 """An open file that any thread reads and writes at any offset, on Linux, macOS and Windows.
 
-Linux allocates space, flushes data alone and takes advice about its page cache. macOS has none of these calls;
-Windows has no calls with an offset either. Here a missing call is replaced or left out.
+Windows has no calls with an offset; here they are replaced. What else differs stands in glm_gguf/file_calls.py.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glm_gguf.errors import OutputError
+from glm_gguf.file_calls import FILE_CALLS
 
 fcntl: ModuleType | None
 msvcrt: ModuleType | None
@@ -31,9 +31,6 @@ except ImportError:  # everything else
     msvcrt = None
 
 Bytes = npt.NDArray[np.uint8]
-
-NO_RESERVATION = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-"""Errors of a file system that cannot allocate space."""
 
 LOCKED_ELSEWHERE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 """Errors for a lock that another process holds: EAGAIN from flock, the others from Windows."""
@@ -62,15 +59,8 @@ class DiskFile:
             raise
 
     def reserve(self, n_bytes: int) -> None:
-        """Make the file `n_bytes` long, and allocate its space if the system can."""
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self._descriptor, 0, n_bytes)
-                return
-        except OSError as problem:
-            if problem.errno not in NO_RESERVATION:
-                raise
-        os.ftruncate(self._descriptor, n_bytes)
+        """Make the empty file `n_bytes` long, and allocate its space if the system can."""
+        FILE_CALLS.allocate(self._descriptor, n_bytes)
 
     def truncate(self, n_bytes: int) -> None:
         """Cut the file to `n_bytes`."""
@@ -92,16 +82,16 @@ class DiskFile:
         return np.frombuffer(pieces[0] if len(pieces) == 1 else b"".join(pieces), np.uint8)
 
     def flush(self) -> None:
-        """Flush the file's data to the disk."""
-        (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(self._descriptor)
+        """Flush the file's data to the disk, before all that is flushed later."""
+        FILE_CALLS.flush(self._descriptor)
 
     def sync(self) -> None:
-        """Flush the file's data and metadata to the disk."""
-        os.fsync(self._descriptor)
+        """Flush the file's data and metadata; they are on the disk for certain."""
+        FILE_CALLS.flush_for_certain(self._descriptor)
 
     def drop_cached_pages(self) -> None:
-        """Drop the flushed file's pages from the page cache."""
-        advise(self._descriptor, 0, 0, "DONTNEED")
+        """Drop the flushed file's pages from the page cache, if the system can."""
+        FILE_CALLS.release(self._descriptor, 0, 0)
 
     def close(self) -> None:
         """Close the file, unless it is closed."""
@@ -126,12 +116,6 @@ class DiskFile:
         with self._seeking:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.read(self._descriptor, n_bytes)
-
-
-def advise(descriptor: int, offset: int, n_bytes: int, advice: str) -> None:
-    """Advise the kernel on a range of an open file (POSIX_FADV_…), if it takes advice."""
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, offset, n_bytes, getattr(os, f"POSIX_FADV_{advice}"))
 
 
 def _lock(descriptor: int, path: Path) -> None:
@@ -166,6 +150,6 @@ def sync_directory(directory: Path) -> None:
     with suppress(OSError):  # Windows opens no directories
         descriptor = os.open(directory, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            FILE_CALLS.flush_for_certain(descriptor)
         finally:
             os.close(descriptor)

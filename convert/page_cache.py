@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from glm_gguf.convert.disk_file import advise
+from glm_gguf.file_calls import FILE_CALLS, FileCalls
 
-WINDOW = 16 * 2**20  # bytes read ahead and released at once
+WINDOW = 16 * 2**20  # bytes read ahead and released at once: whole pages on every system, which have up to 64 KiB
 AHEAD = 2  # windows
 PROBES = 8  # probed places of a window
 
@@ -15,34 +15,29 @@ PROBES = 8  # probed places of a window
 class ReadAhead:
     """Reads windows ahead, and releases those behind that were not in memory before.
 
-    If the kernel takes no advice (macOS, Windows) it does nothing.
+    macOS releases nothing, but evicts first what is read this way. Windows takes no advice, so nothing is done there.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, calls: FileCalls = FILE_CALLS) -> None:
         """Read ahead of the open file `descriptor`."""
         self._descriptor, self._next, self._n_bytes = descriptor, 0, os.fstat(descriptor).st_size
+        self._calls = calls
         self._fetched: list[int] = []  # windows that were not in memory before; the first _n_released are released
         self._n_released = 0
-        self._advised = hasattr(os, "posix_fadvise")
-        advise(
-            descriptor, 0, 0, "RANDOM"
-        )  # pages that the kernel reads ahead by itself would look like pages of others
+        calls.begin_pass(descriptor)  # pages that the kernel reads ahead by itself would look like pages of others
 
     def reached(self, offset: int) -> None:
         """Reading continues at `offset`."""
-        if not self._advised:
-            return
         window = offset // WINDOW
         for ahead in range(max(self._next, window), window + AHEAD + 1):
-            if not self._in_memory(ahead):
-                advise(self._descriptor, ahead * WINDOW, WINDOW, "WILLNEED")
+            if not self._in_memory(ahead) and self._calls.read_ahead(self._descriptor, ahead * WINDOW, WINDOW):
                 self._fetched.append(ahead)
         self._next = max(self._next, window + AHEAD + 1)
         self._release(window)
 
     def close(self) -> None:
         """Reading has ended: wait for all windows that were read ahead, and release them."""
-        if hasattr(os, "pread"):
+        if self._calls.RELEASES and hasattr(os, "pread"):
             with suppress(OSError):  # unreadable pages are not in memory, and their bytes are not used
                 for window in self._fetched[self._n_released :]:  # a page that is being read cannot be released
                     os.pread(self._descriptor, WINDOW, window * WINDOW)
@@ -56,7 +51,7 @@ class ReadAhead:
     def _release(self, end: int) -> None:
         while self._n_released < len(self._fetched) and self._fetched[self._n_released] < end:
             window = self._fetched[self._n_released]
-            advise(self._descriptor, window * WINDOW, WINDOW, "DONTNEED")
+            self._calls.release(self._descriptor, window * WINDOW, WINDOW)
             self._n_released += 1
 
     def _in_memory(self, window: int) -> bool:

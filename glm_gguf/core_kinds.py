@@ -14,6 +14,12 @@ LEAST_CAPACITY: Final = 0.5
 """Share of the fastest core's capacity below which a core is slow. Efficiency cores have 0.37 to 0.46, the middle cores
 of a phone's processor 0.6 and more."""
 RELATION_PROCESSOR_CORE: Final = 0  # enum LOGICAL_PROCESSOR_RELATIONSHIP of winnt.h
+RECORD: Final = struct.Struct("=II")
+"""SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX: DWORD Relationship, DWORD Size, then a PROCESSOR_RELATIONSHIP."""
+RELATIONSHIP: Final = struct.Struct("=xB20xH")
+"""PROCESSOR_RELATIONSHIP: BYTE Flags, BYTE EfficiencyClass, BYTE Reserved[20], WORD GroupCount, then as many masks."""
+GROUP: Final = struct.Struct("=QH6x")
+"""GROUP_AFFINITY of 64-bit Windows: KAFFINITY Mask, WORD Group, WORD Reserved[3]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +114,15 @@ def _numbers(ranges: str) -> Iterator[int]:
 
 def _parsed_records(records: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Yield the efficiency class and the CPUs of each core; a group has 64 CPUs."""
-    # SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX: DWORD Relationship, DWORD Size, then PROCESSOR_RELATIONSHIP: BYTE Flags,
-    # BYTE EfficiencyClass, BYTE Reserved[20], WORD GroupCount, GROUP_AFFINITY GroupMask[]: ULONG64 Mask, WORD Group,
-    # WORD Reserved[3]
+    masks = RECORD.size + RELATIONSHIP.size
     start = 0
-    while start + 32 <= len(records):
-        relationship, size = struct.unpack_from("<II", records, start)
+    while start + masks <= len(records):
+        relationship, size = RECORD.unpack_from(records, start)
         if relationship == RELATION_PROCESSOR_CORE:
-            efficiency, n_groups = struct.unpack_from("<xB20xH", records, start + 8)
-            groups = [struct.unpack_from("<QH", records, start + 32 + 16 * number) for number in range(n_groups)]
+            efficiency, n_groups = RELATIONSHIP.unpack_from(records, start + RECORD.size)
+            groups = [GROUP.unpack_from(records, start + masks + GROUP.size * number) for number in range(n_groups)]
             yield efficiency, tuple(64 * group + bit for mask, group in groups for bit in range(64) if mask >> bit & 1)
-        start += max(size, 32)
+        start += max(size, masks)
 
 
 def _processor_records() -> bytes:

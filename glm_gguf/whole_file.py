@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import IO, Final
 
 from glm_gguf.errors import OutputError
+from glm_gguf.file_calls import FILE_CALLS
 
 fcntl: ModuleType | None
 try:
@@ -41,7 +42,7 @@ class UnfinishedFile:
         """Flush the file to disk and rename it; raises OutputError."""
         with _as_output_error(self.path):
             self.file.flush()
-            os.fsync(self.file.fileno())
+            FILE_CALLS.flush_for_certain(self.file.fileno())
             if fcntl is None:  # Windows renames no file that is open; elsewhere it stays locked until it is renamed
                 self.file.close()
             os.replace(self.file.name, self.path)

@@ -15,10 +15,15 @@ import glm_gguf
 from glm_gguf import errors
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LEAVES = ("errors", "special_tokens", "variant", "cpus", "core_kinds", "whole_file", "regular_file", "source_name")
+LEAVES = (
+    *("errors", "special_tokens", "variant", "cpus", "core_kinds", "source_name"),
+    *("file_calls", "linux_files", "darwin_files", "whole_file", "regular_file"),
+)
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, ("errors", "special_tokens")),
     "cpus": ("core_kinds",),
+    "file_calls": ("linux_files", "darwin_files"),
+    "whole_file": ("errors", "file_calls"),
     "demo": (),
     "gguf_file": LEAVES,
     "schema": LEAVES,

@@ -1,6 +1,6 @@
 """Checksums of written data: a core computes some 30 GB a second, so every byte gets one.
 
-A checksum is the CRC-32 of the sums of each page's words. It reveals flipped bits, pages of zeros and swapped pages,
+A checksum is the CRC-32 of the sums of each block's words. It reveals flipped bits, pages of zeros and swapped pages,
 but no manipulation.
 """
 
@@ -11,16 +11,16 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 
-PAGE = 4096  # bytes
+BLOCK = 4096  # bytes on every system, since journals keep the sums; pages of 16 and 64 KiB are whole blocks
 WORD = 8
 
 
 def checksum(data: npt.NDArray[np.uint8]) -> int:
     """The checksum of an array's bytes, 32 bits."""
     flat = data.reshape(-1)
-    whole = len(flat) // PAGE * PAGE
-    pages = flat[:whole].view(np.uint64).reshape(-1, PAGE // WORD)
-    return zlib.crc32(flat[whole:].data, zlib.crc32(pages.sum(axis=1, dtype=np.uint64).data))
+    whole = len(flat) // BLOCK * BLOCK
+    blocks = flat[:whole].view(np.uint64).reshape(-1, BLOCK // WORD)
+    return zlib.crc32(flat[whole:].data, zlib.crc32(blocks.sum(axis=1, dtype=np.uint64).data))
 
 
 def chained(before: int, following: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,8 +17,8 @@ PROCESS: Final = 24 * 2**20
 PROCESS_PER_TOKEN: Final = 1228
 """Bytes that a process gains beside llama.cpp's buffers, and a token of the vocabulary: llama.cpp's and llguidance's
 tables of it. A process with GLM's 151,552 tokens gained 193 MiB."""
-PAGE_TABLES: Final = 512
-"""Bytes of mapped weights for each byte of the kernel's tables: 8 a page of 4096."""
+PAGE_ENTRY: Final = 8
+"""Bytes of the kernel's tables for a page of mapped weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,13 @@ class MemoryNeed:
         return self.weights + self.beside_weights
 
 
-def memory_need(contents: GgufParts, options: EngineOptions, size: ContextSize, batches: BatchSizes) -> MemoryNeed:
-    """Count the bytes of a model with these options."""
+def memory_need(
+    contents: GgufParts, options: EngineOptions, size: ContextSize, batches: BatchSizes, page: int = mmap.PAGESIZE
+) -> MemoryNeed:
+    """Count the bytes of a model with these options, on a system whose pages have `page` bytes."""
     cell = cell_size(contents, options)
     cache = cell * (-(-max(size.n_cells, batches.alone) // STEP) * STEP)
-    process = PROCESS + PROCESS_PER_TOKEN * _vocabulary(contents) + contents.file_size // PAGE_TABLES
+    process = PROCESS + PROCESS_PER_TOKEN * _vocabulary(contents) + PAGE_ENTRY * contents.file_size // page
     return MemoryNeed(contents.file_size, cell, cache, compute_buffers(contents, options, size, batches), process)
 
 

@@ -18,7 +18,7 @@ from glm_gguf.llama.context import _parameters
 from glm_gguf.llama.cpu_kernels import Cpu
 from glm_gguf.llama.engine_options import CacheType, EngineOptions
 from glm_gguf.llama.load_plan import LoadPlan, Machine
-from glm_gguf.llama.memory_need import MemoryNeed, host_cache_size
+from glm_gguf.llama.memory_need import MemoryNeed, host_cache_size, memory_need
 from tests.gguf_file.builder import glm4_9b
 
 OPTIONS = EngineOptions(threads=1, n_ctx=1024, n_gpu_layers=0)
@@ -104,3 +104,12 @@ def test_the_host_cache_is_as_large_as_the_context_or_a_quarter_of_what_is_left(
     assert host_cache_size(need, OPTIONS, 1024, need.cache) == 256
     assert host_cache_size(need, OPTIONS, 1024, -1) == 0
     assert host_cache_size(need, replace(OPTIONS, n_host_cache=7), 1024, 0) == 7
+
+
+@pytest.mark.parametrize("page", [4096, 16384, 65536])
+def test_the_kernels_tables_have_an_entry_a_page_of_whatever_size(page: int, large: Path) -> None:
+    contents = open_all_parts(large)
+    plan = LoadPlan.of(contents, OPTIONS, PLAIN)
+    needs = [memory_need(contents, OPTIONS, plan.size, plan.batches, size) for size in (page, 2 * page)]
+    assert needs[0].process - needs[1].process == pytest.approx(8 * contents.file_size / page / 2, abs=2)
+    assert memory_need(contents, OPTIONS, plan.size, plan.batches) == plan.need
