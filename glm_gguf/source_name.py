@@ -72,7 +72,7 @@ def unfit_repository(names: Collection[str]) -> Mistake | None:
     if any(name.endswith(".safetensors") for name in names):
         return None
     if ggufs:
-        fix = f"fetch one and run it, as by `hf download`: {ggufs[0]}, say; or name the original's repository"
+        fix = f"glm-gguf pull fetches one to run it: {ggufs[0]}, say; or name the original's repository"
         return "it holds GGUFs, which cannot be converted again", fix
     if pytorch:
         return f"it holds no safetensors; {pytorch[0]} is a file of PyTorch's", SAVE_SAFETENSORS
@@ -103,7 +103,7 @@ def _remote(text: str, wanted: Wanted) -> Mistake | None:
 def _fetched(address: str, wanted: Wanted) -> str:
     if wanted is Wanted.CHECKPOINT:
         return f"write {address}"
-    return MAKE_ADAPTER if wanted is Wanted.ADAPTER else f"convert it first: glm-gguf convert {address}"
+    return MAKE_ADAPTER if wanted is Wanted.ADAPTER else f"fetch it first: glm-gguf pull {address}"
 
 
 def _local(path: Path, wanted: Wanted) -> Mistake | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from engine.conversations import EXACT
+from hub_server import HubServer, serving
 from loading import context_of, opened
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
@@ -28,6 +29,23 @@ def official() -> Path:
     if not path.is_dir():
         pytest.skip("the official files (../shared/glm) are not beside this checkout")
     return path
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A hub without repositories, for both schemes."""
+    with serving() as server:
+        monkeypatch.setenv("HF_ENDPOINT", f"{server.hub_url}/")
+        monkeypatch.setenv("MODELSCOPE_ENDPOINT", server.hub_url)
+        for name in ("HF_TOKEN", "MODELSCOPE_API_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_store(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The tests' own store of models, which is empty."""
+    os.environ["GLM_GGUF_STORE"] = str(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def told(name: str | Path, wanted: Wanted) -> tuple[str | None, str, str | None]
 
 
 REPOSITORY, PAGE = "this is a repository on a hub", "this is the page of a repository on a hub"
-FIRST = "convert it first: glm-gguf convert hf://THUDM/GLM-4-9B-0414"
+FIRST = "fetch it first: glm-gguf pull hf://THUDM/GLM-4-9B-0414"
 
 
 @pytest.mark.parametrize("form", [str, Path], ids=["text", "path"])
@@ -31,11 +31,11 @@ FIRST = "convert it first: glm-gguf convert hf://THUDM/GLM-4-9B-0414"
     [
         ("hf://THUDM/GLM-4-9B-0414", REPOSITORY, FIRST),
         ("hf://THUDM/GLM-4-9B-0414@main", REPOSITORY, f"{FIRST}@main"),
-        ("ms://ZhipuAI/GLM", REPOSITORY, "convert it first: glm-gguf convert ms://ZhipuAI/GLM"),
+        ("ms://ZhipuAI/GLM", REPOSITORY, "fetch it first: glm-gguf pull ms://ZhipuAI/GLM"),
         ("https://huggingface.co/THUDM/GLM-4-9B-0414", PAGE, FIRST),
         ("https://huggingface.co/THUDM/GLM-4-9B-0414/tree/main", PAGE, f"{FIRST}@main"),
         ("https://hf.co/THUDM/GLM-4-9B-0414?x=1", PAGE, FIRST),
-        ("https://www.modelscope.cn/models/ZhipuAI/GLM", PAGE, "convert it first: glm-gguf convert ms://ZhipuAI/GLM"),
+        ("https://www.modelscope.cn/models/ZhipuAI/GLM", PAGE, "fetch it first: glm-gguf pull ms://ZhipuAI/GLM"),
     ],
 )
 def test_a_hubs_address_where_a_gguf_belongs(name: str, what: str, fix: str, form: Callable[[str], str | Path]) -> None:
@@ -143,9 +143,7 @@ def test_a_gguf_may_have_any_name(tmp_path: Path) -> None:
 
 
 def test_whatever_reads_a_gguf_says_so(tmp_path: Path) -> None:
-    with pytest.raises(
-        GgufError, match="hf://a/b: this is a repository on a hub; convert it first: glm-gguf convert hf:"
-    ):
+    with pytest.raises(GgufError, match="hf://a/b: this is a repository on a hub; fetch it first: glm-gguf pull hf:"):
         GgufHeader.read(Path("hf://a/b"))
     (tmp_path / "config.json").touch()
     with pytest.raises(GgufError, match="this is a checkpoint directory; convert it first: glm-gguf convert"):

@@ -38,6 +38,8 @@ class Source:
     """How an error names the checkpoint: the directory, or the repository's address."""
     origin: str
     """How a plan describes the checkpoint, in one line."""
+    commit: str | None = None
+    """The commit of a repository on a hub."""
 
     @classmethod
     def local(cls, directory: Path) -> Source:

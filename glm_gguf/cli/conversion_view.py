@@ -21,16 +21,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from glm_gguf.cli.size_text import size_text
 from glm_gguf.convert import Conversion, Output, Plan, TensorPlan
 
 DEFAULT_CONTEXT = 8192  # tokens a model is opened with, where it has as many
 LINE_SECONDS = 10.0  # between two lines of progress
 OVERHEAD = 1.05  # weights, llama.cpp's buffers and all else, in weights
-
-
-def size_text(n_bytes: float) -> str:
-    """Return bytes as text, in GB of 10^9, below one as MB."""
-    return f"{n_bytes / 1e9:,.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.1f} MB"
 
 
 def print_plan(conversion: Conversion) -> None:

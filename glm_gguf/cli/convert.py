@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-import signal
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from glm_gguf.cli.completed_values import file_types
 from glm_gguf.cli.grouped_help import GroupedCommand, grouped_option
+from glm_gguf.cli.size_text import size_text
+from glm_gguf.cli.termination import terminable
 from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import RequestError
@@ -98,7 +95,7 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, **asked: A
     from glm_gguf.convert.writing.write import Silent
 
     options = _options(asked)
-    with _terminable(), open_source(source, options.keep_source) as opened:
+    with terminable(), open_source(source, options.keep_source) as opened:
         conversion = Conversion.prepare(opened, out, options)
         if dry_run:
             click.echo(f"source       {opened.origin}")
@@ -116,23 +113,6 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, **asked: A
         click.echo(path)
     if not quiet:
         _report(conversion, time.monotonic() - begun)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does; the exit code is 128 + signal."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    handled = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
-    before = {number: signal.signal(number, stop) for number in handled}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _options(asked: dict[str, Any]) -> ConvertOptions:
@@ -161,8 +141,6 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
 
 
 def _report(conversion: Conversion, seconds: float) -> None:
-    from glm_gguf.cli.conversion_view import size_text
-
     rate = sum(plan.n_params for plan in conversion.plans) / seconds / 1e6
     written = size_text(sum(plan.n_bytes for plan in conversion.plans))
     click.echo(f"done in {seconds:.1f} s: {written} written, {rate:.0f} million weights a second", err=True)

@@ -17,6 +17,7 @@ from glm_gguf.chat.events import ChatResult, Event, ToolCall, collect
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.cli.conversation import Conversation
 from glm_gguf.cli.model_options import ModelChoice
+from glm_gguf.cli.size_text import size_text
 from glm_gguf.errors import OutputError
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.sampling_params import SamplingParams
@@ -30,7 +31,7 @@ QUESTIONS = (
     "What is 58 plus 37?",
 )
 LABEL_WIDTH = 12
-NEXT = ("glm-gguf convert hf://THUDM/GLM-4-9B-0414", "glm-gguf chat GLM-4-9B-0414-Q4_K_M.gguf")
+NEXT = ("glm-gguf pull glm-4-9b", "glm-gguf chat glm-4-9b")
 
 
 @click.command(name="demo")
@@ -59,7 +60,7 @@ def command(keep: str | None) -> None:
 
 def _convert(checkpoint: Path, out: str) -> Path:
     """Print the plan, write the GGUF and return its path."""
-    from glm_gguf.cli.conversion_view import model_lines, output_lines, size_text
+    from glm_gguf.cli.conversion_view import model_lines, output_lines
     from glm_gguf.convert import Conversion, ConvertOptions
     from glm_gguf.convert.source.source import Source
     from glm_gguf.convert.writing.write import Silent

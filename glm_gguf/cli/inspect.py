@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from glm_gguf.cli.model_argument import ModelName, model_path
 from glm_gguf.errors import GgufError
 from glm_gguf.gguf_file.contents import ARCHITECTURE_KEY
 from glm_gguf.gguf_file.finding import Finding
@@ -28,11 +29,11 @@ PROBLEM_EXIT: Final = 3
 
 
 @click.command(name="inspect")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model", metavar="FILE", type=ModelName())
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object, tensors included.")
 @click.option("--tensors", is_flag=True, help="List the tensors as well.")
 @click.option("--template", is_flag=True, help="Print the chat template and nothing else.")
-def command(file: Path, as_json: bool, tensors: bool, template: bool) -> None:
+def command(model: str, as_json: bool, tensors: bool, template: bool) -> None:
     """Show what a GGUF file holds, and what is wrong with it.
 
     Of a split model, name any part. No weights are read, and nothing is loaded.
@@ -42,16 +43,17 @@ def command(file: Path, as_json: bool, tensors: bool, template: bool) -> None:
     """
     if as_json + tensors + template > 1:
         raise click.UsageError("--json, --tensors and --template exclude each other")
+    file = model_path(model)
     report = Report.of(open_all_parts(file))
     if template:
         _print_template(report, file)
         return
     if as_json:
         # Escaped, so that it survives any terminal's or pipe's encoding.
-        _show(json.dumps(report.as_json(), indent=2, allow_nan=False))
+        print_line(json.dumps(report.as_json(), indent=2, allow_nan=False))
     else:
         for line in _lines(report, tensors):
-            _show(line)
+            print_line(line)
     if report.has_problem:
         sys.exit(PROBLEM_EXIT)
 
@@ -59,17 +61,17 @@ def command(file: Path, as_json: bool, tensors: bool, template: bool) -> None:
 def _print_template(report: Report, file: Path) -> None:
     if report.chat_template is None:
         raise GgufError("there is no chat template", path=file, fix="base models have none; see glm-gguf inspect")
-    _show("\n".join(_printable(line, keep="\t") for line in report.chat_template.split("\n")))
+    print_line("\n".join(_printable(line, keep="\t") for line in report.chat_template.split("\n")))
 
 
-def _show(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line, with escapes for what the output's encoding cannot hold."""
     encoding = sys.stdout.encoding or "utf-8"
     click.echo(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _lines(report: Report, with_tensors: bool) -> Iterator[str]:
-    yield from _summary(report)
+    yield from summary_lines(report)
     yield ""
     yield "Types"
     for share in report.types:
@@ -83,10 +85,11 @@ def _lines(report: Report, with_tensors: bool) -> Iterator[str]:
         yield "Tensors"
         yield from (_tensor_line(tensor) for tensor in report.contents.tensors)
     yield ""
-    yield from _finding_lines(report.findings)
+    yield from finding_lines(report.findings)
 
 
-def _summary(report: Report) -> Iterator[str]:
+def summary_lines(report: Report) -> Iterator[str]:
+    """Files, name, variant and sizes of a model."""
     contents, bits, cache = report.contents, report.bits_per_weight, report.kv_bytes_per_token
     for file in contents.files:
         yield f"{_printable(str(file.path))}: GGUF {file.version}, {_size(file.file_size)}"
@@ -129,7 +132,8 @@ def _tensor_line(tensor: TensorInfo) -> str:
     return f"  {_printable(tensor.name):<36} {tensor.type.name:<8}{shape:>18}{_size(tensor.n_bytes):>14}"
 
 
-def _finding_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
+def finding_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
+    """What is wrong, why, and what mends it."""
     if not findings:
         yield "Nothing is wrong with this file."
     for finding in findings:

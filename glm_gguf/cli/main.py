@@ -16,6 +16,10 @@ from glm_gguf.errors import GlmGgufError
 COMMANDS = {
     "convert": "Turn a GLM-4-0414 checkpoint into a quantised GGUF.",
     "plan": "Show which types and contexts fit on this machine.",
+    "pull": "Fetch a model into the store.",
+    "list": "List the models of the store.",
+    "show": "Show what is known of a model.",
+    "rm": "Remove models from the store.",
     "inspect": "Show what a GGUF file holds, and what is wrong with it.",
     "verify": "Compare a GGUF with the checkpoint it was made from.",
     "chat": "Talk with a model.",

@@ -13,6 +13,7 @@ import click
 from glm_gguf.cli.completed_values import devices, model_names
 from glm_gguf.cli.configured import Configured
 from glm_gguf.cli.grouped_help import grouped_option
+from glm_gguf.cli.model_argument import model_path
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import CacheType, EngineOptions, LoraAdapter
 from glm_gguf.llama.sampling_params import SamplingParams
@@ -138,7 +139,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_choice(file: str, shared: SharedOptions, **given: Any) -> None:
-        command(choice=shared.choice(Path(file)), **given)
+        command(choice=shared.choice(model_path(str(file))), **given)
 
     return click.argument("file", required=False, shell_complete=model_names)(shared_options(with_choice))
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from glm_gguf.cli.model_argument import ModelName, model_path
+
 if TYPE_CHECKING:
     from glm_gguf.convert.verify import TensorError, Verification
 
@@ -17,17 +19,18 @@ FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("model", metavar="FILE", type=ModelName())
 @click.option("--against", "source", type=FILE, metavar="DIR", required=True, help="The checkpoint directory.")
 @click.option("--threads", type=int, metavar="N", help="Threads that compare. Default: one per CPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(file: Path, source: Path, threads: int | None, as_json: bool) -> None:
+def command(model: str, source: Path, threads: int | None, as_json: bool) -> None:
     """Compare FILE with its checkpoint: errors of every tensor, vocabulary and keys.
 
     The exit code is 1 where something differs that a conversion does not change.
     """
     from glm_gguf.convert.verify import verify
 
+    file = model_path(model)
     if as_json:
         result = verify(file, source, threads)
         click.echo(json.dumps({"passed": result.passed, **asdict(result)}, ensure_ascii=False, indent=2))

@@ -103,8 +103,13 @@ class Report:
             "types": [_share_json(share) for share in self.types],
             "metadata": {key: value_json(value) for key, value in self.contents.metadata.items()},
             "chat_template": self.chat_template,
-            "findings": [_finding_json(finding) for finding in self.findings],
+            "findings": [finding_json(finding) for finding in self.findings],
         }
+
+
+def finding_json(finding: Finding) -> Json:
+    """What is wrong, why, and how to correct it."""
+    return {"severity": finding.severity, "what": finding.what, "why": finding.why, "mend": finding.mend}
 
 
 def value_json(value: Value) -> Json:
@@ -158,10 +163,6 @@ def _tensor_json(tensor: TensorInfo) -> Json:
 
 def _share_json(share: TypeShare) -> Json:
     return {"type": share.name, "tensors": share.n_tensors, "parameters": share.n_weights, "bytes": share.n_bytes}
-
-
-def _finding_json(finding: Finding) -> Json:
-    return {"severity": finding.severity, "what": finding.what, "why": finding.why, "mend": finding.mend}
 
 
 def _shares(tensors: Sequence[TensorInfo]) -> tuple[TypeShare, ...]:

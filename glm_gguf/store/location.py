@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
 VARIABLE: Final = "GLM_GGUF_STORE"
 
 
 def store_directory() -> Path:
     """Return the directory, which need not exist yet."""
     named = os.environ.get(VARIABLE, "").strip()
-    return Path(named).expanduser().absolute() if named else platformdirs.user_data_path("glm-gguf", False) / "models"
+    if named:
+        return Path(named).expanduser().absolute()
+    import platformdirs  # a tenth of a second on a cold start
+
+    return platformdirs.user_data_path("glm-gguf", appauthor=False) / "models"

@@ -59,6 +59,11 @@ class Model:
         """Bytes of all files."""
         return sum(file.n_bytes for file in self.files)
 
+    def is_meant_by(self, wanted: str) -> bool:
+        """Tell whether a type, or the name of a file with or without .gguf, means this model."""
+        names = (self.type, model_stem(self.path.name), *(file.path.name for file in self.files))
+        return wanted.casefold() in (name.casefold() for name in names)
+
     @property
     def missing(self) -> tuple[Path, ...]:
         """Files that are gone, or have another size than they had."""

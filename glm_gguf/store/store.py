@@ -15,6 +15,7 @@ from glm_gguf.store.index import NAME, DamagedIndex, read_index, write_index
 from glm_gguf.store.known_models import DEFAULT_TYPE, KNOWN_MODELS
 from glm_gguf.store.location import VARIABLE, store_directory
 from glm_gguf.store.model import Model
+from glm_gguf.store.model_address import model_address
 from glm_gguf.store.recovery import models_that_lie_in
 
 LOCK: Final = "index.lock"
@@ -45,20 +46,27 @@ class Store:
                 return self._recovered(damage)
 
     def find(self, name: str) -> Model:
-        """Return the model that `name` means; raises RequestError if there is none, or if several are meant.
+        """Return the model that `name` means, with all its files.
 
-        `name` is a model's name, a short name such as glm-4-9b, or the address of a repository. A type may follow the
-        latter two, as in glm-4-9b:Q6_K. Without a type Q4_K_M is preferred to others.
+        Raises RequestError if there is none or if several are meant, and StoreError if a file of it is gone.
         """
         models = self.models()
         found = _meant(name, models)
         if found is None:
-            raise RequestError(f"the store has no model {name!r}", field="name", fix=_advice(name, models))
+            raise RequestError("the store has no such model", where=repr(name), fix=_advice(name, models))
         if found.missing:
             what = f"a file of the model {found.name} is gone, or is no longer what was stored"
             fix = f"glm-gguf pull {found.source or name} fetches it again; glm-gguf rm {found.name} forgets it"
             raise StoreError(what, path=found.missing[0], fix=fix)
         return found
+
+    def look_up(self, name: str) -> Model | None:
+        """Return the model that `name` means, its files there or not; RequestError if several are meant.
+
+        `name` is a model's name, a short name such as glm-4-9b, or the address of a repository. A type may follow the
+        latter two, as in glm-4-9b:Q6_K. Without a type Q4_K_M is preferred to others.
+        """
+        return _meant(name, self.models())
 
     def add(self, model: Model) -> None:
         """Put a model, whose files lie in the directory, into the index; one of the same files is replaced."""
@@ -125,35 +133,22 @@ def _meant(name: str, models: Sequence[Model]) -> Model | None:
     for model in models:
         if model.name.casefold() == name.casefold():
             return model
-    source, wanted = source_and_type(name)
-    of_source = [model for model in models if source is not None and same_source(model.source, source)]
-    found = [model for model in of_source if wanted is None or model.type.casefold() == wanted.casefold()]
+    address = model_address(name)
+    if address is None:
+        return None
+    wanted = address.type
+    of_source = [model for model in models if address.is_of(model.source)]
+    found = [model for model in of_source if wanted is None or model.is_meant_by(wanted)]
     preferred = [model for model in found if model.type == DEFAULT_TYPE] if wanted is None else []
     if len(found) > 1 and len(preferred) != 1:
         names = ", ".join(model.name for model in found)
-        raise RequestError(f"{name!r} means several models", field="name", fix=f"name one of {names}")
+        raise RequestError("several models are meant", where=repr(name), fix=f"name one of {names}")
     return next(iter(preferred or found), None)
-
-
-def source_and_type(name: str) -> tuple[str | None, str | None]:
-    """Split glm-4-9b:Q6_K or hf://OWNER/NAME:Q6_K into the address and the type; no address for another name."""
-    scheme, separator, rest = name.partition("://")
-    plain, _, wanted = (rest if separator else name).partition(":")
-    if separator:
-        return f"{scheme}://{plain}", wanted or None
-    known = KNOWN_MODELS.get(plain.lower())
-    return (None, None) if known is None else (known.source, wanted or None)
-
-
-def same_source(one: str | None, other: str) -> bool:
-    """Tell whether two addresses name one repository at one revision; the hubs' names are alike in any case."""
-    return one is not None and one.casefold() == other.casefold()
 
 
 def _advice(name: str, models: Sequence[Model]) -> str:
     """Say what to do about a name that no model has."""
-    source, _ = source_and_type(name)
-    if source is not None:
+    if model_address(name) is not None:
         return f"fetch it first: glm-gguf pull {name}"
     names = [*(model.name for model in models), *KNOWN_MODELS]
     near = {folded.casefold(): folded for folded in names}

@@ -85,8 +85,8 @@ def test_what_is_gone_on_with_is_told_above_the_bar(
 def test_a_process_that_ignores_hang_ups_is_not_ended_by_one(source: Path, tmp_path: Path) -> None:
     """As nohup starts it."""
     script = (
-        "import os, signal, sys\nfrom glm_gguf.cli.convert import _terminable\n"
-        "with _terminable():\n    os.kill(os.getpid(), signal.SIGHUP)\nprint('on')"
+        "import os, signal, sys\nfrom glm_gguf.cli.termination import terminable\n"
+        "with terminable():\n    os.kill(os.getpid(), signal.SIGHUP)\nprint('on')"
     )
     process = subprocess.run(
         [sys.executable, "-c", script],

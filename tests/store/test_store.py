@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -74,7 +73,7 @@ def test_an_unknown_name_says_what_to_do(name: str, store: Store) -> None:
     with pytest.raises(RequestError) as caught:
         store.find(name)
     assert UNKNOWN[name] in str(caught.value)
-    assert caught.value.field == "name"
+    assert caught.value.where == repr(name)
 
 
 def test_a_name_of_several_models_lists_them(store: Store, tiny_gguf: Callable[[str], Path]) -> None:
@@ -193,19 +192,21 @@ def test_a_file_in_the_place_of_the_store_is_told(tmp_path: Path) -> None:
         Store(tmp_path / "store").models()
 
 
-def add_some(directory: Path, first: int) -> None:
-    store = Store(directory)
-    for number in range(first, first + 20):
-        stored(store, b"x", "hf/owner/name", f"model-{number:03d}")
+ADDING = """
+import sys
+from pathlib import Path
+from store.ggufs import stored
+from glm_gguf.store.store import Store
+for number in range(int(sys.argv[2]), int(sys.argv[2]) + 20):
+    stored(Store(sys.argv[1]), b"x", "hf/owner/name", f"model-{number:03d}")
+"""
 
 
 def test_processes_that_write_at_once_lose_no_model(tmp_path: Path) -> None:
-    spawned = multiprocessing.get_context("spawn")
-    writers = [spawned.Process(target=add_some, args=(tmp_path, first)) for first in (0, 20, 40)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    words = [[sys.executable, "-c", ADDING, str(tmp_path), str(first)] for first in (0, 20, 40)]
+    writers = [subprocess.Popen(each, env=environment) for each in words]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
     assert names(Store(tmp_path)) == [f"model-{number:03d}" for number in range(60)]
 
 

@@ -24,7 +24,7 @@ from glm_gguf.convert.source.hub.digest import Digest, GitBlob, Sha256
 from glm_gguf.convert.source.hub.hub_client import TRANSIENT, TransferSettings
 from glm_gguf.convert.source.hub.repository import RemoteFile, Repository, checked_size
 from glm_gguf.convert.source.hub.retries import Fault, RetryPolicy, asked_wait, retry
-from glm_gguf.convert.source.hub.wanted_files import wanted_name
+from glm_gguf.convert.source.hub.wanted_files import Wanted, wanted_name
 from glm_gguf.errors import HubError
 
 COMMIT = re.compile(r"[0-9a-f]{40,64}")
@@ -32,8 +32,10 @@ MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
 """Exceptions that huggingface_hub raises for a malformed answer."""
 
 
-def look_up(address: Address, policy: RetryPolicy, settings: TransferSettings) -> Repository:
-    """The repository at the current commit of its revision; raises HubError."""
+def look_up(
+    address: Address, policy: RetryPolicy, settings: TransferSettings, wanted: Wanted = wanted_name
+) -> Repository:
+    """The repository at the current commit of its revision, with its wanted files; raises HubError."""
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None, library_name="glm-gguf")
     info = retry(lambda: _model_info(api, address, settings.silent_seconds), policy, str(address))
     commit = info.sha
@@ -41,7 +43,7 @@ def look_up(address: Address, policy: RetryPolicy, settings: TransferSettings) -
         raise HubError("the hub names no commit", path=str(address), fix="name a mirror that does, by HF_ENDPOINT")
     files = {}
     for sibling in info.siblings or ():
-        name = wanted_name(sibling.rfilename)
+        name = wanted(sibling.rfilename)
         if name is not None:
             url = hf_hub_url(address.repository, name, revision=commit, endpoint=api.endpoint)
             where = f"{address}/{name}"

@@ -18,7 +18,7 @@ from glm_gguf.convert.source.hub.digest import Sha256
 from glm_gguf.convert.source.hub.hub_client import HubClient, TransferSettings
 from glm_gguf.convert.source.hub.repository import RemoteFile, Repository, checked_size
 from glm_gguf.convert.source.hub.retries import RetryPolicy, retry
-from glm_gguf.convert.source.hub.wanted_files import wanted_name
+from glm_gguf.convert.source.hub.wanted_files import Wanted, wanted_name
 from glm_gguf.convert.source.json_file import parse_object
 from glm_gguf.errors import HubError, RequestError
 
@@ -28,13 +28,15 @@ MAX_LIST_BYTES = 2**24  # the hub lists no more than 3,000 files, a few hundred 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def look_up(address: Address, policy: RetryPolicy, settings: TransferSettings) -> Repository:
-    """The repository at the current commit of its revision; raises HubError."""
+def look_up(
+    address: Address, policy: RetryPolicy, settings: TransferSettings, wanted: Wanted = wanted_name
+) -> Repository:
+    """The repository at the current commit of its revision, with its wanted files; raises HubError."""
     endpoint = _endpoint()
     credentials = _credentials()
     models = f"{endpoint}/api/v1/models/{quote(address.repository)}"
     asked = address.revision or MAIN
-    url = f"{models}/repo/files?{urlencode({'Revision': asked, 'Recursive': 'False'})}"
+    url = f"{models}/repo/files?{urlencode({'Revision': asked, 'Recursive': 'True'})}"
     client = HubClient(credentials, settings)
     try:
         answer = retry(lambda: client.document(url, MAX_LIST_BYTES), policy, str(address))
@@ -49,7 +51,7 @@ def look_up(address: Address, policy: RetryPolicy, settings: TransferSettings) -
     commit = _commit(data, entries) or asked
     files = {}
     for entry in entries:
-        name = wanted_name(entry.get("Path"))
+        name = wanted(entry.get("Path"))
         if name is not None and entry.get("Type") != "tree":
             query = urlencode({"Revision": commit, "FilePath": name})
             files[name] = _file(entry, name, f"{models}/repo?{query}", f"{address}/{name}")

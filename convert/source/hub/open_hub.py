@@ -60,7 +60,7 @@ def open_hub(
             shards = HubShards(fetcher, directory, mirror)
             sizes = [shards.size(name) or 0 for name in shards.names()]
             origin = f"{address}, commit {repository.commit}, {sum(sizes) / 1e9:.2f} GB in {len(sizes)} shards"
-            yield Source(directory, shards, str(address), origin)
+            yield Source(directory, shards, str(address), origin, repository.commit)
     finally:
         stop.set()
         client.close()

@@ -14,7 +14,7 @@ MAX_FILE_BYTES = 2**41  # 2 TiB: far above a shard's size, far below what overfl
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file at the top of a repository, as the hub lists it."""
+    """A file of a repository, as the hub lists it; its name has the folders in front."""
 
     name: str
     url: str

@@ -1,12 +1,14 @@
-"""Which files of a repository a conversion reads, and how large they may be."""
+"""Which files of a repository a conversion reads, and how large they may be; which are GGUFs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from glm_gguf.convert.source.checkpoint import INDEX
 
 SHARD_SUFFIX = ".safetensors"
+
+MOST_FOLDERS = 4
 
 SMALL_FILES: Mapping[str, int] = {
     "config.json": 2**20,
@@ -21,11 +23,27 @@ SMALL_FILES: Mapping[str, int] = {
 """Files that are fetched whole before the shards, and the most bytes that each may have."""
 
 
+Wanted = Callable[[object], str | None]
+"""Returns the name of a file that is wanted, and None for every other."""
+
+
 def wanted_name(name: object) -> str | None:
     """Return `name` if it is a wanted file at the top of the repository and a safe file name here, else None."""
     if not isinstance(name, str):
         return None
     if name in SMALL_FILES:
         return name
-    plain = len(name) <= 200 and name.isprintable() and not set(name) & set('/\\:*?"<>|') and name[0] != "."
-    return name if name.endswith(SHARD_SUFFIX) and plain else None
+    return name if name.endswith(SHARD_SUFFIX) and _is_plain(name) else None
+
+
+def gguf_name(name: object) -> str | None:
+    """Return `name` if it is a GGUF, in folders or not, whose path is safe here, else None."""
+    if not isinstance(name, str) or not name.endswith(".gguf") or name.count("/") > MOST_FOLDERS:
+        return None
+    return name if all(_is_plain(part) for part in name.split("/")) else None
+
+
+def _is_plain(name: str) -> bool:
+    """Tell whether a name, which may come from anyone, is a safe name of a file or folder on every system."""
+    plain = 0 < len(name) <= 200 and name.isprintable() and not set(name) & set('/\\:*?"<>|')
+    return plain and name[0] not in ". " and name[-1] not in ". "

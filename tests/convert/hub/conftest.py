@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from checkpoints import CARD, write_checkpoint
 from damage import SMALL
-from hub_server import REPOSITORY, HubServer, Waits, files_of, serving
+from hub_server import REPOSITORY, HubServer, Waits, files_of
 
 
 @pytest.fixture(scope="session")
@@ -17,17 +16,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = write_checkpoint(tmp_path_factory.mktemp("source") / "GLM-4-9B-0414", SMALL, shards=3)
     (directory / "README.md").write_text(CARD)
     return directory
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A hub without repositories, for both schemes."""
-    with serving() as server:
-        monkeypatch.setenv("HF_ENDPOINT", f"{server.hub_url}/")
-        monkeypatch.setenv("MODELSCOPE_ENDPOINT", server.hub_url)
-        for name in ("HF_TOKEN", "MODELSCOPE_API_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-            monkeypatch.delenv(name, raising=False)
-        yield server
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ class HubServer:
         self.asked: list[Asked] = []
         self.token: str | None = None
         self.gated = False
-        self.lfs = (".safetensors", "tokenizer.json")
+        self.lfs = (".safetensors", "tokenizer.json", ".gguf")
         self.renamed: dict[str, str] = {}
         self.listing: Callable[[Any], Any] = lambda listing: listing
         self.after_listing: Callable[[], object] = lambda: None
@@ -93,6 +93,10 @@ class HubServer:
         for branch in branches:
             self._branches[repository, branch] = commit
         return commit
+
+    def commit_of(self, repository: str, branch: str = "main") -> str:
+        """The commit that a branch names."""
+        return self._branches[repository, branch]
 
     def plan(self, part: str, trouble: Trouble, *, side: str = "lfs", times: int = 1, spared: int = 0) -> None:
         self._planned.append(Planned(side, part, trouble, times, spared))
@@ -118,7 +122,7 @@ class HubServer:
             return reply
 
     def _lfs(self, asked: Asked) -> Reply:
-        _, _, digest, _ = asked.path.split("/")
+        _, _, digest, _ = asked.path.split("/", 3)
         return _part(self._blobs[digest], asked)
 
     def _hub(self, asked: Asked) -> Reply:

@@ -1,0 +1,57 @@
+"""`glm-gguf list`: the models of the store."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+import click
+
+from glm_gguf.cli.model_json import model_json
+from glm_gguf.cli.size_text import size_text
+from glm_gguf.store.known_models import KNOWN_MODELS
+from glm_gguf.store.model import Model
+from glm_gguf.store.removal import Unfinished, unfinished
+from glm_gguf.store.store import Store
+
+
+@click.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object, sizes in bytes.")
+def command(as_json: bool) -> None:
+    """List the models of the store, which every command takes by their names."""
+    store = Store()
+    models, left = store.models(), unfinished(store)
+    if as_json:
+        rows = [{"name": each.name, "bytes": each.n_bytes, "files": list(map(str, each.files))} for each in left]
+        found = {"directory": str(store.directory), "models": list(map(model_json, models)), "unfinished": rows}
+        click.echo(json.dumps(found, indent=2))
+        return
+    if models:
+        _print_table(models)
+    else:
+        click.echo(f"no models yet in {store.directory}", err=True)
+        click.echo(f"glm-gguf pull fetches one: {', '.join(KNOWN_MODELS)}, or hf://OWNER/NAME", err=True)
+    _tell_of_unfinished(left)
+
+
+def _print_table(models: Sequence[Model]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "type", box=None, pad_edge=False)
+    table.add_column("size", justify="right", no_wrap=True)
+    for title in ("pulled", "source"):
+        table.add_column(title, overflow="fold")
+    for model in models:
+        day = (model.pulled or "")[:10]
+        state = "its file is gone" if model.missing else model.source or ""
+        table.add_row(model.name, model.type, size_text(model.n_bytes), day, state)
+    # a table in a pipe or file is as wide as it needs to be
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _tell_of_unfinished(left: Sequence[Unfinished]) -> None:
+    for each in left:
+        line = f"unfinished   {each.name}, {size_text(each.n_bytes)}: pull goes on, glm-gguf rm {each.name} removes it"
+        click.echo(line, err=True)

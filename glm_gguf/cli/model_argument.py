@@ -1,0 +1,58 @@
+"""FILE, wherever a command takes one: a path, a name from the store, or a hub's address, which is fetched first."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from glm_gguf.gguf_file.parts import open_all_parts
+from glm_gguf.store.model import Model, StoredFile, file_type, model_stem
+from glm_gguf.store.model_address import SCHEME, ModelAddress, model_address
+from glm_gguf.store.store import Store
+
+
+def model_path(text: str) -> Path:
+    """Return the file that a name, a path or an address means; an address that the store lacks is fetched.
+
+    A file that exists is meant before a name. Raises GlmGgufError; a path that does not exist is returned as it is.
+    """
+    found = _found(text)
+    return Path(text) if found is None else found.path
+
+
+def named_model(text: str) -> Model:
+    """Return the model that `model_path` means; of a file, a model without a source."""
+    found = _found(text)
+    if found is not None:
+        return found
+    contents = open_all_parts(text)
+    files = tuple(StoredFile(file.path, file.file_size) for file in contents.files)
+    return Model(model_stem(Path(text).name), file_type(text, contents), files)
+
+
+def _found(text: str) -> Model | None:
+    """Return the model of a name or an address; None for a path, which need not exist."""
+    store = Store()
+    address = model_address(text) if SCHEME.match(text) else None
+    if address is not None:
+        found = store.look_up(text)
+        return _fetched(store, address) if found is None or found.missing else found
+    if os.path.isfile(text) or (_is_path(text) and store.look_up(text) is None):
+        return None  # who opens it says what is wrong
+    return store.find(text)
+
+
+def _fetched(store: Store, address: ModelAddress) -> Model:
+    """Fetch the model of an address into the store."""
+    from glm_gguf.cli.pull_view import pull_view, tell_of_faults
+    from glm_gguf.store.pull import pull
+
+    with pull_view() as view:
+        pulled = pull(store, address, view, converts=False)
+    tell_of_faults(pulled)
+    return pulled.model
+
+
+def _is_path(text: str) -> bool:
+    """Tell whether a text that names no file is meant as one."""
+    return text.endswith(".gguf") or os.sep in text or "/" in text or os.path.exists(text)
