@@ -163,4 +163,9 @@ def test_no_block_is_of_a_kind_that_nothing_checks() -> None:
     counted = sum(len(blocks(name)) for name in checked) + len(other)
     assert 2 * counted == sum(len(re.findall(r"(?m)^```", page.read_text("utf-8"))) for page in DOCUMENTS)
     shown = {str(block) for block in other if block.page != "docs/cli.md"}
-    assert shown == {"README.md-glm-gguf", "ARCHITECTURE.md-The picture", "ARCHITECTURE.md-Files", "docs/models.md-Where it lies"}
+    assert shown == {
+        "README.md-glm-gguf",
+        "ARCHITECTURE.md-The picture",
+        "ARCHITECTURE.md-Files",
+        "docs/models.md-Where it lies",
+    }
