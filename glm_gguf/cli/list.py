@@ -10,17 +10,17 @@ import click
 
 from glm_gguf.cli.model_json import model_json
 from glm_gguf.cli.size_text import size_text
+from glm_gguf.cli.user_store import user_store
 from glm_gguf.store.known_models import KNOWN_MODELS
 from glm_gguf.store.model import Model
 from glm_gguf.store.removal import Unfinished, unfinished
-from glm_gguf.store.store import Store
 
 
 @click.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object, sizes in bytes.")
 def command(as_json: bool) -> None:
     """List the models of the store, which every command takes by their names."""
-    store = Store()
+    store = user_store()
     models, left = store.models(), unfinished(store)
     if as_json:
         rows = [{"name": each.name, "bytes": each.n_bytes, "files": list(map(str, each.files))} for each in left]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from glm_gguf.cli.user_store import user_store
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.store.model import Model, StoredFile, file_type, model_stem
 from glm_gguf.store.model_address import SCHEME, ModelAddress, model_address
@@ -32,7 +33,7 @@ def named_model(text: str) -> Model:
 
 def _found(text: str) -> Model | None:
     """Return the model of a name or an address; None for a path, which need not exist."""
-    store = Store()
+    store = user_store()
     address = model_address(text) if SCHEME.match(text) else None
     if address is not None:
         found = store.look_up(text)

@@ -8,6 +8,7 @@ import click
 
 from glm_gguf.cli.model_json import model_json
 from glm_gguf.cli.termination import terminable
+from glm_gguf.cli.user_store import user_store
 from glm_gguf.gguf_file.report import finding_json
 from glm_gguf.store.known_models import DEFAULT_TYPE, KNOWN_MODELS
 
@@ -33,15 +34,14 @@ def command(model: str, type_: str | None, force: bool, as_json: bool, quiet: bo
     from glm_gguf.cli.pull_view import QuietView, pull_view, tell_of_faults
     from glm_gguf.store.model_address import to_pull
     from glm_gguf.store.pull import pull
-    from glm_gguf.store.store import Store
 
-    address = to_pull(model, type_)
+    address, store = to_pull(model, type_), user_store()
     with terminable():
         if quiet:
-            pulled = pull(Store(), address, QuietView(), force=force)
+            pulled = pull(store, address, QuietView(), force=force)
         else:
             with pull_view() as view:
-                pulled = pull(Store(), address, view, force=force)
+                pulled = pull(store, address, view, force=force)
     if as_json:
         found = {"was_there": pulled.was_there, "newer_commit": pulled.newer_commit}
         findings = [finding_json(finding) for finding in pulled.findings]
@@ -51,5 +51,5 @@ def command(model: str, type_: str | None, force: bool, as_json: bool, quiet: bo
     if not quiet:
         tell_of_faults(pulled)
         state = "is there already" if pulled.was_there else "is in the store"
-        name = model if model in KNOWN_MODELS and Store().look_up(model) == pulled.model else pulled.model.name
+        name = model if model in KNOWN_MODELS and store.look_up(model) == pulled.model else pulled.model.name
         click.echo(f"{pulled.model.path} {state}; next: glm-gguf chat {name}", err=True)

@@ -7,6 +7,7 @@ import json
 import click
 
 from glm_gguf.cli.size_text import size_text
+from glm_gguf.cli.user_store import user_store
 from glm_gguf.store.model import Model
 from glm_gguf.store.removal import Unfinished, remove, remove_unfinished, unfinished
 from glm_gguf.store.store import Store
@@ -20,7 +21,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
 
     NAME is a name that list shows. Nothing is removed where one of the names is unknown.
     """
-    store = Store()
+    store = user_store()
     chosen = [_chosen(store, name) for name in names]
     for each in chosen:
         if isinstance(each, Model):

@@ -25,6 +25,7 @@ Invoke = Callable[..., Result]
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     """Run a command with a configuration of its own, in an empty directory."""
     monkeypatch.delenv("GLM_GGUF_CONFIG")
+    monkeypatch.delenv("GLM_GGUF_STORE")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HF_TOKEN", "hf_geheim")
     monkeypatch.chdir(tmp_path)
