@@ -54,7 +54,7 @@ def test_every_kind_of_tensor_has_one_line(output: str) -> None:
 
 def test_it_ends_with_what_to_do_next(output: str) -> None:
     commands = output.splitlines()[-2:]
-    assert [line.split()[:2] for line in commands] == [["glm-gguf", "convert"], ["glm-gguf", "chat"]]
+    assert [line.split()[:2] for line in commands] == [["glm-gguf", "pull"], ["glm-gguf", "chat"]]
 
 
 def test_the_tiny_model_can_be_kept_and_asked(output: str, kept: Path) -> None:
