@@ -16,6 +16,7 @@ import click
 
 from glm_gguf.cli.amounts import TIME
 from glm_gguf.cli.grouped_help import GroupedCommand
+from glm_gguf.cli.model_argument import ModelName
 from glm_gguf.cli.model_options import SharedOptions, shared_options
 from glm_gguf.cli.served_models import catalogue_of, chosen_files, named_files, store_models
 from glm_gguf.cli.tools_file import load_tools
@@ -103,11 +104,11 @@ def server_options(command: Any) -> Any:
 
 
 @click.command(name="serve", cls=GroupedCommand)
-@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=ModelName())
 @shared_options
 @server_options
 def command(
-    files: Sequence[Path],
+    files: Sequence[str],
     shared: SharedOptions,
     host: str,
     port: int,
@@ -128,14 +129,14 @@ def command(
     from glm_gguf.server.app import create_app
     from glm_gguf.server.uvicorn_server import run_server
 
-    files = chosen_files(files)
-    settings = _settings(files, shared, host, **given)
+    paths = chosen_files(files)
+    settings = _settings(paths, shared, host, **given)
     if tools is not None:
         settings = _with_tools(settings, tools, host)
     if not settings.api_keys and not _is_loopback(host) and not allow_unauthenticated:
         fix = f"set {KEY_VARIABLE}, give --api-key-file, or --allow-unauthenticated"
         raise RequestError("without a key everyone who reaches this address could send requests", where=host, fix=fix)
-    models = _models(files, shared)
+    models = _models(paths, shared)
     with _listener(host, port) as listener:
         _greet(settings, listener)
         app = create_app(settings, models)

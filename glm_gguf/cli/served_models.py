@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from glm_gguf.cli.model_argument import model_path
 from glm_gguf.cli.model_options import SharedOptions
+from glm_gguf.cli.user_store import user_store
 from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
@@ -18,19 +20,17 @@ if TYPE_CHECKING:
     from glm_gguf.server.pool.catalogue import Catalogue
 
 
-def chosen_files(files: Sequence[Path]) -> Sequence[Path]:
-    """Return the files to serve, without any that of the configuration; none for all models of the store."""
+def chosen_files(named: Sequence[str]) -> Sequence[Path]:
+    """Return the files of paths, names and addresses, without any that of the configuration; none for all the store."""
     from glm_gguf.configuration.configuration import Configuration
 
-    configured = None if files else Configuration.load().value("model")
-    return files if configured is None else (Path(str(configured)),)
+    configured = None if named else Configuration.load().value("model")
+    return tuple(map(model_path, named if configured is None else (str(configured),)))
 
 
 def store_models(shared: SharedOptions) -> Catalogue:
     """Return all models of the store, also those that are pulled later; RequestError for an empty one."""
-    from glm_gguf.store.store import Store
-
-    store = Store()
+    store = user_store()
     if not store.models():
         fix = "name a FILE, or fetch a model first: glm-gguf pull glm-4-9b"
         raise RequestError("the store has no model", path=store.directory, fix=fix)
