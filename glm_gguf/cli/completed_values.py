@@ -49,11 +49,11 @@ def devices(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 
 def _stored() -> list[str]:
     """List the names of the store; none where it cannot be read, which its commands tell."""
+    from glm_gguf.cli.user_store import user_store
     from glm_gguf.errors import GlmGgufError
-    from glm_gguf.store.store import Store
 
     try:
-        return [model.name for model in Store().models()]
+        return [model.name for model in user_store().models()]
     except GlmGgufError:
         return []
 

@@ -12,7 +12,8 @@ from typing import Final
 
 import click
 
-from glm_gguf.cli.model_argument import ModelName, model_path
+from glm_gguf.cli.completed_values import model_names
+from glm_gguf.cli.model_argument import model_path
 from glm_gguf.errors import GgufError
 from glm_gguf.gguf_file.contents import ARCHITECTURE_KEY
 from glm_gguf.gguf_file.finding import Finding
@@ -29,7 +30,7 @@ PROBLEM_EXIT: Final = 3
 
 
 @click.command(name="inspect")
-@click.argument("model", metavar="FILE", type=ModelName())
+@click.argument("model", metavar="FILE", shell_complete=model_names)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object, tensors included.")
 @click.option("--tensors", is_flag=True, help="List the tensors as well.")
 @click.option("--template", is_flag=True, help="Print the chat template and nothing else.")

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from glm_gguf.cli.completed_values import file_types
 from glm_gguf.cli.model_json import model_json
 from glm_gguf.cli.termination import terminable
 from glm_gguf.cli.user_store import user_store
@@ -19,7 +20,13 @@ SHORT_NAMES = "\b\nShort names:\n" + "\n".join(
 
 @click.command(name="pull", epilog=SHORT_NAMES)
 @click.argument("model")
-@click.option("--type", "type_", metavar="TYPE", help=f"File type. Of a short name by default {DEFAULT_TYPE}.")
+@click.option(
+    "--type",
+    "type_",
+    metavar="TYPE",
+    shell_complete=file_types,
+    help=f"File type. Of a short name by default {DEFAULT_TYPE}.",
+)
 @click.option("--force", is_flag=True, help="Fetch again where the hub has other bytes by now.")
 @click.option("--json", "as_json", is_flag=True, help="Print the model as a JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the name of the model.")

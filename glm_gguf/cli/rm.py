@@ -6,6 +6,7 @@ import json
 
 import click
 
+from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.cli.user_store import user_store
 from glm_gguf.store.model import Model
@@ -14,7 +15,7 @@ from glm_gguf.store.store import Store
 
 
 @click.command(name="rm")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=model_names)
 @click.option("--json", "as_json", is_flag=True, help="Print what was removed as a JSON array, sizes in bytes.")
 def command(names: tuple[str, ...], as_json: bool) -> None:
     """Remove models from the store, and what interrupted runs left of them.

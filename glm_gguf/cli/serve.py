@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from glm_gguf.cli.amounts import TIME
+from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
-from glm_gguf.cli.model_argument import ModelName
 from glm_gguf.cli.model_options import SharedOptions, shared_options
 from glm_gguf.cli.served_models import catalogue_of, chosen_files, named_files, store_models
 from glm_gguf.cli.tools_file import load_tools
@@ -104,7 +104,7 @@ def server_options(command: Any) -> Any:
 
 
 @click.command(name="serve", cls=GroupedCommand)
-@click.argument("files", metavar="[FILE]...", nargs=-1, type=ModelName())
+@click.argument("files", metavar="[FILE]...", nargs=-1, shell_complete=model_names)
 @shared_options
 @server_options
 def command(

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import click
 
+from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.inspect import finding_lines, print_line, summary_lines
-from glm_gguf.cli.model_argument import ModelName, named_model
+from glm_gguf.cli.model_argument import named_model
 from glm_gguf.cli.model_json import model_json
 from glm_gguf.gguf_file.contents import model_integer
 from glm_gguf.gguf_file.parts import open_all_parts
@@ -17,7 +18,7 @@ from glm_gguf.store.model import Model
 
 
 @click.command(name="show")
-@click.argument("model", type=ModelName())
+@click.argument("model", shell_complete=model_names)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object, sizes in bytes.")
 def command(model: str, as_json: bool) -> None:
     """Show what is known of MODEL: where it comes from, where it lies, what it is, and what is wrong with it.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from glm_gguf.cli.model_argument import ModelName, model_path
+from glm_gguf.cli.completed_values import model_names
+from glm_gguf.cli.model_argument import model_path
 
 if TYPE_CHECKING:
     from glm_gguf.convert.verify import TensorError, Verification
@@ -19,7 +20,7 @@ FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("model", metavar="FILE", type=ModelName())
+@click.argument("model", metavar="FILE", shell_complete=model_names)
 @click.option("--against", "source", type=FILE, metavar="DIR", required=True, help="The checkpoint directory.")
 @click.option("--threads", type=int, metavar="N", help="Threads that compare. Default: one per CPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
