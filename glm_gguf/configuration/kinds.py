@@ -7,6 +7,8 @@ raise RequestError without a place: their caller knows the file or the variable.
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -15,6 +17,8 @@ from glm_gguf.errors import RequestError
 from glm_gguf.llama.bounds import Bounds
 
 Value = int | float | str | Path | tuple[str, ...]
+SECONDS: Final = Bounds(0.001, 10**9)
+UNITS: Final[Mapping[str, int]] = {"": 1, "s": 1, "m": 60, "h": 3600}
 MOST_CHARACTERS: Final = 4096
 """Characters of a text: PATH_MAX of Linux."""
 
@@ -48,6 +52,45 @@ class Number:
         except ValueError:
             number = None
         return self.of_toml(text if number is None else number)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberOr:
+    """A number within bounds, or a word for a value."""
+
+    number: Number
+    words: Mapping[str, int | str]
+
+    def of_toml(self, value: object) -> Value:
+        """Take a number or a word."""
+        if isinstance(value, str):
+            return self.of_text(value)
+        return self.number.of_toml(value)
+
+    def of_text(self, text: str) -> Value:
+        """Read digits or a word."""
+        try:
+            return self.words[text] if text in self.words else self.number.of_text(text)
+        except RequestError as error:
+            raise RequestError(error.what, fix=f"{error.fix}, or {' or '.join(self.words)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """A length of time: a number of seconds, or a text such as 90s, 10m or 2h."""
+
+    def of_toml(self, value: object) -> Value:
+        """Take a number or a text."""
+        if isinstance(value, str):
+            return self.of_text(value)
+        return Number(SECONDS).of_toml(value)
+
+    def of_text(self, text: str) -> Value:
+        """Read a number and its unit."""
+        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smh]?)", text)
+        if found is None:
+            raise RequestError(f"{text!r} is no time", fix="write it like 90s, 10m or 2h")
+        return Number(SECONDS).of_toml(float(found[1]) * UNITS[found[2]])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from glm_gguf.configuration.kinds import Kind, Location, Number, OneOf, Text, Texts
-from glm_gguf.llama.bounds import Bounds
+from glm_gguf.configuration.kinds import SECONDS, Kind, Location, Number, NumberOr, OneOf, Seconds, Text, Texts
+from glm_gguf.llama.bounds import MOST_INTEGER, Bounds
 from glm_gguf.llama.engine_options import ENGINE_BOUNDS, CacheType
 from glm_gguf.llama.sampling_params import SAMPLING_BOUNDS
 
 PREFIX: Final = "GLM_GGUF_"
 TOP: Final = ""
 """The part of the file above the first section."""
-SECONDS: Final = Bounds(0.001, 10**9)
 CELLS: Final = OneOf(tuple(CacheType))
 
 
@@ -61,6 +60,7 @@ ALL: Final[tuple[Setting, ...]] = (
     Setting("engine", "cache-type-k", CELLS),
     Setting("engine", "cache-type-v", CELLS),
     Setting("engine", "device", Texts()),
+    Setting("engine", "draft", NumberOr(Number(ENGINE_BOUNDS["draft"]), {"auto": "auto", "off": 0})),
     *_numbers("sampling", {name: SAMPLING_BOUNDS[name] for name in _SAMPLING}),
     Setting("server", "host", Text()),
     Setting("server", "port", Number(Bounds(0, 65535, whole=True))),
@@ -68,6 +68,8 @@ ALL: Final[tuple[Setting, ...]] = (
     Setting("server", "api-key-file", Location()),
     Setting("server", "cors-origin", Texts()),
     Setting("server", "allowed-host", Texts()),
+    Setting("server", "models-max", Number(Bounds(1, MOST_INTEGER, whole=True))),
+    Setting("server", "sleep-after", Seconds()),
     Setting("server", "timeout", Number(SECONDS)),
 )
 SETTINGS: Final = MappingProxyType({setting.key: setting for setting in ALL})

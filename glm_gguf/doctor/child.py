@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+MOST_CHARACTERS: Final = 500
+"""Of the last line that a child wrote."""
 ILLEGAL_INSTRUCTION: Final = "SIGILL"
 _PACKAGE: Final = Path(__file__).absolute().parent.parent
 
@@ -55,7 +58,8 @@ def _reply(done: subprocess.CompletedProcess[str]) -> Reply:
         return Reply({}, f"the process was ended by {name}", name)
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        return Reply({}, lines[-1][:500] if lines else f"it ended with exit code {done.returncode}")
+        told = re.sub(r"^glm_gguf\.errors\.\w+: ", "", lines[-1]) if lines else f"exit code {done.returncode}"
+        return Reply({}, told[:MOST_CHARACTERS])
     try:
         found = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from glm_gguf.doctor.section import Fact, Section
 from glm_gguf.gguf_file.finding import Finding, advice, problem
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
 
 EXTRAS: Final = {
     "fast": "ggml quantises, which takes several times as long",
     "server": "glm-gguf serve does not start",
 }
 """Extra of pyproject.toml → what happens without it."""
-REINSTALL: Final = "pip install --force-reinstall glm-gguf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +40,47 @@ def software() -> Section:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}" + (f", {libc}" if libc else ""),
         "environment": "a virtual one" if sys.prefix != sys.base_prefix else "the system's, or another manager's",
     }
-    try:
-        needed = tuple(_needed())
-    except metadata.PackageNotFoundError:
+    lines = _requirements()
+    if lines is None:
         what, why = "glm-gguf is not installed", "this is a checkout, whose requirements nothing has installed"
         return Section("software", facts, (problem(what, why, "pip install '.[fast,server]'"),))
-    except ImportError:
-        what, why = "packaging is not installed", "the requirements cannot be compared"
-        return Section("software", facts, (problem(what, why, "pip install packaging"),))
+    needed = tuple(package for line in lines if (package := _needed(line)) is not None)
     facts |= {package.name.replace("_", "-"): package.version or "not installed" for package in needed}
     for extra in EXTRAS:
         facts[f"extra {extra}"] = all(package.fits for package in needed if package.extra == extra)
     return Section("software", facts, tuple(_findings(needed)))
 
 
-def _needed() -> Iterator[Needed]:
-    """Compare the requirements of the installed glm-gguf with what is installed."""
-    from packaging.requirements import Requirement
+def _requirements() -> list[str] | None:
+    """Return what the installed glm-gguf requires; None where it is not installed."""
+    try:
+        return metadata.requires("glm-gguf") or []
+    except metadata.PackageNotFoundError:
+        return None
 
-    for line in metadata.requires("glm-gguf") or ():
-        requirement = Requirement(line)
-        extra = next((name for name in (None, *EXTRAS) if _applies(requirement, name)), "")
-        if extra != "":
+
+def _needed(line: str) -> Needed | None:
+    """Compare one requirement with what is installed; None where it is not for this system, or for an unknown extra."""
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:  # names can be compared without it
+        return _named(line)
+    requirement = Requirement(line)
+    for extra in (None, *EXTRAS):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra or ""}):
             version = _version(requirement.name)
             fits = version is not None and requirement.specifier.contains(version, prereleases=True)
-            yield Needed(requirement.name, str(requirement.specifier), extra, version, fits)
+            return Needed(requirement.name, str(requirement.specifier), extra, version, fits)
+    return None
 
 
-def _applies(requirement: Requirement, extra: str | None) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": extra or ""})
+def _named(line: str) -> Needed | None:
+    """Look whether a requirement is installed in any version."""
+    named, extra = re.match(r"[\w.-]+", line), re.search(r"extra == ['\"](\w+)", line)
+    if named is None or (extra is not None and extra[1] not in EXTRAS):
+        return None
+    version = _version(named[0])
+    return Needed(named[0], "", None if extra is None else extra[1], version, version is not None)
 
 
 def _findings(needed: tuple[Needed, ...]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
 from glm_gguf.doctor.child import ask
@@ -35,15 +35,12 @@ class DoctorReport:
         modules = ("llama_build", "quantisers", "places", "self_test", *(() if offline else ("hubs",)))
         with ThreadPoolExecutor(len(modules)) as pool:
             replies = dict(zip(modules, pool.map(lambda module: ask(module, SECONDS), modules), strict=True))
-            sections = (
-                software(),
-                machine(),
-                llama_build(replies["llama_build"], instruction_sets(), gpu_drivers()),
-                quantisers(replies["quantisers"]),
-                places(replies["places"]),
-                hubs(replies.get("hubs")),
-                self_test(replies["self_test"]),
-            )
+        llama = llama_build(replies["llama_build"], instruction_sets(), gpu_drivers())
+        kernels, tested = quantisers(replies["quantisers"]), self_test(replies["self_test"])
+        if not llama.facts["loads"]:  # which is their reason too
+            kernels, tested = replace(kernels, findings=()), replace(tested, findings=())
+        beside = places(replies["places"]), hubs(replies.get("hubs"))
+        sections = (software(), machine(), llama, kernels, *beside, tested)
         anonymiser = Anonymiser()
         return cls(tuple(_anonymous(section, anonymiser) for section in sections))
 

@@ -14,9 +14,10 @@ from click.testing import CliRunner, Result
 from damage import command_line, says
 
 from glm_gguf.cli.main import cli
-from glm_gguf.configuration.kinds import Number, OneOf
+from glm_gguf.configuration.kinds import Number, NumberOr, OneOf, Seconds
 from glm_gguf.configuration.settings import ALL
 from glm_gguf.errors import GlmGgufError
+from glm_gguf.llama.bounds import MOST_INTEGER
 
 Invoke = Callable[..., Result]
 
@@ -160,10 +161,14 @@ def test_a_setting_is_an_option_that_takes_the_same(setting: Any) -> None:
     (option,) = [option for option in command.params if f"--{setting.key}" in option.opts]
     match setting.kind, option.type:
         case Number(bounds), click.IntRange() as limits:
-            assert (limits.min, limits.max, bounds.whole) == (bounds.minimum, bounds.maximum, True)
+            most = MOST_INTEGER if limits.max is None else limits.max
+            assert (limits.min, most, bounds.whole) == (bounds.minimum, bounds.maximum, True)
         case Number(bounds), kind:
             assert bounds.whole == (kind is click.INT)
         case OneOf(words), click.Choice() as choice:
             assert words == tuple(choice.choices)
+        case (Seconds() | NumberOr()) as kind, _:
+            for text in ("90", "1.5h") if isinstance(kind, Seconds) else ("auto", "off", "7"):
+                assert kind.of_text(text) == option.type.convert(text, option, None)
         case _:
             assert option.type is click.STRING or isinstance(option.type, click.Path)

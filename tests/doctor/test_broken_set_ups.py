@@ -66,7 +66,9 @@ def test_without_llama_cpp_the_command_that_installs_it_is_told(without_llama: S
     found = examined(without_llama, "--offline", code=3)
     problems = findings(found, "problem")
     says(problems, "llama-cpp-python is not installed", "llama.cpp does not load", f"-> {INSTALL}")
-    says(problems, "the self-test failed", "conversions cannot quantise")
+    assert len(problems.splitlines()) == 2, "one cause is not told four times"
+    says(found["self-test"]["failure"], "llama-cpp-python cannot be loaded")
+    says(found["quantisers"]["failure"], "reinstall llama-cpp-python")
     assert found["hubs"]["asked"] is False
     one_line(without_llama.run("plan", "x.gguf"), "No module named 'llama_cpp'", INSTALL, "glm-gguf doctor")
     one_line(without_llama.run("run", "x.gguf", "Hello"), "x.gguf")
@@ -127,6 +129,16 @@ def test_a_broken_configuration_and_store_are_problems_with_their_places(without
     assert without_llama.run("config", "path", **variables).stdout == f"{broken}\n"
 
 
+def test_a_store_and_a_configuration_that_may_not_be_read_are_problems(without_llama: SetUp) -> None:
+    store, closed = without_llama.home / "closed", without_llama.home / "closed.toml"
+    store.mkdir(mode=0o000)
+    closed.touch(mode=0o000)
+    variables = {"GLM_GGUF_CONFIG": str(closed), "GLM_GGUF_STORE": str(store)}
+    found = examined(without_llama, "--offline", code=3, **variables)
+    says(findings(found, "problem"), "~/closed", "~/closed.toml: cannot be read: Permission denied")
+    one_line(without_llama.run("config", "show", **variables), "closed.toml: cannot be read: Permission denied")
+
+
 MISSING = ("numpy", "platformdirs", "packaging", "httpx2", "psutil")
 
 
@@ -134,7 +146,7 @@ def test_missing_packages_are_named(tmp_path: Path) -> None:
     set_up = SetUp.make(tmp_path, {*MISSING, "llama_cpp", "llama_cpp_python"})
     found = examined(set_up, code=3)
     problems = findings(found, "problem")
-    says(problems, "packaging is not installed -> pip install packaging", "numpy", "-> pip install platformdirs")
+    says(problems, "numpy is not installed -> pip install 'numpy'", "-> pip install platformdirs")
     says(findings(found, "advice"), "the hubs cannot be asked", "httpx2")
     for words in (["config", "path"], ["plan", set_up.home], ["convert", "hf://a/b"]):
         one_line(set_up.run(*words), "cannot be imported", "glm-gguf doctor")
