@@ -15,8 +15,8 @@ import click
 from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.model_argument import model_path
 from glm_gguf.errors import GgufError
-from glm_gguf.gguf_file.contents import ARCHITECTURE_KEY
 from glm_gguf.gguf_file.finding import Finding
+from glm_gguf.gguf_file.header import ARCHITECTURE_KEY
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.gguf_file.report import Report
 from glm_gguf.gguf_file.tensors import TensorInfo

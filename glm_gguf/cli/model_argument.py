@@ -9,6 +9,7 @@ from glm_gguf.cli.user_store import user_store
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.store.model import Model, StoredFile, file_type, model_stem
 from glm_gguf.store.model_address import SCHEME, ModelAddress, model_address
+from glm_gguf.store.other_programs import other_model
 from glm_gguf.store.store import Store
 
 
@@ -38,8 +39,13 @@ def _found(text: str) -> Model | None:
     if address is not None:
         found = store.look_up(text)
         return _fetched(store, address) if found is None or found.missing else found
-    if os.path.isfile(text) or (_is_path(text) and store.look_up(text) is None):
-        return None  # who opens it says what is wrong
+    if os.path.isfile(text):
+        return None
+    if store.look_up(text) is not None:
+        return store.find(text)
+    found = None if text.endswith(".gguf") else other_model(text)
+    if found is not None or _is_path(text):
+        return found  # of a path that is none, who opens it says what is wrong
     return store.find(text)
 
 

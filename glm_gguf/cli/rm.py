@@ -9,7 +9,9 @@ import click
 from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.cli.user_store import user_store
+from glm_gguf.errors import RequestError
 from glm_gguf.store.model import Model
+from glm_gguf.store.other_programs import other_model
 from glm_gguf.store.removal import Unfinished, remove, remove_unfinished, unfinished
 from glm_gguf.store.store import Store
 
@@ -42,4 +44,8 @@ def _chosen(store: Store, name: str) -> Model | Unfinished:
     left = [each for each in unfinished(store) if each.name.casefold() == name.casefold()]
     if found is not None:
         return found
+    other = None if left else other_model(name)
+    if other is not None:
+        what, fix = f"this model lies in the store of {other.program}", f"remove it there: {other.path}"
+        raise RequestError(what, where=repr(name), fix=fix)
     return left[0] if left else store.find(name)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from glm_gguf.gguf_file.header import GgufHeader
+from glm_gguf.gguf_file.header import ARCHITECTURE_KEY, GgufHeader
 from glm_gguf.gguf_file.tensors import TensorInfo
 from glm_gguf.gguf_file.values import Metadata, integer, text
 
-ARCHITECTURE_KEY: Final = "general.architecture"
 GLM4: Final = "glm4"
 """general.architecture of GLM-4-0414."""
 TEMPLATE_KEY: Final = "tokenizer.chat_template"

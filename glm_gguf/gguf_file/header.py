@@ -15,7 +15,7 @@ from glm_gguf.gguf_file import metadata as keys
 from glm_gguf.gguf_file import tensors as lists
 from glm_gguf.gguf_file.cursor import Cursor
 from glm_gguf.gguf_file.tensors import TensorInfo, align
-from glm_gguf.gguf_file.values import Scalar, Value, ValueType
+from glm_gguf.gguf_file.values import Scalar, Value, ValueType, text
 from glm_gguf.regular_file import open_regular
 from glm_gguf.source_name import Wanted, refuse_mistaken
 
@@ -25,6 +25,7 @@ VERSIONS: Final = (2, 3)
 DEFAULT_ALIGNMENT: Final = 32
 """GGUF_DEFAULT_ALIGNMENT of gguf.h, bytes."""
 ALIGNMENT_KEY: Final = "general.alignment"
+ARCHITECTURE_KEY: Final = "general.architecture"
 
 _FOREIGN: Final[Mapping[bytes, str]] = {
     b"FUGG": "a GGUF file with its bytes swapped",
@@ -91,6 +92,22 @@ class GgufHeader:
     def data_end(self) -> int:
         """Byte after the last tensor's data."""
         return max((tensor.offset + tensor.n_bytes for tensor in self.tensors), default=self.data_offset)
+
+
+def read_architecture(path: str | os.PathLike[str]) -> str | None:
+    """Read the architecture that a file names; raises GgufError.
+
+    Writers put that key first; only where it is elsewhere, all keys are read.
+    """
+    place = Path(path)
+    with _open(place) as stream:
+        cursor = Cursor(stream, place, os.fstat(stream.fileno()).st_size)
+        _read_version(cursor)
+        _read_count(cursor, "tensors", lists.SMALLEST_ENTRY, lists.MAX_TENSORS)
+        n_keys = _read_count(cursor, "keys", keys.SMALLEST_ENTRY, keys.MAX_KEYS)
+        first = keys.read_metadata(cursor, min(n_keys, 1))
+    found = first if ARCHITECTURE_KEY in first else GgufHeader.read(place).metadata
+    return text(found, ARCHITECTURE_KEY)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -25,6 +25,7 @@ SPLIT_TYPES: Final[Mapping[str, ValueType]] = {
 }
 SPLIT_NAME: Final = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
 """llama_split_path of llama.cpp: parts are numbered from 1 in names, from 0 in split.no."""
+SPLIT_PATH: Final = "{stem}-{number:05}-of-{count:05}.gguf"
 FETCH_ALL: Final = "put all parts of the model, under their own names, into one directory"
 
 
@@ -100,7 +101,8 @@ def _part_paths(path: Path, number: int, count: int) -> tuple[Path, ...]:
             path=path,
             fix="give the file its own name back",
         )
-    return tuple(path.with_name(f"{match['stem']}-{index + 1:05}-of-{count:05}.gguf") for index in range(count))
+    names = (SPLIT_PATH.format(stem=match["stem"], number=index + 1, count=count) for index in range(count))
+    return tuple(map(path.with_name, names))
 
 
 def _check_part(file: GgufHeader, index: int, count: int) -> None:
