@@ -84,7 +84,7 @@ class GLM(ChatModel):
             self._preparer = AnswerPreparer(self._model, self._engine, self._options)
             self.variant = self._preparer.renderer.variant
             self.sampling = self._preparer.sampling
-            self.session_refused = None if session is None else self._sessions().load(Path(session))
+            self.session_refused = None if session is None else self.sessions().load(Path(session))
             # Runs at close(), when this object is collected, or when Python ends.
             self._closer = weakref.finalize(self, _close, stack.pop_all(), os.getpid())
 
@@ -228,7 +228,7 @@ class GLM(ChatModel):
         if messages is not None:
             history = conversation(messages) if messages else ()
             wanted = [self._preparer.renderer.beginning(history, declarations(tools))]
-        self._sessions().save(Path(path), wanted)
+        self.sessions().save(Path(path), wanted)
 
     def fingerprint(self) -> str:
         """Return a hash of the file and of the options that change answers."""
@@ -275,8 +275,8 @@ class GLM(ChatModel):
     def _spelled(self, scored: Sequence[SampledToken]) -> list[TokenLogprob]:
         return [token_logprob(token, self._model.vocabulary.token_bytes) for token in scored]
 
-    def _sessions(self) -> Sessions:
-        """Sessions that fit this model and its options."""
+    def sessions(self) -> Sessions:
+        """Return what saves and restores the KV cache of this model with its options."""
         identity = self.fingerprint(), vocabulary_hash(self._file.metadata)
         return Sessions(self._engine, *identity, self._options.scales, self._compute)
 

@@ -57,7 +57,7 @@ def whole_file(path: Path, mode: int = 0o666) -> Iterator[UnfinishedFile]:
     with _as_output_error(path):
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             raise OutputError("cannot be written: something that is no file has this name", path=path)
-        _remove_unfinished(path)
+        remove_unfinished(path.parent, path.name)
         file = _temporary(path, mode)
     try:
         yield UnfinishedFile(file, path)
@@ -98,10 +98,11 @@ def _temporary(path: Path, mode: int) -> BufferedWriter:
         file.close()  # another writer took it for one left behind
 
 
-def _remove_unfinished(path: Path) -> None:
-    """Remove what killed writers of a file left; what another one writes now is locked."""
-    for left in path.parent.iterdir():
-        if left.name.startswith(f".{path.name}.") and left.name.endswith(UNFINISHED) and left.is_file():
+def remove_unfinished(directory: Path, name: str | None = None) -> None:
+    """Remove what killed writers of a file left, or of any in a directory; what another one writes now is locked."""
+    start = "." if name is None else f".{name}."
+    for left in directory.iterdir():
+        if left.name.startswith(start) and left.name.endswith(UNFINISHED) and left.is_file():
             with suppress(OSError), left.open("rb") as file:
                 if _locked(file):
                     left.unlink()

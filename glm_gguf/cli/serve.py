@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glm_gguf.cli.amounts import TIME
 from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import SharedOptions, shared_options
 from glm_gguf.cli.served_models import catalogue_of, chosen_files, named_files, store_models
+from glm_gguf.cli.server_options import server_options
 from glm_gguf.cli.tools_file import load_tools
 from glm_gguf.errors import RequestError
 from glm_gguf.regular_file import read_text
@@ -29,78 +29,6 @@ if TYPE_CHECKING:
     from glm_gguf.server.settings import ServerSettings
 
 KEY_VARIABLE = "GLM_GGUF_API_KEY"
-SERVER_OPTIONS = (
-    click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on."),
-    click.option(
-        "--port",
-        type=click.IntRange(0, 65535),
-        metavar="PORT",
-        default=8080,
-        show_default=True,
-        help="Port to listen on; 0 takes a free one.",
-    ),
-    click.option("--alias", metavar="NAME", help="Name of the model in /v1/models. Default: the file's."),
-    click.option(
-        "--api-key",
-        "api_keys",
-        metavar="KEY",
-        multiple=True,
-        help="API key that requests must carry; other users of this machine can see it in the list of processes.",
-    ),
-    click.option(
-        "--api-key-file",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="File with one API key per line; # begins a comment.",
-    ),
-    click.option(
-        "--allow-unauthenticated",
-        is_flag=True,
-        help="Accept requests without a key from everyone who reaches the address.",
-    ),
-    click.option(
-        "--cors-origin",
-        "origins",
-        metavar="ORIGIN",
-        multiple=True,
-        help="Origin of web pages that may send requests; * for all. May be repeated.",
-    ),
-    click.option(
-        "--allowed-host",
-        "hosts",
-        metavar="NAME",
-        multiple=True,
-        help="Another host name of this server; may be repeated.",
-    ),
-    click.option(
-        "--tools",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Python file whose functions run here when the model calls them on the page. API clients run their own.",
-    ),
-    click.option(
-        "--models-max",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Models loaded at once, at most. Default: as many as fit into memory.",
-    ),
-    click.option(
-        "--sleep-after",
-        type=TIME,
-        metavar="TIME",
-        help="Free a model that had no request for this long, such as 10m; the next request loads it again.",
-    ),
-    click.option(
-        "--timeout", type=float, metavar="SECONDS", help="Maximum time of an answer, in seconds. Default: 3600."
-    ),
-)
-
-
-def server_options(command: Any) -> Any:
-    """Add the options that only the server has."""
-    for option in reversed(SERVER_OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.command(name="serve", cls=GroupedCommand)
@@ -114,6 +42,8 @@ def command(
     port: int,
     allow_unauthenticated: bool,
     tools: Path | None,
+    session_dir: Path | None,
+    session_limit: float,
     **given: Any,
 ) -> None:
     """Serve the model in FILE to OpenAI's clients: /v1/chat/completions, /v1/completions, /v1/embeddings and others.
@@ -126,11 +56,14 @@ def command(
     from --api-key-file or --api-key. The first Ctrl-C or SIGTERM waits for running answers, the second cuts them off.
     """
     _require_server()
+    from glm_gguf.engine.session_directory import SessionDirectory
     from glm_gguf.server.app import create_app
     from glm_gguf.server.uvicorn_server import run_server
 
     paths = chosen_files(files)
     settings = _settings(paths, shared, host, **given)
+    if session_dir is not None:
+        settings = replace(settings, sessions=SessionDirectory(session_dir, int(session_limit)))
     if tools is not None:
         settings = _with_tools(settings, tools, host)
     if not settings.api_keys and not _is_loopback(host) and not allow_unauthenticated:

@@ -85,9 +85,10 @@ class KvCache:
 
     @property
     def unpinned(self) -> list[tuple[list[int], Scales]]:
-        """Tokens and scales of all unpinned prefixes, in the cells or in main memory."""
-        resident = [(list(prefix.tokens), prefix.scales) for prefix in self._resident()]
-        return resident + [(list(prefix.tokens), prefix.scales) for prefix in self.host.prefixes]
+        """Tokens and scales of all unpinned prefixes, the least recently used first: those in main memory are older."""
+        resident = sorted(self._resident(), key=lambda prefix: prefix.last_use)
+        offloaded = [(list(prefix.tokens), prefix.scales) for prefix in self.host.prefixes]
+        return offloaded + [(list(prefix.tokens), prefix.scales) for prefix in resident]
 
     def longest(self, tokens: list[int], scales: Scales) -> tuple[Prefix | None, int]:
         """Find the prefix that shares most of these tokens, and count them."""

@@ -44,7 +44,7 @@ class Sessions:
         try:
             session = read_session(path)
             if session.fingerprint == self.fingerprint:
-                self.engine.call(lambda scheduler, context: self._restore(scheduler.cache, context, session.prefixes))
+                self.restore(session.prefixes)
                 return None
             refused = EngineError("the session belongs to another model or other settings", path=path)
         except EngineError as error:
@@ -58,6 +58,24 @@ class Sessions:
             self.compute(wanted)
         prefixes = self.engine.call(lambda scheduler, context: self._saved(scheduler.cache, context, tokens))
         write_session(path, Session(self.fingerprint, self.vocabulary, tuple(prefixes)))
+
+    @property
+    def capacity(self) -> int:
+        """Tokens that the KV cache and main memory hold."""
+        return self.engine.call(lambda scheduler, _: scheduler.cache.n_cells + scheduler.cache.host.most_tokens)
+
+    def unpinned(self) -> list[Tokens]:
+        """Return the tokens of all unpinned prefixes, the least recently used first."""
+        found = self.engine.call(lambda scheduler, _: scheduler.cache.unpinned)
+        return [tokens for tokens, scales in found if tokens and scales == self.scales]
+
+    def state_of(self, tokens: Tokens) -> SavedPrefix:
+        """Return the state of tokens as far as they are in the cache."""
+        return self.engine.call(lambda scheduler, context: self._state(scheduler.cache, context, tokens))
+
+    def restore(self, prefixes: Sequence[SavedPrefix]) -> None:
+        """Fill the cache with saved states in order; EngineError where llama.cpp refuses one."""
+        self.engine.call(lambda scheduler, context: self._restore(scheduler.cache, context, prefixes))
 
     def _rebuilt(self, path: Path, session: Session, refused: EngineError) -> EngineError:
         """Compute a session again if its tokens mean the same here; returns why the file was refused."""
@@ -85,9 +103,9 @@ class Sessions:
             raise EngineError(f"only {length} of {len(tokens)} tokens are in the cache", fix="give a larger n_ctx")
         return saved
 
-    def _state(self, cache: KvCache, context: Context, tokens: list[int]) -> SavedPrefix:
+    def _state(self, cache: KvCache, context: Context, tokens: Tokens) -> SavedPrefix:
         """Return the state of the cached tokens; it pins them, for llama.cpp writes only sequences that may run."""
-        prefix = cache.pin(tokens, self.scales)
+        prefix = cache.pin(list(tokens), self.scales)
         try:
             return SavedPrefix(tuple(prefix.tokens), context.state(prefix.sequence))
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from glm_gguf.chat.tools import Toolbox
+from glm_gguf.engine.session_directory import SessionDirectory
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.server.access.hosts import ORIGIN, host_name
@@ -32,6 +33,8 @@ class ServerSettings:
     """Seconds without a request after which the server frees a model; the next request loads it again."""
     most_models: int | None = None
     """Models of a catalogue that are loaded at once; None for as many as fit."""
+    sessions: SessionDirectory | None = None
+    """Where prefixes are kept over restarts."""
     keep_alive: float = 15.0
     """Seconds of silence after which a stream sends a comment."""
     limits: Limits = field(default_factory=Limits)

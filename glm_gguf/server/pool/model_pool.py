@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
-from glm_gguf.errors import DeadlineError, GlmGgufError, as_engine_error
-from glm_gguf.llama.footprint import Footprint
+from glm_gguf.errors import DeadlineError, GlmGgufError
 from glm_gguf.server.pool.catalogue import Catalogue
-from glm_gguf.server.pool.pooled_model import Asleep, LoadedModel, LoadFailed, Loading, PooledModel, Waiter
+from glm_gguf.server.pool.kept_prefixes import KeptPrefixes
+from glm_gguf.server.pool.model_loader import ModelLoader
+from glm_gguf.server.pool.pooled_model import LoadedModel, LoadFailed, PooledModel, Waiter
 from glm_gguf.server.problem import (
     ENDING,
     FAILED,
@@ -43,6 +43,8 @@ class ModelPool:
     def __init__(self, catalogue: Catalogue, settings: ServerSettings) -> None:
         self.catalogue = catalogue
         self._settings = settings
+        self._kept = KeptPrefixes(settings.sessions)
+        self._loader = ModelLoader(catalogue, self._kept)
         self._models: dict[str, PooledModel] = {}
         self._line: dict[str, PooledModel] = {}
         self._leaving: PooledModel | None = None
@@ -60,10 +62,6 @@ class ModelPool:
     def loaded(self) -> list[LoadedModel]:
         """The models in memory."""
         return [model.loaded for model in list(self._models.values()) if model.loaded is not None]
-
-    @property
-    def _footprints(self) -> list[Footprint]:
-        return [loaded.glm.footprint for loaded in self.loaded]
 
     def models(self) -> list[PooledModel]:
         """Return all models of the catalogue, in its order, each with its state."""
@@ -110,9 +108,7 @@ class ModelPool:
     def close(self) -> None:
         """Free all models; safe to call twice."""
         for model in self._models.values():
-            model.stop_timer()
-            if model.loaded is not None:
-                model.loaded.glm.close()
+            self._loader.close(model)
 
     def _model(self, name: str) -> PooledModel:
         if name not in self._models:
@@ -148,6 +144,7 @@ class ModelPool:
     def _release(self, model: PooledModel) -> None:
         model.end_use()
         model.start_timer(self._wake)
+        self._kept.save_later(model, self._wake)
         self._changed.set()
 
     async def _turn(self, model: PooledModel, held: ExitStack) -> LoadedModel:
@@ -182,10 +179,13 @@ class ModelPool:
         try:
             while True:
                 sleepy = [model for model in self._models.values() if model.may_sleep]
+                unsaved = [model for model in self._models.values() if model.wants_saving]
                 if self._ending:
                     break
                 if sleepy:
-                    await self._free(sleepy[0])
+                    await self._loader.free(sleepy[0])
+                elif unsaved and not self._line:
+                    await self._loader.save(unsaved[0])
                 elif self._line:
                     await self._serve(next(iter(self._line.values())))
                 else:
@@ -202,7 +202,7 @@ class ModelPool:
             if await self._has_room(model) and not model.answers:
                 await self._load(model)
         except GlmGgufError as error:
-            self._failed(model, error)
+            self._loader.failed(model, error)
         finally:
             self._line.pop(model.name, None)
         if model.answers:
@@ -222,7 +222,7 @@ class ModelPool:
                     return True
                 idle = [other for other in others if not other.uses]
                 if idle:
-                    await self._free(min(idle, key=lambda other: other.used_at))
+                    await self._loader.free(min(idle, key=lambda other: other.used_at))
                 else:
                     self._leaving = min(others, key=lambda other: other.used_at)
                     self._changed.clear()
@@ -242,32 +242,13 @@ class ModelPool:
         most = self._settings.most_models
         if not loaded or (most is not None and len(loaded) >= most):
             return loaded
-        return [] if await asyncio.to_thread(self.catalogue.fits, model.name, self._footprints) else loaded
+        beside = [one.glm.footprint for one in self.loaded]
+        return [] if await asyncio.to_thread(self.catalogue.fits, model.name, beside) else loaded
 
     async def _load(self, model: PooledModel) -> None:
-        """Load a model. An error becomes its state; without logging set up it goes to stderr."""
-        model.state = Loading()
-        try:
-            model.load(await asyncio.to_thread(_opened, self.catalogue, model.name, self._footprints))
-            model.start_timer(self._wake)
-        except GlmGgufError as error:
-            self._failed(model, error)
-        except Exception as error:  # the outermost edge of that thread: nothing else would report it
-            LOGGER.exception("Error: the model %s could not be loaded", model.name)
-            model.state = LoadFailed(as_engine_error(error), time.monotonic())
-
-    def _failed(self, model: PooledModel, error: GlmGgufError) -> None:
-        LOGGER.error("Error: the model %s could not be loaded: %s", model.name, error)
-        model.state = LoadFailed(error, time.monotonic())
-
-    async def _free(self, model: PooledModel) -> None:
-        """Free an idle model; who asks for it meanwhile waits in line."""
-        loaded = model.loaded
-        assert loaded is not None
-        model.state = Asleep()
-        model.stop_timer()
-        await asyncio.to_thread(loaded.glm.close)
-        LOGGER.info("the model %s was freed", model.name)
+        """Load a model, and let it fall asleep if nobody uses it."""
+        await self._loader.load(model, [loaded.glm.footprint for loaded in self.loaded])
+        model.start_timer(self._wake)
 
     def _admit_all(self, model: PooledModel) -> None:
         """Admit all that wait for a loaded model."""
@@ -282,13 +263,3 @@ class ModelPool:
         for waiter in waiters:
             if not waiter.turn.done():
                 waiter.turn.set_exception(Refused(refused.problem))
-
-
-def _opened(catalogue: Catalogue, name: str, beside: Sequence[Footprint]) -> LoadedModel:
-    """Open a model and take its fingerprint; close it if that fails."""
-    glm = catalogue.open(name, beside)
-    try:
-        return LoadedModel(name, glm, f"fp_{glm.fingerprint()[:12]}", int(time.time()))
-    except BaseException:
-        glm.close()
-        raise

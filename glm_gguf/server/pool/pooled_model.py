@@ -83,6 +83,9 @@ class PooledModel:
         """How often it was loaded."""
         self._timer: asyncio.TimerHandle | None = None
         self._unused = False
+        self.wants_saving = False
+        """Its prefixes should be saved now."""
+        self._save_timer: asyncio.TimerHandle | None = None
 
     def load(self, loaded: LoadedModel) -> None:
         """Note that it was loaded."""
@@ -144,6 +147,19 @@ class PooledModel:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def start_saving(self, seconds: float, then: Callable[[], None]) -> None:
+        """Mark it as not saved, and call `then` in so many seconds; sooner if that was asked before."""
+        loop = asyncio.get_running_loop()
+        if self._save_timer is not None and self._save_timer.when() > loop.time() + seconds:
+            self._save_timer.cancel()
+            self._save_timer = None
+        if self._save_timer is None:
+            self._save_timer = loop.call_later(seconds, self._save_now, then)
+
+    def _save_now(self, then: Callable[[], None]) -> None:
+        self._save_timer, self.wants_saving = None, True
+        then()
 
     def _expire(self, then: Callable[[], None]) -> None:
         self._unused = True

@@ -1,0 +1,97 @@
+"""The options that only `glm-gguf serve` has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from glm_gguf.cli.amounts import SIZE, TIME
+
+SERVER_OPTIONS = (
+    click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        default=8080,
+        show_default=True,
+        help="Port to listen on; 0 takes a free one.",
+    ),
+    click.option("--alias", metavar="NAME", help="Name of the model in /v1/models. Default: the file's."),
+    click.option(
+        "--api-key",
+        "api_keys",
+        metavar="KEY",
+        multiple=True,
+        help="API key that requests must carry; other users of this machine can see it in the list of processes.",
+    ),
+    click.option(
+        "--api-key-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="File with one API key per line; # begins a comment.",
+    ),
+    click.option(
+        "--allow-unauthenticated",
+        is_flag=True,
+        help="Accept requests without a key from everyone who reaches the address.",
+    ),
+    click.option(
+        "--cors-origin",
+        "origins",
+        metavar="ORIGIN",
+        multiple=True,
+        help="Origin of web pages that may send requests; * for all. May be repeated.",
+    ),
+    click.option(
+        "--allowed-host",
+        "hosts",
+        metavar="NAME",
+        multiple=True,
+        help="Another host name of this server; may be repeated.",
+    ),
+    click.option(
+        "--tools",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Python file whose functions run here when the model calls them on the page. API clients run their own.",
+    ),
+    click.option(
+        "--models-max",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Models loaded at once, at most. Default: as many as fit into memory.",
+    ),
+    click.option(
+        "--sleep-after",
+        type=TIME,
+        metavar="TIME",
+        help="Free a model that had no request for this long, such as 10m; the next request loads it again.",
+    ),
+    click.option(
+        "--session-dir",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Keep the KV cache of conversations in this directory, over restarts. Whoever writes there may run code.",
+    ),
+    click.option(
+        "--session-limit",
+        type=SIZE,
+        metavar="SIZE",
+        default="4G",
+        show_default=True,
+        help="Size of --session-dir; the least recently used is removed first.",
+    ),
+    click.option(
+        "--timeout", type=float, metavar="SECONDS", help="Maximum time of an answer, in seconds. Default: 3600."
+    ),
+)
+
+
+def server_options(command: Any) -> Any:
+    """Add the options that only the server has."""
+    for option in reversed(SERVER_OPTIONS):
+        command = option(command)
+    return command
