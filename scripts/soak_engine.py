@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Send thousands of short requests to one GLM from several threads, and watch memory and cells.
 
-    scripts/soak_engine.py MODEL.gguf [--requests 10000]
+    scripts/soak_engine.py MODEL.gguf [--requests 10000] [--draft N]
 
 The clients close a fifth of the answers half way. Exits with 1 where memory grew by more than 2 % after the first
 tenth, or where cells stay in use after the last answer once the cached prefixes are dropped.
@@ -14,6 +14,7 @@ import random
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -29,7 +30,7 @@ THREADS = 8
 def ask(glm: GLM, number: int) -> int:
     generator = random.Random(number)
     text = " ".join(generator.choices(WORDS, k=generator.randint(1, 12)))
-    sampling = SamplingParams(seed=number, max_tokens=generator.randint(1, 8))
+    sampling = SamplingParams(seed=number, max_tokens=generator.randint(1, 24))
     with glm.stream([{"role": "user", "content": text}], sampling=sampling) as events:
         if number % 5 == 0:
             next(events)
@@ -47,10 +48,14 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--draft", type=int, help="tokens to draft, whether they pay or not; default: as many as pay")
     arguments = parser.parse_args()
     process = psutil.Process()
     start = time.perf_counter()
-    with GLM(arguments.model, n_ctx=2048, n_parallel=8, options=EngineOptions(threads=arguments.threads)) as glm:
+    options = EngineOptions(n_ctx=2048, n_parallel=8, threads=arguments.threads)
+    if arguments.draft is not None:
+        options = replace(options, draft=arguments.draft)
+    with GLM(arguments.model, options=options) as glm:
         sizes = []
         with ThreadPoolExecutor(THREADS) as pool:
             for tenth in range(10):
@@ -58,12 +63,13 @@ def main() -> None:
                 list(pool.map(lambda number: ask(glm, number), numbers))
                 sizes.append(process.memory_info().rss)
         glm.chat([{"role": "user", "content": "the last"}], sampling=SamplingParams(max_tokens=1))
+        status = glm.status
         cells = glm._engine.call(cells_in_use)
     seconds = time.perf_counter() - start
     growth = sizes[-1] / sizes[0] - 1
     print(f"{arguments.requests} requests in {seconds:.0f} s ({arguments.requests / seconds:.0f} a second)")
     print("MB after each tenth:", *(f"{size / 1e6:.1f}" for size in sizes), f"(growth {growth:+.1%})")
-    print(f"cells in use at the end: {cells}")
+    print(f"cells in use at the end: {cells}; {status.drafted} tokens drafted, {status.accepted} accepted")
     sys.exit(growth > 0.02 or cells != 0)
 
 
