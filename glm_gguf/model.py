@@ -29,7 +29,7 @@ from glm_gguf.chat.messages import Messages, conversation
 from glm_gguf.chat.tools import Tools, declarations
 from glm_gguf.chat_model import ChatModel, whole
 from glm_gguf.engine.delivery import SampledToken
-from glm_gguf.engine.engine import Engine
+from glm_gguf.engine.open_engine import open_engine
 from glm_gguf.engine.session import Sessions
 from glm_gguf.engine.status import EngineStatus
 from glm_gguf.errors import RequestError
@@ -38,9 +38,6 @@ from glm_gguf.gguf_file.values import Plain, plain_value
 from glm_gguf.llama.engine_options import EngineFields, EngineOptions, Scales
 from glm_gguf.llama.fingerprint import fingerprint, vocabulary_hash
 from glm_gguf.llama.footprint import Footprint
-from glm_gguf.llama.load_plan import LoadPlan, Machine
-from glm_gguf.llama.model_file import ModelFile
-from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.llama.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
@@ -76,11 +73,8 @@ class GLM(ChatModel):
     ) -> None:
         self._options = engine_options(options, fields)
         with ExitStack() as stack:
-            self._file = ModelFile.open(path, self._options.lora)
-            self._plan = LoadPlan.of(self._file.contents, self._options, Machine.here(self._options))
-            LOGGER.info("%s", "; ".join(" ".join(line.split()) for line in self._plan.lines()))
-            self._model = stack.enter_context(ModelHandle(self._file, self._plan))
-            self._engine = stack.enter_context(Engine(self._model, self._plan))
+            opened = open_engine(path, self._options, stack)
+            self._file, self._plan, self._model, self._engine = opened.file, opened.plan, opened.model, opened.engine
             self._preparer = AnswerPreparer(self._model, self._engine, self._options)
             self.variant = self._preparer.renderer.variant
             self.sampling = self._preparer.sampling

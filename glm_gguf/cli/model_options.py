@@ -34,11 +34,12 @@ class DraftLength(click.ParamType[int | str]):
         if value in ("auto", "off"):
             return 0 if value == "off" else value
         if not str(value).isdecimal():
-            self.fail(f"{value!r} is none of auto, off and a whole number.", param, ctx)
+            self.fail(f"{value!r} is none of auto, off and a whole number; --draft-model takes a file.", param, ctx)
         return int(value)
 
 
 DRAFT_LENGTH = DraftLength()
+MODEL_FILE = click.Path(path_type=Path)
 CACHE_TYPES = click.Choice([type_.value for type_ in CacheType])
 ENGINE_OPTIONS = (
     (
@@ -58,6 +59,7 @@ ENGINE_OPTIONS = (
     ),
     ("cache_type_v", CACHE_TYPES, "Type of the values in the KV cache, such as q8_0. Default: as --cache-type-k."),
     ("draft", DRAFT_LENGTH, "Tokens to draft at most from earlier text. Default: auto, as many as pay."),
+    ("draft_model", MODEL_FILE, "Smaller model with the same vocabulary that drafts where nothing can be copied."),
     ("yarn", float, "Stretch the trained context length by this factor (YaRN)."),
 )
 SAMPLING_OPTIONS = (
@@ -72,7 +74,7 @@ SAMPLING_OPTIONS = (
 )
 """Field of EngineOptions or SamplingParams, type and help of each option."""
 
-METAVARS = {int: "N", float: "X", DRAFT_LENGTH: DRAFT_LENGTH.name}
+METAVARS = {int: "N", float: "X", DRAFT_LENGTH: DRAFT_LENGTH.name, MODEL_FILE: "FILE"}
 SAMPLING, ENGINE = "Sampling", "Model and engine"
 
 

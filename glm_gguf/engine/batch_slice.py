@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from glm_gguf.engine.kv_cache import Prefix
 from glm_gguf.engine.masking import Mask
 from glm_gguf.engine.running_sequence import RunningSequence
 from glm_gguf.llama.context import Context
+from glm_gguf.llama.engine_options import Scales
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +54,13 @@ def slices(sequences: Iterable[RunningSequence], given: Iterable[int], drafts: I
             tokens = sequence.tokens[len(prefix.tokens) :][:count]
             yield BatchSlice(sequence, prefix, tokens, row, count == sequence.pending, draft)
             row += len(draft.tokens)
+
+
+def next_mix(running: Sequence[RunningSequence], last: Scales | None) -> list[RunningSequence]:
+    """Choose the sequences of the next batch: it has one mix of adapters in llama.cpp, so the mixes take turns.
+
+    `last` are the scales of the mix in the last batch.
+    """
+    mixes = list(dict.fromkeys(sequence.scales for sequence in running))
+    index = mixes.index(last) + 1 if last in mixes else 0
+    return [sequence for sequence in running if sequence.scales == mixes[index % len(mixes)]]

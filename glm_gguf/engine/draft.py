@@ -9,6 +9,8 @@ from glm_gguf.engine.ngram_lookup import LENGTH
 
 _MATCH_CLASSES: Final = (LENGTH, 6, 16)
 """Shortest match of each class; each has its own share of right tokens."""
+BY_MODEL: Final = 0
+"""The match of a draft by a model, a class of its own."""
 _KEPT: Final = 0.9
 """What a draft leaves of the weight of those before it."""
 _KEPT_UNUSED: Final = 0.98
@@ -16,7 +18,10 @@ _KEPT_UNUSED: Final = 0.98
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Tokens that may come next, and how many tokens before them were equal where they were copied from."""
+    """Tokens that may come next.
+
+    `match` counts the tokens before them that were equal where they were copied from. BY_MODEL: a model drafted.
+    """
 
     tokens: list[int]
     match: int
@@ -29,8 +34,8 @@ class Acceptance:
     """How many tokens of a sequence's drafts were right, by the length of the match. It starts with one of two."""
 
     def __init__(self) -> None:
-        self._right = [1.0] * len(_MATCH_CLASSES)
-        self._tried = [2.0] * len(_MATCH_CLASSES)
+        self._right = [1.0] * (len(_MATCH_CLASSES) + 1)
+        self._tried = [2.0] * (len(_MATCH_CLASSES) + 1)
 
     def probability(self, draft: Draft) -> float:
         """Estimate the probability that the next token of a draft is right."""
@@ -54,4 +59,4 @@ class Acceptance:
 
 
 def _match_class(draft: Draft) -> int:
-    return sum(draft.match >= shortest for shortest in _MATCH_CLASSES) - 1
+    return sum(draft.match >= shortest for shortest in _MATCH_CLASSES) - 1  # -1, the last, for BY_MODEL

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from glm_gguf.engine.delivery import Delivery, SampledToken
+from glm_gguf.engine.draft_model import DraftModel
 from glm_gguf.engine.embedding import MeanPooling, Vector
 from glm_gguf.engine.logprobs import PromptLogprobs
 from glm_gguf.engine.prompt_job import PromptJob
@@ -51,7 +52,7 @@ class Engine:
     waits for ever. The public methods are for any thread; a comment below says where the engine's thread begins.
     """
 
-    def __init__(self, model: ModelHandle, plan: LoadPlan) -> None:
+    def __init__(self, model: ModelHandle, plan: LoadPlan, draft_model: DraftModel | None = None) -> None:
         self._model = model
         self._plan = plan
         self._options = plan.options
@@ -61,7 +62,7 @@ class Engine:
         self._process = os.getpid()
         self._context = Context(model, plan)
         try:
-            self._scheduler = Scheduler(self._context, model.vocabulary, plan)
+            self._scheduler = Scheduler(self._context, model.vocabulary, plan, draft_model)
             self._thread = threading.Thread(target=self._run, name="glm-gguf-engine", daemon=True)
             self._thread.start()
         except BaseException:

@@ -62,7 +62,7 @@ class NgramLookup:
 
     def copied(self, match: Match, count: int) -> list[int]:
         """Return the `count` tokens from the match on; past the last token the copy goes on with itself."""
-        n_tokens = len(self._tokens)
+        n_tokens = len(self._tokens)  # a count below 1 gives none
         copy: list[int] = []
         for index in range(match.position, match.position + count):
             copy.append(self._tokens[index] if index < n_tokens else copy[index - n_tokens])

@@ -33,7 +33,7 @@ class RunningSequence:
         self.awaited: tuple[RunningSequence, int] | None = None
         """While it waits: the sequence whose prefill computes its beginning too, and how many tokens they share."""
         self.draft = NO_DRAFT
-        """What may come next; `propose` looks for it."""
+        """What may come next."""
         self.acceptance = Acceptance()
         self._lookup: NgramLookup | None = None
         self._bias = bias
@@ -73,22 +73,30 @@ class RunningSequence:
             self._in_prefill = done < length
             self._deliveries.put(self.handle, Prefilled(done))
 
-    def propose(self, most: int) -> None:
-        """Draft up to `most` tokens, as many as the constraint and the answer's limits allow."""
-        self.draft = NO_DRAFT
+    @property
+    def draft_room(self) -> int:
+        """Tokens that a draft may have: one more is sampled after it, within the answer's limits."""
         request = self.handle.request
         left = self._n_ctx + 1 - len(self.tokens)
         if request.sampling.max_tokens is not None:
             left = min(left, request.sampling.max_tokens - (len(self.tokens) - len(request.prompt)))
+        return left - 1
+
+    def draft_from_text(self, most: int) -> None:
+        """Draft up to `most` tokens from the sequence itself; none where its last tokens are new in it."""
+        self.draft = NO_DRAFT
         if self._lookup is None:
             self._lookup = NgramLookup(self.tokens)
         match = self._lookup.find()
-        if match is None or left <= 1:
-            return
-        tokens = self._lookup.copied(match, min(most, left - 1))
-        if isinstance(request.constraint, DraftFilter):
-            tokens = tokens[: request.constraint.count_allowed(tokens)]
-        self.draft = Draft(tokens, match.length)
+        if match is not None:
+            self.take_draft(self._lookup.copied(match, min(most, self.draft_room)), match.length)
+
+    def take_draft(self, tokens: list[int], match: int) -> None:
+        """Take a draft as far as the constraint allows it."""
+        constraint = self.handle.request.constraint
+        if tokens and isinstance(constraint, DraftFilter):
+            tokens = tokens[: constraint.count_allowed(tokens)]
+        self.draft = Draft(tokens, match)
 
     def mask(self) -> Mask | None:
         """Ask the constraint which tokens may come next."""

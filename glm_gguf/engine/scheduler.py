@@ -10,10 +10,11 @@ from typing import Any
 from glm_gguf.engine.abortable_batch import AbortableBatch
 from glm_gguf.engine.batch_curve import MOST_ROWS
 from glm_gguf.engine.batch_shares import HALVED, half, shares
-from glm_gguf.engine.batch_slice import BatchSlice, slices
+from glm_gguf.engine.batch_slice import BatchSlice, next_mix, slices
 from glm_gguf.engine.delivery import AnswerFailed, Delivery, DraftVerified, Ended, SampledToken
 from glm_gguf.engine.delivery_buffer import DeliveryBuffer
 from glm_gguf.engine.draft import NO_DRAFT
+from glm_gguf.engine.draft_model import DraftModel
 from glm_gguf.engine.drafting import Drafter
 from glm_gguf.engine.host_cache import SHORTEST_RUN_ON_GPU, HostCache
 from glm_gguf.engine.kv_cache import KvCache
@@ -41,7 +42,9 @@ _LINGER_SHARE = 100
 class Scheduler:
     """The queue, the running sequences and the KV cache. The engine's thread calls all that is not for any thread."""
 
-    def __init__(self, context: Context, vocabulary: Vocabulary, plan: LoadPlan) -> None:
+    def __init__(
+        self, context: Context, vocabulary: Vocabulary, plan: LoadPlan, draft_model: DraftModel | None = None
+    ) -> None:
         self._context = context
         self._vocabulary = vocabulary
         self._plan = plan
@@ -55,7 +58,7 @@ class Scheduler:
         self._jobs: deque[PromptJob[Any]] = deque()
         self.mask_thread = MaskThread()
         self.batch_under_way = AbortableBatch(context)
-        self._drafter = Drafter(plan.options.draft)
+        self._drafter = Drafter(plan.options.draft, draft_model)
         self.steps = 0
         self.linger_seconds = 0.0
         """Seconds that the engine waits for a new request before the next batch: an agent answers at once."""
@@ -171,7 +174,8 @@ class Scheduler:
     def _next_batch(self) -> list[BatchSlice]:
         """Decide the next batch; where cells run out, preempt the latest sequence."""
         while self._running:
-            together = self._next_mix()
+            together = next_mix(self._running, self._last_scales)
+            self._last_scales = together[0].scales
             batches = self._plan.batches
             alone = len(self._running) == 1 and not self._jobs
             n_batch = batches.alone if alone else batches.shared
@@ -186,13 +190,6 @@ class Scheduler:
                 return list(slices(together, given, drafts))
             self._preempt()
         return []
-
-    def _next_mix(self) -> list[RunningSequence]:
-        """Choose the sequences of the next batch: it has one mix of adapters in llama.cpp, so the mixes take turns."""
-        mixes = list(dict.fromkeys(sequence.scales for sequence in self._running))
-        index = mixes.index(self._last_scales) + 1 if self._last_scales in mixes else 0
-        self._last_scales = mixes[index % len(mixes)]
-        return [sequence for sequence in self._running if sequence.scales == self._last_scales]
 
     def _preempt(self) -> None:
         """Preempt the latest sequence; with only one running, restart a prompt job instead.

@@ -127,12 +127,18 @@ class EngineOptions:
     draft: int | Literal["auto"] = "auto"
     """Tokens to draft at most, copied from where the same words stood earlier, and verified in one batch: answers stay
     the same. "auto" drafts as many as pay on this machine, and 0 none."""
+    draft_model: Path | None = None
+    """File of a smaller model with the same vocabulary, which drafts where there is nothing to copy."""
     lora: tuple[LoraAdapter, ...] = ()
 
     def __post_init__(self) -> None:
         # A frozen dataclass leaves no other way to store one form of fields that have several.
         object.__setattr__(self, "lora", tuple(map(_adapter, _several(self.lora))))
         object.__setattr__(self, "devices", _several(self.devices))
+        if isinstance(self.draft_model, str):
+            object.__setattr__(self, "draft_model", Path(self.draft_model))
+        if not isinstance(self.draft_model, Path | None):
+            raise RequestError(f"{self.draft_model!r} is no path", field="draft_model", fix="give the path of a GGUF")
         for name in ("cache_type_k", "cache_type_v"):
             object.__setattr__(self, name, _cache_type(name, getattr(self, name)))
         if not all(isinstance(name, str) for name in self.devices):
@@ -198,6 +204,7 @@ class EngineFields(TypedDict, total=False):
     repack: bool | None
     yarn: float | None
     draft: int | Literal["auto"] | None
+    draft_model: str | Path | None
     lora: LoraAdapter | str | Path | Sequence[LoraAdapter | str | Path] | None
 
 
