@@ -3,8 +3,8 @@
 
     scripts/soak_engine.py MODEL.gguf [--requests 10000] [--draft N]
 
-The clients close a fifth of the answers half way. Exits with 1 where memory grew by more than 2 % after the first
-tenth, or where cells stay in use after the last answer once the cached prefixes are dropped.
+The clients close a fifth of the answers half way. Exits with 1 where memory grew by more than 2 % after three
+tenths, or where cells stay in use after the last answer once the cached prefixes are dropped.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
         status = glm.status
         cells = glm._engine.call(cells_in_use)
     seconds = time.perf_counter() - start
-    growth = sizes[-1] / sizes[0] - 1
+    growth = sizes[-1] / sizes[2] - 1
     print(f"{arguments.requests} requests in {seconds:.0f} s ({arguments.requests / seconds:.0f} a second)")
     print("MB after each tenth:", *(f"{size / 1e6:.1f}" for size in sizes), f"(growth {growth:+.1%})")
     print(f"cells in use at the end: {cells}; {status.drafted} tokens drafted, {status.accepted} accepted")
