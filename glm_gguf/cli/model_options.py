@@ -154,11 +154,11 @@ def shared_options(command: Callable[..., None]) -> Callable[..., None]:
         configured = Configured.of(click.get_current_context(), given)
         given = dict(configured.values)
         lists = {"lora": tuple(map(parse_adapter, lora)), "devices": given.pop("device")}
-        engine = _given(given, ENGINE_OPTIONS) | lists
+        engine = given_options(given, ENGINE_OPTIONS) | lists
         for name in ("cache_type_k", "cache_type_v"):
             if name in engine:
                 engine[name] = CacheType(engine[name])
-        sampling = SamplingParams(**_given(given, SAMPLING_OPTIONS))
+        sampling = SamplingParams(**given_options(given, SAMPLING_OPTIONS))
         with configured.told():
             command(shared=SharedOptions(EngineOptions(**engine), sampling, session), **given)
 
@@ -169,18 +169,12 @@ def shared_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _sampling() -> list[Decorator]:
-    return [_field_option(SAMPLING, *row) for row in SAMPLING_OPTIONS]
+    return [field_option(SAMPLING, *row) for row in SAMPLING_OPTIONS]
 
 
 def _engine() -> Iterator[Decorator]:
-    yield from (_field_option(ENGINE, *row) for row in ENGINE_OPTIONS)
-    yield grouped_option(
-        *(ENGINE, "--device"),
-        metavar="NAME",
-        multiple=True,
-        shell_complete=devices,
-        help="GPU to use, such as CUDA0; may be repeated. Default: all.",
-    )
+    yield from (field_option(ENGINE, *row) for row in ENGINE_OPTIONS)
+    yield device_option()
     yield grouped_option(
         *(ENGINE, "--lora"),
         metavar="FILE[=SCALE]",
@@ -192,6 +186,17 @@ def _engine() -> Iterator[Decorator]:
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="File with the KV cache of a prompt, to start from.",
+    )
+
+
+def device_option() -> Decorator:
+    """Return the option --device."""
+    return grouped_option(
+        *(ENGINE, "--device"),
+        metavar="NAME",
+        multiple=True,
+        shell_complete=devices,
+        help="GPU to use, such as CUDA0; may be repeated. Default: all.",
     )
 
 
@@ -209,7 +214,8 @@ def option_name(field: str) -> str:
     return f"--{field.replace('_', '-')}"
 
 
-def _field_option(group: str, name: str, type_: Any, text: str) -> Decorator:
+def field_option(group: str, name: str, type_: Any, text: str) -> Decorator:
+    """Return the option of a row of ENGINE_OPTIONS or SAMPLING_OPTIONS."""
     return grouped_option(
         group,
         option_name(name),
@@ -220,7 +226,7 @@ def _field_option(group: str, name: str, type_: Any, text: str) -> Decorator:
     )
 
 
-def _given(values: dict[str, Any], table: Iterable[tuple[str, Any, str]]) -> dict[str, Any]:
+def given_options(values: dict[str, Any], table: Iterable[tuple[str, Any, str]]) -> dict[str, Any]:
     """Take the options of a table out of what click found, and return those that were given."""
     taken = {name: values.pop(name) for name, _, _ in table}
     return {name: value for name, value in taken.items() if value is not None}

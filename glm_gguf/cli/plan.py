@@ -1,36 +1,39 @@
-"""`glm-gguf plan`: what fits on this machine, before anything is loaded or converted."""
+"""`glm-gguf plan`: what fits on this machine and how fast it would be, before anything is loaded or converted."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from glm_gguf.cli.grouped_help import GroupedCommand
+from glm_gguf.cli.load_options import LoadChoice, load_options
 from glm_gguf.errors import GgufError, RequestError
 
 if TYPE_CHECKING:
+    from glm_gguf.cli.plan_view import MachineFacts
     from glm_gguf.gguf_file.parts import GgufParts
     from glm_gguf.llama.fit import Choice, Fit
-    from glm_gguf.llama.load_plan import Machine
+    from glm_gguf.llama.kernel_rates import KernelRates
 
 TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")
 WITH_IMATRIX = ("IQ3_XXS", "IQ2_XS")
 """Types that need an importance matrix."""
 
 
-@click.command(name="plan")
+@click.command(name="plan", cls=GroupedCommand)
 @click.argument("source")
 @click.option(
     "--n-ctx",
     type=int,
     multiple=True,
     metavar="N",
-    help="Context in tokens; may be repeated. Default: 4096, 8192, 32768 and 131072, up to the model's own.",
+    help="Context in tokens; may be repeated. Default: 4096, 8192, 32768, 131072, the model's own, and what fits.",
 )
 @click.option(
     *("--type", "types"),
@@ -39,75 +42,102 @@ WITH_IMATRIX = ("IQ3_XXS", "IQ2_XS")
     help=f"File type of a checkpoint; may be repeated. Default: {', '.join(TYPES)}.",
 )
 @click.option("--imatrix", type=click.Path(path_type=Path), metavar="FILE", help="Importance matrix of a checkpoint.")
+@click.option("--no-rates", is_flag=True, help="Time nothing: tell sizes alone, at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object, sizes in bytes.")
-def command(source: str, n_ctx: tuple[int, ...], types: tuple[str, ...], imatrix: Path | None, as_json: bool) -> None:
+@load_options
+def command(
+    source: str,
+    n_ctx: tuple[int, ...],
+    types: tuple[str, ...],
+    imatrix: Path | None,
+    no_rates: bool,
+    as_json: bool,
+    choice: LoadChoice,
+) -> None:
     """Show what fits on this machine: contexts of a GGUF, or file types and contexts of a checkpoint.
 
     SOURCE is what chat, run and serve take as FILE, or what convert takes as SOURCE. Headers are read, no weights.
 
-    The rates of answers are estimates from the memory bandwidth, for a context that is half full. They are the most
-    that decode reaches: it is slower where computing takes longer than reading.
+    The rates are those of a context that is half full. llama.cpp computes a few layers of the model's shapes and types
+    for them, a second or two for each type.
     """
     from glm_gguf.cli.plan_view import FitReport, MachineFacts
     from glm_gguf.convert.source.hub.address import parse_address
-    from glm_gguf.llama.engine_options import EngineOptions
     from glm_gguf.llama.load_plan import Machine
 
-    machine = Machine.here(EngineOptions())
+    machine = Machine.here(choice.options)
+    planner = Planner(choice, n_ctx, MachineFacts.of(machine), timed=not no_rates)
     is_checkpoint = parse_address(source) is not None or os.path.isdir(source)
-    if is_checkpoint:
-        choices = _of_checkpoint(source, n_ctx, types, imatrix, machine)
-    else:
-        choices = _of_file(source, n_ctx, types, imatrix, machine)
-    report = FitReport(source, imatrix, MachineFacts.of(machine), choices)
+    of_source = planner.of_checkpoint if is_checkpoint else planner.of_file
+    report = FitReport(source, imatrix, planner.facts, of_source(source, types, imatrix), tuple(choice.words()))
     if as_json:
         click.echo(report.as_json())
     else:
         report.show()
 
 
-def _of_file(
-    source: str, n_ctx: Sequence[int], types: Sequence[str], imatrix: Path | None, machine: Machine
-) -> tuple[Choice, ...]:
-    """Return a choice a context of a GGUF."""
-    from glm_gguf.llama.fit import Choice
-    from glm_gguf.llama.model_file import ModelFile
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """What is asked of every file: options, contexts, a machine, and whether llama.cpp is timed."""
 
-    for name, given in (("type", types), ("imatrix", imatrix)):
-        if given:
-            what = f"{source!r} is no checkpoint directory"
-            raise RequestError(what, field=name, fix="leave it out: the types of a GGUF are in the file")
-    contents = ModelFile.open(source).contents
-    if not contents.tensors:
-        raise GgufError("the file holds no weights", path=source, fix="convert the model without --vocab-only")
-    return tuple(Choice(None, fit) for fit in _fits(contents, n_ctx, machine))
+    choice: LoadChoice
+    n_ctx: Sequence[int]
+    facts: MachineFacts
+    timed: bool
 
+    def of_file(self, source: str, types: Sequence[str], imatrix: Path | None) -> tuple[Choice, ...]:
+        """Return a choice a context of a GGUF."""
+        from glm_gguf.llama.fit import Choice
+        from glm_gguf.llama.model_file import ModelFile
 
-def _of_checkpoint(
-    source: str, n_ctx: Sequence[int], types: Sequence[str], imatrix: Path | None, machine: Machine
-) -> tuple[Choice, ...]:
-    """Return a choice a type and context of a checkpoint."""
-    from glm_gguf.convert import ConvertOptions, TypeChoices, make_plans
-    from glm_gguf.convert.planned_head import planned_heads
-    from glm_gguf.convert.source.open_source import open_source
-    from glm_gguf.gguf_file.parts import GgufParts
-    from glm_gguf.llama.fit import Choice
+        for name, given in (("type", types), ("imatrix", imatrix)):
+            if given:
+                what = f"{source!r} is no checkpoint directory"
+                raise RequestError(what, field=name, fix="leave it out: the types of a GGUF are in the file")
+        contents = ModelFile.open(source).contents
+        if not contents.tensors:
+            raise GgufError("the file holds no weights", path=source, fix="convert the model without --vocab-only")
+        return tuple(Choice(None, fit) for fits in self._fits([contents]) for fit in fits)
 
-    first, *also = types or (*TYPES, *(WITH_IMATRIX if imatrix else ()))
-    with open_source(source) as opened:
-        plans = make_plans(opened, ConvertOptions(types=TypeChoices(first, tuple(also), imatrix)))
-    disk_free = shutil.disk_usage(Path()).free
-    return tuple(
-        Choice(plan.file_type.name, fit, disk_free)
-        for plan, head in zip(plans, planned_heads(plans), strict=True)
-        for fit in _fits(GgufParts((head,)), n_ctx, machine)
-    )
+    def of_checkpoint(self, source: str, types: Sequence[str], imatrix: Path | None) -> tuple[Choice, ...]:
+        """Return a choice a type and context of a checkpoint."""
+        from glm_gguf.convert import ConvertOptions, TypeChoices, make_plans
+        from glm_gguf.convert.planned_head import planned_heads
+        from glm_gguf.convert.source.open_source import open_source
+        from glm_gguf.gguf_file.parts import GgufParts
+        from glm_gguf.llama.fit import Choice
 
+        first, *also = types or (*TYPES, *(WITH_IMATRIX if imatrix else ()))
+        with open_source(source) as opened:
+            plans = make_plans(opened, ConvertOptions(types=TypeChoices(first, tuple(also), imatrix)))
+        disk_free = shutil.disk_usage(Path()).free
+        found = self._fits([GgufParts((head,)) for head in planned_heads(plans)])
+        return tuple(
+            Choice(plan.file_type.name, fit, disk_free) for plan, fits in zip(plans, found, strict=True) for fit in fits
+        )
 
-def _fits(contents: GgufParts, n_ctx: Sequence[int], machine: Machine) -> list[Fit]:
-    from glm_gguf.llama.engine_options import EngineOptions
-    from glm_gguf.llama.fit import Fit, contexts
+    def _fits(self, files: Sequence[GgufParts]) -> list[list[Fit]]:
+        """Return the fits of each file, one a context."""
+        from glm_gguf.llama.fit import Fit, contexts
 
-    options = EngineOptions()
-    tried = contexts(contents, n_ctx)
-    return [Fit.of(contents, replace(options, n_ctx=number), machine) for number in tried]
+        options, machine = self.choice.options, self.facts.machine
+        tried = [contexts(contents, self.n_ctx, options, machine) for contents in files]
+        plain = [
+            [Fit.of(contents, replace(options, n_ctx=number), machine) for number in numbers]
+            for contents, numbers in zip(files, tried, strict=True)
+        ]
+        return [
+            [replace(fit, rates=rates) for fit in fits] for fits, rates in zip(plain, self._rates(files), strict=True)
+        ]
+
+    def _rates(self, files: Sequence[GgufParts]) -> list[KernelRates | None]:
+        """Time llama.cpp on the layers of each file; the attention is that of all."""
+        from glm_gguf.llama.kernel_rates import KernelTimer
+        from glm_gguf.llama.load_plan import LoadPlan
+
+        if not self.timed:
+            return [None for _ in files]
+        options = self.choice.options
+        timers = [KernelTimer(contents, LoadPlan.estimate(contents, options, self.facts.machine)) for contents in files]
+        attention = timers[0].attention()
+        return [timer.rates(attention, self.facts.bandwidth) for timer in timers]

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -78,6 +78,8 @@ class FitReport:
     imatrix: Path | None
     facts: MachineFacts
     choices: tuple[Choice, ...]
+    words: tuple[str, ...] = ()
+    """Options that the next command needs too."""
 
     @property
     def disk_free(self) -> int | None:
@@ -94,7 +96,7 @@ class FitReport:
         where = ", all layers on the GPU" if fit.all_on_gpu else ""
         source = f"./{self.source}" if self.source.startswith("-") else self.source
         if choice.type is None:
-            words = ["glm-gguf", "chat", source, "--n-ctx", str(fit.n_ctx)]
+            words = ["glm-gguf", "chat", source, "--n-ctx", str(fit.n_ctx), *self.words]
             return shlex.join(words), f"{fit.n_ctx:,} tokens are the longest context here that fits {how}{where}"
         words = ["glm-gguf", "convert", source, "--type", choice.type]
         if self.imatrix is not None:
@@ -125,20 +127,23 @@ class FitReport:
         if self.disk_free is not None:
             click.echo(f"disk         {written_size(self.disk_free)} free in {Path.cwd()}")
         table = Table(box=None, pad_edge=False)
+        rates = ("prompt/s", "answer/s") if self.choices[0].fit.rates is not None else ()
         typed = self.choices[0].type is not None
-        for name in (*(["type"] if typed else []), "n_ctx", "weights", "KV cache", "compute", "total", "tokens/s"):
+        for name in (*(["type"] if typed else []), "n_ctx", "weights", "KV cache", "compute", "total", *rates):
             table.add_column(name, justify="left" if name == "type" else "right", no_wrap=True)
         table.add_column("")
         for choice in self.choices:
             fit = choice.fit
             sizes = map(written_size, (fit.weights, fit.cache, fit.compute, fit.total))
-            rate = fit.answer_rate(self.facts.bandwidth)
-            row = (f"{fit.n_ctx:,}", *sizes, "" if rate is None else f"{rate:.1f}", _verdict(choice))
+            found = [f"{rate:.3g}" for rate in (fit.prompt_rate, fit.answer_rate) if rate is not None]
+            row = (f"{fit.n_ctx:,}", *sizes, *found, _verdict(choice))
             table.add_row(*([choice.type] if choice.type is not None else []), *row)
         # a table in a pipe or file is as wide as it needs to be
         click.echo()
         Console(width=None if sys.stdout.isatty() else 200).print(table)
-        click.echo("\ntokens/s     of an answer at most: an estimate from the memory bandwidth")
+        click.echo()
+        if rates:
+            click.echo("rates        tokens a second of prompts and answers, where the context is half full")
         if typed and self.imatrix is None:
             click.echo("types        IQ3_XXS, IQ2_XS and other small ones need --imatrix FILE")
         command, reason = self.recommendation()
@@ -151,7 +156,7 @@ class FitReport:
         found = {
             "source": self.source,
             "machine": {**self.facts.as_json(), "disk_free": self.disk_free},
-            "choices": [_choice_json(choice, self.facts.bandwidth) for choice in self.choices],
+            "choices": [_choice_json(choice) for choice in self.choices],
             "recommendation": {"command": command, "reason": reason},
         }
         return json.dumps(found, indent=2, allow_nan=False)
@@ -161,9 +166,9 @@ def _verdict(choice: Choice) -> str:
     return str(choice.fit) if choice.fits_disk else f"{choice.fit}; the disk has no room"
 
 
-def _choice_json(choice: Choice, bandwidth: float) -> dict[str, Any]:
+def _choice_json(choice: Choice) -> dict[str, Any]:
     fit = choice.fit
-    rate = fit.answer_rate(bandwidth)
+    rates = None if fit.rates is None else asdict(fit.rates)
     return {
         "type": choice.type,
         "n_ctx": fit.n_ctx,
@@ -176,7 +181,10 @@ def _choice_json(choice: Choice, bandwidth: float) -> dict[str, Any]:
         "fits_disk": choice.fits_disk,
         "layers_on_gpu": fit.n_on_gpus,
         "layers": fit.n_layers,
-        "answer_tokens_per_second": None if rate is None else round(rate, 2),
+        "given_up": list(fit.given_up),
+        "prompt_tokens_per_second": fit.prompt_rate,
+        "answer_tokens_per_second": fit.answer_rate,
+        "seconds_per_token": rates,
     }
 
 

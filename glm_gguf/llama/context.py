@@ -43,7 +43,7 @@ class Context:
         # llama.cpp calls it between the nodes of a graph, on a thread of its own: a Python callback would take Python's
         # lock a thousand times a token. strlen() reads the flag without it: 0 for "", 1 for "x".
         self._abort_flag = ctypes.create_string_buffer(2)
-        parameters = _parameters(plan)
+        parameters = context_parameters(plan)
         parameters.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
         parameters.abort_callback_data = ctypes.c_void_p(ctypes.addressof(self._abort_flag))
         self._pointer: llama_cpp.llama_context_p | None = None
@@ -208,7 +208,7 @@ class Context:
             llama_cpp.llama_set_embeddings(self.pointer, False)
 
 
-def _parameters(plan: LoadPlan) -> llama_cpp.llama_context_params:
+def context_parameters(plan: LoadPlan) -> llama_cpp.llama_context_params:
     """Fill llama.cpp's struct."""
     options, size, n_batch = plan.options, plan.size, plan.batches.alone
     parameters: llama_cpp.llama_context_params = llama_cpp.llama_context_default_params()

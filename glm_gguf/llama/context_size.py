@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -39,9 +40,14 @@ class ContextSize:
         n_cells = min(known, DEFAULT_CONTEXT) if options.n_ctx is None else options.n_ctx
         if n_cells > known * options.n_parallel:
             most = f"{known} tokens a conversation, {options.n_parallel} of them"
-            fix = f"give up to {known * options.n_parallel} ({most}), or stretch it with yarn"
+            size = cls(known, known, known, trained, 1)
+            fix = f"give up to {known * options.n_parallel} ({most}), or {size.stretch_for(n_cells)}"
             raise RequestError(f"{n_cells} tokens are more than the model knows", field="n_ctx", fix=fix)
         return cls(n_cells, min(n_cells, known), known, trained, options.n_parallel + SPARE_SEQUENCES)
+
+    def stretch_for(self, n_ctx: int) -> str:
+        """Say how a conversation may get so many tokens, more than the model was trained for."""
+        return f"stretch it with yarn={math.ceil(n_ctx / self.n_trained)}, which makes short texts slightly worse"
 
 
 def _trained_length(contents: Contents) -> int:

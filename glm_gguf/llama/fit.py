@@ -9,14 +9,12 @@ from typing import Final, Self
 from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.parts import GgufParts
 from glm_gguf.llama.context_size import ContextSize
-from glm_gguf.llama.cpu_kernels import EMBEDDING
 from glm_gguf.llama.engine_options import DEFAULT_CONTEXT, EngineOptions
+from glm_gguf.llama.kernel_rates import KernelRates
 from glm_gguf.llama.load_plan import LoadPlan, Machine
 
 CONTEXTS: Final = (4096, 8192, 32768, 131072)
 """Tokens: the contexts that are tried, as far as the model knows them, beside its own."""
-SPARE_SHARE: Final = 0.1
-"""Of the free main memory: a fit with less left over is tight, since other programs take memory too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +28,34 @@ class Fit:
     compute: int
     """An estimate."""
     main_memory: int
-    """The part of all this in main memory, with the allowance that loading asks for."""
+    """The part of all this in main memory, with what the process takes beside it."""
     memory_free: int | None
+    for_others: int
+    """Of the free memory, what a size of our own choice leaves free."""
     n_on_gpus: int
     n_layers: int
-    read_per_token: int
-    """Bytes read for a token of an answer when the context is half full: the weights, less the embedding, and the KV
-    cache."""
+    given_up: tuple[str, ...]
+    """What the memory did not allow, in words."""
+    rates: KernelRates | None
 
     @classmethod
-    def of(cls, contents: GgufParts, options: EngineOptions, machine: Machine) -> Self:
+    def of(
+        cls, contents: GgufParts, options: EngineOptions, machine: Machine, rates: KernelRates | None = None
+    ) -> Self:
         """Count what loading with these options takes; raises what `LoadPlan.estimate` raises."""
         plan = LoadPlan.estimate(contents, options, machine)
-        need = plan.need
         return cls(
             n_ctx=plan.size.n_cells,
-            weights=need.weights,
-            cache=need.cache,
+            weights=plan.need.weights,
+            cache=plan.need.cache,
             compute=plan.compute,
             main_memory=plan.main_memory,
             memory_free=machine.memory,
+            for_others=machine.for_others,
             n_on_gpus=plan.offload.n_on_gpus,
             n_layers=plan.offload.n_layers,
-            read_per_token=need.weights - _looked_up(contents) + need.cell * (plan.size.n_cells // 2),
+            given_up=plan.given_up,
+            rates=rates,
         )
 
     @property
@@ -72,22 +75,27 @@ class Fit:
 
     @property
     def is_tight(self) -> bool:
-        """Whether a fit leaves less than SPARE_SHARE of the free main memory."""
-        return self.main_memory > (1 - SPARE_SHARE) * (self.memory_free or 0)
+        """Whether a fit leaves other programs less than they should keep."""
+        return self.main_memory > (self.memory_free or 0) - self.for_others
 
-    def answer_rate(self, bandwidth: float) -> float | None:
-        """Estimate the tokens a second of an answer from the bytes a second of main memory; None for layers on GPUs.
+    @property
+    def answer_rate(self) -> float | None:
+        """The tokens a second of an answer when the context is half full; None where nothing was timed."""
+        return None if self.rates is None else self.rates.answer_rate(self.n_ctx // 2)
 
-        Decode reads all weights for every token. It is slower where computing takes longer than reading.
-        """
-        return None if self.n_on_gpus else bandwidth / self.read_per_token
+    @property
+    def prompt_rate(self) -> float | None:
+        """The tokens a second of a prompt that fills half the context; None where nothing was timed."""
+        return None if self.rates is None else self.rates.prompt_rate(self.n_ctx // 2)
 
     def __str__(self) -> str:
         if self.fits is None:
             return "unknown: nothing tells the free memory"
         if not self.fits:
             return "does not fit"
-        return f"fits with {self.n_on_gpus} of {self.n_layers} layers on the GPU" if self.n_on_gpus else "fits"
+        where = f"with {self.n_on_gpus} of {self.n_layers} layers on the GPU" if self.n_on_gpus else ""
+        reduced = [text for text in self.given_up if "layers" not in text]
+        return ", ".join(["fits " + where if where else "fits", *reduced])
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +113,19 @@ class Choice:
         return self.disk_free is None or self.fit.weights <= self.disk_free
 
 
-def contexts(contents: GgufParts, asked: Sequence[int]) -> tuple[int, ...]:
-    """Return the contexts to try, the shortest first; RequestError for one that is longer than the model's own."""
-    known = ContextSize.of(contents, EngineOptions()).n_known
+def contexts(contents: GgufParts, asked: Sequence[int], options: EngineOptions, machine: Machine) -> tuple[int, ...]:
+    """Return the contexts to try, the shortest first; RequestError for one that is longer than the model's own.
+
+    Without any asked for, the one that the model would be opened with is among them.
+    """
+    size = ContextSize.of(contents, options)
+    known = size.n_known
     for n_ctx in asked:
         if n_ctx > known:
             what = f"{n_ctx} tokens are more than the model knows"
-            raise RequestError(what, field="n_ctx", fix=f"give up to {known}")
-    return tuple(sorted(set(asked) or {known, *(n_ctx for n_ctx in CONTEXTS if n_ctx < known)}))
+            raise RequestError(what, field="n_ctx", fix=f"give up to {known}, or {size.stretch_for(n_ctx)}")
+    opened = LoadPlan.estimate(contents, options, machine).size.n_cells
+    return tuple(sorted(set(asked) or {opened, known, *(n_ctx for n_ctx in CONTEXTS if n_ctx < known)}))
 
 
 def best(choices: Sequence[Choice]) -> Choice | None:
@@ -132,10 +145,3 @@ def best(choices: Sequence[Choice]) -> Choice | None:
 def least(choices: Sequence[Choice]) -> Choice:
     """Return the choice that asks for the least main memory."""
     return min(choices, key=lambda choice: (choice.fit.main_memory, choice.fit.total))
-
-
-def _looked_up(contents: GgufParts) -> int:
-    """Count the bytes of an embedding of which a token reads one row; 0 where it is the output's matrix too."""
-    if all(tensor.name != "output.weight" for tensor in contents.tensors):
-        return 0
-    return sum(tensor.n_bytes for tensor in contents.tensors if tensor.name == EMBEDDING)

@@ -11,6 +11,8 @@ import psutil
 ROOT: Final = Path("/")
 OTHERS_SHARE: Final = 0.1
 """Of the memory that a machine has available: left to other programs where we choose a size ourselves."""
+MARGIN: Final = 2**25
+"""Bytes that stay free in a container too, for what a process takes without a plan."""
 NO_LIMIT: Final = 2**62  # version 1 writes 2^63 less a page
 
 
@@ -20,7 +22,7 @@ class FreeMemory:
 
     available: int
     for_others: int
-    """Of these, what other programs should keep. A container's memory is ours alone."""
+    """Of these, what a size of our own choice leaves free. A container's memory is ours alone, but for a MARGIN."""
 
 
 def free_memory(root: Path = ROOT) -> FreeMemory:
@@ -28,7 +30,7 @@ def free_memory(root: Path = ROOT) -> FreeMemory:
     machine: int = psutil.virtual_memory().available
     container = min((max(0, limit - used) for limit, used in _groups(root)), default=machine)
     available = min(machine, container)
-    return FreeMemory(available, max(0, available - int(machine * (1 - OTHERS_SHARE))))
+    return FreeMemory(available, max(MARGIN, available - int(machine * (1 - OTHERS_SHARE))))
 
 
 def available_memory() -> int:

@@ -30,7 +30,9 @@ class ModelHandle:
         self.file = file
         self.path = file.path
         self.metadata = file.metadata
-        self._shared = SharedPointer(_loaded(file.contents.first.path, plan), llama_cpp.llama_model_free, self.path)
+        self._shared = SharedPointer(
+            load_weights(file.contents.first.path, plan), llama_cpp.llama_model_free, self.path
+        )
         try:
             self.vocabulary = Vocabulary(self._shared, self.metadata)
         except BaseException:
@@ -58,7 +60,7 @@ class ModelHandle:
         self.close()
 
 
-def _loaded(path: Path, plan: LoadPlan) -> llama_cpp.llama_model_p:
+def load_weights(path: Path, plan: LoadPlan) -> llama_cpp.llama_model_p:
     """Load the weights on a thread that ends afterwards; an interrupted caller leaves no model behind.
 
     libgomp keeps helper threads for every thread that repacked. With more of them than cores, the computing threads

@@ -49,7 +49,7 @@ def plan(*arguments: object) -> Result:
 
 
 def plan_json(*arguments: object) -> dict[str, Any]:
-    result = plan(*arguments, "--json")
+    result = plan(*arguments, "--json", "--no-rates")
     assert result.exit_code == 0, result.stderr
     found: dict[str, Any] = json.loads(result.stdout)
     return found
@@ -145,7 +145,7 @@ def test_the_recommended_chat_is_one_that_chat_takes(tiny_gguf: Callable[[str], 
 
 def report(large: Path, memory: int, disk_free: int | None = None, n_ctx: Sequence[int] = (4096, 8192)) -> FitReport:
     """What the command would show on a machine with so much free memory."""
-    machine = replace(MACHINE, memory=memory)
+    machine = replace(MACHINE, memory=memory, for_others=memory // 10)
     fits = [Fit.of(open_all_parts(large), EngineOptions(n_ctx=number), machine) for number in n_ctx]
     type_ = None if disk_free is None else "Q8_0"
     choices = tuple(Choice(type_, fit, disk_free) for fit in fits)

@@ -15,6 +15,7 @@ from glm_gguf.llama.cpu_kernels import Cpu
 from glm_gguf.llama.devices import Device
 from glm_gguf.llama.engine_options import CacheType, EngineOptions
 from glm_gguf.llama.fit import Choice, Fit, best, contexts, least
+from glm_gguf.llama.kernel_rates import KernelRates, Seconds
 from glm_gguf.llama.load_plan import LoadPlan, Machine
 from tests.gguf_file.builder import glm4, glm4_9b
 
@@ -58,7 +59,6 @@ def test_a_small_gpu_takes_some_layers_and_main_memory_the_others(contents: Gguf
     n_on_gpus = LoadPlan.of(contents, OPTIONS, machine).offload.n_on_gpus
     assert 0 < n_on_gpus < 41
     assert str(fit) == f"fits with {n_on_gpus} of 41 layers on the GPU"
-    assert fit.answer_rate(10.0**10) is None
     assert str(Fit.of(contents, OPTIONS, replace(machine, memory=GB))) == "does not fit"
 
 
@@ -75,18 +75,11 @@ def test_nothing_is_said_where_nothing_tells_the_free_memory(contents: GgufParts
     assert best([Choice(None, fit)]) is None
 
 
-def test_an_answer_reads_the_weights_without_the_embedding_and_half_the_cache(contents: GgufParts) -> None:
-    fit = Fit.of(contents, OPTIONS, PLAIN)
-    embedding = 151552 * 4096 * 34 // 32
-    assert fit.read_per_token == fit.weights - embedding + fit.cache // 2
-    assert fit.answer_rate(2.0 * fit.read_per_token) == pytest.approx(2)
-
-
-def test_a_tied_embedding_is_read_whole(tmp_path: Path) -> None:
-    model = glm4()
-    del model.tensors["output.weight"]
-    fit = Fit.of(open_all_parts(model.write(tmp_path / "tied.gguf")), OPTIONS, PLAIN)
-    assert fit.read_per_token == fit.weights + fit.cache // 2
+def test_rates_are_those_of_a_context_that_is_half_full(contents: GgufParts) -> None:
+    fit = Fit.of(contents, OPTIONS, PLAIN, KernelRates(Seconds(0.1, 0.01), Seconds(1e-4, 1e-5)))
+    assert fit.answer_rate == pytest.approx(1 / (0.1 + 4096 * 1e-4))
+    assert fit.prompt_rate == pytest.approx(4096 / sum(0.01 + before * 1e-5 for before in range(4096)), rel=0.01)
+    assert Fit.of(contents, OPTIONS, PLAIN).answer_rate is None
 
 
 @pytest.mark.parametrize(
@@ -105,18 +98,29 @@ def test_contexts_go_up_to_the_models_own(
 ) -> None:
     model = glm4()
     model.keys["glm4.context_length"] = (4, known)
-    assert contexts(open_all_parts(model.write(tmp_path / "m.gguf")), asked) == tried
+    assert contexts(open_all_parts(model.write(tmp_path / "m.gguf")), asked, EngineOptions(), PLAIN) == tried
 
 
 def test_a_context_beyond_the_models_own_is_refused(contents: GgufParts) -> None:
-    with pytest.raises(RequestError, match=r"^n_ctx: 32769 tokens are more than the model knows; give up to 32768$"):
-        contexts(contents, [4096, 32769])
+    with pytest.raises(RequestError, match="give up to 32768, or stretch it with yarn=2"):
+        contexts(contents, [4096, 32769], EngineOptions(), PLAIN)
+    assert contexts(contents, [65536], EngineOptions(yarn=2), PLAIN) == (65536,)
+
+
+def test_the_context_that_the_model_would_be_opened_with_is_among_them(contents: GgufParts) -> None:
+    machine = replace(PLAIN, memory=contents.file_size + GB)
+    tried = contexts(contents, (), EngineOptions(), machine)
+    assert len(tried) == 4
+    opened = LoadPlan.of(contents, EngineOptions(), machine).size.n_cells
+    assert opened in tried
+    fits = [Fit.of(contents, EngineOptions(n_ctx=n_ctx), machine) for n_ctx in tried]
+    assert [fit.n_ctx for fit in fits if fit.fits and "q8_0" not in str(fit)] == [n for n in tried if n <= opened]
 
 
 def choice(type_: str, n_ctx: int, gigabytes: int, free: int = 32, disk: int = 1000) -> Choice:
     """A choice with so many gigabytes of weights and nothing else."""
     n_bytes = gigabytes * GB
-    return Choice(type_, Fit(n_ctx, n_bytes, 0, 0, n_bytes, free * GB, 0, 41, n_bytes), disk * GB)
+    return Choice(type_, Fit(n_ctx, n_bytes, 0, 0, n_bytes, free * GB, free * GB // 10, 0, 41, (), None), disk * GB)
 
 
 def on_gpu(given: Choice) -> Choice:

@@ -14,7 +14,7 @@ import llama_cpp
 import pytest
 
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
-from glm_gguf.llama.context import _parameters
+from glm_gguf.llama.context import context_parameters
 from glm_gguf.llama.cpu_kernels import Cpu
 from glm_gguf.llama.engine_options import CacheType, EngineOptions
 from glm_gguf.llama.load_plan import LoadPlan, Machine
@@ -43,7 +43,7 @@ def unallocated(large: Path) -> Iterator[llama_cpp.llama_model_p]:
 
 def allocated(model: llama_cpp.llama_model_p, plan: LoadPlan, caplog: pytest.LogCaptureFixture) -> tuple[float, float]:
     """Bytes of the KV cache, and of compute and output buffers, that llama.cpp tells of a context."""
-    parameters = _parameters(plan)
+    parameters = context_parameters(plan)
     parameters.abort_callback = ctypes.cast(None, llama_cpp.ggml_abort_callback)
     caplog.set_level(logging.DEBUG)
     caplog.clear()
