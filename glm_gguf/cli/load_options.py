@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
+import click
+
+from glm_gguf.cli.configured import Configured
 from glm_gguf.cli.model_options import (
     ENGINE_OPTIONS,
     Decorator,
@@ -24,30 +27,29 @@ ROWS = tuple(row for row in ENGINE_OPTIONS if row[0] in FIELDS)
 
 @dataclass(frozen=True, slots=True)
 class LoadChoice:
-    """Options of the engine as they were given."""
+    """Options of the engine: all that hold, and those that the command line gave."""
 
+    options: EngineOptions
     given: dict[str, Any]
-
-    @property
-    def options(self) -> EngineOptions:
-        """The options, with defaults for the others; RequestError for one that makes no sense."""
-        return EngineOptions(**self.given)
 
     def words(self) -> Iterator[str]:
         """Spell the given options, so that another command can be told them."""
         for name, value in self.given.items():
-            values = value if name == "devices" else (value,)
-            for each in values:
-                yield from ("--device" if name == "devices" else option_name(name), str(each))
+            for each in value if name == "device" else (value,):
+                yield from (option_name(name), str(each))
 
 
 def load_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options; the command gets them as one LoadChoice, `choice`."""
 
     @wraps(command)
-    def with_choice(device: tuple[str, ...], **given: Any) -> None:
-        found = given_options(given, ROWS) | ({"devices": device} if device else {})
-        command(choice=LoadChoice(found), **given)
+    def with_choice(device: tuple[str, ...], **values: Any) -> None:
+        given = given_options(values, ROWS) | ({"device": device} if device else {})
+        configured = Configured.of(click.get_current_context(), dict.fromkeys((*FIELDS, "device")) | given)
+        engine = {name: value for name, value in configured.values.items() if value is not None}
+        engine["devices"] = engine.pop("device", ())
+        with configured.told():
+            command(choice=LoadChoice(EngineOptions(**engine), given), **values)
 
     decorated: Callable[..., None] = with_choice
     decorators: list[Decorator] = [*(field_option(ENGINE, *row) for row in ROWS), device_option()]

@@ -135,7 +135,7 @@ class FitReport:
         for choice in self.choices:
             fit = choice.fit
             sizes = map(written_size, (fit.weights, fit.cache, fit.compute, fit.total))
-            found = [f"{rate:.3g}" for rate in (fit.prompt_rate, fit.answer_rate) if rate is not None]
+            found = [_rate(rate) for rate in (fit.prompt_rate, fit.answer_rate) if rate is not None]
             row = (f"{fit.n_ctx:,}", *sizes, *found, _verdict(choice))
             table.add_row(*([choice.type] if choice.type is not None else []), *row)
         # a table in a pipe or file is as wide as it needs to be
@@ -186,6 +186,10 @@ def _choice_json(choice: Choice) -> dict[str, Any]:
         "answer_tokens_per_second": fit.answer_rate,
         "seconds_per_token": rates,
     }
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.2g}" if rate < 10 else f"{rate:.1f}"
 
 
 def _size(n_bytes: int | None) -> str:

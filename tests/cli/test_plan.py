@@ -30,6 +30,7 @@ from glm_gguf.llama.fit import Choice, Fit
 from glm_gguf.llama.load_plan import LoadPlan, Machine
 from tests.gguf_file.builder import glm4_9b
 
+STRETCH = "or stretch it with --yarn 2, which makes short texts slightly worse\n"
 MACHINE = Machine((), 2**50, Cpu(frozenset({"AVX2"}), None))
 
 
@@ -115,7 +116,8 @@ def test_the_text_names_machine_sizes_and_the_next_command(checkpoint: Path) -> 
         "threads ",
         "disk ",
         "KV cache",
-        "tokens/s",
+        "prompt/s",
+        "answer/s",
         "IQ3_XXS",
         "--imatrix FILE",
     )
@@ -173,7 +175,7 @@ def test_a_file_that_the_disk_has_no_room_for_is_not_recommended(large: Path) ->
 def test_a_context_beyond_the_models_own_is_an_error_of_one_line(checkpoint: Path) -> None:
     process = command_line("plan", checkpoint, "--n-ctx", 5000)
     assert (process.returncode, process.stdout) == (1, "")
-    assert process.stderr == "Error: --n-ctx: 5000 tokens are more than the model knows; give up to 4096\n"
+    assert process.stderr == "Error: --n-ctx: 5000 tokens are more than the model knows; give up to 4096, " + STRETCH
 
 
 MISTAKES = {
@@ -204,3 +206,25 @@ def test_a_vocabulary_alone_is_refused(checkpoint: Path, tmp_path: Path) -> None
 def test_a_checkpoint_whose_rows_no_super_block_divides_is_planned(tmp_path: Path) -> None:
     found = plan_json(write_checkpoint(tmp_path / "small", SMALL), "--n-ctx", 512)
     assert len(found["choices"]) == len(TYPES)
+
+
+def test_options_of_the_engine_decide_the_plan_and_are_in_the_next_command(large: Path) -> None:
+    given = ["--cache-type-k", "q8_0", "--cache-type-v", "q8_0", "--n-parallel", "8", "--yarn", "2", "--threads", "1"]
+    found = plan_json(large, "--n-ctx", 8192, *given)
+    options = EngineOptions(n_ctx=8192, n_parallel=8, cache_type_k="q8_0", cache_type_v="q8_0", yarn=2, threads=1)  # type: ignore[arg-type]
+    loaded = LoadPlan.estimate(open_all_parts(large), options, MACHINE)
+    (row,) = found["choices"]
+    assert row["kv_cache"] == loaded.need.cache
+    words = shlex.split(found["recommendation"]["command"])
+    assert words[3:5] == ["--n-ctx", "8192"]
+    assert sorted(words[5:]) == sorted([*given[:7], "2.0", *given[8:]])
+
+
+def test_the_rates_of_a_context_are_told_with_what_they_come_from(tiny_gguf: Callable[[str], Path]) -> None:
+    result = plan(tiny_gguf("Q8_0"), "--n-ctx", 512, "--threads", 1, "--json")
+    (row,) = json.loads(result.stdout)["choices"]
+    start, depth = row["seconds_per_token"]["start"], row["seconds_per_token"]["depth"]
+    assert row["answer_tokens_per_second"] == pytest.approx(1 / (start["answer"] + 256 * depth["answer"]))
+    assert row["prompt_tokens_per_second"] == pytest.approx(1 / (start["prompt"] + 128 * depth["prompt"]))
+    assert start["answer"] > start["prompt"] > 0
+    assert plan_json(tiny_gguf("Q8_0"), "--n-ctx", 512)["choices"][0]["answer_tokens_per_second"] is None
