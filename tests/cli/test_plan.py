@@ -226,5 +226,5 @@ def test_the_rates_of_a_context_are_told_with_what_they_come_from(tiny_gguf: Cal
     start, depth = row["seconds_per_token"]["start"], row["seconds_per_token"]["depth"]
     assert row["answer_tokens_per_second"] == pytest.approx(1 / (start["answer"] + 256 * depth["answer"]))
     assert row["prompt_tokens_per_second"] == pytest.approx(1 / (start["prompt"] + 128 * depth["prompt"]))
-    assert start["answer"] > start["prompt"] > 0
+    assert min(start.values()) > 0
     assert plan_json(tiny_gguf("Q8_0"), "--n-ctx", 512)["choices"][0]["answer_tokens_per_second"] is None
