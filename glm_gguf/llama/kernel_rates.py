@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import llama_cpp
-
 from glm_gguf.errors import EngineError
 from glm_gguf.gguf_file.contents import model_integer
 from glm_gguf.gguf_file.parts import GgufParts
@@ -20,6 +18,7 @@ from glm_gguf.llama.batch import Batch
 from glm_gguf.llama.context import context_parameters
 from glm_gguf.llama.context_size import ContextSize
 from glm_gguf.llama.cpu_kernels import EMBEDDING
+from glm_gguf.llama.library import llama_cpp
 from glm_gguf.llama.load_plan import LoadPlan
 from glm_gguf.llama.model_handle import load_weights
 from glm_gguf.llama.offload import Offload
