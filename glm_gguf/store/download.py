@@ -84,6 +84,8 @@ def download(fetcher: Fetcher, file: RemoteFile, path: Path, watcher: Watcher) -
         for other in partials_of(path):
             if other != partial:
                 other.unlink()  # of bytes that the hub no longer lists
+        there = partial.stat().st_size if partial.exists() else 0
+        _require_space(path.parent, file.n_bytes - there)
         for attempt in range(1, ATTEMPTS + 1):
             with open(partial, "ab+") as opened:
                 if _fetch_rest(fetcher, file, opened, watcher):
@@ -125,7 +127,6 @@ def _fetch_rest(fetcher: Fetcher, file: RemoteFile, opened: BinaryIO, watcher: W
     there = _hash_what_is_there(hasher, opened, file, watcher)
     if there > file.n_bytes:
         return False
-    _require_space(Path(opened.name), file.n_bytes - there)
 
     def fetch(start: int, stop: int) -> bytearray:
         return fetcher.read_range(file, there + start, there + stop)
@@ -153,9 +154,9 @@ def _hash_what_is_there(hasher: Hasher, opened: BinaryIO, file: RemoteFile, watc
     return done
 
 
-def _require_space(path: Path, n_bytes: int) -> None:
-    free = shutil.disk_usage(path.parent).free
+def _require_space(directory: Path, n_bytes: int) -> None:
+    free = shutil.disk_usage(directory).free
     if free < n_bytes:
         what = f"{n_bytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free"
         fix = "free some space: the same command goes on from what is there"
-        raise OutputError(what, path=path.parent, fix=fix)
+        raise OutputError(what, path=directory, fix=fix)
