@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 from glm_gguf.errors import GgufError
 
@@ -21,10 +21,17 @@ FETCH_AGAIN: Final = "download or convert the file again"
 _LENGTH: Final = struct.Struct("<Q")
 
 
+class Readable(Protocol):
+    """A file that is read front to back."""
+
+    def read(self, n_bytes: int, /) -> bytes | bytearray:
+        """Return the next bytes, fewer where the file ends; raises OSError."""
+
+
 class Cursor:
     """A position in a file's head, and the name of its subject for errors."""
 
-    def __init__(self, stream: BinaryIO, path: Path, size: int) -> None:
+    def __init__(self, stream: Readable, path: Path, size: int) -> None:
         self._stream = stream
         self._buffer = bytearray()
         self.path = path

@@ -13,7 +13,7 @@ from typing import BinaryIO, Final, Self
 from glm_gguf.errors import GgufError
 from glm_gguf.gguf_file import metadata as keys
 from glm_gguf.gguf_file import tensors as lists
-from glm_gguf.gguf_file.cursor import Cursor
+from glm_gguf.gguf_file.cursor import Cursor, Readable
 from glm_gguf.gguf_file.tensors import TensorInfo, align
 from glm_gguf.gguf_file.values import Scalar, Value, ValueType, text
 from glm_gguf.regular_file import open_regular
@@ -63,15 +63,16 @@ class GgufHeader:
         """Read and check a file's head; raises GgufError, and never reads weights."""
         place = Path(path)
         with _open(place) as stream:
-            return cls._from_stream(stream, place, os.fstat(stream.fileno()).st_size)
+            return cls.of_stream(stream, place, os.fstat(stream.fileno()).st_size)
 
     @classmethod
     def parse(cls, head: bytes, path: Path, file_size: int) -> Self:
         """Read the head of a file of `file_size` bytes that is not written yet; raises GgufError as `read` does."""
-        return cls._from_stream(BytesIO(head), path, file_size)
+        return cls.of_stream(BytesIO(head), path, file_size)
 
     @classmethod
-    def _from_stream(cls, stream: BinaryIO, path: Path, size: int) -> Self:
+    def of_stream(cls, stream: Readable, path: Path, size: int) -> Self:
+        """Read the head of a file of `size` bytes from its front; raises GgufError as `read` does."""
         cursor = Cursor(stream, path, size)
         version = _read_version(cursor)
         n_tensors = _read_count(cursor, "tensors", lists.SMALLEST_ENTRY, lists.MAX_TENSORS)

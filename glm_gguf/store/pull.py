@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +12,9 @@ from typing import Protocol
 from glm_gguf.convert import Conversion, ConvertOptions, TypeChoices
 from glm_gguf.convert.source.hub.address import Address, parse_address
 from glm_gguf.convert.source.hub.fetcher import Fetcher
-from glm_gguf.convert.source.hub.hub_client import HubClient, TransferSettings
-from glm_gguf.convert.source.hub.open_hub import LOOK_UPS, StopEvent, open_hub
+from glm_gguf.convert.source.hub.hub_client import TransferSettings
+from glm_gguf.convert.source.hub.open_hub import StopEvent, open_hub
 from glm_gguf.convert.source.hub.repository import Repository
-from glm_gguf.convert.source.hub.retries import RetryPolicy
-from glm_gguf.convert.source.hub.wanted_files import gguf_name
 from glm_gguf.convert.writing.write import Progress
 from glm_gguf.errors import GgufError
 from glm_gguf.gguf_file.diagnosis import diagnose
@@ -27,7 +24,14 @@ from glm_gguf.store.download import Watcher, as_output_error, download, has_righ
 from glm_gguf.store.model import Model, StoredFile, file_type, free_name, model_stem
 from glm_gguf.store.model_address import ModelAddress
 from glm_gguf.store.recovery import folder_of
-from glm_gguf.store.remote_models import RemoteModel, choose, is_checkpoint, remote_models, without_gguf
+from glm_gguf.store.remote_models import (
+    RemoteModel,
+    choose,
+    is_checkpoint,
+    open_repository,
+    remote_models,
+    without_gguf,
+)
 from glm_gguf.store.store import Store
 
 
@@ -71,7 +75,7 @@ def pull(
     repository_address = parse_address(address.source)
     assert repository_address is not None, "model_address found a scheme"
     settings, stop = settings or TransferSettings(), stop or threading.Event()
-    with _looked_up(repository_address, settings, stop) as fetcher:
+    with open_repository(repository_address, settings, stop) as fetcher:
         models = remote_models(fetcher.repository)
         if models:
             chosen = choose(models, address.type, address.source)
@@ -82,18 +86,6 @@ def pull(
         if there and not there[0].missing and not force:
             return _there(there[0], fetcher.repository.commit)
     return _pull_converted(store, repository_address, address.type, watcher, settings, force=force)
-
-
-@contextmanager
-def _looked_up(address: Address, settings: TransferSettings, stop: StopEvent) -> Iterator[Fetcher]:
-    """Return a fetcher of the repository's GGUFs at its current commit."""
-    repository = LOOK_UPS[address.hub](address, RetryPolicy(stop.wait, tries=4), settings, gguf_name)
-    client = HubClient(repository.credentials, settings)
-    try:
-        yield Fetcher(repository, client, RetryPolicy(stop.wait), settings)
-    finally:
-        stop.set()
-        client.close()
 
 
 def _pull_files(

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from glm_gguf.convert.source.hub.address import Address
+from glm_gguf.convert.source.hub.fetcher import Fetcher
+from glm_gguf.convert.source.hub.hub_client import HubClient, TransferSettings
+from glm_gguf.convert.source.hub.open_hub import LOOK_UPS, StopEvent
 from glm_gguf.convert.source.hub.repository import RemoteFile, Repository
+from glm_gguf.convert.source.hub.retries import RetryPolicy
+from glm_gguf.convert.source.hub.wanted_files import gguf_name
 from glm_gguf.errors import HubError
 from glm_gguf.gguf_file.parts import SPLIT_NAME
 from glm_gguf.source_name import unfit_repository
@@ -33,6 +40,18 @@ class RemoteModel:
         """Tell whether a type, a stem or a file's name means this model."""
         names = (self.type, self.stem, *(PurePosixPath(file.name).name for file in self.files))
         return wanted.casefold() in (name.casefold() for name in names)
+
+
+@contextmanager
+def open_repository(address: Address, settings: TransferSettings, stop: StopEvent) -> Iterator[Fetcher]:
+    """Open a repository at its current commit, to fetch its GGUFs; raises HubError. Closing it ends all waits."""
+    repository = LOOK_UPS[address.hub](address, RetryPolicy(stop.wait, tries=4), settings, gguf_name)
+    client = HubClient(repository.credentials, settings)
+    try:
+        yield Fetcher(repository, client, RetryPolicy(stop.wait), settings)
+    finally:
+        stop.set()
+        client.close()
 
 
 def remote_models(repository: Repository) -> tuple[RemoteModel, ...]:
