@@ -34,11 +34,13 @@ from glm_gguf.engine.session import Sessions
 from glm_gguf.engine.status import EngineStatus
 from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.finding import Finding
+from glm_gguf.gguf_file.report import Report
 from glm_gguf.gguf_file.values import Plain, plain_value
 from glm_gguf.llama.engine_options import EngineFields, EngineOptions, Scales
 from glm_gguf.llama.fingerprint import fingerprint, vocabulary_hash
 from glm_gguf.llama.footprint import Footprint
 from glm_gguf.llama.sampling_params import SamplingParams
+from glm_gguf.llama.vocabulary import token_ids
 
 if TYPE_CHECKING:
     from glm_gguf.engine.embedding import Vector
@@ -108,6 +110,11 @@ class GLM(ChatModel):
         return {key: plain_value(value) for key, value in self._file.metadata.items()}
 
     @property
+    def report(self) -> Report:
+        """What `glm-gguf inspect` tells of the file: its keys, tensors and types, and what is odd about it."""
+        return Report.of(self._file.contents, self._file.findings)
+
+    @property
     def problems(self) -> tuple[Finding, ...]:
         """Known faults of the file that do not prevent loading it."""
         return self._file.problems
@@ -153,7 +160,7 @@ class GLM(ChatModel):
 
     def detokenize(self, ids: Sequence[int]) -> str:
         """Return the text of token ids, with control tokens spelled out; invalid UTF-8 becomes U+FFFD."""
-        spelled = map(self._model.vocabulary.token_bytes, _ids(ids, "tokens"))
+        spelled = map(self._model.vocabulary.token_bytes, token_ids(ids, "tokens"))
         return b"".join(spelled).decode(errors="replace")
 
     def token_bytes(self, token_id: int) -> bytes:
@@ -250,14 +257,15 @@ class GLM(ChatModel):
 
     def _parsed(self, prompt: Text) -> Sequence[int]:
         """Return the token ids of a text whose control tokens count as such."""
-        return self._model.vocabulary.parsed_ids(prompt) if isinstance(prompt, str) else _ids(prompt, "prompt")
+        return self._model.vocabulary.parsed_ids(prompt) if isinstance(prompt, str) else token_ids(prompt, "prompt")
 
     def _texts(self, content: Text | Texts) -> dict[str, Sequence[int]]:
         """Return the token ids of one text or of several, by the name of each in errors."""
         several = isinstance(content, list | tuple) and bool(content) and isinstance(content[0], str | Sequence)
         texts = {f"{TEXT}[{index}]": text for index, text in enumerate(content)} if several else {TEXT: content}
         return {
-            name: self.tokenize(text) if isinstance(text, str) else _ids(text, name) for name, text in texts.items()
+            name: self.tokenize(text) if isinstance(text, str) else token_ids(text, name)
+            for name, text in texts.items()
         }
 
     def _scored(self, prompt: Text, alternatives: int, lora: Mapping[str, float] | None) -> tuple[Any, int, Scales]:
@@ -277,17 +285,6 @@ class GLM(ChatModel):
     def _compute(self, tokens: Sequence[int]) -> None:
         """Compute tokens into the KV cache."""
         self.complete(tokens, ONE_TOKEN)
-
-
-def _ids(tokens: object, field: str) -> list[int]:
-    """Return token ids as a list of int, from numpy's integers too; RequestError for anything else."""
-    try:
-        if isinstance(tokens, bytes | bytearray | str):
-            raise TypeError
-        return [operator.index(token) for token in tokens]  # type: ignore[attr-defined]
-    except TypeError:
-        fix = "give a text, or a list of token ids"
-        raise RequestError(f"{type(tokens).__name__} is no text", field=field, fix=fix) from None
 
 
 def _close(resources: ExitStack, process: int) -> None:

@@ -11,13 +11,18 @@ from pydantic import BaseModel
 from glm_gguf.chat.events import Finish
 from glm_gguf.server.anthropic_messages.events import stop_reason
 from glm_gguf.server.anthropic_messages.request import MessageRequest
+from glm_gguf.server.bodies.field_decisions import IgnoredField, KnownField, NoEffect, RefusedField
 from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER, UNENFORCED_HEADER
-from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, IgnoredField, KnownField, NoEffect, RefusedField
+from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.chat_completions.response import wire_finish
 from glm_gguf.server.completions.request import CompletionRequest
 from glm_gguf.server.completions.writer import completion_finish
 from glm_gguf.server.embeddings.request import EmbeddingRequest
+from glm_gguf.server.ollama.embed import OllamaEmbeddingsRequest, OllamaEmbedRequest
+from glm_gguf.server.ollama.options import OllamaOptions
+from glm_gguf.server.ollama.request import OllamaChatRequest, OllamaGenerateRequest
+from glm_gguf.server.ollama.response import done_reason
 from glm_gguf.server.responses.events import response_end
 from glm_gguf.server.responses.request import ResponseRequest
 
@@ -28,6 +33,11 @@ APIS: Mapping[str, type[BaseModel]] = {
     "/v1/embeddings": EmbeddingRequest,
     "/v1/responses": ResponseRequest,
     "/v1/messages": MessageRequest,
+    "/api/chat": OllamaChatRequest,
+    "/api/generate": OllamaGenerateRequest,
+    "`options` of both": OllamaOptions,
+    "/api/embed": OllamaEmbedRequest,
+    "/api/embeddings": OllamaEmbeddingsRequest,
 }
 INTRODUCTION = f"""# Fields of requests
 
@@ -54,9 +64,9 @@ smallest number counts. On a model that never thinks "off" passes, and the respo
 
 `scripts/server_fields.py` writes this page.
 """
-NO_ANSWER = """The columns are `finish_reason` twice, `status` with `incomplete_details`, and `stop_reason`. For
-requests with `functions`, calls end a chat completion with `function_call`. A time limit that passes before the first
-token is an error (408). The server never ends an answer as refused or filtered.
+NO_ANSWER = """The columns are `finish_reason` twice, `status` with `incomplete_details`, `stop_reason`, and
+`done_reason`. For requests with `functions`, calls end a chat completion with `function_call`. A time limit that passes
+before the first token is an error (408). The server never ends an answer as refused or filtered.
 """
 ENDS: Mapping[str, Finish] = {
     "the model ends its turn (EOG), or the required form is complete": Finish("stop"),
@@ -71,7 +81,7 @@ ENDS: Mapping[str, Finish] = {
 
 def page() -> str:
     """Return the page."""
-    head = ("what ends an answer", "chat completions", "completions", "Responses", "Messages")
+    head = ("what ends an answer", "chat completions", "completions", "Responses", "Messages", "Ollama")
     parts = [INTRODUCTION, f"## Ends of answers\n\n{_rows(head, _ends())}\n{NO_ANSWER}", "## Honoured\n"]
     for path, model in APIS.items():
         parts.append(f"### {path}\n\n{_rows(('field', 'meaning'), _declared(model))}")
@@ -86,13 +96,20 @@ def page() -> str:
 
 
 def _ends() -> Iterator[tuple[str, ...]]:
-    """Write a row for each end: the two finish reasons, the status with its details, the stop reason."""
+    """Write a row for each end: two finish reasons, the status with its details, the stop reason, the done reason."""
     for what, finish in ENDS.items():
         status, details = response_end(finish.reason)
         response = f"`{status}`" + (f", `{json.dumps(details)}`" if details else "")
         calls = finish.reason == "tool_calls"
         completion = "has no tools" if calls else f"`{completion_finish(finish.reason)}`"
-        yield what, f"`{wire_finish(finish.reason)}`", completion, response, f"`{stop_reason(finish)}`"
+        yield (
+            what,
+            f"`{wire_finish(finish.reason)}`",
+            completion,
+            response,
+            f"`{stop_reason(finish)}`",
+            f"`{done_reason(finish)}`",
+        )
 
 
 def _declared(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:

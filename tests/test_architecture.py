@@ -39,7 +39,10 @@ MAY_IMPORT = {
     "agent": ("run_options", "tool_calls", "chat", *LEAVES),
     "chat_model": ("agent", "run_options", "answers", "engine", "llama", "chat", *LEAVES),
     "model": ("chat_model", "agent", "answers", "engine", "llama", "chat", "schema", "gguf_file", *LEAVES),
-    "server": ("model", "run_options", "tool_calls", "answers", "engine", "llama", "chat", "store", *LEAVES),
+    "server": (
+        *("model", "run_options", "tool_calls", "answers", "engine", "llama", "chat", "gguf_file", "store"),
+        *LEAVES,
+    ),
     "doctor": ("model", "store", "configuration", "convert", "llama", "chat", "demo", "gguf_file", *LEAVES),
     "cli": (
         "doctor",

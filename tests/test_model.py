@@ -5,6 +5,7 @@ import contextlib
 import gc
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -40,6 +41,15 @@ def test_an_answer_ends_with_its_reason_and_counts(glm: GLM) -> None:
     assert finish.usage.prompt_tokens == len(glm.tokenize("\nHello")) + 4
     assert 1 <= finish.usage.completion_tokens <= 6
     assert glm.chat(HELLO, sampling=SHORT).content == collect(events).content
+
+
+@pytest.mark.parametrize("form", [None, {"type": "regex", "pattern": "Answer: [a-z]{9}"}], ids=["free", "forced start"])
+def test_an_answer_tells_the_seconds_of_its_prefill_and_decode(glm: GLM, form: dict[str, str] | None) -> None:
+    prompt, begun = "word " * 100, time.perf_counter()
+    answer = glm.chat(prompt + str(form), sampling=SHORT, response_format=form)
+    seconds = time.perf_counter() - begun
+    prefill, decode = answer.timings.prefill, answer.timings.decode
+    assert 0 < min(prefill, decode) < prefill + decode < seconds
 
 
 def test_a_second_turn_reuses_the_first(glm: GLM) -> None:

@@ -8,7 +8,16 @@ from typing import Protocol
 
 from glm_gguf.answers.stop_text_filter import StopTextFilter
 from glm_gguf.chat.detokenizer import Detokenizer, TokenBytes
-from glm_gguf.chat.events import Event, Finish, FinishReason, PrefillProgress, TextDelta, TokenLogprob, Usage
+from glm_gguf.chat.events import (
+    Event,
+    Finish,
+    FinishReason,
+    PrefillProgress,
+    TextDelta,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
 from glm_gguf.engine.delivery import AnswerFailed, Delivery, DraftVerified, Ended, Prefilled, SampledToken, Started
 from glm_gguf.engine.request import Request
 from glm_gguf.errors import GlmGgufError, as_engine_error
@@ -76,6 +85,9 @@ class AnswerReader:
         self._stops = StopTextFilter(request.sampling.stop or ())
         self._usage = Usage(len(request.prompt) - uncounted)
         self._progress = progress
+        self._admitted: float | None = None
+        self._first: float | None = None  # time of the first token after the admission: a grammar may force some before
+        self._last = 0.0  # time of the last token
         self.done = False
 
     def feed(self, delivery: Delivery) -> Iterator[Event]:
@@ -91,7 +103,8 @@ class AnswerReader:
 
     def _events(self, delivery: Delivery) -> Iterator[Event]:
         match delivery:
-            case Started(cached_tokens):
+            case Started(cached_tokens, at):
+                self._admitted = at
                 cached = min(cached_tokens, self._usage.prompt_tokens - 1)  # one token is computed in any case
                 self._usage = replace(self._usage, cached_tokens=cached)
             case Prefilled(tokens):
@@ -114,6 +127,9 @@ class AnswerReader:
 
     def _read(self, sampled: SampledToken) -> Iterator[Event]:
         """Count a token and yield its events."""
+        if self._first is None and self._admitted is not None:
+            self._first = sampled.at
+        self._last = sampled.at
         usage = self._usage
         reasoning = usage.reasoning_tokens + self._reader.in_thought
         self._usage = replace(usage, completion_tokens=usage.completion_tokens + 1, reasoning_tokens=reasoning)
@@ -131,7 +147,12 @@ class AnswerReader:
 
     def _finish(self, reason: FinishReason) -> Finish:
         self.done = True
-        return Finish(reason, self._usage, stop_text=self._stops.found)
+        return Finish(reason, self._usage, stop_text=self._stops.found, timings=self._timings())
+
+    def _timings(self) -> Timings:
+        if self._admitted is None or self._first is None:
+            return Timings()
+        return Timings(self._first - self._admitted, self._last - self._first)
 
 
 def token_logprob(sampled: SampledToken, token_bytes: TokenBytes) -> TokenLogprob:

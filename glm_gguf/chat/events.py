@@ -50,6 +50,16 @@ class PrefillProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds that the engine took for an answer, without its time in the queue."""
+
+    prefill: float = 0.0
+    """From the admission to the first token."""
+    decode: float = 0.0
+    """From the first token to the last."""
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """More text of the answer."""
 
@@ -117,6 +127,8 @@ class Finish:
     """Path of the first keyword that no grammar enforces: the answer was held back and checked."""
     stop_text: str | None = None
     """The stop text that ended it, if one did."""
+    timings: Timings = field(default_factory=Timings, compare=False)
+    """Of the last attempt, as `usage` is."""
 
 
 Event = (
@@ -159,6 +171,7 @@ class ChatResult:
     attempts: int = 1
     unenforced: str | None = None
     stop_text: str | None = None
+    timings: Timings = field(default_factory=Timings, compare=False)
 
     def message(self) -> dict[str, Any]:
         """Return the answer as the assistant message of an OpenAI history, without the thought."""
@@ -201,6 +214,7 @@ def collect(events: Iterable[Event]) -> ChatResult:
         attempts=finish.attempts,
         unenforced=finish.unenforced,
         stop_text=finish.stop_text,
+        timings=finish.timings,
     )
 
 

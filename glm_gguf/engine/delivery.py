@@ -15,6 +15,8 @@ class Started:
     """The request was admitted; so many tokens of its prompt were in the KV cache."""
 
     cached_tokens: int
+    at: float
+    """Time of time.perf_counter() at the admission."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class SampledToken:
     """Natural logarithm of its probability, before temperature and cuts; None where the request asks for none."""
     alternatives: tuple[tuple[int, float], ...] = ()
     """The likeliest tokens, each with its log probability."""
+    at: float = 0.0
+    """Time of time.perf_counter() at which it joined the answer; 0 for a token of a text that is scored."""
 
 
 @dataclass(frozen=True, slots=True)

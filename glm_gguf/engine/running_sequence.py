@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 
 from glm_gguf.engine.constraint import DraftFilter, forced_ids
@@ -62,7 +63,8 @@ class RunningSequence:
         """Run on a pinned prefix; the first time, deliver how many tokens of the prompt it holds."""
         if not self._started:
             self._started = True
-            self._deliveries.put(self.handle, Started(min(len(prefix.tokens), len(self.handle.request.prompt))))
+            cached = min(len(prefix.tokens), len(self.handle.request.prompt))
+            self._deliveries.put(self.handle, Started(cached, time.perf_counter()))
         self.prefix = prefix
 
     def note_batch(self) -> None:
@@ -124,7 +126,8 @@ class RunningSequence:
         if request.constraint is not None:
             request.constraint.accept(token.token_id)
         ends_turn = token.token_id in eog_ids and not request.sampling.ignore_eos
-        self._deliveries.put(self.handle, SampledToken(token.token_id, ends_turn, token.logprob, token.alternatives))
+        delivered = SampledToken(token.token_id, ends_turn, token.logprob, token.alternatives, time.perf_counter())
+        self._deliveries.put(self.handle, delivered)
         if ends_turn or (request.constraint is not None and request.constraint.finished):
             return "stop"
         generated = len(self.tokens) - len(request.prompt)

@@ -44,9 +44,9 @@ class Report:
     findings: tuple[Finding, ...]
 
     @classmethod
-    def of(cls, contents: Contents) -> Self:
-        """Sum up and diagnose a model."""
-        return cls(contents, _shares(contents.tensors), diagnose(contents))
+    def of(cls, contents: Contents, findings: tuple[Finding, ...] | None = None) -> Self:
+        """Sum up and diagnose a model, whose findings may be known already."""
+        return cls(contents, _shares(contents.tensors), diagnose(contents) if findings is None else findings)
 
     @property
     def n_weights(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -136,3 +137,14 @@ def _special_tokens(metadata: Metadata) -> list[tuple[str, int, int]]:
         for index, (text, kind) in enumerate(zip(tokens, kinds, strict=False))
         if (kind == CONTROL and text) or (kind == USER_DEFINED and text in CONTROL_TOKENS)
     ]
+
+
+def token_ids(tokens: object, field: str) -> list[int]:
+    """Return token ids as a list of int, from numpy's integers too; RequestError for anything else."""
+    try:
+        if isinstance(tokens, bytes | bytearray | str):
+            raise TypeError
+        return [operator.index(token) for token in tokens]  # type: ignore[attr-defined]
+    except TypeError:
+        fix = "give a text, or a list of token ids"
+        raise RequestError(f"{type(tokens).__name__} is no text", field=field, fix=fix) from None

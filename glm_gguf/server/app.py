@@ -26,6 +26,10 @@ from glm_gguf.server.docs import routes as docs
 from glm_gguf.server.embeddings import routes as embeddings
 from glm_gguf.server.health import routes as health
 from glm_gguf.server.models import routes as models
+from glm_gguf.server.ollama import embed as ollama_embed
+from glm_gguf.server.ollama import management as ollama_management
+from glm_gguf.server.ollama import model_routes as ollama_models
+from glm_gguf.server.ollama import routes as ollama
 from glm_gguf.server.page.routes import page_router
 from glm_gguf.server.page.tools import tools_router
 from glm_gguf.server.pool.catalogue import Catalogue, OneModel
@@ -42,6 +46,10 @@ ROUTERS = (
     completions.router,
     responses.router,
     anthropic_messages.router,
+    ollama.router,
+    ollama_embed.router,
+    ollama_models.router,
+    ollama_management.router,
     embeddings.router,
     models.router,
     tokens.router,
@@ -69,7 +77,7 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM] | Catalog
     app.add_middleware(AccessMiddleware, service=service)
     app.add_middleware(PathMiddleware, paths=app.state.paths)
     if settings.origins:
-        methods = ("GET", "POST", "OPTIONS")
+        methods = ("GET", "POST", "DELETE", "OPTIONS")
         app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=methods, allow_headers=("*",))
     return app
 

@@ -216,7 +216,19 @@ ANTHROPIC: Final = ErrorForm(
         (r"(tools\[\d+\])\.function", r"\1"),
     ),
 )
-_FORMS: Final = MappingProxyType({"/v1/messages": ANTHROPIC, "/v1/responses": RESPONSES})
+OLLAMA: Final = ErrorForm(
+    lambda problem: {"error": problem.message},
+    (
+        (r"response_format\.json_schema", "format"),
+        ("response_format", "format"),
+        ("max_tokens", "options.num_predict"),
+        ("stop", "options.stop"),
+        ("thinking_budget", "think"),
+    ),
+)
+_FORMS: Final = MappingProxyType(
+    {"/v1/messages": ANTHROPIC, "/v1/responses": RESPONSES, "/api": OLLAMA, "/v1/systemone": OLLAMA}
+)
 """Start of a path → the form of errors there; elsewhere OpenAI's form applies."""
 
 

@@ -24,7 +24,7 @@ from glm_gguf.server.pool.catalogue import Catalogue
 from glm_gguf.server.pool.model_pool import ModelPool
 from glm_gguf.server.pool.pooled_model import LoadedModel, StateName
 from glm_gguf.server.settings import ServerSettings
-from glm_gguf.server.streams.sse import KEEP_ALIVE, SseResponse, unless_gone
+from glm_gguf.server.streams.sse import KEEP_ALIVE, StreamedResponse, StreamForm, unless_gone
 
 LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -153,10 +153,14 @@ class Service:
                 raise
             raise DeadlineError("the request could not be prepared in time", fix="try again later") from None
 
-    def sse_response(self, pieces: AsyncGenerator[bytes, None], ping: bytes = KEEP_ALIVE) -> SseResponse:
+    def sse_response(self, pieces: AsyncGenerator[bytes, None], ping: bytes = KEEP_ALIVE) -> StreamedResponse:
+        """Return a response of server-sent events."""
+        return self.streamed_response(pieces, StreamForm(ping=ping))
+
+    def streamed_response(self, pieces: AsyncGenerator[bytes, None], form: StreamForm) -> StreamedResponse:
         """Return a streamed response."""
         stall = self.settings.limits.stall_seconds
-        return SseResponse(pieces, keep_alive=self.settings.keep_alive, stall_seconds=stall, ping=ping)
+        return StreamedResponse(pieces, form, keep_alive=self.settings.keep_alive, stall_seconds=stall)
 
     def for_server(self, options: Options) -> Options:
         """Cap the time of an answer at the server's limit, and ask for the progress of its prefill."""

@@ -59,7 +59,7 @@ def session() -> Iterator[requests.Session]:
         yield made
 
 
-COUNTS = ["/v1/messages/count_tokens", "/v1/responses/input_tokens"]
+COUNTS = ["/v1/messages/count_tokens", "/v1/responses/input_tokens", "/api/generate", "/api/embeddings"]
 """Routes with the bodies of others: drawn examples are enough, hundreds of systematic ones are sent to the others."""
 EXAMPLES = settings(
     max_examples=8,
@@ -82,7 +82,7 @@ def test_what_the_description_allows_is_answered_as_it_says(
 
 @counting.parametrize()
 @EXAMPLES
-def test_what_the_description_allows_is_counted_as_it_says(
+def test_so_it_is_where_bodies_are_those_of_others(
     case: schemathesis.Case, hurried: Served, session: requests.Session
 ) -> None:
     case.call_and_validate(base_url=hurried.url, session=session, checks=CHECKS, timeout=30)

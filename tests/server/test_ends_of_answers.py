@@ -14,14 +14,15 @@ from glm_gguf.chat.events import Finish, FinishReason
 from glm_gguf.server.anthropic_messages.events import stop_reason
 from glm_gguf.server.chat_completions.response import wire_finish
 from glm_gguf.server.completions.writer import completion_finish
+from glm_gguf.server.ollama.response import done_reason
 from glm_gguf.server.responses.events import response_end
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "server-fields.md"
-WORDS: dict[FinishReason, tuple[str, str, str, str]] = {
-    "stop": ("stop", "stop", "completed", "end_turn"),
-    "tool_calls": ("tool_calls", "length", "completed", "tool_use"),
-    "length": ("length", "length", "incomplete", "max_tokens"),
-    "timeout": ("length", "length", "incomplete", "max_tokens"),
+WORDS: dict[FinishReason, tuple[str, str, str, str, str]] = {
+    "stop": ("stop", "stop", "completed", "end_turn", "stop"),
+    "tool_calls": ("tool_calls", "length", "completed", "tool_use", "stop"),
+    "length": ("length", "length", "incomplete", "max_tokens", "length"),
+    "timeout": ("length", "length", "incomplete", "max_tokens", "length"),
 }
 STOP_TEXT = "e"
 LIVE: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -34,12 +35,15 @@ LIVE: dict[str, tuple[str, dict[str, Any], str]] = {
     "messages, cut": ("/v1/messages", {"max_tokens": 1}, "the maximum number of tokens"),
     "messages, stop text": ("/v1/messages", {"stop_sequences": [STOP_TEXT]}, "a stop text"),
     "messages, EOG": ("/v1/messages", {}, "the model ends its turn"),
+    "Ollama, cut": ("/api/chat", {"options": {"num_predict": 1}}, "the maximum number of tokens"),
+    "Ollama, EOG": ("/api/chat", {}, "the model ends its turn"),
 }
 ASKED: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": HELLO},
     "/v1/completions": {"prompt": "Hello"},
     "/v1/responses": {"input": "Hello"},
     "/v1/messages": {"model": "tiny", "messages": HELLO, "max_tokens": 500},
+    "/api/chat": {"messages": HELLO, "stream": False},
 }
 
 
@@ -47,7 +51,8 @@ def test_every_reason_has_its_words() -> None:
     assert set(WORDS) == set(get_args(FinishReason))
     for reason, words in WORDS.items():
         status, details = response_end(reason)
-        assert (wire_finish(reason), completion_finish(reason), status, stop_reason(Finish(reason))) == words
+        ends = wire_finish(reason), completion_finish(reason), status, stop_reason(Finish(reason))
+        assert (*ends, done_reason(Finish(reason))) == words
         assert (details is not None) == (status == "incomplete")
     assert stop_reason(Finish("stop", stop_text="a")) == "stop_sequence"
 
@@ -59,8 +64,10 @@ def row(begin: str) -> list[str]:
 
 @pytest.mark.parametrize(("path", "fields", "end"), LIVE.values(), ids=LIVE)
 def test_an_answer_ends_in_the_words_of_the_table(served: Served, path: str, fields: dict[str, Any], end: str) -> None:
-    answer = httpx.post(f"{served.url}{path}", json={"temperature": 0, **ASKED[path], **fields}, timeout=30).json()
-    reason = answer["choices"][0]["finish_reason"] if "choices" in answer else answer.get("stop_reason")
+    asked = {**({} if path == "/api/chat" else {"temperature": 0}), **ASKED[path], **fields}
+    answer = httpx.post(f"{served.url}{path}", json=asked, timeout=30).json()
+    reason = answer.get("stop_reason") or answer.get("done_reason")
+    reason = answer["choices"][0]["finish_reason"] if "choices" in answer else reason
     cell = row(end)[1 + list(ASKED).index(path)]
     assert cell.startswith(f"`{reason or answer['status']}`")
     details = answer.get("incomplete_details")

@@ -38,6 +38,8 @@ ASKED: dict[str, dict[str, Any]] = {
     "/v1/messages/count_tokens": {"model": "m", "messages": HELLO},
     "/v1/responses/input_tokens": {"input": "Hello"},
     "/v1/completions": {"prompt": "abab"},
+    "/api/chat": {"messages": HELLO, "options": {"num_predict": 6}},
+    "/api/generate": {"prompt": "Hello", "options": {"num_predict": 6}},
     "/apply-template": {"messages": HELLO},
     "/tokenize": {"messages": HELLO},
 }
@@ -124,7 +126,8 @@ def test_an_error_of_the_servers_own_is_a_500_with_an_id_counted_and_logged_once
     with caplog.at_level(logging.ERROR):
         answer = httpx.post(faulty.url + path, json=ASKED[path], timeout=20)
     assert answer.status_code == 500
-    assert answer.json()["error"]["message"] == "An error of the server's own; see its log."
+    error = answer.json()["error"]
+    assert (error if isinstance(error, str) else error["message"]) == "An error of the server's own; see its log."
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(errors) == 1
     assert answer.headers["x-request-id"] in errors[0].getMessage()

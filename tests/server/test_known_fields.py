@@ -14,8 +14,9 @@ from server.questions import HELLO, SHORT
 from server.serving import Served, chat, serving
 
 from glm_gguf import GLM
+from glm_gguf.server.bodies.field_decisions import NoEffect, RefusedField, asks_for_nothing
 from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER
-from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, NoEffect, RefusedField, asks_for_nothing
+from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS
 from glm_gguf.server.bodies.misplaced_fields import advice
 from glm_gguf.server.settings import ServerSettings
 
@@ -26,6 +27,10 @@ PATHS: dict[str, dict[str, Any]] = {
     "/v1/responses": {"input": "Hello", "temperature": 0, "max_output_tokens": 4},
     "/v1/messages": {"model": "tiny", "messages": HELLO, "max_tokens": 4},
     "/v1/embeddings": {"input": "Hello"},
+    "/api/chat": {"messages": HELLO, "options": {"num_predict": 2}},
+    "/api/generate": {"prompt": "Hello", "options": {"num_predict": 2}},
+    "/api/embed": {"input": "Hello"},
+    "/api/embeddings": {"prompt": "Hello"},
 }
 
 
@@ -37,7 +42,8 @@ PATHS: dict[str, dict[str, Any]] = {
 def test_what_there_is_not_is_refused_by_name(served: Served, path: str, name: str, value: Any) -> None:
     response = httpx.post(f"{served.url}{path}", json={**PATHS[path], name: value})
     assert response.status_code == 400
-    assert response.json()["error"]["message"].startswith(f"{name}: ")
+    error = response.json()["error"]
+    assert (error if isinstance(error, str) else error["message"]).startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -12,10 +12,12 @@ from server.questions import ENDLESS, HELLO, SHORT
 from server.serving import Served, chat, connection, idle, posted
 from waiting import until
 
-LONG = {"type": "json_schema", "name": "long", "schema": {"type": "string", "pattern": "^[a-z]{3000}$"}}
+LONG: dict[str, Any] = {"type": "json_schema", "name": "long", "schema": {"type": "string", "pattern": "^[a-z]{3000}$"}}
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/responses": {"input": "Hello", "text": {"format": LONG}},
     "/v1/messages": {"model": "m", "max_tokens": 3500, "messages": HELLO, "output_config": {"format": LONG}},
+    "/api/chat": {"messages": HELLO, "format": LONG["schema"]},
+    "/api/generate": {"prompt": "Hello", "format": LONG["schema"]},
 }
 
 

@@ -24,6 +24,8 @@ from glm_gguf.server.bodies.misspelled_names import edits, meant_name
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.completions.request import CompletionRequest
 from glm_gguf.server.embeddings.request import EmbeddingRequest
+from glm_gguf.server.ollama.embed import OllamaEmbedRequest
+from glm_gguf.server.ollama.request import OllamaChatRequest, OllamaGenerateRequest
 from glm_gguf.server.responses.request import ResponseRequest
 
 SCHEMAS: dict[str, type[BaseModel]] = {
@@ -33,6 +35,9 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "/v1/responses": ResponseRequest,
     "/v1/messages": MessageRequest,
     "/v1/messages/count_tokens": CountRequest,
+    "/api/chat": OllamaChatRequest,
+    "/api/generate": OllamaGenerateRequest,
+    "/api/embed": OllamaEmbedRequest,
 }
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 MISSPELLED: list[tuple[str, dict[str, Any], str, Any, str]] = [

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import math
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
-
-from pydantic_core import from_json
 
 from glm_gguf.chat.events import (
     Event,
@@ -24,6 +19,7 @@ from glm_gguf.chat.events import (
     Usage,
 )
 from glm_gguf.server.problem import ANTHROPIC, Problem
+from glm_gguf.server.streams.call_arguments import arguments_object
 from glm_gguf.server.streams.wire_stream import WireEvent
 
 Thoughts = Literal["hidden", "shown", "omitted"]
@@ -117,7 +113,7 @@ class MessageEvents:
             return
         block = self._blocks[-1]
         if block["type"] == "tool_use":
-            block["input"] = _tool_input(self._arguments)
+            block["input"] = arguments_object(self._arguments)
         if block["type"] == "thinking":
             block["signature"] = _signature(block["thinking"])
             if self._frame.thoughts == "omitted":
@@ -161,36 +157,3 @@ def _signature(thought: str) -> str:
     The server does not read it: prompts leave earlier thoughts out.
     """
     return base64.b64encode(hashlib.sha256(thought.encode(errors="replace")).digest()).decode()
-
-
-def _tool_input(arguments: str) -> dict[str, Any]:
-    """Decode a call's arguments; of cut ones the complete part, as Anthropic's client reads a stream.
-
-    Numbers beyond a float and halves of surrogate pairs are replaced, since JSON in UTF-8 cannot hold them.
-    """
-    try:
-        value = from_json(arguments, allow_partial=True)
-    except ValueError:  # nothing, or half a surrogate pair
-        value = _decoded(arguments)
-    return _plain(value) if isinstance(value, dict) else {}
-
-
-def _decoded(arguments: str) -> Any:
-    try:
-        return json.loads(arguments)
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _plain(value: Any) -> Any:
-    """Return a value that can be written as JSON in UTF-8."""
-    match value:
-        case dict():
-            return {_plain(key): _plain(item) for key, item in value.items()}
-        case list():
-            return [_plain(item) for item in value]
-        case str():
-            return value.encode(errors="replace").decode()
-        case float() if not math.isfinite(value):
-            return math.copysign(sys.float_info.max, value)
-    return value

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 from pydantic import model_validator
 
 from glm_gguf.errors import RequestError
-from glm_gguf.server.bodies.known_fields import asks_for_nothing
+from glm_gguf.server.bodies.field_decisions import asks_for_nothing
 from glm_gguf.server.bodies.wire import WireRequest
 from glm_gguf.server.problem import Problem, Refused
 
@@ -79,7 +79,7 @@ class FormFields(WireRequest):
             yield from _structured(self.structured_outputs)
         for field in ("guided_json", "json_schema", "format"):
             if value := getattr(self, field):
-                yield RequestedForm(field, _json_form(field, value))
+                yield RequestedForm(field, json_form(field, value))
         for field in ("guided_regex", "regex"):
             if value := getattr(self, field):
                 yield RequestedForm(field, {"type": "regex", "pattern": value})
@@ -110,7 +110,7 @@ def _structured(fields: Mapping[str, Any]) -> Iterator[RequestedForm]:
             case _, None | False:
                 continue
             case "json", _:
-                yield RequestedForm(field, _json_form(field, value))
+                yield RequestedForm(field, json_form(field, value))
             case "json_object", _:
                 yield RequestedForm(field, {"type": "json_object"})
             case "regex", str():
@@ -125,7 +125,7 @@ def _structured(fields: Mapping[str, Any]) -> Iterator[RequestedForm]:
                 _refuse(field, "give one of json, regex, choice, grammar or json_object, of the right type")
 
 
-def _json_form(field: str, value: Any) -> Form:
+def json_form(field: str, value: Any) -> Form:
     """Read a schema, its text, an object {"name", "schema"}, or Ollama's "json"."""
     if value == "json":
         return {"type": "json_object"}

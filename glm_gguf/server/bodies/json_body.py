@@ -65,7 +65,9 @@ class JsonRequest(Request):
         refused = refused_field(value, self.declared)
         if refused is not None:
             name, field = refused
-            raise BodyRefused(Problem(400, f"{name}: {advice(field)}.", param=name, as_sent=True))
+            outer = next((outer for outer, keys in self.objects.items() if name in keys), None)
+            what = advice(field) if outer is None else f"give it in `{outer}`"
+            raise BodyRefused(Problem(400, f"{name}: {what}.", param=name, as_sent=True))
         misplaced = misplaced_field(value, self.declared, self.objects)
         if misplaced is not None:
             place, what = misplaced

@@ -7,43 +7,17 @@ response names it, or it is refused: without it the answer would not be the requ
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-NOTHING: Final = ("", "off", "default")
-"""Texts that request nothing in any field."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoEffect:
-    """The field changes no answer."""
-
-    of: str
-    """The APIs or servers that define it."""
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class IgnoredField:
-    """The server ignores the field; a header of the response names it."""
-
-    of: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedField:
-    """Without the field the answer would not be the requested one."""
-
-    of: str
-    why: str
-    off: tuple[Any, ...] = ()
-    """Values that request nothing, besides null, false and empty ones."""
-
-
-KnownField = NoEffect | IgnoredField | RefusedField
+from glm_gguf.server.bodies.field_decisions import (
+    IgnoredField,
+    KnownField,
+    NoEffect,
+    RefusedField,
+    asks_for_nothing,
+)
 
 
 def _all(names: str, field: KnownField) -> dict[str, KnownField]:
@@ -183,7 +157,8 @@ PROMPTS: Final = {
     "truncation": RefusedField("OpenAI", "a prompt is processed whole, or refused", ("disabled", "auto")),
     **_all("transforms", RefusedField("OpenRouter", "a prompt is processed whole, or refused")),
     **_all("chat_template", RefusedField("vLLM, llama.cpp", "the server uses the model's own template")),
-    **_all("template raw context images", RefusedField("Ollama", "the model's own template renders `messages`")),
+    **_all("template raw", RefusedField("Ollama", "the model's own template renders `messages`")),
+    "context": RefusedField("Ollama", "the server stores nothing; give the whole conversation to /api/chat"),
     "documents": RefusedField("vLLM", "the model's template has no documents; put them into a message"),
     **_all(
         "mm_processor_kwargs media_io_kwargs allowed_local_media_path", RefusedField("vLLM", "the models read text")
@@ -242,6 +217,17 @@ SERVICE: Final = {
     **_all("random_seed", RefusedField("Mistral", "give `seed`")),
     "tags": NoEffect("LiteLLM", _ACCOUNTS),
 }
+OLLAMA: Final = {
+    **_all("images width height steps", RefusedField("Ollama", "the models read and write text")),
+    "_debug_render_only": RefusedField("Ollama", "the server answers; /apply-template renders a prompt"),
+    **_all("shift num_keep", IgnoredField("Ollama", "a context is never shifted")),
+    "penalize_newline": RefusedField("Ollama", "penalties cover line breaks too", (True,)),
+    **_all(
+        "num_ctx num_batch num_gpu main_gpu num_thread numa low_vram f16_kv use_mmap use_mlock logits_all vocab_only "
+        "embedding_only runner",
+        IgnoredField("Ollama", "options of `glm-gguf serve` decide how the model is loaded"),
+    ),
+}
 TOKENS: Final = {
     "add_special": RefusedField("llama.cpp", "a text has no initial control tokens; give `messages`"),
     "parse_special": RefusedField("llama.cpp", "a text has no control tokens; give `messages`"),
@@ -262,19 +248,8 @@ EMBEDDINGS: Final = {
     "embed_dtype": RefusedField("vLLM", "give `encoding_format`", ("float32",)),
 }
 KNOWN_FIELDS: Final[Mapping[str, KnownField]] = MappingProxyType(
-    OPENAI | ANTHROPIC | CONSTRAINTS | SAMPLING | PROMPTS | THOUGHTS | SERVICE | TOKENS | EMBEDDINGS
+    OPENAI | ANTHROPIC | CONSTRAINTS | SAMPLING | PROMPTS | THOUGHTS | SERVICE | OLLAMA | TOKENS | EMBEDDINGS
 )
-
-
-def asks_for_nothing(value: Any, off: Iterable[Any] = ()) -> bool:
-    """Return whether a value equals a missing field; if true does, false does not."""
-    if value is False or (isinstance(value, str) and value.lower() == "off"):
-        return not any(nothing is True for nothing in off)
-    if value is None or (isinstance(value, str | list | dict) and not value):
-        return True
-    if isinstance(value, str) and value.lower() in NOTHING:
-        return True
-    return any(value == nothing and isinstance(value, bool) == isinstance(nothing, bool) for nothing in off)
 
 
 def refused_field(body: Mapping[str, Any], declared: Collection[str]) -> tuple[str, RefusedField] | None:

@@ -12,7 +12,8 @@ from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 
-from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS, IgnoredField, NoEffect, RefusedField, asks_for_nothing
+from glm_gguf.server.bodies.field_decisions import IgnoredField, NoEffect, RefusedField, asks_for_nothing
+from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS
 from glm_gguf.server.bodies.misspelled_names import LONG_NAME, meant_name
 from glm_gguf.server.problem import Problem, Refused
 
@@ -69,13 +70,13 @@ def require_spelled_messages(messages: Sequence[Mapping[str, Any]]) -> None:
 
 
 def unknown_keys(body: Mapping[str, Any], objects: Objects) -> list[str]:
-    """Return the paths of unknown keys in the objects of a body."""
+    """Return the paths of unknown keys in the objects of a body; a refused name that is there requests nothing."""
     return [
         f"{name}.{key}"
         for name, known in objects.items()
         if isinstance(body.get(name), dict)
         for key, value in body[name].items()
-        if key not in known and not asks_for_nothing(value)
+        if key not in known and key not in _REFUSED and not asks_for_nothing(value)
     ]
 
 

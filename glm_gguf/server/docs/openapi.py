@@ -26,6 +26,12 @@ class OpenAIError(WireResponse):
     error: ErrorFields
 
 
+class OllamaError(WireResponse):
+    """An error as Ollama's API returns it."""
+
+    error: str
+
+
 class AnthropicErrorFields(WireResponse):
     """What is wrong."""
 
@@ -70,6 +76,12 @@ def stream_response(example: str) -> Responses:
     return {200: {"description": "The whole answer, or its events with `stream`.", "content": {_EVENTS: stream}}}
 
 
+def line_response(example: str) -> Responses:
+    """Describe the stream of Ollama's API, by the start of an example."""
+    stream = {"schema": {"type": "string"}, "example": example}
+    return {200: {"description": "The whole answer, or its lines.", "content": {"application/x-ndjson": stream}}}
+
+
 _EVENTS: Final = "text/event-stream"
 _EVENT: Final = {
     "type": "object",
@@ -81,6 +93,8 @@ _EVENT: Final = {
 OPENAI_ERRORS: Final = error_responses(OpenAIError)
 OPENAI_LOOKUP_ERRORS: Final = lookup_error_responses(OpenAIError)
 ANTHROPIC_ERRORS: Final = error_responses(AnthropicError)
+OLLAMA_ERRORS: Final = error_responses(OllamaError)
+OLLAMA_LOOKUP_ERRORS: Final = lookup_error_responses(OllamaError)
 
 
 def with_example(**body: Any) -> ConfigDict:

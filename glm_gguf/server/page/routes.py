@@ -1,4 +1,7 @@
-"""Routes of the page: `/` and the files below `/page/`, under a strict Content-Security-Policy."""
+"""Routes of the page: `/` and the files below `/page/`, under a strict Content-Security-Policy.
+
+Programs that speak Ollama's API look at `/` for its words. They do not ask for HTML as every browser does.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from glm_gguf.server.page.policies import ARTIFACT, EVERY_FILE, PAGE
 
 INDEX = "index.html"
 FRAME = "artifact.html"
-EXTRA: Mapping[str, Mapping[str, str]] = {INDEX: PAGE, FRAME: ARTIFACT}
+OLLAMA_RUNS = "Ollama is running"
+"""Programs compare the whole text."""
+BY_ACCEPT = {"Vary": "Accept"}
+EXTRA: Mapping[str, Mapping[str, str]] = {INDEX: {**PAGE, **BY_ACCEPT}, FRAME: ARTIFACT}
 """Headers of the two documents, besides those of every file."""
 
 
@@ -22,6 +28,8 @@ def page_router() -> APIRouter:
 
     @router.api_route("/", methods=["GET", "HEAD"])
     async def index(request: Request) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            return Response(OLLAMA_RUNS, headers={**EVERY_FILE, **BY_ACCEPT}, media_type="text/plain")
         return _answer(request, INDEX, pages[INDEX])
 
     @router.api_route("/page/{name:path}", methods=["GET", "HEAD"])

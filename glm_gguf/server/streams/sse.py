@@ -1,9 +1,10 @@
-"""Server-sent events: chunks as they come, comments during silence, and an end when the client disconnects."""
+"""Streams: chunks as they come, pings during silence, and an end when the client disconnects; server-sent events."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from starlette.responses import Response
@@ -60,25 +61,28 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-class SseResponse(Response):
+@dataclass(frozen=True, slots=True)
+class StreamForm:
+    """How an API writes a stream."""
+
+    media_type: str = "text/event-stream"
+    ping: bytes = KEEP_ALIVE
+    """Bytes that no client reads; they show during silence that the connection is alive."""
+
+
+class StreamedResponse(Response):
     """A streamed response; at its end it closes the generator, which stops the answer."""
 
-    media_type = "text/event-stream"
-
     def __init__(
-        self,
-        pieces: AsyncGenerator[bytes, None],
-        *,
-        keep_alive: float,
-        stall_seconds: float,
-        ping: bytes = KEEP_ALIVE,
+        self, pieces: AsyncGenerator[bytes, None], form: StreamForm, *, keep_alive: float, stall_seconds: float
     ) -> None:
         self.status_code = 200
+        self.media_type = form.media_type
         self.background = None
         self._pieces = pieces
         self._keep_alive = keep_alive
         self._stall = stall_seconds
-        self._ping = ping
+        self._ping = form.ping
         # X-Accel-Buffering: else nginx buffers the stream
         self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 

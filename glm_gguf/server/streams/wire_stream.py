@@ -13,7 +13,7 @@ from glm_gguf.answers.prepared_answer import AsyncEvents
 from glm_gguf.chat.events import Event, PrefillProgress
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.server.bodies.wire import WireResponse
-from glm_gguf.server.problem import UNEXPECTED, Problem, problem_of
+from glm_gguf.server.problem import OLLAMA, UNEXPECTED, Problem, problem_of
 from glm_gguf.server.streams.merge import gather_events, merged_events
 from glm_gguf.server.streams.sse import DONE, comment, data, error_data, named
 
@@ -51,6 +51,13 @@ class ChunkFold(Protocol):
         """Write the chunk with the token counts."""
 
 
+class LineFold(Protocol):
+    """Translates the events of one answer into lines of a stream."""
+
+    def feed(self, event: Event) -> Iterator[WireResponse]:
+        """Translate the next event of the answer."""
+
+
 async def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage: bool) -> AsyncGenerator[bytes, None]:
     """Write answers as chunks; an error becomes the last one."""
     try:
@@ -86,6 +93,16 @@ async def wire_stream(fold: WireFold, answer: Sequence[AsyncEvents]) -> AsyncGen
 
 def _progress_comment(event: PrefillProgress) -> bytes:
     return comment(f"prompt: {event.done_tokens} of {event.total_tokens} tokens, {event.cached_tokens} cached")
+
+
+async def line_stream(fold: LineFold, answer: Sequence[AsyncEvents]) -> AsyncGenerator[bytes, None]:
+    """Write an answer as lines of JSON (Ollama); an error becomes the last one."""
+    try:
+        async for _, event in merged_events(answer):
+            for reply in fold.feed(event):
+                yield f"{reply.as_json()}\n".encode()
+    except Exception as error:  # as above
+        yield f"{OLLAMA.text(_problem(error))}\n".encode(errors="replace")
 
 
 def _problem(error: Exception) -> Problem:

@@ -29,9 +29,10 @@ def address() -> Iterator[str]:
 
 
 def fetched(address: str, path: str, method: str = "GET", **headers: str) -> HTTPResponse:
-    """Ask for a path just as it is written."""
+    """Ask for a path just as it is written, as a browser does."""
     connection = HTTPConnection(address, timeout=10)
-    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    given = {"Accept": "text/html,*/*;q=0.8"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, headers=given)
     response = connection.getresponse()
     response.body = response.read()  # type: ignore[attr-defined]
     connection.close()

@@ -1,0 +1,148 @@
+"""Requests of Ollama's `/api/chat` and `/api/generate`, and their translation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from glm_gguf.answers.answer_options import AnswerOptions, TextOptions
+from glm_gguf.llama.sampling_params import SamplingParams
+from glm_gguf.model import GLM
+from glm_gguf.server.answer_request import AnswerRequest
+from glm_gguf.server.bodies.form_fields import json_form
+from glm_gguf.server.bodies.misplaced_fields import require_spelled_messages
+from glm_gguf.server.bodies.sampling_fields import LogprobCount
+from glm_gguf.server.bodies.thinking_fields import ThinkingFields
+from glm_gguf.server.bodies.wire import Many, WireRequest
+from glm_gguf.server.docs.openapi import with_example
+from glm_gguf.server.ollama.history import openai_messages
+from glm_gguf.server.ollama.keep_alive import KeepAlive, kept_seconds
+from glm_gguf.server.ollama.options import OllamaOptions
+from glm_gguf.server.problem import Problem, Refused
+from glm_gguf.variant import Variant
+
+
+class OllamaRequest(WireRequest):
+    """What requests for an answer share."""
+
+    model: str | None = None
+    """Any name: the server has one model."""
+    stream: bool | None = None
+    """Answer as lines of JSON, which is the default; false: in one piece."""
+    format: dict[str, Any] | str | None = None
+    """"json", or a JSON schema."""
+    options: OllamaOptions | None = None
+    """Sampling, by Ollama's names."""
+    think: bool | str | None = None
+    """true, false, or an effort: low (2048 tokens of thought), medium (8192), high or max (no limit)."""
+    keep_alive: KeepAlive | None = None
+    """How long the model stays loaded: as long as the server runs, whatever the value."""
+    logprobs: bool | None = None
+    """Return the log probability of every visible token."""
+    top_logprobs: LogprobCount | None = None
+    """And of this many most likely tokens in its place."""
+
+    @property
+    def loads_only(self) -> bool:
+        """The request asks for no answer, only for the model to be loaded, or freed."""
+        raise NotImplementedError
+
+    @property
+    def frees_model(self) -> bool:
+        """The request asks to free the model at once."""
+        return self.loads_only and kept_seconds(self.keep_alive) == 0
+
+    def unmet(self, glm: GLM) -> list[str]:
+        """Return the fields without effect; Refused for a thought of a model that never thinks, as in Ollama."""
+        thinking = ThinkingFields(think=self.think)
+        names = thinking.unmet(glm.variant)
+        if names and glm.variant is not Variant.RUMINATION:
+            raise Refused(Problem(400, "think: the model does not support thinking; leave it out.", param="think"))
+        seconds = kept_seconds(self.keep_alive)
+        kept = [] if seconds is None or seconds < 0 else ["keep_alive"]
+        return [*names, *(self.options or OllamaOptions()).unmet(glm.n_ctx), *kept]
+
+    def sampling(self) -> SamplingParams:
+        """Return the sampling parameters."""
+        if self.top_logprobs and not self.logprobs:
+            raise Refused(Problem(400, "top_logprobs: it needs `logprobs`: true.", param="top_logprobs"))
+        return (self.options or OllamaOptions()).sampling(
+            logprobs=self.top_logprobs or 0 if self.logprobs else None,
+            thinking_budget=ThinkingFields(think=self.think).budget(),
+        )
+
+    def form(self) -> Mapping[str, Any] | None:
+        """Return the required form of the answer; None for any."""
+        return json_form("format", self.format) if self.format else None
+
+
+class OllamaChatRequest(OllamaRequest):
+    """A conversation to answer; without messages, only the model is loaded."""
+
+    model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}], stream=False)
+
+    messages: Many[dict[str, Any]] | None = None
+    """The conversation; a last message of the assistant is the start of the answer."""
+    tools: Many[dict[str, Any]] | None = None
+    """Functions that the model may call."""
+    truncate: bool | None = None
+    """A conversation that is too long loses its oldest turns, which is the default; false: it is refused."""
+
+    @property
+    def loads_only(self) -> bool:
+        """There are no messages."""
+        return not self.messages
+
+    def to_request(self) -> AnswerRequest:
+        """Translate the request; RequestError names an invalid field."""
+        given = self.messages or []
+        require_spelled_messages(given)
+        messages = openai_messages(given)
+        options = AnswerOptions()
+        if self.truncate is not False:
+            options["on_overflow"] = "drop_oldest_turns"
+        if (form := self.form()) is not None:
+            options["response_format"] = form
+        if _begins_answer(messages[-1]):
+            options["continue_final_message"] = True
+        return AnswerRequest(messages, self.tools or (), self.sampling(), options)
+
+
+class OllamaGenerateRequest(OllamaRequest):
+    """A text to answer or to continue; without one, only the model is loaded."""
+
+    model_config = with_example(model="glm", prompt="Hello", stream=False)
+
+    prompt: str | None = None
+    """A user's message, or with `raw` a text to continue."""
+    system: str | None = None
+    """A system message before it."""
+    raw: bool | None = None
+    """The text is continued as it is, without the chat template; spelled control tokens become tokens."""
+
+    @property
+    def loads_only(self) -> bool:
+        """There is no prompt."""
+        return not self.prompt
+
+    def to_request(self) -> AnswerRequest:
+        """Translate the request into a conversation."""
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        options = AnswerOptions()
+        if (form := self.form()) is not None:
+            options["response_format"] = form
+        return AnswerRequest([*system, {"role": "user", "content": self.prompt}], (), self.sampling(), options)
+
+    def text_options(self) -> TextOptions:
+        """Return the options of a text to continue; Refused for a system message, which it cannot hold."""
+        if self.system:
+            raise Refused(
+                Problem(400, "system: a text that is continued has no messages; leave it out.", param="system")
+            )
+        form = self.form()
+        return TextOptions() if form is None else TextOptions(response_format=form)
+
+
+def _begins_answer(message: Mapping[str, Any]) -> bool:
+    """Return whether a last message is the start of the answer."""
+    return message.get("role") == "assistant" and bool(message.get("content")) and not message.get("tool_calls")
