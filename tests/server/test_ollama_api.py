@@ -24,10 +24,10 @@ from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS
 from glm_gguf.server.ollama import management, model_routes
 from glm_gguf.server.ollama.embed import OllamaEmbeddingsRequest, OllamaEmbedRequest
 from glm_gguf.server.ollama.history import openai_messages
-from glm_gguf.server.ollama.keep_alive import kept_seconds
 from glm_gguf.server.ollama.model_details import tagged
 from glm_gguf.server.ollama.options import OllamaOptions
 from glm_gguf.server.ollama.request import OllamaChatRequest, OllamaGenerateRequest
+from glm_gguf.server.ollama.requested_model import kept_seconds
 from glm_gguf.server.problem import Refused
 from glm_gguf.server.settings import ServerSettings
 
@@ -57,9 +57,9 @@ def test_every_field_of_the_client_is_known(theirs: type[BaseModel], ours: type[
 
 def test_what_is_ignored_is_named(served: Served) -> None:
     options = {"num_ctx": 10**6, "num_thread": 3, "wurst": 1, "temperature": 0, "num_predict": 2}
-    response = chat(served, options=options, keep_alive="5m", shift=True, surely=1)
+    response = chat(served, options=options, shift=True, surely=1)
     assert response.status_code == 200
-    named = ["shift", "surely", "options.num_thread", "options.wurst", "options.num_ctx", "keep_alive"]
+    named = ["shift", "surely", "options.num_thread", "options.wurst", "options.num_ctx"]
     assert response.headers[IGNORED_HEADER] == ", ".join(named)
 
 
@@ -166,7 +166,16 @@ def test_a_result_that_names_nothing_goes_to_the_next_call(served: Served) -> No
     ("given", "seconds"),
     [
         *[(None, None), ("", None), (0, 0), (-1, -1), (3.5, 3.5), ("0", 0), ("-1", -1), ("5m", 300), ("1h30m", 5400)],
-        *[("1.5h", 5400), ("300ms", 0.3), ("-1m", -60), ("2us", 2e-6), (".5s", 0.5), ("1m.5s", 60.5)],
+        *[
+            ("1.5h", 5400),
+            ("300ms", 0.3),
+            ("-1m", -1),
+            (10**400, -1),
+            (1e300, -1),
+            ("2us", 2e-6),
+            (".5s", 0.5),
+            ("1m.5s", 60.5),
+        ],
     ],
 )
 def test_durations_are_read_as_go_reads_them(given: Any, seconds: float | None) -> None:

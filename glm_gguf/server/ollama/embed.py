@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request, Response
 from glm_gguf.engine.embedding import Vector
 from glm_gguf.errors import RequestError
 from glm_gguf.model import GLM
-from glm_gguf.server.bodies.ignored_fields import note_ignored
 from glm_gguf.server.bodies.json_body import JsonRoute
-from glm_gguf.server.bodies.wire import Many, Whole, WireRequest, WireResponse
+from glm_gguf.server.bodies.wire import Many, Whole, WireResponse
 from glm_gguf.server.docs.openapi import OLLAMA_ERRORS, with_example
-from glm_gguf.server.ollama.keep_alive import KeepAlive, kept_seconds
 from glm_gguf.server.ollama.options import OllamaOptions
+from glm_gguf.server.ollama.requested_model import ModelRequest, requested_model
+from glm_gguf.server.ollama.response import nanoseconds
 from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.service import Service
 from glm_gguf.server.streams.sse import unless_gone
@@ -23,21 +23,17 @@ from glm_gguf.server.streams.sse import unless_gone
 router = APIRouter(route_class=JsonRoute, tags=["Ollama"])
 
 
-class OllamaVectorRequest(WireRequest):
+class OllamaVectorRequest(ModelRequest):
     """What both requests share."""
 
-    model: str | None = None
-    """Any name: the server has one model."""
     options: OllamaOptions | None = None
     """None has an effect on vectors; the header names those that are given."""
-    keep_alive: KeepAlive | None = None
-    """How long the model stays loaded: as long as the server runs, whatever the value."""
 
     def unmet(self, glm: GLM) -> list[str]:
         """Return the fields without effect."""
-        options, seconds = self.options or OllamaOptions(), kept_seconds(self.keep_alive)
+        options = self.options or OllamaOptions()
         given = [f"options.{name}" for name in options.model_dump(exclude_none=True) if name != "num_ctx"]
-        return [*given, *options.unmet(glm.n_ctx), *([] if seconds is None or seconds < 0 else ["keep_alive"])]
+        return [*given, *super().unmet(glm)]
 
 
 class OllamaEmbedRequest(OllamaVectorRequest):
@@ -87,22 +83,21 @@ class OllamaVector(WireResponse):
 async def embed(body: OllamaEmbedRequest, request: Request) -> Response:
     """Turn texts into vectors of length 1: the mean of the model's final hidden states."""
     service: Service = request.app.state.service
-    arrived = perf_counter()
-    glm, most = service.glm, service.settings.limits.inputs
-    loaded = perf_counter()
+    arrived, most = perf_counter(), service.settings.limits.inputs
     if len(body.inputs) > most:
         raise Refused(Problem(400, f"input: {len(body.inputs)} texts; give up to {most}.", param="input"))
-    note_ignored(request, body.unmet(glm))
-    tokens = await _tokens(service, request, body.inputs, cut=body.truncate is not False)
-    vectors = await _vectors(request, glm, tokens, "input")
+    model = await requested_model(service, request, body)
+    loaded = perf_counter()
+    tokens = await _tokens(service, request, model.glm, body.inputs, cut=body.truncate is not False)
+    vectors = await _vectors(request, model.glm, tokens, "input")
     if vectors and body.dimensions not in (None, len(vectors[0])):
         what = f"dimensions: the model's vectors have {len(vectors[0])}, and cannot be cut."
         raise Refused(Problem(400, what, param="dimensions"))
     return OllamaVectors(
-        model=service.settings.model_name,
+        model=model.name,
         embeddings=[vector.tolist() for vector in vectors],
-        total_duration=round((perf_counter() - arrived) * 1e9),
-        load_duration=round((loaded - arrived) * 1e9),
+        total_duration=nanoseconds(perf_counter() - arrived),
+        load_duration=nanoseconds(loaded - arrived),
         prompt_eval_count=sum(map(len, tokens)),
     ).response()
 
@@ -116,16 +111,14 @@ async def embed(body: OllamaEmbedRequest, request: Request) -> Response:
 async def embeddings(body: OllamaEmbeddingsRequest, request: Request) -> Response:
     """Turn a text into a vector of length 1, as `/api/embed` does."""
     service: Service = request.app.state.service
-    glm = service.glm
-    note_ignored(request, body.unmet(glm))
-    tokens = await _tokens(service, request, [body.prompt] if body.prompt else [], cut=True)
+    glm = (await requested_model(service, request, body)).glm
+    tokens = await _tokens(service, request, glm, [body.prompt] if body.prompt else [], cut=True)
     vectors = await _vectors(request, glm, tokens, "prompt")
     return OllamaVector(embedding=vectors[0].tolist() if vectors else []).response()
 
 
-async def _tokens(service: Service, request: Request, texts: Sequence[str], *, cut: bool) -> list[list[int]]:
+async def _tokens(service: Service, request: Request, glm: GLM, texts: Sequence[str], *, cut: bool) -> list[list[int]]:
     """Return the token ids of texts, cut to the context if asked for."""
-    glm = service.glm
     most = glm.n_ctx - 1 if cut else None  # the engine takes no text that fills the context
     return await service.prepared(request, lambda: [glm.tokenize(text)[:most] for text in texts])
 

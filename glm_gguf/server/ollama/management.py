@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request, Response
 from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.bodies.wire import WireRequest, WireResponse
 from glm_gguf.server.docs.openapi import OLLAMA_ERRORS, line_response, with_example
-from glm_gguf.server.ollama.model_details import tagged
+from glm_gguf.server.ollama.model_routes import found_model
 from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.service import Service
 
-SERVE: Final = "run `glm-gguf serve FILE --alias NAME` on its machine"
+SERVE: Final = "run `glm-gguf serve FILE` there"
 router = APIRouter(route_class=JsonRoute, tags=["Ollama"])
 
 
@@ -46,11 +46,11 @@ class PullStatus(WireResponse):
     responses=OLLAMA_ERRORS | line_response('{"status": "success"}\n'),
 )
 async def pull(body: PullRequest, request: Request) -> Response:
-    """Succeed for the model that is there; refuse any other, since the server fetches none."""
+    """Succeed for a model that is there; refuse any other, since the server fetches none."""
     service: Service = request.app.state.service
-    name, known = body.model or body.name or "", service.settings.model_name
-    if tagged(name) != tagged(known):
-        what = f"the server fetches no models, and has only {tagged(known)!r}; for another, {SERVE}"
+    name = body.model or body.name or ""
+    if found_model(service, name) is None:
+        what = f"the server fetches no models, and has no {name[:100]!r}; fetch it on its machine, and {SERVE}"
         raise Refused(Problem(400, f"{what}.", param="model", as_sent=True))
     status = PullStatus(status="success")
     if body.stream is False:
@@ -73,13 +73,14 @@ class RefusedRoute:
         raise Refused(Problem(400, f"{self.why}."))
 
 
-_CONVERT: Final = f"the server makes no models; convert one by `glm-gguf convert`, and {SERVE}"
+_CONVERT: Final = f"the server makes no models; convert one by `glm-gguf convert` on its machine, and {SERVE}"
+_COPY: Final = "the server copies no models; for another name start it with `--alias NAME`"
 _UPLOAD: Final = "the server publishes no models; upload the file to a hub"
 _DELETE: Final = "the server deletes no models; end it, and remove the file on its machine"
 _SCORE: Final = "the model answers no such questions; send them to /api/chat, with a schema as `format`"
 REFUSED: Final = (
     RefusedRoute("POST", "/api/create", "Make a model (Ollama)", _CONVERT),
-    RefusedRoute("POST", "/api/copy", "Copy a model (Ollama)", f"the server copies no models; for a name, {SERVE}"),
+    RefusedRoute("POST", "/api/copy", "Copy a model (Ollama)", _COPY),
     RefusedRoute("POST", "/api/push", "Publish a model (Ollama)", _UPLOAD),
     RefusedRoute("DELETE", "/api/delete", "Delete a model (Ollama)", _DELETE),
     RefusedRoute("POST", "/v1/systemone", "Score questions (Ollama)", _SCORE),
@@ -99,4 +100,4 @@ async def has_blob(digest: str) -> Response:
 @router.post("/api/blobs/{digest}", summary="Upload a file (Ollama)", responses=OLLAMA_ERRORS)
 async def take_blob(digest: str) -> Response:
     """Refuse a file, and say what to do instead."""
-    raise Refused(Problem(400, f"the server takes no files; to serve one, {SERVE}."))
+    raise Refused(Problem(400, f"the server takes no files; put the file on its machine, and {SERVE}."))

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from glm_gguf.gguf_file.contents import TEMPLATE_KEY, architecture
-from glm_gguf.gguf_file.file_types import file_type
+from glm_gguf.gguf_file.contents import TEMPLATE_KEY
 from glm_gguf.gguf_file.report import Report
 from glm_gguf.gguf_file.tensors import TensorInfo
 from glm_gguf.gguf_file.values import Plain, plain_value, text
-from glm_gguf.llama.sampling_params import SamplingParams
+from glm_gguf.llama.sampling_params import SamplingParams, default_sampling
 from glm_gguf.server.bodies.wire import WireResponse
 from glm_gguf.server.ollama.response import timestamp
-from glm_gguf.server.service import Ready
+from glm_gguf.server.pool.file_facts import FileFacts
+from glm_gguf.server.pool.pooled_model import LoadedModel, PooledModel
 from glm_gguf.server.streams.call_arguments import plain_json
 from glm_gguf.variant import Variant
 
 FOREVER: Final = timedelta(microseconds=(2**63 - 1) // 1000)
 """The longest duration of Go: for so long Ollama keeps a model that is never to be freed."""
+LATEST: Final = ":latest"
+"""The tag of a name that has none."""
 LONGEST_LIST: Final = 5
 """Items of an array in `model_info` without `verbose`, as in Ollama; a longer one is empty."""
 PARAMETERS: Final[Mapping[str, str]] = {
@@ -52,11 +55,11 @@ class ModelEntry(WireResponse):
     size: int
     """Bytes of its files."""
     digest: str
-    """A hash of the files' sizes and samples, and of the options that change answers."""
+    """A hash of the files' sizes and samples."""
     details: ModelDetails
 
 
-class LoadedModel(WireResponse):
+class RunningModel(WireResponse):
     """A loaded model."""
 
     name: str
@@ -68,6 +71,7 @@ class LoadedModel(WireResponse):
     digest: str
     details: ModelDetails
     expires_at: str
+    """When it will be freed if no request comes."""
     context_length: int
     """Tokens of the longest conversation."""
 
@@ -98,72 +102,84 @@ class ModelDescription(WireResponse):
 
 def tagged(name: str) -> str:
     """Return a name with its tag, as Ollama's lists have it."""
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+    return name if ":" in name.rpartition("/")[2] else f"{name}{LATEST}"
 
 
-def model_entry(name: str, ready: Ready) -> ModelEntry:
+def untagged(name: str | None) -> str | None:
+    """Return the name that the server has for one of Ollama's."""
+    return None if not name else name.removesuffix(LATEST) or name
+
+
+def model_entry(name: str, facts: FileFacts) -> ModelEntry:
     """Return a model's entry in the list of models."""
-    report = ready.glm.report
     return ModelEntry(
         name=tagged(name),
         model=tagged(name),
-        modified_at=_modified(report, ready),
-        size=sum(file.file_size for file in report.contents.files),
-        digest=ready.fingerprint.removeprefix("fp_"),
-        details=_details(report),
+        modified_at=timestamp(datetime.fromtimestamp(facts.modified, UTC)),
+        size=facts.n_bytes,
+        digest=facts.digest,
+        details=_details(facts),
     )
 
 
-def loaded_model(name: str, ready: Ready) -> LoadedModel:
+def running_model(model: PooledModel, loaded: LoadedModel) -> RunningModel:
     """Return a model's entry in the list of loaded models."""
-    footprint = ready.glm.footprint
+    footprint = loaded.glm.footprint
     size = footprint.weights + footprint.cache
-    return LoadedModel(
-        name=tagged(name),
-        model=tagged(name),
+    left = model.seconds_left
+    return RunningModel(
+        name=tagged(model.name),
+        model=tagged(model.name),
         size=size,
         size_vram=size * footprint.n_on_gpus // footprint.n_layers,
-        digest=ready.fingerprint.removeprefix("fp_"),
-        details=_details(ready.glm.report),
-        expires_at=timestamp(datetime.now(UTC) + FOREVER),
-        context_length=ready.glm.n_ctx,
+        digest=loaded.facts.digest,
+        details=_details(loaded.facts),
+        expires_at=timestamp(datetime.now(UTC) + (FOREVER if left is None else timedelta(seconds=left))),
+        context_length=loaded.glm.n_ctx,
     )
 
 
-def model_description(name: str, ready: Ready, defaults: SamplingParams, *, verbose: bool) -> ModelDescription:
-    """Describe a model; `defaults` are the server's."""
-    glm, report = ready.glm, ready.glm.report
-    metadata = report.contents.metadata
-    parameters = list(_parameters(defaults.filled(glm.sampling), glm.n_ctx))
-    optional: dict[str, Any] = {
-        "license": text(metadata, "general.license"),
-        "template": report.chat_template,
-        "tensors": [_tensor(tensor) for tensor in report.contents.tensors] if verbose else None,
-    }
-    known = {key: plain_value(value) for key, value in metadata.items() if key != TEMPLATE_KEY}
-    shown = {key: value if verbose else _short(value) for key, value in known.items()}
-    given = {
-        "modelfile": "\n".join([f"FROM {tagged(name)}", *(f"PARAMETER {line}" for line in parameters)]),
-        "parameters": "\n".join(parameters),
-        "details": _details(report),
-        "model_info": {**shown, "general.parameter_count": report.n_weights},
-        "capabilities": _capabilities(glm.variant),
-        "modified_at": _modified(report, ready),
-    }
-    return ModelDescription(**plain_json(given | {name: one for name, one in optional.items() if one is not None}))
+@dataclass(frozen=True, slots=True)
+class DescribedModel:
+    """A model whose headers are read."""
+
+    name: str
+    facts: FileFacts
+    report: Report
+    n_ctx: int | None
+    """Tokens of the longest conversation; None for a model that is not loaded."""
+
+    def described(self, defaults: SamplingParams, *, verbose: bool) -> ModelDescription:
+        """Describe it; `defaults` are the server's."""
+        report, metadata = self.report, self.report.contents.metadata
+        variant = report.variant or Variant.BASE
+        parameters = list(_parameters(defaults.filled(default_sampling(metadata, variant)), self.n_ctx))
+        optional: dict[str, Any] = {
+            "license": text(metadata, "general.license"),
+            "template": report.chat_template,
+            "tensors": [_tensor(tensor) for tensor in report.contents.tensors] if verbose else None,
+        }
+        known = {key: plain_value(value) for key, value in metadata.items() if key != TEMPLATE_KEY}
+        shown = {key: value if verbose else _short(value) for key, value in known.items()}
+        given = {
+            "modelfile": "\n".join([f"FROM {tagged(self.name)}", *(f"PARAMETER {line}" for line in parameters)]),
+            "parameters": "\n".join(parameters),
+            "details": _details(self.facts),
+            "model_info": {**shown, "general.parameter_count": report.n_weights},
+            "capabilities": _capabilities(variant),
+            "modified_at": timestamp(datetime.fromtimestamp(self.facts.modified, UTC)),
+        }
+        return ModelDescription(**plain_json(given | {name: one for name, one in optional.items() if one is not None}))
 
 
-def _details(report: Report) -> ModelDetails:
-    metadata = report.contents.metadata
-    family = architecture(metadata) or ""
-    quantised = file_type(metadata) or (report.types[0].name if report.types else "")
+def _details(facts: FileFacts) -> ModelDetails:
     return ModelDetails(
         parent_model="",
         format="gguf",
-        family=family,
-        families=[family],
-        parameter_size=_size(report.n_weights),
-        quantization_level=quantised,
+        family=facts.architecture,
+        families=[facts.architecture],
+        parameter_size=_size(facts.n_weights),
+        quantization_level=facts.file_type,
     )
 
 
@@ -175,18 +191,10 @@ def _size(count: int) -> str:
     return str(count)
 
 
-def _modified(report: Report, ready: Ready) -> str:
-    """Return the time of the latest change of a model's files; of its loading if they are gone."""
-    try:
-        seconds = max(file.path.stat().st_mtime for file in report.contents.files)
-    except OSError:
-        seconds = ready.since
-    return timestamp(datetime.fromtimestamp(seconds, UTC))
-
-
-def _parameters(sampling: SamplingParams, n_ctx: int) -> Iterator[str]:
+def _parameters(sampling: SamplingParams, n_ctx: int | None) -> Iterator[str]:
     """Yield lines with a name and a value, as Ollama writes defaults."""
-    yield f"{'num_ctx':<30} {n_ctx}"
+    if n_ctx is not None:
+        yield f"{'num_ctx':<30} {n_ctx}"
     for field, name in PARAMETERS.items():
         value = getattr(sampling, field)
         for one in value if isinstance(value, tuple) else () if value is None else (value,):

@@ -13,30 +13,24 @@ from glm_gguf.server.bodies.form_fields import json_form
 from glm_gguf.server.bodies.misplaced_fields import require_spelled_messages
 from glm_gguf.server.bodies.sampling_fields import LogprobCount
 from glm_gguf.server.bodies.thinking_fields import ThinkingFields
-from glm_gguf.server.bodies.wire import Many, WireRequest
+from glm_gguf.server.bodies.wire import Many
 from glm_gguf.server.docs.openapi import with_example
 from glm_gguf.server.ollama.history import openai_messages
-from glm_gguf.server.ollama.keep_alive import KeepAlive, kept_seconds
 from glm_gguf.server.ollama.options import OllamaOptions
+from glm_gguf.server.ollama.requested_model import ModelRequest, kept_seconds
 from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.variant import Variant
 
 
-class OllamaRequest(WireRequest):
+class OllamaRequest(ModelRequest):
     """What requests for an answer share."""
 
-    model: str | None = None
-    """Any name: the server has one model."""
     stream: bool | None = None
     """Answer as lines of JSON, which is the default; false: in one piece."""
     format: dict[str, Any] | str | None = None
     """"json", or a JSON schema."""
-    options: OllamaOptions | None = None
-    """Sampling, by Ollama's names."""
     think: bool | str | None = None
     """true, false, or an effort: low (2048 tokens of thought), medium (8192), high or max (no limit)."""
-    keep_alive: KeepAlive | None = None
-    """How long the model stays loaded: as long as the server runs, whatever the value."""
     logprobs: bool | None = None
     """Return the log probability of every visible token."""
     top_logprobs: LogprobCount | None = None
@@ -58,9 +52,7 @@ class OllamaRequest(WireRequest):
         names = thinking.unmet(glm.variant)
         if names and glm.variant is not Variant.RUMINATION:
             raise Refused(Problem(400, "think: the model does not support thinking; leave it out.", param="think"))
-        seconds = kept_seconds(self.keep_alive)
-        kept = [] if seconds is None or seconds < 0 else ["keep_alive"]
-        return [*names, *(self.options or OllamaOptions()).unmet(glm.n_ctx), *kept]
+        return [*names, *super().unmet(glm)]
 
     def sampling(self) -> SamplingParams:
         """Return the sampling parameters."""

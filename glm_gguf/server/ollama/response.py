@@ -109,16 +109,16 @@ class ReplyForm:
     def end(self, part: ReplyPart, finish: Finish) -> ChatReply | GenerateReply:
         """Write the end, with its last piece or all of them."""
         seconds = (perf_counter() - self.arrived, self.loaded - self.arrived)
-        total, load = map(_nanoseconds, seconds)
+        total, load = map(nanoseconds, seconds)
         figures = {
             "done": True,
             "done_reason": done_reason(finish),
             "total_duration": total,
             "load_duration": load,
             "prompt_eval_count": finish.usage.prompt_tokens,
-            "prompt_eval_duration": _nanoseconds(finish.timings.prefill),
+            "prompt_eval_duration": nanoseconds(finish.timings.prefill),
             "eval_count": finish.usage.completion_tokens,
-            "eval_duration": _nanoseconds(finish.timings.decode),
+            "eval_duration": nanoseconds(finish.timings.decode),
         }
         return self._reply(part, figures)
 
@@ -157,5 +157,6 @@ def timestamp(time: datetime) -> str:
     return time.isoformat().replace("+00:00", "Z")
 
 
-def _nanoseconds(seconds: float) -> int:
+def nanoseconds(seconds: float) -> int:
+    """Write a duration as Ollama does."""
     return round(seconds * 1e9)

@@ -25,6 +25,9 @@ class Catalogue(Protocol):
     def find(self, name: str) -> str | None:
         """Return the name of the model that a request means; None for none."""
 
+    def path(self, name: str) -> Path | None:
+        """Return the file of a model, which tells of it before it is loaded; None if only loading does."""
+
     def open(self, name: str, beside: Sequence[Footprint]) -> GLM:
         """Load a model beside these, which are loaded; raises GlmGgufError."""
 
@@ -51,6 +54,10 @@ class OneModel:
     def find(self, name: str) -> str:
         """Return its name, whatever a request calls it."""
         return self.name
+
+    def path(self, name: str) -> None:
+        """It is loaded at the start, by a function that knows where it lies."""
+        return
 
     def open(self, name: str, beside: Sequence[Footprint]) -> GLM:
         """Load it."""
@@ -86,13 +93,13 @@ class ModelFiles:
 
     def open(self, name: str, beside: Sequence[Footprint]) -> GLM:
         """Load a file."""
-        return self.open_file(self._path(name), beside)
+        return self.open_file(self.path(name), beside)
 
     def fits(self, name: str, beside: Sequence[Footprint]) -> bool:
         """Tell whether memory holds a file beside others."""
-        return self.fits_beside(self._path(name), beside)
+        return self.fits_beside(self.path(name), beside)
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
         """Return the path of a model; EngineError if it was removed meanwhile."""
         path = self.paths().get(name)
         if path is None:

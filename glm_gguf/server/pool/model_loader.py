@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from glm_gguf.errors import GlmGgufError, as_engine_error
 from glm_gguf.llama.footprint import Footprint
 from glm_gguf.server.pool.catalogue import Catalogue
+from glm_gguf.server.pool.file_facts import FileFacts
 from glm_gguf.server.pool.kept_prefixes import KeptPrefixes
 from glm_gguf.server.pool.pooled_model import Asleep, LoadedModel, LoadFailed, Loading, PooledModel
 
@@ -49,8 +50,7 @@ class ModelLoader:
         """Save and free an idle model; who asks for it meanwhile waits in line."""
         loaded = model.loaded
         assert loaded is not None
-        model.state = Asleep()
-        model.stop_timer()
+        model.fall_asleep()
         await asyncio.to_thread(self._kept.close, loaded.glm)
         LOGGER.info("the model %s was freed", model.name)
 
@@ -66,7 +66,7 @@ class ModelLoader:
         glm = self._catalogue.open(name, beside)
         try:
             self._kept.restore(glm)
-            return LoadedModel(name, glm, f"fp_{glm.fingerprint()[:12]}", int(time.time()))
+            return LoadedModel(name, glm, f"fp_{glm.fingerprint()[:12]}", int(time.time()), FileFacts.of(glm.report))
         except BaseException:
             glm.close()
             raise

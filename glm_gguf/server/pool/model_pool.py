@@ -112,7 +112,7 @@ class ModelPool:
 
     def _model(self, name: str) -> PooledModel:
         if name not in self._models:
-            self._models[name] = PooledModel(name, self._settings.sleep_after)
+            self._models[name] = PooledModel(name, self._settings.sleep_after, self._wake)
         return self._models[name]
 
     def require_started(self) -> None:
@@ -143,7 +143,7 @@ class ModelPool:
 
     def _release(self, model: PooledModel) -> None:
         model.end_use()
-        model.start_timer(self._wake)
+        model.start_timer()
         self._kept.save_later(model, self._wake)
         self._changed.set()
 
@@ -248,7 +248,7 @@ class ModelPool:
     async def _load(self, model: PooledModel) -> None:
         """Load a model, and let it fall asleep if nobody uses it."""
         await self._loader.load(model, [loaded.glm.footprint for loaded in self.loaded])
-        model.start_timer(self._wake)
+        model.start_timer()
 
     def _admit_all(self, model: PooledModel) -> None:
         """Admit all that wait for a loaded model."""

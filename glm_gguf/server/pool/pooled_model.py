@@ -11,6 +11,7 @@ from typing import Literal
 
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.model import GLM
+from glm_gguf.server.pool.file_facts import FileFacts
 from glm_gguf.variant import Variant
 
 StateName = Literal["asleep", "loading", "ready", "failed"]
@@ -35,6 +36,7 @@ class LoadedModel:
     fingerprint: str
     since: int
     """Seconds since 1970."""
+    facts: FileFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Description:
     variant: Variant
     since: int
     """When it was loaded last, in seconds since 1970."""
+    facts: FileFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +70,18 @@ class Waiter:
 class PooledModel:
     """A model by name, and its state. Only the event loop changes it."""
 
-    def __init__(self, name: str, sleep_after: float | None) -> None:
+    def __init__(self, name: str, sleep_after: float | None, wake: Callable[[], None]) -> None:
+        """`wake` is called when it may fall asleep."""
         self.name = name
+        self._default_sleep_after = sleep_after
+        self._wake = wake
         self.state: Asleep | Loading | LoadedModel | LoadFailed = Asleep()
         self.uses = 0
         """Requests whose response has not ended."""
         self.used_at = 0.0
         """When a use began or ended last, by the monotonic clock."""
         self.sleep_after = sleep_after
-        """Seconds without a use after which it falls asleep; None for never."""
+        """Seconds without a use after which it falls asleep; None for never. `keep` changes it until then."""
         self.waiters: list[Waiter] = []
         self.description: Description | None = None
         """None before it was loaded."""
@@ -90,7 +96,7 @@ class PooledModel:
     def load(self, loaded: LoadedModel) -> None:
         """Note that it was loaded."""
         self.state = loaded
-        self.description = Description(loaded.glm.n_ctx, loaded.glm.variant, loaded.since)
+        self.description = Description(loaded.glm.n_ctx, loaded.glm.variant, loaded.since, loaded.facts)
         self.loads += 1
         self.used_at = time.monotonic()
 
@@ -124,6 +130,13 @@ class PooledModel:
         """Nobody has used it for `sleep_after` seconds."""
         return self._unused and self.is_idle
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until it falls asleep if no request comes; None for never."""
+        if self.sleep_after is None:
+            return None
+        return self.sleep_after - (0 if self.uses else time.monotonic() - self.used_at)
+
     def begin_use(self) -> None:
         """Count a use."""
         self.uses += 1
@@ -135,11 +148,16 @@ class PooledModel:
         self.uses -= 1
         self.used_at = time.monotonic()
 
-    def start_timer(self, then: Callable[[], None]) -> None:
-        """Call `then` when nobody has used it for `sleep_after` seconds."""
+    def keep(self, seconds: float | None) -> None:
+        """Let it fall asleep after so many seconds without a use, never for None; that holds until it is freed."""
+        self.sleep_after = seconds
+        self.start_timer()
+
+    def start_timer(self) -> None:
+        """Wake the pool when nobody has used it for `sleep_after` seconds."""
         self.stop_timer()
         if self.sleep_after is not None and self.is_idle:
-            self._timer = asyncio.get_running_loop().call_later(self.sleep_after, self._expire, then)
+            self._timer = asyncio.get_running_loop().call_later(self.sleep_after, self._expire)
 
     def stop_timer(self) -> None:
         """Stop that timer."""
@@ -157,10 +175,16 @@ class PooledModel:
         if self._save_timer is None:
             self._save_timer = loop.call_later(seconds, self._save_now, then)
 
+    def fall_asleep(self) -> None:
+        """Note that it is not loaded any more."""
+        self.state = Asleep()
+        self.stop_timer()
+        self.sleep_after = self._default_sleep_after
+
     def _save_now(self, then: Callable[[], None]) -> None:
         self._save_timer, self.wants_saving = None, True
         then()
 
-    def _expire(self, then: Callable[[], None]) -> None:
+    def _expire(self) -> None:
         self._unused = True
-        then()
+        self._wake()
