@@ -1,8 +1,9 @@
 """Drafts are verified: answers are those of plain decoding, in fewer steps where the text repeats."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.llama.sampling_params import Dry, SamplingParams
+from scripts import check_drafting
 
 SAMPLED = SamplingParams(temperature=1.0, top_p=0.95, seed=11, max_tokens=40, ignore_eos=True)
 PENALISED = replace(SAMPLED, repeat_penalty=1.1, frequency_penalty=0.2, dry=Dry(), logit_bias={5: 3.0})
@@ -228,3 +230,12 @@ def test_a_constraint_that_raises_over_a_draft_ends_its_answer_alone(exact_model
 def test_a_wrong_length_is_refused(draft: object) -> None:
     with pytest.raises(RequestError, match="draft"):
         EngineOptions(draft=draft)  # type: ignore[arg-type]
+
+
+def test_tools_schemas_stop_texts_and_choices_are_those_of_plain_decoding(tiny_gguf: Callable[[str], Path]) -> None:
+    cases = [check_drafting.draw(number) for number in range(12)]
+    path, options = tiny_gguf("F32"), check_drafting.EXACT
+    plain, _ = check_drafting.answers(path, cases, replace(options, draft=0))
+    drafted, _ = check_drafting.answers(path, cases, replace(options, draft=12))
+    for before, after in zip(plain, drafted, strict=True):
+        assert all(check_drafting.same(*pair) for pair in zip(before, after, strict=True))
