@@ -33,6 +33,14 @@ def model_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> 
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
 
 
+def short_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the short name of a model that can be fetched."""
+    from glm_gguf.store.known_models import KNOWN_MODELS
+
+    known = KNOWN_MODELS.items()
+    return [CompletionItem(name, help=model.about) for name, model in known if name.startswith(incomplete)]
+
+
 def file_types(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete the name of a file type, in upper or lower case."""
     return [name for name in FILE_TYPES if name.startswith(incomplete.upper())]

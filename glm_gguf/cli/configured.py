@@ -10,11 +10,7 @@ from typing import Any, Self
 import click
 from click.core import ParameterSource
 
-from glm_gguf.errors import GlmGgufError, RequestError
-
-DEFAULT_MODEL = "default"
-"""FILE that stands for the configuration's model."""
-NO_FILE = "name one as FILE, or set one for all commands: glm-gguf config set model FILE"
+from glm_gguf.errors import GlmGgufError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +36,8 @@ class Configured:
                 continue
             if key == "api-key":
                 values[name] = (*values[name], value)
-            elif context.get_parameter_source(name) is ParameterSource.DEFAULT or values[name] == DEFAULT_MODEL:
+            elif context.get_parameter_source(name) is ParameterSource.DEFAULT:
                 values[name], places[name] = value, configuration.place(key)
-        if values.get("file", ...) in (None, DEFAULT_MODEL):
-            raise RequestError("no model is named", field="file", fix=NO_FILE)
         return cls(values, places)
 
     @contextmanager
@@ -68,4 +62,4 @@ def _keys(command: click.Command) -> dict[str, str]:
         for option in parameter.opts
         if option.removeprefix("--") in SETTINGS
     }
-    return {**keys, "file": "model"}
+    return keys

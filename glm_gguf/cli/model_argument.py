@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from glm_gguf.cli.user_store import user_store
+from glm_gguf.configuration.configuration import Configuration
+from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.store.model import Model, StoredFile, file_type, model_stem
 from glm_gguf.store.model_address import SCHEME, ModelAddress, model_address
 from glm_gguf.store.other_programs import other_model
 from glm_gguf.store.store import Store
+
+DEFAULT_MODEL: Final = "default"
+"""FILE that stands for the configuration's model."""
+NO_MODEL: Final = "name one as FILE, or set one for all commands: glm-gguf config set model FILE"
+
+
+def given_or_default(text: str) -> str:
+    """Return the configured model for `default`, and any other text as it is; RequestError where none is configured."""
+    if text != DEFAULT_MODEL:
+        return text
+    configured = Configuration.load().value("model")
+    if configured is None:
+        raise RequestError("no model is named", field="file", fix=NO_MODEL)
+    return str(configured)
 
 
 def model_path(text: str) -> Path:
@@ -18,12 +35,14 @@ def model_path(text: str) -> Path:
 
     A file that exists is meant before a name. Raises GlmGgufError; a path that does not exist is returned as it is.
     """
+    text = given_or_default(text)
     found = _found(text)
     return Path(text) if found is None else found.path
 
 
 def named_model(text: str) -> Model:
     """Return the model that `model_path` means; of a file, a model without a source."""
+    text = given_or_default(text)
     found = _found(text)
     if found is not None:
         return found

@@ -13,7 +13,7 @@ import click
 from glm_gguf.cli.completed_values import devices, model_names
 from glm_gguf.cli.configured import Configured
 from glm_gguf.cli.grouped_help import grouped_option
-from glm_gguf.cli.model_argument import model_path
+from glm_gguf.cli.model_argument import DEFAULT_MODEL, model_path
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import CacheType, EngineOptions, LoraAdapter
 from glm_gguf.llama.sampling_params import SamplingParams
@@ -140,8 +140,8 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the argument FILE and the shared options; the command gets them as one ModelChoice, `choice`."""
 
     @wraps(command)
-    def with_choice(file: str, shared: SharedOptions, **given: Any) -> None:
-        command(choice=shared.choice(model_path(str(file))), **given)
+    def with_choice(file: str | None, shared: SharedOptions, **given: Any) -> None:
+        command(choice=shared.choice(model_path(DEFAULT_MODEL if file is None else file)), **given)
 
     return click.argument("file", required=False, shell_complete=model_names)(shared_options(with_choice))
 

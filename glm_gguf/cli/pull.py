@@ -6,7 +6,7 @@ import json
 
 import click
 
-from glm_gguf.cli.completed_values import file_types
+from glm_gguf.cli.completed_values import file_types, short_names
 from glm_gguf.cli.model_json import model_json
 from glm_gguf.cli.termination import terminable
 from glm_gguf.cli.user_store import user_store
@@ -19,7 +19,7 @@ SHORT_NAMES = "\b\nShort names:\n" + "\n".join(
 
 
 @click.command(name="pull", epilog=SHORT_NAMES)
-@click.argument("model")
+@click.argument("model", shell_complete=short_names)
 @click.option(
     "--type",
     "type_",
@@ -43,6 +43,7 @@ def command(model: str, type_: str | None, force: bool, as_json: bool, quiet: bo
     from glm_gguf.store.pull import pull
 
     address, store = to_pull(model, type_), user_store()
+    store.models()  # a store that cannot be read is an error before a hub is asked
     with terminable():
         if quiet:
             pulled = pull(store, address, QuietView(), force=force)

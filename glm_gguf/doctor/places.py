@@ -42,16 +42,15 @@ def _configuration() -> dict[str, Any]:
         found["configuration_exists"] = path is not None and path.exists()
         configuration = Configuration.load()
     except GlmGgufError as error:
-        return {**found, "configuration_error": str(error)}
+        return {**found, "configuration_error": str(error), "store_in_file": None}
     settings = sorted({*configuration.in_file, *configuration.in_environment})
-    return {**found, "settings": settings, "configuration_error": None}
+    return {**found, "settings": settings, "configuration_error": None, "store_in_file": configuration.value("store")}
 
 
-def _store() -> dict[str, Any]:
-    from glm_gguf.store.location import store_directory
+def _store(configured: object) -> dict[str, Any]:
     from glm_gguf.store.store import Store
 
-    directory = store_directory()
+    directory = Store(configured if isinstance(configured, Path) else None).directory
     found: dict[str, Any] = {"store": str(directory), "store_exists": directory.is_dir(), "models": None}
     found["store_free_bytes"] = shutil.disk_usage(_existing(directory)).free
     try:
@@ -65,5 +64,12 @@ def _existing(path: Path) -> Path:
     return next(parent for parent in (path, *path.parents) if os.path.isdir(parent))
 
 
+def main() -> None:
+    """Print paths and errors of both."""
+    found = _configuration()
+    configured = found.pop("store_in_file")
+    print_answer({**found, **_store(configured)})
+
+
 if __name__ == "__main__":
-    print_answer({**_configuration(), **_store()})
+    main()

@@ -39,6 +39,7 @@ def completed(words: str) -> list[str]:
         ("glm-gguf chat --top-", ["--top-k", "--top-p"]),
         ("glm-gguf run --cache-type-k q8", ["q8_0"]),
         ("glm-gguf completion ", ["bash", "zsh", "fish"]),
+        ("glm-gguf pull glm-z1-3", ["glm-z1-32b"]),
         ("glm-gguf config un", ["unset"]),
         ("glm-gguf config set cache-", ["cache-type-k", "cache-type-v"]),
         ("glm-gguf chat --device ", []),

@@ -72,6 +72,8 @@ def test_without_llama_cpp_the_command_that_installs_it_is_told(without_llama: S
     assert found["hubs"]["asked"] is False
     one_line(without_llama.run("plan", "x.gguf"), "No module named 'llama_cpp'", INSTALL, "glm-gguf doctor")
     one_line(without_llama.run("run", "x.gguf", "Hello"), "x.gguf")
+    one_line(without_llama.run("pull", "hf://a/b"), "hf://a/b: the hub cannot be reached")
+    assert without_llama.run("list").returncode == 0
     assert without_llama.run("config", "set", "n-ctx", "512").returncode == 0
     says(without_llama.run("config", "show").stdout, "512")
 
@@ -83,6 +85,7 @@ def test_another_version_of_llama_cpp_is_refused_before_it_can_crash(tmp_path: P
     found = examined(set_up, "--offline", code=3)
     says(findings(found, "problem"), "llama-cpp-python 0.3.2 is installed", f"runs with {VERSION} alone", INSTALL)
     one_line(set_up.run("plan", "x.gguf"), "llama-cpp-python 0.3.2 is installed", INSTALL)
+    assert set_up.run("config", "show").returncode == set_up.run("list").returncode == 0
 
 
 BROKEN = {
@@ -124,8 +127,10 @@ def test_a_broken_configuration_and_store_are_problems_with_their_places(without
     found = examined(without_llama, "--offline", code=3, **variables)
     says(findings(found, "problem"), "~/c.toml: this is no TOML", "line 3, column 8", "~/store")
     assert "geheim" not in json.dumps(found)
-    one_line(without_llama.run("config", "show", **variables), "c.toml: this is no TOML", "line 3, column 8")
-    one_line(without_llama.run("run", "x.gguf", "Hi", **variables), "c.toml: this is no TOML", "line 3, column 8")
+    for words in (["config", "show"], ["run", "x.gguf", "Hi"], ["pull", "glm-4-9b"], ["list"]):
+        one_line(without_llama.run(*words, **variables), "c.toml: this is no TOML", "line 3, column 8")
+    for words in (["pull", "hf://a/b"], ["list"], ["run", "glm-4-9b", "Hi"]):
+        one_line(without_llama.run(*words, GLM_GGUF_STORE=str(store)), str(store))
     assert without_llama.run("config", "path", **variables).stdout == f"{broken}\n"
 
 
@@ -137,6 +142,8 @@ def test_a_store_and_a_configuration_that_may_not_be_read_are_problems(without_l
     found = examined(without_llama, "--offline", code=3, **variables)
     says(findings(found, "problem"), "~/closed", "~/closed.toml: cannot be read: Permission denied")
     one_line(without_llama.run("config", "show", **variables), "closed.toml: cannot be read: Permission denied")
+    for words in (["pull", "hf://a/b"], ["list"], ["chat", "glm-4-9b"]):
+        one_line(without_llama.run(*words, GLM_GGUF_STORE=str(store)), str(store), "Permission denied")
 
 
 MISSING = ("numpy", "platformdirs", "packaging", "httpx2", "psutil")
@@ -148,7 +155,7 @@ def test_missing_packages_are_named(tmp_path: Path) -> None:
     problems = findings(found, "problem")
     says(problems, "numpy is not installed -> pip install 'numpy'", "-> pip install platformdirs")
     says(findings(found, "advice"), "the hubs cannot be asked", "httpx2")
-    for words in (["config", "path"], ["plan", set_up.home], ["convert", "hf://a/b"]):
+    for words in (["config", "path"], ["plan", set_up.home], ["convert", "hf://a/b"], ["pull", "glm-4-9b"]):
         one_line(set_up.run(*words), "cannot be imported", "glm-gguf doctor")
 
 
