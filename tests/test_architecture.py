@@ -16,6 +16,7 @@ from glm_gguf import errors
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LEAVES = (
+    "amounts",
     *("errors", "special_tokens", "variant", "cpus", "core_kinds", "source_name"),
     *("file_calls", "linux_files", "darwin_files", "whole_file", "regular_file"),
 )

@@ -7,18 +7,17 @@ raise RequestError without a place: their caller knows the file or the variable.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from glm_gguf.amounts import Unit
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.bounds import Bounds
 
 Value = int | float | str | Path | tuple[str, ...]
-SECONDS: Final = Bounds(0.001, 10**9)
-UNITS: Final[Mapping[str, int]] = {"": 1, "s": 1, "m": 60, "h": 3600}
+AMOUNTS: Final = Bounds(0.001, 10**18)
 MOST_CHARACTERS: Final = 4096
 """Characters of a text: PATH_MAX of Linux."""
 
@@ -76,21 +75,21 @@ class NumberOr:
 
 
 @dataclass(frozen=True, slots=True)
-class Seconds:
-    """A length of time: a number of seconds, or a text such as 90s, 10m or 2h."""
+class Amount:
+    """A time or a size: a number of seconds or bytes, or a text with a unit."""
+
+    unit: Unit
 
     def of_toml(self, value: object) -> Value:
         """Take a number or a text."""
-        if isinstance(value, str):
-            return self.of_text(value)
-        return Number(SECONDS).of_toml(value)
+        return self.of_text(value) if isinstance(value, str) else Number(AMOUNTS).of_toml(value)
 
     def of_text(self, text: str) -> Value:
         """Read a number and its unit."""
-        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smh]?)", text)
-        if found is None:
-            raise RequestError(f"{text!r} is no time", fix="write it like 90s, 10m or 2h")
-        return Number(SECONDS).of_toml(float(found[1]) * UNITS[found[2]])
+        amount = self.unit.parse(text)
+        if amount is None:
+            raise RequestError(f"{text!r} is no {self.unit.name}", fix=f"write it like {self.unit.examples}")
+        return amount
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from glm_gguf.configuration.kinds import SECONDS, Kind, Location, Number, NumberOr, OneOf, Seconds, Text, Texts
+from glm_gguf.amounts import SIZE, TIME
+from glm_gguf.configuration.kinds import AMOUNTS, Amount, Kind, Location, Number, NumberOr, OneOf, Text, Texts
 from glm_gguf.llama.bounds import MOST_INTEGER, Bounds
 from glm_gguf.llama.engine_options import ENGINE_BOUNDS, CacheType
 from glm_gguf.llama.sampling_params import SAMPLING_BOUNDS
@@ -69,8 +70,10 @@ ALL: Final[tuple[Setting, ...]] = (
     Setting("server", "cors-origin", Texts()),
     Setting("server", "allowed-host", Texts()),
     Setting("server", "models-max", Number(Bounds(1, MOST_INTEGER, whole=True))),
-    Setting("server", "sleep-after", Seconds()),
-    Setting("server", "timeout", Number(SECONDS)),
+    Setting("server", "sleep-after", Amount(TIME)),
+    Setting("server", "session-dir", Location()),
+    Setting("server", "session-limit", Amount(SIZE)),
+    Setting("server", "timeout", Number(AMOUNTS)),
 )
 SETTINGS: Final = MappingProxyType({setting.key: setting for setting in ALL})
 """Key → setting."""

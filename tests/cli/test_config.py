@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from damage import command_line, says
 
 from glm_gguf.cli.main import cli
-from glm_gguf.configuration.kinds import Number, NumberOr, OneOf, Seconds
+from glm_gguf.configuration.kinds import Amount, Number, NumberOr, OneOf
 from glm_gguf.configuration.settings import ALL
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.llama.bounds import MOST_INTEGER
@@ -168,8 +168,10 @@ def test_a_setting_is_an_option_that_takes_the_same(setting: Any) -> None:
             assert bounds.whole == (kind is click.INT)
         case OneOf(words), click.Choice() as choice:
             assert words == tuple(choice.choices)
-        case (Seconds() | NumberOr()) as kind, _:
-            for text in ("90", "1.5h") if isinstance(kind, Seconds) else ("auto", "off", "7"):
+        case (Amount() | NumberOr()) as kind, _:
+            for text in (
+                (f"1.5{letter}" for letter in kind.unit.letters) if isinstance(kind, Amount) else ("auto", "off", "7")
+            ):
                 assert kind.of_text(text) == option.type.convert(text, option, None)
         case _:
             assert option.type is click.STRING or isinstance(option.type, click.Path)
