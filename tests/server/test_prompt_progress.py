@@ -1,7 +1,8 @@
-"""Streams tell how far a long prompt is computed: in comments, or in chunks where a request asks for them."""
+"""Streams tell how far a long prompt is computed, in comments or chunks; the end tells what the answer took."""
 
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,3 +67,20 @@ def test_chunks_tell_it_where_they_are_asked_for(served: Served, path: str) -> N
 def test_whole_answers_know_nothing_of_it(served: Served, path: str) -> None:
     body = {"model": "tiny", **ASKED[path]}
     assert "prompt_progress" not in httpx.post(served.url + path, json=body, timeout=30).raise_for_status().json()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_timings_are_those_of_llama_server(served: Served, path: str) -> None:
+    began = time.perf_counter()
+    answer = httpx.post(served.url + path, json={"model": "tiny", **ASKED[path]}, timeout=30).json()
+    passed = 1000 * (time.perf_counter() - began)
+    timings, usage = answer["timings"], answer["usage"]
+    assert timings["prompt_n"] == usage["prompt_tokens"]
+    assert (timings["cache_n"], timings["predicted_n"]) == (0, usage["completion_tokens"])
+    assert timings["predicted_ms"] > 0
+    assert 0 < timings["prompt_ms"] < passed - timings["predicted_ms"]
+    assert timings["prompt_per_second"] == pytest.approx(1000 * timings["prompt_n"] / timings["prompt_ms"])
+    chunks = [json.loads(line.removeprefix("data: ")) for line in _lines(served, path) if line.startswith("data: {")]
+    told = [chunk for chunk in chunks if "timings" in chunk]
+    assert [chunk["choices"][0]["finish_reason"] for chunk in told] == [answer["choices"][0]["finish_reason"]]
+    assert told[0]["timings"]["prompt_n"] == 1

@@ -198,7 +198,7 @@ SERVICE: Final = {
     **_all("priority request_id rid kv_transfer_params data_parallel_rank", NoEffect("vLLM, SGLang", _SPEED)),
     **_all("cache_salt", NoEffect("vLLM", "the cache reveals nothing of other requests")),
     **_all("keep_alive", IgnoredField("Ollama", "the server decides how long a model stays loaded, by --sleep-after")),
-    **_all("timings_per_token", IgnoredField("llama.cpp", "see /metrics")),
+    **_all("timings_per_token", IgnoredField("llama.cpp", "the last chunk has `timings`")),
     **_all("response_fields", RefusedField("llama.cpp", "responses are whole")),
     **_all("n_probs post_sampling_probs", RefusedField("llama.cpp", "give `logprobs` and `top_logprobs`", (0,))),
     **_all("return_tokens return_token_ids return_tokens_as_token_ids", RefusedField("vLLM", "answers are text")),

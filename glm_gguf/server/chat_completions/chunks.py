@@ -31,6 +31,7 @@ from glm_gguf.server.chat_completions.response import (
     wire_finish,
 )
 from glm_gguf.server.streams.shown_tokens import ShownTokens
+from glm_gguf.server.streams.timings import WireTimings, wire_timings
 
 
 class FunctionDelta(WireResponse):
@@ -79,6 +80,8 @@ class ChatCompletionChunk(WireResponse):
     choices: list[ChunkChoice]
     usage: WireUsage | None = None
     prompt_progress: PromptProgress | None = None
+    timings: WireTimings | None = None
+    """llama-server's, in the last chunk of an answer."""
     unenforced: str | None = None
     """In the last chunk of an answer, as in a whole completion."""
 
@@ -107,7 +110,8 @@ class ChunkWriter:
         told: dict[str, Any] = {}
         if isinstance(event, Finish):
             self._usages[index] = event.usage
-            told = {} if event.unenforced is None else {"unenforced": event.unenforced}
+            told = {"timings": wire_timings(event)}
+            told |= {} if event.unenforced is None else {"unenforced": event.unenforced}
         for choice in self._choices[index].feed(event):
             yield self._head.model_copy(update={"choices": [choice]} | (told if choice.finish_reason else {}))
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from glm_gguf.chat.events import ChatResult, Event, FinishReason, TokenLogprob, ToolCall, collect
+from glm_gguf.chat.events import ChatResult, Event, Finish, FinishReason, TokenLogprob, ToolCall, collect
 from glm_gguf.server.bodies.wire import WireResponse, WireUsage, new_id, wire_usage
 from glm_gguf.server.streams.logprobs import ContentLogprob, content_logprob
 from glm_gguf.server.streams.shown_tokens import ShownTokens
+from glm_gguf.server.streams.timings import WireTimings, wire_timings
 
 WireFinish = Literal["stop", "length", "tool_calls", "function_call"]
 
@@ -81,6 +82,8 @@ class ChatCompletion(WireResponse):
     choices: list[Choice]
     usage: WireUsage
     system_fingerprint: str
+    timings: WireTimings | None = None
+    """llama-server's, of the first answer."""
     unenforced: str | None = None
     """Path of the first keyword of a schema that no grammar enforced: the answer was checked instead."""
 
@@ -107,6 +110,8 @@ def chat_completion(
         usage=wire_usage([[result.usage for result in results]]),
         system_fingerprint=fingerprint,
     )
+    if answers[0] and isinstance(end := answers[0][-1], Finish):
+        completion.timings = wire_timings(end)
     if results[0].unenforced is not None:
         completion.unenforced = results[0].unenforced
     return completion

@@ -7,6 +7,7 @@ from typing import Literal
 from glm_gguf.chat.events import TokenLogprob
 from glm_gguf.server.bodies.wire import PromptProgress, WireResponse, WireUsage
 from glm_gguf.server.streams.logprobs import LOWEST
+from glm_gguf.server.streams.timings import WireTimings
 
 CompletionFinish = Literal["stop", "length"]
 
@@ -40,6 +41,8 @@ class Completion(WireResponse):
     usage: WireUsage | None = None
     system_fingerprint: str
     prompt_progress: PromptProgress | None = None
+    timings: WireTimings | None = None
+    """llama-server's, of the first text; in the last chunk of a stream's text."""
 
 
 def token_text(token: TokenLogprob) -> str:

@@ -10,6 +10,7 @@ from glm_gguf.chat.events import Event, Finish, FinishReason, PrefillProgress, T
 from glm_gguf.server.bodies.wire import WireUsage, new_id, prompt_progress, wire_usage
 from glm_gguf.server.completions.response import Completion, CompletionChoice, CompletionFinish, wire_logprobs
 from glm_gguf.server.streams.shown_tokens import ShownTokens
+from glm_gguf.server.streams.timings import wire_timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class CompletionWriter:
     def feed(self, index: int, event: Event) -> Iterator[Completion]:
         """Write the next event of a choice."""
         for choice in self._texts[index].feed(event):
-            yield self._head.model_copy(update={"choices": [choice]})
+            told = {"timings": wire_timings(event)} if isinstance(event, Finish) and choice.finish_reason else {}
+            yield self._head.model_copy(update={"choices": [choice]} | told)
 
     def progress(self, index: int, event: PrefillProgress) -> Completion | None:
         """Write how far a prompt is computed, where the request asked for it."""
@@ -58,7 +60,9 @@ class CompletionWriter:
 
     def whole(self) -> Completion:
         """Write all choices after their end."""
-        return self._head.model_copy(update={"choices": [text.whole() for text in self._texts], "usage": self._usage()})
+        told = {"choices": [text.whole() for text in self._texts], "usage": self._usage()}
+        end = self._texts[0].finish
+        return self._head.model_copy(update=told if end is None else told | {"timings": wire_timings(end)})
 
     def usage(self) -> Completion:
         """Write the last chunk of a stream, with token counts and no choice."""
@@ -85,6 +89,11 @@ class _Choice:
         self._text = start.text
         self._tokens: list[TokenLogprob] = list(start.tokens)
         self._finish: Finish | None = None
+
+    @property
+    def finish(self) -> Finish | None:
+        """Its end, if it came."""
+        return self._finish
 
     @property
     def usage(self) -> Usage:
