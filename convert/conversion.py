@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
+from gguf import GGUFValueType
+from gguf.gguf_writer import GGUFValue
+
+from glm_gguf.convert.kernels.quantiser import reproducible
 from glm_gguf.convert.options import ConvertFields, ConvertOptions, with_fields
 from glm_gguf.convert.plan import Plan, make_plans
 from glm_gguf.convert.source.open_source import open_source
@@ -22,7 +27,14 @@ from glm_gguf.convert.writing.output import (
 )
 from glm_gguf.convert.writing.write import Progress, Silent, write_with_retries
 from glm_gguf.errors import RequestError
+from glm_gguf.gguf_file.contents import MACHINE_TYPES
 
+_log = logging.getLogger(__name__)
+
+OWN_BYTES = (
+    "this machine's ggml fuses multiply and add, so other machines make other bytes of the same quality; "
+    "scripts/setup builds a ggml that does not"
+)
 HEADER_BYTES = 32 * 2**20  # bytes for keys and vocabulary, which take about 6 MB
 
 
@@ -68,6 +80,15 @@ class Conversion:
         layouts = (layout for plan in self.plans for layout in lay_out(plan))
         return list(zip(self.paths, layouts, strict=True))
 
+    def _marked(self) -> Conversion:
+        """The same, with a key in each file of which this machine makes its own bytes; a warning names the types."""
+        outputs = tuple(replace(output, plan=_marked(output.plan)) for output in self.outputs)
+        marks = (output.plan.metadata.get(MACHINE_TYPES) for output in outputs)
+        own = {name for mark in marks if mark is not None for name in mark.value}
+        if own:
+            _log.warning("%s: %s", ", ".join(sorted(own)), OWN_BYTES)
+        return replace(self, outputs=outputs)
+
     def write(self, progress: Progress) -> None:
         """Write the files; they appear when all are complete, or not at all."""
         given = (self.options.types.imatrix, self.options.metadata)
@@ -78,8 +99,18 @@ class Conversion:
         with output_directory(self.out):
             n_bytes = check_outputs(self.paths, sources, n_bytes, force=self.options.force)
             with source.shards.reading(directory, n_bytes):
-                write_with_retries(self.layouts(), source.shards, self.options.threads, progress)
+                write_with_retries(self._marked().layouts(), source.shards, self.options.threads, progress)
         tell_of_other_partial_files(directory, plan.default_name.removesuffix(f"{plan.file_type.name}.gguf"))
+
+
+def _marked(plan: Plan) -> Plan:
+    """The plan, with a key that names the types of which this machine makes its own bytes, if there are any."""
+    forms = {(tensor.type, tensor.importance is not None) for tensor in plan.tensors}
+    own = sorted({type_.name for type_, weighted in forms if not reproducible(type_, weighted)})
+    if not own:
+        return plan
+    value = GGUFValue(own, GGUFValueType.ARRAY, GGUFValueType.STRING)
+    return replace(plan, metadata={**plan.metadata, MACHINE_TYPES: value})
 
 
 def convert(

@@ -39,11 +39,15 @@ class TypeTraits(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL:
-    """Load libggml-base and declare its functions; raises EngineError if it is missing."""
+    """llama-cpp-python's libggml-base; raises EngineError if it is missing."""
     spec = importlib.util.find_spec("llama_cpp")
     suffix = {"darwin": "dylib", "win32": "dll"}.get(sys.platform, "so")
     prefix = "" if sys.platform == "win32" else "lib"
-    path = Path((spec and spec.origin) or "llama_cpp").parent / "lib" / f"{prefix}ggml-base.{suffix}"
+    return opened(Path((spec and spec.origin) or "llama_cpp").parent / "lib" / f"{prefix}ggml-base.{suffix}")
+
+
+def opened(path: Path) -> ctypes.CDLL:
+    """Load a libggml-base and declare its functions; raises EngineError if it is missing."""
     try:
         lib = ctypes.CDLL(str(path))
     except OSError as problem:
@@ -74,10 +78,10 @@ def row_bytes(type_: GGMLQuantizationType, n_columns: int) -> int:
     return int(n_columns // block * size)
 
 
-def quantise(type_: GGMLQuantizationType, rows: Floats, imatrix: Floats | None) -> Bytes:
+def quantise(type_: GGMLQuantizationType, rows: Floats, imatrix: Floats | None, by: ctypes.CDLL | None = None) -> Bytes:
     """Quantise `rows` (n, columns) as ggml_quantize_chunk does; `imatrix` (columns,) weighs the columns.
 
-    Returns (n, row_bytes) uint8. The caller has checked that the rows are finite.
+    Returns (n, row_bytes) uint8. The caller has checked that the rows are finite. `by` is another libggml-base.
     """
     n, columns = rows.shape
     assert rows.dtype == np.float32
@@ -85,7 +89,7 @@ def quantise(type_: GGMLQuantizationType, rows: Floats, imatrix: Floats | None) 
     assert imatrix is None or (imatrix.shape == (columns,) and imatrix.dtype == np.float32)
     out = np.empty((n, row_bytes(type_, columns)), np.uint8)
     weights = None if imatrix is None else imatrix.ctypes.data
-    written = library().ggml_quantize_chunk(type_, rows.ctypes.data, out.ctypes.data, 0, n, columns, weights)
+    written = (by or library()).ggml_quantize_chunk(type_, rows.ctypes.data, out.ctypes.data, 0, n, columns, weights)
     assert written == out.nbytes
     return out
 

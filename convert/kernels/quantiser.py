@@ -1,6 +1,8 @@
 """Quantise rows with our own kernel if there is one and it pays, else with ggml; the bytes are the same.
 
-A process compares a kernel with ggml once, before it uses it.
+They are ggml's, as it computes without fusing multiply and add, on every machine. A process compares each quantiser
+that it uses with recorded digests once. Where this machine's ggml fuses, kernels do what they can, also for small
+tensors; what is left has this machine's own bytes, and `reproducible` tells.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ import numpy as np
 from gguf import GGMLQuantizationType
 
 from glm_gguf.convert.kernels import ggml
+from glm_gguf.convert.kernels.digests import references
 from glm_gguf.convert.kernels.ggml import Bytes, Floats
-from glm_gguf.convert.kernels.samples import sample_importance, sample_rows
 
 PLAIN = frozenset(GGMLQuantizationType[name] for name in ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"))
 """Types with a kernel: `quantise` in the module of the type's name."""
@@ -28,7 +30,7 @@ WORTH_COMPILING = 2**20
 """Weights of the smallest tensor for a kernel. Compiling one takes seconds, once a machine; meanwhile ggml
 quantises some ten million weights, more than models of smaller tensors have."""
 
-_loading = Lock()
+_checking = Lock()
 _log = logging.getLogger(__name__)
 
 
@@ -40,19 +42,32 @@ class Kernel(Protocol):
 
 
 def quantise(type_: GGMLQuantizationType, rows: Floats, imatrix: Floats | None, n_weights: int | None = None) -> Bytes:
-    """Quantise `rows` (n, columns) of a tensor of `n_weights` as ggml.quantise does, with the same bytes."""
-    types = PLAIN if imatrix is None else WEIGHTED
-    if type_ in types and (rows.size if n_weights is None else n_weights) >= WORTH_COMPILING:
-        found = kernel(type_, imatrix is not None)
+    """Quantise `rows` (n, columns) of a tensor of `n_weights` as ggml does where it does not fuse."""
+    weighted = imatrix is not None
+    if (rows.size if n_weights is None else n_weights) >= WORTH_COMPILING or not ggml_agrees(type_, weighted):
+        found = kernel(type_, weighted)
         if found is not None:
             return run(found, type_, rows, imatrix)
     return ggml.quantise(type_, rows, imatrix)
 
 
+def reproducible(type_: GGMLQuantizationType, weighted: bool) -> bool:
+    """Whether this machine quantises the type to the bytes of every other, with an importance matrix if `weighted`."""
+    return ggml_agrees(type_, weighted) or kernel(type_, weighted) is not None
+
+
 def kernel(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
-    """The type's kernel, checked; None if it does not compile or differs from ggml."""
-    with _loading:  # one thread compiles, the others wait
+    """The type's kernel, checked; None if there is none, or it does not compile, or differs from the digests."""
+    if type_ not in (WEIGHTED if weighted else PLAIN):
+        return None
+    with _checking:  # one thread compiles, the others wait
         return _checked(type_, weighted)
+
+
+def ggml_agrees(type_: GGMLQuantizationType, weighted: bool) -> bool:
+    """Whether this machine's ggml gives the recorded bytes of the type."""
+    with _checking:
+        return _ggml_agrees(type_, weighted)
 
 
 def run(found: Kernel, type_: GGMLQuantizationType, rows: Floats, imatrix: Floats | None) -> Bytes:
@@ -70,6 +85,13 @@ def flat(array: Floats) -> Floats:
 
 
 @cache
+def _ggml_agrees(type_: GGMLQuantizationType, weighted: bool) -> bool:
+    if type_ is GGMLQuantizationType.F32:
+        return True
+    return references()[type_].meets(lambda rows, imatrix: ggml.quantise(type_, rows, imatrix), weighted)
+
+
+@cache
 def _checked(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
     name = f"{type_.name} with an importance matrix" if weighted else type_.name
     if not _has_numba():
@@ -83,7 +105,7 @@ def _checked(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
         _log.warning("ggml quantises %s, our kernel does not compile here: %s", name, problem)
         return None
     if not same:
-        _log.warning("ggml quantises %s, our kernel differs from this ggml", name)
+        _log.warning("ggml quantises %s, our kernel makes other bytes on this processor", name)
     return found if same else None
 
 
@@ -101,9 +123,8 @@ def _has_numba() -> bool:
 
 
 def agrees(found: Kernel, type_: GGMLQuantizationType, weighted: bool) -> bool:
-    """Whether a kernel gives ggml's bytes on the fixed sample."""
-    rows, imatrix = sample_rows(), sample_importance() if weighted else None
-    return np.array_equal(run(found, type_, rows, imatrix), ggml.quantise(type_, rows, imatrix))
+    """Whether a kernel gives the recorded bytes of the type."""
+    return references()[type_].meets(lambda rows, imatrix: run(found, type_, rows, imatrix), weighted)
 
 
 def _load(type_: GGMLQuantizationType, weighted: bool) -> Kernel:

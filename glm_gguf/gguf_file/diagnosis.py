@@ -7,12 +7,20 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from glm_gguf.gguf_file.contents import GLM4, TEMPLATE_KEY, Contents, architecture, head_dim, model_integer
+from glm_gguf.gguf_file.contents import (
+    GLM4,
+    MACHINE_TYPES,
+    TEMPLATE_KEY,
+    Contents,
+    architecture,
+    head_dim,
+    model_integer,
+)
 from glm_gguf.gguf_file.crash_findings import crash_findings
 from glm_gguf.gguf_file.finding import Finding, advice, problem
 from glm_gguf.gguf_file.tensor_findings import layer_findings
 from glm_gguf.gguf_file.tensors import align
-from glm_gguf.gguf_file.values import Metadata, decimal, text
+from glm_gguf.gguf_file.values import Metadata, decimal, text, texts
 from glm_gguf.gguf_file.vocabulary_findings import vocabulary_findings
 from glm_gguf.special_tokens import GMASK, SOP
 from glm_gguf.variant import Variant, detect_variant
@@ -41,7 +49,7 @@ YARN: Final = "yarn"
 
 def diagnose(contents: Contents) -> tuple[Finding, ...]:
     """All findings, problems first."""
-    findings = [*crash_findings(contents), *_trailing(contents)]
+    findings = [*crash_findings(contents), *_trailing(contents), *_machine_types(contents.metadata)]
     if architecture(contents.metadata) == GLM4:
         findings += _glm4(contents)
     else:
@@ -167,6 +175,16 @@ def _half_precision(contents: Contents) -> Iterator[Finding]:
             f"{len(halves)} tensors are f16",
             "f16 ends at 65,504: weights trained in bf16 can leave its range, and older kernels overflow while adding",
             "prefer bf16 or a quantised type",
+        )
+
+
+def _machine_types(metadata: Metadata) -> Iterator[Finding]:
+    names = texts(metadata, MACHINE_TYPES)
+    if names:
+        yield advice(
+            f"the bytes of {', '.join(names)} are those of the machine that made the file",
+            "its ggml fuses multiply and add: answers are as good, but another machine makes another file",
+            "if files have to be equal, convert again with the ggml that scripts/setup builds",
         )
 
 

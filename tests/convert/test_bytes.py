@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import platform
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 from checkpoints import Shape, map_tensor, stored, write_checkpoint
+from every_type import IMATRIX_ONLY, digest, files_of_every_type
 from gguf import GGMLQuantizationType, GGUFReader, LlamaFileType
 from peers import llama_quantize, tensors_of
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-from glm_gguf.convert.kernels import ggml
+from glm_gguf.convert.kernels import ggml, quantiser
+from glm_gguf.convert.kernels.digests import references
+from glm_gguf.convert.kernels.samples import sample_importance, sample_rows
 from glm_gguf.convert.recipe.assignment import Assigner, Overrides
 from glm_gguf.convert.recipe.file_types import ABORTS_WITHOUT_IMATRIX, FILE_TYPES, NEEDS_IMATRIX
 from glm_gguf.convert.recipe.imatrix import Imatrix
 from glm_gguf.convert.source.source import Source
+from glm_gguf.gguf_file.contents import MACHINE_TYPES
+from glm_gguf.gguf_file.header import GgufHeader
 
 SHAPES = {
     "divisible": Shape(hidden=256, ffn=256, layers=8, heads=8, kv_heads=2, head_dim=32),
@@ -25,7 +33,12 @@ SHAPES = {
     "narrow": Shape(hidden=96, ffn=160, layers=2, heads=3, kv_heads=1, head_dim=32, vocab=300),
     "odd": Shape(hidden=80, ffn=72, layers=2, heads=2, kv_heads=1, head_dim=32, vocab=300),
 }
-IMATRIX_ONLY = {name for name in FILE_TYPES if name.startswith(("IQ1", "IQ2", "IQ3_XXS", "IQ3_XS")) or name == "Q2_K_S"}
+FORMS = pytest.mark.parametrize("weighted", [False, True], ids=["plain", "imatrix"])
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "file_digests.json").read_text("utf-8"))
+WRITTEN = {file.base for file in FILE_TYPES.values()} - {GGMLQuantizationType.F32}
+SAMPLE = "7a06cb86d5a3a8a6b85ebd16d1b6232b40d45d78dd6311982ac3f89d6510becd"  # SHA-256 of its rows and importance
+WITHOUT_FUSING = platform.machine().lower() in ("x86_64", "amd64")
+"""Elsewhere the compiler may fuse multiply and add in ggml."""
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -177,3 +190,29 @@ def test_a_recipe_needs_no_weights() -> None:
     types = Assigner(FILE_TYPES["Q4_K_M"], Overrides(), 2, imatrix=False).assign(shapes)
     assert types["token_embd.weight"] is GGMLQuantizationType.Q6_K
     assert FILE_TYPES["Q4_K_M"].id is LlamaFileType.MOSTLY_Q4_K_M
+
+
+def test_the_sample_is_the_same_on_every_machine() -> None:
+    both = sample_rows((1, 2)).tobytes() + sample_importance().tobytes()
+    assert sha256(both).hexdigest() == SAMPLE
+    assert references().keys() == WRITTEN
+
+
+@FORMS
+@pytest.mark.parametrize("type_", sorted(WRITTEN), ids=lambda type_: type_.name)
+def test_the_recorded_digests_are_ggmls(type_: GGMLQuantizationType, weighted: bool) -> None:
+    if not weighted and type_ in ABORTS_WITHOUT_IMATRIX:
+        assert references()[type_].plain is None
+    elif WITHOUT_FUSING:
+        assert quantiser.ggml_agrees(type_, weighted)
+    elif not quantiser.ggml_agrees(type_, weighted):
+        pytest.skip("this machine's ggml fuses multiply and add")
+
+
+@FORMS
+def test_files_of_every_type_are_the_same_on_every_machine(weighted: bool, tmp_path: Path) -> None:
+    paths, golden = files_of_every_type(tmp_path, weighted), GOLDEN["imatrix" if weighted else "plain"]
+    assert paths.keys() == golden.keys()
+    marked = {name for name, path in paths.items() if MACHINE_TYPES in GgufHeader.read(path).metadata}
+    assert {name for name, path in paths.items() if digest(path) != golden[name]} <= marked
+    assert not (marked and WITHOUT_FUSING)
