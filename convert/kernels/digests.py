@@ -39,7 +39,8 @@ class Reference:
 
     def digest(self, quantise: Quantise, weighted: bool) -> str:
         """The digest of what `quantise` makes of the sample."""
-        return sha256(quantise(sample_rows(self.seeds), sample_importance() if weighted else None)).hexdigest()
+        made = quantise(sample_rows(self.seeds), sample_importance() if weighted else None)
+        return sha256(made.tobytes()).hexdigest()
 
 
 @cache

@@ -21,7 +21,8 @@ def drawn(seed: int, *shape: int) -> Floats:
     """Numbers about normal, with deviation 0.5: sums of four even 16-bit numbers, times 0.43 · 2^-15."""
     parts = np.random.PCG64(seed).random_raw(prod(shape)).astype("<u8").view("<u2")
     sums = parts.reshape(*shape, 4).sum(axis=-1, dtype=np.int64) - 2 * (2**16 - 1)
-    return sums.astype(np.float32) * np.float32(0.43 * 2**-15)
+    numbers: Floats = sums.astype(np.float32) * np.float32(0.43 * 2**-15)
+    return numbers
 
 
 def drawn_importance(seed: int, n: int) -> Floats:
