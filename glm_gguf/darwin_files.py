@@ -1,6 +1,6 @@
 """Open files on macOS, by fcntl. The twin is linux_files.
 
-Numbers and structures are those of Apple's <sys/fcntl.h>; scripts/check_system_headers compares them.
+Numbers and structures are those of Apple's <sys/fcntl.h>; scripts/check_system_headers.py compares them.
 """
 
 from __future__ import annotations

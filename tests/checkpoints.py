@@ -125,6 +125,11 @@ def write_hollow_checkpoint(directory: Path, official: Path) -> Path:
     directory.mkdir(parents=True)
     config = (official / "configs" / f"{directory.name}.config.json").read_bytes()
     (directory / "config.json").write_bytes(config)
+    return write_hollow_weights(directory)
+
+
+def write_hollow_weights(directory: Path) -> Path:
+    """Tokenizer and weights, a hole in a sparse file, beside the config.json of a directory."""
     write_tokenizer(directory)
     header, offset = {}, 0
     for name, (_, shape) in expected_tensors(Glm4Config.read(Source.local(directory))).items():

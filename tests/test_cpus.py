@@ -9,7 +9,7 @@ from itertools import starmap
 from pathlib import Path
 
 import pytest
-from topologies import LINUX, MAC, WINDOWS, windows_record
+from topologies import LINUX, MAC, WINDOWS, linux_tree_cores, windows_record
 
 from glm_gguf.core_kinds import linux_cores, mac_cores, physical_cores, windows_cores
 from glm_gguf.cpus import Cores, quota, usable_cores, usable_cpus
@@ -56,7 +56,7 @@ def test_affinity_limits_the_cpus() -> None:
 @pytest.mark.parametrize("name", LINUX)
 def test_performance_cores_of_linux_are_counted(name: str, tmp_path: Path) -> None:
     topology = LINUX[name]
-    cores = linux_cores(range(topology.n_cpus), topology.write(tmp_path))
+    cores = linux_tree_cores(name, tmp_path)
     found = Cores.of(cores, range(topology.n_cpus), None)
     assert (found.n_compute_threads, found.n_convert_threads) == (topology.n_fast, topology.n_cpus)
     assert found.n_slow == topology.n_cores - topology.n_fast
@@ -66,7 +66,7 @@ def test_performance_cores_of_linux_are_counted(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("limit", [0.5, 1.5, 3.0, 1000.0])
 def test_a_containers_quota_limits_the_threads_on_every_machine(name: str, limit: float, tmp_path: Path) -> None:
     topology = LINUX[name]
-    cores = linux_cores(range(topology.n_cpus), topology.write(tmp_path))
+    cores = linux_tree_cores(name, tmp_path)
     found = Cores.of(cores, range(topology.n_cpus), limit)
     most = math.ceil(limit)
     assert found.n_compute_threads == min(most, topology.n_fast)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from glm_gguf.core_kinds import Core, linux_cores
+
 Files = Mapping[str, str]
 
 
@@ -68,6 +70,12 @@ LINUX = {
     "EPYC, two threads a core": Topology([2] * 32, 32),
 }
 """Recorded topologies of Linux. Capacities: drivers/base/arch_topology.c scales them to 1024 for the fastest core."""
+
+
+def linux_tree_cores(name: str, root: Path) -> tuple[Core, ...]:
+    """The cores that are found in a tree of LINUX[name], written below `root`."""
+    return linux_cores(range(LINUX[name].n_cpus), LINUX[name].write(root))
+
 
 MAC = {
     # Apple's technical specifications; hw.perflevel0 is the fastest level

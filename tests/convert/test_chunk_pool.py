@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 from damage import SMALL, choose
-from topologies import LINUX
+from topologies import LINUX, linux_tree_cores
 
 from glm_gguf.convert import Conversion, convert
 from glm_gguf.convert.disk_file import Bytes
@@ -22,7 +22,6 @@ from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.chunk_pool import CHUNKS_AHEAD, WrittenChunk, write_chunks
 from glm_gguf.convert.writing.rows import Chunk, chunks, row_ranges
 from glm_gguf.convert.writing.work import ShardWork, in_source_order
-from glm_gguf.core_kinds import linux_cores
 from tests.gguf_file.builder import glm4_9b
 
 THREADS = 3
@@ -101,7 +100,7 @@ def test_the_end_of_a_large_conversion_waits_for_a_slow_core_below_a_hundredth_o
     name: str, tmp_path: Path
 ) -> None:
     shapes = [shape[::-1] for shape, _ in glm4_9b().tensors.values()]
-    cores = linux_cores(range(LINUX[name].n_cpus), LINUX[name].write(tmp_path))
+    cores = linux_tree_cores(name, tmp_path)
     speeds = [SLOW if core.is_slow else 1.0 for core in cores for _ in core.cpus]
     pieces = [(stop - start) * shape[-1] for shape in shapes for start, stop in row_ranges(shape)]
     assert sum(pieces) == sum(map(prod, shapes))

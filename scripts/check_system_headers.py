@@ -2,7 +2,7 @@
 """Compare the numbers and structures of macOS and Windows in this package with their own headers.
 
     pip install ziglang    # a C compiler with the headers of both systems
-    scripts/check_system_headers [--compiler "python3 -m ziglang cc"]
+    scripts/check_system_headers.py [--compiler "python3 -m ziglang cc"]
 
 It compiles assertions for both processors of each system, and runs nothing there.
 """
@@ -19,14 +19,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from glm_gguf import core_kinds, darwin_files  # noqa: E402
+from glm_gguf import core_kinds, darwin_files
 
 HEADERS = {
     "macos": ("fcntl.h", "stddef.h", "sys/sysctl.h"),
     "windows-gnu": ("windows.h", "stddef.h"),
 }
 PROCESSORS = ("aarch64", "x86_64")
-NUMBERS = ("F_PREALLOCATE", "F_RDADVISE", "F_NOCACHE", "F_FULLFSYNC", "F_BARRIERFSYNC", "F_ALLOCATEALL", "F_PEOFPOSMODE")
+NUMBERS = (
+    "F_PREALLOCATE",
+    "F_RDADVISE",
+    "F_NOCACHE",
+    "F_FULLFSYNC",
+    "F_BARRIERFSYNC",
+    "F_ALLOCATEALL",
+    "F_PEOFPOSMODE",
+)
 
 
 def structure(name: str, layout: struct.Struct, *fields: str) -> Iterator[str]:
