@@ -39,6 +39,7 @@ from glm_gguf.gguf_file.values import Plain, plain_value
 from glm_gguf.llama.engine_options import EngineFields, EngineOptions, Scales
 from glm_gguf.llama.fingerprint import fingerprint, vocabulary_hash
 from glm_gguf.llama.footprint import Footprint
+from glm_gguf.llama.model_handle import OnLoading
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.llama.vocabulary import token_ids
 
@@ -61,7 +62,8 @@ class GLM(ChatModel):
 
     Any thread may call it at any time. It writes up to `n_parallel` answers at once, and computes a common beginning of
     their prompts once. Keywords are the fields of EngineOptions; they win over `options`. `session` is a file of
-    `save_session`; if it does not fit this model, `session_refused` says why. A forked process must open its own GLM.
+    `save_session`; if it does not fit this model, `session_refused` says why. `on_loading` is called with the loaded
+    share of the weights, from 0 to 1, on another thread. A forked process must open its own GLM.
     Raises GlmGgufError for a file, a session or options that it cannot use.
     """
 
@@ -70,12 +72,13 @@ class GLM(ChatModel):
         path: FilePath,
         *,
         session: FilePath | None = None,
+        on_loading: OnLoading | None = None,
         options: EngineOptions | Mapping[str, Any] | None = None,
         **fields: Unpack[EngineFields],
     ) -> None:
         self._options = engine_options(options, fields)
         with ExitStack() as stack:
-            opened = open_engine(path, self._options, stack)
+            opened = open_engine(path, self._options, stack, on_loading)
             self._file, self._plan, self._model, self._engine = opened.file, opened.plan, opened.model, opened.engine
             self._preparer = AnswerPreparer(self._model, self._engine, self._options)
             self.variant = self._preparer.renderer.variant

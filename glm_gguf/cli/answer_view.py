@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -23,8 +24,28 @@ from glm_gguf.chat.events import (
 )
 
 _CLEARED_LINE = "\r\x1b[K"  # xterm's "erase in line" (EL)
+LOADING_SECONDS = 0.5
+"""A faster loading is not told."""
 LEAST_FOR_RATE = 16
 """Tokens from which on a rate means something: several may arrive in one step."""
+
+
+@contextmanager
+def loading_line() -> Iterator[Callable[[float], None]]:
+    """Yield a function that shows on a terminal's stderr how much of a model is loaded, once that takes seconds."""
+    begun, shown = time.perf_counter(), False
+
+    def show(share: float) -> None:
+        nonlocal shown
+        if sys.stderr.isatty() and time.perf_counter() - begun > LOADING_SECONDS:
+            shown = True
+            click.secho(f"{_CLEARED_LINE}loading: {100 * share:.0f} %", dim=True, err=True, nl=False)
+
+    try:
+        yield show
+    finally:
+        if shown:
+            click.echo(_CLEARED_LINE, err=True, nl=False)
 
 
 def show_answer(events: Iterable[Event]) -> ChatResult:

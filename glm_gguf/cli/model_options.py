@@ -107,10 +107,12 @@ class ModelChoice:
 
     def open(self, *, verbose: bool = False) -> GLM:
         """Load the model and print warnings of its file to stderr; where `verbose`, also its devices and memory."""
+        from glm_gguf.cli.answer_view import loading_line
         from glm_gguf.cli.footprint_line import footprint_line, given_up_line, warn_without_gpu
         from glm_gguf.model import GLM
 
-        glm = GLM(self.path, session=self.session, options=self.options)
+        with loading_line() as told:
+            glm = GLM(self.path, session=self.session, on_loading=told, options=self.options)
         warn_without_gpu(self.options, glm.footprint)
         if verbose:
             click.secho(footprint_line(glm.footprint), dim=True, err=True)

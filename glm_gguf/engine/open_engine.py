@@ -17,7 +17,7 @@ from glm_gguf.llama.engine_options import DEFAULT_CONTEXT, EngineOptions
 from glm_gguf.llama.fingerprint import vocabulary_hash
 from glm_gguf.llama.load_plan import LoadPlan, Machine
 from glm_gguf.llama.model_file import ModelFile
-from glm_gguf.llama.model_handle import ModelHandle
+from glm_gguf.llama.model_handle import ModelHandle, OnLoading
 
 LOGGER = logging.getLogger(__name__)
 
@@ -32,7 +32,9 @@ class OpenEngine:
     engine: Engine
 
 
-def open_engine(path: str | os.PathLike[str], options: EngineOptions, stack: ExitStack) -> OpenEngine:
+def open_engine(
+    path: str | os.PathLike[str], options: EngineOptions, stack: ExitStack, on_loading: OnLoading | None = None
+) -> OpenEngine:
     """Load a model and start its engine; `stack` closes both.
 
     The plan leaves memory for the model that drafts. Raises GlmGgufError for a file or options that cannot be used.
@@ -45,7 +47,7 @@ def open_engine(path: str | os.PathLike[str], options: EngineOptions, stack: Exi
         machine = replace(machine, memory=max(machine.memory - kept.main_memory, 0))
     plan = LoadPlan.of(file.contents, options, machine)
     LOGGER.info("%s", "; ".join(" ".join(line.split()) for line in plan.lines()))
-    model = stack.enter_context(ModelHandle(file, plan))
+    model = stack.enter_context(ModelHandle(file, plan, on_loading))
     draft_model = None
     if drafting is not None:
         draft_options = _draft_options(options, plan.size.n_cells, drafting)

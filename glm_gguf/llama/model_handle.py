@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -19,6 +20,8 @@ from glm_gguf.llama.model_file import ModelFile
 from glm_gguf.llama.shared_pointer import Refusal, SharedPointer
 from glm_gguf.llama.vocabulary import Vocabulary
 
+OnLoading = Callable[[float], object]
+"""Is told how much of the weights is loaded, from 0 to 1, on another thread."""
 # enum llama_load_mode of llama.h: (mmap, mlock) → mode
 LOAD_MODES: Final = MappingProxyType({(False, False): 0, (True, False): 1, (False, True): 2, (True, True): 3})
 
@@ -26,12 +29,12 @@ LOAD_MODES: Final = MappingProxyType({(False, False): 0, (True, False): 1, (Fals
 class ModelHandle:
     """Owner of a llama_model, loaded from a checked file by a plan; EngineError where llama.cpp cannot load it."""
 
-    def __init__(self, file: ModelFile, plan: LoadPlan) -> None:
+    def __init__(self, file: ModelFile, plan: LoadPlan, on_loading: OnLoading | None = None) -> None:
         self.file = file
         self.path = file.path
         self.metadata = file.metadata
         self._shared = SharedPointer(
-            load_weights(file.contents.first.path, plan), llama_cpp.llama_model_free, self.path
+            load_weights(file.contents.first.path, plan, on_loading), llama_cpp.llama_model_free, self.path
         )
         try:
             self.vocabulary = Vocabulary(self._shared, self.metadata)
@@ -60,7 +63,7 @@ class ModelHandle:
         self.close()
 
 
-def load_weights(path: Path, plan: LoadPlan) -> llama_cpp.llama_model_p:
+def load_weights(path: Path, plan: LoadPlan, on_loading: OnLoading | None = None) -> llama_cpp.llama_model_p:
     """Load the weights on a thread that ends afterwards; an interrupted caller leaves no model behind.
 
     libgomp keeps helper threads for every thread that repacked. With more of them than cores, the computing threads
@@ -68,7 +71,7 @@ def load_weights(path: Path, plan: LoadPlan) -> llama_cpp.llama_model_p:
     """
     unwanted = threading.Event()
     with ThreadPoolExecutor(1) as passing:
-        loading = passing.submit(_load, path, plan, unwanted)
+        loading = passing.submit(_load, path, plan, unwanted, on_loading)
         try:
             return loading.result()
         except BaseException:
@@ -83,8 +86,10 @@ def _free_unwanted(loading: Future[llama_cpp.llama_model_p]) -> None:
         llama_cpp.llama_model_free(loading.result())
 
 
-def _load(path: Path, plan: LoadPlan, unwanted: threading.Event) -> llama_cpp.llama_model_p:
-    """Read or map the weights; EngineError where llama.cpp refuses."""
+def _load(
+    path: Path, plan: LoadPlan, unwanted: threading.Event, on_loading: OnLoading | None
+) -> llama_cpp.llama_model_p:
+    """Read or map the weights; EngineError where llama.cpp refuses. What `on_loading` raises ends the loading."""
     # struct llama_model * llama_model_load_from_file(const char * path_model, struct llama_model_params params)
     parameters = llama_cpp.llama_model_default_params()
     options, offload = plan.options, plan.offload
@@ -97,21 +102,36 @@ def _load(path: Path, plan: LoadPlan, unwanted: threading.Event) -> llama_cpp.ll
     parameters.tensor_split = split
     parameters.load_mode = LOAD_MODES[options.mmap, options.mlock]
     parameters.use_extra_bufts = plan.repack
-    before = own_memory()
-
-    # bool (*llama_progress_callback)(float progress, void * user_data): 0 when all is allocated and nothing read yet;
-    # false ends the loading
-    @llama_cpp.llama_progress_callback  # type: ignore[untyped-decorator]
-    def allocated(progress: float, _: object) -> bool:
-        if progress == 0:
-            advise_huge_pages(before)
-        return not unwanted.is_set()
-
-    parameters.progress_callback = allocated
+    raised: list[BaseException] = []
+    parameters.progress_callback = _progress(unwanted, on_loading, raised)
     with collected_errors() as errors:
         pointer: llama_cpp.llama_model_p | None = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
+    if raised:
+        if pointer:
+            llama_cpp.llama_model_free(pointer)
+        raise raised[0]
     if not pointer:
         reason = f": {errors[0]}" if errors else ""
         fix = "lower n_gpu_layers" if offload.n_on_gpus else None
         raise EngineError(f"llama.cpp could not load the model{reason}", path=path, fix=fix)
     return pointer
+
+
+def _progress(unwanted: threading.Event, on_loading: OnLoading | None, raised: list[BaseException]) -> object:
+    """Make llama.cpp's progress callback; it notes what `on_loading` raises."""
+    before = own_memory()
+
+    # bool (*llama_progress_callback)(float progress, void * user_data): 0 when all is allocated and nothing read yet;
+    # false ends the loading
+    @llama_cpp.llama_progress_callback  # type: ignore[untyped-decorator]
+    def told(progress: float, _: object) -> bool:
+        if progress == 0:
+            advise_huge_pages(before)
+        try:
+            if on_loading is not None:
+                on_loading(progress)
+        except BaseException as error:  # ctypes would print it and go on
+            raised.append(error)
+        return not (raised or unwanted.is_set())
+
+    return told
