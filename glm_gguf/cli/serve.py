@@ -46,7 +46,7 @@ def command(
     session_limit: float,
     **given: Any,
 ) -> None:
-    """Serve the model in FILE to OpenAI's clients: /v1/chat/completions, /v1/completions, /v1/embeddings and others.
+    """Serve the model in FILE to clients of OpenAI's and Anthropic's APIs (/v1/…) and of Ollama's (/api/…).
 
     Of several files, the field `model` of a request chooses one by its name without the ending. The server loads it
     then. It keeps as many loaded as fit into memory, and frees the least recently used first. Without FILE it serves

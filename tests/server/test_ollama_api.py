@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ollama import Options
 from ollama._types import ChatRequest, EmbeddingsRequest, EmbedRequest, GenerateRequest, PullRequest, ShowRequest
 from pydantic import BaseModel
-from server.questions import HELLO
+from server.questions import HELLO, TOOLS, WEATHER
 from server.serving import Served, serving
 
 from glm_gguf import GLM
@@ -71,13 +71,15 @@ def test_what_is_met_is_not_named(served: Served) -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "an option at the top": ({"temperature": 1}, "temperature: give it in `options`."),
-    "a length at the top": ({"num_predict": 1}, "num_predict: give it in `options`."),
+    "an option with two values": ({"temperature": 1}, "options.temperature: it has another value beside the options"),
+    "a length with two values": ({"max_output_tokens": 5}, "max_output_tokens: it sets the same as 'num_predict'"),
+    "several answers": ({"n": 2}, "n: a reply has one answer"),
+    "another API's field": ({"suffix": "x"}, "suffix: GLM-4-0414 cannot fill in the middle"),
     "a misspelled option": ({"options": {"temprature": 1}}, "options.temprature: its name is `temperature` here."),
     "a field among options": ({"options": {"think": True}}, "options.think: give `think` at the top of the request."),
     "a misspelled field": ({"messagess": HELLO}, "messagess: its name is `messages` here."),
     "line breaks": ({"options": {"penalize_newline": False}}, "options.penalize_newline: "),
-    "another API's length": ({"max_tokens": 4}, "max_tokens: give this API's own field"),
+    "an unknown function": ({"tool_choice": {"function": {"name": "f"}}}, "tool_choice: "),
     "an empty system message": ({"system": "Be brief."}, "system: give a message of the role system"),
     "too many stop texts": ({"options": {"stop": ["a"] * 200}}, "options.stop: "),
     "a schema that is none": ({"format": "xml"}, "format: this is not a JSON schema."),
@@ -104,6 +106,16 @@ def test_errors_of_paths_have_the_form_too(served: Served) -> None:
         response = httpx.request(method, f"{served.url}{path}")
         assert response.status_code == status
         assert isinstance(response.json()["error"], str)
+
+
+def test_sampling_may_stand_beside_the_options(served: Served) -> None:
+    """The AI SDK's provider sends it so, and Ollama ignores it."""
+    reply = chat(served, options=None, temperature=0, max_output_tokens=3, top_p=1.0, seed=3).json()
+    assert (reply["eval_count"], reply["done_reason"]) == (3, "length")
+    called = chat(served, messages=WEATHER, tools=[TOOLS["get_weather"]], tool_choice="none", options={}, temperature=0)
+    assert "tool_calls" not in called.json()["message"]
+    raw = {"prompt": "abab", "raw": True, "stream": False, "max_tokens": 2, "timeout": 20}
+    assert httpx.post(f"{served.url}/api/generate", json=raw).json()["eval_count"] == 2
 
 
 # streams

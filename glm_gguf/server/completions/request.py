@@ -43,9 +43,9 @@ class CompletionRequest(SamplingFields, FormFields):
     stream: bool | None = None
     """Answer as server-sent events."""
     stream_options: StreamOptions | None = None
+    """include_usage: the last chunk has the token counts."""
     return_progress: bool | None = None
     """A stream tells in `prompt_progress` how far a long prompt is computed (llama.cpp)."""
-    """include_usage: the last chunk has the token counts."""
 
     @property
     def prompts(self) -> list[Prompt]:

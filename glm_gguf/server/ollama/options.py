@@ -7,13 +7,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from glm_gguf.llama.bounds import MOST_INTEGER
-from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.server.bodies.sampling_fields import (
     Back,
     LeastProbability,
     Probability,
     RepeatPenalty,
-    SamplingFields,
     Temperature,
 )
 from glm_gguf.server.bodies.wire import Cut, Whole, WireRequest, as_integer
@@ -52,11 +50,6 @@ class OllamaOptions(WireRequest):
     """Maximum number of tokens of an answer; 0, -1 and -2 are no limit."""
     num_ctx: Whole | None = None
     """The context has a size of its own; a larger number than that is ignored, and the header names it."""
-
-    def sampling(self, **others: Any) -> SamplingParams:
-        """Return the options as SamplingParams; `others` are further fields of it."""
-        fields = SamplingFields(**self.model_dump(exclude={"num_ctx"}, exclude_none=True))
-        return fields.sampling(max_tokens=fields.most_tokens(), **others)
 
     def unmet(self, n_ctx: int) -> list[str]:
         """Return the options that a context of so many tokens does not meet."""

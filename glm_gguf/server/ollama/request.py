@@ -11,7 +11,7 @@ from glm_gguf.model import GLM
 from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.bodies.form_fields import json_form
 from glm_gguf.server.bodies.misplaced_fields import require_spelled_messages
-from glm_gguf.server.bodies.sampling_fields import LogprobCount
+from glm_gguf.server.bodies.sampling_fields import LogprobCount, SamplingFields
 from glm_gguf.server.bodies.thinking_fields import ThinkingFields
 from glm_gguf.server.bodies.wire import Many
 from glm_gguf.server.docs.openapi import with_example
@@ -22,8 +22,8 @@ from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.variant import Variant
 
 
-class OllamaRequest(ModelRequest):
-    """What requests for an answer share."""
+class OllamaRequest(ModelRequest, SamplingFields):
+    """What requests for an answer share. Ollama has no sampling outside `options`; some of its clients send it."""
 
     stream: bool | None = None
     """Answer as lines of JSON, which is the default; false: in one piece."""
@@ -54,14 +54,32 @@ class OllamaRequest(ModelRequest):
             raise Refused(Problem(400, "think: the model does not support thinking; leave it out.", param="think"))
         return [*names, *super().unmet(glm)]
 
-    def sampling(self) -> SamplingParams:
-        """Return the sampling parameters."""
+    def sampling_params(self) -> SamplingParams:
+        """Return the sampling of `options` and beside them; Refused where the two contradict each other."""
         if self.top_logprobs and not self.logprobs:
             raise Refused(Problem(400, "top_logprobs: it needs `logprobs`: true.", param="top_logprobs"))
-        return (self.options or OllamaOptions()).sampling(
+        if self.n not in (None, 1):
+            raise Refused(Problem(400, "n: a reply has one answer; send several requests.", param="n"))
+        fields = SamplingFields(**self._sampling_fields())
+        return fields.sampling(
+            max_tokens=fields.most_tokens(),
             logprobs=self.top_logprobs or 0 if self.logprobs else None,
             thinking_budget=ThinkingFields(think=self.think).budget(),
         )
+
+    def _sampling_fields(self) -> dict[str, Any]:
+        beside = {name: getattr(self, name) for name in SamplingFields.model_fields}
+        given = (self.options or OllamaOptions()).model_dump(exclude={"num_ctx"}, exclude_none=True)
+        for name, value in given.items():
+            if beside[name] not in (None, value):
+                what = f"options.{name}: it has another value beside the options; give only one of them."
+                raise Refused(Problem(400, what, param=f"options.{name}"))
+        return beside | given
+
+    def chosen_options(self, **more: Any) -> Any:
+        """Return the options of an answer besides sampling, those that are given and `more`."""
+        options = {"response_format": self.form(), "timeout": self.timeout, "lora": self.lora, **more}
+        return {name: value for name, value in options.items() if value is not None}
 
     def form(self) -> Mapping[str, Any] | None:
         """Return the required form of the answer; None for any."""
@@ -77,6 +95,10 @@ class OllamaChatRequest(OllamaRequest):
     """The conversation; a last message of the assistant is the start of the answer."""
     tools: Many[dict[str, Any]] | None = None
     """Functions that the model may call."""
+    tool_choice: str | dict[str, Any] | None = None
+    """auto, required, none, or a function by name; not Ollama's."""
+    parallel_tool_calls: bool | None = None
+    """false: at most one call per answer; not Ollama's."""
     truncate: bool | None = None
     """A conversation that is too long loses its oldest turns, which is the default; false: it is refused."""
 
@@ -90,14 +112,13 @@ class OllamaChatRequest(OllamaRequest):
         given = self.messages or []
         require_spelled_messages(given)
         messages = openai_messages(given)
-        options = AnswerOptions()
-        if self.truncate is not False:
-            options["on_overflow"] = "drop_oldest_turns"
-        if (form := self.form()) is not None:
-            options["response_format"] = form
-        if _begins_answer(messages[-1]):
-            options["continue_final_message"] = True
-        return AnswerRequest(messages, self.tools or (), self.sampling(), options)
+        options: AnswerOptions = self.chosen_options(
+            on_overflow=None if self.truncate is False else "drop_oldest_turns",
+            tool_choice=self.tool_choice,
+            parallel_tool_calls=self.parallel_tool_calls,
+            continue_final_message=_begins_answer(messages[-1]) or None,
+        )
+        return AnswerRequest(messages, self.tools or (), self.sampling_params(), options)
 
 
 class OllamaGenerateRequest(OllamaRequest):
@@ -119,20 +140,18 @@ class OllamaGenerateRequest(OllamaRequest):
 
     def to_request(self) -> AnswerRequest:
         """Translate the request into a conversation."""
-        system = [{"role": "system", "content": self.system}] if self.system else []
-        options = AnswerOptions()
-        if (form := self.form()) is not None:
-            options["response_format"] = form
-        return AnswerRequest([*system, {"role": "user", "content": self.prompt}], (), self.sampling(), options)
+        messages: list[dict[str, Any]] = [{"role": "user", "content": self.prompt}]
+        if self.system:
+            messages.insert(0, {"role": "system", "content": self.system})
+        return AnswerRequest(messages, (), self.sampling_params(), self.chosen_options())
 
     def text_options(self) -> TextOptions:
         """Return the options of a text to continue; Refused for a system message, which it cannot hold."""
         if self.system:
-            raise Refused(
-                Problem(400, "system: a text that is continued has no messages; leave it out.", param="system")
-            )
-        form = self.form()
-        return TextOptions() if form is None else TextOptions(response_format=form)
+            what = "system: a text that is continued has no messages; leave it out."
+            raise Refused(Problem(400, what, param="system"))
+        options: TextOptions = self.chosen_options()
+        return options
 
 
 def _begins_answer(message: Mapping[str, Any]) -> bool:

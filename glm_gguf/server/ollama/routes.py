@@ -78,7 +78,7 @@ async def _continued(
     options = service.for_server(body.text_options())
     require_modest_form(options.get("response_format"), limits)
     require_short_prompt([prompt], "prompt", limits)
-    sampling = replace(body.sampling().filled(service.settings.sampling), thinking_budget=None)
+    sampling = replace(body.sampling_params().filled(service.settings.sampling), thinking_budget=None)
     ready = preparation(prompt, sampling, options)
     return await service.begin_prepared(request, model, [ready], 1, costly="response_format" in options)
 
