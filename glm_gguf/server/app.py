@@ -30,6 +30,8 @@ from glm_gguf.server.ollama import embed as ollama_embed
 from glm_gguf.server.ollama import management as ollama_management
 from glm_gguf.server.ollama import model_routes as ollama_models
 from glm_gguf.server.ollama import routes as ollama
+from glm_gguf.server.page.answers import answers_router
+from glm_gguf.server.page.kept_answers import KeptAnswers
 from glm_gguf.server.page.routes import page_router
 from glm_gguf.server.page.tools import tools_router
 from glm_gguf.server.pool.catalogue import Catalogue, OneModel
@@ -66,7 +68,8 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM] | Catalog
     service = Service(settings, OneModel(settings.model_name, open_model) if callable(open_model) else open_model)
     app = FastAPI(title="glm-gguf", lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
-    routers = [*ROUTERS, page_router()]
+    app.state.kept_answers = KeptAnswers(settings.limits)
+    routers = [*ROUTERS, page_router(), answers_router(app.state.kept_answers)]
     if settings.tools is not None:
         routers.append(tools_router(settings.tools))
     for router in routers:
@@ -91,6 +94,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await loading
+        await app.state.kept_answers.close()
         await service.pool.stop()
         service.close()
 

@@ -57,6 +57,11 @@ class Limits:
     """Time of a request's preparation."""
     loading_seconds: float = 600.0
     """Time that a request waits in line for its model, with the time of loading it."""
+    kept_answers: int = 16
+    """Answers of the page that are kept for a reload, running or done. The oldest that is done gives way; if none is, a
+    further one is refused."""
+    kept_answer_seconds: float = 60.0
+    """Time for which such an answer is kept, and goes on, while no page reads it."""
     stall_seconds: float = 60.0
     """Time for which a client may read nothing; then it counts as disconnected."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 from fastapi import APIRouter, Request, Response
 
+from glm_gguf.answers.prepared_answer import AsyncEvents
 from glm_gguf.server.bodies.form_fields import naming_field
 from glm_gguf.server.bodies.ignored_fields import note_ignored
 from glm_gguf.server.bodies.json_body import JsonRoute
@@ -11,6 +14,7 @@ from glm_gguf.server.chat_completions.chunks import ChunkWriter
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.chat_completions.response import AnswerForm, ChatCompletion, chat_completion
 from glm_gguf.server.docs.openapi import OPENAI_ERRORS, stream_response
+from glm_gguf.server.pool.pooled_model import LoadedModel
 from glm_gguf.server.service import Service
 from glm_gguf.server.streams.merge import gather_events
 from glm_gguf.server.streams.wire_stream import chunk_stream
@@ -28,19 +32,27 @@ router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
 async def create(body: ChatCompletionRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events."""
     service: Service = request.app.state.service
+    if body.stream:
+        return service.sse_response(await begin_stream(body, request))
+    model, answers, form = await _begun(body, request)
+    return chat_completion(await gather_events(request, answers), model.name, model.fingerprint, form).response()
+
+
+async def begin_stream(body: ChatCompletionRequest, request: Request) -> AsyncGenerator[bytes, None]:
+    """Begin an answer, and return its stream; every refusal happens here."""
+    model, answers, form = await _begun(body, request)
+    writer = ChunkWriter(len(answers), model.name, model.fingerprint, form)
+    return chunk_stream(writer, answers, usage=form.usage)
+
+
+async def _begun(body: ChatCompletionRequest, request: Request) -> tuple[LoadedModel, list[AsyncEvents], AnswerForm]:
+    """Begin the answers to a request."""
+    service: Service = request.app.state.service
+    answer_request = await service.prepared(request, body.to_request)
     model = await service.model(request, body.model)
-    answer_request, hidden = await service.prepared(request, body.to_request), body.hides_thought
     note_ignored(request, [*body.unmet(model.glm.variant), *body.unread(model.glm.template_variables)])
     with naming_field(body.requested_form()):
         answers = await service.begin(request, model, answer_request)
-    form = AnswerForm(
-        answer_request.sampling.logprobs is not None,
-        body.legacy,
-        body.includes_usage,
-        hidden,
-        body.return_progress is True,
-    )
-    if not body.stream:
-        return chat_completion(await gather_events(request, answers), model.name, model.fingerprint, form).response()
-    writer = ChunkWriter(answer_request.n, model.name, model.fingerprint, form)
-    return service.sse_response(chunk_stream(writer, answers, usage=form.usage))
+    logprobs = answer_request.sampling.logprobs is not None
+    form = AnswerForm(logprobs, body.legacy, body.includes_usage, body.hides_thought, body.return_progress is True)
+    return model, answers, form

@@ -88,6 +88,12 @@ class Wire:
         self.headers: list[dict[str, str]] = []
         self.model_refusal: Response | None = None
         """What /v1/models says in place of the model."""
+        self.listed = [MODEL]
+        """What /v1/models says."""
+        self.picked_up: list[str] = []
+        """Identifiers of the answers that a page asked for again."""
+        self.stopped: list[str] = []
+        """Identifiers of those that it stopped."""
         self.tools: list[dict[str, Any]] = []
         """Declarations of the functions that the server runs."""
         self.called: list[dict[str, str]] = []
@@ -111,11 +117,18 @@ class Wire:
 
     async def models(self, request: Request) -> Response:
         self.headers.append(dict(request.headers))
-        return self.model_refusal or JSONResponse({"object": "list", "data": [{**MODEL, "page_tools": self.tools}]})
+        models = [{**model, "page_tools": self.tools} for model in self.listed]
+        return self.model_refusal or JSONResponse({"object": "list", "data": models})
 
-    async def completions(self, request: Request) -> Response:
+    async def completions(self, identifier: str, request: Request) -> Response:
         self.headers.append(dict(request.headers))
-        self.asked.put(await request.json())
+        if request.method == "DELETE":
+            self.stopped.append(identifier)
+            return Response(status_code=204)
+        if request.method == "GET":
+            self.picked_up.append(identifier)
+        else:
+            self.asked.put(await request.json())
         answer = await asyncio.to_thread(self._answers.get, timeout=SECONDS)
         return (
             answer if isinstance(answer, Response) else StreamingResponse(_sent(answer), media_type="text/event-stream")
@@ -141,8 +154,8 @@ def scripted_app(current: Callable[[], Wire]) -> ASGIApp:
     async def models(request: Request) -> Response:
         return await current().models(request)
 
-    async def completions(request: Request) -> Response:
-        return await current().completions(request)
+    async def completions(identifier: str, request: Request) -> Response:
+        return await current().completions(identifier, request)
 
     async def run_call(request: Request) -> Response:
         return await current().run_call(request)
@@ -151,7 +164,7 @@ def scripted_app(current: Callable[[], Wire]) -> ASGIApp:
     app.openapi = create_app(ServerSettings("scripted"), never_opened).openapi  # type: ignore[method-assign]
     app.include_router(page_router())
     app.add_api_route("/v1/models", models)
-    app.add_api_route("/v1/chat/completions", completions, methods=["POST"])
+    app.add_api_route("/page-answers/{identifier}", completions, methods=["POST", "GET", "DELETE"])
     app.add_api_route("/page-tools", run_call, methods=["POST"])
     return _lasting(app)
 

@@ -163,13 +163,15 @@ def test_a_hostile_file_brings_text_only(page: Page) -> None:
     assert page.evaluate("window.owned") is None
 
 
-def test_a_reload_in_the_middle_of_an_answer_keeps_what_came(own_visit: Visit, wire: Wire) -> None:
+def test_a_reload_in_the_middle_of_an_answer_that_the_server_lost_keeps_what_came(own_visit: Visit, wire: Wire) -> None:
+    own_visit.tolerated.append("404")
     page = own_visit.page()
     page.clock.install()
     answer = begin_answer(page, wire, "A story", "Once ")
     page.clock.fast_forward(10_000)
     answer.say(content="upon")
     expect(page.locator("[aria-busy] .prose")).to_have_text("Once upon")
+    wire.refuse(404, "There is no such answer.", "answer_gone")
     reload(page)
     page.locator(".conversation .open").click()
     expect(answers(page).locator(".prose")).to_have_text("Once upon")

@@ -159,7 +159,7 @@ def test_an_error_inside_the_stream_is_said(page: Page, wire: Wire) -> None:
 def test_a_server_that_is_gone_is_missed(visit: Visit, wire: Wire) -> None:
     visit.tolerated.append("ERR_FAILED")
     page = visit.page()
-    page.route("**/v1/chat/completions", lambda route: route.abort())
+    page.route("**/page-answers/*", lambda route: route.abort())
     say(page, "Hello")
     expect(page.locator("#notice")).to_contain_text("does not answer")
     expect(page.locator("#notice")).to_contain_text("glm-gguf serve")

@@ -1,7 +1,7 @@
 /** The page put together: storage, the server, and the views of both. */
 
 import { exportText, importFile } from "./chat/export.js";
-import { apiKey, lastSettings } from "./chat/preferences.js";
+import { apiKey, chosenModel, lastSettings } from "./chat/preferences.js";
 import { Session } from "./chat/session.js";
 import { ConversationStorage } from "./chat/storage.js";
 import { ToolRunner } from "./chat/tool_runner.js";
@@ -15,6 +15,7 @@ import { byId, icon, isIconName } from "./view/dom.js";
 import { closeOverlays, drawers, startDrawers } from "./view/drawers.js";
 import { chooseFile, onChosenFile, save } from "./view/files.js";
 import { clearNotice, showProblem } from "./view/notice.js";
+import { ModelSelect } from "./view/model_select.js";
 import { SettingsPanel } from "./view/settings_panel.js";
 import { showShortcuts, startShortcuts } from "./view/shortcuts.js";
 import { startThemeSwitch } from "./view/theme_switch.js";
@@ -22,23 +23,26 @@ import { TokenMeter } from "./view/token_meter.js";
 import { Transcript } from "./view/transcript.js";
 import { startUrlHash } from "./view/url_hash.js";
 import { drawWelcome } from "./view/welcome.js";
-import { answerChunks, fetchBounds, fetchModel, runCall, thinks } from "./wire/api.js";
+import { answerChunks, fetchBounds, fetchModels, runCall, thinks } from "./wire/api.js";
 import { Problem } from "./wire/problem.js";
 
 const storage = await ConversationStorage.open().catch(() => null);
 /** Milliseconds between questions whether the model is loaded. */
 const LOADING_POLL = 1500;
 const LOST = new Problem("This browser has no conversation with that address.", "It was deleted, or it is in another browser: export it there, and import the file here.");
-/** @type {import("./wire/api.js").Model | null} */
+/** @type {import("./wire/api.js").Model | null} the one that answers */
 let model = null;
+/** @type {import("./wire/api.js").Model[]} */
+let models = [];
 /** @type {number | undefined} */
 let poll;
 
-const session = new Session(storage, (body, signal) => answerChunks(body, apiKey.get(), signal), lastSettings, async () => (model ??= await fetchModel(apiKey.get())).id);
+const session = new Session(storage, (id, body, signal) => answerChunks(id, body, apiKey.get(), signal), lastSettings, async () => (model ?? await readModels()).id);
 const runner = new ToolRunner(session, (call) => runCall(call, apiKey.get()));
 const transcript = new Transcript(session, (answer) => runner.isRunning(answer), () => composer.focus());
 const composer = new Composer(session, transcript);
 const meter = new TokenMeter(session);
+const select = new ModelSelect(chooseModel, refreshModels);
 const panel = new SettingsPanel(session, useKey);
 const activeSettings = new ActiveSettings(session, () => drawers.panel.open());
 
@@ -66,6 +70,9 @@ function listen() {
     return showProblem(problem, { settings: () => drawers.panel.open(), retry, key: (key) => useKey(key, retry) });
   });
   session.on("conversation", showTitle);
+  session.on("finish", () => model?.contextSize === null && refreshModels()); // it was loaded for this answer
+  window.addEventListener("pagehide", () => { session.answering.leaving = true; });
+  window.addEventListener("pageshow", () => { session.answering.leaving = false; });
   byId("skip").addEventListener("click", skip);
   byId("new-chat").addEventListener("click", newChat);
   byId("close-sidebar").addEventListener("click", () => drawers.sidebar.close());
@@ -104,7 +111,7 @@ async function connect(then, state = "Asking the server for its model…") {
   clearTimeout(poll);
   drawWelcome(model, state, suggest);
   try {
-    model = await fetchModel(apiKey.get());
+    await readModels();
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (error.code === "model_loading") {
@@ -118,14 +125,43 @@ async function connect(then, state = "Asking the server for its model…") {
     session.bounds = bounds;
     session.emit("settings");
   });
-  byId("model-name").textContent = model.id;
-  meter.setContextSize(model.contextSize);
-  panel.setThinks(thinks(model));
-  session.serverTools = model.tools;
-  panel.setServerTools(model.tools);
-  activeSettings.draw();
-  drawWelcome(model, "", suggest);
   return then?.();
+}
+
+/** Asks for the models, and shows the one that answers. */
+async function readModels() {
+  models = await fetchModels(apiKey.get());
+  return showModel();
+}
+
+/** Shows the model that was chosen last, else one that is loaded. */
+function showModel() {
+  const wanted = [chosenModel.get(), model?.id].find((name) => models.some(({ id }) => id === name));
+  const chosen = models.find(({ id, state }) => (wanted ? id === wanted : state === "ready")) ?? models[0];
+  model = chosen;
+  select.draw(models, chosen);
+  meter.setContextSize(chosen.contextSize);
+  panel.setThinks(thinks(chosen));
+  session.serverTools = chosen.tools;
+  panel.setServerTools(chosen.tools);
+  activeSettings.draw();
+  drawWelcome(chosen, "", suggest);
+  return chosen;
+}
+
+/** Asks again what is loaded; a server that does not answer is told where it matters. */
+async function refreshModels() {
+  try {
+    await readModels();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+  }
+}
+
+/** @param {string} id */
+function chooseModel(id) {
+  chosenModel.set(id);
+  showModel();
 }
 
 /** @param {import("./chat/examples.js").Suggestion} suggestion */

@@ -9,6 +9,13 @@ export const apiKey = {
   set: (key) => store("api-key", key.trim()),
 };
 
+/** Name of the model that was chosen last, "" for none. */
+export const chosenModel = {
+  get: () => read("model"),
+  /** @param {string} id */
+  set: (id) => store("model", id),
+};
+
 /** "light", "dark", or "" to follow the device. */
 export const theme = {
   get: () => read("theme"),

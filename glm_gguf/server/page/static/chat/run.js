@@ -13,16 +13,30 @@ import { identifier } from "./identifier.js";
  * @property {import("../wire/partial_answer.js").PartialAnswer} answer
  * @property {AbortController} controller
  * @property {number} storedAt
+ * @property {Conversation | null} before the conversation with what came before a reload of the page; null without one
  */
 
 /**
  * Returns a run of which nothing has come.
  * @param {string | null} parent the message that it answers
+ * @param {string} id
+ * @param {Conversation | null} before
  * @returns {Run}
  */
-export function newRun(parent) {
+export function newRun(parent, id = identifier(), before = null) {
   const now = performance.now();
-  return { id: identifier(), parent, answer: emptyAnswer(now), controller: new AbortController(), storedAt: now };
+  return { id, parent, answer: emptyAnswer(now), controller: new AbortController(), storedAt: now, before };
+}
+
+/**
+ * Returns the conversation without what was stored of an answer that is sent again.
+ * @param {Conversation} conversation
+ * @param {string | null} parent the message that it answers
+ * @param {string} id
+ */
+export function withoutAnswer(conversation, parent, id) {
+  const messages = conversation.messages.filter((message) => message.id !== id);
+  return { ...conversation, messages, leaf: conversation.leaf === id ? parent : conversation.leaf };
 }
 
 /**
@@ -51,7 +65,8 @@ export function answered(conversation, { id, answer, parent }, finish) {
  * @param {Conversation} conversation
  * @param {Run} run
  */
-export function unanswered(conversation, { parent }) {
+export function unanswered(conversation, { parent, before }) {
+  if (before) return before;
   return conversation.leaf === parent ? showing(conversation, parent) : conversation;
 }
 

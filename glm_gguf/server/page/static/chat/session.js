@@ -1,12 +1,12 @@
 /** What the page does: conversations, which of them is open, and the answers being written. */
 
-import { isAbort } from "../wire/api.js";
-import { withChunk } from "../wire/partial_answer.js";
 import { Problem } from "../wire/problem.js";
 import { requestBody } from "../wire/request.js";
+import { Answering } from "./answering.js";
+import { begunRuns } from "./begun_runs.js";
 import { branchTo, merged, newConversation, resultsFrom, showing, shownMessages, withMessage } from "./conversation.js";
 import { Conversations } from "./conversations.js";
-import { answered, isEmpty, newRun, unanswered } from "./run.js";
+import { answered, isEmpty, newRun, unanswered, withoutAnswer } from "./run.js";
 import { firstComplaint } from "./settings.js";
 
 /**
@@ -15,7 +15,6 @@ import { firstComplaint } from "./settings.js";
  * @typedef {import("./conversation.js").Message} Message
  * @typedef {import("./conversation.js").NewMessage} NewMessage
  * @typedef {import("./settings.js").Settings} Settings
- * @typedef {import("../wire/partial_answer.js").Chunk} Chunk
  * @typedef {import("./run.js").Run} Run
  * @typedef {object} Events
  * @property {undefined} loaded once, when the kept conversations are there
@@ -37,16 +36,14 @@ export class Session extends EventTarget {
   serverTools = [];
   /** @type {import("./settings.js").ServerBounds} */
   bounds = {};
-  /** @type {Map<string, Run>} by conversation */
-  #runs = new Map();
+  answering;
   #conversations;
-  #answerChunks;
   #lastSettings;
   #modelId;
 
   /**
    * @param {import("./storage.js").ConversationStorage | null} storage null where the browser stores nothing
-   * @param {(body: object, signal: AbortSignal) => AsyncIterable<Chunk>} answerChunks
+   * @param {import("./answering.js").AnswerChunks} answerChunks
    * @param {{get: () => Settings, set: (settings: Settings) => void}} lastSettings
    * @param {() => Promise<string>} modelId
    */
@@ -54,11 +51,18 @@ export class Session extends EventTarget {
     super();
     this.#conversations = new Conversations(storage, {
       onlist: () => this.emit("list"),
-      onread: () => this.emit("loaded"),
+      onread: () => {
+        this.#pickUp();
+        this.emit("loaded");
+      },
       onproblem: (problem) => this.emit("problem", { problem }),
       onother: (id, theirs) => (theirs ? this.#merge(theirs) : this.#leave(id)),
     });
-    this.#answerChunks = answerChunks;
+    this.answering = new Answering(answerChunks, {
+      onbegin: () => this.emit("conversation"),
+      onchunk: (id, run) => this.#grown(id, run),
+      onend: (...ended) => this.#end(...ended),
+    });
     this.#lastSettings = lastSettings;
     this.#modelId = modelId;
     this.conversation = newConversation(lastSettings.get(), Date.now());
@@ -95,13 +99,13 @@ export class Session extends EventTarget {
 
   /** The answer being written below the shown message, or null. */
   get run() {
-    const run = this.#runs.get(this.conversation.id);
+    const run = this.answering.get(this.conversation.id);
     return run && run.parent === this.conversation.leaf ? run : null;
   }
 
   /** Whether an answer to the open conversation is being written, shown or not. */
   get busy() {
-    return this.#runs.has(this.conversation.id);
+    return this.answering.get(this.conversation.id) !== undefined;
   }
 
   /** Opens an empty conversation. */
@@ -164,7 +168,7 @@ export class Session extends EventTarget {
 
   /** Stops the answer to the open conversation; what came so far stays. */
   stop() {
-    this.#runs.get(this.conversation.id)?.controller.abort();
+    this.answering.get(this.conversation.id)?.controller.abort();
   }
 
   /** Sets the settings of this conversation and of those begun later. @param {Settings} settings */
@@ -211,30 +215,24 @@ export class Session extends EventTarget {
     this.#answer(conversation);
   }
 
-  /** @param {Conversation} conversation */
-  async #answer({ id, leaf, settings, messages }) {
-    const run = newRun(leaf);
-    this.#runs.set(id, run);
-    this.emit("conversation");
-    /** @type {"stopped" | "failed" | null} */
-    let finish = null;
-    try {
-      const body = requestBody(await this.#modelId(), branchTo(messages, leaf), settings, this.serverTools);
-      for await (const chunk of this.#answerChunks(body, run.controller.signal)) this.#grow(id, run, chunk);
-    } catch (error) {
-      if (!(error instanceof Problem) && !isAbort(error)) throw error;
-      finish = run.controller.signal.aborted ? "stopped" : "failed";
-      if (finish === "failed" && error instanceof Problem && this.conversation.id === id) this.emit("problem", { problem: error, retry: () => this.resume() });
-    } finally {
-      this.#runs.delete(id);
-      this.#end(id, run, finish);
+  /** Goes on with the answers that a reload of the page interrupted: the server sends them again. */
+  #pickUp() {
+    for (const [id, { run, parent }] of begunRuns.all()) {
+      const kept = this.#conversations.get(id);
+      if (!kept) continue;
+      this.#conversations.hold(withoutAnswer(kept, parent, run));
+      this.answering.follow(id, newRun(parent, run, kept), () => Promise.resolve(null));
     }
   }
 
-  /** @param {string} id @param {Run} run @param {Chunk} chunk */
-  #grow(id, run, chunk) {
+  /** @param {Conversation} conversation */
+  #answer({ id, leaf, settings, messages }) {
+    this.answering.follow(id, newRun(leaf), async () => requestBody(await this.#modelId(), branchTo(messages, leaf), settings, this.serverTools));
+  }
+
+  /** @param {string} id @param {Run} run */
+  #grown(id, run) {
     const now = performance.now();
-    run.answer = withChunk(run.answer, chunk, now);
     if (this.conversation.id === id) this.emit("chunk");
     const kept = this.#conversations.get(id);
     if (now - run.storedAt > STORE_EVERY && kept) {
@@ -243,8 +241,9 @@ export class Session extends EventTarget {
     }
   }
 
-  /** @param {string} id @param {Run} run @param {"stopped" | "failed" | null} finish null where the model ended the answer */
-  #end(id, run, finish) {
+  /** @param {string} id @param {Run} run @param {"stopped" | "failed" | null} finish null where the model ended the answer @param {Problem | null} problem */
+  #end(id, run, finish, problem) {
+    if (problem && this.conversation.id === id) this.emit("problem", { problem, retry: () => this.resume() });
     const nothing = finish !== null && isEmpty(run);
     const conversation = this.#change(id, (kept) => (nothing ? unanswered(kept, run) : answered(kept, run, finish)));
     if (nothing) return;
@@ -281,7 +280,7 @@ export class Session extends EventTarget {
    */
   #merge(theirs) {
     const { id } = theirs;
-    const [ours, run] = [this.#conversations.get(id), this.#runs.get(id)];
+    const [ours, run] = [this.#conversations.get(id), this.answering.get(id)];
     let both = theirs;
     if (ours) {
       both = merged(ours, { ...theirs, messages: theirs.messages.filter((message) => message.id !== run?.id) });
@@ -293,7 +292,7 @@ export class Session extends EventTarget {
 
   /** Stops the answer of a deleted conversation, and opens another one. @param {string} id */
   #leave(id) {
-    this.#runs.get(id)?.controller.abort();
+    this.answering.get(id)?.controller.abort();
     if (this.conversation.id === id) this.begin();
   }
 }

@@ -9,19 +9,23 @@ import { jsonEvents } from "./sse.js";
  * @property {string} id
  * @property {number | null} contextSize in tokens
  * @property {string | null} variant
+ * @property {string | null} state asleep, loading, ready or failed
  * @property {import("../chat/settings.js").Declaration[]} tools functions that the server runs
  */
 
 /**
- * Returns the model that the server runs.
+ * Returns the models of the server, at least one.
  * @param {string} key
- * @returns {Promise<Model>}
+ * @returns {Promise<Model[]>}
  */
-export async function fetchModel(key) {
+export async function fetchModels(key) {
   const response = await fetched("v1/models", key);
-  const model = (await response.json().catch(() => null))?.data?.[0];
-  if (typeof model?.id !== "string") throw new Problem("The server names no model.", "Check that glm-gguf serve answers at this address; its log says more.", "retry");
-  return { id: model.id, contextSize: model.context_length ?? null, variant: model.variant ?? null, tools: model.page_tools ?? [] };
+  const told = (await response.json().catch(() => null))?.data;
+  const models = Array.isArray(told) ? told.filter((model) => typeof model?.id === "string") : [];
+  if (!models.length) throw new Problem("The server names no model.", "Check that glm-gguf serve answers at this address; its log says more.", "retry");
+  return models.map((model) => ({
+    id: model.id, contextSize: model.context_length ?? null, variant: model.variant ?? null, state: model.state ?? null, tools: model.page_tools ?? [],
+  }));
 }
 
 /**
@@ -56,13 +60,17 @@ async function description(key) {
 }
 
 /**
- * Yields the chunks of one streamed answer; throws Problem, or AbortError where `signal` stopped it.
- * @param {object} body of /v1/chat/completions
+ * Yields the chunks of one streamed answer, which goes on at the server while the page is reloaded; throws Problem, or
+ * AbortError where `signal` stopped it.
+ * @param {string} id of the answer, 128 random bits
+ * @param {object | null} body of /v1/chat/completions; null for an answer that was begun before, from its beginning
  * @param {string} key
  * @param {AbortSignal} signal
  */
-export async function* answerChunks(body, key, signal) {
-  const response = await fetched("v1/chat/completions", key, { method: "POST", body: JSON.stringify(body), signal });
+export async function* answerChunks(id, body, key, signal) {
+  const path = `page-answers/${id}`;
+  signal.addEventListener("abort", () => stopAnswer(path, key), { once: true });
+  const response = await fetched(path, key, body ? { method: "POST", body: JSON.stringify(body), signal } : { signal });
   if (!response.body) throw brokenOff();
   let finished = false;
   try {
@@ -76,6 +84,15 @@ export async function* answerChunks(body, key, signal) {
     throw error instanceof Problem || isAbort(error) ? error : brokenOff();
   }
   if (!finished) throw brokenOff();
+}
+
+/** @param {string} path of an answer that nobody wants any more @param {string} key */
+async function stopAnswer(path, key) {
+  try {
+    await fetched(path, key, { method: "DELETE", keepalive: true });
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error; // a server that is gone has stopped it
+  }
 }
 
 /**

@@ -85,6 +85,7 @@ function described(status, error, retryAfter) {
     return new Problem("The conversation no longer fits the model’s context.", advice);
   }
   if (status >= 500) return new Problem("The server failed.", said || "Its log says why.", "retry");
+  if (error.code === "answer_gone") return new Problem("The answer is gone.", said, "retry");
   const where = error.param ? ` (${error.param})` : "";
   return new Problem("The server refused the request.", `${said || `Status ${status}.`}${where}`);
 }

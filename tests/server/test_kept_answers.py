@@ -1,0 +1,135 @@
+"""/page-answers: an answer goes on while the page is reloaded, for a time, and is sent again from its start."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from server.questions import ENDLESS, HELLO
+from server.serving import Served, idle, serving
+from waiting import until
+
+from glm_gguf import GLM
+from glm_gguf.server.limits import Limits
+from glm_gguf.server.settings import ServerSettings
+
+BODY: dict[str, Any] = {"messages": HELLO, "temperature": 0, "max_tokens": 300, "ignore_eos": True, "stream": True}
+
+
+@pytest.fixture(scope="module")
+def server(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
+    """A server that keeps two answers for half a second."""
+    limits = Limits(kept_answers=2, kept_answer_seconds=0.5)
+    with serving(ServerSettings("tiny", limits=limits), open_tiny) as running:
+        yield running
+
+
+@pytest.fixture
+def address(server: Served) -> Iterator[str]:
+    """The address of a new answer, which is stopped at the end."""
+    made = f"{server.url}/page-answers/{secrets.token_hex(16)}"
+    yield made
+    assert httpx.delete(made).status_code == 204
+    until(lambda: idle(server))
+
+
+def chunks(response: httpx.Response) -> list[str]:
+    """The chunks of a stream without the times that no two streams share."""
+    return [line for line in response.iter_lines() if line.startswith("data: ")]
+
+
+def left(address: str, body: dict[str, Any] = BODY) -> str:
+    """Begin an answer, read its first chunk, and leave."""
+    with httpx.stream("POST", address, json=body, timeout=30) as response:
+        assert response.status_code == 200
+        return next(line for line in response.iter_lines() if line.startswith("data: "))
+
+
+def test_an_answer_goes_on_without_its_page_and_is_sent_from_its_beginning(server: Served, address: str) -> None:
+    first = left(address)
+    for _ in range(2):
+        with httpx.stream("GET", address, timeout=30) as again:
+            whole = chunks(again)
+            assert whole[0] == first
+            assert whole[-1] == "data: [DONE]"
+            assert '"finish_reason":"length"' in "".join(whole)
+    plain = httpx.post(f"{server.url}/v1/chat/completions", json={**BODY, "stream": False}, timeout=30).json()
+    assert plain["choices"][0]["finish_reason"] == "length"
+    assert server.service.active == 0
+
+
+def test_nobody_reads_and_it_is_stopped_and_forgotten(server: Served, address: str) -> None:
+    left(address, {**ENDLESS, "stream": True})
+    steps = server.glm.status.steps
+    until(lambda: idle(server))
+    assert httpx.get(address).status_code == 404
+    assert server.glm.status.steps - steps < 2000  # to its end it would take 4,000
+    assert httpx.get(address).json()["error"]["code"] == "answer_gone"
+
+
+def test_a_stopped_answer_stops_the_model_and_its_readers(server: Served, address: str) -> None:
+    with httpx.stream("POST", address, json={**ENDLESS, "stream": True}, timeout=30) as response:
+        lines = response.iter_lines()
+        next(lines)
+        assert httpx.delete(address).status_code == 204
+        until(lambda: idle(server))
+        assert "data: [DONE]" not in list(lines)
+
+
+def test_more_answers_than_are_kept_are_refused_while_all_are_written(server: Served) -> None:
+    addresses = [f"{server.url}/page-answers/{secrets.token_hex(16)}" for _ in range(3)]
+    endless = {**ENDLESS, "stream": True}
+    with (
+        httpx.stream("POST", addresses[0], json=endless, timeout=30) as first,
+        httpx.stream("POST", addresses[1], json=endless, timeout=30) as second,
+    ):
+        assert (first.status_code, second.status_code) == (200, 200)
+        refused = httpx.post(addresses[2], json=BODY, timeout=30)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        until(lambda: server.glm.status.running == 2)
+        httpx.delete(addresses[0])
+        assert left(addresses[2])
+    for address in addresses:
+        httpx.delete(address)
+    until(lambda: idle(server))
+
+
+@pytest.mark.parametrize(
+    ("identifier", "headers", "status"),
+    [
+        ("1234", {}, 400),
+        ("f" * 32, {"Origin": "http://elsewhere"}, 403),
+        ("f" * 32, {"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+    ids=["an identifier that can be guessed", "another origin", "another site"],
+)
+def test_only_the_page_keeps_answers(server: Served, identifier: str, headers: dict[str, str], status: int) -> None:
+    for method in ("GET", "DELETE", "POST"):
+        body = BODY if method == "POST" else None
+        answer = httpx.request(method, f"{server.url}/page-answers/{identifier}", json=body, headers=headers)
+        assert answer.status_code == status
+
+
+def test_an_identifier_belongs_to_one_answer(server: Served, address: str) -> None:
+    left(address)
+    taken = httpx.post(address, json=BODY, timeout=30)
+    assert (taken.status_code, taken.json()["error"]["code"]) == (409, "answer_exists")
+
+
+def test_what_is_refused_is_not_kept(server: Served, address: str) -> None:
+    refused = httpx.post(address, json={**BODY, "temperature": -1}, timeout=30)
+    assert refused.status_code == 400
+    assert httpx.get(address).status_code == 404
+
+
+def test_an_answer_without_a_page_keeps_its_model_from_sleep(open_tiny: Callable[[], GLM]) -> None:
+    with serving(ServerSettings("tiny", sleep_after=0.05), open_tiny, wait=False) as running:
+        until(lambda: httpx.get(f"{running.url}/health").json()["status"] in ("ready", "asleep"))
+        address = f"{running.url}/page-answers/{secrets.token_hex(16)}"
+        left(address, {**BODY, "max_tokens": 1000})
+        assert chunks(httpx.get(address, timeout=30))[-1] == "data: [DONE]"
+        until(lambda: httpx.get(f"{running.url}/health").json() == {"status": "asleep"})
+        assert chunks(httpx.get(address, timeout=30))[-1] == "data: [DONE]"
