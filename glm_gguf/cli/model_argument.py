@@ -35,9 +35,14 @@ def model_path(text: str) -> Path:
 
     A file that exists is meant before a name. Raises GlmGgufError; a path that does not exist is returned as it is.
     """
+    return named_path(text)[1]
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """Return `model_path` with the name of the model; of a path that is the file's without its ending."""
     text = given_or_default(text)
     found = _found(text)
-    return Path(text) if found is None else found.path
+    return (Path(text).stem, Path(text)) if found is None else (found.name, found.path)
 
 
 def named_model(text: str) -> Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.load_options import LoadChoice, load_options
 from glm_gguf.errors import GgufError, RequestError
@@ -27,7 +27,7 @@ WITH_IMATRIX = ("IQ3_XXS", "IQ2_XS")
 
 
 @click.command(name="plan", cls=GroupedCommand)
-@click.argument("source")
+@click.argument("source", shell_complete=model_names)
 @click.option(
     "--n-ctx",
     type=int,
@@ -56,20 +56,24 @@ def command(
 ) -> None:
     """Show what fits on this machine: contexts of a GGUF, or file types and contexts of a checkpoint.
 
-    SOURCE is what chat, run and serve take as FILE, or what convert takes as SOURCE. Headers are read, no weights.
+    SOURCE is what chat, run and serve take as FILE, or what convert takes as SOURCE. Headers are read, no weights. Of a
+    model on a hub nothing else is fetched.
 
     The rates are those of a context that is half full. llama.cpp computes a few layers of the model's shapes and types
     for them, a second or two for each type.
     """
+    from glm_gguf.cli.plan_source import planned_contents
     from glm_gguf.cli.plan_view import FitReport, MachineFacts
-    from glm_gguf.convert.source.hub.address import parse_address
     from glm_gguf.llama.load_plan import Machine
 
     machine = Machine.here(choice.options)
     planner = Planner(choice, n_ctx, MachineFacts.of(machine), timed=not no_rates)
-    is_checkpoint = parse_address(source) is not None or os.path.isdir(source)
-    of_source = planner.of_checkpoint if is_checkpoint else planner.of_file
-    report = FitReport(source, imatrix, planner.facts, of_source(source, types, imatrix), tuple(choice.words()))
+    contents = planned_contents(source)
+    if contents is None:
+        choices = planner.of_checkpoint(source, types, imatrix)
+    else:
+        choices = planner.of_file(source, contents, types, imatrix)
+    report = FitReport(source, imatrix, planner.facts, choices, tuple(choice.words()))
     if as_json:
         click.echo(report.as_json())
     else:
@@ -85,30 +89,34 @@ class Planner:
     facts: MachineFacts
     timed: bool
 
-    def of_file(self, source: str, types: Sequence[str], imatrix: Path | None) -> tuple[Choice, ...]:
+    def of_file(
+        self, source: str, contents: GgufParts, types: Sequence[str], imatrix: Path | None
+    ) -> tuple[Choice, ...]:
         """Return a choice a context of a GGUF."""
         from glm_gguf.llama.fit import Choice
-        from glm_gguf.llama.model_file import ModelFile
 
         for name, given in (("type", types), ("imatrix", imatrix)):
             if given:
-                what = f"{source!r} is no checkpoint directory"
+                what = f"{source!r} is no checkpoint"
                 raise RequestError(what, field=name, fix="leave it out: the types of a GGUF are in the file")
-        contents = ModelFile.open(source).contents
         if not contents.tensors:
             raise GgufError("the file holds no weights", path=source, fix="convert the model without --vocab-only")
         return tuple(Choice(None, fit) for fits in self._fits([contents]) for fit in fits)
 
     def of_checkpoint(self, source: str, types: Sequence[str], imatrix: Path | None) -> tuple[Choice, ...]:
         """Return a choice a type and context of a checkpoint."""
+        from glm_gguf.cli.plan_source import planned_address
         from glm_gguf.convert import ConvertOptions, TypeChoices, make_plans
         from glm_gguf.convert.planned_head import planned_heads
         from glm_gguf.convert.source.open_source import open_source
         from glm_gguf.gguf_file.parts import GgufParts
         from glm_gguf.llama.fit import Choice
 
+        address = planned_address(source)
+        if address is not None and address.type is not None:
+            types = types or (address.type,)
         first, *also = types or (*TYPES, *(WITH_IMATRIX if imatrix else ()))
-        with open_source(source) as opened:
+        with open_source(source if address is None else address.source) as opened:
             plans = make_plans(opened, ConvertOptions(types=TypeChoices(first, tuple(also), imatrix)))
         disk_free = shutil.disk_usage(Path()).free
         found = self._fits([GgufParts((head,)) for head in planned_heads(plans)])

@@ -20,6 +20,7 @@ from glm_gguf.llama.fit import Choice, best, least
 from glm_gguf.llama.free_memory import total_memory
 from glm_gguf.llama.load_plan import Machine
 from glm_gguf.llama.memory_need import written_size
+from glm_gguf.store.model_address import model_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,12 @@ class FitReport:
         if choice.type is None:
             words = ["glm-gguf", "chat", source, "--n-ctx", str(fit.n_ctx), *self.words]
             return shlex.join(words), f"{fit.n_ctx:,} tokens are the longest context here that fits {how}{where}"
-        words = ["glm-gguf", "convert", source, "--type", choice.type]
-        if self.imatrix is not None:
-            words += ["--imatrix", str(self.imatrix)]
+        address = model_address(source)
+        if address is not None and self.imatrix is None:
+            words = ["glm-gguf", "pull", source, "--type", choice.type]
+        else:
+            words = ["glm-gguf", "convert", source if address is None else address.source, "--type", choice.type]
+            words += [] if self.imatrix is None else ["--imatrix", str(self.imatrix)]
         reason = f"{choice.type} is the largest type here that fits {how}{where}, up to {fit.n_ctx:,} tokens"
         if any(other.fit.weights < fit.weights and other.fit.fits for other in self.choices):
             reason += "; smaller types answer faster"

@@ -17,7 +17,7 @@ import click
 from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import SharedOptions, shared_options
-from glm_gguf.cli.served_models import catalogue_of, chosen_files, named_files, store_models
+from glm_gguf.cli.served_models import catalogue_of, chosen_models, store_models
 from glm_gguf.cli.server_options import server_options
 from glm_gguf.cli.tools_file import load_tools
 from glm_gguf.errors import RequestError
@@ -60,8 +60,8 @@ def command(
     from glm_gguf.server.app import create_app
     from glm_gguf.server.uvicorn_server import run_server
 
-    paths = chosen_files(files)
-    settings = _settings(paths, shared, host, **given)
+    models = chosen_models(files)
+    settings = _settings(tuple(models), shared, host, **given)
     if session_dir is not None:
         settings = replace(settings, sessions=SessionDirectory(session_dir, int(session_limit)))
     if tools is not None:
@@ -69,10 +69,10 @@ def command(
     if not settings.api_keys and not _is_loopback(host) and not allow_unauthenticated:
         fix = f"set {KEY_VARIABLE}, give --api-key-file, or --allow-unauthenticated"
         raise RequestError("without a key everyone who reaches this address could send requests", where=host, fix=fix)
-    models = _models(paths, shared)
+    opening = _opening(models, shared)
     with _listener(host, port) as listener:
         _greet(settings, listener)
-        app = create_app(settings, models)
+        app = create_app(settings, opening)
         ended = run_server(app, listener)
         code = int(app.state.service.pool.start_failed)  # the loader has printed why
         if not ended:
@@ -80,14 +80,13 @@ def command(
         click.get_current_context().exit(code)
 
 
-def _models(files: Sequence[Path], shared: SharedOptions) -> Catalogue | Callable[[], GLM]:
+def _opening(models: Mapping[str, Path], shared: SharedOptions) -> Catalogue | Callable[[], GLM]:
     """Return what opens the one file, once it was checked, or the models to choose from."""
-    if not files:
+    if not models:
         return store_models(shared)
-    if len(files) > 1:
-        paths = named_files(files)
-        return catalogue_of(shared, lambda: paths)
-    choice = shared.choice(files[0])
+    if len(models) > 1:
+        return catalogue_of(shared, lambda: models)
+    choice = shared.choice(*models.values())
     choice.require_files()
     choice.check()
 
@@ -119,7 +118,7 @@ def _with_tools(settings: ServerSettings, path: Path, host: str) -> ServerSettin
 
 
 def _settings(
-    files: Sequence[Path],
+    names: Sequence[str],
     shared: SharedOptions,
     host: str,
     *,
@@ -139,11 +138,11 @@ def _settings(
         raise RequestError("the key is empty", field="--api-key", fix="give one, or leave the option out")
     if timeout is not None and not timeout > 0:
         raise RequestError(f"{timeout:g} seconds is no time limit", field="--timeout", fix="give a positive number")
-    _require_one(files, {"--alias": alias, "--session": shared.session})
+    _require_one(names, {"--alias": alias, "--session": shared.session})
     keys = (*api_keys, *_keys_of(api_key_file))
     known = ("localhost", *hosts) if ":" in host else (host, *hosts)
     return ServerSettings(
-        model_name=alias or ", ".join(path.stem for path in files) or "the store",
+        model_name=alias or ", ".join(names) or "the store",
         api_keys=keys,
         hosts=known if not keys or _is_loopback(host) or hosts else (),
         origins=origins,
@@ -154,10 +153,10 @@ def _settings(
     )
 
 
-def _require_one(files: Sequence[Path], given: Mapping[str, object]) -> None:
+def _require_one(names: Sequence[str], given: Mapping[str, object]) -> None:
     """Refuse options that belong to one model where there are several."""
     for option, value in given.items():
-        if value is not None and len(files) != 1:
+        if value is not None and len(names) != 1:
             raise RequestError("there are several models", field=option, fix="leave it out, or give one FILE")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from glm_gguf.cli.model_argument import model_path
+from glm_gguf.cli.model_argument import named_path
 from glm_gguf.cli.model_options import SharedOptions
 from glm_gguf.cli.user_store import user_store
 from glm_gguf.errors import RequestError
@@ -20,12 +20,21 @@ if TYPE_CHECKING:
     from glm_gguf.server.pool.catalogue import Catalogue
 
 
-def chosen_files(named: Sequence[str]) -> Sequence[Path]:
-    """Return the files of paths, names and addresses, without any that of the configuration; none for all the store."""
+def chosen_models(given: Sequence[str]) -> dict[str, Path]:
+    """Return files by the names that requests give, or that of the configuration; none for all models of the store.
+
+    `given` holds paths, names and addresses. Raises RequestError where two models have the same name.
+    """
     from glm_gguf.configuration.configuration import Configuration
 
-    configured = None if named else Configuration.load().value("model")
-    return tuple(map(model_path, named if configured is None else (str(configured),)))
+    configured = None if given else Configuration.load().value("model")
+    named: dict[str, Path] = {}
+    for name, path in map(named_path, given if configured is None else (str(configured),)):
+        if name in named:
+            what = f"{named[name]} has the name {name!r} too"
+            raise RequestError(what, path=path, fix="rename one of the files")
+        named[name] = path
+    return named
 
 
 def store_models(shared: SharedOptions) -> Catalogue:
@@ -42,17 +51,6 @@ def store_models(shared: SharedOptions) -> Catalogue:
             return None
 
     return catalogue_of(shared, lambda: {model.name: model.path for model in store.models()}, other_name)
-
-
-def named_files(files: Sequence[Path]) -> dict[str, Path]:
-    """Return files by the names that requests give; RequestError where two have the same."""
-    named: dict[str, Path] = {}
-    for path in files:
-        if path.stem in named:
-            what = f"{named[path.stem]} has the name {path.stem!r} too"
-            raise RequestError(what, path=path, fix="rename one of the files")
-        named[path.stem] = path
-    return named
 
 
 def catalogue_of(

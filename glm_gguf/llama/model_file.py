@@ -38,12 +38,17 @@ class ModelFile:
 
         Raises what `require_adapter` raises for the adapters that go with it.
         """
-        contents = open_all_parts(path)
+        found = cls.of(path, open_all_parts(path))
+        for adapter in adapters:
+            require_adapter(adapter.path)
+        return found
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str], contents: GgufParts) -> Self:
+        """Check headers that are read already; GgufError if they are of no usable GLM-4-0414."""
         require_loadable(contents)
         findings = diagnose(contents)
         _require_glm4(contents, findings)
-        for adapter in adapters:
-            require_adapter(adapter.path)
         for finding in findings:
             LOGGER.info("%s: %s (%s)", finding.severity, finding.what, finding.why)
         return cls(Path(path), contents, findings)

@@ -25,7 +25,7 @@ def remote_header(address: ModelAddress) -> GgufParts | None:
     assert repository is not None, "model_address found a scheme"
     with open_repository(repository, TransferSettings(), threading.Event()) as fetcher:
         models = remote_models(fetcher.repository)
-        if not models and address.type is None and is_checkpoint(fetcher.repository):
+        if not models and is_checkpoint(fetcher.repository):
             return None
         if not models:
             raise without_gguf(fetcher.repository)

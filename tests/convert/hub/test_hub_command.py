@@ -38,7 +38,7 @@ def test_a_repository_is_planned_as_its_copy_is(full_hub: HubServer, checkpoint:
     found, local = json.loads(far.stdout), json.loads(near.stdout)
     sizes = [[(row["type"], row["weights"], row["kv_cache"]) for row in each["choices"]] for each in (found, local)]
     assert sizes[0] == sizes[1]
-    assert found["recommendation"]["command"] == f"glm-gguf convert {HF} --type Q8_0"
+    assert found["recommendation"]["command"] == f"glm-gguf pull {HF} --type Q8_0"
 
 
 @pytest.fixture
