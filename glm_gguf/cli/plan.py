@@ -13,6 +13,7 @@ import click
 from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.load_options import LoadChoice, load_options
+from glm_gguf.cli.model_argument import given_or_default
 from glm_gguf.errors import GgufError, RequestError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def command(
 
     machine = Machine.here(choice.options)
     planner = Planner(choice, n_ctx, MachineFacts.of(machine), timed=not no_rates)
+    source = given_or_default(source)
     contents = planned_contents(source)
     if contents is None:
         choices = planner.of_checkpoint(source, types, imatrix)

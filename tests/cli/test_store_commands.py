@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -172,6 +173,38 @@ def test_a_transfer_that_broke_is_listed_goes_on_and_can_be_removed(gguf_hub: Hu
     assert json.loads(run("list", "--json").stdout)["unfinished"][0]["name"] == NAME
     run("rm", NAME)
     assert unfinished(store) == ()
+
+
+def plan(*words: object) -> dict[str, Any]:
+    """What plan says of a source, without rates."""
+    found: dict[str, Any] = json.loads(run("plan", *words, "--n-ctx", 512, "--no-rates", "--json").stdout)
+    return found
+
+
+def sizes(plan: dict[str, Any]) -> list[tuple[int, int, int]]:
+    return [(row["n_ctx"], row["weights"], row["kv_cache"]) for row in plan["choices"]]
+
+
+def test_a_model_on_a_hub_is_planned_by_its_header_as_a_file_is(
+    gguf_hub: HubServer, store: Store, workplace: Path
+) -> None:
+    far, near = plan(f"{HF}:Q8_0"), plan(workplace / "model.gguf")
+    assert sizes(far) == sizes(near)
+    assert far["recommendation"]["command"] == f"glm-gguf chat {HF}:Q8_0 --n-ctx 512"
+    assert store.models() == ()
+    run("pull", f"{HF}:Q8_0")
+    asked = len(gguf_hub.asked)
+    assert sizes(plan(NAME)) == sizes(plan(f"{HF}:Q8_0")) == sizes(near)
+    assert len(gguf_hub.asked) == asked
+
+
+def test_a_short_name_is_planned_as_its_checkpoint_until_it_is_there(gguf_hub: HubServer, store: Store) -> None:
+    found = plan("glm-4-9b")
+    assert [row["type"] for row in found["choices"]] == ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K"]
+    assert found["recommendation"]["command"] == "glm-gguf pull glm-4-9b --type Q8_0"
+    assert {row["type"] for row in plan("glm-4-9b:Q6_K")["choices"]} == {"Q6_K"}
+    run("pull", "glm-4-9b", "--quiet")
+    assert [row["type"] for row in plan("glm-4-9b")["choices"]] == [None]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
