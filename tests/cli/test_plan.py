@@ -182,7 +182,7 @@ MISTAKES = {
     "zero": (["{checkpoint}", "--n-ctx", "0"], RequestError, "n_ctx"),
     "type": (["{checkpoint}", "--type", "Q4_KM"], RequestError, "did you mean Q4_K_M?"),
     "imatrix": (["{checkpoint}", "--type", "IQ2_XS"], ImatrixError, "needs an importance matrix"),
-    "file type": (["{large}", "--type", "Q8_0"], RequestError, "is no checkpoint directory"),
+    "file type": (["{large}", "--type", "Q8_0"], RequestError, "is no checkpoint"),
     "nothing": (["{checkpoint}/none.gguf"], Exception, "none.gguf"),
 }
 
