@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -137,6 +138,15 @@ def test_one_module_imports_llama_cpp_and_checks_its_version() -> None:
 def test_ctypes_stays_with_the_two_rooms_that_call_c_and_with_what_asks_the_system() -> None:
     users = {path.name for room, path in modules() if "ctypes" in imported(path) and room != "llama"}
     assert users <= {"ggml.py", "core_kinds.py"}
+
+
+SYSTEM_CALLS = re.compile(r"\bos\.(?:fsync|fdatasync|posix_fallocate|posix_fadvise)\b")
+
+
+def test_flushes_and_the_page_cache_stand_with_their_system() -> None:
+    """What is flushed by os.fsync may be in the drive's cache on macOS."""
+    users = {path.name for _, path in modules() if SYSTEM_CALLS.search(path.read_text("utf-8"))}
+    assert users == {"linux_files.py", "darwin_files.py"}
 
 
 def test_the_package_list_is_the_tree() -> None:

@@ -21,6 +21,7 @@ from glm_gguf.convert.source.hub.fetcher import Fetcher
 from glm_gguf.convert.source.hub.prefetch import prefetch
 from glm_gguf.convert.source.hub.repository import RemoteFile
 from glm_gguf.errors import ChecksumError, OutputError
+from glm_gguf.file_calls import FILE_CALLS
 
 PARTIAL: Final = ".part"
 ATTEMPTS: Final = 3
@@ -140,7 +141,7 @@ def _fetch_rest(fetcher: Fetcher, file: RemoteFile, opened: BinaryIO, watcher: W
         watcher.has(file, done)
     if hasher.hexdigest() != file.digest.hex:
         return False
-    os.fsync(opened.fileno())
+    FILE_CALLS.flush_for_certain(opened.fileno())
     return True
 
 
