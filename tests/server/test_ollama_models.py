@@ -125,3 +125,13 @@ def test_loading_takes_its_time(single: Served) -> None:
         begun = time.perf_counter_ns()
         reply = client.chat("tiny", HELLO, options=SHORT)
         assert reply.prompt_eval_duration < reply.load_duration < time.perf_counter_ns() - begun
+
+
+def test_who_wants_another_model_is_told_how_to_get_it(several: Served, single: Served) -> None:
+    for served, next_step in (
+        (several, "`glm-gguf pull` on its machine."),
+        (single, "`glm-gguf serve` with its name."),
+    ):
+        with ollama.Client(served.url) as client, pytest.raises(ollama.ResponseError) as caught:
+            client.pull("glm-4-9b")
+        assert caught.value.error.endswith(next_step)

@@ -50,7 +50,8 @@ async def pull(body: PullRequest, request: Request) -> Response:
     service: Service = request.app.state.service
     name = body.model or body.name or ""
     if found_model(service, name) is None:
-        what = f"the server fetches no models, and has no {name[:100]!r}; fetch it on its machine, and {SERVE}"
+        serve = "" if service.pool.catalogue.only is None else ", and `glm-gguf serve` with its name"
+        what = f"the server fetches no models, and has no {name[:100]!r}; run `glm-gguf pull` on its machine{serve}"
         raise Refused(Problem(400, f"{what}.", param="model", as_sent=True))
     status = PullStatus(status="success")
     if body.stream is False:
@@ -76,7 +77,7 @@ class RefusedRoute:
 _CONVERT: Final = f"the server makes no models; convert one by `glm-gguf convert` on its machine, and {SERVE}"
 _COPY: Final = "the server copies no models; for another name start it with `--alias NAME`"
 _UPLOAD: Final = "the server publishes no models; upload the file to a hub"
-_DELETE: Final = "the server deletes no models; end it, and remove the file on its machine"
+_DELETE: Final = "the server deletes no models; run `glm-gguf rm` on its machine"
 _SCORE: Final = "the model answers no such questions; send them to /api/chat, with a schema as `format`"
 REFUSED: Final = (
     RefusedRoute("POST", "/api/create", "Make a model (Ollama)", _CONVERT),
