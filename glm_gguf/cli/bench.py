@@ -1,126 +1,117 @@
-"""`glm-gguf bench`: the rates of prefill and decode, measured through the API that applications use."""
+"""`glm-gguf bench`: the rates of prefill and decode by depth and by number of sequences."""
 
 from __future__ import annotations
 
-import json
-import statistics
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from glm_gguf.chat.events import Finish
+from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
-from glm_gguf.cli.model_options import ModelChoice, model_options
+from glm_gguf.cli.load_options import LoadChoice, load_options
+from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
-    from glm_gguf.model import GLM
+    from glm_gguf.cli.bench_runs import Rates, Workload
+    from glm_gguf.cli.llama_bench import Pair
 
-SAMPLE_REPEATS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """One answer: tokens of prompt and answer, and seconds to the first and the last token."""
-
-    prompt_tokens: int
-    tokens: int
-    first: float
-    total: float
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Tokens a second: of one prompt (prefill), of one answer (decode), and of all clients' answers together."""
-
-    clients: int
-    prompt_rate: float
-    answer_rate: float
-    total_rate: float
-    median_first: float
-    """Seconds to the first token."""
+MOST_CLIENTS = 64  # of EngineOptions.n_parallel
 
 
 @click.command(name="bench", cls=GroupedCommand)
-@model_options
+@click.argument("file", shell_complete=model_names, required=False)
 @click.option(
     "--prompt-tokens", type=click.IntRange(1), metavar="N", default=512, show_default=True, help="Length of a prompt."
 )
 @click.option(
-    "--tokens", type=click.IntRange(2), metavar="N", default=128, show_default=True, help="Length of an answer."
+    "--tokens", type=click.IntRange(1), metavar="N", default=128, show_default=True, help="Length of an answer."
+)
+@click.option(
+    "--depth",
+    type=click.IntRange(0),
+    metavar="N",
+    multiple=True,
+    help="Tokens in the context before a prompt or an answer; may be repeated. Default: 0.",
 )
 @click.option(
     "--clients",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST_CLIENTS),
     metavar="N",
     multiple=True,
-    help="Answers at the same time; repeat the option to measure several numbers.",
+    help="Sequences at the same time; may be repeated. Default: 1.",
 )
-@click.option("--repeat", type=click.IntRange(1), metavar="N", default=3, show_default=True, help="Answers per client.")
+@click.option("--repeat", type=click.IntRange(1), metavar="N", default=3, show_default=True, help="Runs of each.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.option("--svg", type=click.Path(path_type=Path), metavar="FILE", help="Write a plot of the rates too.")
+@load_options(leaving_out=("n_parallel",))
 def command(
-    choice: ModelChoice, prompt_tokens: int, tokens: int, clients: tuple[int, ...], repeat: int, as_json: bool
+    file: str,
+    choice: LoadChoice,
+    depth: tuple[int, ...],
+    clients: tuple[int, ...],
+    as_json: bool,
+    svg: Path | None,
+    **lengths: int,
 ) -> None:
     """Measure how fast the model in FILE reads prompts (prefill) and generates answers (decode).
 
-    Every prompt begins differently, so nothing comes from the KV cache. No answer ends early.
+    Rates are medians of tokens a second. No token of a prompt comes from the KV cache, but for those before it. Answers
+    have exactly the length asked for, and are not drafted. Where llama-bench is on the PATH, it measures the same
+    lengths with one sequence.
     """
-    if choice.sampling.max_tokens is not None:
-        raise click.UsageError("--max-tokens has no effect here: --tokens is the length of the measured answers")
-    choice.require_files()
-    counts = clients or (1,)
-    if choice.options.n_parallel < max(counts):
-        choice = replace(choice, options=replace(choice.options, n_parallel=max(counts)))
-    with choice.open(verbose=True) as glm:
-        ask = _asker(glm, choice, prompt_tokens, tokens)
-        click.echo("warming up …", err=True)
-        ask(0)  # the first answer pays for pages and threads
-        reports = []
-        for count in counts:
-            click.echo(f"measuring {count * repeat} answers, {count} at once …", err=True)
-            reports.append(measure(ask, count, repeat))
+    from glm_gguf.cli.bench_plot import svg as plot
+    from glm_gguf.cli.bench_runs import Workload
+    from glm_gguf.cli.bench_view import as_json as json_of
+    from glm_gguf.cli.bench_view import print_table
+    from glm_gguf.cli.model_argument import model_path
+    from glm_gguf.whole_file import whole_file
+
+    if svg is not None and not svg.absolute().parent.is_dir():
+        raise RequestError("there is no such directory", field="svg", path=svg.absolute().parent, fix="make it first")
+    path = model_path(file)
+    work = Workload(depths=tuple(sorted(set(depth or (0,)))), clients=tuple(sorted(set(clients or (1,)))), **lengths)
+    found, peer = _measured(path, choice, work)
+    if svg is not None:
+        with whole_file(svg) as output:
+            output.write(plot(found).encode())
+            output.finish()
     if as_json:
-        click.echo(json.dumps([asdict(report) for report in reports], indent=2))
-        return
-    for report in reports:
-        click.echo(
-            f"{report.clients:3} at once: prompts {report.prompt_rate:8.1f} tokens/s, answers {report.answer_rate:7.1f}"
-            f" each, {report.total_rate:7.1f} together, first token after {report.median_first:.2f} s"
-        )
+        click.echo(json_of(found, work, peer))
+    else:
+        print_table(found, peer)
 
 
-def measure(ask: Callable[[int], Timing], clients: int, repeat: int) -> Report:
-    """Send `clients` requests at a time, `repeat` times each."""
-    start = time.perf_counter()
-    with ThreadPoolExecutor(clients) as pool:
-        timings = list(pool.map(ask, range(1, clients * repeat + 1)))
-    seconds = time.perf_counter() - start
-    return Report(
-        clients,
-        statistics.median(timing.prompt_tokens / timing.first for timing in timings),
-        statistics.median((timing.tokens - 1) / (timing.total - timing.first) for timing in timings),
-        sum(timing.tokens for timing in timings) / seconds,
-        statistics.median(timing.first for timing in timings),
-    )
+def _measured(path: Path, choice: LoadChoice, work: Workload) -> tuple[list[Rates], Mapping[int, Pair]]:
+    """Measure the model, then llama-bench where it is installed."""
+    from glm_gguf.cli.bench_runs import Bench
+    from glm_gguf.cli.footprint_line import footprint_line, warn_without_gpu
+    from glm_gguf.cli.llama_bench import PeerError, installed, measure_peer
+    from glm_gguf.llama.load_plan import LoadPlan, Machine
+    from glm_gguf.llama.model_file import ModelFile
+    from glm_gguf.model import GLM
 
-
-def _asker(glm: GLM, choice: ModelChoice, prompt_tokens: int, tokens: int) -> Callable[[int], Timing]:
-    """Return a function that times one answer; each number gives a different prompt."""
-    sampling = replace(choice.sampling, max_tokens=tokens, ignore_eos=True)
-    unit = len(glm.tokenize(" and so on" * SAMPLE_REPEATS)) / SAMPLE_REPEATS
-    filler = " and so on" * max(int(prompt_tokens / unit), 1)
-
-    def ask(number: int) -> Timing:
-        start = time.perf_counter()
-        first = 0.0
-        for event in glm.stream_completion(f"{number * 7919}{filler}", sampling):
-            first = first or time.perf_counter() - start
-            if isinstance(event, Finish):
-                total = time.perf_counter() - start
-                usage = event.usage
-        return Timing(usage.prompt_tokens, usage.completion_tokens, first, total)
-
-    return ask
+    n_parallel = max(choice.options.n_parallel, *work.clients)
+    options = replace(choice.options, n_ctx=work.n_ctx, n_parallel=n_parallel, n_host_cache=0, draft=0)
+    plan = LoadPlan.estimate(ModelFile.open(path).contents, options, Machine.here(options))
+    with GLM(path, options=options) as glm:
+        warn_without_gpu(options, glm.footprint)
+        click.secho(footprint_line(glm.footprint), dim=True, err=True)
+        if work.longest > glm.n_ctx:
+            what = f"{work.longest} tokens of one sequence are more than the {glm.n_ctx} that the model knows"
+            raise RequestError(what, field="depth", fix="give less, or stretch the context by yarn")
+        found = []
+        for rates in Bench(glm, work).run():
+            click.echo(f"measured {rates.clients} at once, {rates.depth:,} tokens deep", err=True)
+            found.append(rates)
+    program = installed()
+    if program is None or 1 not in work.clients:
+        return found, {}
+    click.echo(f"measuring {program} …", err=True)
+    try:
+        return found, measure_peer(program, path, work, plan)
+    except PeerError as error:
+        click.secho(f"warning: {error}", err=True, fg="yellow")
+        return found, {}

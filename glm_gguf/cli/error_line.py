@@ -23,6 +23,8 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "vocab_only": "--vocab-only",
     "force": "--force",
     "source": "SOURCE",
+    "svg": "--svg",
+    "depth": "--depth",
     "file": "FILE",
 }
 """Field of EngineOptions, SamplingParams or ConvertOptions, or argument of `convert` → its name on the command line."""

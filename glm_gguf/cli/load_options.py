@@ -22,7 +22,6 @@ from glm_gguf.llama.engine_options import EngineOptions
 
 ENGINE = "Model and engine"
 FIELDS = ("n_parallel", "n_gpu_layers", "threads", "threads_batch", "cache_type_k", "cache_type_v", "yarn")
-ROWS = tuple(row for row in ENGINE_OPTIONS if row[0] in FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +38,26 @@ class LoadChoice:
                 yield from (option_name(name), str(each))
 
 
-def load_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options; the command gets them as one LoadChoice, `choice`."""
+def load_options(*, leaving_out: tuple[str, ...] = ()) -> Decorator:
+    """Add the options, but for some fields; the command gets them as one LoadChoice, `choice`."""
+    rows = tuple(row for row in ENGINE_OPTIONS if row[0] in FIELDS and row[0] not in leaving_out)
 
-    @wraps(command)
-    def with_choice(device: tuple[str, ...], **values: Any) -> None:
-        given = given_options(values, ROWS) | ({"device": device} if device else {})
-        configured = Configured.of(click.get_current_context(), dict.fromkeys((*FIELDS, "device")) | given)
-        engine = {name: value for name, value in configured.values.items() if value is not None}
-        engine["devices"] = engine.pop("device", ())
-        with configured.told():
-            command(choice=LoadChoice(EngineOptions(**engine), given), **values)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_choice(device: tuple[str, ...], **values: Any) -> None:
+            given = given_options(values, rows) | ({"device": device} if device else {})
+            asked = dict.fromkeys((*(name for name, *_ in rows), "device")) | given
+            asked |= {"file": values["file"]} if "file" in values else {}
+            configured = Configured.of(click.get_current_context(), asked)
+            engine = {name: value for name, value in configured.values.items() if value is not None}
+            values |= {"file": engine.pop("file")} if "file" in values else {}
+            engine["devices"] = engine.pop("device", ())
+            with configured.told():
+                command(choice=LoadChoice(EngineOptions(**engine), given), **values)
 
-    decorated: Callable[..., None] = with_choice
-    decorators: list[Decorator] = [*(field_option(ENGINE, *row) for row in ROWS), device_option()]
-    for decorate in reversed(decorators):
-        decorated = decorate(decorated)
-    return decorated
+        decorated: Callable[..., None] = with_choice
+        for add in reversed([*(field_option(ENGINE, *row) for row in rows), device_option()]):
+            decorated = add(decorated)
+        return decorated
+
+    return decorate

@@ -45,7 +45,7 @@ WITH_IMATRIX = ("IQ3_XXS", "IQ2_XS")
 @click.option("--imatrix", type=click.Path(path_type=Path), metavar="FILE", help="Importance matrix of a checkpoint.")
 @click.option("--no-rates", is_flag=True, help="Time nothing: tell sizes alone, at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object, sizes in bytes.")
-@load_options
+@load_options()
 def command(
     source: str,
     n_ctx: tuple[int, ...],
