@@ -107,7 +107,7 @@ class Planner:
 
     def of_checkpoint(self, source: str, types: Sequence[str], imatrix: Path | None) -> tuple[Choice, ...]:
         """Return a choice a type and context of a checkpoint."""
-        from glm_gguf.cli.plan_source import planned_address
+        from glm_gguf.cli.plan_source import planned_address, written_to
         from glm_gguf.convert import ConvertOptions, TypeChoices, make_plans
         from glm_gguf.convert.planned_head import planned_heads
         from glm_gguf.convert.source.open_source import open_source
@@ -120,7 +120,7 @@ class Planner:
         first, *also = types or (*TYPES, *(WITH_IMATRIX if imatrix else ()))
         with open_source(source if address is None else address.source) as opened:
             plans = make_plans(opened, ConvertOptions(types=TypeChoices(first, tuple(also), imatrix)))
-        disk_free = shutil.disk_usage(Path()).free
+        disk_free = shutil.disk_usage(written_to(source, imatrix)).free
         found = self._fits([GgufParts((head,)) for head in planned_heads(plans)])
         return tuple(
             Choice(plan.file_type.name, fit, disk_free) for plan, fits in zip(plans, found, strict=True) for fit in fits

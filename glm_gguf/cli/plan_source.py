@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from glm_gguf.cli.model_argument import model_path
 from glm_gguf.cli.user_store import user_store
@@ -31,3 +32,11 @@ def planned_contents(source: str) -> GgufParts | None:
     if os.path.isdir(source) and user_store().look_up(source) is None:
         return None
     return ModelFile.open(model_path(source)).contents
+
+
+def written_to(source: str, imatrix: Path | None) -> Path:
+    """Return the directory in which the next command writes its file: for a pull the store, or what is there of it."""
+    if imatrix is not None or planned_address(source) is None:
+        return Path.cwd()
+    directory = user_store().directory
+    return next(path for path in (directory, *directory.parents) if path.is_dir())

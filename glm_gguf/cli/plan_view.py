@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from glm_gguf.cli.plan_source import written_to
 from glm_gguf.cpus import Cores
 from glm_gguf.llama.bandwidth import measure_bandwidth
 from glm_gguf.llama.fit import Choice, best, least
@@ -129,7 +130,7 @@ class FitReport:
         for line in self.facts.lines():
             click.echo(line)
         if self.disk_free is not None:
-            click.echo(f"disk         {written_size(self.disk_free)} free in {Path.cwd()}")
+            click.echo(f"disk         {written_size(self.disk_free)} free in {written_to(self.source, self.imatrix)}")
         table = Table(box=None, pad_edge=False)
         rates = ("prompt/s", "answer/s") if self.choices[0].fit.rates is not None else ()
         typed = self.choices[0].type is not None

@@ -203,6 +203,8 @@ def test_a_short_name_is_planned_as_its_checkpoint_until_it_is_there(gguf_hub: H
     assert [row["type"] for row in found["choices"]] == ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K"]
     assert found["recommendation"]["command"] == "glm-gguf pull glm-4-9b --type Q8_0"
     assert {row["type"] for row in plan("glm-4-9b:Q6_K")["choices"]} == {"Q6_K"}
+    shown = run("plan", "glm-4-9b", "--type", "Q8_0", "--n-ctx", 512, "--no-rates").stdout
+    assert f"free in {store.directory.parent}\n" in shown
     run("pull", "glm-4-9b", "--quiet")
     assert [row["type"] for row in plan("glm-4-9b")["choices"]] == [None]
 
