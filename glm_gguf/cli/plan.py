@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from glm_gguf.cli.completed_values import model_names
+from glm_gguf.cli.completed_values import file_types, model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.load_options import LoadChoice, load_options
-from glm_gguf.cli.model_argument import given_or_default
+from glm_gguf.cli.model_argument import DEFAULT_MODEL, given_or_default
 from glm_gguf.errors import GgufError, RequestError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ WITH_IMATRIX = ("IQ3_XXS", "IQ2_XS")
 
 
 @click.command(name="plan", cls=GroupedCommand)
-@click.argument("source", shell_complete=model_names)
+@click.argument("source", required=False, shell_complete=model_names)
 @click.option(
     "--n-ctx",
     type=int,
@@ -40,6 +40,7 @@ WITH_IMATRIX = ("IQ3_XXS", "IQ2_XS")
     *("--type", "types"),
     metavar="TYPE",
     multiple=True,
+    shell_complete=file_types,
     help=f"File type of a checkpoint; may be repeated. Default: {', '.join(TYPES)}.",
 )
 @click.option("--imatrix", type=click.Path(path_type=Path), metavar="FILE", help="Importance matrix of a checkpoint.")
@@ -47,7 +48,7 @@ WITH_IMATRIX = ("IQ3_XXS", "IQ2_XS")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object, sizes in bytes.")
 @load_options()
 def command(
-    source: str,
+    source: str | None,
     n_ctx: tuple[int, ...],
     types: tuple[str, ...],
     imatrix: Path | None,
@@ -58,7 +59,7 @@ def command(
     """Show what fits on this machine: contexts of a GGUF, or file types and contexts of a checkpoint.
 
     SOURCE is what chat, run and serve take as FILE, or what convert takes as SOURCE. Headers are read, no weights. Of a
-    model on a hub nothing else is fetched.
+    model on a hub nothing else is fetched. Without SOURCE the model of the configuration is meant.
 
     The rates are those of a context that is half full. llama.cpp computes a few layers of the model's shapes and types
     for them, a second or two for each type.
@@ -69,7 +70,7 @@ def command(
 
     machine = Machine.here(choice.options)
     planner = Planner(choice, n_ctx, MachineFacts.of(machine), timed=not no_rates)
-    source = given_or_default(source)
+    source = given_or_default(DEFAULT_MODEL if source is None else source)
     contents = planned_contents(source)
     if contents is None:
         choices = planner.of_checkpoint(source, types, imatrix)

@@ -116,6 +116,7 @@ def test_commands_take_what_is_set_and_options_go_before_it(
     assert answer(invoke, "default", "Hello")["usage"]["completion_tokens"] == 2
     assert answer(invoke, "default", "Hello", "--max-tokens", 4)["usage"]["completion_tokens"] == 4
     says(invoke("inspect", "default").stdout, str(tiny_gguf("Q8_0")))
+    assert json.loads(invoke("plan", "--json", "--no-rates").stdout)["source"] == str(tiny_gguf("Q8_0"))
     result = invoke("run", "--json", input="Hello")
     assert json.loads(result.stdout)["usage"]["completion_tokens"] == 2
 

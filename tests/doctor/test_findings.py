@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from damage import says
 
 from glm_gguf.doctor.child import Reply
@@ -113,3 +114,10 @@ def test_texts_lose_what_is_personal_and_names_of_fields_stay(monkeypatch: pytes
         "token": "…?",
         "n": 3,
     }
+
+
+def test_the_form_for_faults_asks_for_the_report() -> None:
+    form = yaml.safe_load((REPOSITORY / ".github" / "ISSUE_TEMPLATE" / "bug.yml").read_text("utf-8"))
+    (doctor,) = [field for field in form["body"] if field.get("id") == "doctor"]
+    assert doctor["validations"]["required"] is True
+    says(doctor["attributes"]["description"], "`glm-gguf doctor`", "no key")
