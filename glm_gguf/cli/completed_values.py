@@ -25,11 +25,12 @@ PATH_BEGINNINGS: Final = (".", "~", "/", os.sep)
 
 
 def model_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the name of a model in the store or a GGUF in this directory, else any path."""
+    """Complete the name of a model in the store or a GGUF in this directory, in any case of letters, else any path."""
     if incomplete.startswith(PATH_BEGINNINGS) or "/" in incomplete:
         return [CompletionItem(incomplete, type="file")]
     here = [path.name for path in sorted(Path().glob("*.gguf")) if " " not in path.name]
-    names = [name for name in dict.fromkeys((*_stored(), *here)) if name.startswith(incomplete)]
+    begun = incomplete.casefold()
+    names = [name for name in dict.fromkeys((*_stored(), *here)) if name.casefold().startswith(begun)]
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
 
 

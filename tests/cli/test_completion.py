@@ -80,7 +80,7 @@ def test_models_are_those_of_the_store_and_the_directory(tmp_path: Path, monkeyp
     stored(tmp_path / "store")
     for name in ("glm-here.gguf", "with blank.gguf", "other.gguf"):
         (tmp_path / name).touch()
-    assert completed("glm-gguf chat g") == ["glm-tiny", "glm-here.gguf"]
+    assert completed("glm-gguf chat g") == completed("glm-gguf chat GL") == ["glm-tiny", "glm-here.gguf"]
     assert completed("glm-gguf chat ./g") == ["./g"]
     (tmp_path / "store" / "index.json").unlink()
     (tmp_path / "store" / "index.json").mkdir()
