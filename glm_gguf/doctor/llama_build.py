@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from glm_gguf.doctor.child import ILLEGAL_INSTRUCTION, Reply, print_answer
-from glm_gguf.doctor.section import Section
+from glm_gguf.doctor.section import Fact, Section
 from glm_gguf.gguf_file.finding import Finding, advice, problem
 from glm_gguf.llama.required_version import INSTALL
 
@@ -26,16 +26,23 @@ BUILD: Final = f"{INSTALL} --force-reinstall --no-deps --no-cache-dir --no-binar
 GPU_BACKENDS: Final = MappingProxyType({"NVIDIA": ("CUDA", "GGML_CUDA"), "AMD": ("ROCm", "GGML_HIP")})
 """Maker → the backend for it, and the CMake option that builds it."""
 
+NO_COMPILER: Final = problem(
+    "there is no C++ compiler on the path",
+    "pip compiles llama.cpp, unless its maintainer has a wheel for this platform",
+    "install one (Debian: apt-get install build-essential); docs/platforms.md tells of wheels",
+)
+
 
 def build_command(option: str = "GGML_NATIVE") -> str:
     """Write the command that builds llama.cpp anew with a CMake option."""
     return f"CMAKE_ARGS=-D{option}=on {BUILD}"
 
 
-def llama_build(reply: Reply, flags: Sequence[str] | None, makers: Sequence[str]) -> Section:
-    """Judge the answer of the child; the processor's `flags` and the GPUs' `makers` are this machine's."""
+def llama_build(reply: Reply, flags: Sequence[str] | None, makers: Sequence[str], *, compiler: bool) -> Section:
+    """Judge the answer of the child by the processor's `flags`, the GPUs' `makers` and a C++ compiler, if there is one."""
     if reply.failure is not None:
-        return Section("llama.cpp", {"loads": False, "failure": reply.failure}, (_failure(reply),))
+        failed: dict[str, Fact] = {"loads": False, "failure": reply.failure}
+        return Section("llama.cpp", failed, (_failure(reply), *(() if compiler else (NO_COMPILER,))))
     facts = {"loads": True, **reply.found}
     return Section("llama.cpp", facts, (*_unused(reply.found, flags), *_without_gpu(facts, makers)))
 

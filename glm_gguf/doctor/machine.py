@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -28,6 +29,7 @@ INSTRUCTIONS: Final = (
 """Flags of /proc/cpuinfo, x86 and ARM, that kernels ask for."""
 LITTLE_DISK: Final = 10 * 10**9
 """A file of 9B takes some 6 GB as Q4_K_M."""
+NO_LIMIT: Final = "none"
 COMPILERS: Final = ("c++", "g++", "clang++", "cl")
 
 
@@ -36,20 +38,25 @@ def machine(root: Path = ROOT) -> Section:
     info = _text(root / "proc/cpuinfo")
     here, temporary = shutil.disk_usage("."), shutil.disk_usage(tempfile.gettempdir())
     huge_pages = _chosen(_text(root / "sys/kernel/mm/transparent_hugepage/enabled"))
-    compiler = next((name for name in COMPILERS if shutil.which(name)), None)
+    limits = _limits()
     facts: dict[str, Fact] = {
         "processor": _value(info, "model name") or platform.processor() or None,
         "instruction_sets": instruction_sets(root),
         "cores": str(Cores.here()),
         **_memory(),
-        **_limits(),
+        **limits,
         "transparent_huge_pages": huge_pages,
         "free_here_bytes": here.free,
         "free_for_temporary_files_bytes": temporary.free,
-        "compiler": compiler or "none",
+        "compiler": compiler() or "none",
         "gpu_drivers": gpu_drivers(root),
     }
-    return Section("machine", facts, tuple(_findings(huge_pages, here.free)))
+    return Section("machine", facts, tuple(_findings(huge_pages, here.free, limits)))
+
+
+def compiler() -> str | None:
+    """Name the first C++ compiler on the path, by which pip builds llama.cpp; None without one."""
+    return next((name for name in COMPILERS if shutil.which(name)), None)
 
 
 def instruction_sets(root: Path = ROOT) -> list[str] | None:
@@ -66,8 +73,11 @@ def gpu_drivers(root: Path = ROOT) -> list[str]:
     return [*makers, *(["Apple"] if platform.system() == "Darwin" and platform.machine() == "arm64" else [])]
 
 
-def _findings(huge_pages: str | None, free: int) -> list[Finding]:
+def _findings(huge_pages: str | None, free: int, limits: Mapping[str, Fact]) -> list[Finding]:
     found = []
+    if limits.get("limit_of_address_space_bytes", NO_LIMIT) != NO_LIMIT:
+        why = "whole models are mapped into it"
+        found.append(advice("the address space of a process is limited here", why, "ulimit -v unlimited"))
     if huge_pages == "never":
         why = "copied weights lie in small pages, which makes decode some 2 % slower"
         mend = "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled"
@@ -92,7 +102,7 @@ def _limits() -> dict[str, Fact]:
         return {}
     asked = {"open_files": "RLIMIT_NOFILE", "locked_memory_bytes": "RLIMIT_MEMLOCK", "address_space_bytes": "RLIMIT_AS"}
     soft = {name: resource.getrlimit(getattr(resource, limit))[0] for name, limit in asked.items()}
-    return {f"limit_of_{name}": "none" if value == resource.RLIM_INFINITY else value for name, value in soft.items()}
+    return {f"limit_of_{name}": NO_LIMIT if value == resource.RLIM_INFINITY else value for name, value in soft.items()}
 
 
 def _chosen(text: str) -> str | None:

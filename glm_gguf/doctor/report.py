@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from glm_gguf.doctor.child import ask
 from glm_gguf.doctor.hubs import hubs
 from glm_gguf.doctor.llama_build import llama_build
-from glm_gguf.doctor.machine import gpu_drivers, instruction_sets, machine
+from glm_gguf.doctor.machine import compiler, gpu_drivers, instruction_sets, machine
 from glm_gguf.doctor.packages import software
 from glm_gguf.doctor.places import places
 from glm_gguf.doctor.private_data import Anonymiser
@@ -35,7 +35,7 @@ class DoctorReport:
         modules = ("llama_build", "quantisers", "places", "self_test", *(() if offline else ("hubs",)))
         with ThreadPoolExecutor(len(modules)) as pool:
             replies = dict(zip(modules, pool.map(lambda module: ask(module, SECONDS), modules), strict=True))
-        llama = llama_build(replies["llama_build"], instruction_sets(), gpu_drivers())
+        llama = llama_build(replies["llama_build"], instruction_sets(), gpu_drivers(), compiler=compiler() is not None)
         kernels, tested = quantisers(replies["quantisers"]), self_test(replies["self_test"])
         if not llama.facts["loads"]:  # which is their reason too
             kernels, tested = replace(kernels, findings=()), replace(tested, findings=())

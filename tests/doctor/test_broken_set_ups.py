@@ -66,7 +66,8 @@ def test_without_llama_cpp_the_command_that_installs_it_is_told(without_llama: S
     found = examined(without_llama, "--offline", code=3)
     problems = findings(found, "problem")
     says(problems, "llama-cpp-python is not installed", "llama.cpp does not load", f"-> {INSTALL}")
-    assert len(problems.splitlines()) == 2, "one cause is not told four times"
+    assert len(problems.splitlines()) == 3, "one cause is not told four times"
+    says(problems, "there is no C++ compiler on the path -> install one")
     says(found["self-test"]["failure"], "llama-cpp-python cannot be loaded")
     says(found["quantisers"]["failure"], "reinstall llama-cpp-python")
     assert found["hubs"]["asked"] is False

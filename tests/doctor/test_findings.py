@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_every_feature_of_llama_cpp_is_compared_with_a_flag_that_is_read() -> No
 def test_what_a_build_leaves_unused_is_advice(
     flags: Sequence[str] | None, makers: Sequence[str], expected: str | None
 ) -> None:
-    section = llama_build(Reply(BUILD), flags, makers)
+    section = llama_build(Reply(BUILD), flags, makers, compiler=True)
     assert [finding.severity for finding in section.findings] == [Severity.ADVICE] * (expected is not None)
     for finding in section.findings:
         says(finding.what, str(expected))
@@ -57,12 +58,23 @@ def test_what_a_build_leaves_unused_is_advice(
 
 def test_a_gpu_that_some_backend_serves_is_no_finding() -> None:
     for backend in ("CUDA", "Vulkan"):
-        assert llama_build(Reply({**BUILD, "backends": [backend]}), ["avx", "fma"], ["NVIDIA"]).findings == ()
+        reply = Reply({**BUILD, "backends": [backend]})
+        assert llama_build(reply, ["avx", "fma"], ["NVIDIA"], compiler=True).findings == ()
 
 
 def test_an_old_compiler_of_amx_kernels_is_told() -> None:
-    (finding,) = llama_build(Reply({**BUILD, "amx_fault": "GCC 12.2"}), ["avx", "amx_int8"], []).findings
+    (finding,) = llama_build(Reply({**BUILD, "amx_fault": "GCC 12.2"}), ["avx"], [], compiler=True).findings
     says(finding.what, "GCC 12.2 built llama.cpp, whose AMX kernels crash")
+
+
+def test_a_limited_address_space_is_advice(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2**46, before[1]))
+    try:
+        section = machine(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert [finding.mend for finding in section.findings if "address space" in finding.what] == ["ulimit -v unlimited"]
 
 
 def test_a_self_test_without_the_right_calls_failed() -> None:
