@@ -39,7 +39,7 @@ def build_command(option: str = "GGML_NATIVE") -> str:
 
 
 def llama_build(reply: Reply, flags: Sequence[str] | None, makers: Sequence[str], *, compiler: bool) -> Section:
-    """Judge the answer of the child by the processor's `flags`, the GPUs' `makers` and a C++ compiler, if there is one."""
+    """Judge the answer of the child by the processor's `flags`, the GPUs' `makers`, and whether a compiler is there."""
     if reply.failure is not None:
         failed: dict[str, Fact] = {"loads": False, "failure": reply.failure}
         return Section("llama.cpp", failed, (_failure(reply), *(() if compiler else (NO_COMPILER,))))
