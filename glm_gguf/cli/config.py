@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +97,14 @@ def set_(name: str, value: str | None) -> None:
     """Set NAME to VALUE in the file; several texts are written with commas between them.
 
     NAME is an option without its dashes: n-ctx, threads, port; or model, the FILE of commands that get none. Comments
-    in the file stay. An API key is asked for where VALUE is left out, so that no history of the shell keeps it.
+    in the file stay. An API key is asked for where VALUE is left out, so that no history of the shell keeps it; or it
+    is read from a pipe.
     """
     from glm_gguf.configuration.configuration_file import write_setting
 
     setting = _setting(name)
     if value is None and setting.secret:
-        value = click.prompt(name, hide_input=True)
+        value = click.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
     if not value:
         raise RequestError("the value is missing", where=name, fix=f"give one, or glm-gguf config unset {name}")
     try:

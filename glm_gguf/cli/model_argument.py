@@ -70,7 +70,12 @@ def _found(text: str) -> Model | None:
     found = None if text.endswith(".gguf") else other_model(text)
     if found is not None or _is_path(text):
         return found  # of a path that is none, who opens it says what is wrong
-    return store.find(text)
+    try:
+        return store.find(text)
+    except RequestError as error:
+        if Configuration.load().value("model") is not None:
+            error.fix = f"{error.fix}; `default` as FILE is the model of the configuration"
+        raise
 
 
 def _fetched(store: Store, address: ModelAddress) -> Model:

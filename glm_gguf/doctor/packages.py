@@ -62,10 +62,13 @@ def _requirements() -> list[str] | None:
 def _needed(line: str) -> Needed | None:
     """Compare one requirement with what is installed; None where it is not for this system, or for an unknown extra."""
     try:
-        from packaging.requirements import Requirement
+        from packaging.requirements import InvalidRequirement, Requirement
     except ImportError:  # names can be compared without it
         return _named(line)
-    requirement = Requirement(line)
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement:
+        return _named(line)
     for extra in (None, *EXTRAS):
         if requirement.marker is None or requirement.marker.evaluate({"extra": extra or ""}):
             version = _version(requirement.name)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+import pexpect
 import pytest
 from click.testing import CliRunner, Result
 from damage import command_line, says
@@ -85,7 +87,8 @@ def test_a_mistake_is_named_and_changes_nothing(words: list[str], parts: list[st
     assert Path(invoke("config", "path").stdout.strip()).read_text() == before
 
 
-def test_a_key_is_asked_for(invoke: Invoke) -> None:
+def test_a_key_may_come_from_a_pipe(invoke: Invoke) -> None:
+    says(told(invoke("config", "set", "api-key", input="")), "api-key: the value is missing")
     asked = invoke("config", "set", "api-key", input="geheim\n")
     assert asked.exit_code == 0
     assert "geheim" not in asked.output
@@ -109,6 +112,7 @@ def test_commands_take_what_is_set_and_options_go_before_it(
 ) -> None:
     says(told(invoke("run", "default", "Hello")), "no model is named", "glm-gguf config set model FILE")
     invoke("config", "set", "model", tiny_gguf("Q8_0"))
+    says(told(invoke("run", "Hello")), "the store has no", "`default` as FILE is the model of the configuration")
     for name, value in (("max-tokens", 3), ("n-ctx", 512), ("threads", 1)):
         invoke("config", "set", name, value)
     assert answer(invoke, "default", "Hello")["usage"]["completion_tokens"] == 3
@@ -176,3 +180,14 @@ def test_a_setting_is_an_option_that_takes_the_same(setting: Any) -> None:
                 assert kind.of_text(text) == option.type.convert(text, option, None)
         case _:
             assert option.type is click.STRING or isinstance(option.type, click.Path)
+
+
+def test_a_key_is_asked_for_without_an_echo(tmp_path: Path) -> None:
+    environment = os.environ | {"GLM_GGUF_CONFIG": str(tmp_path / "c.toml")}
+    words = ["-m", "glm_gguf", "config", "set", "api-key"]
+    with pexpect.spawn(sys.executable, words, env=environment, encoding="utf-8", timeout=60) as asking:
+        asking.expect_exact("api-key: ")
+        asking.sendline("geheim")
+        asking.expect(pexpect.EOF)
+        assert "geheim" not in asking.before
+    assert (tmp_path / "c.toml").read_text() == '[server]\napi-key = "geheim"\n'

@@ -23,7 +23,7 @@ def metadata() -> str:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     lines = [f"Requires-Dist: {line}" for line in project["dependencies"]]
     for extra, wanted in project["optional-dependencies"].items():
-        lines += [f"Provides-Extra: {extra}", *(f'Requires-Dist: {line}; extra == "{extra}"' for line in wanted)]
+        lines += [f"Provides-Extra: {extra}", *(f"Requires-Dist: {_of_extra(line, extra)}" for line in wanted)]
     return "\n".join(["Metadata-Version: 2.4", "Name: glm-gguf", "Version: 0.1.0", *lines, ""])
 
 
@@ -33,6 +33,11 @@ def obey_permissions() -> None:
         libc = ctypes.CDLL(None)
         for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
             libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def _of_extra(line: str, extra: str) -> str:
+    name, _, marker = line.partition(";")
+    return f'{name}; ({marker.strip()}) and extra == "{extra}"' if marker else f'{name}; extra == "{extra}"'
 
 
 @dataclass(frozen=True)
