@@ -49,7 +49,7 @@ def test_without_numba_a_compiler_and_a_network_all_else_works_and_nothing_perso
         set_up, code=0, HF_TOKEN="hf_geheim", GLM_GGUF_API_KEY="geheim", HF_ENDPOINT="http://bob:pw@intern"
     )
     assert found["self-test"]["passed"] is True
-    assert found["quantisers"] == {"usable": True, "in_use": "ggml's", "differ": []}
+    assert (found["quantisers"]["usable"], found["quantisers"]["in_use"]) == (True, "ggml's")
     assert found["machine"]["compiler"] == "none"
     assert found["software"]["extra fast"] is False
     assert found["hubs"]["ModelScope"] == "the connection fails, ConnectError"

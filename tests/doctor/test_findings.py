@@ -17,6 +17,7 @@ from glm_gguf.doctor.hubs import hubs
 from glm_gguf.doctor.llama_build import FLAG_OF_FEATURE, llama_build
 from glm_gguf.doctor.machine import INSTRUCTIONS, gpu_drivers, instruction_sets, machine
 from glm_gguf.doctor.private_data import Anonymiser
+from glm_gguf.doctor.quantisers import quantisers
 from glm_gguf.doctor.self_test import self_test
 from glm_gguf.gguf_file.finding import Severity
 from glm_gguf.llama.required_version import INSTALL, VERSION
@@ -83,6 +84,15 @@ def test_a_self_test_without_the_right_calls_failed() -> None:
     says(section.findings[0].what, "the self-test failed: the model answered '!!!'")
     (finding,) = self_test(Reply({}, "the process was ended by SIGILL", "SIGILL")).findings
     says(finding.mend, "CMAKE_ARGS=-DGGML_NATIVE=on")
+
+
+def test_quantisers_of_other_bytes_are_advice() -> None:
+    right = {"in_use": "ours", "ggml_differs": ["Q4_K"], "differ": []}
+    assert quantisers(Reply(right)).findings == ()
+    (finding,) = quantisers(Reply({**right, "in_use": "ggml's"})).findings
+    says(finding.what, "ggml makes other bytes of Q4_K")
+    (finding,) = quantisers(Reply({**right, "differ": ["Q6_K"]})).findings
+    says(finding.what, "our quantisers of Q6_K")
 
 
 def test_only_hubs_that_do_not_answer_are_advice() -> None:
