@@ -16,6 +16,7 @@ from damage import command_line
 from hub_server import HubServer, files_of
 from store.killing import kill_pulls
 from troubles import be_silent, refuse
+from waiting import until
 
 from glm_gguf.cli.error_line import error_line
 from glm_gguf.cli.main import cli
@@ -217,8 +218,7 @@ def test_a_signal_does_not_wait_for_a_silent_hub(
     gguf_hub.plan(FILE, be_silent, times=1000)
     process = start_pull()
     try:
-        while not gguf_hub.requests("lfs"):
-            assert process.poll() is None
+        until(lambda: bool(gguf_hub.requests("lfs")) or process.poll() is not None)
         process.send_signal(number)
         _, errors = process.communicate(timeout=15)  # a silent server is given 20 s
     finally:
