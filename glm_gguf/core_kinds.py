@@ -11,8 +11,7 @@ from typing import Final
 
 ROOT: Final = Path("/")
 LEAST_CAPACITY: Final = 0.5
-"""Share of the fastest core's capacity below which a core is slow. Efficiency cores have 0.37 to 0.46, the middle cores
-of a phone's processor 0.6 and more."""
+"""Share of the fastest core's capacity below which a core is slow; recorded efficiency cores have 0.37 to 0.45."""
 RELATION_PROCESSOR_CORE: Final = 0  # enum LOGICAL_PROCESSOR_RELATIONSHIP of winnt.h
 RECORD: Final = struct.Struct("=II")
 """SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX: DWORD Relationship, DWORD Size, then a PROCESSOR_RELATIONSHIP."""
