@@ -1,11 +1,13 @@
-"""How one model of the pool is loaded, saved and freed, on threads beside the event loop."""
+"""How one model of the pool is loaded, saved and freed, on a thread beside the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from glm_gguf.errors import GlmGgufError, as_engine_error
 from glm_gguf.llama.footprint import Footprint
@@ -15,6 +17,7 @@ from glm_gguf.server.pool.kept_prefixes import KeptPrefixes
 from glm_gguf.server.pool.pooled_model import Asleep, LoadedModel, LoadFailed, Loading, PooledModel
 
 LOGGER = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class ModelLoader:
@@ -23,12 +26,14 @@ class ModelLoader:
     def __init__(self, catalogue: Catalogue, kept: KeptPrefixes) -> None:
         self._catalogue = catalogue
         self._kept = kept
+        self._thread = ThreadPoolExecutor(1, "glm-gguf-loading")
+        """One thread: malloc keeps memory for every thread that has loaded a model."""
 
     async def load(self, model: PooledModel, beside: Sequence[Footprint]) -> None:
         """Load a model. An error becomes its state; without logging set up it goes to stderr."""
         model.state = Loading()
         try:
-            model.load(await asyncio.to_thread(self._opened, model.name, beside))
+            model.load(await self._on_thread(self._opened, model.name, beside))
         except GlmGgufError as error:
             self.failed(model, error)
         except Exception as error:  # the outermost edge of that thread: nothing else would report it
@@ -44,22 +49,26 @@ class ModelLoader:
         """Save the prefixes of a model."""
         model.wants_saving = False
         if model.loaded is not None:
-            await asyncio.to_thread(self._kept.save, model.loaded.glm)
+            await self._on_thread(self._kept.save, model.loaded.glm)
 
     async def free(self, model: PooledModel) -> None:
         """Save and free an idle model; who asks for it meanwhile waits in line."""
         loaded = model.loaded
         assert loaded is not None
         model.fall_asleep()
-        await asyncio.to_thread(self._kept.close, loaded.glm)
+        await self._on_thread(self._kept.close, loaded.glm)
         LOGGER.info("the model %s was freed", model.name)
 
     def close(self, model: PooledModel) -> None:
         """Save and free a model at the end of the server; safe to call twice."""
+        self._thread.shutdown(wait=False)
         model.stop_timer()
         if model.loaded is not None:
             self._kept.close(model.loaded.glm)
             model.state = Asleep()
+
+    async def _on_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     def _opened(self, name: str, beside: Sequence[Footprint]) -> LoadedModel:
         """Open a model on a thread, take its fingerprint, and restore its prefixes; close it if that fails."""
