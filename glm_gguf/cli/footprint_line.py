@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import click
@@ -19,7 +20,10 @@ def footprint_line(footprint: Footprint) -> str:
     """Return the devices, how many layers are on GPUs, and the memory of weights and KV cache, as text."""
     cpu = f"CPU ({footprint.threads} threads)" if footprint.threads > 1 else "CPU (1 thread)"
     devices = [*footprint.gpus, *([cpu] if footprint.n_on_gpus < footprint.n_layers else [])]
-    together = "" if footprint.n_cells == footprint.n_ctx else f", {footprint.n_ctx:,} a conversation"
+    together = ""
+    if footprint.n_cells > footprint.n_ctx:
+        stretch = math.ceil(footprint.n_cells / footprint.n_trained)
+        together = f", {footprint.n_ctx:,} a conversation (--yarn {stretch} lets one have them all)"
     return (
         f"{' and '.join(devices)}: {footprint.n_on_gpus} of {footprint.n_layers} layers on a GPU; weights "
         f"{written_size(footprint.weights)}, KV cache {written_size(footprint.cache)} for "

@@ -22,6 +22,8 @@ class Footprint:
     """Tokens that the KV cache holds, of all conversations together."""
     n_ctx: int
     """Tokens of the longest conversation."""
+    n_trained: int
+    """Tokens of a conversation that the model was trained for."""
     n_parallel: int
     threads: int
     main_memory: int
@@ -42,6 +44,7 @@ class Footprint:
             cache=plan.need.cache,
             n_cells=plan.size.n_cells,
             n_ctx=plan.size.n_ctx,
+            n_trained=plan.size.n_trained,
             n_parallel=plan.options.n_parallel,
             threads=plan.threads,
             main_memory=plan.main_memory,

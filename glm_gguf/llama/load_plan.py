@@ -18,7 +18,7 @@ from glm_gguf.llama.free_memory import FreeMemory, free_memory
 from glm_gguf.llama.library import llama_cpp
 from glm_gguf.llama.llama_log import route_log
 from glm_gguf.llama.memory_need import MemoryNeed, cell_size, host_cache_size, memory_need, written_size
-from glm_gguf.llama.memory_refusal import require_memory
+from glm_gguf.llama.memory_refusal import require_gpu_memory, require_memory
 from glm_gguf.llama.offload import Offload, layer_sizes, plan_offload
 
 LOGGER = logging.getLogger(__name__)
@@ -83,8 +83,8 @@ class LoadPlan:
     def of(cls, contents: GgufParts, options: EngineOptions, machine: Machine) -> LoadPlan:
         """Decide everything.
 
-        Raises RequestError for a context that the model does not know or memory does not hold, EngineError for a
-        repacking that would crash.
+        Raises RequestError for a context that the model does not know or memory does not hold, and for layers that no
+        GPU has room for; EngineError for a repacking that would crash.
         """
         plan = cls.estimate(contents, options, machine)
         offload = plan.offload
@@ -93,6 +93,7 @@ class LoadPlan:
             counts = offload.n_on_gpus, offload.n_layers
             LOGGER.warning("%s: room for %d of %d layers; the CPU computes the others", names, *counts)
         require_memory(plan, lambda tried: cls._decided(contents, tried, options, machine))
+        require_gpu_memory(plan, layer_sizes(contents, plan.need.cache))
         return plan
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from glm_gguf.errors import RequestError
 from glm_gguf.llama.automatic_options import LEAST_CONTEXT, STEP, Holds, longest_context
 from glm_gguf.llama.engine_options import CacheType, EngineOptions
 from glm_gguf.llama.memory_need import written_size
+from glm_gguf.llama.offload import layers_that_fit
 
 if TYPE_CHECKING:
     from glm_gguf.llama.load_plan import LoadPlan
@@ -34,6 +35,19 @@ def require_memory(plan: LoadPlan, decided: Callable[[EngineOptions], LoadPlan])
     if wanted * cell > left:
         what = f"{wanted} tokens take {written_size(wanted * cell)}, but {written_size(left)} are left beside the model"
         raise RequestError(what, field="n_host_cache", fix=f"give up to {left // cell}, or leave it out")
+
+
+def require_gpu_memory(plan: LoadPlan, sizes: Sequence[int]) -> None:
+    """Raise RequestError for more layers, of so many bytes each, than GPUs with memory of their own have room for."""
+    offload = plan.offload
+    rooms = [gpu.memory for gpu in offload.gpus if gpu.memory is not None and not gpu.unified]
+    if plan.asked.n_gpu_layers in ("auto", 0) or not rooms or len(rooms) < len(offload.gpus):
+        return
+    most = layers_that_fit(sizes, rooms)
+    if offload.n_on_gpus > most:
+        wanted = sum(sizes[-offload.n_on_gpus :])
+        what = f"{offload.n_on_gpus} layers take {written_size(wanted)}, and GPUs have {written_size(sum(rooms))} free"
+        raise RequestError(what, field="n_gpu_layers", fix=f"up to {most} of {offload.n_layers} fit")
 
 
 def _require_model(plan: LoadPlan, decided: Callable[[EngineOptions], LoadPlan]) -> None:

@@ -136,3 +136,17 @@ def test_a_gpu_that_holds_all_layers_decides_the_context(contents: GgufParts) ->
 def test_the_tiny_model_is_opened_with_its_own_length(tiny_gguf: Callable[[str], Path]) -> None:
     contents = open_all_parts(tiny_gguf("Q8_0"))
     assert LoadPlan.of(contents, OPTIONS, PLAIN).size.n_ctx == 4096
+
+
+def test_layers_that_a_gpu_has_no_room_for_are_refused_with_those_that_it_has(contents: GgufParts) -> None:
+    gpu = Device("CUDA0", "a GPU", "0000:01", integrated=False, pointer=1, memory=6000 * MB)
+    machine = replace(PLAIN, gpus=(gpu,))
+    for asked in (-1, 30):
+        with pytest.raises(RequestError) as caught:
+            LoadPlan.of(contents, replace(OPTIONS, n_gpu_layers=asked, n_ctx=8192), machine)
+        assert caught.value.field == "n_gpu_layers"
+    most = nearest(caught.value.fix)
+    plan = LoadPlan.of(contents, replace(OPTIONS, n_gpu_layers=most, n_ctx=8192), machine)
+    assert plan.offload.n_on_gpus == most
+    with pytest.raises(RequestError):
+        LoadPlan.of(contents, replace(OPTIONS, n_gpu_layers=most + 1, n_ctx=8192), machine)
