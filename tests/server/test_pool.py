@@ -190,8 +190,10 @@ def test_a_line_has_an_end_in_number_and_time(files: dict[str, Path]) -> None:
     limits = Limits(preparing=2, loading_seconds=0.3)
     settings = ServerSettings("several", most_models=1, limits=limits)
     body = {**ENDLESS, "model": "F32", "stream": True}
+    slow = replace(OPTIONS, draft=0)  # an answer that repeats itself would be drafted, and end too soon
+    catalogue = ModelFiles(lambda: files, lambda path, _: GLM(path, options=slow), lambda path, _: True)
     with (
-        serving(settings, of_files(files), wait=False) as running,
+        serving(settings, catalogue, wait=False) as running,
         httpx.stream("POST", f"{running.url}/v1/chat/completions", json=body, timeout=60) as stream,
         ThreadPoolExecutor(4) as pool,
     ):
