@@ -17,6 +17,7 @@ from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.llama.context import context_parameters
 from glm_gguf.llama.cpu_kernels import Cpu
 from glm_gguf.llama.engine_options import CacheType, EngineOptions
+from glm_gguf.llama.llama_log import route_log
 from glm_gguf.llama.load_plan import LoadPlan, Machine
 from glm_gguf.llama.memory_need import MemoryNeed, host_cache_size, memory_need
 from tests.gguf_file.builder import glm4_9b
@@ -34,6 +35,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def unallocated(large: Path) -> Iterator[llama_cpp.llama_model_p]:
     """llama.cpp's own model of the file; with no_alloc it counts all memory and allocates none."""
+    route_log()
     parameters = llama_cpp.llama_model_default_params()
     parameters.n_gpu_layers, parameters.no_alloc, parameters.load_mode = 0, True, 0
     model = llama_cpp.llama_model_load_from_file(os.fsencode(large), parameters)
