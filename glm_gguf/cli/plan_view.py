@@ -183,6 +183,7 @@ def _choice_json(choice: Choice) -> dict[str, Any]:
         "total": fit.total,
         "main_memory": fit.main_memory,
         "fits": fit.fits,
+        "streamed": fit.streamed,
         "fits_disk": choice.fits_disk,
         "layers_on_gpu": fit.n_on_gpus,
         "layers": fit.n_layers,

@@ -34,6 +34,8 @@ class Fit:
     """Of the free memory, what a size of our own choice leaves free."""
     n_on_gpus: int
     n_layers: int
+    streamed: bool
+    """Memory holds all but the weights, which would be read from the file again and again."""
     given_up: tuple[str, ...]
     """What the memory did not allow, in words."""
     rates: KernelRates | None
@@ -54,6 +56,7 @@ class Fit:
             for_others=machine.for_others,
             n_on_gpus=plan.offload.n_on_gpus,
             n_layers=plan.offload.n_layers,
+            streamed=plan.fits is False and plan.fits_streamed,
             given_up=plan.given_up,
             rates=rates,
         )
@@ -92,7 +95,7 @@ class Fit:
         if self.fits is None:
             return "unknown: nothing tells the free memory"
         if not self.fits:
-            return "does not fit"
+            return "opens, far slower: weights are read again and again" if self.streamed else "does not fit"
         where = f"with {self.n_on_gpus} of {self.n_layers} layers on the GPU" if self.n_on_gpus else ""
         reduced = [text for text in self.given_up if "layers" not in text]
         return ", ".join(["fits " + where if where else "fits", *reduced])
