@@ -10,7 +10,7 @@ from glm_gguf.convert.plan import Plan
 from glm_gguf.convert.writing.layout import lay_out
 from glm_gguf.gguf_file.ggml_types import TYPES
 from glm_gguf.gguf_file.header import GgufHeader
-from glm_gguf.gguf_file.tensors import TensorInfo, align
+from glm_gguf.gguf_file.tensor_list import TensorInfo, align
 
 
 def planned_heads(plans: Sequence[Plan]) -> tuple[GgufHeader, ...]:

@@ -30,7 +30,7 @@ from glm_gguf.errors import GgufError, RequestError, SourceError
 from glm_gguf.gguf_file.contents import GLM4, architecture
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
-from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import NestedArray, Scalar, Text, Value, decimal
 from glm_gguf.regular_file import open_regular
 from glm_gguf.source_name import ADDRESS

@@ -19,7 +19,7 @@ from glm_gguf.gguf_file.finding import Finding
 from glm_gguf.gguf_file.header import ARCHITECTURE_KEY
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.gguf_file.report import Report
-from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Scalar, Text, Value, text, type_label
 
 WIDTH: Final = 80

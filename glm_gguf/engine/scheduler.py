@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from glm_gguf.engine.abortable_batch import AbortableBatch
+from glm_gguf.engine.awaited_prefill import awaits_prefill
 from glm_gguf.engine.batch_curve import MOST_ROWS
 from glm_gguf.engine.batch_shares import HALVED, half, shares
 from glm_gguf.engine.batch_slice import BatchSlice, next_mix, slices
 from glm_gguf.engine.delivery import AnswerFailed, Delivery, DraftVerified, Ended, SampledToken
 from glm_gguf.engine.delivery_buffer import DeliveryBuffer
 from glm_gguf.engine.draft import NO_DRAFT
+from glm_gguf.engine.draft_length import Drafter
 from glm_gguf.engine.draft_model import DraftModel
-from glm_gguf.engine.drafting import Drafter
 from glm_gguf.engine.host_cache import SHORTEST_RUN_ON_GPU, HostCache
 from glm_gguf.engine.kv_cache import KvCache
 from glm_gguf.engine.mask_thread import Masks, MaskThread
@@ -23,7 +24,6 @@ from glm_gguf.engine.masking import Bias
 from glm_gguf.engine.prompt_job import PromptJob
 from glm_gguf.engine.request import RequestHandle
 from glm_gguf.engine.running_sequence import RunningSequence
-from glm_gguf.engine.shared_prefill import awaits_prefill
 from glm_gguf.engine.status import EngineStatus
 from glm_gguf.engine.token_trie import common_length
 from glm_gguf.errors import EngineError

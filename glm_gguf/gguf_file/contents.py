@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from glm_gguf.gguf_file.header import ARCHITECTURE_KEY, GgufHeader
-from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Metadata, integer, text
 
 GLM4: Final = "glm4"

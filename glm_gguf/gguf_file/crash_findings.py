@@ -9,7 +9,7 @@ from typing import Final
 from glm_gguf.errors import GgufError
 from glm_gguf.gguf_file.contents import GLM4, Contents, architecture, head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, problem
-from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Metadata, NestedArray, text, texts
 
 MAX_LAYERS: Final = 512

@@ -19,7 +19,7 @@ from glm_gguf.gguf_file.contents import (
 from glm_gguf.gguf_file.crash_findings import crash_findings
 from glm_gguf.gguf_file.finding import Finding, advice, problem
 from glm_gguf.gguf_file.tensor_findings import layer_findings
-from glm_gguf.gguf_file.tensors import align
+from glm_gguf.gguf_file.tensor_list import align
 from glm_gguf.gguf_file.values import Metadata, decimal, text, texts
 from glm_gguf.gguf_file.vocabulary_findings import vocabulary_findings
 from glm_gguf.special_tokens import GMASK, SOP

@@ -12,9 +12,9 @@ from typing import BinaryIO, Final, Self
 
 from glm_gguf.errors import GgufError
 from glm_gguf.gguf_file import metadata as keys
-from glm_gguf.gguf_file import tensors as lists
+from glm_gguf.gguf_file import tensor_list as lists
 from glm_gguf.gguf_file.cursor import Cursor, Readable
-from glm_gguf.gguf_file.tensors import TensorInfo, align
+from glm_gguf.gguf_file.tensor_list import TensorInfo, align
 from glm_gguf.gguf_file.values import Scalar, Value, ValueType, text
 from glm_gguf.regular_file import open_regular
 from glm_gguf.source_name import Wanted, refuse_mistaken

@@ -11,7 +11,7 @@ from typing import Final
 
 from glm_gguf.errors import GgufError
 from glm_gguf.gguf_file.header import GgufHeader
-from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Metadata, Scalar, ValueType
 
 # LLM_KV_SPLIT_* of llama-arch.cpp; llama.cpp aborts where a later part has another type for split.no.

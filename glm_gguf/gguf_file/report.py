@@ -10,7 +10,7 @@ from typing import Final, Self
 from glm_gguf.gguf_file.contents import GLM4, TEMPLATE_KEY, Contents, architecture, head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.diagnosis import diagnose
 from glm_gguf.gguf_file.finding import Finding, Severity
-from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Array, Number, NumberArray, Scalar, Text, TextArray, Value, text, type_label
 from glm_gguf.variant import Variant, detect_variant
 

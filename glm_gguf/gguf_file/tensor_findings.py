@@ -8,7 +8,7 @@ from typing import Final
 from glm_gguf.gguf_file.contents import Contents, head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.crash_findings import MAX_LAYERS
 from glm_gguf.gguf_file.finding import Finding, advice, problem
-from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Metadata
 
 POST_NORMS: Final = ("post_attention_norm.weight", "post_ffw_norm.weight")

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from glm_gguf.errors import EngineError
-from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.llama.library import llama_cpp
 
 LOGGER = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Final
 from glm_gguf.gguf_file.contents import GLM4, head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.ggml_types import TYPES
 from glm_gguf.gguf_file.parts import GgufParts
-from glm_gguf.gguf_file.tensors import TensorInfo, align
+from glm_gguf.gguf_file.tensor_list import TensorInfo, align
 
 U32, F32, STRING = 4, 6, 8  # of GGUF's metadata types
 ALIGNMENT: Final = 32

@@ -11,7 +11,7 @@ from typing import Any, Final
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.draft import has_siblings
 from glm_gguf.schema.keyword_rules import well_formed
-from glm_gguf.schema.limits import MOST_CHAIN, MOST_USED, SIMPLER, refuse_many
+from glm_gguf.schema.size_limits import MOST_CHAIN, MOST_USED, SIMPLER, refuse_many
 from glm_gguf.schema.walk import Place, Schema, rewrite, rewrite_children, subschemas
 
 _ONLY_FOR_REFERENCES: Final = frozenset(("$defs", "definitions", "$id", "id", "$schema"))

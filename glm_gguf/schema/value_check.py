@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.limits import SIMPLER
+from glm_gguf.schema.size_limits import SIMPLER
 from glm_gguf.schema.walk import Schema
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.model import GLM
+from glm_gguf.server.access.cors import allow_origins
 from glm_gguf.server.access.middleware import AccessMiddleware
 from glm_gguf.server.access.paths import LONGEST, PathMiddleware, nearest_path, served_paths
 from glm_gguf.server.anthropic_messages import routes as anthropic_messages
@@ -79,9 +79,7 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM] | Catalog
         app.add_exception_handler(kind, respond)
     app.add_middleware(AccessMiddleware, service=service)
     app.add_middleware(PathMiddleware, paths=app.state.paths)
-    if settings.origins:
-        methods = ("GET", "POST", "DELETE", "OPTIONS")
-        app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=methods, allow_headers=("*",))
+    allow_origins(app, settings.origins)
     return app
 
 

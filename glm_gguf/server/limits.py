@@ -62,6 +62,8 @@ class Limits:
     further one is refused."""
     kept_answer_seconds: float = 60.0
     """Time for which such an answer is kept, and goes on, while no page reads it."""
+    keep_alive_seconds: float = 15.0
+    """Silence after which a stream sends a comment."""
     stall_seconds: float = 60.0
     """Time for which a client may read nothing; then it counts as disconnected."""
 

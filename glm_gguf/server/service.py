@@ -160,7 +160,7 @@ class Service:
     def streamed_response(self, pieces: AsyncGenerator[bytes, None], form: StreamForm) -> StreamedResponse:
         """Return a streamed response."""
         stall = self.settings.limits.stall_seconds
-        return StreamedResponse(pieces, form, keep_alive=self.settings.keep_alive, stall_seconds=stall)
+        return StreamedResponse(pieces, form, keep_alive=self.settings.limits.keep_alive_seconds, stall_seconds=stall)
 
     def for_server(self, options: Options) -> Options:
         """Cap the time of an answer at the server's limit, and ask for the progress of its prefill."""

@@ -35,8 +35,6 @@ class ServerSettings:
     """Models of a catalogue that are loaded at once; None for as many as fit."""
     sessions: SessionDirectory | None = None
     """Where prefixes are kept over restarts."""
-    keep_alive: float = 15.0
-    """Seconds of silence after which a stream sends a comment."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -55,5 +53,3 @@ class ServerSettings:
             raise RequestError(f"{self.sleep_after:g} seconds", field="sleep-after", fix="give a positive time")
         if self.most_models is not None and self.most_models < 1:
             raise RequestError(f"{self.most_models} models", field="models-max", fix="give 1 or more")
-        if not self.keep_alive > 0:
-            raise RequestError(f"{self.keep_alive} seconds", field="keep-alive", fix="give a positive number")

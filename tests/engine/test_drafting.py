@@ -15,7 +15,7 @@ from glm_gguf.engine.batch_curve import MOST_ROWS, BatchCurve
 from glm_gguf.engine.constraint import mask_words
 from glm_gguf.engine.delivery import DraftVerified, SampledToken
 from glm_gguf.engine.draft import Acceptance, Draft
-from glm_gguf.engine.drafting import Drafter
+from glm_gguf.engine.draft_length import Drafter
 from glm_gguf.engine.ngram_lookup import LENGTH, LONGEST, Match, NgramLookup
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import EngineOptions

@@ -79,7 +79,8 @@ def quick(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
         tools=3,
         depth=40,
         stall_seconds=0.5,
+        keep_alive_seconds=0.05,
         seconds=1.0,
     )
-    with serving(ServerSettings("tiny", limits=limits, keep_alive=0.05), open_tiny) as running:
+    with serving(ServerSettings("tiny", limits=limits), open_tiny) as running:
         yield running

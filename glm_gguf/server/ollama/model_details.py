@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from glm_gguf.gguf_file.contents import TEMPLATE_KEY
 from glm_gguf.gguf_file.report import Report
-from glm_gguf.gguf_file.tensors import TensorInfo
+from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Plain, plain_value, text
 from glm_gguf.llama.sampling_params import SamplingParams, default_sampling
 from glm_gguf.server.bodies.wire import WireResponse
