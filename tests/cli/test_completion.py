@@ -51,7 +51,7 @@ def test_the_shell_completes(words: str, expected: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("command", "own"),
-    [("chat", "--tools"), ("run", "--lines"), ("serve", "--port"), ("bench", "--clients")],
+    [("chat", "--tools"), ("run", "--lines"), ("serve", "--port")],
 )
 def test_help_begins_with_the_commands_own_options(command: str, own: str) -> None:
     shown = CliRunner().invoke(cli, [command, "--help"]).stdout
@@ -59,6 +59,16 @@ def test_help_begins_with_the_commands_own_options(command: str, own: str) -> No
     assert sections[::2] == ["Options", "Sampling", "Model and engine"]
     for section, option in zip(sections[1::2], (own, "--temperature", "--n-ctx"), strict=True):
         assert option in section
+
+
+def test_commands_that_sample_nothing_have_no_sampling_in_their_help() -> None:
+    for command, own in (("bench", "--clients"), ("plan", "--imatrix")):
+        shown = CliRunner().invoke(cli, [command, "--help"]).stdout
+        sections = re.split(r"^(Options|Model and engine):$", shown, flags=re.MULTILINE)[1:]
+        assert sections[::2] == ["Options", "Model and engine"]
+        assert own in sections[1]
+        assert "--threads" in sections[3]
+        assert "--temperature" not in shown
 
 
 def test_file_types_are_those_that_convert_knows() -> None:
