@@ -149,7 +149,7 @@ def test_the_sizes_of_kv_caches_and_files_are_those_of_plan(official: Path, tmp_
     for model in ("GLM-4-9B-0414", "GLM-4-32B-0414", "GLM-Z1-Rumination-32B-0414"):
         source = write_hollow_checkpoint(tmp_path / model, official)
         arguments = ["plan", str(source), "--type", "Q4_K_M", "--n-ctx", "8192", "--json", "--no-rates"]
-        arguments += ["--cache-type-k", "f16"]  # whatever memory is free here
+        arguments += ["--cache-type-k", "f16", "--cache-type-v", "f16"]  # whatever memory is free here
         result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
         (choice,) = json.loads(result.stdout)["choices"]
         found.append(choice)
