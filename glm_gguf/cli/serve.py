@@ -85,6 +85,8 @@ def _opening(models: Mapping[str, Path], shared: SharedOptions) -> Catalogue | C
     if not models:
         return store_models(shared)
     if len(models) > 1:
+        for path in models.values():
+            shared.choice(path).require_files()
         return catalogue_of(shared, lambda: models)
     choice = shared.choice(*models.values())
     choice.require_files()

@@ -72,7 +72,7 @@ def test_a_line_of_a_key_file_is_one_key(tmp_path: Path) -> None:
     given = {"alias": None, "api_keys": ("one two",), "origins": (), "hosts": (), "timeout": None}
     given |= {"sleep_after": None, "models_max": None}
     shared = SharedOptions(EngineOptions(), SamplingParams())
-    settings = _settings([Path("m.gguf")], shared, "127.0.0.1", api_key_file=tmp_path / "keys", **given)
+    settings = _settings(["m"], shared, "127.0.0.1", api_key_file=tmp_path / "keys", **given)
     assert settings.api_keys == ("one two", "correct horse", "battery")
 
 
@@ -107,8 +107,16 @@ def test_functions_are_not_run_for_a_whole_network_without_a_key(serve: Callable
 def test_what_belongs_to_one_model_is_refused_for_several(
     tmp_path: Path, options: tuple[str, ...], expected: str
 ) -> None:
-    files = [str(tmp_path / folder / "model.gguf") for folder in "ab"]
+    names = ("one", "other") if options else ("model", "model")
+    files = [str(tmp_path / folder / f"{name}.gguf") for folder, name in zip("ab", names, strict=True)]
     assert expected in told(CliRunner().invoke(cli, ["serve", *files, *options]))
+
+
+def test_a_file_that_is_missing_among_several_is_told_at_the_start(
+    tiny_gguf: Callable[[str], Path], tmp_path: Path
+) -> None:
+    files = [str(tiny_gguf("Q8_0")), str(tmp_path / "nowhere.gguf")]
+    assert "nowhere.gguf" in told(CliRunner().invoke(cli, ["serve", *files, "--port", "0"]))
 
 
 @pytest.mark.parametrize(
