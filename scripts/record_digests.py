@@ -73,7 +73,7 @@ def main() -> None:
                 seeds |= set(
                     differing_seeds(type_, sample_importance() if weighted else None, library, options.seconds)
                 )
-        reference = Reference(tuple(sorted(seeds)), None, "")
+        reference = Reference(type_, tuple(sorted(seeds)), None, "")
         digests = {
             weighted: reference.digest(lambda rows, imatrix, t=type_: ggml.quantise(t, rows, imatrix), weighted)
             for weighted in forms

@@ -20,6 +20,11 @@ from glm_gguf.convert.kernels.samples import sample_importance, sample_rows
 
 RECORD = Path(__file__).with_name("digests.json")
 
+WITHOUT_SEARCH = frozenset(GGMLQuantizationType[name] for name in ("Q8_0", "TQ1_0", "TQ2_0"))
+OLDER = frozenset(GGMLQuantizationType[name] for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1"))
+"""Types that ggml rounds without a search; OLDER ones only without an importance matrix. In blocks with nothing above
+about 1e-37 it converts infinity to an integer, which C leaves undefined: their samples have no such block."""
+
 Quantise = Callable[[Floats, Floats | None], Bytes]
 """Rows (n, columns) and their importance (columns,) to (n, row_bytes)."""
 
@@ -28,6 +33,7 @@ Quantise = Callable[[Floats, Floats | None], Bytes]
 class Reference:
     """A type's digests (hexadecimal SHA-256), and the seeds of the rows that its sample has beside the common ones."""
 
+    type: GGMLQuantizationType
     seeds: tuple[int, ...]
     plain: str | None
     """None for a type that ggml makes only with an importance matrix."""
@@ -39,7 +45,8 @@ class Reference:
 
     def digest(self, quantise: Quantise, weighted: bool) -> str:
         """The digest of what `quantise` makes of the sample."""
-        made = quantise(sample_rows(self.seeds), sample_importance() if weighted else None)
+        defined = self.type not in (WITHOUT_SEARCH if weighted else WITHOUT_SEARCH | OLDER)
+        made = quantise(sample_rows(self.seeds, defined), sample_importance() if weighted else None)
         return sha256(made.tobytes()).hexdigest()
 
 
@@ -47,7 +54,8 @@ class Reference:
 def references() -> Mapping[GGMLQuantizationType, Reference]:
     """What is recorded of every type that is written, but F32."""
     record = json.loads(RECORD.read_text("utf-8"))
-    return {
-        GGMLQuantizationType[name]: Reference(tuple(entry["seeds"]), entry["plain"], entry["weighted"])
-        for name, entry in record.items()
-    }
+    found = {}
+    for name, entry in record.items():
+        type_ = GGMLQuantizationType[name]
+        found[type_] = Reference(type_, tuple(entry["seeds"]), entry["plain"], entry["weighted"])
+    return found

@@ -106,7 +106,9 @@ def _checked(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
         return None
     if not same:
         _log.warning("ggml quantises %s, our kernel makes other bytes on this processor", name)
-    return found if same else None
+        return None
+    _log.info("our kernel quantises %s", name)
+    return found
 
 
 @cache

@@ -33,8 +33,11 @@ def drawn_importance(seed: int, n: int) -> Floats:
     return np.where(raw[n:] % 10 == 0, np.float32(0), cubed * cubed)
 
 
-def sample_rows(seeds: tuple[int, ...] = ()) -> Floats:
-    """Rows (n, COLUMNS) of every kind that takes another branch in ggml's code; then one row a seed."""
+def sample_rows(seeds: tuple[int, ...] = (), denormal: bool = True) -> Floats:
+    """Rows (n, COLUMNS) of every kind that takes another branch in ggml's code; then one row a seed.
+
+    Two of the rows hold denormal weights, if `denormal`.
+    """
     normal = drawn(20250414, 20, COLUMNS)
     cubed = normal[4] * normal[4] * normal[4]
     outlier = normal[0].copy()
@@ -57,11 +60,10 @@ def sample_rows(seeds: tuple[int, ...] = ()) -> Floats:
         normal[12] * np.repeat(np.array(MAGNITUDES, np.float32), 32),
         normal[13] * np.float32(1e-7),
         normal[14] * np.float32(1e-15),
-        normal[15] * np.float32(1e-38),
-        normal[16] * np.float32(1e-44),
         normal[17] * np.float32(1e5),
         normal[18] * np.float32(1e6),
         np.float32(-1) + normal[19] * np.float32(1e-7),
+        *((normal[15] * np.float32(1e-38), normal[16] * np.float32(1e-44)) if denormal else ()),
         *(drawn(seed, COLUMNS) for seed in seeds),
     ]
     return np.array(kinds, np.float32)

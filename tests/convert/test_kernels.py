@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -239,6 +240,21 @@ def test_a_machine_compiles_a_kernel_once_also_where_types_share_its_source(tmp_
         kept.append({path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")})
     assert len(kept[0]) == 2
     assert kept[0] == kept[1]
+
+
+CHECK = """
+from gguf import GGMLQuantizationType as Type
+from glm_gguf.convert.kernels import quantiser
+
+assert quantiser.kernel(Type.Q4_K, True)
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="processors of x86-64")
+@pytest.mark.parametrize("processor", ["x86-64", "haswell"], ids=["SSE2", "AVX2-FMA"])
+def test_the_bytes_are_the_same_for_older_processors(processor: str, tmp_path: Path) -> None:
+    chosen = {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", CHECK], env={**os.environ, **chosen}, check=True)
 
 
 def applied(function: Callable[..., Any], values: np.ndarray) -> list[Any]:
