@@ -163,7 +163,7 @@ def cost(instructions: list[str], n: int, model: str) -> Cost:
     step = max(1, (len(straight) - STRETCH) // (SAMPLES - 1))
     stretches = [straight[start : start + STRETCH] for start in range(0, step * SAMPLES, step)]
     regions = [line for each in stretches for line in ("# LLVM-MCA-BEGIN", *each, "# LLVM-MCA-END")]
-    options = ("--iterations=1", "--skip-unsupported-instructions=lack-sched", "--json")
+    options = ("--iterations=1", "--skip-unsupported-instructions=any", "--json")
     command = ("llvm-mca-19", "--mtriple=aarch64", f"--mcpu={model}", *options)
     told = json.loads(run(*command, input="\n".join(regions) + "\n"))
     cycles = sum(region["SummaryView"]["TotalCycles"] for region in told["CodeRegions"])
