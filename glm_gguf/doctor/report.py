@@ -11,12 +11,12 @@ from glm_gguf.doctor.child import ask
 from glm_gguf.doctor.hubs import hubs
 from glm_gguf.doctor.llama_build import llama_build
 from glm_gguf.doctor.machine import compiler, gpu_drivers, instruction_sets, machine
-from glm_gguf.doctor.packages import software
 from glm_gguf.doctor.places import places
 from glm_gguf.doctor.private_data import Anonymiser
 from glm_gguf.doctor.quantisers import quantisers
 from glm_gguf.doctor.section import Section
 from glm_gguf.doctor.self_test import self_test
+from glm_gguf.doctor.software import software
 from glm_gguf.gguf_file.finding import Finding, Severity
 
 SECONDS: Final = 120.0

@@ -12,9 +12,9 @@ from typing import Any, Final
 import uvicorn
 from fastapi import FastAPI
 
+from glm_gguf.server.access.client_timeouts import HeadTimeoutProtocol
 from glm_gguf.server.access.connections import Connections
 from glm_gguf.server.access.descriptors import Shortage, free_descriptors, raise_descriptors
-from glm_gguf.server.access.head_timeout import HeadTimeoutProtocol
 from glm_gguf.server.service import CLOSING_SECONDS, Service
 
 LOGGER = logging.getLogger(__name__)
