@@ -57,8 +57,6 @@ def command(
     """
     _require_server()
     from glm_gguf.engine.session_directory import SessionDirectory
-    from glm_gguf.server.app import create_app
-    from glm_gguf.server.uvicorn_server import run_server
 
     models = chosen_models(files)
     settings = _settings(tuple(models), shared, host, **given)
@@ -72,12 +70,20 @@ def command(
     opening = _opening(models, shared)
     with _listener(host, port) as listener:
         _greet(settings, listener)
-        app = create_app(settings, opening)
-        ended = run_server(app, listener)
-        code = int(app.state.service.pool.start_failed)  # the loader has printed why
-        if not ended:
-            os._exit(code)  # Python would wait for the thread that does not end
-        click.get_current_context().exit(code)
+        _run(settings, opening, listener)
+
+
+def _run(settings: ServerSettings, opening: Catalogue | Callable[[], GLM], listener: socket.socket) -> None:
+    """Serve until a signal, and exit; with 1 where the model could not be loaded."""
+    from glm_gguf.server.app import create_app
+    from glm_gguf.server.uvicorn_server import run_server
+
+    app = create_app(settings, opening)
+    ended = run_server(app, listener)
+    code = int(app.state.service.pool.start_failed)  # the loader has printed why
+    if not ended:
+        os._exit(code)  # Python would wait for the thread that does not end
+    click.get_current_context().exit(code)
 
 
 def _opening(models: Mapping[str, Path], shared: SharedOptions) -> Catalogue | Callable[[], GLM]:
