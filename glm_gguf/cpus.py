@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from glm_gguf.control_groups import ControlGroup, control_groups
 from glm_gguf.core_kinds import Core, physical_cores
 
 ROOT: Final = Path("/")
@@ -87,37 +88,23 @@ def quota(root: Path = ROOT) -> float | None:
 
     Sources: cpu.max of cgroup v2, cpu.cfs_quota_us and cpu.cfs_period_us of v1. Parent groups limit too.
     """
-    try:
-        lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
-    except OSError:  # no Linux
-        return None
-    limits = [limit for line in lines for limit in _limits(root / "sys/fs/cgroup", line)]
-    return min(limits, default=None)
+    limits = [_limit(group) for group in control_groups(root, "cpu")]
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _allowed() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
-def _limits(mounted: Path, line: str) -> list[float]:
-    """Return the limits of one line of /proc/self/cgroup, `hierarchy:controllers:path`, and of its parent groups."""
-    _, controllers, path = line.split(":", 2)
-    if controllers and "cpu" not in controllers.split(","):
-        return []
-    top = mounted / controllers if controllers else mounted
-    group = top / path.lstrip("/")
-    # In a container the path is the host's, but the container's group is mounted at the top.
-    groups = [group, *(parent for parent in group.parents if parent.is_relative_to(top))]
-    found = [_limit(group, unified=not controllers) for group in groups]
-    return [limit for limit in found if limit is not None]
-
-
-def _limit(group: Path, *, unified: bool) -> float | None:
+def _limit(group: ControlGroup) -> float | None:
+    directory = group.directory
     try:
-        if unified:
-            most, period = (group / "cpu.max").read_text("ascii").split()
+        if group.unified:
+            most, period = (directory / "cpu.max").read_text("ascii").split()
         else:
-            most, period = ((group / f"cpu.cfs_{name}_us").read_text("ascii").strip() for name in ("quota", "period"))
+            most, period = (
+                (directory / f"cpu.cfs_{name}_us").read_text("ascii").strip() for name in ("quota", "period")
+            )
     except (OSError, ValueError):  # not there, or not in this form
         return None
     # "max" (v2) and -1 (v1) are no limit.

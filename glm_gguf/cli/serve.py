@@ -18,7 +18,7 @@ from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import SharedOptions, shared_options
 from glm_gguf.cli.served_models import catalogue_of, chosen_models, store_models
-from glm_gguf.cli.server_options import server_options
+from glm_gguf.cli.server_options import ServerChoice, server_options
 from glm_gguf.cli.tools_file import load_tools
 from glm_gguf.errors import RequestError
 from glm_gguf.regular_file import read_text
@@ -59,7 +59,7 @@ def command(
     from glm_gguf.engine.session_directory import SessionDirectory
 
     models = chosen_models(files)
-    settings = _settings(tuple(models), shared, host, **given)
+    settings = _settings(tuple(models), shared, host, ServerChoice(**given))
     if session_dir is not None:
         settings = replace(settings, sessions=SessionDirectory(session_dir, int(session_limit)))
     if tools is not None:
@@ -125,39 +125,28 @@ def _with_tools(settings: ServerSettings, path: Path, host: str) -> ServerSettin
     return replace(settings, tools=load_tools(path))
 
 
-def _settings(
-    names: Sequence[str],
-    shared: SharedOptions,
-    host: str,
-    *,
-    alias: str | None,
-    api_keys: tuple[str, ...],
-    api_key_file: Path | None,
-    origins: tuple[str, ...],
-    hosts: tuple[str, ...],
-    timeout: float | None,
-    sleep_after: float | None,
-    models_max: int | None,
-) -> ServerSettings:
+def _settings(names: Sequence[str], shared: SharedOptions, host: str, given: ServerChoice) -> ServerSettings:
     from glm_gguf.server.limits import Limits
     from glm_gguf.server.settings import ServerSettings
 
-    if "" in api_keys:
+    if "" in given.api_keys:
         raise RequestError("the key is empty", field="--api-key", fix="give one, or leave the option out")
-    if timeout is not None and not timeout > 0:
-        raise RequestError(f"{timeout:g} seconds is no time limit", field="--timeout", fix="give a positive number")
-    _require_one(names, {"--alias": alias, "--session": shared.session})
-    keys = (*api_keys, *_keys_of(api_key_file))
-    known = ("localhost", *hosts) if ":" in host else (host, *hosts)
+    if given.timeout is not None and not given.timeout > 0:
+        raise RequestError(
+            f"{given.timeout:g} seconds is no time limit", field="--timeout", fix="give a positive number"
+        )
+    _require_one(names, {"--alias": given.alias, "--session": shared.session})
+    keys = (*given.api_keys, *_keys_of(given.api_key_file))
+    known = ("localhost", *given.hosts) if ":" in host else (host, *given.hosts)
     return ServerSettings(
-        model_name=alias or ", ".join(names) or "the store",
+        model_name=given.alias or ", ".join(names) or "the store",
         api_keys=keys,
-        hosts=known if not keys or _is_loopback(host) or hosts else (),
-        origins=origins,
+        hosts=known if not keys or _is_loopback(host) or given.hosts else (),
+        origins=given.origins,
         sampling=shared.sampling,
-        sleep_after=sleep_after,
-        most_models=models_max,
-        limits=Limits() if timeout is None else Limits(seconds=timeout),
+        sleep_after=given.sleep_after,
+        most_models=given.models_max,
+        limits=Limits() if given.timeout is None else Limits(seconds=given.timeout),
     )
 
 

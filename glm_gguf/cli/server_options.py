@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,21 @@ SERVER_OPTIONS = (
         "--timeout", type=float, metavar="SECONDS", help="Maximum time of an answer, in seconds. Default: 3600."
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChoice:
+    """What the options say of the server's settings."""
+
+    alias: str | None = None
+    api_keys: tuple[str, ...] = ()
+    api_key_file: Path | None = None
+    origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    timeout: float | None = None
+    sleep_after: float | None = None
+    """Seconds."""
+    models_max: int | None = None
 
 
 def server_options(command: Any) -> Any:

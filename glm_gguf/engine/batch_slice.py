@@ -51,7 +51,8 @@ def slices(sequences: Iterable[RunningSequence], given: Iterable[int], drafts: I
         row += count
         if count:
             prefix = sequence.pinned
-            tokens = sequence.tokens[len(prefix.tokens) :][:count]
+            start = len(prefix.tokens)
+            tokens = sequence.tokens[start : start + count]
             yield BatchSlice(sequence, prefix, tokens, row, count == sequence.pending, draft)
             row += len(draft.tokens)
 

@@ -61,7 +61,8 @@ class DraftModel:
 
     def _nearest(self, tokens: Sequence[int]) -> tuple[_Slot, int]:
         """Find the slot that shares most tokens, or else the least recently used; cut it to what it shares."""
-        shared = [(common_length(slot.tokens, list(tokens[:-1])), slot) for slot in self._slots]
+        earlier = list(tokens[:-1])  # the last is computed again: its logits are needed
+        shared = [(common_length(slot.tokens, earlier), slot) for slot in self._slots]
         known, slot = max(shared, key=lambda pair: (pair[0], -pair[1].last_use))
         self._uses += 1
         slot.last_use = self._uses

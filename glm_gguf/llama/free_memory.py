@@ -8,6 +8,8 @@ from typing import Final
 
 import psutil
 
+from glm_gguf.control_groups import ControlGroup, control_groups
+
 ROOT: Final = Path("/")
 OTHERS_SHARE: Final = 0.1
 """Of the memory that a machine has available: left to other programs where we choose a size ourselves."""
@@ -46,28 +48,18 @@ def total_memory(root: Path = ROOT) -> int:
 
 def _groups(root: Path) -> list[tuple[int, int]]:
     """Return the limit and the used bytes of each control group of this process that has a limit."""
-    found = []
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top = root / "sys/fs/cgroup" / controllers
-        group = top / path.lstrip("/")
-        # In a container the path is the host's, but the container's group is mounted at the top.
-        groups = (group, *(parent for parent in group.parents if parent.is_relative_to(top)))
-        found += [limit for place in groups if (limit := _limit(place, unified=not controllers))]
-    return found
+    return [limit for group in control_groups(root, "memory") if (limit := _limit(group))]
 
 
-def _limit(group: Path, *, unified: bool) -> tuple[int, int] | None:
-    """Read one group, of version 2 where `unified`; the kernel can drop the page cache, which is not in use."""
-    names = ("memory.max", "memory.current") if unified else ("memory.limit_in_bytes", "memory.usage_in_bytes")
-    limit, used = (_text(group / name).strip() for name in names)
+def _limit(group: ControlGroup) -> tuple[int, int] | None:
+    """Read one group; the kernel can drop the page cache, which is not in use."""
+    names = ("memory.max", "memory.current") if group.unified else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    limit, used = (_text(group.directory / name).strip() for name in names)
     if not (limit.isdecimal() and used.isdecimal()) or int(limit) >= NO_LIMIT:
         return None
-    counts = dict(line.split() for line in _text(group / "memory.stat").splitlines())
+    counts = dict(line.split() for line in _text(group.directory / "memory.stat").splitlines())
     cached = sum(
-        int(counts.get(f"{'' if unified else 'total_'}{name}", 0)) for name in ("active_file", "inactive_file")
+        int(counts.get(f"{'' if group.unified else 'total_'}{name}", 0)) for name in ("active_file", "inactive_file")
     )
     return int(limit), max(0, int(used) - cached)
 

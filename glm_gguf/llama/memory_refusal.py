@@ -5,22 +5,64 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.automatic_options import LEAST_CONTEXT, STEP, Holds, longest_context
+from glm_gguf.llama.context_size import ContextSize
 from glm_gguf.llama.engine_options import CacheType, EngineOptions
-from glm_gguf.llama.memory_need import written_size
-from glm_gguf.llama.offload import layers_that_fit
-
-if TYPE_CHECKING:
-    from glm_gguf.llama.load_plan import LoadPlan
+from glm_gguf.llama.memory_need import MemoryNeed, written_size
+from glm_gguf.llama.offload import Offload, layers_that_fit
 
 LOGGER = logging.getLogger(__name__)
 SMALLER_FILE = "take a smaller quantisation, or close other programs"
 
 
-def require_memory(plan: LoadPlan, decided: Callable[[EngineOptions], LoadPlan]) -> None:
+class MemoryPlan(Protocol):
+    """What a refusal reads of a LoadPlan; sizes are in bytes."""
+
+    @property
+    def asked(self) -> EngineOptions:
+        """The options as they were given."""
+
+    @property
+    def options(self) -> EngineOptions:
+        """The options with a decision for each."""
+
+    @property
+    def size(self) -> ContextSize:
+        """Sizes of the context."""
+
+    @property
+    def need(self) -> MemoryNeed:
+        """What the model takes."""
+
+    @property
+    def offload(self) -> Offload:
+        """The layers on GPUs."""
+
+    @property
+    def memory(self) -> int | None:
+        """Free main memory; None where nothing tells."""
+
+    @property
+    def main_memory(self) -> int:
+        """Main memory when all is loaded and used."""
+
+    @property
+    def streamed_memory(self) -> int:
+        """The same, with weights that are read again and again."""
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether free memory holds all; None where nothing tells."""
+
+    @property
+    def fits_streamed(self) -> bool:
+        """Whether it holds all but the weights."""
+
+
+def require_memory(plan: MemoryPlan, decided: Callable[[EngineOptions], MemoryPlan]) -> None:
     """Raise RequestError for a plan that main memory does not hold; `decided` plans other options.
 
     Mapped weights may exceed the memory: llama.cpp reads them again and again. Copies of them, locked or repacked, have
@@ -37,7 +79,7 @@ def require_memory(plan: LoadPlan, decided: Callable[[EngineOptions], LoadPlan])
         raise RequestError(what, field="n_host_cache", fix=f"give up to {left // cell}, or leave it out")
 
 
-def require_gpu_memory(plan: LoadPlan, sizes: Sequence[int]) -> None:
+def require_gpu_memory(plan: MemoryPlan, sizes: Sequence[int]) -> None:
     """Raise RequestError for more layers, of so many bytes each, than GPUs with memory of their own have room for."""
     offload = plan.offload
     rooms = [gpu.memory for gpu in offload.gpus if gpu.memory is not None and not gpu.unified]
@@ -50,7 +92,7 @@ def require_gpu_memory(plan: LoadPlan, sizes: Sequence[int]) -> None:
         raise RequestError(what, field="n_gpu_layers", fix=f"up to {most} of {offload.n_layers} fit")
 
 
-def _require_model(plan: LoadPlan, decided: Callable[[EngineOptions], LoadPlan]) -> None:
+def _require_model(plan: MemoryPlan, decided: Callable[[EngineOptions], MemoryPlan]) -> None:
     """Raise RequestError unless the weights alone are too large, and may be read again and again."""
     least = replace(plan.options, n_ctx=min(plan.size.n_known, LEAST_CONTEXT))
     if not decided(least).fits and plan.fits_streamed:
@@ -67,7 +109,7 @@ def _require_model(plan: LoadPlan, decided: Callable[[EngineOptions], LoadPlan])
     raise RequestError(what, field=field, fix=fix)
 
 
-def _nearest(plan: LoadPlan, decided: Callable[[EngineOptions], LoadPlan]) -> tuple[str | None, str]:
+def _nearest(plan: MemoryPlan, decided: Callable[[EngineOptions], MemoryPlan]) -> tuple[str | None, str]:
     """Return the field to change, and how."""
     asked, options = plan.asked, plan.options
     tests: tuple[Holds, ...] = (lambda tried: decided(tried).fits is True, lambda tried: decided(tried).fits_streamed)

@@ -21,6 +21,7 @@ from glm_gguf.cli.main import cli
 from glm_gguf.cli.model_options import SharedOptions
 from glm_gguf.cli.serve import _settings
 from glm_gguf.cli.served_models import store_models
+from glm_gguf.cli.server_options import ServerChoice
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.sampling_params import SamplingParams
@@ -69,10 +70,9 @@ def test_without_its_extra_one_line_says_what_to_install(
 
 def test_a_line_of_a_key_file_is_one_key(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# ours\n\n  correct horse \r\nbattery\n")
-    given = {"alias": None, "api_keys": ("one two",), "origins": (), "hosts": (), "timeout": None}
-    given |= {"sleep_after": None, "models_max": None}
+    given = ServerChoice(api_keys=("one two",), api_key_file=tmp_path / "keys")
     shared = SharedOptions(EngineOptions(), SamplingParams())
-    settings = _settings(["m"], shared, "127.0.0.1", api_key_file=tmp_path / "keys", **given)
+    settings = _settings(["m"], shared, "127.0.0.1", given)
     assert settings.api_keys == ("one two", "correct horse", "battery")
 
 

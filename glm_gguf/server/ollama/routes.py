@@ -37,11 +37,9 @@ router = APIRouter(route_class=JsonRoute, tags=["Ollama"])
 async def chat(body: OllamaChatRequest, request: Request) -> Response:
     """Answer a conversation, as lines of JSON unless `stream` is false."""
     service: Service = request.app.state.service
-    arrived = perf_counter()
-    if body.frees_model:
-        return ReplyForm(True, free_model(service, body), arrived, arrived).nothing("unload").response()
-    model = await requested_model(service, request, body)
-    form = ReplyForm(True, model.name, arrived, perf_counter())
+    model, form = await _opened(request, body, is_chat=True)
+    if model is None:
+        return form.nothing("unload").response()
     if body.loads_only:
         return form.nothing("load").response()
     answer_request = await service.prepared(request, body.to_request)
@@ -57,17 +55,25 @@ async def chat(body: OllamaChatRequest, request: Request) -> Response:
 async def generate(body: OllamaGenerateRequest, request: Request) -> Response:
     """Answer a text, or continue it with `raw`, as lines of JSON unless `stream` is false."""
     service: Service = request.app.state.service
-    arrived = perf_counter()
-    if body.frees_model:
-        return ReplyForm(False, free_model(service, body), arrived, arrived).nothing("unload").response()
-    model = await requested_model(service, request, body)
-    form = ReplyForm(False, model.name, arrived, perf_counter())
+    model, form = await _opened(request, body, is_chat=False)
+    if model is None:
+        return form.nothing("unload").response()
     if body.loads_only:
         return form.nothing("load").response()
     if body.raw:
         return await _reply(request, body, form, await _continued(service, request, model, body))
     answer_request = await service.prepared(request, body.to_request)
     return await _reply(request, body, form, await service.begin(request, model, answer_request))
+
+
+async def _opened(request: Request, body: OllamaRequest, *, is_chat: bool) -> tuple[LoadedModel | None, ReplyForm]:
+    """Load the model of a request, or free it where the request asks for that: then there is none."""
+    service: Service = request.app.state.service
+    arrived = perf_counter()
+    if body.frees_model:
+        return None, ReplyForm(is_chat, free_model(service, body), arrived, arrived)
+    model = await requested_model(service, request, body)
+    return model, ReplyForm(is_chat, model.name, arrived, perf_counter())
 
 
 async def _continued(
