@@ -143,9 +143,9 @@ def test_a_file_under_another_name_is_removed(tiny_gguf: Callable[[str], Path], 
 
 
 def test_prefixes_are_saved_while_all_answers_run(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
-    with GLM(tiny_gguf("Q8_0"), options=EngineOptions(threads=1, n_ctx=1024, n_parallel=1)) as glm:
+    with GLM(tiny_gguf("Q8_0"), options=EngineOptions(threads=1, n_ctx=4096, n_parallel=1, draft=0)) as glm:
         asked(glm, "one")
-        with glm.stream_completion("two", {"max_tokens": 900, "ignore_eos": True}) as running:
+        with glm.stream_completion("two", {"max_tokens": 4000, "ignore_eos": True}) as running:
             next(running)
             SessionDirectory(tmp_path, MUCH).save(glm.sessions())
             assert glm.status.running == 1
