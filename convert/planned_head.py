@@ -14,12 +14,12 @@ from glm_gguf.gguf_file.tensor_list import TensorInfo, align
 
 
 def planned_heads(plans: Sequence[Plan]) -> tuple[GgufHeader, ...]:
-    """Return a head for each plan of one checkpoint; each plan is of a single file.
+    """Return a head for each plan of one checkpoint, of a split one as if it were a single file.
 
     Heads of several types differ in their tensors' types alone, and in the number of the file type. So one is laid out,
     with its long vocabulary. All keep that one's keys.
     """
-    (layout,) = lay_out(plans[0])
+    (layout,) = lay_out(replace(plans[0], files=(plans[0].tensors,)))
     path = Path(plans[0].default_name)
     first = GgufHeader.parse(layout.header, path, layout.n_bytes)
     return tuple(_with_tensors(first, plan) for plan in plans)

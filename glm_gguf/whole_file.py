@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -22,6 +23,8 @@ try:
 except ImportError:  # Windows, which removes no file that is open
     fcntl = None
 
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk without room, or of a user without a quota."""
 UNFINISHED: Final = ".unfinished"
 """Ending of the temporary names."""
 
@@ -83,7 +86,8 @@ def _as_output_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}", path=path) from error
+        fix = "free some space, and try again" if error.errno in FULL else None
+        raise OutputError(f"cannot be written: {error.strerror}", path=path, fix=fix) from error
     except ValueError as error:  # a NUL, or half a character
         raise OutputError(f"this is no path: {error}", where=repr(str(path))) from error
 

@@ -17,11 +17,11 @@ from glm_gguf.convert.disk_file import Bytes, DiskFile, fcntl, sync_directory
 from glm_gguf.convert.writing.journal import Binding, Entries, Journal
 from glm_gguf.convert.writing.layout import FileLayout
 from glm_gguf.errors import OutputError, TransferError
+from glm_gguf.whole_file import FULL
 
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit, TransferError)
 """Exceptions after which a later run can continue: the recorded tensors are kept."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 PARTIAL, JOURNAL = ".part", ".journal"
 
 _log = logging.getLogger(__name__)

@@ -23,10 +23,12 @@ from rich.table import Table
 
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.convert import Conversion, Output, Plan, TensorPlan
+from glm_gguf.convert.planned_head import planned_heads
+from glm_gguf.gguf_file.parts import GgufParts
+from glm_gguf.llama.engine_options import DEFAULT_CONTEXT
+from glm_gguf.llama.memory_need import memory_to_run
 
-DEFAULT_CONTEXT = 8192  # tokens a model is opened with, where it has as many
 LINE_SECONDS = 10.0  # between two lines of progress
-OVERHEAD = 1.05  # weights, llama.cpp's buffers and all else, in weights
 
 
 def print_plan(conversion: Conversion) -> None:
@@ -69,13 +71,12 @@ def output_lines(output: Output) -> Iterator[str]:
 
 
 def _to_run(plan: Plan) -> str:
-    """Return the memory that the file needs, with a KV cache of f16, as text."""
+    """Return the main memory that the file needs where no GPU computes, as text."""
     if not plan.tensors:
         return ""
-    config = plan.checkpoint.config
-    context = min(DEFAULT_CONTEXT, config.max_position)
-    cache = 2 * 2 * config.n_layers * config.n_kv_heads * config.head_dim * context
-    return f"; needs about {size_text(plan.n_bytes * OVERHEAD + cache)} of memory to run with {context:,} tokens"
+    contents = GgufParts(planned_heads((plan,)))
+    context = min(DEFAULT_CONTEXT, plan.checkpoint.config.max_position)
+    return f"; needs about {size_text(memory_to_run(contents, context))} of memory to run with {context:,} tokens"
 
 
 def _types(plan: Plan) -> str:

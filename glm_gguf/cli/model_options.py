@@ -57,7 +57,11 @@ ENGINE_OPTIONS = (
         CACHE_TYPES,
         "Type of the keys in the KV cache, such as q8_0. Default: f16, or q8_0 where memory is short.",
     ),
-    ("cache_type_v", CACHE_TYPES, "Type of the values in the KV cache, such as q8_0. Default: as --cache-type-k."),
+    (
+        "cache_type_v",
+        CACHE_TYPES,
+        "Type of the values in the KV cache, such as q8_0. Default: f16, or q8_0 where memory is short.",
+    ),
     ("draft", DRAFT_LENGTH, "Tokens to draft at most from earlier text. Default: auto, as many as pay."),
     ("draft_model", MODEL_FILE, "Smaller model with the same vocabulary that drafts where nothing can be copied."),
     ("yarn", float, "Stretch the trained context length by this factor (YaRN)."),

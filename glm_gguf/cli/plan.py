@@ -69,7 +69,7 @@ def command(
     from glm_gguf.llama.load_plan import Machine
 
     machine = Machine.here(choice.options)
-    planner = Planner(choice, n_ctx, MachineFacts.of(machine), timed=not no_rates)
+    planner = Planner(choice, n_ctx, MachineFacts.of(machine, choice.options.threads), timed=not no_rates)
     source = given_or_default(DEFAULT_MODEL if source is None else source)
     contents = planned_contents(source)
     if contents is None:
@@ -96,6 +96,7 @@ class Planner:
         self, source: str, contents: GgufParts, types: Sequence[str], imatrix: Path | None
     ) -> tuple[Choice, ...]:
         """Return a choice a context of a GGUF."""
+        from glm_gguf.cli.plan_source import planned_address, written_to
         from glm_gguf.llama.fit import Choice
 
         for name, given in (("type", types), ("imatrix", imatrix)):
@@ -104,7 +105,8 @@ class Planner:
                 raise RequestError(what, field=name, fix="leave it out: the types of a GGUF are in the file")
         if not contents.tensors:
             raise GgufError("the file holds no weights", path=source, fix="convert the model without --vocab-only")
-        return tuple(Choice(None, fit) for fits in self._fits([contents]) for fit in fits)
+        disk_free = None if planned_address(source) is None else shutil.disk_usage(written_to(source, None)).free
+        return tuple(Choice(None, fit, disk_free) for fits in self._fits([contents]) for fit in fits)
 
     def of_checkpoint(self, source: str, types: Sequence[str], imatrix: Path | None) -> tuple[Choice, ...]:
         """Return a choice a type and context of a checkpoint."""

@@ -26,19 +26,19 @@ from glm_gguf.store.model_address import model_address
 
 @dataclass(frozen=True, slots=True)
 class MachineFacts:
-    """A machine with its whole memory in bytes, its cores, and the bytes a second that their threads read."""
+    """A machine with its whole memory in bytes, its cores, the threads that compute answers, and the bytes a second
+    that those threads read."""
 
     machine: Machine
     memory_total: int | None
     cores: Cores
+    threads: int
     bandwidth: float
 
     @classmethod
-    def of(cls, machine: Machine) -> Self:
-        """Look at the machine, and measure below a second."""
-        cores = Cores.here()
-        bandwidth = measure_bandwidth(cores.n_compute_threads, machine.memory)
-        return cls(machine, total_memory(), cores, bandwidth)
+    def of(cls, machine: Machine, threads: int) -> Self:
+        """Look at the machine, and measure below a second what so many threads read."""
+        return cls(machine, total_memory(), Cores.here(), threads, measure_bandwidth(threads, machine.memory))
 
     def lines(self) -> Iterator[str]:
         """Write the facts, a subject a line."""
@@ -50,7 +50,7 @@ class MachineFacts:
         yield f"GPUs         {'; '.join(gpus) or 'none'}"
         yield f"cores        {self.cores}"
         rate = f"{self.bandwidth / 1e9:.1f} GB of memory a second"
-        yield f"threads      {self.cores.n_compute_threads} compute answers, and read {rate}"
+        yield f"threads      {self.threads} for answers, which read {rate}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the facts for JSON, sizes in bytes."""
@@ -68,6 +68,7 @@ class MachineFacts:
             "memory_free": self.machine.memory,
             "gpus": gpus,
             **self.cores.as_json(),
+            "threads": self.threads,
             "memory_bytes_per_second": int(self.bandwidth),
         }
 
@@ -85,7 +86,7 @@ class FitReport:
 
     @property
     def disk_free(self) -> int | None:
-        """Free bytes where a file would be written; None for a GGUF."""
+        """Free bytes where a file would be written; None for a GGUF that is there already."""
         return self.choices[0].disk_free
 
     def recommendation(self) -> tuple[str | None, str]:
@@ -120,7 +121,8 @@ class FitReport:
         what = f"{choice.fit.n_ctx:,} tokens" if choice.type is None else f"{choice.type}, {choice.fit.n_ctx:,} tokens"
         if in_memory:
             size, free = written_size(choice.fit.weights), _size(self.disk_free)
-            return f"nothing fits on the disk: the smallest file ({what}) takes {size}, and {free} are free"
+            file = "the file" if choice.type is None else f"the smallest file ({what})"
+            return f"nothing fits on the disk: {file} takes {size}, and {free} are free"
         size, free = written_size(choice.fit.main_memory), _size(self.facts.machine.memory)
         fix = "free more, or give a shorter --n-ctx or a smaller type"
         return f"nothing fits: the least ({what}) takes {size} of main memory, and {free} are free; {fix}"

@@ -53,6 +53,17 @@ def memory_need(
     return MemoryNeed(contents.file_size, cell, cache, compute_buffers(contents, options, size, batches), process)
 
 
+def memory_to_run(contents: GgufParts, n_ctx: int) -> int:
+    """Count the bytes that a model takes of main memory with `n_ctx` tokens, all else by default, without a GPU.
+
+    The batches are the larger ones, of a CPU with AVX-512.
+    """
+    options = EngineOptions(n_ctx=n_ctx)
+    size = ContextSize.of(contents, options)
+    batches = BatchSizes.of(options, size, on_gpu=False, cpu_features={"AVX512"})
+    return memory_need(contents, options, size, batches).total
+
+
 def cell_size(contents: GgufParts, options: EngineOptions) -> int:
     """Count the bytes of a cell of the KV cache: keys and values of one token in all layers."""
     layers = model_integer(contents.metadata, "block_count") or 0

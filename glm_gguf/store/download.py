@@ -5,7 +5,6 @@ NAME.HASH.part grows from front to back, so its size says how much is there. The
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
@@ -22,13 +21,13 @@ from glm_gguf.convert.source.hub.prefetch import prefetch
 from glm_gguf.convert.source.hub.repository import RemoteFile
 from glm_gguf.errors import ChecksumError, OutputError
 from glm_gguf.file_calls import FILE_CALLS
+from glm_gguf.whole_file import FULL
 
 PARTIAL: Final = ".part"
 ATTEMPTS: Final = 3
 """How often a file is fetched until its bytes have the hash that the hub lists."""
 BLOCK: Final = 2**23
 POLL_SECONDS: Final = 0.1
-FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from checkpoints import write_checkpoint
+from checkpoints import Shape, write_checkpoint
 from click.testing import CliRunner
 from damage import SMALL, choose, command_line, says
 from interruptions import Stops, write_recording
@@ -19,9 +19,14 @@ from rich.progress import Progress
 from glm_gguf.cli.conversion_view import Bar, Lines
 from glm_gguf.cli.error_line import error_line
 from glm_gguf.cli.main import cli
+from glm_gguf.cli.size_text import size_text
 from glm_gguf.convert import Conversion, convert
 from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import GlmGgufError
+from glm_gguf.gguf_file.parts import open_all_parts
+from glm_gguf.llama.cpu_kernels import Cpu
+from glm_gguf.llama.engine_options import EngineOptions
+from glm_gguf.llama.load_plan import LoadPlan, Machine
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +40,16 @@ def test_an_output_that_ends_in_a_slash_is_a_directory_that_is_made(name: str, s
     assert result.exit_code == 0, result.stderr
     assert [Path(line).parent for line in result.stdout.split()] == [tmp_path / name]
     assert Path(result.stdout.strip()).exists()
+
+
+@pytest.mark.parametrize("split", [(), ("--split-max-size", "1M")], ids=["one file", "split"])
+def test_memory_to_run_is_what_a_cpu_with_avx_512_plans_for(split: tuple[str, ...], tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "model", Shape())
+    shown = CliRunner().invoke(cli, ["convert", str(source), "--type", "Q8_0", "--dry-run", *split]).stdout
+    contents = open_all_parts(convert(source, tmp_path / "m.gguf", type="Q8_0")[0])
+    machine = Machine((), 2**50, Cpu(frozenset({"AVX512"}), None))
+    planned = LoadPlan.of(contents, EngineOptions(n_ctx=4096), machine)
+    says(shown, f"needs about {size_text(planned.main_memory)} of memory to run with 4,096 tokens")
 
 
 def test_a_dry_run_makes_no_directory(source: Path, tmp_path: Path) -> None:

@@ -105,6 +105,13 @@ def test_the_machine_is_told_in_bytes(large: Path, checkpoint: Path) -> None:
     assert plan_json(large, "--n-ctx", 4096)["machine"]["disk_free"] is None
 
 
+def test_the_machine_is_timed_with_the_threads_that_are_asked_for(large: Path) -> None:
+    shown = plan(large, "--n-ctx", 4096, "--no-rates", "--threads", 3).stdout
+    assert "threads      3 for answers, which read" in shown
+    machine = plan_json(large, "--n-ctx", 4096, "--threads", 3)["machine"]
+    assert (machine["threads"], machine["cores"]) == (3, Cores.here().n_compute_threads)
+
+
 def test_the_text_names_machine_sizes_and_the_next_command(checkpoint: Path) -> None:
     result = plan(checkpoint, "--n-ctx", 4096)
     assert result.exit_code == 0
@@ -151,7 +158,7 @@ def report(large: Path, memory: int, disk_free: int | None = None, n_ctx: Sequen
     fits = [Fit.of(open_all_parts(large), EngineOptions(n_ctx=number), machine) for number in n_ctx]
     type_ = None if disk_free is None else "Q8_0"
     choices = tuple(Choice(type_, fit, disk_free) for fit in fits)
-    return FitReport(str(large), None, MachineFacts(machine, memory, Cores(2, 2, 0, None), 10.0**10), choices)
+    return FitReport(str(large), None, MachineFacts(machine, memory, Cores(2, 2, 0, None), 2, 10.0**10), choices)
 
 
 def test_where_nothing_fits_the_missing_memory_is_told(large: Path) -> None:

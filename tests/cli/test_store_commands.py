@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,6 +198,19 @@ def test_a_model_on_a_hub_is_planned_by_its_header_as_a_file_is(
     asked = len(gguf_hub.asked)
     assert sizes(plan(NAME)) == sizes(plan(f"{HF}:Q8_0")) == sizes(near)
     assert len(gguf_hub.asked) == asked
+
+
+def test_a_model_on_a_hub_needs_room_on_the_disk_of_the_store(
+    gguf_hub: HubServer, store: Store, gguf: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(store.directory.parent)
+    assert plan(f"{HF}:Q8_0")["machine"]["disk_free"] > 0
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=len(gguf) - 1))
+    found = plan(f"{HF}:Q8_0")
+    assert (found["machine"]["disk_free"], found["choices"][0]["fits_disk"]) == (len(gguf) - 1, False)
+    assert found["recommendation"]["command"] is None
+    assert found["recommendation"]["reason"] == ("nothing fits on the disk: the file takes 3.1 MB, and 3.1 MB are free")
+    assert f"free in {store.directory.parent}\n" in run("plan", f"{HF}:Q8_0", "--n-ctx", 512, "--no-rates").stdout
 
 
 def test_a_short_name_is_planned_as_its_checkpoint_until_it_is_there(gguf_hub: HubServer, store: Store) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
+import shlex
 import shutil
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -349,6 +354,51 @@ def test_a_disk_that_fills_up_loses_nothing(gguf_hub: HubServer, store: Store, g
     (left,) = unfinished(store)
     assert len(gguf) // 2 <= left.n_bytes < len(gguf)
     assert pulled(store, f"{HF}:Q8_0").model.path.read_bytes() == gguf
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Runs full_disk.py with its store on a file system of 6 MB of its own; skips where the system allows none."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    mounted = f"mount -t tmpfs -o size=6m none {directory}"
+    alone = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if not shutil.which("unshare") or subprocess.run([*alone, mounted], capture_output=True, check=False).returncode:
+        pytest.skip("a process may not mount a file system of its own here")
+
+    def run(*words: object) -> dict[str, Any]:
+        script = Path(__file__).with_name("full_disk.py")
+        command = shlex.join([sys.executable, str(script), str(directory), *map(str, words)])
+        paths = os.pathsep.join([str(script.parents[1]), *sys.path])
+        ran = subprocess.run(
+            [*alone, f"{mounted} && exec {command}"],
+            env={**os.environ, "PYTHONPATH": paths},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        found: dict[str, Any] = json.loads(ran.stdout)
+        return found
+
+    return run
+
+
+FULL = {"at the first piece": 0.0, "in the middle": 0.5, "before the index is written": 1.0}
+
+
+@pytest.mark.parametrize("case", FULL)
+def test_a_disk_that_is_full_in_mid_transfer_loses_nothing(
+    case: str, gguf_hub: HubServer, gguf: bytes, small_disk: Callable[..., dict[str, Any]]
+) -> None:
+    found = small_disk(f"{HF}:Q8_0", int(FULL[case] * len(gguf)))
+    assert found["errno"] == errno.ENOSPC, found["error"]
+    assert "No space left on device; free some space" in found["error"]
+    assert found["models"] == 0
+    assert found["began_with"] >= int(FULL[case] * len(gguf))
+    assert (found["sha256"], found["unfinished"]) == (sha256(gguf), 0)
+    ranges = [request.range for request in gguf_hub.requests("lfs")]
+    assert case != "before the index is written" or len(ranges) == len(set(ranges))
 
 
 def test_a_checkpoint_is_converted_while_it_streams(hub: HubServer, store: Store, checkpoint: Path) -> None:
