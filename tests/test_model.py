@@ -22,8 +22,8 @@ from glm_gguf.chat.messages import template_messages
 from glm_gguf.errors import EngineError, RequestError
 
 SHORT = SamplingParams(temperature=0, max_tokens=6)
-ENDLESS = SamplingParams(temperature=0, ignore_eos=True)
-ENDLESS_BUT_SHORT = replace(ENDLESS, max_tokens=30)
+ENDLESS = SamplingParams(temperature=2, top_p=1, ignore_eos=True)  # so hot that no draft is accepted
+ENDLESS_BUT_SHORT = SamplingParams(temperature=0, max_tokens=30, ignore_eos=True)
 HELLO = [{"role": "user", "content": "Hello"}]
 QUESTIONS = [[{"role": "user", "content": text}] for text in ("Hello", "你好", "What is 37 plus 58?", "Paris?")]
 

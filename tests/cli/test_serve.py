@@ -213,7 +213,9 @@ def test_it_says_when_it_loads_and_where_the_model_lies(tiny_gguf: Callable[[str
 
 def test_the_first_ctrl_c_says_how_many_answers_it_waits_for(tiny_gguf: Callable[[str], Path]) -> None:
     command = [sys.executable, "-m", "glm_gguf", "serve", str(tiny_gguf("Q8_0")), "--port", "0", "--threads", "1"]
-    body = json.dumps({"messages": [{"role": "user", "content": "Hello"}], "ignore_eos": True, "stream": True}).encode()
+    body = json.dumps(
+        {"messages": [{"role": "user", "content": "Hello"}], "ignore_eos": True, "temperature": 2, "stream": True}
+    ).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8") as running:
         assert running.stderr is not None

@@ -12,7 +12,8 @@ TOOLS: dict[str, dict[str, Any]] = {tool["function"]["name"]: tool for tool in D
 WEATHER = [{"role": "user", "content": "What is the weather in Paris?"}]
 TWO_CITIES = [{"role": "user", "content": "北京和上海的空气质量怎么样？"}]
 HELLO = [{"role": "user", "content": "Hello"}]
-ENDLESS: dict[str, Any] = {"messages": HELLO, "ignore_eos": True}
+# So hot that no draft is accepted: the answer takes a decode step for each of its some 4,000 tokens.
+ENDLESS: dict[str, Any] = {"messages": HELLO, "ignore_eos": True, "temperature": 2, "top_p": 1}
 SHORT: dict[str, Any] = {"messages": HELLO, "temperature": 0, "max_tokens": 6}
 
 

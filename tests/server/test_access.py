@@ -21,7 +21,7 @@ import httpx
 import openai
 import pytest
 from click.testing import CliRunner
-from server.questions import HELLO
+from server.questions import ENDLESS, HELLO
 from server.serving import Served, connection, serving
 from waiting import until
 
@@ -280,7 +280,7 @@ def process(path: Path, *options: str, key: str = "") -> Iterator[tuple[subproce
 def stream_lines(address: str, **fields: Any) -> tuple[http.client.HTTPResponse, list[bytes]]:
     """Return a stream after its first line."""
     connection = http.client.HTTPConnection(address, timeout=30)
-    body = {"messages": HELLO, "stream": True, "ignore_eos": True, **fields}
+    body = {**ENDLESS, "stream": True, **fields}
     for _ in range(100):
         connection.request("POST", "/v1/chat/completions", json.dumps(body))
         response = connection.getresponse()

@@ -153,7 +153,10 @@ def test_many_such_requests_leave_every_thread_free(faulty: Served) -> None:
 def test_a_client_that_leaves_while_its_request_is_prepared_is_let_go(faulty: Served, fields: dict[str, Any]) -> None:
     held, begun = threading.Event(), threading.Event()
     set_fault(faulty, lambda: (begun.set(), held.wait(20), None)[2])
-    with connection(faulty, posted(json.dumps({**SHORT, **fields, "ignore_eos": True, "max_tokens": 4000}).encode())):
+    with connection(
+        faulty,
+        posted(json.dumps({**SHORT, **fields, "ignore_eos": True, "temperature": 2, "max_tokens": 4000}).encode()),
+    ):
         assert begun.wait(20)
         assert faulty.service.active == 1
     until(lambda: faulty.service.active == 0)
