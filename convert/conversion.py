@@ -8,9 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
-from gguf import GGUFValueType
-from gguf.gguf_writer import GGUFValue
-
 from glm_gguf.convert.kernels.quantiser import reproducible
 from glm_gguf.convert.options import ConvertFields, ConvertOptions, with_fields
 from glm_gguf.convert.plan import Plan, make_plans
@@ -28,6 +25,7 @@ from glm_gguf.convert.writing.output import (
 from glm_gguf.convert.writing.write import Progress, Silent, write_with_retries
 from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.contents import MACHINE_TYPES
+from glm_gguf.gguf_file.values import TextArray
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +82,7 @@ class Conversion:
         """The same, with a key in each file of which this machine makes its own bytes; a warning names the types."""
         outputs = tuple(replace(output, plan=_marked(output.plan)) for output in self.outputs)
         marks = (output.plan.metadata.get(MACHINE_TYPES) for output in outputs)
-        own = {name for mark in marks if mark is not None for name in mark.value}
+        own = {name for mark in marks if isinstance(mark, TextArray) for name in mark.items}
         if own:
             _log.warning("%s: %s", ", ".join(sorted(own)), OWN_BYTES)
         return replace(self, outputs=outputs)
@@ -93,7 +91,7 @@ class Conversion:
         """Write the files; they appear when all are complete, or not at all."""
         given = (self.options.types.imatrix, self.options.metadata)
         source = self.plans[0].checkpoint.source
-        sources = [*source.directory.iterdir(), *(path for path in given if path is not None)]
+        sources = [*source.inputs(), *(path for path in given if path is not None)]
         n_bytes = sum(plan.n_bytes + HEADER_BYTES for plan in self.plans)
         directory, plan = self.paths[0].parent, self.plans[0]
         with output_directory(self.out):
@@ -109,8 +107,7 @@ def _marked(plan: Plan) -> Plan:
     own = sorted({type_.name for type_, weighted in forms if not reproducible(type_, weighted)})
     if not own:
         return plan
-    value = GGUFValue(own, GGUFValueType.ARRAY, GGUFValueType.STRING)
-    return replace(plan, metadata={**plan.metadata, MACHINE_TYPES: value})
+    return replace(plan, metadata={**plan.metadata, MACHINE_TYPES: TextArray(tuple(own))})
 
 
 def convert(

@@ -17,10 +17,11 @@ from glm_gguf.convert.recipe.imatrix import Imatrix
 from glm_gguf.convert.source.config import Glm4Config, RopeScaling
 from glm_gguf.convert.token_table import TokenTable
 from glm_gguf.errors import RequestError
+from glm_gguf.gguf_file.values import NumberArray, Scalar, Text, TextArray, Value, ValueType
 from glm_gguf.variant import Variant
 
 ARCH = "glm4"
-KeyValues = Mapping[str, GGUFValue]
+KeyValues = Mapping[str, Value]
 
 
 def key_values(
@@ -33,11 +34,26 @@ def key_values(
     card.set_gguf_meta_model(writer)
     _add_model(writer, config)
     _add_tokens(writer, table)
-    writer.add_quantization_version(GGML_QUANT_VERSION)
-    writer.add_file_type(file.id)
-    if imatrix is not None:
-        _add_imatrix(writer, imatrix)
-    return dict(writer.kv_data[0])
+    _add_types(writer, file, imatrix)
+    return {key: _value(value) for key, value in writer.kv_data[0].items()}
+
+
+def type_keys(file: FileType, imatrix: Imatrix | None) -> KeyValues:
+    """The keys that depend on the type, in the order they are written."""
+    writer = GGUFWriter(None, ARCH)
+    writer.kv_data[0].clear()
+    _add_types(writer, file, imatrix)
+    return {key: _value(value) for key, value in writer.kv_data[0].items()}
+
+
+def _value(value: GGUFValue) -> Value:
+    """A key's value as the reader has it; gguf-py takes the type of a list from its first item."""
+    if value.type == GGUFValueType.STRING:
+        return Text(value.value)
+    if value.type != GGUFValueType.ARRAY:
+        return Scalar(ValueType(value.type), value.value)
+    kind = ValueType(value.sub_type or GGUFValueType.get_type(value.value[0]))
+    return TextArray(tuple(value.value)) if kind is ValueType.STRING else NumberArray(kind, tuple(value.value))
 
 
 def yarn_scaling(config: Glm4Config, variant: Variant, factor: float) -> RopeScaling:
@@ -96,6 +112,13 @@ def _add_tokens(writer: GGUFWriter, table: TokenTable) -> None:
     names = writer.kv_data[0].get(Keys.Tokenizer.CHAT_TEMPLATES)
     if names is not None:
         names.value.sort()  # gguf-py writes them in the order of a set, another one in every run
+
+
+def _add_types(writer: GGUFWriter, file: FileType, imatrix: Imatrix | None) -> None:
+    writer.add_quantization_version(GGML_QUANT_VERSION)
+    writer.add_file_type(file.id)
+    if imatrix is not None:
+        _add_imatrix(writer, imatrix)
 
 
 def _add_imatrix(writer: GGUFWriter, imatrix: Imatrix) -> None:

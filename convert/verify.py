@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from gguf import GGMLQuantizationType, GGUFValueType
-from gguf.gguf_writer import GGUFValue
+from gguf import GGMLQuantizationType
 
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.metadata import KeyValues
@@ -31,7 +30,7 @@ from glm_gguf.gguf_file.contents import GLM4, architecture
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.gguf_file.tensor_list import TensorInfo
-from glm_gguf.gguf_file.values import NestedArray, Scalar, Text, Value, decimal
+from glm_gguf.gguf_file.values import Scalar, Value, ValueType, decimal, plain_value
 from glm_gguf.regular_file import open_regular
 from glm_gguf.source_name import ADDRESS
 
@@ -202,7 +201,7 @@ def _key_differences(parts: GgufParts, expected: KeyValues) -> Iterator[Differen
     for key in keys:
         if key.startswith(chosen):
             continue
-        found, wanted = _plain(parts.metadata.get(key)), _planned(expected.get(key))
+        found, wanted = _plain(parts.metadata.get(key)), _plain(expected.get(key))
         if isinstance(found, tuple) and isinstance(wanted, tuple) and found != wanted:
             yield from _item_differences(key, found, wanted)
         elif found != wanted:
@@ -220,27 +219,10 @@ def _item_differences(key: str, found: tuple[object, ...], wanted: tuple[object,
 
 
 def _plain(value: Value | None) -> object:
-    match value:
-        case None:
-            return None
-        case Scalar() | Text():
-            return value.value
-        case NestedArray(items=arrays):
-            return tuple(_plain(array) for array in arrays)
-        case _:
-            return tuple(value.items)
-
-
-def _planned(value: GGUFValue | None) -> object:
     """A key's value as a file gives it back: floats in single precision, lists as tuples."""
-    if value is None:
-        return None
-    if value.type == GGUFValueType.FLOAT32:
+    if isinstance(value, Scalar) and value.type is ValueType.FLOAT32:
         return struct.unpack("<f", struct.pack("<f", value.value))[0]
-    plain = (
-        tuple(value.value) if isinstance(value.value, Iterable) and not isinstance(value.value, str) else value.value
-    )
-    return int(plain) if isinstance(plain, int) and not isinstance(plain, bool) else plain
+    return None if value is None else plain_value(value)
 
 
 def _shown(value: object) -> str:

@@ -1,10 +1,10 @@
-"""Shards as files of a directory."""
+"""Shards as files of a directory: safetensors, or the parts of a GGUF."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BufferedReader, FileIO
@@ -20,14 +20,18 @@ from glm_gguf.regular_file import open_regular
 
 @dataclass(frozen=True, slots=True)
 class LocalShards:
-    """The *.safetensors files of `directory`, read in place."""
+    """The *.safetensors files of `directory`, or other files of it, read in place."""
 
     directory: Path
+    heads: Mapping[str, int] | None = None
+    """Files that are no safetensors: name → bytes before the weights."""
 
     trusted, streamed_bytes = True, 0
 
     def names(self) -> tuple[str, ...]:
-        """All *.safetensors files and broken links, in name order."""
+        """All *.safetensors files and broken links, in name order, or the files that are none."""
+        if self.heads is not None:
+            return tuple(sorted(self.heads))
         return tuple(sorted(path.name for path in self.directory.glob("*.safetensors")))
 
     def where(self, name: str) -> str:
@@ -58,7 +62,7 @@ class LocalShards:
         """Size, modification time and hash of the header; raises ShardError."""
         with self._opened(name) as file:
             status = os.fstat(file.fileno())
-            length = int.from_bytes(file.read(8), "little")
+            length = int.from_bytes(file.read(8), "little") if self.heads is None else self.heads[name]
             header = hashlib.sha256(file.read(min(length, status.st_size))).hexdigest()
         return f"{status.st_size} bytes, {status.st_mtime_ns} ns, header {header}"
 

@@ -46,6 +46,10 @@ class Source:
         """The checkpoint in `directory`, which need not exist."""
         return cls(directory, LocalShards(directory), str(directory), str(directory))
 
+    def inputs(self) -> tuple[Path, ...]:
+        """The files that a conversion reads, and must not overwrite."""
+        return tuple(self.directory.iterdir())
+
     def file(self, name: str) -> SourceFile:
         """The file `name`, which need not exist."""
         return SourceFile(self.directory / name, self.shards.where(name))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BufferedWriter, BytesIO
 from itertools import accumulate
 
-import numpy as np
-from gguf import GGUFValueType, GGUFWriter
-from gguf.gguf_writer import GGUFValue, WriterState
-
-from glm_gguf.convert.metadata import ARCH, KeyValues
+from glm_gguf.convert.metadata import KeyValues
 from glm_gguf.convert.plan import Plan, TensorPlan
+from glm_gguf.gguf_file.ggml_types import TYPES
+from glm_gguf.gguf_file.head_writer import encode_head
+from glm_gguf.gguf_file.tensor_list import TensorEntry
+from glm_gguf.gguf_file.values import Scalar, ValueType
 
 ALIGNMENT = 32  # GGUF_DEFAULT_ALIGNMENT
 
@@ -34,9 +33,9 @@ def lay_out(plan: Plan) -> tuple[FileLayout, ...]:
 
 
 def _file(tensors: tuple[TensorPlan, ...], metadata: KeyValues) -> FileLayout:
-    header = _header(tensors, metadata)
-    *offsets, n_bytes = accumulate((_padded(tensor.n_bytes) for tensor in tensors), initial=len(header))
-    return FileLayout(header, tensors, tuple(offsets), n_bytes)
+    *places, data_bytes = accumulate((_padded(tensor.n_bytes) for tensor in tensors), initial=0)
+    header = _header(tensors, places, metadata)
+    return FileLayout(header, tensors, tuple(len(header) + place for place in places), len(header) + data_bytes)
 
 
 def _metadata(plan: Plan, number: int) -> KeyValues:
@@ -44,28 +43,20 @@ def _metadata(plan: Plan, number: int) -> KeyValues:
     if len(plan.files) == 1:
         return plan.metadata
     split = {
-        "split.no": GGUFValue(number, GGUFValueType.UINT16),
-        "split.count": GGUFValue(len(plan.files), GGUFValueType.UINT16),
-        "split.tensors.count": GGUFValue(len(plan.tensors), GGUFValueType.INT32),
+        "split.no": Scalar(ValueType.UINT16, number),
+        "split.count": Scalar(ValueType.UINT16, len(plan.files)),
+        "split.tensors.count": Scalar(ValueType.INT32, len(plan.tensors)),
     }
     return {**plan.metadata, **split} if number == 0 else split
 
 
-def _header(tensors: Sequence[TensorPlan], metadata: KeyValues) -> bytes:
-    """Key-values and tensor list, written by gguf-py and padded to the first tensor."""
-    writer = GGUFWriter(None, ARCH)
-    writer.kv_data[0].clear()
-    writer.kv_data[0].update(metadata)
-    for tensor in tensors:
-        writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.n_bytes, raw_dtype=tensor.type)
-    written = BytesIO()
-    writer.fout = [BufferedWriter(written)]
-    writer.state = WriterState.EMPTY
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    writer.fout[0].flush()
-    header = written.getvalue()
+def _header(tensors: Sequence[TensorPlan], places: Sequence[int], metadata: KeyValues) -> bytes:
+    """Key-values and tensor list, padded to the first tensor; `places` are offsets behind that."""
+    entries = [
+        TensorEntry(tensor.name, tensor.shape[::-1], TYPES[int(tensor.type)], place)
+        for tensor, place in zip(tensors, places, strict=True)
+    ]
+    header = encode_head(metadata, entries)
     return header.ljust(_padded(len(header)), b"\0")
 
 
