@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.model import GLM
-from glm_gguf.server.access.cors import allow_origins
 from glm_gguf.server.access.middleware import AccessMiddleware
+from glm_gguf.server.access.origins import allow_cors
 from glm_gguf.server.access.paths import LONGEST, PathMiddleware, nearest_path, served_paths
 from glm_gguf.server.anthropic_messages import routes as anthropic_messages
 from glm_gguf.server.bodies.json_body import validation_problem
@@ -79,7 +79,7 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM] | Catalog
         app.add_exception_handler(kind, respond)
     app.add_middleware(AccessMiddleware, service=service)
     app.add_middleware(PathMiddleware, paths=app.state.paths)
-    allow_origins(app, settings.origins)
+    allow_cors(app, settings.origins)
     return app
 
 

@@ -8,7 +8,7 @@ from glm_gguf.chat.tools import Toolbox
 from glm_gguf.engine.session_directory import SessionDirectory
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.sampling_params import SamplingParams
-from glm_gguf.server.access.hosts import ORIGIN, host_name
+from glm_gguf.server.access.origins import ORIGIN, host_name
 from glm_gguf.server.limits import Limits
 
 

@@ -21,9 +21,9 @@ from glm_gguf.gguf_file.diagnosis import diagnose
 from glm_gguf.gguf_file.finding import Finding
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.store.download import Watcher, as_output_error, download, has_right_bytes, writing
+from glm_gguf.store.folders import folder_of
 from glm_gguf.store.model import Model, StoredFile, file_type, free_name, model_stem
 from glm_gguf.store.model_address import ModelAddress
-from glm_gguf.store.recovery import folder_of
 from glm_gguf.store.remote_models import (
     RemoteModel,
     choose,

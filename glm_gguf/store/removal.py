@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glm_gguf.errors import OutputError
+from glm_gguf.store.folders import HUBS
 from glm_gguf.store.model import Model, model_stem
-from glm_gguf.store.recovery import HUBS
 from glm_gguf.store.store import Store
 
 ENDINGS = (".part", ".journal", ".unfinished")

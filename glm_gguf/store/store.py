@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from glm_gguf.errors import RequestError, StoreError
+from glm_gguf.store.folders import models_that_lie_in
 from glm_gguf.store.index import NAME, DamagedIndex, read_index, write_index
 from glm_gguf.store.known_models import DEFAULT_TYPE, KNOWN_MODELS
 from glm_gguf.store.location import VARIABLE, store_directory
 from glm_gguf.store.model import Model
 from glm_gguf.store.model_address import model_address
-from glm_gguf.store.recovery import models_that_lie_in
 
 LOCK: Final = "index.lock"
 LOCK_SECONDS: Final = 60.0

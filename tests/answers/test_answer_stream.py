@@ -45,7 +45,7 @@ def test_an_answer_that_is_checked_leaves_its_place_when_it_is_closed(glm: GLM) 
 
 
 def test_closing_ends_the_wait_of_another_thread(glm: GLM) -> None:
-    stream = glm.stream("Hello", ignore_eos=True, max_tokens=900)
+    stream = glm.stream("Hello", ignore_eos=True, temperature=2, max_tokens=900)  # so hot that no draft shortens it
     seen: list[Event] = []
     reader = threading.Thread(target=lambda: seen.extend(stream))
     reader.start()
@@ -62,7 +62,7 @@ def test_an_event_loop_may_close_an_answer_that_a_task_reads(glm: GLM) -> None:
         return [event async for event in answer]
 
     async def closed() -> list[Event]:
-        answer = glm.prepare("Hello", ignore_eos=True, max_tokens=900).events(asyncio.get_running_loop())
+        answer = glm.prepare("Hello", ignore_eos=True, temperature=2, max_tokens=900).events(asyncio.get_running_loop())
         task = asyncio.create_task(read(answer))
         await asyncio.sleep(0)  # the task waits for the first event
         answer.close()

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import openai
 import pytest
 from server.serving import Served, serving
@@ -19,6 +20,8 @@ from glm_gguf.server.settings import ServerSettings
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or importing litellm asks the network
 os.environ.setdefault("LANGSMITH_TRACING", "false")
+for phase in ("connect", "read", "write", "pool"):  # httpx gives up after 5 seconds, which a busy machine may need
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, phase, 60)
 PACKAGE = Path(glm_gguf.__file__).parent
 F32 = CacheType.F32
 # Exact, so that an answer among others is the one given alone.

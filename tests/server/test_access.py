@@ -293,8 +293,8 @@ def stream_lines(address: str, **fields: Any) -> tuple[http.client.HTTPResponse,
 
 
 def test_a_signal_lets_running_answers_end_and_sends_others_away(tiny_gguf: Callable[[str], Path]) -> None:
-    with process(tiny_gguf("Q8_0"), "--n-ctx", "2048") as (running, address):
-        response, lines = stream_lines(address, max_tokens=1500)
+    with process(tiny_gguf("Q8_0"), "--n-ctx", "4096") as (running, address):
+        response, lines = stream_lines(address, max_tokens=3000)
         running.send_signal(signal.SIGTERM)
         statuses = set()
         while 503 not in statuses:

@@ -21,9 +21,16 @@ BODY: dict[str, Any] = {"messages": HELLO, "temperature": 0, "max_tokens": 300, 
 
 @pytest.fixture(scope="module")
 def server(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
-    """A server that keeps two answers for half a second."""
-    limits = Limits(kept_answers=2, kept_answer_seconds=0.5)
+    """A server that keeps two answers for a minute."""
+    limits = Limits(kept_answers=2, kept_answer_seconds=60)
     with serving(ServerSettings("tiny", limits=limits), open_tiny) as running:
+        yield running
+
+
+@pytest.fixture
+def forgetful(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
+    """A server that keeps an answer without a reader for a tenth of a second."""
+    with serving(ServerSettings("tiny", limits=Limits(kept_answer_seconds=0.1)), open_tiny) as running:
         yield running
 
 
@@ -61,12 +68,13 @@ def test_an_answer_goes_on_without_its_page_and_is_sent_from_its_beginning(serve
     until(lambda: server.service.active == 0)
 
 
-def test_nobody_reads_and_it_is_stopped_and_forgotten(server: Served, address: str) -> None:
+def test_nobody_reads_and_it_is_stopped_and_forgotten(forgetful: Served) -> None:
+    address = f"{forgetful.url}/page-answers/{secrets.token_hex(16)}"
     left(address, {**ENDLESS, "stream": True})
-    steps = server.glm.status.steps
-    until(lambda: idle(server))
-    assert httpx.get(address).status_code == 404
-    assert server.glm.status.steps - steps < 2000  # to its end it would take 4,000
+    steps = forgetful.glm.status.steps
+    until(lambda: idle(forgetful))
+    until(lambda: httpx.get(address).status_code == 404)
+    assert forgetful.glm.status.steps - steps < 2000  # to its end it would take 4,000
     assert httpx.get(address).json()["error"]["code"] == "answer_gone"
 
 

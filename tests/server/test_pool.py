@@ -153,7 +153,7 @@ def test_the_least_recently_used_model_is_freed_first(files: dict[str, Path]) ->
 def test_a_model_goes_only_when_its_answers_are_over_and_nobody_overtakes_who_waits_for_another(
     narrow: Served, expected: dict[tuple[str, str], str]
 ) -> None:
-    body = {**ENDLESS, "model": "F32", "stream": True, "max_tokens": 500}
+    body = {**ENDLESS, "model": "F32", "stream": True, "max_tokens": 2000}
     with (
         httpx.stream("POST", f"{narrow.url}/v1/chat/completions", json=body, timeout=60) as running,
         ThreadPoolExecutor(4) as pool,

@@ -15,11 +15,11 @@ from damage import root
 from store.ggufs import stored
 
 from glm_gguf.errors import GlmGgufError, RequestError, StoreError
+from glm_gguf.store.folders import folder_of
 from glm_gguf.store.index import NAME, VERSION
 from glm_gguf.store.known_models import KNOWN_MODELS
 from glm_gguf.store.location import store_directory
 from glm_gguf.store.model import Model, StoredFile, free_name, model_stem, named_type
-from glm_gguf.store.recovery import folder_of
 from glm_gguf.store.store import Store
 
 NINE, THIRTY_TWO = "hf/THUDM/GLM-4-9B-0414", "hf/THUDM/GLM-4-32B-0414"

@@ -12,7 +12,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from glm_gguf.server.access.hosts import host_name, is_allowed_origin, is_host, own_names
+from glm_gguf.server.access.origins import host_name, is_allowed_origin, is_host, own_names
 from glm_gguf.server.bodies.memory import BODY
 from glm_gguf.server.problem import ENDING, UNEXPECTED, Problem, error_response
 from glm_gguf.server.service import HELD, Service

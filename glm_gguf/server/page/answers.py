@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request, Response
 
-from glm_gguf.server.access.hosts import is_allowed_origin
+from glm_gguf.server.access.origins import is_allowed_origin
 from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.chat_completions.routes import begin_stream

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from glm_gguf.chat.events import ToolCall
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.run_options import RunOptions
-from glm_gguf.server.access.hosts import is_allowed_origin
+from glm_gguf.server.access.origins import is_allowed_origin
 from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.bodies.wire import WireRequest, WireResponse
 from glm_gguf.server.problem import Problem, Refused

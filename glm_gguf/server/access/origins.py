@@ -1,14 +1,16 @@
-"""Allowed Host headers and origins: a defence against foreign pages and DNS rebinding."""
+"""Which Host, Origin and Sec-Fetch-Site are let in, and CORS: a defence against foreign pages and DNS rebinding."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
+from fastapi import FastAPI
 from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 
 HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
 """A Host header: an address in brackets or a name, and a port."""
@@ -45,6 +47,13 @@ def is_allowed_origin(headers: Headers, scheme: str, origins: Collection[str]) -
     if headers.get("sec-fetch-site") == "cross-site":
         return False
     return origin is None or origin.lower() == f"{scheme}://{headers.get('host', '')}".lower()
+
+
+def allow_cors(app: FastAPI, origins: Sequence[str]) -> None:
+    """Answer preflight requests of these origins; without any, no page of another origin may ask."""
+    if origins:
+        methods = ("GET", "POST", "DELETE", "OPTIONS")
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=methods, allow_headers=("*",))
 
 
 def _is_address(name: str) -> bool:
