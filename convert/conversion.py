@@ -11,6 +11,7 @@ from typing import Unpack
 from glm_gguf.convert.kernels.quantiser import reproducible
 from glm_gguf.convert.options import ConvertFields, ConvertOptions, with_fields
 from glm_gguf.convert.plan import Plan, make_plans
+from glm_gguf.convert.source.gguf_source import GgufSource
 from glm_gguf.convert.source.open_source import open_source
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.layout import FileLayout, lay_out
@@ -54,7 +55,7 @@ class Conversion:
     """The output file or directory as the user gave it."""
 
     @classmethod
-    def prepare(cls, source: Source, out: Target | None, options: ConvertOptions) -> Conversion:
+    def prepare(cls, source: Source | GgufSource, out: Target | None, options: ConvertOptions) -> Conversion:
         """Plan, and check all that can be checked before a weight is read; raises GlmGgufError."""
         plans = make_plans(source, options)
         if len(plans) > 1 and out is not None and not is_directory(out):
@@ -117,14 +118,15 @@ def convert(
     progress: Progress | None = None,
     **fields: Unpack[ConvertFields],
 ) -> tuple[Path, ...]:
-    """Convert a checkpoint to GGUF: `convert("GLM-4-9B-0414", "glm.gguf", type="Q5_K_M")`.
+    """Convert a checkpoint or a GGUF: `convert("GLM-4-9B-0414", "glm.gguf", type="Q5_K_M")`.
 
     The default is Q4_K_M in the current directory. `options` may be the name of a type; the fields of ConvertOptions
     and TypeChoices are keywords too.
 
-    `source` is a directory, or a repository on a hub: hf://OWNER/NAME[@REVISION] or ms://…. `out` is a .gguf file,
-    or a directory, which is made if its name ends in a slash. Returns the written files: one, or several with
-    `split_max_bytes` or `also`. Raises GlmGgufError, and keeps a partial file only if the next run can continue it.
+    `source` is a directory, a GGUF of F32, F16 or BF16, or a repository on a hub: hf://OWNER/NAME[@REVISION] or
+    ms://…. `out` is a .gguf file, or a directory, which is made if its name ends in a slash. Returns the written
+    files: one, or several with `split_max_bytes` or `also`. Raises GlmGgufError, and keeps a partial file only if the
+    next run can continue it.
     """
     options = with_fields(options, fields)
     with open_source(source, options.keep_source) as opened:

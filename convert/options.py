@@ -83,6 +83,8 @@ class ConvertOptions:
     threads: int = field(default_factory=usable_cpus)
     force: bool = False
     """Replace an existing output."""
+    allow_requantize: bool = False
+    """Quantise tensors of a GGUF that are quantised already: they lose a second time."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.types, TypeChoices):
@@ -94,6 +96,7 @@ class ConvertOptions:
         _check_kind("name", self.name, str | None, "give a text")
         _check_kind("vocab_only", self.vocab_only, bool, "give True or False")
         _check_kind("force", self.force, bool, "give True or False")
+        _check_kind("allow_requantize", self.allow_requantize, bool, "give True or False")
         for name in ("metadata", "keep_source"):
             object.__setattr__(self, name, _path(name, getattr(self, name)))
         if not 1 <= self.threads <= 1024:
@@ -123,6 +126,7 @@ class ConvertFields(TypedDict, total=False):
     vocab_only: bool | None
     threads: int | None
     force: bool | None
+    allow_requantize: bool | None
 
 
 def with_fields(options: ConvertOptions | str | None, given: Mapping[str, Any]) -> ConvertOptions:

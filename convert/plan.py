@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 from gguf import GGMLQuantizationType as Type
 from gguf import Metadata, naming_convention
 
+from glm_gguf.convert.copied_keys import copied_keys, name_of_type, refuse_key_options
 from glm_gguf.convert.metadata import KeyValues, key_values, yarn_scaling
 from glm_gguf.convert.options import ConvertOptions
 from glm_gguf.convert.recipe.assignment import Assigner, Overrides
-from glm_gguf.convert.recipe.file_types import ABORTS_WITHOUT_IMATRIX, NEEDS_IMATRIX, FileType, tensor_bytes
+from glm_gguf.convert.recipe.file_types import (
+    ABORTS_WITHOUT_IMATRIX,
+    NEEDS_IMATRIX,
+    UNQUANTISED,
+    FileType,
+    tensor_bytes,
+)
 from glm_gguf.convert.recipe.imatrix import Floats, Imatrix
 from glm_gguf.convert.recipe.type_lookup import file_type
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.gguf_checkpoint import GgufCheckpoint, GgufSizes
+from glm_gguf.convert.source.gguf_source import GgufSource
 from glm_gguf.convert.source.model_card import Naming, model_card
 from glm_gguf.convert.source.open_source import open_source
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import SourceTensor, source_tensors
 from glm_gguf.convert.token_table import TokenTable
 from glm_gguf.errors import ImatrixError, RequestError
-from glm_gguf.variant import Variant
+from glm_gguf.gguf_file.contents import TEMPLATE_KEY
+from glm_gguf.gguf_file.values import text
+from glm_gguf.variant import Variant, detect_variant
 
 MAX_STEM_BYTES = 200  # of the 255 of a file name; the number of a split file follows
 
@@ -48,6 +60,16 @@ class TensorPlan:
         return self.source.shape
 
     @property
+    def stored_type(self) -> Type:
+        """The type of its source."""
+        return Type[self.source.stored.dtype]
+
+    @property
+    def copied(self) -> bool:
+        """Whether the source has the type already."""
+        return self.type is self.stored_type
+
+    @property
     def n_bytes(self) -> int:
         """Bytes in the GGUF, without alignment."""
         return tensor_bytes(self.type, self.shape)
@@ -57,7 +79,7 @@ class TensorPlan:
 class Plan:
     """All decisions for one file type: `files` holds the tensors of each file."""
 
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | GgufCheckpoint
     variant: Variant
     file_type: FileType
     metadata: KeyValues
@@ -91,9 +113,11 @@ def make_plan(source: str | os.PathLike[str], options: ConvertOptions) -> Plan:
         return make_plans(opened, options)[0]
 
 
-def make_plans(source: Source, options: ConvertOptions) -> tuple[Plan, ...]:
+def make_plans(source: Source | GgufSource, options: ConvertOptions) -> tuple[Plan, ...]:
     """Read headers, tokenizer and importance matrix, and plan each file type; raises GlmGgufError."""
     files = _file_types(options)
+    if isinstance(source, GgufSource):
+        return _plans_of_gguf(source, files, options)
     checkpoint = Checkpoint.open(source, weights=not options.vocab_only)
     imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
     config = checkpoint.config
@@ -126,8 +150,44 @@ def _file_types(options: ConvertOptions) -> tuple[FileType, ...]:
     return files
 
 
+def _plans_of_gguf(source: GgufSource, files: tuple[FileType, ...], options: ConvertOptions) -> tuple[Plan, ...]:
+    """Plan each file type for a GGUF, whose keys are copied."""
+    refuse_key_options(options)
+    checkpoint = GgufCheckpoint.open(source)
+    imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
+    keys, plans = source.parts.metadata, []
+    for file in files:
+        tensors = _tensor_plans(checkpoint.config, checkpoint.tensors, file, imatrix, options)
+        requantised = _requantised(tensors, options)
+        plan = Plan(
+            checkpoint=checkpoint,
+            variant=detect_variant(text(keys, TEMPLATE_KEY)),
+            file_type=file,
+            metadata=copied_keys(keys, file, imatrix, requantised),
+            files=_split(tensors, options.split_max_bytes),
+            default_name=name_of_type(source, file),
+        )
+        plans.append(plan)
+    return tuple(plans)
+
+
+def _requantised(tensors: Sequence[TensorPlan], options: ConvertOptions) -> set[str]:
+    """The quantised types that change; raises RequestError if the options do not allow it."""
+    changed = [tensor for tensor in tensors if tensor.stored_type not in UNQUANTISED and not tensor.copied]
+    if changed and not options.allow_requantize:
+        first = changed[0]
+        what = f"{first.name} is {first.stored_type.name} already, and {first.type.name} would lose a second time"
+        fix = "convert the 16-bit original, or give allow_requantize=True"
+        raise RequestError(what, field="source", fix=fix)
+    return {tensor.stored_type.name for tensor in changed}
+
+
 def _plan(common: _Common, file: FileType, options: ConvertOptions) -> Plan:
-    tensors = () if options.vocab_only else _tensor_plans(common, file, options)
+    tensors = (
+        ()
+        if options.vocab_only
+        else _tensor_plans(common.checkpoint.config, source_tensors(common.checkpoint), file, common.imatrix, options)
+    )
     n_params = sum(prod(tensor.shape) for tensor in tensors)
     naming, variant = Naming(options.name, options.metadata), common.table.variant
     card = model_card(common.checkpoint.source, naming, n_params, variant)
@@ -141,9 +201,13 @@ def _plan(common: _Common, file: FileType, options: ConvertOptions) -> Plan:
     )
 
 
-def _tensor_plans(common: _Common, file: FileType, options: ConvertOptions) -> tuple[TensorPlan, ...]:
-    config, imatrix = common.checkpoint.config, common.imatrix
-    sources = source_tensors(common.checkpoint)
+def _tensor_plans(
+    config: Glm4Config | GgufSizes,
+    sources: Sequence[SourceTensor],
+    file: FileType,
+    imatrix: Imatrix | None,
+    options: ConvertOptions,
+) -> tuple[TensorPlan, ...]:
     assigner = Assigner(file, Overrides.parse(options.types), config.n_heads // config.n_kv_heads, imatrix is not None)
     types = assigner.assign({tensor.gguf_name: tensor.shape for tensor in sources})
     plans = []
@@ -151,7 +215,8 @@ def _tensor_plans(common: _Common, file: FileType, options: ConvertOptions) -> t
         matrix = imatrix is not None and len(tensor.shape) > 1
         importance = imatrix.columns(tensor.gguf_name, tensor.shape[-1]) if imatrix and matrix else None
         plan = TensorPlan(tensor, types[tensor.gguf_name], importance)
-        _check_importance(plan, file, imatrix)
+        if not plan.copied:
+            _check_importance(plan, file, imatrix)
         plans.append(plan)
     return tuple(plans)
 

@@ -1,4 +1,4 @@
-"""Compare a GGUF with its checkpoint: every tensor dequantised, every key and token."""
+"""Compare a GGUF with the checkpoint or GGUF that it was made from: every tensor dequantised, every key and token."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from glm_gguf.convert.metadata import KeyValues
 from glm_gguf.convert.options import ConvertOptions, TypeChoices
 from glm_gguf.convert.plan import Plan, make_plans
 from glm_gguf.convert.source.checkpoint import Checkpoint
+from glm_gguf.convert.source.gguf_source import GgufSource, is_gguf
 from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.convert.source.shards import ShardSource
 from glm_gguf.convert.source.source import Source
-from glm_gguf.convert.source.tensor_names import source_tensors
 from glm_gguf.convert.writing.rows import Stored, row_ranges, to_float32
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import GgufError, RequestError, SourceError
@@ -86,7 +86,7 @@ MOST_THREADS = 1024
 def verify(
     file: Path, source: Path, threads: int | None = None, done: Callable[[TensorError], None] = lambda _: None
 ) -> Verification:
-    """Re-read `file` (or all parts of a split) and the checkpoint `source`; raises GgufError, SourceError.
+    """Re-read `file` (or all parts of a split) and `source`, a checkpoint or GGUF; raises GgufError, SourceError.
 
     Calls `done` with each tensor's error, in the file's order.
     """
@@ -99,11 +99,12 @@ def verify(
     if ADDRESS.fullmatch(str(source)):
         fix = "keep its files by glm-gguf convert --keep-source DIR, and name DIR"
         raise SourceError("a repository on a hub cannot be compared with", path=source, fix=fix)
-    if Path(source).is_file():
+    gguf = is_gguf(source)
+    if Path(source).is_file() and not gguf:
         fix = f"name the checkpoint directory that {Path(file).name} was made from"
         raise SourceError("a file cannot be compared with", path=source, fix=fix)
-    plan = _plan_for(parts, Source.local(Path(source)))
-    stored = {tensor.gguf_name: tensor.stored for tensor in source_tensors(plan.checkpoint)}
+    plan = _plan_for(parts, GgufSource.open(source) if gguf else Source.local(Path(source)))
+    stored = {tensor.name: tensor.source.stored for tensor in plan.tensors}
     located = {tensor.name: (header, tensor) for header in parts.files for tensor in header.tensors}
     differences = [*_list_differences(located, stored), *_key_differences(parts, plan.metadata)]
     comparable = [
@@ -122,12 +123,15 @@ def verify(
     return Verification(tuple(errors), tuple(differences))
 
 
-def _plan_for(parts: GgufParts, source: Source) -> Plan:
-    """The plan of a conversion of `source`, with YaRN if the file has it and the source does not."""
+def _plan_for(parts: GgufParts, source: Source | GgufSource) -> Plan:
+    """The plan of a conversion of `source`, with YaRN if the file has it and the checkpoint does not."""
+    types = TypeChoices(type="BF16")
+    if isinstance(source, GgufSource):
+        return make_plans(source, ConvertOptions(types=types, allow_requantize=True))[0]
     factor = decimal(parts.metadata, "glm4.rope.scaling.factor")
     native = Checkpoint.open(source, weights=False).config.rope_scaling is not None
     yarn = None if native or factor is None else factor
-    return make_plans(source, ConvertOptions(types=TypeChoices(type="BF16"), yarn=yarn))[0]
+    return make_plans(source, ConvertOptions(types=types, yarn=yarn))[0]
 
 
 def _list_differences(
@@ -161,7 +165,7 @@ class _Compared:
     def rows(self, start: int, stop: int) -> tuple[npt.NDArray[np.uint8], Stored]:
         """Rows as written and as stored. They are read: a mapped file that shrinks kills the process."""
         tensor, stored = self.tensor, self.stored
-        n_rows, dtype = prod(stored.shape[:-1]), np.dtype(STORAGE[stored.dtype])
+        n_rows, dtype = prod(stored.shape[:-1]), np.dtype(STORAGE.get(stored.dtype, np.uint8))
         written_bytes, stored_bytes = tensor.n_bytes // n_rows, stored.n_bytes // n_rows
         with open_regular(self.header.path, GgufError) as file:
             file.seek(tensor.offset + start * written_bytes)
@@ -177,7 +181,7 @@ class _Compared:
 def _sums(compared: _Compared, rows: tuple[int, int]) -> tuple[float, float, float]:
     """Return the largest difference of some rows, the sum of its squares, and that of the source's."""
     written, source = compared.rows(*rows)
-    expected = to_float32(source).astype(np.float64)
+    expected = to_float32(source, compared.stored.dtype).astype(np.float64)
     difference = ggml.dequantise(GGMLQuantizationType(compared.tensor.type.id), written) - expected
     return float(np.abs(difference).max()), float(np.square(difference).sum()), float(np.square(expected).sum())
 

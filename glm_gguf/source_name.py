@@ -72,8 +72,8 @@ def unfit_repository(names: Collection[str]) -> Mistake | None:
     if any(name.endswith(".safetensors") for name in names):
         return None
     if ggufs:
-        fix = f"glm-gguf pull fetches one to run it: {ggufs[0]}, say; or name the original's repository"
-        return "it holds GGUFs, which cannot be converted again", fix
+        fix = f"glm-gguf pull fetches one: {ggufs[0]}, say; convert takes a fetched one of 16 bits"
+        return "it holds GGUFs, and no checkpoint", fix
     if pytorch:
         return f"it holds no safetensors; {pytorch[0]} is a file of PyTorch's", SAVE_SAFETENSORS
     return None
@@ -116,8 +116,7 @@ def _local(path: Path, wanted: Wanted) -> Mistake | None:
     if is_gguf and wanted is not Wanted.CHECKPOINT:
         return None
     if is_gguf:
-        fix = "name the checkpoint that it was made from, a directory or hf://OWNER/NAME"
-        return "this is a GGUF already, and cannot be converted again", fix
+        return "this is a GGUF, not a checkpoint", "name the directory of the checkpoint that it was made from"
     return _file(path, wanted)
 
 
@@ -164,8 +163,8 @@ def _no_checkpoint(directory: Path, names: set[str], ggufs: list[str]) -> Mistak
         latest = max(below, key=lambda path: path.stat().st_mtime).parent
         return "config.json is missing", f"there is one in {latest}: name that directory"
     if ggufs:
-        fix = "name the checkpoint that it was made from, a directory or hf://OWNER/NAME"
-        return f"it holds a GGUF ({ggufs[0]}), which cannot be converted again", fix
+        fix = f"name the file, {directory / ggufs[0]}; or the checkpoint that it was made from"
+        return f"it holds a GGUF ({ggufs[0]}), and no config.json", fix
     if any(Path(name).suffix in PYTORCH for name in names):
         return "it holds files of PyTorch's, and no config.json", SAVE_SAFETENSORS
     return None

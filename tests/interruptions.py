@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from glm_gguf.convert import Conversion, ConvertOptions, TensorPlan
+from glm_gguf.convert.source.gguf_source import GgufSource
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.write import Progress, Silent, write
 
@@ -48,14 +49,14 @@ def _heed_signals() -> None:
 
 
 def write_recording(
-    source: Path | Source,
+    source: Path | Source | GgufSource,
     out: Path,
     options: ConvertOptions,
     progress: Progress,
     seconds: float = 0.0,
 ) -> None:
     """Convert, and record complete tensors every `seconds`: by default each at once."""
-    opened = source if isinstance(source, Source) else Source.local(source)
+    opened = Source.local(source) if isinstance(source, Path) else source
     conversion = Conversion.prepare(opened, out, options)
     write(conversion.layouts(), opened.shards, 1, progress, seconds)
 

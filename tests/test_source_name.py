@@ -81,7 +81,7 @@ DIRECTORIES = {
         MAKE_ADAPTER,
     ),
     "an adapter of MLX's": (["adapters.safetensors"], Wanted.CHECKPOINT, "a PEFT adapter", MAKE_ADAPTER),
-    "a directory of GGUFs": (["a.gguf"], Wanted.CHECKPOINT, "holds a GGUF (a.gguf)", "name the checkpoint"),
+    "a directory of GGUFs": (["a.gguf"], Wanted.CHECKPOINT, "holds a GGUF (a.gguf)", "name the file"),
     "PyTorch's files alone": (["pytorch_model.bin"], Wanted.CHECKPOINT, "files of PyTorch's", SAVE_SAFETENSORS),
     "a trainer's directory": (
         ["checkpoint-5/config.json"],
@@ -119,8 +119,13 @@ FILES = {
     "PyTorch's file as a checkpoint": ("model.pth", b"PK", Wanted.CHECKPOINT, "a file of PyTorch's"),
     "an adapter's file as a model": ("adapter_model.safetensors", b"\0", Wanted.MODEL, "PEFT adapter"),
     "an adapter's file as an adapter": ("my_lora.safetensors", b"\0", Wanted.ADAPTER, "PEFT adapter"),
-    "a GGUF as a checkpoint": ("model.gguf", b"GGUF", Wanted.CHECKPOINT, "cannot be converted again"),
-    "a GGUF of another name as a checkpoint": ("sha256-ab", b"GGUF", Wanted.CHECKPOINT, "cannot be converted again"),
+    "a GGUF as a checkpoint": ("model.gguf", b"GGUF", Wanted.CHECKPOINT, "this is a GGUF, not a checkpoint"),
+    "a GGUF of another name as a checkpoint": (
+        "sha256-ab",
+        b"GGUF",
+        Wanted.CHECKPOINT,
+        "this is a GGUF, not a checkpoint",
+    ),
     "any file as a checkpoint": ("notes.txt", b"text", Wanted.CHECKPOINT, "this is a file"),
 }
 

@@ -33,6 +33,7 @@ CATEGORIES: Mapping[str, Category] = {
     "token_embd.weight": Category.TOKEN_EMBD,
     "output.weight": Category.OUTPUT,
     "attn_v.weight": Category.ATTN_V,
+    "attn_qkv.weight": Category.ATTN_V,  # category_is_attn_v
     "attn_k.weight": Category.ATTN_K,
     "attn_q.weight": Category.ATTN_Q,
     "attn_output.weight": Category.ATTN_OUTPUT,

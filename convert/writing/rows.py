@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 import numpy.typing as npt
+from gguf import GGMLQuantizationType as Type
 
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.kernels.quantiser import quantise
@@ -42,12 +43,12 @@ class Chunk:
 def chunks(job: Job, reader: ShardReader) -> Iterator[Chunk]:
     """Read a tensor in chunks of whole rows."""
     stored = job.stored
-    n_columns = stored.shape[-1]
-    row_bytes = n_columns * np.dtype(STORAGE[stored.dtype]).itemsize
+    n_rows = prod(stored.shape[:-1])
+    row_bytes = stored.n_bytes // n_rows
     for start, stop in row_ranges(stored.shape):
         data = reader.read(stored.offset + start * row_bytes, (stop - start) * row_bytes)
-        rows = data.view(STORAGE[stored.dtype]).reshape(stop - start, n_columns)
-        yield Chunk(job, start, rows, stop == prod(stored.shape[:-1]))
+        rows = data.view(STORAGE.get(stored.dtype, np.uint8)).reshape(stop - start, -1)
+        yield Chunk(job, start, rows, stop == n_rows)
 
 
 def row_ranges(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
@@ -56,8 +57,10 @@ def row_ranges(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     return ((start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
 
-def to_float32(stored: Stored) -> ggml.Floats:
-    """Stored weights as float32; bf16 is stored as uint16, the upper half of a float32."""
+def to_float32(stored: Stored, dtype: str) -> ggml.Floats:
+    """Stored weights (rows, …) as float32 (rows, columns); bf16 is stored as uint16, the upper half of a float32."""
+    if dtype not in STORAGE:
+        return ggml.dequantise(Type[dtype], np.ascontiguousarray(stored, np.uint8))
     if stored.dtype == np.uint16:
         return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return np.require(stored, np.float32, ("C", "ALIGNED"))  # weights behind a header of odd length are unaligned
@@ -65,7 +68,7 @@ def to_float32(stored: Stored) -> ggml.Floats:
 
 def convert_chunk(chunk: Chunk) -> Iterator[tuple[Placement, ggml.Bytes]]:
     """Convert a chunk to the type of each placement, (rows, row_bytes) uint8; raises WeightError naming the weight."""
-    values = to_float32(chunk.rows)
+    values = to_float32(chunk.rows, chunk.job.stored.dtype)
     finite = np.isfinite(values)
     if not finite.all():
         row, column = (int(index) for index in np.argwhere(~finite)[0])
@@ -81,9 +84,10 @@ def convert_chunk(chunk: Chunk) -> Iterator[tuple[Placement, ggml.Bytes]]:
 
 
 def _quantised(chunk: Chunk, values: ggml.Floats, tensor: TensorPlan) -> ggml.Bytes:
+    if tensor.copied:
+        return chunk.rows.view(np.uint8).reshape(len(values), -1)
     if tensor.type in UNQUANTISED or max(values.max(), -values.min()) <= LARGEST:
-        n_weights = chunk.job.stored.n_bytes // chunk.rows.itemsize
-        data = quantise(tensor.type, values, tensor.importance, n_weights)
+        data = quantise(tensor.type, values, tensor.importance, prod(tensor.shape))
         if ggml.valid(tensor.type, data):
             return data
     row, column = divmod(int(np.abs(values).argmax()), values.shape[1])

@@ -1,4 +1,4 @@
-"""`glm-gguf convert`: a checkpoint in, a quantised GGUF out."""
+"""`glm-gguf convert`: a checkpoint or a GGUF in, a quantised GGUF out."""
 
 from __future__ import annotations
 
@@ -80,6 +80,11 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
 @grouped_option(TENSORS, "--output-tensor-type", metavar="TYPE", help="Type of output.weight.")
 @grouped_option(TENSORS, "--token-embedding-type", metavar="TYPE", help="Type of token_embd.weight.")
 @grouped_option(TENSORS, "--pure", is_flag=True, help="Give every matrix the same type, no mix.")
+@grouped_option(
+    *(TENSORS, "--allow-requantize"),
+    is_flag=True,
+    help="Quantise a GGUF that is quantised already; its weights lose a second time.",
+)
 @grouped_option(METADATA, "--yarn", type=float, metavar="X", help="Stretch the context by YaRN; the cards advise 4.")
 @grouped_option(METADATA, "--name", type=Utf8Text(), help="Name of the model. Default: the checkpoint's.")
 @grouped_option(METADATA, "--metadata", type=FILE, metavar="FILE", help="JSON of general.* keys, over the card's.")
@@ -88,6 +93,8 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, **asked: A
     """Turn a GLM-4-0414 checkpoint into a quantised GGUF.
 
     SOURCE is a directory, or a repository on a hub: hf://OWNER/NAME or ms://OWNER/NAME, with @REVISION or without.
+
+    SOURCE may also be a GGUF of F32, F16 or BF16, of a split one any part. Its keys are copied, as llama-quantize does.
     """
     from glm_gguf.cli.conversion_view import print_plan, print_summary, watch
     from glm_gguf.convert import Conversion
@@ -137,6 +144,7 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
         vocab_only=asked["vocab_only"],
         threads=usable_cpus() if asked["threads"] is None else asked["threads"],
         force=asked["force"],
+        allow_requantize=asked["allow_requantize"],
     )
 
 

@@ -22,6 +22,7 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "keep_source": "--keep-source",
     "vocab_only": "--vocab-only",
     "force": "--force",
+    "allow_requantize": "--allow-requantize",
     "source": "SOURCE",
     "svg": "--svg",
     "depth": "--depth",

@@ -21,7 +21,7 @@ COMMANDS = {
     "show": "Show what is known of a model.",
     "rm": "Remove models from the store.",
     "inspect": "Show what a GGUF file holds, and what is wrong with it.",
-    "verify": "Compare a GGUF with the checkpoint it was made from.",
+    "verify": "Compare a GGUF with what it was made from.",
     "chat": "Talk with a model.",
     "run": "Answer prompts and exit.",
     "serve": "Serve a model to OpenAI's and Anthropic's clients, and a page to chat in.",

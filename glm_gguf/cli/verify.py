@@ -1,4 +1,4 @@
-"""`glm-gguf verify`: compare a GGUF with the checkpoint it was made from."""
+"""`glm-gguf verify`: compare a GGUF with the checkpoint or GGUF that it was made from."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ FILE = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("model", metavar="FILE", shell_complete=model_names)
-@click.option("--against", "source", type=FILE, metavar="DIR", required=True, help="The checkpoint directory.")
+@click.option(
+    "--against", "source", type=FILE, metavar="SOURCE", required=True, help="The checkpoint directory, or the GGUF."
+)
 @click.option("--threads", type=int, metavar="N", help="Threads that compare. Default: one per CPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(model: str, source: Path, threads: int | None, as_json: bool) -> None:
-    """Compare FILE with its checkpoint: errors of every tensor, vocabulary and keys.
+    """Compare FILE with its source: errors of every tensor, vocabulary and keys.
 
     The exit code is 1 where something differs that a conversion does not change.
     """

@@ -14,6 +14,9 @@ TEMPLATE_KEY: Final = "tokenizer.chat_template"
 MACHINE_TYPES: Final = "quantize.machine_types"
 """Names of the types whose bytes are those of the machine that converted: its ggml rounds otherwise than others."""
 
+REQUANTISED: Final = "quantize.requantized_from"
+"""Names of the quantised types that tensors had before the file's types: their weights have lost twice."""
+
 
 class Contents(Protocol):
     """A GgufHeader, or all parts of a split model."""

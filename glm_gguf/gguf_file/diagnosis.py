@@ -10,6 +10,7 @@ from typing import Final
 from glm_gguf.gguf_file.contents import (
     GLM4,
     MACHINE_TYPES,
+    REQUANTISED,
     TEMPLATE_KEY,
     Contents,
     architecture,
@@ -50,6 +51,7 @@ YARN: Final = "yarn"
 def diagnose(contents: Contents) -> tuple[Finding, ...]:
     """All findings, problems first."""
     findings = [*crash_findings(contents), *_trailing(contents), *_machine_types(contents.metadata)]
+    findings += _requantised(contents.metadata)
     if architecture(contents.metadata) == GLM4:
         findings += _glm4(contents)
     else:
@@ -185,6 +187,16 @@ def _machine_types(metadata: Metadata) -> Iterator[Finding]:
             f"the bytes of {', '.join(names)} are those of the machine that made the file",
             "its ggml fuses multiply and add: answers are as good, but another machine makes another file",
             "if files have to be equal, convert again with the ggml that scripts/setup builds",
+        )
+
+
+def _requantised(metadata: Metadata) -> Iterator[Finding]:
+    names = texts(metadata, REQUANTISED)
+    if names:
+        yield advice(
+            f"weights were quantised twice: they were {', '.join(names)} before",
+            "each quantisation loses, and the second one starts from what the first has left",
+            "convert the original with 16-bit weights, if it is to be had",
         )
 
 

@@ -171,11 +171,6 @@ def test_an_adapter_is_no_checkpoint(source: Path) -> None:
     says(refusal(source, kind=SourceError), "PEFT adapter", "convert_lora_to_gguf.py", "merge")
 
 
-def test_a_gguf_is_not_converted_again(source: Path, tmp_path: Path) -> None:
-    (path,) = convert(source, tmp_path / "a.gguf", choose())
-    says(refusal(path, out=tmp_path / "b.gguf", kind=SourceError), str(path), "cannot be converted again", "checkpoint")
-
-
 def test_a_config_that_nests_the_text_model_is_read(good: Path, source: Path, tmp_path: Path) -> None:
     raw = json.loads((source / "config.json").read_text())
     kept = {key: raw.pop(key) for key in ("architectures", "vocab_size")}

@@ -42,7 +42,7 @@ def test_errors_are_those_of_gguf_py(source: Path, type_: str, tmp_path: Path) -
     weights = {tensor.gguf_name: tensor.stored for tensor in source_tensors(Checkpoint.open(Source.local(source)))}
     expected = {}
     for tensor in GGUFReader(file).tensors:
-        values = to_float32(np.asarray(map_tensor(weights[tensor.name]))).astype(np.float64)
+        values = to_float32(np.asarray(map_tensor(weights[tensor.name])), weights[tensor.name].dtype).astype(np.float64)
         error = quants.dequantize(tensor.data, tensor.tensor_type).reshape(values.shape) - values
         expected[tensor.name] = (np.abs(error).max(), np.sqrt(np.square(error).mean()))
     result = verify(file, source)

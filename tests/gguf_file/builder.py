@@ -82,6 +82,8 @@ class Model:
 
     keys: dict[str, Tagged] = field(default_factory=dict)
     tensors: dict[str, tuple[tuple[int, ...], int]] = field(default_factory=dict)
+    alignment: int = 32
+    """Of the data; a key of its own states it."""
 
     def encode(self) -> bytes:
         """The file's bytes; data are zeros."""
@@ -94,8 +96,9 @@ class Model:
         for name, (shape, kind) in self.tensors.items():
             weights, size = BLOCKS[kind]
             entries.append(tensor(name, shape, kind, offset))
-            offset += -(-math.prod(shape) // weights * size // 32) * 32
-        return build([entry(key, *value) for key, value in self.keys.items()], entries), offset
+            offset += -(-math.prod(shape) // weights * size // self.alignment) * self.alignment
+        keys = [entry(key, *value) for key, value in self.keys.items()]
+        return build(keys, entries, alignment=self.alignment), offset
 
     def write(self, path: Path) -> Path:
         """Write the file."""
