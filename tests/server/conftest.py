@@ -76,14 +76,14 @@ def quick(open_tiny: Callable[[], GLM]) -> Iterator[Served]:
     limits = Limits(
         body_bytes=100_000,
         containers=20_000,
-        head_seconds=0.2,
-        body_seconds=0.3,
+        head_seconds=1.0,
+        body_seconds=1.0,
         messages=10,
         tools=3,
         depth=40,
         stall_seconds=0.5,
         keep_alive_seconds=0.05,
-        seconds=1.0,
+        seconds=3.0,
     )
     with serving(ServerSettings("tiny", limits=limits), open_tiny) as running:
         yield running
