@@ -30,10 +30,13 @@ class PullView:
         self._task = None if bar is None else bar.add_task("", total=None, visible=False)
         self._done: dict[str, int] = {}
         self._total, self._told = 0, 0.0
+        self._waited: Path | None = None
 
     def waits(self, path: Path) -> None:
-        """Say that another process is at it."""
-        self._say(f"waiting      another process fetches {path.name}")
+        """Say once that another process is at it."""
+        if self._waited != path:
+            self._waited = path
+            self._say(f"waiting      another process fetches {path.name}")
 
     def fetches(self, model: RemoteModel, repository: Repository) -> None:
         """Say what is fetched, from which commit."""

@@ -67,7 +67,7 @@ def command(
     if not settings.api_keys and not _is_loopback(host) and not allow_unauthenticated:
         fix = f"set {KEY_VARIABLE}, give --api-key-file, or --allow-unauthenticated"
         raise RequestError("without a key everyone who reaches this address could send requests", where=host, fix=fix)
-    opening = _opening(models, shared)
+    opening = _opening(models, shared, fetches=bool(settings.api_keys) or _is_loopback(host))
     with _listener(host, port) as listener:
         _greet(settings, listener)
         _run(settings, opening, listener)
@@ -86,10 +86,13 @@ def _run(settings: ServerSettings, opening: Catalogue | Callable[[], GLM], liste
     click.get_current_context().exit(code)
 
 
-def _opening(models: Mapping[str, Path], shared: SharedOptions) -> Catalogue | Callable[[], GLM]:
-    """Return what opens the one file, once it was checked, or the models to choose from."""
+def _opening(models: Mapping[str, Path], shared: SharedOptions, *, fetches: bool) -> Catalogue | Callable[[], GLM]:
+    """Return what opens the one file, once it was checked, or the models to choose from.
+
+    Where a whole network may send requests, they fetch none: each could fill the disk.
+    """
     if not models:
-        return store_models(shared)
+        return store_models(shared, fetches=fetches)
     if len(models) > 1:
         for path in models.values():
             shared.choice(path).require_files()

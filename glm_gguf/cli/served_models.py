@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from glm_gguf.errors import RequestError
 if TYPE_CHECKING:
     from glm_gguf.llama.footprint import Footprint
     from glm_gguf.model import GLM
-    from glm_gguf.server.pool.catalogue import Catalogue
+    from glm_gguf.server.pool.catalogue import Catalogue, ModelFiles
 
 
 def chosen_models(given: Sequence[str]) -> dict[str, Path]:
@@ -37,27 +38,36 @@ def chosen_models(given: Sequence[str]) -> dict[str, Path]:
     return named
 
 
-def store_models(shared: SharedOptions) -> Catalogue:
-    """Return all models of the store, also those that are pulled later; RequestError for an empty one."""
+def store_models(shared: SharedOptions, *, fetches: bool) -> Catalogue:
+    """Return all models of the store, also those that are pulled later; requests may fetch others where it `fetches`.
+
+    Raises RequestError for an empty store that stays so.
+    """
+    from glm_gguf.cli.fetched_models import fetch_model
+
     store = user_store()
     if not store.models():
-        fix = "name a FILE, or fetch a model first: glm-gguf pull glm-4-9b"
-        raise RequestError("the store has no model", path=store.directory, fix=fix)
+        if not fetches:
+            fix = "name a FILE, or fetch a model first: glm-gguf pull glm-4-9b"
+            raise RequestError("the store has no model", path=store.directory, fix=fix)
+        click.echo(f"{store.directory} has no model yet: glm-gguf pull glm-4-9b fetches one meanwhile", err=True)
 
     def other_name(name: str) -> str | None:
         try:
-            return store.find(name).name
+            found = store.look_up(name)
         except RequestError:
             return None
+        return None if found is None else found.name
 
-    return catalogue_of(shared, lambda: {model.name: model.path for model in store.models()}, other_name)
+    found = catalogue_of(shared, lambda: {model.name: model.path for model in store.models()}, other_name)
+    return replace(found, fetch=partial(fetch_model, store)) if fetches else found
 
 
 def catalogue_of(
     shared: SharedOptions,
     paths: Callable[[], Mapping[str, Path]],
     other_name: Callable[[str], str | None] = lambda name: None,
-) -> Catalogue:
+) -> ModelFiles:
     """Return the models among which requests choose; a file that cannot be loaded is an error of its requests only."""
     from glm_gguf.llama.room import Room
     from glm_gguf.server.pool.catalogue import ModelFiles

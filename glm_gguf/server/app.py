@@ -29,6 +29,7 @@ from glm_gguf.server.models import routes as models
 from glm_gguf.server.ollama import embed as ollama_embed
 from glm_gguf.server.ollama import management as ollama_management
 from glm_gguf.server.ollama import model_routes as ollama_models
+from glm_gguf.server.ollama import pull as ollama_pull
 from glm_gguf.server.ollama import routes as ollama
 from glm_gguf.server.page.answers import answers_router
 from glm_gguf.server.page.kept_answers import KeptAnswers
@@ -51,6 +52,7 @@ ROUTERS = (
     ollama.router,
     ollama_embed.router,
     ollama_models.router,
+    ollama_pull.router,
     ollama_management.router,
     embeddings.router,
     models.router,

@@ -23,9 +23,10 @@ UNRAISABLE: Final = (
 class Jobs:
     """A pool of threads with a limit of open jobs; every job delivers its value or its error."""
 
-    def __init__(self, name: str, most: int) -> None:
+    def __init__(self, name: str, most: int, what: str = "requests are being prepared") -> None:
+        """`what` is said of as many as `most`."""
         self._pool = ThreadPoolExecutor(THREADS, name)
-        self._most = most
+        self._most, self._what = most, what
         self._open: set[Future[Any]] = set()
 
     async def run(self, job: Callable[[], T], drop: Callable[[T], None] | None = None) -> T:
@@ -34,7 +35,7 @@ class Jobs:
         If the caller is cancelled, the job leaves the queue, or `drop` receives its value.
         """
         if len(self._open) >= self._most:
-            message = f"{self._most} requests are being prepared already; try again later."
+            message = f"{self._most} {self._what} already; try again later."
             raise Refused(full_queue(message))
         future = self._pool.submit(_run, job)
         self._open.add(future)

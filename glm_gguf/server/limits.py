@@ -57,6 +57,8 @@ class Limits:
     """Time of a request's preparation."""
     loading_seconds: float = 600.0
     """Time that a request waits in line for its model, with the time of loading it."""
+    fetches: int = 4
+    """Models that are fetched at once; a further request is refused."""
     kept_answers: int = 16
     """Answers of the page that are kept for a reload, running or done. The oldest that is done gives way; if none is, a
     further one is refused."""

@@ -16,9 +16,11 @@ from glm_gguf.errors import (
     DeadlineError,
     EngineFailedError,
     GlmGgufError,
+    HubError,
     QueueFullError,
     RequestError,
     TemplateError,
+    TransferError,
     UnmetFormatError,
 )
 
@@ -120,8 +122,10 @@ def problem_of(error: GlmGgufError) -> Problem:
             return Problem(400, message, param=param, code="context_length_exceeded")
         case UnmetFormatError():
             return Problem(400, message, param=param or "response_format", code="format_not_met")
-        case RequestError() | TemplateError():
+        case RequestError() | TemplateError() | HubError():
             return Problem(400, message, param=param)
+        case TransferError():
+            return Problem(502, message, "server_error")
     return Problem(500, message, "server_error")
 
 

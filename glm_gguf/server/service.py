@@ -55,6 +55,7 @@ class Service:
         self._rendering = Jobs("glm-gguf-rendering", settings.limits.preparing)
         self._compiling = Jobs("glm-gguf-compiling", settings.limits.preparing)
         """Requests with schemas or grammars have threads of their own, so that slow ones block no others."""
+        self._fetching = Jobs("glm-gguf-fetching", settings.limits.fetches, "models are being fetched")
 
     @property
     def status(self) -> ServiceStatus:
@@ -73,14 +74,15 @@ class Service:
     def close(self) -> bool:
         """Stop all answers and free the models; safe to call twice.
 
-        Returns False if a thread does not end: it may use a model, so the models stay loaded.
+        Returns False if a thread does not end; the models stay loaded where it may use one.
         """
+        fetched = self._fetching.close(CLOSING_SECONDS)
         ended = [jobs.close(CLOSING_SECONDS) for jobs in (self._rendering, self._compiling)]
         if not all(ended):
             LOGGER.warning("a request is still being prepared; the models stay loaded until the process ends")
         else:
             self.pool.close()
-        return all(ended)
+        return fetched and all(ended)
 
     def log_ignored(self, names: Iterable[str]) -> None:
         """Log each ignored field of requests once."""
@@ -141,6 +143,10 @@ class Service:
     async def prepared(self, request: Request, job: Callable[[], T]) -> T:
         """Run a job on a thread; ClientGone if the client disconnects first."""
         return await self._awaited(request, self._rendering.run(job))
+
+    async def fetched(self, job: Callable[[], T]) -> T:
+        """Run a job that fetches a model, on a thread; Refused (429) where too many are under way."""
+        return await self._fetching.run(job)
 
     async def _awaited(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
         """Wait for a thread; ClientGone if the client disconnects, DeadlineError after `preparing_seconds`."""

@@ -28,6 +28,8 @@ ATTEMPTS: Final = 3
 """How often a file is fetched until its bytes have the hash that the hub lists."""
 BLOCK: Final = 2**23
 POLL_SECONDS: Final = 0.1
+WAIT_SECONDS: Final = 1.0
+"""How often who waits for another process says so, and may give up."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ class Watcher(Protocol):
     """Is told how a download goes on."""
 
     def waits(self, path: Path) -> None:
-        """Another process writes `path`; this one waits for it."""
+        """Another process writes `path`; this one waits for it. Called again every second."""
 
     def has(self, file: RemoteFile, n_bytes: int) -> None:
         """`n_bytes` of the file are there."""
@@ -51,11 +53,13 @@ def writing(directory: Path, path: Path, watcher: Watcher) -> Iterator[None]:
         (directory / "locks").mkdir(parents=True, exist_ok=True)
         name = sha1(path.relative_to(directory).as_posix().encode(), usedforsecurity=False).hexdigest()[:16]
         lock = FileLock(directory / "locks" / f"{name}.lock", poll_interval=POLL_SECONDS)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            watcher.waits(path)
-            lock.acquire()
+        seconds = 0.0
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=seconds)
+            except Timeout:
+                watcher.waits(path)
+                seconds = WAIT_SECONDS
     try:
         yield
     finally:

@@ -56,7 +56,8 @@ class Store:
             raise RequestError("the store has no such model", where=repr(name), fix=_advice(name, models))
         if found.missing:
             what = f"a file of the model {found.name} is gone, or is no longer what was stored"
-            fix = f"glm-gguf pull {found.source or name} fetches it again; glm-gguf rm {found.name} forgets it"
+            address = name if found.source is None else f"{found.source}:{found.type}"
+            fix = f"glm-gguf pull {address} fetches it again; glm-gguf rm {found.name} forgets it"
             raise StoreError(what, path=found.missing[0], fix=fix)
         return found
 

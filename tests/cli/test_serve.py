@@ -166,7 +166,8 @@ def test_without_a_file_the_store_is_served_with_its_short_names(
     tiny_gguf: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GLM_GGUF_STORE", str(tmp_path))
-    assert "the store has no model" in told(CliRunner().invoke(cli, ["serve", "--port", "0"]))
+    open_to_all = ["serve", "--port", "0", "--host", "0.0.0.0", "--allow-unauthenticated"]
+    assert "the store has no model" in told(CliRunner().invoke(cli, open_to_all))
     folder = tmp_path / "THUDM" / "GLM-4-9B-0414"
     folder.mkdir(parents=True)
     store = Store()
@@ -175,7 +176,7 @@ def test_without_a_file_the_store_is_served_with_its_short_names(
         path.write_bytes(tiny_gguf(type_).read_bytes())
         files = (StoredFile(path, path.stat().st_size),)
         store.add(Model(path.stem, type_, files, "hf://THUDM/GLM-4-9B-0414"))
-    models = store_models(SharedOptions(EngineOptions(n_gpu_layers=0, n_ctx=512), SamplingParams()))
+    models = store_models(SharedOptions(EngineOptions(n_gpu_layers=0, n_ctx=512), SamplingParams()), fetches=False)
     assert list(models.names()) == ["GLM-4-9B-0414-Q4_0", "GLM-4-9B-0414-Q8_0"]
     assert models.find("glm-4-9b:q8_0") == "GLM-4-9B-0414-Q8_0"
     assert models.find("gpt-5") is None

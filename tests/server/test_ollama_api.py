@@ -21,7 +21,7 @@ from server.serving import Served, serving
 from glm_gguf import GLM
 from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER
 from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS
-from glm_gguf.server.ollama import management, model_routes
+from glm_gguf.server.ollama import model_routes, pull
 from glm_gguf.server.ollama.embed import OllamaEmbeddingsRequest, OllamaEmbedRequest
 from glm_gguf.server.ollama.history import openai_messages
 from glm_gguf.server.ollama.model_details import tagged
@@ -39,7 +39,7 @@ PAIRS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     "embeddings": (EmbeddingsRequest, OllamaEmbeddingsRequest),
     "options": (Options, OllamaOptions),
     "show": (ShowRequest, model_routes.ShowRequest),
-    "pull": (PullRequest, management.PullRequest),
+    "pull": (PullRequest, pull.PullRequest),
 }
 
 

@@ -1,62 +1,18 @@
-"""Ollama's requests to fetch, make, copy, publish and delete models: a running server does none of it."""
+"""Ollama's requests to make, copy, publish and delete models: a running server does none of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
 from glm_gguf.server.bodies.json_body import JsonRoute
-from glm_gguf.server.bodies.wire import WireRequest, WireResponse
-from glm_gguf.server.docs.openapi import OLLAMA_ERRORS, line_response, with_example
-from glm_gguf.server.ollama.model_routes import found_model
+from glm_gguf.server.docs.openapi import OLLAMA_ERRORS
 from glm_gguf.server.problem import Problem, Refused
-from glm_gguf.server.service import Service
 
 SERVE: Final = "run `glm-gguf serve FILE` there"
 router = APIRouter(route_class=JsonRoute, tags=["Ollama"])
-
-
-class PullRequest(WireRequest):
-    """A model that should be there."""
-
-    model_config = with_example(model="glm", stream=False)
-
-    model: str | None = None
-    """The model's name."""
-    name: str | None = None
-    """The older name of `model`."""
-    stream: bool | None = None
-    """false: one object with `Content-Type: application/json`; else one line."""
-    insecure: bool | None = None
-    """Nothing is fetched, so it changes nothing."""
-
-
-class PullStatus(WireResponse):
-    """The model is there."""
-
-    status: Literal["success"]
-
-
-@router.post(
-    "/api/pull",
-    summary="Fetch a model (Ollama)",
-    response_model=PullStatus,
-    responses=OLLAMA_ERRORS | line_response('{"status": "success"}\n'),
-)
-async def pull(body: PullRequest, request: Request) -> Response:
-    """Succeed for a model that is there; refuse any other, since the server fetches none."""
-    service: Service = request.app.state.service
-    name = body.model or body.name or ""
-    if found_model(service, name) is None:
-        serve = "" if service.pool.catalogue.only is None else ", and `glm-gguf serve` with its name"
-        what = f"the server fetches no models, and has no {name[:100]!r}; run `glm-gguf pull` on its machine{serve}"
-        raise Refused(Problem(400, f"{what}.", param="model", as_sent=True))
-    status = PullStatus(status="success")
-    if body.stream is False:
-        return status.response()
-    return Response(f"{status.as_json()}\n", media_type="application/x-ndjson")
 
 
 @dataclass(frozen=True, slots=True)

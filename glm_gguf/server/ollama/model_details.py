@@ -24,6 +24,8 @@ FOREVER: Final = timedelta(microseconds=(2**63 - 1) // 1000)
 """The longest duration of Go: for so long Ollama keeps a model that is never to be freed."""
 LATEST: Final = ":latest"
 """The tag of a name that has none."""
+HUBS: Final = {"hf.co": "hf://", "huggingface.co": "hf://", "modelscope.cn": "ms://"}
+"""Host of an address as Ollama's clients write it → its scheme here."""
 LONGEST_LIST: Final = 5
 """Items of an array in `model_info` without `verbose`, as in Ollama; a longer one is empty."""
 PARAMETERS: Final[Mapping[str, str]] = {
@@ -106,8 +108,12 @@ def tagged(name: str) -> str:
 
 
 def untagged(name: str | None) -> str | None:
-    """Return the name that the server has for one of Ollama's."""
-    return None if not name else name.removesuffix(LATEST) or name
+    """Return the name that the server has for one of Ollama's: without `:latest`, and hf.co/… as hf://…."""
+    if not name:
+        return None
+    plain = name.removesuffix(LATEST) or name
+    host, _, rest = plain.removeprefix("https://").partition("/")
+    return f"{HUBS[host.lower()]}{rest}" if host.lower() in HUBS else plain
 
 
 def model_entry(name: str, facts: FileFacts) -> ModelEntry:

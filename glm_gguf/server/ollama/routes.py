@@ -21,7 +21,7 @@ from glm_gguf.server.pool.pooled_model import LoadedModel
 from glm_gguf.server.service import Service
 from glm_gguf.server.streams.merge import gather_events
 from glm_gguf.server.streams.sse import StreamForm
-from glm_gguf.server.streams.wire_stream import line_stream
+from glm_gguf.server.streams.wire_stream import folded_lines, line_stream
 
 LINES: Final = StreamForm("application/x-ndjson", b" ")
 """A space before a line is part of no value in JSON; an empty line would be an error for many clients."""
@@ -94,7 +94,7 @@ async def _reply(request: Request, body: OllamaRequest, form: ReplyForm, answers
     service: Service = request.app.state.service
     fold = ReplyEvents(form, logprobs=bool(body.logprobs))
     if body.stream is not False:
-        return service.streamed_response(line_stream(fold, answers), LINES)
+        return service.streamed_response(line_stream(folded_lines(fold, answers)), LINES)
     for events in await gather_events(request, answers):
         for event in events:
             list(fold.feed(event))

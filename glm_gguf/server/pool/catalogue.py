@@ -12,12 +12,34 @@ from glm_gguf.llama.footprint import Footprint
 from glm_gguf.model import GLM
 
 
+@dataclass(frozen=True, slots=True)
+class FetchProgress:
+    """How far a model is fetched."""
+
+    what: str
+    """In words."""
+    sha256: str | None = None
+    """Of the file that is fetched, in hexadecimal; None for one that is converted."""
+    n_bytes: int | None = None
+    """Of that file; None before it is known."""
+    n_done: int = 0
+    """Bytes that are there."""
+
+
+Fetch = Callable[[str, Callable[[FetchProgress], None]], None]
+"""Fetches the model of a name or an address into the catalogue, and tells how far it is; ends with what that raises."""
+
+
 class Catalogue(Protocol):
     """Models by name. The server reads the names at every request; threads call `open` and `fits`."""
 
     @property
     def only(self) -> str | None:
         """The name of the one model, which is loaded at the start and answers under any name; None for several."""
+
+    @property
+    def fetch(self) -> Fetch | None:
+        """What fetches a model that is not there; None where requests may fetch none."""
 
     def names(self) -> Sequence[str]:
         """Return the names of all models."""
@@ -46,6 +68,11 @@ class OneModel:
     def only(self) -> str:
         """Its name."""
         return self.name
+
+    @property
+    def fetch(self) -> None:
+        """It stays the only one."""
+        return
 
     def names(self) -> Sequence[str]:
         """Return its name."""
@@ -77,6 +104,7 @@ class ModelFiles:
     fits_beside: Callable[[Path, Sequence[Footprint]], bool]
     other_name: Callable[[str], str | None] = lambda name: None
     """Returns the name that a request means by another, such as a short one; None for none."""
+    fetch: Fetch | None = None
 
     @property
     def only(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any, Protocol
 
 from fastapi import Request
@@ -95,11 +96,19 @@ def _progress_comment(event: PrefillProgress) -> bytes:
     return comment(f"prompt: {event.done_tokens} of {event.total_tokens} tokens, {event.cached_tokens} cached")
 
 
-async def line_stream(fold: LineFold, answer: Sequence[AsyncEvents]) -> AsyncGenerator[bytes, None]:
-    """Write an answer as lines of JSON (Ollama); an error becomes the last one."""
-    try:
-        async for _, event in merged_events(answer):
+async def folded_lines(fold: LineFold, answer: Sequence[AsyncEvents]) -> AsyncGenerator[WireResponse, None]:
+    """Yield the lines of an answer."""
+    async with aclosing(merged_events(answer)) as events:
+        async for _, event in events:
             for reply in fold.feed(event):
+                yield reply
+
+
+async def line_stream(replies: AsyncGenerator[WireResponse, None]) -> AsyncGenerator[bytes, None]:
+    """Write replies as lines of JSON (Ollama); an error becomes the last one."""
+    try:
+        async with aclosing(replies):
+            async for reply in replies:
                 yield f"{reply.as_json()}\n".encode()
     except Exception as error:  # as above
         yield f"{OLLAMA.text(_problem(error))}\n".encode(errors="replace")
