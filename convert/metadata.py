@@ -14,22 +14,21 @@ from gguf.gguf_writer import GGUFValue
 
 from glm_gguf.convert.recipe.file_types import FileType
 from glm_gguf.convert.recipe.imatrix import Imatrix
-from glm_gguf.convert.source.config import Glm4Config, RopeScaling
+from glm_gguf.convert.source.model_config import ModelConfig, RopeScaling
 from glm_gguf.convert.token_table import TokenTable
 from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.values import NumberArray, Scalar, Text, TextArray, Value, ValueType
 from glm_gguf.variant import Variant
 
-ARCH = "glm4"
 KeyValues = Mapping[str, Value]
 
 
 def key_values(
-    card: Metadata, config: Glm4Config, table: TokenTable, file: FileType, imatrix: Imatrix | None
+    card: Metadata, config: ModelConfig, table: TokenTable, file: FileType, imatrix: Imatrix | None
 ) -> KeyValues:
     """All keys in the order they are written, with their GGUF types."""
     logging.getLogger("gguf.gguf_writer").setLevel(logging.WARNING)
-    writer = GGUFWriter(None, ARCH)  # never opened: it collects and types the keys
+    writer = GGUFWriter(None, config.architecture)  # never opened: it collects and types the keys
     writer.add_type("model")
     card.set_gguf_meta_model(writer)
     _add_model(writer, config)
@@ -40,7 +39,7 @@ def key_values(
 
 def type_keys(file: FileType, imatrix: Imatrix | None) -> KeyValues:
     """The keys that depend on the type, in the order they are written."""
-    writer = GGUFWriter(None, ARCH)
+    writer = GGUFWriter(None, "")
     writer.kv_data[0].clear()
     _add_types(writer, file, imatrix)
     return {key: _value(value) for key, value in writer.kv_data[0].items()}
@@ -56,7 +55,7 @@ def _value(value: GGUFValue) -> Value:
     return TextArray(tuple(value.value)) if kind is ValueType.STRING else NumberArray(kind, tuple(value.value))
 
 
-def yarn_scaling(config: Glm4Config, variant: Variant, factor: float) -> RopeScaling:
+def yarn_scaling(config: ModelConfig, variant: Variant, factor: float) -> RopeScaling:
     """YaRN by `factor` over the context of the training; raises RequestError if the model cannot have it."""
     if variant is Variant.RUMINATION:
         raise RequestError("Rumination reads 131072 tokens natively", field="yarn", fix="leave the option out")
@@ -67,7 +66,7 @@ def yarn_scaling(config: Glm4Config, variant: Variant, factor: float) -> RopeSca
     return RopeScaling("yarn", factor, original_context=config.max_position)
 
 
-def _add_model(writer: GGUFWriter, config: Glm4Config) -> None:
+def _add_model(writer: GGUFWriter, config: ModelConfig) -> None:
     writer.add_block_count(config.n_layers)
     writer.add_context_length(config.max_position)
     writer.add_embedding_length(config.hidden_size)

@@ -25,10 +25,10 @@ from glm_gguf.convert.recipe.file_types import (
 from glm_gguf.convert.recipe.imatrix import Floats, Imatrix
 from glm_gguf.convert.recipe.type_lookup import file_type
 from glm_gguf.convert.source.checkpoint import Checkpoint
-from glm_gguf.convert.source.config import Glm4Config
 from glm_gguf.convert.source.gguf_checkpoint import GgufCheckpoint, GgufSizes
 from glm_gguf.convert.source.gguf_source import GgufSource
 from glm_gguf.convert.source.model_card import Naming, model_card
+from glm_gguf.convert.source.model_config import ModelConfig
 from glm_gguf.convert.source.open_source import open_source
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import SourceTensor, source_tensors
@@ -134,7 +134,7 @@ class _Common:
     """What the plans of all file types share."""
 
     checkpoint: Checkpoint
-    config: Glm4Config
+    config: ModelConfig
     """As it is written: with YaRN if the options ask for it."""
     table: TokenTable
     imatrix: Imatrix | None
@@ -202,7 +202,7 @@ def _plan(common: _Common, file: FileType, options: ConvertOptions) -> Plan:
 
 
 def _tensor_plans(
-    config: Glm4Config | GgufSizes,
+    config: ModelConfig | GgufSizes,
     sources: Sequence[SourceTensor],
     file: FileType,
     imatrix: Imatrix | None,

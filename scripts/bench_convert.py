@@ -34,9 +34,9 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
 from checkpoints import Shape, stored, write_official_tokenizer, write_tensors_one_by_one  # noqa: E402
 from measure_memory import NINE_B, anonymous_kib  # noqa: E402
 
-from glm_gguf.convert.source.config import Glm4Config  # noqa: E402
+from glm_gguf.convert.source.config import read_config  # noqa: E402
 from glm_gguf.convert.source.source import Source  # noqa: E402
-from glm_gguf.convert.source.tensor_names import expected_tensors  # noqa: E402
+from glm_gguf.convert.source.tensor_names import stored_shapes  # noqa: E402
 from glm_gguf.cpus import usable_cpus  # noqa: E402
 
 ROWS = 2**24  # weights drawn at once
@@ -124,8 +124,7 @@ def make_checkpoint(directory: Path, layers: int, official: Path) -> Path:
     (directory / "config.json").write_text(json.dumps(shape.config()))
     write_official_tokenizer(directory, official)
     rng = np.random.default_rng(0)
-    expected = expected_tensors(Glm4Config.read(Source.local(directory)))
-    shapes = {name: shape for name, (_, shape) in expected.items()}
+    shapes = stored_shapes(read_config(Source.local(directory)))
 
     def pieces(name: str) -> Iterator[bytes]:
         left = int(np.prod(shapes[name]))

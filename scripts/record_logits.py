@@ -29,9 +29,9 @@ sys.path.insert(0, str(REPOSITORY / "tests"))
 from checkpoints import Shape, write_checkpoint  # noqa: E402
 
 from glm_gguf.convert.source.checkpoint import Checkpoint  # noqa: E402
-from glm_gguf.convert.source.config import Glm4Config  # noqa: E402
+from glm_gguf.convert.source.config import read_config  # noqa: E402
 from glm_gguf.convert.source.source import Source  # noqa: E402
-from glm_gguf.convert.source.tensor_names import expected_tensors  # noqa: E402
+from glm_gguf.convert.source.tensor_names import stored_shapes  # noqa: E402
 
 GOLDEN = REPOSITORY / "tests" / "golden" / "logits"
 SCALE = 0.1  # of the weights: attention is far from even, and float32 keeps six digits
@@ -167,10 +167,10 @@ def save(name: str, made_from: dict[str, Any], prompts: list[Recorded]) -> None:
 def check_saved(model: Any, source: Path, directory: Path) -> None:
     """What transformers saves itself reads as the same config, with the tensors the converter expects."""
     model.save_pretrained(directory)
-    config, asked = Glm4Config.read(Source.local(directory)), Glm4Config.read(Source.local(source))
+    config, asked = read_config(Source.local(directory)), read_config(Source.local(source))
     if config != asked:
         raise SystemExit(f"transformers saved {config}, not {asked}")
-    expected = {name: shape for name, (_, shape) in expected_tensors(config).items()}
+    expected = stored_shapes(config)
     saved = {name: tensor.shape for name, tensor in Checkpoint.open(Source.local(directory)).tensors.items()}
     if saved != expected:
         raise SystemExit(f"transformers saved {sorted(saved.items() ^ expected.items())}")

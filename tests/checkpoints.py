@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.config import read_config
+from glm_gguf.convert.source.model_config import ModelConfig
 from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.convert.source.source import Source
-from glm_gguf.convert.source.tensor_names import expected_tensors
+from glm_gguf.convert.source.tensor_names import stored_shapes
 from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS, REGEXES, merges_of, printable
 
 SPECIALS = (
@@ -103,7 +104,7 @@ def write_checkpoint(
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(shape.config(), indent=2))
     write_tokenizer(directory)
-    config = Glm4Config.read(Source.local(directory))
+    config = read_config(Source.local(directory))
     tensors = random_tensors(config, dtype, seed, scale)
     write_shards(directory, tensors, shards)
     return directory
@@ -132,7 +133,7 @@ def write_hollow_weights(directory: Path) -> Path:
     """Tokenizer and weights, a hole in a sparse file, beside the config.json of a directory."""
     write_tokenizer(directory)
     header, offset = {}, 0
-    for name, (_, shape) in expected_tensors(Glm4Config.read(Source.local(directory))).items():
+    for name, shape in stored_shapes(read_config(Source.local(directory))).items():
         end = offset + 2 * prod(shape)
         header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
@@ -143,11 +144,13 @@ def write_hollow_weights(directory: Path) -> Path:
     return directory
 
 
-def random_tensors(config: Glm4Config, dtype: str, seed: int, scale: float = 0.05) -> dict[str, tuple[str, np.ndarray]]:
+def random_tensors(
+    config: ModelConfig, dtype: str, seed: int, scale: float = 0.05
+) -> dict[str, tuple[str, np.ndarray]]:
     """Name → (dtype, values as stored): norms about 1, weights about N(0, scale)."""
     rng = np.random.default_rng(seed)
     made: dict[str, tuple[str, np.ndarray]] = {}
-    for number, (name, (_, shape)) in enumerate(expected_tensors(config).items()):
+    for number, (name, shape) in enumerate(stored_shapes(config).items()):
         values = rng.standard_normal(shape, np.float32) * np.float32(scale)
         if "norm" in name:
             values += np.float32(1)

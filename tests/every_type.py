@@ -13,9 +13,9 @@ from checkpoints import Shape, stored, write_shards, write_tokenizer
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
 from glm_gguf.convert.kernels.samples import drawn, drawn_importance
 from glm_gguf.convert.recipe.file_types import FILE_TYPES
-from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.config import read_config
 from glm_gguf.convert.source.source import Source
-from glm_gguf.convert.source.tensor_names import expected_tensors
+from glm_gguf.convert.source.tensor_names import expected_tensors, stored_shapes
 
 SHAPE = Shape(hidden=256, ffn=416, layers=1, heads=4, kv_heads=2, head_dim=64, vocab=300)
 """Rows of 416 weights do not divide into super-blocks."""
@@ -29,7 +29,7 @@ def write_model(directory: Path) -> None:
     (directory / "config.json").write_text(json.dumps(SHAPE.config()))
     write_tokenizer(directory)
     tensors = {}
-    for seed, (name, (_, shape)) in enumerate(expected_tensors(Glm4Config.read(Source.local(directory))).items()):
+    for seed, (name, shape) in enumerate(stored_shapes(read_config(Source.local(directory))).items()):
         values = drawn(seed, *shape)
         tensors[name] = ("BF16", stored(values * np.float32(0.05) + np.float32("norm" in name), "BF16"))
     write_shards(directory, tensors, 1)
@@ -37,7 +37,8 @@ def write_model(directory: Path) -> None:
 
 def write_importance(path: Path) -> None:
     """Write an importance matrix of all matrices in the older form, with one call an entry."""
-    shapes = dict(expected_tensors(Glm4Config.read(Source.local(path.with_name("model")))).values())
+    expected = expected_tensors(read_config(Source.local(path.with_name("model"))))
+    shapes = {name: shape for tensor in expected for name, shape in tensor.parts}
     columns = {name: shape[-1] for name, shape in shapes.items() if len(shape) > 1}
     with path.open("wb") as file:
         file.write(np.int32(len(columns)).tobytes())

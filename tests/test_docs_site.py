@@ -26,8 +26,8 @@ import glm_gguf
 from glm_gguf.cli.main import cli
 from glm_gguf.cli.slash_commands import COMMANDS
 from glm_gguf.convert.recipe.type_lookup import GLM_4_9B, bits_per_weight, file_type
-from glm_gguf.convert.source.config import Glm4Config
-from glm_gguf.convert.source.tensor_names import expected_tensors
+from glm_gguf.convert.source.model_config import ModelConfig
+from glm_gguf.convert.source.tensor_names import stored_shapes
 from glm_gguf.server import ServerSettings, create_app
 
 DOCS = REPOSITORY / "docs"
@@ -123,12 +123,8 @@ TYPE_ROW = re.compile(r"(?m)^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) GB \| ([\d.]+) G
 CONVERTING = (DOCS / "converting.md").read_text("utf-8")
 
 
-def weight_bytes(name: str, config: Glm4Config) -> float:
-    return (
-        bits_per_weight(file_type(name), config)
-        / 8
-        * sum(prod(shape) for _, shape in expected_tensors(config).values())
-    )
+def weight_bytes(name: str, config: ModelConfig) -> float:
+    return bits_per_weight(file_type(name), config) / 8 * sum(prod(shape) for shape in stored_shapes(config).values())
 
 
 def test_the_sizes_of_types_are_those_of_the_recipe() -> None:

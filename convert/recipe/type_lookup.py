@@ -7,11 +7,15 @@ from math import prod
 
 from glm_gguf.convert.recipe.assignment import Assigner, Overrides, Shapes
 from glm_gguf.convert.recipe.file_types import ALIASES, FILE_TYPES, FileType, tensor_bytes
-from glm_gguf.convert.source.config import Glm4Config
-from glm_gguf.convert.source.tensor_names import expected_tensors, llama_order
+from glm_gguf.convert.source.family_names import GLM4_NAMES
+from glm_gguf.convert.source.model_config import ModelConfig
+from glm_gguf.convert.source.tensor_names import gguf_shapes
 from glm_gguf.errors import RequestError
+from glm_gguf.gguf_file.contents import GLM4
 
-GLM_4_9B = Glm4Config(
+GLM_4_9B = ModelConfig(
+    architecture=GLM4,
+    names=GLM4_NAMES,
     hidden_size=4096,
     intermediate_size=13696,
     n_layers=40,
@@ -44,10 +48,9 @@ def file_type(name: str) -> FileType:
     return found
 
 
-def bits_per_weight(file: FileType, config: Glm4Config = GLM_4_9B) -> float:
+def bits_per_weight(file: FileType, config: ModelConfig = GLM_4_9B) -> float:
     """Average bits of a weight in a file of this type, without the header."""
-    named = sorted(expected_tensors(config).values(), key=lambda item: llama_order(item[0]))
-    shapes: Shapes = dict(named)
+    shapes: Shapes = gguf_shapes(config)
     types = Assigner(file, Overrides(), config.n_heads // config.n_kv_heads, imatrix=True).assign(shapes)
     total = sum(tensor_bytes(types[name], shape) for name, shape in shapes.items())
     return 8 * total / sum(prod(shape) for shape in shapes.values())

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.config import read_config
 from glm_gguf.convert.source.json_file import short_repr
+from glm_gguf.convert.source.model_config import ModelConfig
 from glm_gguf.convert.source.prequantised import refuse_quantised
 from glm_gguf.convert.source.safetensors_file import StoredTensor, read_header
 from glm_gguf.convert.source.shards import Shard, ShardSource
@@ -27,7 +28,7 @@ class Checkpoint:
     """A source whose config is valid and whose safetensors headers agree with one another."""
 
     source: Source
-    config: Glm4Config
+    config: ModelConfig
     tensors: Mapping[str, StoredTensor]
     head_kept: bool = False
     """config.json ties the output head to the embedding, but another head is stored."""
@@ -41,10 +42,10 @@ class Checkpoint:
             if not directory.is_dir():
                 kind = "is not a directory" if directory.exists() else "does not exist"
                 raise SourceError(kind, path=source.where, fix="name the directory that holds config.json")
-            config = Glm4Config.read(source)
+            config = read_config(source)
             tensors = _collect(source) if weights else {}
             refuse_quantised(source, tensors.values())
-            head_kept = config.tied and head_differs(tensors, source.shards)
+            head_kept = config.tied and head_differs(config.names, tensors, source.shards)
             if head_kept:
                 _log.warning("%s: config.json ties the output head to the embedding, but %s", source.where, HEAD_KEPT)
                 config = replace(config, tied=False)

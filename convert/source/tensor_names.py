@@ -1,39 +1,23 @@
-"""The tensors of a GLM-4-0414 model: name and shape in the checkpoint, and name in the GGUF.
+"""The tensors of a model: name and shape in the checkpoint, and name in the GGUF.
 
-No tensor is permuted or fused: GLM's RoPE pairs neighbours as llama.cpp's NORM type does, and checkpoints store gate
-and up projections as one, gate rows first, as llama.cpp's glm4 expects.
+A stored tensor that holds several of the GGUF's (2024's query_key_value) is cut by rows, which are contiguous bytes:
+each part is a range of the shard, as if it had been stored on its own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import prod
 
 from glm_gguf.convert.source.checkpoint import Checkpoint
-from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.model_config import ModelConfig
 from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.errors import ShardError
 
-LAYER_NAMES: Mapping[str, str] = {
-    "input_layernorm.weight": "attn_norm.weight",
-    "self_attn.q_proj.weight": "attn_q.weight",
-    "self_attn.k_proj.weight": "attn_k.weight",
-    "self_attn.v_proj.weight": "attn_v.weight",
-    "self_attn.q_proj.bias": "attn_q.bias",
-    "self_attn.k_proj.bias": "attn_k.bias",
-    "self_attn.v_proj.bias": "attn_v.bias",
-    "self_attn.o_proj.weight": "attn_output.weight",
-    "post_self_attn_layernorm.weight": "post_attention_norm.weight",
-    "post_attention_layernorm.weight": "ffn_norm.weight",  # the norm BEFORE the MLP, despite its name
-    "mlp.gate_up_proj.weight": "ffn_up.weight",
-    "mlp.down_proj.weight": "ffn_down.weight",
-    "post_mlp_layernorm.weight": "post_ffw_norm.weight",
-}
-"""model.layers.N.* → blk.N.*; source: transformers modeling_glm4, llama.cpp src/models/glm4.cpp."""
-
-IGNORED = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq|model\.rotary_emb\.inv_freq")
-"""Buffers that some tools save, and that every runtime computes."""
+Shape = tuple[int, ...]
+"""Row-major: (rows, columns) of a matrix or (n,) of a vector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,57 +28,75 @@ class SourceTensor:
     stored: StoredTensor
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
         """(rows, columns) of a matrix or (n,) of a vector, row-major."""
         return self.stored.shape
 
 
-def layer_shapes(config: Glm4Config) -> dict[str, tuple[int, ...]]:
-    """Shapes of one layer's tensors by their name below `model.layers.N.`, row-major."""
+@dataclass(frozen=True, slots=True)
+class ExpectedTensor:
+    """A tensor that the checkpoint must have, and the tensors of the GGUF that it holds, by rows."""
+
+    name: str
+    parts: tuple[tuple[str, Shape], ...]
+    """(GGUF name, shape), one behind the other."""
+
+    @property
+    def shape(self) -> Shape:
+        """Shape in the checkpoint."""
+        first = self.parts[0][1]
+        return (sum(shape[0] for _, shape in self.parts), *first[1:])
+
+
+def layer_shapes(config: ModelConfig) -> dict[str, Shape]:
+    """Shapes of one layer's tensors by their name below `blk.N.`; biases only where the model has them."""
     hidden, ffn = config.hidden_size, config.intermediate_size
     q, kv = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
-    norms = dict.fromkeys((name for name in LAYER_NAMES if "layernorm" in name), (hidden,))
-    biases = {f"self_attn.{n}_proj.bias": (size,) for n, size in (("q", q), ("k", kv), ("v", kv))}
+    norms = ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
+    biases = {"attn_q.bias": (q,), "attn_k.bias": (kv,), "attn_v.bias": (kv,)}
     return {
-        **norms,
+        **{f"{name}.weight": (hidden,) for name in norms},
         **(biases if config.attention_bias else {}),
-        "self_attn.q_proj.weight": (q, hidden),
-        "self_attn.k_proj.weight": (kv, hidden),
-        "self_attn.v_proj.weight": (kv, hidden),
-        "self_attn.o_proj.weight": (hidden, q),
-        "mlp.gate_up_proj.weight": (2 * ffn, hidden),
-        "mlp.down_proj.weight": (hidden, ffn),
+        "attn_q.weight": (q, hidden),
+        "attn_k.weight": (kv, hidden),
+        "attn_v.weight": (kv, hidden),
+        "attn_output.weight": (hidden, q),
+        "ffn_up.weight": (2 * ffn, hidden),
+        "ffn_down.weight": (hidden, ffn),
     }
 
 
-def expected_tensors(config: Glm4Config) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Checkpoint name → (GGUF name, row-major shape) of every tensor the model must have."""
-    hidden, vocab = config.hidden_size, config.vocab_size
-    expected: dict[str, tuple[str, tuple[int, ...]]] = {
-        "model.embed_tokens.weight": ("token_embd.weight", (vocab, hidden)),
-        "model.norm.weight": ("output_norm.weight", (hidden,)),
-    }
+def expected_tensors(config: ModelConfig) -> Iterator[ExpectedTensor]:
+    """Every tensor that a checkpoint of this model must have."""
+    names, hidden, vocab = config.names, config.hidden_size, config.vocab_size
+    yield ExpectedTensor(names.embedding, (("token_embd.weight", (vocab, hidden)),))
+    yield ExpectedTensor(names.final_norm, (("output_norm.weight", (hidden,)),))
     if not config.tied:
-        expected["lm_head.weight"] = ("output.weight", (vocab, hidden))
+        yield ExpectedTensor(names.head, (("output.weight", (vocab, hidden)),))
+    shapes = layer_shapes(config)
     for layer in range(config.n_layers):
-        for name, shape in layer_shapes(config).items():
-            expected[f"model.layers.{layer}.{name}"] = (f"blk.{layer}.{LAYER_NAMES[name]}", shape)
-    return expected
+        for name, parts in names.in_layer.items():
+            if parts[0] in shapes:
+                held = tuple((f"blk.{layer}.{part}", shapes[part]) for part in parts)
+                yield ExpectedTensor(names.of_layer(layer, name), held)
+
+
+def stored_shapes(config: ModelConfig) -> dict[str, Shape]:
+    """Name in the checkpoint → shape, of every tensor that it must have."""
+    return {expected.name: expected.shape for expected in expected_tensors(config)}
+
+
+def gguf_shapes(config: ModelConfig) -> dict[str, Shape]:
+    """GGUF name → shape of every tensor, in llama.cpp's order."""
+    parts = [part for expected in expected_tensors(config) for part in expected.parts]
+    return dict(sorted(parts, key=lambda part: llama_order(part[0])))
 
 
 def source_tensors(checkpoint: Checkpoint) -> tuple[SourceTensor, ...]:
     """Every tensor of the model in llama.cpp's order (by layer, then name); raises ShardError."""
-    expected = expected_tensors(checkpoint.config)
-    for name, stored in checkpoint.tensors.items():
-        if name not in expected and not _is_redundant(name, checkpoint.config):
-            raise ShardError(
-                f"{stored.shard.name} holds {name!r}, which no {checkpoint.config.n_layers}-layer GLM-4-0414 has",
-                path=checkpoint.source.where,
-                fix="merge adapters first, or correct config.json",
-            )
-    found = [
-        SourceTensor(gguf_name, _checked(checkpoint, name, shape)) for name, (gguf_name, shape) in expected.items()
-    ]
+    expected = tuple(expected_tensors(checkpoint.config))
+    _refuse_others(checkpoint, frozenset(tensor.name for tensor in expected))
+    found = [part for tensor in expected for part in _parts(tensor, _checked(checkpoint, tensor))]
     return tuple(sorted(found, key=lambda tensor: llama_order(tensor.gguf_name)))
 
 
@@ -104,18 +106,30 @@ def llama_order(gguf_name: str) -> tuple[int, str]:
     return (int(layer[1]) if layer else -1, gguf_name)
 
 
-def _is_redundant(name: str, config: Glm4Config) -> bool:
+def _refuse_others(checkpoint: Checkpoint, expected: frozenset[str]) -> None:
+    """Raise ShardError for a tensor that no model of this config has."""
+    for name, stored in checkpoint.tensors.items():
+        if name not in expected and not _is_redundant(name, checkpoint.config):
+            raise ShardError(
+                f"{stored.shard.name} holds {name!r}, which no {checkpoint.config.n_layers}-layer GLM-4-0414 has",
+                path=checkpoint.source.where,
+                fix="merge adapters first, or correct config.json",
+            )
+
+
+def _is_redundant(name: str, config: ModelConfig) -> bool:
     """Whether a tensor is a tied head, which repeats the embedding, or a computed rotary buffer."""
-    return (config.tied and name == "lm_head.weight") or IGNORED.fullmatch(name) is not None
+    return (config.tied and name == config.names.head) or config.names.buffers.fullmatch(name) is not None
 
 
-def _checked(checkpoint: Checkpoint, name: str, shape: tuple[int, ...]) -> StoredTensor:
+def _checked(checkpoint: Checkpoint, expected: ExpectedTensor) -> StoredTensor:
+    name = expected.name
     stored = checkpoint.tensors.get(name)
     if stored is None:
         raise ShardError(f"tensor {name!r} is missing", path=checkpoint.source.where, fix="fetch the weights again")
-    if stored.shape != shape:
+    if stored.shape != expected.shape:
         raise ShardError(
-            f"tensor {name!r} has shape {list(stored.shape)}, config.json asks for {list(shape)}",
+            f"tensor {name!r} has shape {list(stored.shape)}, config.json asks for {list(expected.shape)}",
             path=stored.shard.where,
         )
     if stored.dtype not in STORAGE:
@@ -123,3 +137,17 @@ def _checked(checkpoint: Checkpoint, name: str, shape: tuple[int, ...]) -> Store
             f"tensor {name!r} is {stored.dtype}", path=stored.shard.where, fix="bf16, f16 or f32 weights are needed"
         )
     return stored
+
+
+def _parts(expected: ExpectedTensor, stored: StoredTensor) -> Iterator[SourceTensor]:
+    """The tensors that a stored one holds; a part is named by its rows, for errors."""
+    if len(expected.parts) == 1:
+        yield SourceTensor(expected.parts[0][0], stored)
+        return
+    row_bytes, row = stored.n_bytes // stored.shape[0], 0
+    for gguf_name, shape in expected.parts:
+        name = f"{stored.name}[{row}:{row + shape[0]}]"
+        n_bytes = stored.n_bytes * prod(shape) // prod(stored.shape)
+        offset = stored.offset + row * row_bytes
+        yield SourceTensor(gguf_name, replace(stored, name=name, shape=shape, offset=offset, n_bytes=n_bytes))
+        row += shape[0]

@@ -12,16 +12,16 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from glm_gguf.convert.source.family_names import FamilyNames
 from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.convert.source.shards import ShardSource
 
-HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 PIECE = 2**22  # weights compared at once
 
 
-def head_differs(tensors: Mapping[str, StoredTensor], shards: ShardSource) -> bool:
+def head_differs(names: FamilyNames, tensors: Mapping[str, StoredTensor], shards: ShardSource) -> bool:
     """Whether the stored head differs from the embedding; stops at the first difference. Raises ShardError."""
-    head, embedding = tensors.get(HEAD), tensors.get(EMBEDDING)
+    head, embedding = tensors.get(names.head), tensors.get(names.embedding)
     if head is None or embedding is None:
         return False
     if head.shape != embedding.shape or head.dtype not in STORAGE or embedding.dtype not in STORAGE:

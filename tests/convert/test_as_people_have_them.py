@@ -12,7 +12,7 @@ from checkpoints import random_tensors, write_checkpoint, write_safetensors
 from damage import INDEX, SHARD, SMALL, change_config, choose, copied, refusal, says
 
 from glm_gguf.convert import convert
-from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.config import read_config
 from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import SourceError
 
@@ -33,7 +33,7 @@ def source(good: Path, tmp_path: Path) -> Path:
 
 def replace_down(source: Path, weight: Tensors) -> None:
     """Replace one projection by other tensors."""
-    tensors = random_tensors(Glm4Config.read(Source.local(source)), "BF16", 0)
+    tensors = random_tensors(read_config(Source.local(source)), "BF16", 0)
     del tensors[f"{DOWN}.weight"]
     write_safetensors(source / SHARD, {**tensors, **weight})
 

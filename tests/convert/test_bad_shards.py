@@ -27,7 +27,7 @@ from damage import (
 )
 
 from glm_gguf.convert import Conversion, convert
-from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.config import read_config
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.write import Silent
 from glm_gguf.errors import ShardError, SourceError
@@ -279,6 +279,6 @@ def test_a_shard_that_changes_after_the_check_is_told(change: str, source: Path)
 def test_several_dtypes_and_shards_are_no_fault(tmp_path: Path) -> None:
     source = write_checkpoint(tmp_path / "model", SMALL)
     (source / SHARD).unlink()
-    config = Glm4Config.read(Source.local(source))
+    config = read_config(Source.local(source))
     write_shards(source, random_tensors(config, "mixed", 1), 4)
     convert(source, tmp_path / "out.gguf", choose())

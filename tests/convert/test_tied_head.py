@@ -11,16 +11,18 @@ from checkpoints import random_tensors, stored, write_safetensors
 from damage import SHARD, choose, command_line, made, says
 
 from glm_gguf.convert import convert, make_plan
-from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.config import read_config
+from glm_gguf.convert.source.family_names import GLM4_NAMES
 from glm_gguf.convert.source.source import Source
-from glm_gguf.convert.source.tied_head import EMBEDDING, HEAD
 from glm_gguf.convert.verify import verify
+
+HEAD, EMBEDDING = GLM4_NAMES.head, GLM4_NAMES.embedding
 
 
 def with_head(directory: Path, change: int | None, dtype: str = "BF16") -> Path:
     """A tied checkpoint with a stored head: the embedding, with another weight at `change`."""
     source = made(directory, tied=True)
-    tensors = random_tensors(Glm4Config.read(Source.local(source)), "BF16", 0)
+    tensors = random_tensors(read_config(Source.local(source)), "BF16", 0)
     values = (tensors[EMBEDDING][1].astype(np.uint32) << 16).view(np.float32).copy()
     if change is not None:
         values.flat[change] += 1

@@ -17,7 +17,7 @@ from troubles import be_silent, cut, flip, ignore_range, misplace, refuse, short
 
 from glm_gguf.convert import Conversion, TensorPlan, convert
 from glm_gguf.convert.source.checkpoint import INDEX
-from glm_gguf.convert.source.config import Glm4Config
+from glm_gguf.convert.source.config import read_config
 from glm_gguf.convert.source.hub.address import parse_address
 from glm_gguf.convert.source.hub.hub_client import TransferSettings
 from glm_gguf.convert.source.hub.hub_shards import FIRST_READ
@@ -347,7 +347,7 @@ def test_a_head_is_held_against_the_embedding_in_another_shard(
     tied_in_truth: bool, hub: HubServer, tmp_path: Path, out: Path
 ) -> None:
     source = write_checkpoint(tmp_path / "GLM-4-9B-0414", replace(SMALL, tied=True), shards=3)
-    tensors = random_tensors(Glm4Config.read(Source.local(source)), "BF16", 0)
+    tensors = random_tensors(read_config(Source.local(source)), "BF16", 0)
     dtype, values = tensors["model.embed_tokens.weight"]
     head = values.copy()
     head[-1, -1] ^= 0 if tied_in_truth else 1
