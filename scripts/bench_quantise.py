@@ -18,21 +18,7 @@ from gguf import GGMLQuantizationType
 from glm_gguf.convert.kernels import ggml, quantiser
 
 COLUMNS = 4096
-OTHERS = (
-    "Q4_0",
-    "Q4_1",
-    "Q5_0",
-    "Q5_1",
-    "Q8_0",
-    "F16",
-    "BF16",
-    "IQ3_XXS",
-    "IQ3_S",
-    "IQ2_S",
-    "IQ2_XS",
-    "TQ2_0",
-    "MXFP4",
-)
+OTHERS = ("Q8_0", "F16", "BF16", "IQ3_S", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_S", "IQ1_M", "TQ1_0", "TQ2_0", "MXFP4")
 """Types without a kernel, for comparison."""
 
 
@@ -62,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=256, help=f"of {COLUMNS} weights")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--types", default=",".join(sorted(type_.name for type_ in quantiser.PLAIN) + list(OTHERS)))
+    parser.add_argument("--types", default=",".join(sorted(type_.name for type_ in quantiser.WEIGHTED) + list(OTHERS)))
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((options.rows, COLUMNS), np.float32) * np.float32(0.02)

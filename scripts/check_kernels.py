@@ -60,6 +60,7 @@ DISTRIBUTIONS: dict[str, Draw] = {
     "student t": lambda rng, shape: rng.standard_t(2, shape),
     "uniform": lambda rng, shape: rng.uniform(-1, 1, shape),
     "grid (ties)": lambda rng, shape: np.round(normal(rng, shape) * 8) / 8,
+    "borders of levels": lambda rng, shape: rng.integers(-15, 16, shape) * np.float32(rng.random() / 15),
     "negative": lambda rng, shape: -np.abs(normal(rng, shape)) - rng.random(),
     "positive": lambda rng, shape: np.abs(normal(rng, shape)) + rng.random((shape[0], 1)),
     "sparse": sparse,

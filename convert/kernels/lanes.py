@@ -56,10 +56,11 @@ class Lanes(Protocol):
 
 
 class LanesType(types.Type):  # type: ignore[misc]
-    """WIDTH float32 values, as numba's type inference sees them."""
+    """`width` float32 values, as numba's type inference sees them."""
 
-    def __init__(self) -> None:
-        super().__init__(name=f"lanes{WIDTH}")
+    def __init__(self, width: int) -> None:
+        super().__init__(name=f"lanes{width}")
+        self.width = width
 
 
 class MaskType(types.Type):  # type: ignore[misc]
@@ -69,7 +70,7 @@ class MaskType(types.Type):  # type: ignore[misc]
         super().__init__(name=f"mask{WIDTH}")
 
 
-LANES, MASK = LanesType(), MaskType()
+LANES, MASK = LanesType(WIDTH), MaskType()
 
 
 @register_model(LanesType)
@@ -77,7 +78,7 @@ class LanesModel(models.PrimitiveModel):  # type: ignore[misc]
     """Lanes are one LLVM vector."""
 
     def __init__(self, manager: Any, type_: Any) -> None:
-        super().__init__(manager, type_, FLOATS)
+        super().__init__(manager, type_, ir.VectorType(ir.FloatType(), type_.width))
 
 
 @register_model(MaskType)
@@ -88,24 +89,24 @@ class MaskModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, type_, BITS)
 
 
-def _splat(builder: Any, value: Any) -> Any:
+def splat(builder: Any, value: Any, width: int = WIDTH) -> Any:
     """The vector with `value` in every lane; a vector stays as it is."""
-    if value.type == FLOATS:
+    if isinstance(value.type, ir.VectorType):
         return value
-    undefined = ir.Constant(FLOATS, ir.Undefined)
+    undefined = ir.Constant(ir.VectorType(value.type, width), ir.Undefined)
     first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(INTS, [0] * WIDTH))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width))
 
 
-def _binary(symbol: Any, emit: Emit, result: Any) -> None:
+def _binary(symbol: Any, emit: Emit, result: Any, lanes: LanesType) -> None:
     """Give numba an operator over lanes, and over lanes and a float32."""
-    pairs = ((LANES, LANES), (LANES, types.float32), (types.float32, LANES))
+    pairs = ((lanes, lanes), (lanes, types.float32), (types.float32, lanes))
 
     class Template(ConcreteTemplate):  # type: ignore[misc]
         cases = tuple(signature(result, *pair) for pair in pairs)
 
     def lower(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return emit(builder, *(_splat(builder, value) for value in args))
+        return emit(builder, *(splat(builder, value, lanes.width) for value in args))
 
     infer_global(symbol)(Template)
     for pair in pairs:
@@ -117,12 +118,17 @@ def _ordered(comparison: str) -> Emit:
     return lambda builder, x, y: builder.fcmp_ordered(comparison, x, y)
 
 
-_binary(operator.add, lambda builder, x, y: builder.fadd(x, y), LANES)
-_binary(operator.sub, lambda builder, x, y: builder.fsub(x, y), LANES)
-_binary(operator.mul, lambda builder, x, y: builder.fmul(x, y), LANES)
-_binary(operator.truediv, lambda builder, x, y: builder.fdiv(x, y), LANES)
+def add_arithmetic(lanes: LanesType) -> None:
+    """Give numba +, -, · and / over lanes of a type."""
+    _binary(operator.add, lambda builder, x, y: builder.fadd(x, y), lanes, lanes)
+    _binary(operator.sub, lambda builder, x, y: builder.fsub(x, y), lanes, lanes)
+    _binary(operator.mul, lambda builder, x, y: builder.fmul(x, y), lanes, lanes)
+    _binary(operator.truediv, lambda builder, x, y: builder.fdiv(x, y), lanes, lanes)
+
+
+add_arithmetic(LANES)
 for _symbol, _comparison in ((operator.lt, "<"), (operator.gt, ">"), (operator.le, "<="), (operator.eq, "==")):
-    _binary(_symbol, _ordered(_comparison), MASK)
+    _binary(_symbol, _ordered(_comparison), MASK, LANES)
 
 
 class _BothMasks(ConcreteTemplate):  # type: ignore[misc]
@@ -181,12 +187,12 @@ def _store_bytes(_typing: Any, array: Any, _offset: Any, _value: Any) -> Any:
 
 
 def _fill(_typing: Any, _value: Any) -> Any:
-    return LANES(types.float32), lambda _context, builder, _signature, args: _splat(builder, args[0])
+    return LANES(types.float32), lambda _context, builder, _signature, args: splat(builder, args[0])
 
 
 def _select(_typing: Any, _mask: Any, when_true: Any, when_false: Any) -> Any:
     def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.select(args[0], _splat(builder, args[1]), _splat(builder, args[2]))
+        return builder.select(args[0], splat(builder, args[1]), splat(builder, args[2]))
 
     return LANES(MASK, when_true, when_false), emit
 

@@ -7,12 +7,14 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from checkpoints import Shape, write_checkpoint
+from every_type import IMATRIX_ONLY
 from gguf import GGMLQuantizationType, GGUFReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +22,8 @@ from numba import njit
 from peers import llama_quantize, tensors_of
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-from glm_gguf.convert.kernels import ggml, quantiser
+from glm_gguf.convert.kernels import ggml, iq3_xxs, quantiser
+from glm_gguf.convert.kernels.grids import grid_of
 from glm_gguf.convert.kernels.half import from_half, nearest_int, to_half
 from glm_gguf.convert.kernels.nonlinear import BORDERS, FLOAT_VALUES
 from glm_gguf.convert.kernels.quantiser import PLAIN, WEIGHTED, Kernel
@@ -96,6 +99,7 @@ INPUTS = {
     "sparse": normal(SHAPE) * (RNG.random(SHAPE) < 0.01),
     "one-weight": np.where(np.arange(1536) % 256 == 100, -0.3, 0.0) * np.ones((40, 1)),
     "grid-of-ties": np.round(normal(SHAPE) * 4) / 8,
+    "borders-of-levels": RNG.integers(-15, 16, SHAPE) * np.float32(1 / 15),
     "ramp": np.linspace(-1, 1, 40 * 1536).reshape(SHAPE),
     "every-bf16": np.where(
         np.abs(bits := (np.arange(40 * 1536, dtype=np.uint32) << 16).view(np.float32)) <= LARGEST, bits, 0
@@ -152,6 +156,12 @@ def test_a_kernel_with_one_wrong_byte_does_not_pass_the_self_check(type_: GGMLQu
     assert not quantiser.agrees(wrong, type_, weighted)
 
 
+def test_a_grid_that_is_not_the_recorded_one_is_refused() -> None:
+    form = replace(iq3_xxs.FORM, digest="0" * 64)
+    with pytest.raises(RuntimeError, match="ggml has another grid of IQ3_XXS"):
+        grid_of(form, iq3_xxs.all_points())
+
+
 def test_read_only_and_mapped_rows_need_no_copy(tmp_path: Path) -> None:
     rows = normal((16, 512))
     rows.tofile(tmp_path / "rows")
@@ -165,7 +175,8 @@ SCRIPT = """
 import logging, sys
 import numpy as np
 from gguf import GGMLQuantizationType
-from glm_gguf.convert.kernels import ggml, quantiser
+from glm_gguf.convert.kernels import ggml, iq3_xxs, quantiser
+from glm_gguf.convert.kernels.grids import grid_of
 
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 rows = np.random.default_rng(0).standard_normal(({n_rows}, 4096), np.float32)
@@ -313,8 +324,15 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "imatrix"])
-@pytest.mark.parametrize("type_", ["Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "IQ4_XS", "IQ4_NL"])
+FILES = [
+    pytest.param(type_, weighted, id=f"{type_}-{'imatrix' if weighted else 'plain'}")
+    for type_ in ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "IQ4_XS", "IQ4_NL", "IQ3_XXS")
+    for weighted in (False, True)
+    if weighted or type_ not in IMATRIX_ONLY
+]
+
+
+@pytest.mark.parametrize(("type_", "weighted"), FILES)
 def test_a_file_of_large_tensors_is_the_one_llama_quantize_makes(
     wide: Path, type_: str, weighted: bool, tmp_path: Path
 ) -> None:

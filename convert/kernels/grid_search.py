@@ -1,0 +1,302 @@
+"""The search for the scale of a block whose levels are points of a grid: IQ3's and IQ2's.
+
+Blocks stand across lanes while levels and sums are computed. The points that compete for a group's values then stand
+across lanes, for one block after another.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from glm_gguf.convert.kernels.blocks import ONE, SUPER, ZERO
+from glm_gguf.convert.kernels.codes import FEW, entry, first_least, lane_of, load_codes, odd_value
+from glm_gguf.convert.kernels.compiled import inlined
+from glm_gguf.convert.kernels.grids import Grid
+from glm_gguf.convert.kernels.half import HALF, nearest_int
+from glm_gguf.convert.kernels.lanes import (
+    WIDTH,
+    Floats,
+    Lanes,
+    Mask,
+    absolute,
+    any_true,
+    fill,
+    load,
+    nearest,
+    select,
+    square_root,
+    store,
+)
+
+INSIDE = np.float32(0.5 - 2.0**-10)
+"""Farther from its level than this, a value counts as near a border: rounding errors are a thousandth of the rest."""
+SMALL = np.float32(2.0**-100)
+"""The products of a smaller scale may have lost bits."""
+
+
+SEVEN_SIGNS = np.float32(127)
+INFINITE = np.float32(np.inf)
+
+
+class Shape(NamedTuple):
+    """Constants of a search."""
+
+    dims: int
+    bits: int
+    highest: np.float32
+    """Highest level of a weight."""
+    empty: np.float32
+    """ggml treats a block with nothing larger as zero."""
+    even_signs: np.float32
+    """1 if an even number of signs is stored, as seven bits of eight weights; else 0."""
+    on_grid: np.float32
+    """1 if a block counts as on the grid before a scale is found."""
+    tracked: np.float32
+    """1 if groups on the grid need no second search; 0 if they do."""
+    all_groups: bool
+    """Whether a second search is for all groups, and not only for those beside the grid."""
+
+
+class Scratch(NamedTuple):
+    """Working memory: values and weights (SUPER, WIDTH), then a block's, then what was found."""
+
+    x: Floats
+    weights: Floats
+    sizes: Floats
+    """(size, WIDTH): |x| of one block; one may be negative where an even number of signs is stored."""
+    roots: Floats
+    """(size, WIDTH): square roots of the weights."""
+    points: Floats
+    """(groups, WIDTH): codes of the nearest levels; those near a border are in the upper half."""
+    found: Floats
+    """(groups, WIDTH): codes of points of the grid."""
+    on_grid: Floats
+    """(groups, WIDTH): whether the best levels so far were on the grid themselves."""
+    steps: Floats
+    """(2, WIDTH): scale, and whether a lane searches."""
+    codes: Floats
+    """(all groups, WIDTH): the codes that were chosen."""
+    signs: Floats
+    """(SUPER / 8, WIDTH)"""
+    scales: Floats
+    """(blocks, WIDTH)"""
+
+
+@inlined
+def make_scratch(size: int, dims: int) -> Scratch:
+    """Memory for blocks of `size` weights in groups of `dims`."""
+    big, block, groups = (SUPER, WIDTH), (size, WIDTH), (size // dims, WIDTH)
+    values = np.zeros(big, np.float32), np.zeros(big, np.float32), np.zeros(block, np.float32)
+    search = np.zeros(block, np.float32), np.zeros(groups, np.float32), np.zeros(groups, np.float32)
+    more = np.zeros(groups, np.float32), np.zeros((2, WIDTH), np.float32), np.zeros((SUPER // dims, WIDTH), np.float32)
+    last = np.zeros((SUPER // 8, WIDTH), np.float32), np.zeros((SUPER // size, WIDTH), np.float32)
+    return Scratch(*values, *search, *more, *last)
+
+
+@inlined
+def _between(value: Lanes, highest: np.float32) -> Lanes:
+    value = select(value < highest, value, highest)
+    return select(value > ZERO, value, ZERO)
+
+
+@inlined
+def _store_points(scratch: Scratch, shape: Shape, scale: Lanes, inverse: Lanes) -> None:
+    """The codes of the levels at `inverse`, which is 1 / scale."""
+    radix = np.float32(1 << shape.bits)
+    limit = select(scale > SMALL, INSIDE, -ONE)
+    for k in range(len(scratch.points)):
+        point, border = fill(ZERO), fill(ZERO)
+        for i in range(shape.dims - 1, -1, -1):
+            value = HALF * (inverse * load(scratch.sizes, k * shape.dims + i) - ONE)
+            level = _between(nearest(value), shape.highest)
+            border = select(absolute(_between(value, shape.highest) - level) > limit, ONE, border)
+            point = point * radix + level
+        store(scratch.points, k, point + border * np.float32(1 << shape.bits * shape.dims))
+
+
+@inlined
+def _square(scratch: Scratch, shape: Shape, at: tuple[int, int, int], scale: np.float32, codes: Lanes) -> Lanes:
+    """Weighted squared distance of one value, `at` = (dimension, row, lane), from scale times the levels of `codes`."""
+    i, row, lane = at
+    difference = scale * odd_value(codes, i * shape.bits, (1 << shape.bits) - 1) - entry(scratch.sizes, row + i, lane)
+    return entry(scratch.roots, row + i, lane) * difference * difference
+
+
+@inlined
+def _distances(scratch: Scratch, shape: Shape, at: tuple[int, int], scale: np.float32, codes: Lanes) -> Lanes:
+    """Weighted squared distances of a group's values, `at` = (group, lane), from the points of `codes` times scale."""
+    k, lane = at
+    n = k * shape.dims
+    first = _square(scratch, shape, (0, n, lane), scale, codes) + _square(scratch, shape, (1, n, lane), scale, codes)
+    four = (
+        first
+        + _square(scratch, shape, (2, n, lane), scale, codes)
+        + _square(scratch, shape, (3, n, lane), scale, codes)
+    )
+    if shape.dims == 4:
+        return four
+    six = (
+        four + _square(scratch, shape, (4, n, lane), scale, codes) + _square(scratch, shape, (5, n, lane), scale, codes)
+    )
+    return (
+        six + _square(scratch, shape, (6, n, lane), scale, codes) + _square(scratch, shape, (7, n, lane), scale, codes)
+    )
+
+
+@inlined
+def _closest(scratch: Scratch, shape: Shape, at: tuple[int, int], scale: np.float32, grid: Grid) -> int:
+    """iq3_find_best_neighbour, iq2_find_best_neighbour: the code of the closest point, the first of equals."""
+    code = np.uint64(entry(scratch.points, at[0], at[1]))
+    start, end = grid.starts[code], grid.starts[code + np.uint64(1)]
+    distances = _distances(scratch, shape, at, scale, load_codes(grid.lists, start))
+    lane = first_least(distances)
+    best, least = start + lane, lane_of(distances, lane)
+    for following in range(start + FEW, end, FEW):
+        distances = _distances(scratch, shape, at, scale, load_codes(grid.lists, following))
+        lane = first_least(distances)
+        distance = lane_of(distances, lane)
+        if distance < least:
+            best, least = following + lane, distance
+    return int(grid.lists[np.uint64(best)])
+
+
+@inlined
+def _sums(scratch: Scratch, shape: Shape, codes: Floats, weights: Floats) -> tuple[Lanes, Lanes]:
+    """Σ w·x·q and Σ w·q²."""
+    mask = (1 << shape.bits) - 1
+    sum_qx, sum_q2 = fill(ZERO), fill(ZERO)
+    for k in range(len(codes)):
+        for i in range(shape.dims):
+            q, weight = odd_value(load(codes, k), i * shape.bits, mask), load(weights, k * shape.dims + i)
+            sum_qx = sum_qx + weight * load(scratch.sizes, k * shape.dims + i) * q
+            sum_q2 = sum_q2 + weight * q * q
+    return sum_qx, sum_q2
+
+
+@inlined
+def split_signs(scratch: Scratch, shape: Shape, j: int) -> Lanes:
+    """Set sizes, roots of weights and signs of block j; returns the largest size.
+
+    Where an even number of signs is stored, the least important sign of an odd number is wrong.
+    """
+    largest = fill(-ONE)
+    for k in range(j * len(scratch.sizes) // 8, (j + 1) * len(scratch.sizes) // 8):
+        odd, least, chosen = fill(ZERO), fill(INFINITE), fill(ZERO)
+        for i in range(8):
+            value, weight = load(scratch.x, 8 * k + i), load(scratch.weights, 8 * k + i)
+            store(scratch.roots, (8 * k + i) % len(scratch.roots), square_root(weight))
+            odd = select(value < ZERO, ONE - odd, odd)
+            square = weight * value * value
+            less = square < least
+            chosen, least = select(less, np.float32(i), chosen), select(less, square, least)
+        bits = fill(ZERO)
+        for i in range(8):
+            value = load(scratch.x, 8 * k + i)
+            turned = select((odd > ZERO) & (chosen == np.float32(i)), shape.even_signs, ZERO)
+            negative = absolute(select(value < ZERO, ONE, ZERO) - turned)
+            size = select(value < ZERO, -ONE * value, value)
+            size = select(turned > ZERO, -ONE * size, size)
+            bits = bits + np.float32(1 << i) * negative
+            store(scratch.sizes, (8 * k + i) % len(scratch.sizes), size)
+            largest = select(size > largest, size, largest)
+        store(scratch.signs, k, select(shape.even_signs * bits > SEVEN_SIGNS, bits - np.float32(128), bits))
+    return largest
+
+
+@inlined
+def _search_again(scratch: Scratch, shape: Shape, codes: Floats, scale: Lanes, grid: Grid) -> Lanes:
+    """Search groups with the scale that was found; returns 1 for the lanes in which that was done."""
+    beside = fill(ZERO)
+    for k in range(len(codes)):
+        beside = select(load(scratch.on_grid, k) == ONE, beside, ONE)
+    again = (scale > ZERO) & (beside > ZERO)
+    _store_points(scratch, shape, scale, ONE / scale)
+    store(scratch.steps, 0, scale)
+    store(scratch.steps, 1, select(again, ONE, ZERO))
+    for lane in range(WIDTH):
+        if scratch.steps[1, lane] > ZERO:
+            for k in range(len(codes)):
+                if shape.all_groups or scratch.on_grid[k, lane] == ZERO:
+                    codes[k, lane] = _closest(scratch, shape, (k, lane), entry(scratch.steps, 0, lane), grid)
+    return load(scratch.steps, 1)
+
+
+@inlined
+def _keep(scratch: Scratch, shape: Shape, codes: Floats, better: Mask) -> None:
+    """Note the found codes where they are better, and which of them are the nearest levels themselves."""
+    upper = np.float32(1 << shape.bits * shape.dims)
+    for k in range(len(codes)):
+        found, point = load(scratch.found, k), load(scratch.points, k)
+        store(codes, k, select(better, found, load(codes, k)))
+        on_grid = select((found == point) | (found + upper == point), shape.tracked, ZERO)
+        store(scratch.on_grid, k, select(better, on_grid, load(scratch.on_grid, k)))
+
+
+@inlined
+def search(scratch: Scratch, shape: Shape, j: int, start: tuple[Lanes, Lanes], numerators: Floats, grid: Grid) -> Lanes:
+    """The scale of block j of largest explained weighted square, and its codes; it may be negative.
+
+    `start` is a first scale, and what each numerator is divided by for the inverse of another.
+    """
+    groups, size = len(scratch.found), len(scratch.sizes)
+    codes, weights = scratch.codes[j * groups : (j + 1) * groups], scratch.weights[j * size : (j + 1) * size]
+    for k in range(groups):
+        store(codes, k, fill(ZERO))
+        store(scratch.on_grid, k, fill(shape.on_grid))
+    scale, divisor = start
+    best = fill(ZERO)
+    for numerator in numerators:
+        inverse = numerator / divisor
+        _store_points(scratch, shape, ONE / inverse, inverse)
+        store(scratch.steps, 0, ONE / inverse)
+        for lane in range(WIDTH):
+            for k in range(groups):
+                scratch.found[k, lane] = _closest(scratch, shape, (k, lane), entry(scratch.steps, 0, lane), grid)
+        sum_qx, sum_q2 = _sums(scratch, shape, scratch.found, weights)
+        better = (sum_q2 > ZERO) & (sum_qx * sum_qx > best * sum_q2)
+        if any_true(better):
+            scale = select(better, sum_qx / sum_q2, scale)
+            best = select(better, scale * sum_qx, best)
+            _keep(scratch, shape, codes, better)
+    again = _search_again(scratch, shape, codes, scale, grid)
+    sum_qx, sum_q2 = _sums(scratch, shape, codes, weights)
+    return select((again > ZERO) & (sum_q2 > ZERO), sum_qx / sum_q2, scale)
+
+
+@inlined
+def finish(scratch: Scratch, shape: Shape, j: int, scale: Lanes, empty: Mask) -> None:
+    """Store the scale of block j, turned to be positive with all signs; nothing where `empty`."""
+    groups, eights = len(scratch.found), len(scratch.sizes) // 8
+    turned = scale < ZERO
+    highest = SEVEN_SIGNS if shape.even_signs > ZERO else np.float32(255)
+    for k in range(j * eights, (j + 1) * eights):
+        bits = select(turned, highest - load(scratch.signs, k), load(scratch.signs, k))
+        store(scratch.signs, k, select(empty, ZERO, bits))
+    for k in range(j * groups, (j + 1) * groups):
+        store(scratch.codes, k, select(empty, ZERO, load(scratch.codes, k)))
+    store(scratch.scales, j, select(empty, ZERO, select(turned, -ONE * scale, scale)))
+
+
+@inlined
+def fit(scratch: Scratch, shape: Shape, j: int, numerators: Floats, grid: Grid) -> None:
+    """Scale, codes and signs of block j of every lane."""
+    largest = split_signs(scratch, shape, j)
+    scale = search(scratch, shape, j, (largest / numerators[len(numerators) // 2], largest), numerators, grid)
+    finish(scratch, shape, j, scale, largest < shape.empty)
+
+
+@inlined
+def largest_scale(scratch: Scratch, lane: int) -> np.float32:
+    """The largest scale of a super-block."""
+    largest = ZERO
+    for j in range(len(scratch.scales)):
+        largest = scratch.scales[j, lane] if scratch.scales[j, lane] > largest else largest
+    return largest
+
+
+@inlined
+def scale_level(scratch: Scratch, j: int, lane: int, inverse: np.float32) -> int:
+    """The four-bit level of a block's scale."""
+    return max(0, min(15, nearest_int(HALF * (inverse * scratch.scales[j, lane] - ONE))))
