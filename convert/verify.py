@@ -19,11 +19,12 @@ from glm_gguf.convert.metadata import KeyValues
 from glm_gguf.convert.options import ConvertOptions, TypeChoices
 from glm_gguf.convert.plan import Plan, make_plans
 from glm_gguf.convert.source.checkpoint import Checkpoint
+from glm_gguf.convert.source.float_values import Stored, to_float32
 from glm_gguf.convert.source.gguf_source import GgufSource, is_gguf
 from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.convert.source.shards import ShardSource
 from glm_gguf.convert.source.source import Source
-from glm_gguf.convert.writing.rows import Stored, row_ranges, to_float32
+from glm_gguf.convert.writing.rows import row_ranges
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import GgufError, RequestError, SourceError
 from glm_gguf.gguf_file.contents import GLM4, architecture

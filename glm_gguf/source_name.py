@@ -29,9 +29,10 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_mo
 CHECKPOINT_FILES = ("config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json")
 
 MAKE_ADAPTER = (
-    "llama.cpp's convert_lora_to_gguf.py makes a GGUF of it for --lora; or merge it into its base (peft's "
-    "merge_and_unload), save that, and convert the result"
+    "glm-gguf convert ADAPTER_DIR --base BASE makes a GGUF of it for --lora; "
+    "glm-gguf convert BASE --adapter ADAPTER_DIR merges it"
 )
+MERGE_WITH_PEFT = "merge it by merge_and_unload of peft, save_pretrained the result, and convert that"
 SAVE_SAFETENSORS = "save the model as safetensors (save_pretrained of transformers does), then convert that directory"
 
 
@@ -41,6 +42,7 @@ class Wanted(Enum):
     MODEL = "a .gguf file"
     ADAPTER = "a LoRA adapter as .gguf file"
     CHECKPOINT = "a checkpoint directory"
+    PEFT = "the directory of a PEFT adapter"
 
 
 def refuse_mistaken(name: str | os.PathLike[str], wanted: Wanted, error: type[GlmGgufError]) -> None:
@@ -103,6 +105,8 @@ def _remote(text: str, wanted: Wanted) -> Mistake | None:
 def _fetched(address: str, wanted: Wanted) -> str:
     if wanted is Wanted.CHECKPOINT:
         return f"write {address}"
+    if wanted is Wanted.PEFT:
+        return f"fetch it first: hf download {address.partition('://')[2]} --local-dir DIR"
     return MAKE_ADAPTER if wanted is Wanted.ADAPTER else f"fetch it first: glm-gguf pull {address}"
 
 
@@ -113,8 +117,10 @@ def _local(path: Path, wanted: Wanted) -> Mistake | None:
         return _in_parts(path) if wanted is Wanted.MODEL else None
     with path.open("rb") as file:
         is_gguf = file.read(4) == b"GGUF"
-    if is_gguf and wanted is not Wanted.CHECKPOINT:
+    if is_gguf and wanted in (Wanted.MODEL, Wanted.ADAPTER):
         return None
+    if is_gguf and wanted is Wanted.PEFT:
+        return "this is a GGUF", "give it to run, chat or serve by --lora; to merge, name the PEFT adapter's directory"
     if is_gguf:
         return "this is a GGUF, not a checkpoint", "name the directory of the checkpoint that it was made from"
     return _file(path, wanted)
@@ -127,6 +133,8 @@ def _in_parts(path: Path) -> Mistake | None:
 
 
 def _file(path: Path, wanted: Wanted) -> Mistake | None:
+    if wanted is Wanted.PEFT:
+        return "this is a file", f"name its directory: {path.parent}"
     if path.name in ADAPTER_FILES or (path.suffix == ".safetensors" and wanted is Wanted.ADAPTER):
         return "this is a PEFT adapter's file, not a GGUF", MAKE_ADAPTER
     if path.suffix in PYTORCH:
@@ -141,6 +149,8 @@ def _directory(directory: Path, wanted: Wanted) -> Mistake | None:
     names = {entry.name for entry in directory.iterdir()}
     whole = "config.json" in names
     ggufs = sorted(name for name in names if name.endswith(".gguf"))
+    if wanted is Wanted.PEFT:
+        return _no_adapter(names, whole)
     if not whole and names.intersection(ADAPTER_FILES):
         return "this is a PEFT adapter, not a whole model", MAKE_ADAPTER
     if wanted is Wanted.CHECKPOINT:
@@ -150,6 +160,17 @@ def _directory(directory: Path, wanted: Wanted) -> Mistake | None:
     if whole or any(name.endswith(".safetensors") for name in names):
         return "this is a checkpoint directory", _convert_first(directory, wanted)
     return "this is a directory", f"name {wanted.value}"
+
+
+def _no_adapter(names: set[str], whole: bool) -> Mistake | None:
+    """Say what a directory without PEFT's adapter_config.json holds."""
+    if "adapter_config.json" in names and "adapters.safetensors" in names:
+        return "this is an adapter of MLX's, not of PEFT's", "merge it by mlx_lm.fuse, and convert the result"
+    if "adapter_config.json" in names:
+        return None
+    if whole:
+        return "this is a whole model, not an adapter", "convert it by itself: glm-gguf convert DIR"
+    return "this directory holds no adapter_config.json", f"name {Wanted.PEFT.value}"
 
 
 def _convert_first(directory: Path, wanted: Wanted) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from adapters import factors, query_shape, write_adapter
 from engine.conversations import EXACT
 from hub_server import HubServer, serving
 from loading import context_of, opened
@@ -69,6 +70,7 @@ def workplace(tiny_gguf: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     for name in ("model.gguf", "GLM-4-9B-0414-Q4_K_M.gguf"):
         (directory / name).symlink_to(tiny_gguf("Q8_0"))
     (directory / "GLM-4-9B-0414").symlink_to(TINY_CHECKPOINT)
+    write_adapter(directory / "my-lora", factors(shape=query_shape(TINY_CHECKPOINT)))
     (directory / "glm_gguf").symlink_to(REPOSITORY / "glm_gguf")
     (directory / "my_tools.py").symlink_to(REPOSITORY / "glm_gguf" / "demo" / "tools.py")
     (directory / "notes.txt").write_text("Hello\nWhat is the weather in Paris?\n")

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-import numpy.typing as npt
-from gguf import GGMLQuantizationType as Type
 
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.kernels.quantiser import quantise
 from glm_gguf.convert.plan import TensorPlan
 from glm_gguf.convert.recipe.file_types import UNQUANTISED
+from glm_gguf.convert.source.float_values import Stored, to_float32
 from glm_gguf.convert.source.safetensors_file import STORAGE
 from glm_gguf.convert.source.shards import ShardReader
 from glm_gguf.convert.writing.work import Job, Placement
@@ -24,8 +23,6 @@ CHUNK_WEIGHTS = 2**20  # 4 MiB as float32: a call's overhead is small beside it,
 LARGEST = 65504.0 * 127 * 127
 """The largest weight of any block format: a float16 scale times a 7-bit scale times a 7-bit value.
 From about 1e12 on, ggml's i-quants compute infinities and abort the process."""
-
-Stored = npt.NDArray[np.generic]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +52,6 @@ def row_ranges(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """The row ranges (start, stop) of a tensor's chunks, of about CHUNK_WEIGHTS weights each."""
     n_rows, step = prod(shape[:-1]), max(1, CHUNK_WEIGHTS // shape[-1])
     return ((start, min(start + step, n_rows)) for start in range(0, n_rows, step))
-
-
-def to_float32(stored: Stored, dtype: str) -> ggml.Floats:
-    """Stored weights (rows, …) as float32 (rows, columns); bf16 is stored as uint16, the upper half of a float32."""
-    if dtype not in STORAGE:
-        return ggml.dequantise(Type[dtype], np.ascontiguousarray(stored, np.uint8))
-    if stored.dtype == np.uint16:
-        return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return np.require(stored, np.float32, ("C", "ALIGNED"))  # weights behind a header of odd length are unaligned
 
 
 def convert_chunk(chunk: Chunk) -> Iterator[tuple[Placement, ggml.Bytes]]:

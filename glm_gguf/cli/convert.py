@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from glm_gguf.cli.completed_values import file_types
+from glm_gguf.cli.convert_adapter import convert_adapter, is_adapter
 from glm_gguf.cli.grouped_help import GroupedCommand, grouped_option
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.cli.termination import terminable
@@ -70,6 +71,7 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
 @click.option("--keep-source", type=FILE, metavar="DIR", help="Keep the files that are fetched from a hub in DIR.")
 @click.option("--threads", type=int, metavar="N", help="Threads that quantise. Default: one per CPU.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the names of the files written.")
+@click.option("--base", metavar="MODEL", help="Base of an adapter in SOURCE: a GGUF, a directory or hf://OWNER/NAME.")
 @grouped_option(TENSORS, "--imatrix", type=FILE, metavar="FILE", help="Importance matrix, GGUF or .dat.")
 @grouped_option(
     *(TENSORS, "--tensor-type"),
@@ -89,13 +91,18 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
 @grouped_option(METADATA, "--name", type=Utf8Text(), help="Name of the model. Default: the checkpoint's.")
 @grouped_option(METADATA, "--metadata", type=FILE, metavar="FILE", help="JSON of general.* keys, over the card's.")
 @grouped_option(METADATA, "--vocab-only", is_flag=True, help="Write vocabulary and keys without weights.")
-def command(source: str, out: str | None, dry_run: bool, quiet: bool, **asked: Any) -> None:
+def command(source: str, out: str | None, dry_run: bool, quiet: bool, base: str | None, **asked: Any) -> None:
     """Turn a GLM-4-0414 checkpoint into a quantised GGUF.
 
     SOURCE is a directory, or a repository on a hub: hf://OWNER/NAME or ms://OWNER/NAME, with @REVISION or without.
 
     SOURCE may also be a GGUF of F32, F16 or BF16, of a split one any part. Its keys are copied, as llama-quantize does.
+
+    The directory of a PEFT adapter becomes a LoRA GGUF for --lora of chat, run and serve; --base names its base.
     """
+    if base is not None or is_adapter(source):
+        convert_adapter(click.get_current_context(), base)
+        return
     from glm_gguf.cli.conversion_view import print_plan, print_summary, watch
     from glm_gguf.convert import Conversion
     from glm_gguf.convert.source.open_source import open_source

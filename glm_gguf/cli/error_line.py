@@ -23,6 +23,8 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "vocab_only": "--vocab-only",
     "force": "--force",
     "allow_requantize": "--allow-requantize",
+    "base": "--base",
+    "adapters": "--adapter",
     "source": "SOURCE",
     "svg": "--svg",
     "depth": "--depth",

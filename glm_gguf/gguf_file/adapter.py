@@ -9,7 +9,7 @@ from glm_gguf.errors import GgufError, RequestError
 from glm_gguf.gguf_file.contents import GLM4, architecture
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.gguf_file.values import text
-from glm_gguf.source_name import Wanted, refuse_mistaken
+from glm_gguf.source_name import MAKE_ADAPTER, Wanted, refuse_mistaken
 
 
 def require_adapter(path: Path) -> None:
@@ -19,5 +19,4 @@ def require_adapter(path: Path) -> None:
         raise RequestError("no such file", path=path, fix="give the path of a LoRA adapter as GGUF")
     metadata = open_all_parts(path).metadata
     if text(metadata, "adapter.type") != "lora" or architecture(metadata) != GLM4:
-        fix = "make it from the fine-tune by llama.cpp's convert_lora_to_gguf.py"
-        raise GgufError("this is no LoRA adapter for GLM-4-0414", path=path, fix=fix)
+        raise GgufError("this is no LoRA adapter for GLM-4-0414", path=path, fix=MAKE_ADAPTER)

@@ -168,7 +168,7 @@ def test_an_adapter_is_no_checkpoint(source: Path) -> None:
     (source / "config.json").unlink()
     (source / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     (source / SHARD).rename(source / "adapter_model.safetensors")
-    says(refusal(source, kind=SourceError), "PEFT adapter", "convert_lora_to_gguf.py", "merge")
+    says(refusal(source, kind=SourceError), "PEFT adapter", "--base BASE", "--adapter", "merge")
 
 
 def test_a_config_that_nests_the_text_model_is_read(good: Path, source: Path, tmp_path: Path) -> None:

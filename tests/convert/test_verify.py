@@ -17,10 +17,10 @@ from gguf import GGUFReader, quants
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
 from glm_gguf.convert.recipe.file_types import FILE_TYPES
 from glm_gguf.convert.source.checkpoint import Checkpoint
+from glm_gguf.convert.source.float_values import to_float32
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import source_tensors
 from glm_gguf.convert.verify import TensorError, verify
-from glm_gguf.convert.writing.rows import to_float32
 from glm_gguf.errors import GgufError, RequestError
 
 

@@ -187,7 +187,9 @@ def test_files_that_are_no_adapter_are_refused(
     (tmp_path / "peft").mkdir()
     (tmp_path / "peft" / "adapter_model.safetensors").write_bytes(b"as trainers leave it")
     for path in (tmp_path / "peft", tmp_path / "peft" / "adapter_model.safetensors"):
-        with pytest.raises(RequestError, match=r"PEFT adapter.*convert_lora_to_gguf\.py makes a GGUF of it"):
+        with pytest.raises(
+            RequestError, match=r"PEFT adapter.*glm-gguf convert ADAPTER_DIR --base BASE makes a GGUF of it"
+        ):
             load(path)
     with pytest.raises(GgufError, match="no LoRA adapter"):
         load(tiny_gguf("Q8_0"))

@@ -1,0 +1,58 @@
+"""What an adapter adds to one tensor of its base: scale · left · right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from glm_gguf.convert.adapter.factor import Factor, Floats
+
+STRIP_WEIGHTS = 2**17
+"""Weights that are added to at once: their product in float64 stays in a core's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """A product of two factors, which is added to a matrix (rows, columns) of the base."""
+
+    gguf_name: str
+    left: Factor
+    """(rows, rank)."""
+    right: Factor
+    """(rank, columns)."""
+    scale: float
+    embedding: bool = False
+    """Whether the matrix is the token embedding, whose factors llama.cpp takes the other way round."""
+
+    @property
+    def rank(self) -> int:
+        """Rows of the right factor."""
+        return self.right.shape[0]
+
+
+def added(values: Floats, updates: Sequence[LowRank], start: int) -> Floats:
+    """Rows of a matrix from row `start` on, (rows, columns), with every update added.
+
+    Products of two float32 are exact in float64, and so are their sums to more than 40 bits. Each weight is rounded
+    to float32 once.
+    """
+    if not updates:
+        return values
+    stop = start + len(values)
+    factors = [
+        (
+            update.left.rows(start, stop).astype(np.float64) * update.scale,
+            update.right.rows(0, update.rank).astype(np.float64),
+        )
+        for update in updates
+    ]
+    result, step = np.empty_like(values), max(1, STRIP_WEIGHTS // values.shape[1])
+    for first in range(0, len(values), step):
+        strip = slice(first, first + step)
+        total = values[strip].astype(np.float64)
+        for left, right in factors:
+            total += left[strip] @ right
+        result[strip] = total
+    return result
