@@ -88,11 +88,9 @@ def _as_written(text: str) -> str:
 
 def _remote(text: str, wanted: Wanted) -> Mistake | None:
     """Recognise a repository on a hub instead of a file, or an address in another form."""
-    page, address = PAGE.match(text), ADDRESS.fullmatch(text)
+    page, address = _of_page(text), ADDRESS.fullmatch(text)
     if page is not None:
-        hub = "ms" if page[1].lower() == "modelscope.cn" else "hf"
-        written = f"{hub}://{page[2]}" + (f"@{page[3]}" if page[3] else "")
-        return "this is the page of a repository on a hub", _fetched(written, wanted)
+        return "this is the page of a repository on a hub", _fetched(page, wanted)
     if address is not None and (wanted is not Wanted.CHECKPOINT or "://" not in text):
         written = f"{address[1].lower()}://" + address[2].replace("\\", "/")
         return "this is a repository on a hub", _fetched(written, wanted)
@@ -100,6 +98,20 @@ def _remote(text: str, wanted: Wanted) -> Mistake | None:
     if REPOSITORY.fullmatch(plain) and not plain.endswith(".gguf") and not os.path.lexists(text):
         return "does not exist", f"if a repository on a hub is meant: {_fetched(f'hf://{plain}', wanted)}"
     return None
+
+
+def address_meant(text: str) -> str | None:
+    """Return the address of the repository that a web page or OWNER/NAME names; None for anything else."""
+    return _of_page(text) or (f"hf://{text}" if REPOSITORY.fullmatch(text.partition(":")[0]) else None)
+
+
+def _of_page(text: str) -> str | None:
+    """Return the address of a hub's page; None for anything else."""
+    page = PAGE.match(text)
+    if page is None:
+        return None
+    hub = "ms" if page[1].lower() == "modelscope.cn" else "hf"
+    return f"{hub}://{page[2]}" + (f"@{page[3]}" if page[3] else "")
 
 
 def _fetched(address: str, wanted: Wanted) -> str:

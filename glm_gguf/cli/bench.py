@@ -48,7 +48,7 @@ MOST_CLIENTS = 64  # of EngineOptions.n_parallel
 @click.option("--svg", type=click.Path(path_type=Path), metavar="FILE", help="Write a plot of the rates too.")
 @load_options(leaving_out=("n_parallel",))
 def command(
-    file: str,
+    file: str | None,
     choice: LoadChoice,
     depth: tuple[int, ...],
     clients: tuple[int, ...],
@@ -66,12 +66,12 @@ def command(
     from glm_gguf.cli.bench_runs import Workload
     from glm_gguf.cli.bench_view import as_json as json_of
     from glm_gguf.cli.bench_view import print_table
-    from glm_gguf.cli.model_argument import model_path
+    from glm_gguf.cli.model_argument import DEFAULT_MODEL, model_path
     from glm_gguf.whole_file import whole_file
 
     if svg is not None and not svg.absolute().parent.is_dir():
         raise RequestError("there is no such directory", field="svg", path=svg.absolute().parent, fix="make it first")
-    path = model_path(file)
+    path = model_path(DEFAULT_MODEL if file is None else file)
     work = Workload(depths=tuple(sorted(set(depth or (0,)))), clients=tuple(sorted(set(clients or (1,)))), **lengths)
     found, peer = _measured(path, choice, work)
     if svg is not None:

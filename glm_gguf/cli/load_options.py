@@ -47,10 +47,8 @@ def load_options(*, leaving_out: tuple[str, ...] = ()) -> Decorator:
         def with_choice(device: tuple[str, ...], **values: Any) -> None:
             given = given_options(values, rows) | ({"device": device} if device else {})
             asked = dict.fromkeys((*(name for name, *_ in rows), "device")) | given
-            asked |= {"file": values["file"]} if "file" in values else {}
             configured = Configured.of(click.get_current_context(), asked)
             engine = {name: value for name, value in configured.values.items() if value is not None}
-            values |= {"file": engine.pop("file")} if "file" in values else {}
             engine["devices"] = engine.pop("device", ())
             with configured.told():
                 command(choice=LoadChoice(EngineOptions(**engine), given), **values)

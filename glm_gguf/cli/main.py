@@ -24,7 +24,7 @@ COMMANDS = {
     "verify": "Compare a GGUF with what it was made from.",
     "chat": "Talk with a model.",
     "run": "Answer prompts and exit.",
-    "serve": "Serve a model to OpenAI's and Anthropic's clients, and a page to chat in.",
+    "serve": "Serve models to clients of OpenAI, Anthropic and Ollama, with a page to chat in.",
     "bench": "Measure how fast a file runs here.",
     "doctor": "Show what this machine has, and what is missing.",
     "config": "Show or change what is set for all commands.",

@@ -15,6 +15,7 @@ from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.load_options import LoadChoice, load_options
 from glm_gguf.cli.model_argument import DEFAULT_MODEL, given_or_default
 from glm_gguf.errors import GgufError, RequestError
+from glm_gguf.store.model_address import model_address
 
 if TYPE_CHECKING:
     from glm_gguf.cli.plan_view import MachineFacts
@@ -101,8 +102,11 @@ class Planner:
 
         for name, given in (("type", types), ("imatrix", imatrix)):
             if given:
-                what = f"{source!r} is no checkpoint"
-                raise RequestError(what, field=name, fix="leave it out: the types of a GGUF are in the file")
+                what, fix = f"{source!r} is no checkpoint", "leave it out: the types of a GGUF are in the file"
+                address = model_address(source)
+                if types and address is not None:
+                    fix = f"plan {replace(address, type=types[0])} plans another type"
+                raise RequestError(what, field=name, fix=fix)
         if not contents.tensors:
             raise GgufError("the file holds no weights", path=source, fix="convert the model without --vocab-only")
         disk_free = None if planned_address(source) is None else shutil.disk_usage(written_to(source, None)).free

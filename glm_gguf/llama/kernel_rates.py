@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +29,10 @@ ROWS: Final = 64
 DEPTH: Final = 1024
 """Tokens before those whose attention is timed."""
 SECONDS: Final = 0.15
-LEAST_PASSES: Final = 2
+MOST_SECONDS: Final = 1.0
+"""How long passes are repeated while other programs disturb them."""
+AGREEMENT: Final = 1.1
+"""The second fastest pass takes at most so many times as long as the fastest where nothing disturbs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +132,20 @@ class KernelTimer:
     def _fastest(self, context: llama_cpp.llama_context_p, batch: Batch, position: int, count: int) -> float:
         """Return the seconds of decoding `count` tokens at a position, of the fastest pass: others slow the rest."""
         passes: list[float] = []
-        while len(passes) < LEAST_PASSES or sum(passes) < SECONDS:
+        while not enough(passes):
             llama_cpp.llama_memory_seq_rm(llama_cpp.llama_get_memory(context), 0, position, -1)
             start = self.clock()
             _decode(context, batch, position, count)
             passes.append(self.clock() - start)
         return min(passes)
+
+
+def enough(passes: Sequence[float]) -> bool:
+    """Tell whether the fastest of these passes, in seconds, is as fast as this machine is."""
+    if len(passes) < 2 or sum(passes) < SECONDS:
+        return False
+    first, second = sorted(passes)[:2]
+    return second <= AGREEMENT * first or sum(passes) > MOST_SECONDS
 
 
 def _shares(plan: LoadPlan) -> list[tuple[bool, float]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, replace
 from typing import Final
 
 from glm_gguf.errors import RequestError
+from glm_gguf.source_name import address_meant
 from glm_gguf.store.known_models import DEFAULT_TYPE, KNOWN_MODELS
 
 SCHEME: Final = re.compile(r"(hf|ms)://", re.IGNORECASE)
@@ -56,7 +58,16 @@ def to_pull(text: str, type_: str | None = None) -> ModelAddress:
     """
     found = model_address(text)
     if found is None:
-        fix = f"name hf://OWNER/NAME, ms://OWNER/NAME, or one of {', '.join(KNOWN_MODELS)}"
-        raise RequestError("this is no address of a model", where=repr(text), fix=fix)
+        raise RequestError("this is no address of a model", where=repr(text), fix=_advice(text))
     found = found.with_type(type_)
     return found if SCHEME.match(text) or found.type else replace(found, type=DEFAULT_TYPE)
+
+
+def _advice(text: str) -> str:
+    """Say which address is probably meant by a text that is none."""
+    address = address_meant(text)
+    if address is not None:
+        return f"write {address}"
+    near = difflib.get_close_matches(text.partition(":")[0].lower(), KNOWN_MODELS, n=1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"{meant}name hf://OWNER/NAME, ms://OWNER/NAME, or one of {', '.join(KNOWN_MODELS)}"

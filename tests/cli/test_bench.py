@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from damage import says
 
 from glm_gguf import GLM
 from glm_gguf.cli.bench_plot import nice_maximum, svg
@@ -47,6 +48,14 @@ def test_every_depth_is_measured_with_every_number_of_sequences(tiny_gguf: Calla
     assert [(row["depth"], row["clients"]) for row in rates] == [(0, 1), (0, 5), (100, 1), (100, 5)]
     assert all(value > 0 for row in rates for name, value in row.items() if name != "depth")
     assert (found["prompt_tokens"], found["tokens"], found["llama_bench"]) == (40, 8, [])
+
+
+def test_without_file_the_model_of_the_configuration_is_measured(
+    tiny_gguf: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says(str(bench(*SMALL).exception), "no model is named", "glm-gguf config set model FILE")
+    monkeypatch.setenv("GLM_GGUF_MODEL", str(tiny_gguf("Q8_0")))
+    assert len(bench_json(*SMALL)["rates"]) == 1
 
 
 def test_the_engine_computes_exactly_what_is_measured(tiny_gguf: Callable[[str], Path]) -> None:

@@ -148,7 +148,11 @@ MISTAKES = {
     "two types": (("pull", f"{HF}:Q2_K", "--type", "Q8_0"), "--type: two types are named"),
     "no address": (("pull", "llama"), "'llama': this is no address of a model"),
     "no repository": (("pull", "hf://nobody/none"), "there is no such repository"),
-    "a web page": (("pull", "https://huggingface.co/a/b"), "name hf://OWNER/NAME"),
+    "a web page": (("pull", "https://huggingface.co/a/b"), "this is no address of a model; write hf://a/b"),
+    "a web page's branch": (("pull", "hf.co/a/b/tree/v2"), "write hf://a/b@v2"),
+    "a type of a web page": (("pull", "hf.co/a/b:Q4_K_M"), "write hf://a/b:Q4_K_M"),
+    "OWNER/NAME": (("pull", "owner/GLM-GGUF:Q8_0"), "write hf://owner/GLM-GGUF:Q8_0"),
+    "almost a short name": (("pull", "glm4-9b"), "did you mean glm-4-9b? name hf://"),
     "half an address": (("pull", "hf://THUDM"), "write hf://OWNER/NAME"),
     "nothing to remove": (("rm", "none"), "'none': the store has no such model"),
 }
@@ -222,6 +226,8 @@ def test_a_short_name_is_planned_as_its_checkpoint_until_it_is_there(gguf_hub: H
     assert f"free in {store.directory.parent}\n" in shown
     run("pull", "glm-4-9b", "--quiet")
     assert [row["type"] for row in plan("glm-4-9b")["choices"]] == [None]
+    assert told("plan", "glm-4-9b", "--type", "Q8_0").endswith("plan hf://THUDM/GLM-4-9B-0414:Q8_0 plans another type")
+    assert {row["type"] for row in plan("hf://THUDM/GLM-4-9B-0414:Q8_0")["choices"]} == {"Q8_0"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

@@ -13,7 +13,7 @@ from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.llama.batch import Batch
 from glm_gguf.llama.context import Context
 from glm_gguf.llama.engine_options import EngineOptions
-from glm_gguf.llama.kernel_rates import DEPTH, ROWS, KernelRates, KernelTimer, Seconds
+from glm_gguf.llama.kernel_rates import DEPTH, ROWS, KernelRates, KernelTimer, Seconds, enough
 from glm_gguf.llama.load_plan import LoadPlan, Machine
 from glm_gguf.llama.probe_file import Probe, attention_probe, layers_probe
 from tests.gguf_file.builder import Model, glm4, glm4_9b
@@ -71,6 +71,22 @@ def test_a_few_layers_tell_the_rates_of_all(tmp_path: Path) -> None:
     assert rates.start.answer == pytest.approx(found[0], rel=0.35)
     assert 1 / rates.prompt_rate(ROWS) == pytest.approx(found[1], rel=0.35)
     assert 1 / rates.answer_rate(DEPTH) == pytest.approx(deep, rel=0.35)
+
+
+PASSES = {
+    "nothing disturbs them": ([0.1, 0.101], True),
+    "too short": ([0.01, 0.01], False),
+    "one": ([0.5], False),
+    "another program ran in the first": ([0.3, 0.1], False),
+    "in all but two": ([0.3, 0.1, 0.2, 0.101], True),
+    "in all, for too long": ([0.6, 0.5], True),
+}
+
+
+@pytest.mark.parametrize("case", PASSES)
+def test_passes_that_others_disturb_are_repeated(case: str) -> None:
+    passes, expected = PASSES[case]
+    assert enough(passes) == expected
 
 
 def test_memory_bounds_the_rate_of_answers(tmp_path: Path) -> None:
