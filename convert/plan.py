@@ -60,9 +60,9 @@ class TensorPlan:
         return self.source.shape
 
     @property
-    def stored_type(self) -> Type:
-        """The type of its source."""
-        return Type[self.source.stored.dtype]
+    def stored_type(self) -> Type | None:
+        """The type of its source; None for one that no GGUF has."""
+        return Type.__members__.get(self.source.stored.dtype)
 
     @property
     def copied(self) -> bool:
@@ -176,10 +176,11 @@ def _requantised(tensors: Sequence[TensorPlan], options: ConvertOptions) -> set[
     changed = [tensor for tensor in tensors if tensor.stored_type not in UNQUANTISED and not tensor.copied]
     if changed and not options.allow_requantize:
         first = changed[0]
-        what = f"{first.name} is {first.stored_type.name} already, and {first.type.name} would lose a second time"
+        stored = first.source.stored.dtype
+        what = f"{first.name} is {stored} already, and {first.type.name} would lose a second time"
         fix = "convert the 16-bit original, or give allow_requantize=True"
         raise RequestError(what, field="source", fix=fix)
-    return {tensor.stored_type.name for tensor in changed}
+    return {tensor.source.stored.dtype for tensor in changed}
 
 
 def _plan(common: _Common, file: FileType, options: ConvertOptions) -> Plan:

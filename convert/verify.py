@@ -19,7 +19,8 @@ from glm_gguf.convert.metadata import KeyValues
 from glm_gguf.convert.options import ConvertOptions, TypeChoices
 from glm_gguf.convert.plan import Plan, make_plans
 from glm_gguf.convert.source.checkpoint import Checkpoint
-from glm_gguf.convert.source.float_values import Stored, to_float32
+from glm_gguf.convert.source.float_values import Stored, weights
+from glm_gguf.convert.source.fp8 import Floats, read_scales
 from glm_gguf.convert.source.gguf_source import GgufSource, is_gguf
 from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.convert.source.shards import ShardSource
@@ -105,11 +106,11 @@ def verify(
         fix = f"name the checkpoint directory that {Path(file).name} was made from"
         raise SourceError("a file cannot be compared with", path=source, fix=fix)
     plan = _plan_for(parts, GgufSource.open(source) if gguf else Source.local(Path(source)))
-    stored = {tensor.name: tensor.source.stored for tensor in plan.tensors}
+    shards, stored = plan.checkpoint.source.shards, {tensor.name: tensor.source.stored for tensor in plan.tensors}
     located = {tensor.name: (header, tensor) for header in parts.files for tensor in header.tensors}
     differences = [*_list_differences(located, stored), *_key_differences(parts, plan.metadata)]
     comparable = [
-        _Compared(header, tensor, stored[name], plan.checkpoint.source.shards)
+        _Compared(header, tensor, stored[name], shards, read_scales(stored[name], shards))
         for name, (header, tensor) in located.items()
         if name in stored and tensor.shape == stored[name].shape[::-1]
     ]
@@ -157,6 +158,7 @@ class _Compared:
     tensor: TensorInfo
     stored: StoredTensor
     shards: ShardSource
+    scales: Floats | None
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
@@ -182,7 +184,7 @@ class _Compared:
 def _sums(compared: _Compared, rows: tuple[int, int]) -> tuple[float, float, float]:
     """Return the largest difference of some rows, the sum of its squares, and that of the source's."""
     written, source = compared.rows(*rows)
-    expected = to_float32(source, compared.stored.dtype).astype(np.float64)
+    expected = weights(source, compared.stored, rows[0], compared.scales).astype(np.float64)
     difference = ggml.dequantise(GGMLQuantizationType(compared.tensor.type.id), written) - expected
     return float(np.abs(difference).max()), float(np.square(difference).sum()), float(np.square(expected).sum())
 

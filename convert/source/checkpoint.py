@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glm_gguf.convert.source.config import read_config
+from glm_gguf.convert.source.fp8 import with_scales
 from glm_gguf.convert.source.json_file import short_repr
 from glm_gguf.convert.source.model_config import ModelConfig
-from glm_gguf.convert.source.prequantised import refuse_quantised
+from glm_gguf.convert.source.prequantised import quantisation_config, refuse_quantised
 from glm_gguf.convert.source.safetensors_file import StoredTensor, read_header
 from glm_gguf.convert.source.shards import Shard, ShardSource
 from glm_gguf.convert.source.source import Source, SourceFile
@@ -45,6 +46,7 @@ class Checkpoint:
             config = read_config(source)
             tensors = _collect(source) if weights else {}
             refuse_quantised(source, tensors.values())
+            tensors = with_scales(tensors, quantisation_config(source))
             head_kept = config.tied and head_differs(config.names, tensors, source.shards)
             if head_kept:
                 _log.warning("%s: config.json ties the output head to the embedding, but %s", source.where, HEAD_KEPT)

@@ -7,7 +7,8 @@ import numpy.typing as npt
 from gguf import GGMLQuantizationType as Type
 
 from glm_gguf.convert.kernels import ggml
-from glm_gguf.convert.source.safetensors_file import STORAGE
+from glm_gguf.convert.source.fp8 import scaled
+from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
 
 Stored = npt.NDArray[np.generic]
 
@@ -19,3 +20,10 @@ def to_float32(stored: Stored, dtype: str) -> ggml.Floats:
     if stored.dtype == np.uint16:
         return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return np.require(stored, np.float32, ("C", "ALIGNED"))  # weights behind a header of odd length are unaligned
+
+
+def weights(rows: Stored, tensor: StoredTensor, start: int, scales: ggml.Floats | None) -> ggml.Floats:
+    """Rows of a tensor from row `start` on as float32 (rows, columns); those of FP8 with all the tensor's `scales`."""
+    if scales is None:
+        return to_float32(rows, tensor.dtype)
+    return scaled(rows.astype(np.uint8, copy=False), start, tensor, scales)

@@ -1,4 +1,4 @@
-"""Refuse checkpoints of quantised weights, and name their quantiser: a second quantisation only loses."""
+"""Refuse checkpoints of quantised weights, and name their quantiser; FP8 is read (fp8)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ SIGNS: Mapping[str, str] = {
     r"\.weight_packed$": "compressed-tensors",
     r"\.g_idx$": "GPTQ",
     r"\.(qweight|qzeros)$": "AWQ or GPTQ",
-    r"\.weight_scale_inv$|\.input_scale$|\.weight_scale$": "FP8",
     r"_blocks$": "MXFP4",
     r"\.scales$": "MLX",
 }
 """Names of tensors beside quantised weights → the quantiser that writes them; the first match counts."""
 
 SMALL: Mapping[str, str] = {
-    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), "FP8"),
+    **dict.fromkeys(("F8_E4M3FNUZ", "F8_E5M2FNUZ"), "FP8 of AMD's GPUs"),
     **{"F6_E2M3": "FP6", "F6_E3M2": "FP6", "F4": "FP4"},
     **dict.fromkeys(("I8", "U8", "I32", "U32"), "a tool that packs weights"),
 }
@@ -31,6 +30,11 @@ SMALL: Mapping[str, str] = {
 
 METHODS: Mapping[str, str] = {"fp8": "FP8", "mxfp4": "MXFP4", "gptq": "GPTQ", "awq": "AWQ"}
 FIX = "convert the original with 16-bit weights; of a fine-tune, save the merge in 16 bits"
+WAYS_OUT: Mapping[str, str] = {
+    "bitsandbytes": "or load it with transformers, call dequantize() and save_pretrained(), and convert that",
+    "MLX": "or write 16 bits with mlx_lm.convert --dequantize, and convert that",
+}
+"""Quantiser → how its weights become 16 bits again."""
 
 
 def refuse_quantised(source: Source, tensors: Iterable[StoredTensor]) -> None:
@@ -42,14 +46,14 @@ def refuse_quantised(source: Source, tensors: Iterable[StoredTensor]) -> None:
     if sign is None:
         return
     odd, by = sign
-    config = source.file("config.json")
-    stated = _quantiser_in_config(config.read_object(ConfigError))
+    stated = _quantiser_in_config(quantisation_config(source))
     found = f"it holds {short_repr(odd.name)} ({odd.dtype})"
     if stated is None:
         what = f"this checkpoint is quantised already, by its tensors' names with {by}: {found}"
     else:
         what = f"this checkpoint is quantised already, by {stated} (config.json, quantization_config): {found}"
-    raise SourceError(what, path=source.where, fix=FIX)
+    out = WAYS_OUT.get(by if stated is None else stated)
+    raise SourceError(what, path=source.where, fix=FIX if out is None else f"{FIX}; {out}")
 
 
 def _sign(tensors: Sequence[StoredTensor]) -> tuple[StoredTensor, str] | None:
@@ -64,11 +68,15 @@ def _sign(tensors: Sequence[StoredTensor]) -> tuple[StoredTensor, str] | None:
     return None
 
 
-def _quantiser_in_config(config: dict[str, Any]) -> str | None:
-    """The quantiser that config.json names; MLX names none."""
+def quantisation_config(source: Source) -> dict[str, Any]:
+    """What config.json says of a quantisation; empty where it says nothing."""
+    config = source.file("config.json").read_object(ConfigError)
     stated = config.get("quantization_config") or config.get("quantization")
-    if not isinstance(stated, dict):
-        return None
+    return stated if isinstance(stated, dict) else {}
+
+
+def _quantiser_in_config(stated: dict[str, Any]) -> str | None:
+    """The quantiser that config.json names; MLX names none."""
     method = stated.get("quant_method")
     if isinstance(method, str):
         return METHODS.get(method, method if method.isprintable() else short_repr(method))[:80]

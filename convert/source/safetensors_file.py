@@ -44,6 +44,20 @@ class StoredTensor:
     shard: Shard
     offset: int
     n_bytes: int
+    scale: Scale | None = None
+    """What FP8 weights are multiplied by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The scales of a tensor: where they lie, and the rows and columns that share one."""
+
+    stored: StoredTensor
+    block: tuple[int, int]
+    grid: tuple[int, int]
+    """How many scales there are over the rows and over the columns."""
+    first_row: int = 0
+    """Where the tensor begins in the matrix that the scales are for: a fused one is cut by rows."""
 
 
 def read_header(shards: ShardSource, shard: Shard, file_bytes: int) -> dict[str, StoredTensor]:

@@ -132,7 +132,7 @@ def _checked(checkpoint: Checkpoint, expected: ExpectedTensor) -> StoredTensor:
             f"tensor {name!r} has shape {list(stored.shape)}, config.json asks for {list(expected.shape)}",
             path=stored.shard.where,
         )
-    if stored.dtype not in STORAGE:
+    if stored.dtype not in STORAGE and stored.scale is None:
         raise ShardError(
             f"tensor {name!r} is {stored.dtype}", path=stored.shard.where, fix="bf16, f16 or f32 weights are needed"
         )
@@ -149,5 +149,7 @@ def _parts(expected: ExpectedTensor, stored: StoredTensor) -> Iterator[SourceTen
         name = f"{stored.name}[{row}:{row + shape[0]}]"
         n_bytes = stored.n_bytes * prod(shape) // prod(stored.shape)
         offset = stored.offset + row * row_bytes
-        yield SourceTensor(gguf_name, replace(stored, name=name, shape=shape, offset=offset, n_bytes=n_bytes))
+        scale = None if stored.scale is None else replace(stored.scale, first_row=row)
+        part = replace(stored, name=name, shape=shape, offset=offset, n_bytes=n_bytes, scale=scale)
+        yield SourceTensor(gguf_name, part)
         row += shape[0]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from glm_gguf.convert.disk_file import DiskFile
+from glm_gguf.convert.source.safetensors_file import StoredTensor
 from glm_gguf.convert.source.shards import ShardSource
 from glm_gguf.convert.writing.layout import FileLayout
 
@@ -39,8 +40,9 @@ class Binding:
         checkpoint, request = sha256(), sha256(layout.header)
         for tensor in layout.tensors:
             stored = tensor.source.stored
-            text = f"{stored.name} {stored.offset} {stored.shard.name} {identities[stored.shard.name]}\n"
-            checkpoint.update(text.encode())
+            for part in _with_scales(stored):
+                text = f"{part.name} {part.offset} {part.shard.name} {identities[part.shard.name]}\n"
+                checkpoint.update(text.encode())
             request.update(b"" if tensor.importance is None else tensor.importance.tobytes())
         program = ", ".join(f"{name} {_version(name)}" for name in PROGRAM)
         return cls(program, checkpoint.hexdigest(), request.hexdigest())
@@ -66,8 +68,14 @@ def _version(name: str) -> str:
 
 def identities(layouts: Iterable[FileLayout], shards: ShardSource) -> dict[str, str]:
     """Name → identity of every shard of the files."""
-    names = {tensor.source.stored.shard.name for layout in layouts for tensor in layout.tensors}
+    tensors = (tensor.source.stored for layout in layouts for tensor in layout.tensors)
+    names = {part.shard.name for stored in tensors for part in _with_scales(stored)}
     return {name: shards.identity(name) for name in sorted(names)}
+
+
+def _with_scales(stored: StoredTensor) -> tuple[StoredTensor, ...]:
+    """A tensor, and the scales that it is made of too."""
+    return (stored,) if stored.scale is None else (stored, stored.scale.stored)
 
 
 @dataclass(frozen=True, slots=True)

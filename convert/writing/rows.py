@@ -12,7 +12,7 @@ from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.kernels.quantiser import quantise
 from glm_gguf.convert.plan import TensorPlan
 from glm_gguf.convert.recipe.file_types import UNQUANTISED
-from glm_gguf.convert.source.float_values import Stored, to_float32
+from glm_gguf.convert.source.float_values import Stored, weights
 from glm_gguf.convert.source.safetensors_file import STORAGE
 from glm_gguf.convert.source.shards import ShardReader
 from glm_gguf.convert.writing.work import Job, Placement
@@ -35,17 +35,19 @@ class Chunk:
     """(rows, columns) as stored; a vector is one row."""
     last: bool
     """Whether it is the tensor's last chunk."""
+    scales: ggml.Floats | None = None
+    """What FP8 weights are multiplied by, all of the tensor's."""
 
 
-def chunks(job: Job, reader: ShardReader) -> Iterator[Chunk]:
-    """Read a tensor in chunks of whole rows."""
+def chunks(job: Job, reader: ShardReader, scales: ggml.Floats | None) -> Iterator[Chunk]:
+    """Read a tensor in chunks of whole rows; one of FP8 has all its `scales`."""
     stored = job.stored
     n_rows = prod(stored.shape[:-1])
     row_bytes = stored.n_bytes // n_rows
     for start, stop in row_ranges(stored.shape):
         data = reader.read(stored.offset + start * row_bytes, (stop - start) * row_bytes)
         rows = data.view(STORAGE.get(stored.dtype, np.uint8)).reshape(stop - start, -1)
-        yield Chunk(job, start, rows, stop == n_rows)
+        yield Chunk(job, start, rows, stop == n_rows, scales)
 
 
 def row_ranges(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
@@ -56,7 +58,7 @@ def row_ranges(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
 
 def convert_chunk(chunk: Chunk) -> Iterator[tuple[Placement, ggml.Bytes]]:
     """Convert a chunk to the type of each placement, (rows, row_bytes) uint8; raises WeightError naming the weight."""
-    values = to_float32(chunk.rows, chunk.job.stored.dtype)
+    values = weights(chunk.rows, chunk.job.stored, chunk.start, chunk.scales)
     finite = np.isfinite(values)
     if not finite.all():
         row, column = (int(index) for index in np.argwhere(~finite)[0])

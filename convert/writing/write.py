@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from glm_gguf.convert.plan import TensorPlan
+from glm_gguf.convert.source.fp8 import Floats, read_scales
+from glm_gguf.convert.source.safetensors_file import StoredTensor
 from glm_gguf.convert.source.shards import ShardSource
 from glm_gguf.convert.writing.checksum import chained
 from glm_gguf.convert.writing.chunk_pool import WrittenChunk, write_chunks
@@ -134,6 +136,7 @@ def _read(
     shards: ShardSource, work: Sequence[ShardWork], done: Sequence[set[str]], journals: JournalWriter
 ) -> Generator[Chunk | ShardWork]:
     """The missing chunks of every shard in order; each shard follows its last chunk once its checksum is right."""
+    scales = _scales(shards, work, done)
     for shard in work:
         checked = CHECKED_SHARD.format(shard.name)
         left = shard.without(done)
@@ -141,13 +144,23 @@ def _read(
             continue
         with shards.stream(shard.name) as reader:
             for job in left.jobs:
-                yield from chunks(job, reader)
+                yield from chunks(job, reader, scales.get(job.stored))
             try:
                 reader.finish()
             except ChecksumError:
                 journals.forget({number: [*names, checked] for number, names in shard.files.items()})
                 raise
         yield shard
+
+
+def _scales(shards: ShardSource, work: Sequence[ShardWork], done: Sequence[set[str]]) -> dict[StoredTensor, Floats]:
+    """The scales of all missing FP8 tensors, read before the streams, which check them too."""
+    found: dict[StoredTensor, Floats] = {}
+    for job in (job for shard in work for job in shard.without(done).jobs):
+        scales = read_scales(job.stored, shards)
+        if scales is not None:
+            found[job.stored] = scales
+    return found
 
 
 def _record_shard(shard: ShardWork, shards: ShardSource, journals: JournalWriter) -> None:

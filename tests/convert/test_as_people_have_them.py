@@ -42,19 +42,12 @@ def some(dtype: str, kind: Any, *shape: int) -> tuple[str, Any]:
     return dtype, np.ones(shape, kind)
 
 
-FP8 = some("F8_E4M3", np.uint8, 64, 96)
 GPTQ = {
     f"{DOWN}.qweight": some("I32", np.int32, 12, 64),
     f"{DOWN}.qzeros": some("I32", np.int32, 1, 8),
     f"{DOWN}.scales": some("F16", np.float16, 1, 64),
 }
 QUANTISED: dict[str, tuple[dict[str, Any] | None, Tensors, str]] = {
-    "FP8": (
-        {"quant_method": "fp8", "weight_block_size": [128, 128]},
-        {f"{DOWN}.weight": FP8, f"{DOWN}.weight_scale_inv": some("F32", np.float32, 1, 1)},
-        "FP8 (config.json, quantization_config)",
-    ),
-    "FP8 that config.json does not mention": (None, {f"{DOWN}.weight": FP8}, "by its tensors' names with FP8"),
     "bitsandbytes": (
         {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
         {
@@ -76,11 +69,20 @@ QUANTISED: dict[str, tuple[dict[str, Any] | None, Tensors, str]] = {
         "GPTQ (config.json, quantization_config)",
     ),
     "AWQ": ({"quant_method": "awq", "bits": 4}, GPTQ, "AWQ (config.json, quantization_config)"),
-    "compressed-tensors": (
-        {"quant_method": "compressed-tensors", "format": "float-quantized"},
-        {f"{DOWN}.weight": FP8, f"{DOWN}.weight_scale": some("BF16", np.uint16, 64, 1)},
+    "compressed-tensors of 4 bits": (
+        {"quant_method": "compressed-tensors", "format": "pack-quantized"},
+        {
+            f"{DOWN}.weight_packed": some("I32", np.int32, 64, 12),
+            f"{DOWN}.weight_scale": some("BF16", np.uint16, 64, 1),
+        },
         "compressed-tensors (config.json, quantization_config)",
     ),
+    "compressed-tensors of 8 bits": (
+        {"quant_method": "compressed-tensors", "format": "int-quantized"},
+        {f"{DOWN}.weight": some("I8", np.int8, 64, 96), f"{DOWN}.weight_scale": some("BF16", np.uint16, 64, 1)},
+        "compressed-tensors (config.json, quantization_config)",
+    ),
+    "FP8 of AMD's GPUs": (None, {f"{DOWN}.weight": some("F8_E4M3FNUZ", np.uint8, 64, 96)}, "FP8 of AMD's GPUs"),
     "MXFP4": (
         {"quant_method": "mxfp4"},
         {f"{DOWN}_blocks": some("U8", np.uint8, 64, 48), f"{DOWN}_scales": some("U8", np.uint8, 64, 3)},
@@ -112,6 +114,7 @@ def test_a_checkpoint_that_is_quantised_already_is_refused_by_name(
         change_config(source, quantization_config=stated)
     line = refusal(source, kind=SourceError)
     says(line, str(source), who, "convert the original with 16-bit weights")
+    assert ("dequantize()" in line) == ("bitsandbytes" in who)
     assert "adapters" not in line
 
 

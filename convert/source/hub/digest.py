@@ -78,6 +78,25 @@ class ExpectedDigest:
         return self._left == 0 and self._hasher.hexdigest() == self._digest.hex
 
 
+class ExpectedRange:
+    """Compares `data`, which were read at `offset` by a request of their own, with the file, piece by piece."""
+
+    def __init__(self, offset: int, data: bytes) -> None:
+        self._start, self._stop, self._at = offset, offset + len(data), 0
+        self._expected, self._hasher = hashlib.sha256(data).digest(), hashlib.sha256()
+
+    def update(self, piece: bytearray) -> None:
+        """Add the file's next bytes; only those of the range count."""
+        start, stop = (max(0, edge - self._at) for edge in (self._start, self._stop))
+        self._hasher.update(memoryview(piece)[start:stop])
+        self._at += len(piece)
+
+    @property
+    def matches(self) -> bool:
+        """Whether the file has the same bytes in the range, which was added as a whole."""
+        return self._at >= self._stop and self._hasher.digest() == self._expected
+
+
 def _check(hexadecimal: str, length: int) -> None:
     if not re.fullmatch(rf"[0-9a-f]{{{length}}}", hexadecimal):
         raise ValueError(f"{hexadecimal[:80]!r} is no hash of {length} hexadecimal digits")

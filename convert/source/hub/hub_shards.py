@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 from glm_gguf.convert.disk_file import locked_directory
-from glm_gguf.convert.source.hub.digest import ExpectedDigest, Sha256
+from glm_gguf.convert.source.hub.digest import ExpectedDigest, ExpectedRange, Sha256
 from glm_gguf.convert.source.hub.fetcher import Fetcher
 from glm_gguf.convert.source.hub.local_mirror import LocalMirror
 from glm_gguf.convert.source.hub.prefetch import prefetch
@@ -25,6 +26,9 @@ FIRST_READ = 2**16
 MAX_HEADER_BYTES = 2**24
 """Bytes that a header on a hub may have: enough for 100,000 tensors; GLM-4-32B has 613."""
 
+CHECKED_RANGE = 2**20
+"""Bytes of the largest range that a stream checks: scales of FP8; a comparison of whole tensors reads larger ones."""
+
 
 class HubShards:
     """A ShardSource over a repository at one commit."""
@@ -38,6 +42,7 @@ class HubShards:
         self._files = {name: file for name, file in fetcher.repository.files.items() if name.endswith(SHARD_SUFFIX)}
         self._starts: dict[str, bytearray] = {}
         self._used: dict[str, int] = {}  # bytes of each start that the plan was made of
+        self._ranges: dict[str, dict[int, bytes]] = defaultdict(dict)  # small ranges that were read of each file
         self.streamed_bytes = 0
 
     def names(self) -> tuple[str, ...]:
@@ -66,8 +71,14 @@ class HubShards:
         return bytes(start[offset:stop])
 
     def read_range(self, name: str, offset: int, n_bytes: int) -> bytes:
-        """`n_bytes` from `offset` on, by a request of their own; raises TransferError."""
-        return bytes(self._source(self._files[name])(offset, offset + n_bytes))
+        """`n_bytes` from `offset` on, by a request of their own; raises TransferError.
+
+        A later stream of the file checks a small range.
+        """
+        data = bytes(self._source(self._files[name])(offset, offset + n_bytes))
+        if n_bytes <= CHECKED_RANGE:
+            self._ranges[name][offset] = data
+        return data
 
     def identity(self, name: str) -> str:
         """Size and hash, as the hub lists them."""
@@ -99,13 +110,16 @@ class HubShards:
         """One pass over the shard; raises TransferError, also from the reader."""
         file = self._files[name]
         digests = [ExpectedDigest(file.n_bytes, file.digest), self._header_digest(name)]
+        ranges = [ExpectedRange(offset, data) for offset, data in self._ranges[name].items()]
         with ExitStack() as stack:
             pieces = prefetch(self._source(file), file.n_bytes, self._fetcher.settings)
             copy = None
             if self._mirror is not None and not self._mirror.has(file):
                 copy = stack.enter_context(self._mirror.copy(file))
-            watchers = [*(digest.update for digest in digests), self._count, *([] if copy is None else [copy.write])]
-            yield ShardStream(pieces, tuple(watchers), partial(self._check, file, digests, copy))
+            watchers: list[Callable[[bytearray], None]] = [each.update for each in digests]
+            watchers += [each.update for each in ranges]
+            watchers += [self._count] if copy is None else [self._count, copy.write]
+            yield ShardStream(pieces, tuple(watchers), partial(self._check, file, digests, ranges, copy))
 
     def _count(self, piece: bytearray) -> None:
         self.streamed_bytes += len(piece)
@@ -119,7 +133,13 @@ class HubShards:
         used = self._starts.get(name, bytearray())[: self._used.get(name, 0)]
         return ExpectedDigest(len(used), Sha256(hashlib.sha256(used).hexdigest()))
 
-    def _check(self, file: RemoteFile, digests: list[ExpectedDigest], copy: UnfinishedFile | None) -> None:
+    def _check(
+        self,
+        file: RemoteFile,
+        digests: list[ExpectedDigest],
+        ranges: list[ExpectedRange],
+        copy: UnfinishedFile | None,
+    ) -> None:
         whole, header = (digest.matches for digest in digests)
         where = self.where(file.name)
         if not whole and self._mirror is not None and self._mirror.has(file):
@@ -129,5 +149,7 @@ class HubShards:
             raise ChecksumError(what, path=where, fix="a proxy or mirror may be at fault: try again later")
         if not header:
             raise TransferError("its header had wrong bytes in the first request", path=where, fix="try again")
+        if not all(read.matches for read in ranges):
+            raise ChecksumError("its scales had wrong bytes in a request of their own", path=where, fix="try again")
         if copy is not None:
             copy.finish()

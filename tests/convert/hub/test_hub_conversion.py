@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from checkpoints import random_tensors, write_checkpoint, write_shards
 from damage import SMALL, choose, says
@@ -27,6 +28,7 @@ from glm_gguf.convert.writing.write import Silent
 from glm_gguf.errors import ChecksumError, GlmGgufError, TransferError, WeightError
 from glm_gguf.gguf_file.header import GgufHeader
 
+MATRIX = "model.layers.1.self_attn.q_proj.weight"
 HF, MS = f"hf://{REPOSITORY}", f"ms://{REPOSITORY}"
 FIRST, SECOND, THIRD = (f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3))
 SETTINGS = TransferSettings(piece_bytes=2**14)
@@ -357,3 +359,32 @@ def test_a_head_is_held_against_the_embedding_in_another_shard(
     (expected,) = convert(source, tmp_path / "expected.gguf", choose())
     assert out.read_bytes() == expected.read_bytes()
     assert ("output.weight" in {info.name for info in GgufHeader.read(out).tensors}) != tied_in_truth
+
+
+@pytest.fixture
+def fp8(tmp_path: Path) -> Path:
+    """A checkpoint of three shards, in which a matrix is FP8 and its scale the only thing of 64 float32."""
+    directory = write_checkpoint(tmp_path / "fp8" / "GLM-4-9B-0414", SMALL)
+    tensors = random_tensors(read_config(Source.local(directory)), "BF16", 0)
+    tensors[MATRIX] = ("F8_E4M3", np.full(tensors[MATRIX][1].shape, 0x38, np.uint8))
+    tensors[f"{MATRIX}_scale"] = ("F32", np.linspace(0.5, 1.0, 64, dtype=np.float32).reshape(-1, 1))
+    (directory / "model.safetensors").unlink()
+    write_shards(directory, tensors, 3)
+    return directory
+
+
+@pytest.mark.parametrize("wrong", [False, True], ids=["right", "wrong at first"])
+def test_scales_of_fp8_are_fetched_first_and_checked(
+    wrong: bool, hub: HubServer, fp8: Path, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.push(REPOSITORY, files_of(fp8))
+    if wrong:
+
+        def spoil_scales(reply: Reply) -> Reply:
+            return replace(reply, body=reply.body[:-2] + b"\0\x3f") if len(reply.body) == 256 else reply
+
+        hub.plan("model-", spoil_scales, times=1, spared=3)
+    convert_quickly(out)
+    (same,) = convert(fp8, out.parent / "same.gguf", choose())
+    assert out.read_bytes() == same.read_bytes()
+    assert ("its scales had wrong bytes" in caplog.text) == wrong

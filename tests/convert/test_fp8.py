@@ -1,0 +1,174 @@
+"""FP8 checkpoints: every weight is its byte's value times its scale in float32, as ml_dtypes and numpy compute it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from checkpoints import Shape, random_tensors, stored, write_checkpoint, write_safetensors, write_shards
+from damage import SHARD, change_config, choose, command_line, refusal, says
+from interruptions import Counts, Stops, write_recording
+
+from glm_gguf.convert import convert
+from glm_gguf.convert.source.config import read_config
+from glm_gguf.convert.source.fp8 import table
+from glm_gguf.convert.source.source import Source
+from glm_gguf.convert.verify import verify
+from glm_gguf.errors import ShardError, WeightError
+
+SHAPE = Shape(hidden=256, ffn=416, layers=2, heads=4, kv_heads=2, head_dim=64, vocab=300)
+DTYPES = {"F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2}
+Tensors = dict[str, tuple[str, Any]]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a quantiser stores FP8: the rows and columns of a block (0 for all), its scales' name, dtype and shape."""
+
+    config: dict[str, Any]
+    block: tuple[int, int]
+    ending: str = "_scale"
+    scales: str = "F32"
+    flat: bool = False
+    dtype: str = "F8_E4M3"
+
+
+def groups(**weights: object) -> dict[str, Any]:
+    """quantization_config of compressed-tensors."""
+    return {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 8, **weights}}}}
+
+
+FORMS = {
+    "blocks": Form({"quant_method": "fp8", "weight_block_size": [128, 128]}, (128, 128), "_scale_inv"),
+    "blocks of bf16 scales": Form(
+        {"quant_method": "fp8", "weight_block_size": [64, 96]}, (64, 96), "_scale_inv", scales="BF16"
+    ),
+    "blocks that config.json does not state": Form({"quant_method": "fp8"}, (32, 32), "_scale_inv"),
+    "one scale": Form({"quant_method": "fp8", "activation_scheme": "static"}, (0, 0), flat=True),
+    "one scale of E5M2": Form({"quant_method": "fp8"}, (0, 0), scales="F16", flat=True, dtype="F8_E5M2"),
+    "a scale for each row": Form(groups(strategy="channel"), (1, 0), scales="BF16"),
+    "a flat scale for each row": Form({"quant_method": "fbgemm_fp8"}, (1, 0), flat=True),
+    "compressed-tensors' blocks": Form(groups(strategy="block", block_structure=[128, 128]), (128, 128), scales="BF16"),
+}
+
+
+def quantised(values: np.ndarray, form: Form) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bytes and scales of a matrix, and the float32 matrix that they mean."""
+    rows, columns = (n or whole for n, whole in zip(form.block, values.shape, strict=True))
+    shape = (math.ceil(values.shape[0] / rows), math.ceil(values.shape[1] / columns))
+    scales = np.random.default_rng(5).uniform(1e-3, 4e-3, shape).astype(np.float32)
+    scales = scales.astype({"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}[form.scales])
+    each = np.kron(scales.astype(np.float32), np.ones((rows, columns), np.float32))
+    each = each[: values.shape[0], : values.shape[1]]
+    packed = (values / each).astype(DTYPES[form.dtype])
+    return packed, scales, packed.astype(np.float32) * each
+
+
+def write_pair(directory: Path, form: Form, *, shards: int = 1) -> tuple[Path, Path]:
+    """An FP8 checkpoint, and the float32 checkpoint that it means, under one name."""
+    fp8 = write_checkpoint(directory / "fp8" / "model", SHAPE)
+    whole = write_checkpoint(directory / "whole" / "model", SHAPE)
+    change_config(fp8, quantization_config=form.config)
+    packed: Tensors = {}
+    meant: Tensors = {}
+    for name, (dtype, bits) in random_tensors(read_config(Source.local(whole)), "BF16", 0).items():
+        if "proj" not in name:
+            packed[name] = meant[name] = (dtype, bits)
+            continue
+        values, scales, product = quantised((bits.astype(np.uint32) << 16).view(np.float32), form)
+        packed[name] = (form.dtype, values.view(np.uint8))
+        packed[name + form.ending] = (form.scales, scales.reshape(-1) if form.flat else scales)
+        packed[name.replace(".weight", ".input_scale")] = ("F32", np.float32(2.0))
+        meant[name] = ("F32", product)
+    for path in (fp8, whole):
+        (path / SHARD).unlink()
+    write_shards(fp8, packed, shards)
+    write_safetensors(whole / SHARD, meant)
+    return fp8, whole
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_byte_has_the_value_that_ml_dtypes_gives_it(dtype: str) -> None:
+    expected = np.arange(256, dtype=np.uint8).view(DTYPES[dtype]).astype(np.float32)
+    assert np.array_equal(table(dtype), expected, equal_nan=True)
+    assert np.array_equal(np.signbit(table(dtype)), np.signbit(expected))
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_file_is_that_of_the_weights_times_their_scales(form: Form, tmp_path: Path) -> None:
+    fp8, whole = write_pair(tmp_path, form)
+    for type_ in ("F32", "Q4_K_M"):
+        (ours,) = convert(fp8, tmp_path / "ours.gguf", choose(type_))
+        (same,) = convert(whole, tmp_path / "same.gguf", choose(type_))
+        assert ours.read_bytes() == same.read_bytes(), type_
+        assert verify(ours, fp8).passed
+        for path in (ours, same):
+            path.unlink()
+
+
+def test_scales_may_lie_in_another_shard_and_an_interruption_goes_on(tmp_path: Path) -> None:
+    fp8, whole = write_pair(tmp_path, FORMS["a scale for each row"], shards=3)
+    out = tmp_path / "out.gguf"
+    with pytest.raises(KeyboardInterrupt):
+        write_recording(fp8, out, choose(), Stops(KeyboardInterrupt(), 9))
+    counts = Counts()
+    convert(fp8, out, choose(), counts)
+    assert counts.found
+    (same,) = convert(whole, tmp_path / "same.gguf", choose())
+    assert out.read_bytes() == same.read_bytes()
+
+
+Q = "model.layers.1.self_attn.q_proj.weight"
+
+
+def with_scale(directory: Path, *scale: object, form: Form = FORMS["blocks"]) -> Path:
+    """The checkpoint with another scale of one matrix, or with none."""
+    fp8, _ = write_pair(directory, form)
+    tensors: Tensors = {}
+    for name, (dtype, bits) in random_tensors(read_config(Source.local(fp8)), "BF16", 0).items():
+        tensors[name] = ("F8_E4M3", np.ones(bits.shape, np.uint8)) if name == Q else (dtype, bits)
+    if scale:
+        tensors[Q + form.ending] = scale  # type: ignore[assignment]
+    write_safetensors(fp8 / SHARD, tensors)
+    return fp8
+
+
+def test_a_scale_that_is_missing_is_told(tmp_path: Path) -> None:
+    says(refusal(with_scale(tmp_path), kind=ShardError), Q, "F8_E4M3 and has no scale")
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (2,), (2, 2, 1), (256, 2)], ids=str)
+def test_a_scale_of_another_shape_is_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    line = refusal(with_scale(tmp_path, "F32", np.ones(shape, np.float32)), kind=ShardError)
+    says(line, f"{Q}_scale_inv", f"has shape {list(shape)}, which does not fit [256, 256]")
+
+
+def test_a_scale_of_another_type_is_refused(tmp_path: Path) -> None:
+    line = refusal(with_scale(tmp_path, "F8_E8M0", np.ones((2, 2), np.uint8)), kind=ShardError)
+    says(line, f"{Q}_scale_inv' is F8_E8M0", "scales are bf16, f16 or f32")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0], ids=str)
+def test_a_scale_that_is_no_positive_number_is_named(value: float, tmp_path: Path) -> None:
+    scales = stored(np.array([[1, 1], [1, value]], np.float32), "F32")
+    says(refusal(with_scale(tmp_path, "F32", scales), kind=WeightError), f"{Q}_scale_inv holds {value}")
+
+
+@pytest.mark.parametrize(("byte", "scale", "found"), [(0x7F, 1.0, "nan"), (0x7E, 3e38, "inf")], ids=["NaN", "overflow"])
+def test_a_weight_that_is_no_number_is_named(byte: int, scale: float, found: str, tmp_path: Path) -> None:
+    fp8 = with_scale(tmp_path, "F32", np.full((2, 2), scale, np.float32))
+    path = fp8 / SHARD
+    data = path.read_bytes()
+    ones = data.index(b"\1" * 65536)
+    path.write_bytes(data[: ones + 261] + bytes([byte]) + data[ones + 262 :])
+    says(refusal(fp8, kind=WeightError), f"{Q}[1, 5] is {found}")
+
+
+def test_the_plan_tells_the_stored_type(tmp_path: Path) -> None:
+    fp8, _ = write_pair(tmp_path, FORMS["blocks"])
+    says(command_line("convert", fp8, "--dry-run").stdout, "F8_E4M3")
