@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
+from inspect import unwrap
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,7 +61,7 @@ def kernel(function: Function, type_: str = "") -> Function:
 
 def stored_processors(compiled: Any) -> frozenset[str]:
     """Name the processors, in LLVM's words, for which the machine code of a kernel as it is now is stored on disk."""
-    cache = getattr(compiled, "_cache", None)
+    cache = getattr(unwrap(compiled, stop=lambda function: hasattr(function, "_cache")), "_cache", None)
     if not isinstance(cache, KernelCache):
         return frozenset()
     keys = cache._cache_file._load_index()

@@ -20,7 +20,9 @@ from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.kernels.digests import references
 from glm_gguf.convert.kernels.ggml import Bytes, Floats
 
-PLAIN = frozenset(GGMLQuantizationType[name] for name in ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"))
+PLAIN = frozenset(
+    GGMLQuantizationType[name] for name in ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_S")
+)
 """Types with a kernel: `quantise` in the module of the type's name."""
 
 WEIGHTED = PLAIN | {GGMLQuantizationType[name] for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ3_XXS")}
