@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         ChecksumError,
         ConfigError,
         ContextLengthError,
+        CorpusError,
         DeadlineError,
         EngineError,
         EngineFailedError,
@@ -68,6 +69,8 @@ if TYPE_CHECKING:
     from glm_gguf.llama.footprint import Footprint
     from glm_gguf.llama.sampling_params import Dry, SamplingParams
     from glm_gguf.model import GLM
+    from glm_gguf.research.corpus import Corpus, Hit, Page
+    from glm_gguf.research.folder_index import FolderIndex, IndexUpdate
     from glm_gguf.run_options import Approval, RunOptions
     from glm_gguf.variant import Variant
 
@@ -84,6 +87,8 @@ __all__ = [
     "Constraint",
     "ContextLengthError",
     "ConvertOptions",
+    "Corpus",
+    "CorpusError",
     "DeadlineError",
     "Dry",
     "EngineError",
@@ -95,14 +100,18 @@ __all__ = [
     "Finding",
     "Finish",
     "FinishReason",
+    "FolderIndex",
     "Footprint",
     "GgufError",
     "GlmGgufError",
+    "Hit",
     "HubError",
     "ImatrixError",
+    "IndexUpdate",
     "LoraAdapter",
     "Message",
     "OutputError",
+    "Page",
     "PrefillProgress",
     "PreparedAnswer",
     "PromptOptions",
@@ -201,10 +210,20 @@ _NAMES = {
         "SamplingParams",
     ),
     "glm_gguf.engine.status": ("EngineStatus",),
+    "glm_gguf.research.corpus": (
+        "Corpus",
+        "Hit",
+        "Page",
+    ),
+    "glm_gguf.research.folder_index": (
+        "FolderIndex",
+        "IndexUpdate",
+    ),
     "glm_gguf.errors": (
         "ChecksumError",
         "ConfigError",
         "ContextLengthError",
+        "CorpusError",
         "DeadlineError",
         "EngineError",
         "EngineFailedError",

@@ -14,6 +14,7 @@ GlmGgufError
 │   └── ContextLengthError   a prompt is longer than the context
 ├── GgufError          a GGUF file is malformed, truncated, foreign or a known-bad conversion
 ├── StoreError         the store of models cannot be used: unreadable, of a newer version, a model's file is gone
+├── CorpusError        a search or a page of a corpus fails: what a model looks things up in
 ├── OutputError        the result cannot be written: exists, no space, no permission
 ├── TemplateError      a chat template is missing, malformed, or cannot be rendered
 └── EngineError        llama.cpp refused to load, decode or allocate
@@ -132,6 +133,10 @@ class GgufError(GlmGgufError):
 
 class StoreError(GlmGgufError):
     """The store of models cannot be used: it is unreadable, of a newer version, or lacks a model's file."""
+
+
+class CorpusError(GlmGgufError):
+    """A corpus cannot be searched, or a page of it cannot be opened."""
 
 
 class OutputError(GlmGgufError):

@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "agent": ("run_options", "tool_calls", "chat", *LEAVES),
     "chat_model": ("agent", "run_options", "answers", "engine", "llama", "chat", *LEAVES),
     "model": ("chat_model", "agent", "answers", "engine", "llama", "chat", "schema", "gguf_file", *LEAVES),
+    "research": ("chat", *LEAVES),
     "server": (
         *("model", "run_options", "tool_calls", "answers", "engine", "llama", "chat", "gguf_file", "store"),
         *LEAVES,
@@ -66,6 +67,7 @@ MAY_IMPORT = {
     "__main__": ("cli",),
     "__init__": (
         *("model", "chat_model", "agent", "run_options", "answers", "engine", "llama", "chat", "convert", "gguf_file"),
+        "research",
         *LEAVES,
     ),
 }
@@ -84,11 +86,15 @@ ONLY_IN = {
     "uvicorn": {"server"},
     "pydantic": {"server"},
     "prometheus_client": {"server"},
-    "platformdirs": {"store", "configuration"},
+    "platformdirs": {"store", "configuration", "research"},
     "filelock": {"store"},
     "rich": {"cli"},
     "prompt_toolkit": {"cli"},
     "tomlkit": {"configuration"},
+    "trafilatura": {"research"},
+    "pypdf": {"research"},
+    "protego": {"research"},
+    "sqlite3": {"research"},
 }
 
 

@@ -16,6 +16,7 @@ from glm_gguf.gguf_file.finding import Finding, advice, problem
 EXTRAS: Final = {
     "fast": "ggml quantises, which takes several times as long",
     "server": "glm-gguf serve does not start",
+    "research": "web pages and PDF files are not read",
 }
 """Extra of pyproject.toml → what happens without it."""
 

@@ -1,0 +1,105 @@
+"""Title and text of a document: Markdown, plain text, HTML, PDF."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Final
+
+from glm_gguf.errors import CorpusError, in_one_line
+from glm_gguf.research.required_extra import extra_required
+
+KINDS: Final = {
+    **dict.fromkeys((".md", ".markdown", ".txt", ".text", ".rst"), "text"),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), "html"),
+    ".pdf": "pdf",
+}
+"""Ending of a name → kind of document. Other files are no documents."""
+MOST_TITLE: Final = 120
+_HEADING: Final = re.compile(r"(?m)^#{1,6}[ \t]+(.+?)[ \t]*#*$")
+# What pypdf raises beside its own errors for files that break the format.
+_PDF_FAULTS: Final = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentText:
+    """What is searched and shown of a document."""
+
+    title: str
+    text: str
+
+
+def document_text(name: str, data: bytes) -> DocumentText:
+    """Read a document of a kind that its name's ending tells; CorpusError if it is damaged or locked."""
+    kind = KINDS[PurePath(name).suffix.lower()]
+    if kind == "pdf":
+        return pdf_text(data, name)
+    text = decoded(data)
+    if kind == "html":
+        return html_text(text, name)
+    heading = _HEADING.search(text)
+    return DocumentText(title_line(heading[1] if heading else "", PurePath(name).stem), text)
+
+
+def html_text(html: str, name: str) -> DocumentText:
+    """Return title and main text of a web page as Markdown, without menus; of a page of few words, all its text."""
+    with extra_required("web pages"):
+        import trafilatura
+    if not html.strip():
+        return DocumentText(title_line("", PurePath(name).stem), "")
+    tree = trafilatura.load_html(html)
+    if tree is None:
+        return DocumentText(title_line("", PurePath(name).stem), "")
+    title = "".join(tree.xpath("string(//title)")) or "".join(tree.xpath("string(//h1)"))
+    whole = " ".join(tree.text_content().split()) if len(html) < 4096 else ""
+    text = trafilatura.extract(
+        tree, output_format="markdown", include_links=True, include_tables=True, include_comments=False
+    )
+    return DocumentText(title_line(title, PurePath(name).stem), text or trafilatura.html2txt(html) or whole)
+
+
+def pdf_text(data: bytes, name: str) -> DocumentText:
+    """Return title and text of a PDF; CorpusError if it is damaged, locked, or only holds pictures."""
+    with extra_required("PDF files"):
+        import pypdf
+    try:
+        reader = pypdf.PdfReader(io.BytesIO(data))
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise CorpusError("the PDF is locked by a password", where=name)
+        text = "\n\n".join(page.extract_text() for page in reader.pages)
+        title = "" if reader.metadata is None else str(reader.metadata.title or "")
+    except (pypdf.errors.PyPdfError, *_PDF_FAULTS) as error:
+        raise CorpusError(f"the PDF cannot be read: {in_one_line(error)}", where=name) from error
+    if not text.strip():
+        raise CorpusError("the PDF holds no text, only pictures", where=name)
+    return DocumentText(title_line(title, PurePath(name).stem), text)
+
+
+def decoded(data: bytes) -> str:
+    """Decode a text: by its byte order mark, as UTF-8, as GB18030 where that gives common Chinese, else as Latin-1."""
+    for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if data.startswith(mark):
+            return _lines(data.decode(encoding, "replace"))
+    try:
+        return _lines(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        pass
+    try:
+        chinese = data.decode("gb18030")
+    except UnicodeDecodeError:
+        return _lines(data.decode("latin-1"))
+    others = [character for character in chinese if not character.isascii()]
+    common = len("".join(others).encode("gb2312", "ignore")) // 2
+    return _lines(chinese if 2 * common >= len(others) else data.decode("latin-1"))
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", " ")
+
+
+def title_line(title: str, otherwise: str) -> str:
+    """Return a title in one line, without the marks that separate the parts of a hit."""
+    line = re.sub(r"[【】†]", " ", " ".join(title.split()))
+    return " ".join(line.split())[:MOST_TITLE] or otherwise

@@ -1,0 +1,53 @@
+"""Which documents a folder holds, and what their names, sizes and times tell of changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Final
+
+from glm_gguf.errors import CorpusError
+from glm_gguf.research.document_text import KINDS
+
+RACY_NS: Final = 2 * 10**9
+"""A file that was changed less than this before it was read may change again without a new time (FAT counts 2 s)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A document's path below the folder, with `/` between its parts, its size in bytes and its time of change."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+    def settled(self, read_ns: int) -> bool:
+        """Whether equal size and time mean equal contents, for a file that was read at `read_ns`."""
+        return self.mtime_ns + RACY_NS < read_ns
+
+
+def scan(folder: Path) -> Iterator[FileState]:
+    """Yield the documents of a folder and of the folders in it, in order of names.
+
+    Hidden files and links are left out: a link may lead out of the folder. CorpusError if the folder cannot be read.
+    """
+    if not folder.is_dir():
+        raise CorpusError("there is no such folder", path=folder, fix="name a folder of documents")
+    for place, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.startswith(".") or PurePath(name).suffix.lower() not in KINDS:
+                continue
+            path = Path(place, name)
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                continue  # removed meanwhile
+            if path.is_file() and not path.is_symlink():
+                yield FileState(path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns)
+
+
+def _refuse(error: OSError) -> None:
+    raise CorpusError(f"cannot be read: {error.strerror}", path=error.filename)

@@ -1,0 +1,202 @@
+"""A folder is searched as it stands: every kind of document, every change, and nothing that lies outside."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from research.pdf_file import pdf_file
+
+from glm_gguf.errors import CorpusError, RequestError
+from glm_gguf.research.folder_index import FolderIndex, IndexUpdate
+
+PAGES: dict[str, str | bytes] = {
+    "notes.md": "# Harrow light\n\nThe keeper is Ansel Brook.\n",
+    "plain.txt": "The mill of Dunmere grinds rye.",
+    "网/灯塔.md": "# 灯塔\n\n北岬灯塔的看守人是林雨。他喜欢喝茶。\n",
+    "page.html": "<html><head><title>The † quarry</title></head><body><nav><a href='/'>Home menu</a></nav><article>"
+    f"<p>{'Slate from Ivel is blue and splits thin. ' * 8}</p></article></body></html>",
+    "paper.pdf": pdf_file(["Peat burns slowly", "in the kilns of Orra"], "On peat"),
+    "gb.txt": "旧文件用的是国标编码，里面写着南桥。".encode("gb18030"),
+    "wide.txt": "The ferry of Tolme".encode("utf-16"),
+    "latin.txt": "Café Müller in Öhr".encode("latin-1"),
+    ".hidden/secret.md": "the keeper hides",
+    "code.py": "the keeper of code",
+}
+FOUND = {
+    "keeper": "notes.md",
+    "keepers of the light": "notes.md",
+    "Dunmere": "plain.txt",
+    "看守人": "网/灯塔.md",
+    "北岬": "网/灯塔.md",
+    "茶": "网/灯塔.md",
+    "岬": "网/灯塔.md",
+    "slate": "page.html",
+    "kilns": "paper.pdf",
+    "南桥": "gb.txt",
+    "ｆｅｒｒｙ": "wide.txt",
+    "cafe muller": "latin.txt",
+    '"grinds rye"': "plain.txt",
+    'near(": AND -^*': None,
+    "菜": None,
+    "…": None,
+    "menu": None,
+}
+
+
+def write(folder: Path, pages: dict[str, str | bytes]) -> None:
+    for name, text in pages.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "docs", PAGES)
+    return tmp_path / "docs"
+
+
+@pytest.fixture
+def index(folder: Path, tmp_path: Path) -> Iterator[FolderIndex]:
+    with FolderIndex(folder, tmp_path / "index.sqlite") as opened:
+        yield opened
+
+
+def found(index: FolderIndex, query: str) -> str | None:
+    hits = index.search(query)
+    return hits[0].address if hits else None
+
+
+def test_documents_of_every_kind_are_found_and_nothing_else(index: FolderIndex) -> None:
+    assert index.update() == IndexUpdate(added=8)
+    assert {query: found(index, query) for query in FOUND} == FOUND
+
+
+@pytest.mark.parametrize(
+    ("address", "title", "part"),
+    [
+        ("notes.md", "Harrow light", "# Harrow light\n\nThe keeper is Ansel Brook.\n"),
+        ("plain.txt", "plain", "The mill of Dunmere grinds rye."),
+        ("page.html", "The quarry", "Slate from Ivel"),
+        ("paper.pdf", "On peat", "Peat burns slowly"),
+    ],
+)
+def test_a_page_has_its_title_and_text(index: FolderIndex, address: str, title: str, part: str) -> None:
+    index.update()
+    page = index.open(address)
+    assert (page.title, page.address) == (title, address)
+    assert part in page.text
+    assert "menu" not in page.text
+
+
+def test_an_update_reads_what_has_changed_alone(index: FolderIndex, folder: Path) -> None:
+    index.update()
+    write(folder, {"notes.md": "# Harrow light\n\nThe warden is Ansel Brook.\n", "new.md": "A new page of Lund"})
+    (folder / "plain.txt").unlink()
+    os.utime(folder / "latin.txt", (1, 1))
+    assert index.update() == IndexUpdate(added=1, changed=1, removed=1, unchanged=6)
+    wanted = {"warden": "notes.md", "keeper": None, "Dunmere": None, "Lund": "new.md"}
+    assert {query: found(index, query) for query in wanted} == wanted
+
+
+def test_a_change_of_equal_size_and_time_is_seen_if_the_file_was_just_written(index: FolderIndex, folder: Path) -> None:
+    index.update()
+    status = (folder / "plain.txt").stat()
+    write(folder, {"plain.txt": "The mill of Dunmere grinds oat."})
+    os.utime(folder / "plain.txt", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert index.update().changed == 1
+    assert found(index, "oat") == "plain.txt"
+
+
+def test_a_damaged_document_is_named_and_the_others_are_found(index: FolderIndex, folder: Path) -> None:
+    whole = pdf_file(["Peat"], "P")
+    write(folder, {"broken.pdf": b"%PDF-1.4\n garbage", "cut.pdf": whole[: len(whole) // 2], "empty.html": ""})
+    write(folder, {"picture.pdf": pdf_file([" "], "P")})
+    first = index.update()
+    assert [path for path, _ in first.unread] == ["broken.pdf", "cut.pdf", "picture.pdf"]
+    assert all(reason for _, reason in first.unread)
+    assert index.update().unread == first.unread
+    assert found(index, "keeper") == "notes.md"
+    with pytest.raises(CorpusError, match="no such document"):
+        index.open("broken.pdf")
+
+
+@pytest.mark.parametrize("address", ["../secret.md", "/etc/passwd", "notes.md\0", "", "code.py", "docs/notes.md"])
+def test_only_documents_of_the_index_open(index: FolderIndex, folder: Path, address: str) -> None:
+    write(folder.parent, {"secret.md": "secret"})
+    index.update()
+    with pytest.raises(CorpusError, match="no such document"):
+        index.open(address)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_link_is_not_followed(index: FolderIndex, folder: Path) -> None:
+    write(folder.parent, {"out/secret.md": "a secret", "secret.md": "a secret"})
+    (folder / "linked.md").symlink_to(folder.parent / "secret.md")
+    (folder / "linked").symlink_to(folder.parent / "out")
+    index.update()
+    assert found(index, "secret") is None
+
+
+def test_two_processes_may_update_one_index(index: FolderIndex, folder: Path) -> None:
+    with FolderIndex(folder, index.index) as other:
+        assert other.update().added == index.update().unchanged == 8
+        write(folder, {"new.md": "A page of Lund"})
+        assert index.update().added == 1
+        assert found(other, "Lund") == "new.md"
+
+
+def foreign(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE mine (x)")
+
+
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "text": (lambda path: path.write_text("these are my notes, " * 40), "damaged"),
+    "another program's database": (foreign, "another program"),
+    "a directory": (lambda path: path.mkdir(), "cannot be used"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_file_that_is_no_index_is_refused_and_stays(folder: Path, tmp_path: Path, name: str) -> None:
+    make, match = REFUSED[name]
+    make(tmp_path / "mine")
+    before = None if name == "a directory" else (tmp_path / "mine").read_bytes()
+    with pytest.raises(CorpusError, match=match):
+        FolderIndex(folder, tmp_path / "mine")
+    assert before is None or (tmp_path / "mine").read_bytes() == before
+
+
+def test_an_index_serves_its_own_folder_and_version(index: FolderIndex, folder: Path, tmp_path: Path) -> None:
+    index.update()
+    (tmp_path / "other").mkdir()
+    with pytest.raises(CorpusError, match="index of"):
+        FolderIndex(tmp_path / "other", index.index)
+    index.close()
+    with sqlite3.connect(index.index) as database:
+        database.execute("PRAGMA user_version = 99")
+    with FolderIndex(folder, index.index) as again:
+        assert again.update().added == 8
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no such folder"):
+        FolderIndex(tmp_path / "nowhere", tmp_path / "index.sqlite")
+
+
+@pytest.mark.parametrize(("module", "name"), [("trafilatura", "page.html"), ("pypdf", "paper.pdf")])
+def test_a_missing_library_is_named_with_its_extra(
+    index: FolderIndex, folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(RequestError, match=rf"need {module}.*pip install 'glm-gguf\[research\]'"):
+        index.update()
+    (folder / "page.html").unlink()
+    (folder / "paper.pdf").unlink()
+    assert index.update().added == 6
