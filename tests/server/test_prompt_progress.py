@@ -32,7 +32,7 @@ def served(tiny_gguf: Callable[[str], Path]) -> Iterator[Served]:
 
 
 def _lines(served: Served, path: str, **fields: Any) -> list[str]:
-    body = {"model": "tiny", "stream": True, **ASKED[path], **fields}
+    body = {"model": "tiny", "temperature": 0, "stream": True, **ASKED[path], **fields}
     response = httpx.post(served.url + path, json=body, timeout=30)
     assert response.status_code == 200, response.text
     return response.text.splitlines()
@@ -72,7 +72,7 @@ def test_whole_answers_know_nothing_of_it(served: Served, path: str) -> None:
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
 def test_timings_are_those_of_llama_server(served: Served, path: str) -> None:
     began = time.perf_counter()
-    answer = httpx.post(served.url + path, json={"model": "tiny", **ASKED[path]}, timeout=30).json()
+    answer = httpx.post(served.url + path, json={"model": "tiny", "temperature": 0, **ASKED[path]}, timeout=30).json()
     passed = 1000 * (time.perf_counter() - began)
     timings, usage = answer["timings"], answer["usage"]
     assert timings["prompt_n"] == usage["prompt_tokens"]
