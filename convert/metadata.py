@@ -12,6 +12,7 @@ from math import log
 from gguf import GGML_QUANT_VERSION, GGUFValueType, GGUFWriter, Keys, Metadata, RopeScalingType
 from gguf.gguf_writer import GGUFValue
 
+from glm_gguf.architectures import CHATGLM
 from glm_gguf.convert.recipe.file_types import FileType
 from glm_gguf.convert.recipe.imatrix import Imatrix
 from glm_gguf.convert.source.model_config import ModelConfig, RopeScaling
@@ -59,6 +60,9 @@ def yarn_scaling(config: ModelConfig, variant: Variant, factor: float) -> RopeSc
     """YaRN by `factor` over the context of the training; raises RequestError if the model cannot have it."""
     if variant is Variant.RUMINATION:
         raise RequestError("Rumination reads 131072 tokens natively", field="yarn", fix="leave the option out")
+    if config.architecture == CHATGLM:
+        what = f"a GLM-4 of 2024 was trained for its {config.max_position} tokens without YaRN, and no card advises it"
+        raise RequestError(what, field="yarn", fix="leave the option out")
     if config.rope_scaling is not None:
         raise RequestError(f"config.json has {config.rope_scaling.kind} scaling already", field="yarn")
     if config.max_position * factor >= 2**31:

@@ -80,6 +80,8 @@ class ConvertOptions:
     keep_source: Path | None = None
     """Directory in which files fetched from a hub are stored."""
     vocab_only: bool = False
+    text_only: bool = False
+    """Convert the text model of one that reads images too (GLM-4V)."""
     threads: int = field(default_factory=usable_cpus)
     force: bool = False
     """Replace an existing output."""
@@ -94,9 +96,8 @@ class ConvertOptions:
         _check_kind("yarn", self.yarn, int | float | None, "give a number above 1, up to 64")
         _check_kind("split_max_bytes", self.split_max_bytes, int | None, "give a whole number of bytes")
         _check_kind("name", self.name, str | None, "give a text")
-        _check_kind("vocab_only", self.vocab_only, bool, "give True or False")
-        _check_kind("force", self.force, bool, "give True or False")
-        _check_kind("allow_requantize", self.allow_requantize, bool, "give True or False")
+        for name in ("vocab_only", "text_only", "force", "allow_requantize"):
+            _check_kind(name, getattr(self, name), bool, "give True or False")
         for name in ("metadata", "keep_source"):
             object.__setattr__(self, name, _path(name, getattr(self, name)))
         if not 1 <= self.threads <= 1024:
@@ -124,6 +125,7 @@ class ConvertFields(TypedDict, total=False):
     metadata: str | Path | None
     keep_source: str | Path | None
     vocab_only: bool | None
+    text_only: bool | None
     threads: int | None
     force: bool | None
     allow_requantize: bool | None

@@ -34,7 +34,7 @@ from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import SourceTensor, source_tensors
 from glm_gguf.convert.token_table import TokenTable
 from glm_gguf.errors import ImatrixError, RequestError
-from glm_gguf.gguf_file.contents import TEMPLATE_KEY
+from glm_gguf.gguf_file.contents import TEMPLATE_KEY, architecture
 from glm_gguf.gguf_file.values import text
 from glm_gguf.variant import Variant, detect_variant
 
@@ -118,14 +118,15 @@ def make_plans(source: Source | GgufSource, options: ConvertOptions) -> tuple[Pl
     files = _file_types(options)
     if isinstance(source, GgufSource):
         return _plans_of_gguf(source, files, options)
-    checkpoint = Checkpoint.open(source, weights=not options.vocab_only)
+    checkpoint = Checkpoint.open(source, weights=not options.vocab_only, text_only=options.text_only)
     imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
     config = checkpoint.config
     table = TokenTable.read(source, config.vocab_size)
+    variant = detect_variant(table.chat_template, config.architecture)
     if options.yarn is not None:
-        scaling = yarn_scaling(config, table.variant, options.yarn)
+        scaling = yarn_scaling(config, variant, options.yarn)
         config = replace(config, rope_scaling=scaling, max_position=int(config.max_position * options.yarn))
-    common = _Common(checkpoint, config, table, imatrix)
+    common = _Common(checkpoint, config, table, variant, imatrix)
     return tuple(_plan(common, file, options) for file in files)
 
 
@@ -137,6 +138,7 @@ class _Common:
     config: ModelConfig
     """As it is written: with YaRN if the options ask for it."""
     table: TokenTable
+    variant: Variant
     imatrix: Imatrix | None
 
 
@@ -161,7 +163,7 @@ def _plans_of_gguf(source: GgufSource, files: tuple[FileType, ...], options: Con
         requantised = _requantised(tensors, options)
         plan = Plan(
             checkpoint=checkpoint,
-            variant=detect_variant(text(keys, TEMPLATE_KEY)),
+            variant=detect_variant(text(keys, TEMPLATE_KEY), architecture(keys)),
             file_type=file,
             metadata=copied_keys(keys, file, imatrix, requantised),
             files=_split(tensors, options.split_max_bytes),
@@ -190,7 +192,7 @@ def _plan(common: _Common, file: FileType, options: ConvertOptions) -> Plan:
         else _tensor_plans(common.checkpoint.config, source_tensors(common.checkpoint), file, common.imatrix, options)
     )
     n_params = sum(prod(tensor.shape) for tensor in tensors)
-    naming, variant = Naming(options.name, options.metadata), common.table.variant
+    naming, variant = Naming(options.name, options.metadata), common.variant
     card = model_card(common.checkpoint.source, naming, n_params, variant)
     return Plan(
         checkpoint=common.checkpoint,

@@ -15,7 +15,6 @@ from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS, Bpe, read_bpe
 from glm_gguf.errors import TokenizerError
 from glm_gguf.regular_file import read_text
 from glm_gguf.special_tokens import END_OF_TEXT, FORMAT_TOKENS, OBSERVATION, USER
-from glm_gguf.variant import Variant, detect_variant
 
 MOST_TEMPLATE_BYTES = 2**24
 
@@ -35,11 +34,6 @@ class TokenTable:
     named_templates: Mapping[str, str]
     """Further templates by name, if tokenizer_config.json lists several."""
 
-    @property
-    def variant(self) -> Variant:
-        """Chat, Z1, Rumination or base, by the chat template."""
-        return detect_variant(self.chat_template)
-
     @classmethod
     def read(cls, source: Source, vocab_size: int) -> TokenTable:
         """Read the tokenizer files of a checkpoint; raises TokenizerError."""
@@ -49,7 +43,7 @@ class TokenTable:
         added = {token.content: token.id for token in bpe.added}
         for token in FORMAT_TOKENS:
             if token not in added:
-                raise TokenizerError(f"{token} is not among the added tokens", path=where, fix="GLM-4-0414 has it")
+                raise TokenizerError(f"{token} is not among the added tokens", path=where, fix="GLM-4 has it")
         for byte, character in enumerate(BYTE_CHARACTERS):
             if character not in bpe.vocab:
                 raise TokenizerError(f"byte {byte:#04x} has no token", path=where, fix="GLM-4's is byte-level BPE")

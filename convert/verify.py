@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from gguf import GGMLQuantizationType
 
+from glm_gguf.architectures import MODELS
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.metadata import KeyValues
 from glm_gguf.convert.options import ConvertOptions, TypeChoices
@@ -28,7 +29,7 @@ from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.rows import row_ranges
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import GgufError, RequestError, SourceError
-from glm_gguf.gguf_file.contents import GLM4, architecture
+from glm_gguf.gguf_file.contents import architecture
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.gguf_file.tensor_list import TensorInfo
@@ -96,8 +97,8 @@ def verify(
         raise RequestError(f"{threads} threads", field="threads", fix=f"give 1 to {MOST_THREADS}")
     parts = open_all_parts(file)
     found = architecture(parts.metadata)
-    if found != GLM4:
-        raise GgufError(f"its architecture is {found!r}, not {GLM4}", path=file, fix="it is no GLM-4-0414's")
+    if found not in MODELS:
+        raise GgufError(f"its architecture is {found!r}", path=file, fix=f"{' and '.join(MODELS)} can be compared")
     if ADDRESS.fullmatch(str(source)):
         fix = "keep its files by glm-gguf convert --keep-source DIR, and name DIR"
         raise SourceError("a repository on a hub cannot be compared with", path=source, fix=fix)
@@ -130,10 +131,10 @@ def _plan_for(parts: GgufParts, source: Source | GgufSource) -> Plan:
     types = TypeChoices(type="BF16")
     if isinstance(source, GgufSource):
         return make_plans(source, ConvertOptions(types=types, allow_requantize=True))[0]
-    factor = decimal(parts.metadata, "glm4.rope.scaling.factor")
-    native = Checkpoint.open(source, weights=False).config.rope_scaling is not None
+    factor = decimal(parts.metadata, f"{architecture(parts.metadata)}.rope.scaling.factor")
+    native = Checkpoint.open(source, weights=False, text_only=True).config.rope_scaling is not None
     yarn = None if native or factor is None else factor
-    return make_plans(source, ConvertOptions(types=types, yarn=yarn))[0]
+    return make_plans(source, ConvertOptions(types=types, yarn=yarn, text_only=True))[0]
 
 
 def _list_differences(

@@ -58,7 +58,7 @@ Texts = list[str] | tuple[str, ...] | list[list[int]]
 
 
 class GLM(ChatModel):
-    """A loaded GLM-4-0414 model: `with GLM("model.gguf", n_parallel=4) as glm: glm.chat("Hello")`.
+    """A loaded GLM-4 model: `with GLM("model.gguf", n_parallel=4) as glm: glm.chat("Hello")`.
 
     Any thread may call it at any time. It writes up to `n_parallel` answers at once, and computes a common beginning of
     their prompts once. Keywords are the fields of EngineOptions; they win over `options`. `session` is a file of

@@ -27,6 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from checkpoints import Shape, write_checkpoint  # noqa: E402
+from checkpoints_2024 import CHAT, CHAT_1M, hf_shape  # noqa: E402
 
 from glm_gguf.convert.source.checkpoint import Checkpoint  # noqa: E402
 from glm_gguf.convert.source.config import read_config  # noqa: E402
@@ -54,6 +55,9 @@ CASES = {
     ),
     "linear": Shape(extra={"rope_scaling": {"rope_type": "linear", "factor": 4.0}}),
     "resaved": Shape(extra={"rope_theta": None, "partial_rotary_factor": None, "rope_parameters": RESAVED}),
+    "glm": hf_shape(Shape(ffn=416, heads=8, kv_heads=2, head_dim=32, bias=True), CHAT),
+    "glm-1m": hf_shape(Shape(heads=8, kv_heads=4, head_dim=32, bias=True), CHAT_1M),
+    "glm-yarn": hf_shape(Shape(), CHAT, max_position_embeddings=640, rope_scaling=YARN),
 }
 
 
@@ -181,7 +185,7 @@ def check_scaling(shape: Shape, seed: int, prompt: Recorded) -> list[str]:
     scaling = shape.extra.get("rope_scaling")
     if scaling is None:
         return []
-    nested = {**scaling, "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+    nested = {**scaling, "rope_theta": shape.config()["rope_theta"], "partial_rotary_factor": 0.5}
     resaved = {"rope_scaling": None, "rope_theta": None, "partial_rotary_factor": None, "rope_parameters": nested}
     found = []
     for text, extra in (("under rope_parameters", resaved), ("without scaling", {"rope_scaling": None})):

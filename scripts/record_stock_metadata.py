@@ -13,16 +13,29 @@ import tempfile
 from pathlib import Path
 
 from checkpoints import write_official_checkpoint
+from checkpoints_2024 import write_official_checkpoint_2024
 from gguf import GGUFReader
 
-GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden" / "stock_metadata.json"
+GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden"
+MODELS = {
+    "stock_metadata.json": ("GLM-4-9B-0414", write_official_checkpoint),
+    "stock_metadata_2024.json": ("GLM-4-9B-Chat", write_official_checkpoint_2024),
+}
+"""Golden → name of the checkpoint's directory, and what writes it."""
 STEP = 4999  # every so many items of the long lists are kept
 
 
 def main() -> None:
+    """Record every golden."""
     tree, official = (Path(argument) for argument in sys.argv[1:3])
+    for golden, (name, write) in MODELS.items():
+        with tempfile.TemporaryDirectory() as directory:
+            record(GOLDEN / golden, write(Path(directory) / name, official), tree)
+
+
+def record(path: Path, source: Path, tree: Path) -> None:
+    """Convert a checkpoint by llama.cpp's converter, and write its keys; of long lists some items."""
     with tempfile.TemporaryDirectory() as directory:
-        source = write_official_checkpoint(Path(directory) / "GLM-4-9B-0414", official)
         out = Path(directory) / "stock.gguf"
         command = [sys.executable, tree / "convert_hf_to_gguf.py", source, "--outtype", "bf16", "--outfile", out]
         subprocess.run(command, check=True)
@@ -37,7 +50,7 @@ def main() -> None:
     template = keys.pop("tokenizer.chat_template").encode()  # the official text is not ours to keep
     keys["tokenizer.chat_template"] = hashlib.sha256(template).hexdigest()
     golden = {"keys": keys, "sampled": sampled}
-    GOLDEN.write_text(json.dumps(golden, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
+    path.write_text(json.dumps(golden, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

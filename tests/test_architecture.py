@@ -18,11 +18,11 @@ from glm_gguf import errors
 REPOSITORY = Path(__file__).resolve().parent.parent
 LEAVES = (
     "amounts",
-    *("errors", "special_tokens", "variant", "cpus", "core_kinds", "control_groups", "source_name"),
+    *("errors", "architectures", "special_tokens", "variant", "cpus", "core_kinds", "control_groups", "source_name"),
     *("file_calls", "linux_files", "darwin_files", "whole_file", "regular_file"),
 )
 MAY_IMPORT = {
-    **dict.fromkeys(LEAVES, ("errors", "special_tokens")),
+    **dict.fromkeys(LEAVES, ("errors", "architectures", "special_tokens")),
     "cpus": ("core_kinds", "control_groups"),
     "file_calls": ("linux_files", "darwin_files"),
     "whole_file": ("errors", "file_calls"),

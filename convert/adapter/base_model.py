@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from glm_gguf.architectures import CHATGLM, GLM4
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.family_names import CHATGLM_NAMES, GLM4_NAMES, GLM_NAMES, FamilyNames
 from glm_gguf.convert.source.gguf_source import GgufSource
@@ -19,7 +20,7 @@ from glm_gguf.convert.source.open_source import open_source
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import gguf_shapes
 from glm_gguf.errors import ConfigError, GgufError
-from glm_gguf.gguf_file.contents import CHATGLM, GLM4, architecture
+from glm_gguf.gguf_file.contents import architecture
 from glm_gguf.gguf_file.parts import GgufParts
 from glm_gguf.gguf_file.values import text
 

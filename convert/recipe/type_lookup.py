@@ -5,13 +5,13 @@ from __future__ import annotations
 from difflib import get_close_matches
 from math import prod
 
+from glm_gguf.architectures import GLM4
 from glm_gguf.convert.recipe.assignment import Assigner, Overrides, Shapes
 from glm_gguf.convert.recipe.file_types import ALIASES, FILE_TYPES, FileType, tensor_bytes
 from glm_gguf.convert.source.family_names import GLM4_NAMES
 from glm_gguf.convert.source.model_config import ModelConfig
 from glm_gguf.convert.source.tensor_names import gguf_shapes
 from glm_gguf.errors import RequestError
-from glm_gguf.gguf_file.contents import GLM4
 
 GLM_4_9B = ModelConfig(
     architecture=GLM4,

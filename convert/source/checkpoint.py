@@ -35,7 +35,7 @@ class Checkpoint:
     """config.json ties the output head to the embedding, but another head is stored."""
 
     @classmethod
-    def open(cls, source: Source, *, weights: bool = True) -> Checkpoint:
+    def open(cls, source: Source, *, weights: bool = True, text_only: bool = False) -> Checkpoint:
         """Read config.json and, with `weights`, every safetensors header; raises SourceError."""
         directory = source.directory
         refuse_mistaken(directory, Wanted.CHECKPOINT, SourceError)
@@ -43,7 +43,7 @@ class Checkpoint:
             if not directory.is_dir():
                 kind = "is not a directory" if directory.exists() else "does not exist"
                 raise SourceError(kind, path=source.where, fix="name the directory that holds config.json")
-            config = read_config(source)
+            config = read_config(source, text_only=text_only)
             tensors = _collect(source) if weights else {}
             refuse_quantised(source, tensors.values())
             tensors = with_scales(tensors, quantisation_config(source))

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from glm_gguf.convert.source.chatglm_config import read_chatglm
 from glm_gguf.convert.source.config_fields import ConfigFields
 from glm_gguf.convert.source.json_file import short_repr
 from glm_gguf.convert.source.model_config import ModelConfig, check_sizes
 from glm_gguf.convert.source.source import Source
-from glm_gguf.convert.source.transformers_config import read_glm4
+from glm_gguf.convert.source.transformers_config import read_glm, read_glm4
 from glm_gguf.errors import ConfigError
 
 
@@ -29,11 +30,18 @@ class Family:
     read: Callable[[ConfigFields], ModelConfig]
 
 
-FAMILIES = (Family(("Glm4ForCausalLM",), "glm4", "GLM-4-0414, GLM-Z1-0414", read_glm4),)
+FAMILIES = (
+    Family(("Glm4ForCausalLM",), "glm4", "GLM-4-0414, GLM-Z1-0414", read_glm4),
+    Family(("GlmForCausalLM",), "glm", "GLM-4-9B-Chat-HF", read_glm),
+    Family(("ChatGLMModel", "ChatGLMForConditionalGeneration"), "chatglm", "GLM-4-9B-Chat", read_chatglm),
+)
 
 
-def read_config(source: Source) -> ModelConfig:
-    """Read and check a checkpoint's config.json; raises ConfigError naming the field."""
+def read_config(source: Source, *, text_only: bool = False) -> ModelConfig:
+    """Read and check a checkpoint's config.json; raises ConfigError naming the field.
+
+    A model with an image tower is refused, or with `text_only` read as the text model in it.
+    """
     file = source.file("config.json")
     if not file.exists():
         raise ConfigError("config.json is missing", path=source.where, fix="name a checkpoint directory")
@@ -43,6 +51,13 @@ def read_config(source: Source) -> ModelConfig:
         raw = {**raw, **nested, "architectures": raw.get("architectures", nested.get("architectures"))}
     fields = ConfigFields(raw, file.where)
     config = _family(fields).read(fields)
+    if raw.get("vision_config") is not None and not text_only:
+        raise ConfigError(
+            "this model reads images (vision_config), and llama.cpp has no graph for its image tower",
+            path=file.where,
+            field="text_only",
+            fix="convert with text_only=True, which leaves the tower out",
+        )
     check_sizes(config, file.where)
     return config
 

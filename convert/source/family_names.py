@@ -24,8 +24,8 @@ class FamilyNames:
     layer: str
     in_layer: Mapping[str, Parts]
     """Name in a layer → GGUF names below `blk.N.`."""
-    buffers: re.Pattern[str]
-    """Rotary frequencies that some tools save, and that every runtime computes."""
+    ignored: re.Pattern[str]
+    """Names of tensors that no GGUF holds: rotary frequencies, which some tools save and every runtime computes."""
 
     def of_layer(self, layer: int, name: str) -> str:
         """Name in the checkpoint of a layer's tensor."""
@@ -57,7 +57,7 @@ def _transformers_names(in_layer: Mapping[str, Parts]) -> FamilyNames:
         head="lm_head.weight",
         layer="model.layers.",
         in_layer=in_layer,
-        buffers=re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq|model\.rotary_emb\.inv_freq"),
+        ignored=re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq|model\.rotary_emb\.inv_freq"),
     )
 
 
@@ -88,6 +88,6 @@ CHATGLM_NAMES = FamilyNames(
         "mlp.dense_h_to_4h.weight": ("ffn_up.weight",),
         "mlp.dense_4h_to_h.weight": ("ffn_down.weight",),
     },
-    buffers=re.compile(r"transformer\.rotary_pos_emb\.inv_freq"),
+    ignored=re.compile(r"transformer\.rotary_pos_emb\.inv_freq"),
 )
 """ChatGLMModel (2024's own form); source: modeling_chatglm of GLM-4-9B-Chat, which ships with the weights."""

@@ -9,12 +9,13 @@ from typing import Self
 
 from gguf import GGMLQuantizationType as Type
 
+from glm_gguf.architectures import MODELS
 from glm_gguf.convert.source.gguf_source import GgufSource
 from glm_gguf.convert.source.safetensors_file import StoredTensor
 from glm_gguf.convert.source.shards import Shard
 from glm_gguf.convert.source.tensor_names import SourceTensor, llama_order
 from glm_gguf.errors import GgufError
-from glm_gguf.gguf_file.contents import GLM4, architecture, head_dim, kv_heads, model_integer
+from glm_gguf.gguf_file.contents import architecture, head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.crash_findings import require_loadable
 from glm_gguf.gguf_file.diagnosis import diagnose
 from glm_gguf.gguf_file.finding import Severity
@@ -83,8 +84,9 @@ def _check_kind(source: GgufSource) -> None:
         raise GgufError(
             f"this GGUF holds no model: its general.type is {kind!r}", path=source.where, fix="name a model"
         )
-    if found != GLM4:
-        raise GgufError(f"its architecture is {found!r}, not {GLM4}", path=source.where, fix="it is no GLM-4-0414's")
+    if found not in MODELS:
+        fix = f"{' and '.join(MODELS)} can be converted"
+        raise GgufError(f"its architecture is {found!r}", path=source.where, fix=fix)
 
 
 def _sizes(source: GgufSource) -> GgufSizes:
@@ -99,7 +101,11 @@ def _sizes(source: GgufSource) -> GgufSizes:
     }
     for key, value in found.items():
         if value is None or value < 1:
-            what = f"key {GLM4}.{key} is missing" if value is None else f"key {GLM4}.{key} is {value}"
+            what = (
+                f"key {architecture(metadata)}.{key} is missing"
+                if value is None
+                else f"key {architecture(metadata)}.{key} is {value}"
+            )
             raise GgufError(what, path=source.where, fix="glm-gguf inspect tells all faults of the file")
     return GgufSizes(*(value or 0 for value in found.values()))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from glm_gguf.architectures import CHATGLM
 from glm_gguf.convert.source.family_names import FamilyNames
 from glm_gguf.errors import ConfigError
-from glm_gguf.gguf_file.contents import CHATGLM
 
 MAX_LAYERS = 512  # LLAMA_MAX_LAYERS in llama.cpp
 MAX_VOCAB = 2**24

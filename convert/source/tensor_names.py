@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 
+from glm_gguf.architectures import MODELS
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.model_config import ModelConfig
 from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
@@ -108,18 +109,20 @@ def llama_order(gguf_name: str) -> tuple[int, str]:
 
 def _refuse_others(checkpoint: Checkpoint, expected: frozenset[str]) -> None:
     """Raise ShardError for a tensor that no model of this config has."""
+    config = checkpoint.config
+    model = MODELS[config.architecture]
     for name, stored in checkpoint.tensors.items():
-        if name not in expected and not _is_redundant(name, checkpoint.config):
+        if name not in expected and not _is_redundant(name, config):
             raise ShardError(
-                f"{stored.shard.name} holds {name!r}, which no {checkpoint.config.n_layers}-layer GLM-4-0414 has",
+                f"{stored.shard.name} holds {name!r}, which no {model} of {config.n_layers} layers has",
                 path=checkpoint.source.where,
                 fix="merge adapters first, or correct config.json",
             )
 
 
 def _is_redundant(name: str, config: ModelConfig) -> bool:
-    """Whether a tensor is a tied head, which repeats the embedding, or a computed rotary buffer."""
-    return (config.tied and name == config.names.head) or config.names.buffers.fullmatch(name) is not None
+    """Whether a tensor is a tied head, which repeats the embedding, or one that no GGUF holds."""
+    return (config.tied and name == config.names.head) or config.names.ignored.fullmatch(name) is not None
 
 
 def _checked(checkpoint: Checkpoint, expected: ExpectedTensor) -> StoredTensor:

@@ -16,6 +16,7 @@ from glm_gguf.convert.source.json_file import refuse_pointer, short_repr
 from glm_gguf.convert.source.source import Source, SourceFile
 from glm_gguf.errors import TokenizerError
 from glm_gguf.regular_file import read_regular
+from glm_gguf.special_tokens import CONTROL_TOKENS
 
 _REST = r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 REGEXES = (
@@ -27,6 +28,9 @@ REGEXES = (
 MAX_RANK = 2**24
 MOST_RANKS_BYTES = 2**28  # of tokenizer.model; GLM-4's has 2.6 MB
 MAX_TOKEN_BYTES = 1024  # GLM-4's longest has 512
+GLM_4_RANKS = 151_329
+"""Tokens of GLM-4's tokenizer.model; the control tokens follow."""
+SENTENCE_PIECE = b"<unk>"  # its first piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +131,29 @@ def _from_ranks(file: SourceFile, config: SourceFile) -> Bpe:
     ranks = dict(_rank_lines(file))
     if len(ranks) < 256:
         raise TokenizerError(f"{len(ranks)} tokens are no byte-level vocabulary", path=file.where)
-    decoder = config.read_object(TokenizerError).get("added_tokens_decoder")
-    if not isinstance(decoder, dict):
-        raise TokenizerError("added_tokens_decoder is missing", path=config.where, fix="fetch it with tokenizer.model")
-    added = tuple(
-        _added({**_object(entry, config.where), "id": _number(id_)}, config.where) for id_, entry in decoder.items()
-    )
+    added = _added_beside(config, len(ranks))
     vocab = {printable(token): rank for token, rank in ranks.items()}
     return Bpe(vocab, tuple(merges_of(ranks)), added, whole_words=True)
+
+
+def _added_beside(config: SourceFile, n_ranks: int) -> tuple[AddedToken, ...]:
+    """The added tokens of tokenizer_config.json; GLM-4's own where only a model's code names them (LongWriter)."""
+    decoder = config.read_object(TokenizerError).get("added_tokens_decoder")
+    if not decoder and n_ranks == GLM_4_RANKS:
+        return tuple(AddedToken(n_ranks + number, token, True) for number, token in enumerate(CONTROL_TOKENS))
+    if not isinstance(decoder, dict):
+        raise TokenizerError("added_tokens_decoder is missing", path=config.where, fix="fetch it with tokenizer.model")
+    return tuple(
+        _added({**_object(entry, config.where), "id": _number(id_)}, config.where) for id_, entry in decoder.items()
+    )
 
 
 def _rank_lines(file: SourceFile) -> Iterator[tuple[bytes, int]]:
     data = read_regular(file.path, MOST_RANKS_BYTES, TokenizerError, where=file.where)
     refuse_pointer(data, file.where, TokenizerError)
+    if SENTENCE_PIECE in data[:64]:
+        what = "this is a SentencePiece model, which ChatGLM2 and ChatGLM3 have"
+        raise TokenizerError(what, path=file.where, fix="GLM-4's is a list of tokens and ranks")
     for line_number, line in enumerate(data.splitlines(), 1):
         token, _, digits = line.partition(b" ")
         rank = _number(digits.decode("ascii", "replace"))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from glm_gguf.architectures import CHATGLM, GLM4
 from glm_gguf.convert.source.config_fields import ConfigFields
-from glm_gguf.convert.source.family_names import GLM4_NAMES, FamilyNames
+from glm_gguf.convert.source.family_names import GLM4_NAMES, GLM_NAMES, FamilyNames
 from glm_gguf.convert.source.json_file import short_repr
 from glm_gguf.convert.source.model_config import ModelConfig, RopeScaling
 from glm_gguf.errors import ConfigError
-from glm_gguf.gguf_file.contents import GLM4
 
 LLAMA_YARN = {"beta_fast": 32, "beta_slow": 1, "truncate": True, "mscale": None, "mscale_all_dim": None}
-"""YaRN parameters for which llama.cpp's glm4 has no key: only these values can be converted."""
+"""YaRN parameters for which llama.cpp has no key: only these values can be converted."""
 
 
 def read_glm4(fields: ConfigFields) -> ModelConfig:
@@ -20,7 +20,15 @@ def read_glm4(fields: ConfigFields) -> ModelConfig:
     return _read(fields, GLM4, GLM4_NAMES)
 
 
-def _read(fields: ConfigFields, architecture: str, names: FamilyNames) -> ModelConfig:
+def read_glm(fields: ConfigFields) -> ModelConfig:
+    """Read GlmForCausalLM's fields; raises ConfigError.
+
+    partial_rotary_factor may be missing: the first releases of the class rotated one half of a head, whatever it was.
+    """
+    return _read(fields, CHATGLM, GLM_NAMES, rotated=0.5)
+
+
+def _read(fields: ConfigFields, architecture: str, names: FamilyNames, rotated: float | None = None) -> ModelConfig:
     activation = fields.raw.get("hidden_act", "silu")
     if activation != "silu":
         raise ConfigError(
@@ -41,7 +49,7 @@ def _read(fields: ConfigFields, architecture: str, names: FamilyNames) -> ModelC
         max_position=fields.natural("max_position_embeddings"),
         rms_norm_eps=fields.positive("rms_norm_eps"),
         rope_theta=rope.positive("rope_theta"),
-        partial_rotary_factor=rope.positive("partial_rotary_factor"),
+        partial_rotary_factor=rope.positive("partial_rotary_factor", rotated),
         attention_bias=fields.boolean("attention_bias"),
         tied=fields.boolean("tie_word_embeddings", False),
         rope_scaling=_rope_scaling(rope),
@@ -74,7 +82,7 @@ def _rope_scaling(rope: ConfigFields) -> RopeScaling | None:
             raise ConfigError(
                 f"YaRN's {key} is {short_repr(rope.raw[key])}",
                 path=rope.where,
-                fix=f"llama.cpp's glm4 always computes with {short_repr(value)}: only that value can be converted",
+                fix=f"llama.cpp always computes with {short_repr(value)}: only that value can be converted",
             )
     return RopeScaling(
         "yarn",

@@ -29,7 +29,6 @@ from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import EngineOptions, Scales
 from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.llama.sampling_params import SamplingParams, default_sampling
-from glm_gguf.variant import Variant
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class AnswerPreparer:
         options: AnswerOptions,
     ) -> PreparedAnswer:
         """Render a conversation and plan its answer; the log tells once of a budget without a thought."""
-        if sampling.thinking_budget and self.renderer.variant is Variant.CHAT and not self._told_of_budget:
+        if sampling.thinking_budget and not self.renderer.variant.thinks and not self._told_of_budget:
             self._told_of_budget = True
             _log.warning("this model does not think: thinking_budget (--thinking-budget) has no effect")
         n_ctx = self._engine.size.n_ctx

@@ -15,11 +15,11 @@ from glm_gguf.chat.segments import ControlSegment, Segment, TextSegment, joined_
 from glm_gguf.chat.template import ChatTemplate, bundled_template, variant_of_name
 from glm_gguf.chat.tools import Declaration, Tool, declarations, function_names
 from glm_gguf.errors import RequestError, TemplateError
-from glm_gguf.gguf_file.contents import TEMPLATE_KEY
+from glm_gguf.gguf_file.contents import TEMPLATE_KEY, architecture
 from glm_gguf.gguf_file.values import text
 from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.special_tokens import ASSISTANT
-from glm_gguf.variant import Variant, detect_variant
+from glm_gguf.variant import Variant, detect_variant, takes_tools_from_messages
 
 RESEARCH_TOOLS: Final = ("search", "click", "open", "finish")
 """The tools that Rumination's own prompt declares."""
@@ -54,14 +54,20 @@ class RenderedPrompt:
 
 
 class PromptRenderer:
-    """Renders by the file's own template, or by the bundled one for the variant in its name; a base model has none."""
+    """Renders by the file's own template, or by the bundled one for the variant in its name; a base model has none.
+
+    The bundled one also replaces 2024's official template, which shows no tools of a request.
+    """
 
     def __init__(self, model: ModelHandle) -> None:
         self._model = model
         source = text(model.metadata, TEMPLATE_KEY)
         name = text(model.metadata, "general.name") or ""
-        self.variant = detect_variant(source) if source else variant_of_name(name)
+        kind = architecture(model.metadata) or ""
+        self.variant = detect_variant(source, kind) if source else variant_of_name(name, kind)
         self._template: ChatTemplate | None = None
+        if self.variant is Variant.CHAT_2024 and source and takes_tools_from_messages(source):
+            source = None  # the official one, which never shows the tools beside the messages
         if source or self.variant is not Variant.BASE:
             controls = tuple(model.vocabulary.control_ids)
             self._template = ChatTemplate(source or bundled_template(self.variant), controls)
@@ -154,6 +160,9 @@ class PromptRenderer:
         if unread:
             fix = f"it reads {', '.join(sorted(self.variables)) or 'none'}"
             raise RequestError(f"the chat template does not read {', '.join(unread)}", field="variables", fix=fix)
+        if declared and self.variant is Variant.CHAT_2024 and not self._template.reads_tools:
+            fix = "ask without tools, or convert the model with its official template"
+            raise RequestError("the file's chat template shows the model no tools", field="tools", fix=fix)
         shown = [_shown(tool) for tool in declared]
         return self._template.render(history, shown, add_generation_prompt=answered, variables=variables)
 

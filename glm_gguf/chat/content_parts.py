@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-READS_TEXT: Final = "the GLM-4-0414 models read text"
+READS_TEXT: Final = "the GLM-4 models read text"
 TEXT_KINDS: Final = frozenset({"text", "input_text", "output_text"})
 THOUGHT_KINDS: Final = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text"})
 """Thoughts of earlier answers; the models do not read them."""

@@ -58,6 +58,8 @@ def _is_answer(message: object) -> bool:
 def _entry(message: Mapping[str, Any], field: str, *, answered: bool) -> Entry | None:
     """Read one message; None for a system message that holds nothing for the model."""
     role = _role(message, field)
+    if message.get("tools"):
+        _fail(f"{field}.tools", "the model is shown the tools beside the messages", "give the list as tools")
     if message.get("content") is None and role in ("system", "developer", "user"):
         raise RequestError("the message has no content", field=f"{field}.content", fix="give it a text")
     lenient = answered or role in ("assistant", "tool", "observation")

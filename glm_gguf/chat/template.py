@@ -10,6 +10,7 @@ from typing import Any, Final
 import jinja2
 from jinja2 import meta
 
+from glm_gguf.architectures import CHATGLM
 from glm_gguf.chat.segments import ContentMask, Segment
 from glm_gguf.chat.template_environment import TemplateEnvironment
 from glm_gguf.errors import TemplateError
@@ -19,6 +20,7 @@ from glm_gguf.variant import Variant
 BUNDLED: Mapping[Variant, str] = MappingProxyType(
     {
         Variant.CHAT: "glm-4-0414.jinja",
+        Variant.CHAT_2024: "glm-4-2024.jinja",
         Variant.Z1: "glm-z1-0414.jinja",
         Variant.RUMINATION: "glm-z1-rumination-0414.jinja",
     }
@@ -56,6 +58,8 @@ class ChatTemplate:
             raise TemplateError("too deeply nested to be compiled", where="template") from error
         self.variables = frozenset(read) - GIVEN
         """Variables that it reads beside those of every rendering."""
+        self.reads_tools = "tools" in read
+        """Whether declared functions are part of a rendering."""
 
     def render(
         self,
@@ -90,9 +94,11 @@ def bundled_template(variant: Variant) -> str:
     return resources.files("glm_gguf.chat").joinpath(name).read_text(encoding="utf-8")
 
 
-def variant_of_name(name: str) -> Variant:
-    """Guess the variant of a file without a template from its general.name."""
+def variant_of_name(name: str, architecture: str) -> Variant:
+    """Guess the variant of a file without a template from its general.name: of 2024's, GLM-4-9B is the base model."""
     lowered = name.lower()
+    if architecture == CHATGLM:
+        return Variant.CHAT_2024 if "chat" in lowered else Variant.BASE
     for word, variant in (("rumination", Variant.RUMINATION), ("z1", Variant.Z1), ("base", Variant.BASE)):
         if word in lowered:
             return variant

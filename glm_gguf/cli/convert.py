@@ -90,9 +90,10 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
 @grouped_option(METADATA, "--yarn", type=float, metavar="X", help="Stretch the context by YaRN; the cards advise 4.")
 @grouped_option(METADATA, "--name", type=Utf8Text(), help="Name of the model. Default: the checkpoint's.")
 @grouped_option(METADATA, "--metadata", type=FILE, metavar="FILE", help="JSON of general.* keys, over the card's.")
+@grouped_option(METADATA, "--text-only", is_flag=True, help="Convert the text model of GLM-4V, which sees images too.")
 @grouped_option(METADATA, "--vocab-only", is_flag=True, help="Write vocabulary and keys without weights.")
 def command(source: str, out: str | None, dry_run: bool, quiet: bool, base: str | None, **asked: Any) -> None:
-    """Turn a GLM-4-0414 checkpoint into a quantised GGUF.
+    """Turn a GLM-4 checkpoint, of 0414 or 2024, into a quantised GGUF.
 
     SOURCE is a directory, or a repository on a hub: hf://OWNER/NAME or ms://OWNER/NAME, with @REVISION or without.
 
@@ -149,6 +150,7 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
         metadata=asked["metadata"],
         keep_source=asked["keep_source"],
         vocab_only=asked["vocab_only"],
+        text_only=asked["text_only"],
         threads=usable_cpus() if asked["threads"] is None else asked["threads"],
         force=asked["force"],
         allow_requantize=asked["allow_requantize"],

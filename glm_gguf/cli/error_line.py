@@ -21,6 +21,7 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "split_max_bytes": "--split-max-size",
     "keep_source": "--keep-source",
     "vocab_only": "--vocab-only",
+    "text_only": "--text-only",
     "force": "--force",
     "allow_requantize": "--allow-requantize",
     "base": "--base",

@@ -97,7 +97,7 @@ def summary_lines(report: Report) -> Iterator[str]:
     name = text(contents.metadata, "general.name")
     yield f"  {'name':<17} {_printable(name) if name else 'none'}"
     yield f"  {'architecture':<17} {_printable(text(contents.metadata, ARCHITECTURE_KEY) or 'none')}"
-    yield f"  {'variant':<17} {report.variant or 'not a GLM-4-0414'}"
+    yield f"  {'variant':<17} {report.variant or 'none: glm-gguf does not run it'}"
     yield f"  {'tensors':<17} {len(contents.tensors)} in {_size(report.tensor_bytes)}"
     yield f"  {'weights':<17} {report.n_weights:,}"
     yield f"  {'bits per weight':<17} " + ("none" if bits is None else f"{bits:.3f}")

@@ -41,7 +41,7 @@ def command(of_all: bool, as_json: bool) -> None:
         click.echo(f"no models yet in {store.directory}", err=True)
         click.echo(f"glm-gguf pull fetches one: {', '.join(KNOWN_MODELS)}, or hf://OWNER/NAME", err=True)
     if len(others) > len(usable):
-        click.echo(f"other programs have {len(others) - len(usable)} more GGUFs, of no GLM-4-0414", err=True)
+        click.echo(f"other programs have {len(others) - len(usable)} more GGUFs, of no GLM-4 that runs here", err=True)
     _tell_of_unfinished(left)
 
 

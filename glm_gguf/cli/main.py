@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from glm_gguf.errors import GlmGgufError
 
 COMMANDS = {
-    "convert": "Turn a GLM-4-0414 checkpoint into a quantised GGUF.",
+    "convert": "Turn a GLM-4 checkpoint into a quantised GGUF.",
     "plan": "Show which types and contexts fit on this machine.",
     "pull": "Fetch a model into the store.",
     "list": "List the models of the store.",
@@ -97,7 +97,7 @@ def _show_version(ctx: click.Context, param: click.Parameter, asked: bool) -> No
 )
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Convert GLM-4-0414 checkpoints to GGUF, and run them."""
+    """Convert GLM-4 checkpoints to GGUF, and run them."""
     if ctx.invoked_subcommand not in UNCONFIGURED and any(name.startswith("GLM_GGUF_") for name in os.environ):
         from glm_gguf.configuration.variables import read_variables
 

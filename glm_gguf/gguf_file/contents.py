@@ -8,10 +8,6 @@ from glm_gguf.gguf_file.header import ARCHITECTURE_KEY, GgufHeader
 from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Metadata, integer, text
 
-GLM4: Final = "glm4"
-"""general.architecture of GLM-4-0414."""
-CHATGLM: Final = "chatglm"
-"""general.architecture of the GLM-4 models of 2024."""
 TEMPLATE_KEY: Final = "tokenizer.chat_template"
 MACHINE_TYPES: Final = "quantize.machine_types"
 """Names of the types whose bytes are those of the machine that converted: its ggml rounds otherwise than others."""

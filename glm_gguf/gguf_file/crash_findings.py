@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from glm_gguf.architectures import MODELS
 from glm_gguf.errors import GgufError
-from glm_gguf.gguf_file.contents import GLM4, Contents, architecture, head_dim, kv_heads, model_integer
+from glm_gguf.gguf_file.contents import Contents, architecture, head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, problem
 from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Metadata, NestedArray, text, texts
@@ -24,13 +25,13 @@ VECTORS: Final = ("norm.weight", ".bias")
 TENSOR_ALIGNMENT: Final = 32
 """Bytes; TENSOR_ALIGNMENT of ggml-impl.h, required of a mapped file."""
 TOKENIZER: Final = "gpt2"
-"""tokenizer.ggml.model of every GLM-4-0414: byte-level BPE."""
+"""tokenizer.ggml.model of every GLM-4: byte-level BPE."""
 
 ABORTS: Final = "llama.cpp ends the whole process, or hangs, on such a file"
 
 
 def crash_findings(contents: Contents) -> tuple[Finding, ...]:
-    """All causes of an abort, by the assertions of llama-model.cpp, llama-vocab.cpp, glm4.cpp and ggml-cpu."""
+    """All causes of an abort, by the assertions of llama.cpp (its models, its vocabulary) and ggml-cpu."""
     return tuple(_findings(contents))
 
 
@@ -45,7 +46,7 @@ def _findings(contents: Contents) -> Iterator[Finding]:
     yield from _nested_arrays(metadata)
     yield from _places(contents.tensors)
     yield from _vocabulary(metadata)
-    if architecture(metadata) == GLM4:
+    if architecture(metadata) in MODELS:
         if text(metadata, "tokenizer.ggml.model") != TOKENIZER:
             yield _crash(f"tokenizer.ggml.model is {text(metadata, 'tokenizer.ggml.model')!r} instead of {TOKENIZER!r}")
         yield from _layer_counts(metadata)
@@ -87,32 +88,33 @@ def _places(tensors: tuple[TensorInfo, ...]) -> Iterator[Finding]:
 def _layer_counts(metadata: Metadata) -> Iterator[Finding]:
     layers = model_integer(metadata, "block_count")
     if layers is not None and not 1 <= layers <= MAX_LAYERS:
-        yield _crash(f"glm4.block_count is {layers}, but 1 to {MAX_LAYERS} layers are possible")
-    extra = model_integer(metadata, "nextn_predict_layers")
+        yield _crash(f"{architecture(metadata)}.block_count is {layers}, but 1 to {MAX_LAYERS} layers are possible")
+    name, extra = architecture(metadata), model_integer(metadata, "nextn_predict_layers")
     if extra is not None and layers is not None and extra > layers:
-        yield _crash(f"glm4.nextn_predict_layers is {extra}, more than the {layers} layers there are")
+        yield _crash(f"{name}.nextn_predict_layers is {extra}, more than the {layers} layers there are")
     for key in EXPERT_KEYS:
         if model_integer(metadata, key):
-            yield _crash(f"glm4.{key} is {model_integer(metadata, key)}, but glm4 models have no experts")
+            yield _crash(f"{name}.{key} is {model_integer(metadata, key)}, but its models have no experts")
 
 
 def _attention(metadata: Metadata) -> Iterator[Finding]:
     key_length, value_length = head_dim(metadata), head_dim(metadata, "value")
     if key_length != value_length:
-        yield _crash(f"key vectors have length {key_length}, value vectors {value_length}, but glm4 needs them equal")
+        yield _crash(f"key vectors have length {key_length}, value vectors {value_length}, not the same")
     heads, groups = model_integer(metadata, "attention.head_count"), kv_heads(metadata)
     if heads is not None and groups is not None and (groups < 1 or heads < 1 or heads % groups):
         yield _crash(f"{heads} attention heads cannot share {groups} key-value heads evenly")
 
 
 def _rope(metadata: Metadata) -> Iterator[Finding]:
+    keys = f"{architecture(metadata)}.rope"
     rotated, length = model_integer(metadata, "rope.dimension_count"), head_dim(metadata)
     if rotated is not None and length is not None and (not 2 <= rotated <= length or rotated % 2):
         # 0 does not abort: the first decoding never ends.
-        yield _crash(f"glm4.rope.dimension_count is {rotated}, which must be even and from 2 to {length}")
-    scaling = text(metadata, "glm4.rope.scaling.type")
+        yield _crash(f"{keys}.dimension_count is {rotated}, which must be even and from 2 to {length}")
+    scaling = text(metadata, f"{keys}.scaling.type")
     if scaling is not None and scaling not in ROPE_SCALINGS:
-        yield _crash(f"glm4.rope.scaling.type is {scaling!r}, but llama.cpp knows {', '.join(ROPE_SCALINGS)}")
+        yield _crash(f"{keys}.scaling.type is {scaling!r}, but llama.cpp knows {', '.join(ROPE_SCALINGS)}")
 
 
 def _tensor_types(tensors: tuple[TensorInfo, ...]) -> Iterator[Finding]:

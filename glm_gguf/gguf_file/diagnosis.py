@@ -1,14 +1,14 @@
-"""The diagnosis of a well-formed GGUF of GLM-4-0414: known-bad conversions, found in its head alone."""
+"""The diagnosis of a well-formed GGUF of a GLM-4: known-bad conversions, found in its head alone."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from glm_gguf.architectures import CHATGLM, GLM4, MODELS
+from glm_gguf.gguf_file.chatglm_findings import chatglm_findings
 from glm_gguf.gguf_file.contents import (
-    GLM4,
     MACHINE_TYPES,
     REQUANTISED,
     TEMPLATE_KEY,
@@ -19,15 +19,14 @@ from glm_gguf.gguf_file.contents import (
 )
 from glm_gguf.gguf_file.crash_findings import crash_findings
 from glm_gguf.gguf_file.finding import Finding, advice, problem
+from glm_gguf.gguf_file.template_findings import template_findings
 from glm_gguf.gguf_file.tensor_findings import layer_findings
 from glm_gguf.gguf_file.tensor_list import align
 from glm_gguf.gguf_file.values import Metadata, decimal, text, texts
 from glm_gguf.gguf_file.vocabulary_findings import vocabulary_findings
-from glm_gguf.special_tokens import GMASK, SOP
 from glm_gguf.variant import Variant, detect_variant
 
 RELATIVES: Final[Mapping[str, str]] = {
-    "chatglm": "ChatGLM or a GLM-4 of before 0414, or an early conversion of GLM-4-0414 under the wrong name",
     "glm4moe": "GLM-4.5 or later",
     "glm-dsa": "GLM-5",
     "glm5-next": "a successor of GLM-5",
@@ -42,9 +41,9 @@ REQUIRED_INTEGERS: Final = (
     "attention.head_count",
     "attention.head_count_kv",
 )
-EPSILON_KEY: Final = f"{GLM4}.attention.layer_norm_rms_epsilon"
+EPSILON: Final = "attention.layer_norm_rms_epsilon"
 CLASS_EPSILON: Final = 1.5625e-07
-"""Default of transformers' Glm4Config; all checkpoints have 1e-5."""
+"""Default of transformers' Glm4Config; all checkpoints of GLM-4-0414 have 1e-5."""
 YARN: Final = "yarn"
 
 
@@ -52,8 +51,8 @@ def diagnose(contents: Contents) -> tuple[Finding, ...]:
     """All findings, problems first."""
     findings = [*crash_findings(contents), *_trailing(contents), *_machine_types(contents.metadata)]
     findings += _requantised(contents.metadata)
-    if architecture(contents.metadata) == GLM4:
-        findings += _glm4(contents)
+    if architecture(contents.metadata) in MODELS:
+        findings += _glm(contents)
     else:
         findings += _foreign(contents.metadata)
     return tuple(sorted(findings, key=lambda finding: finding.severity, reverse=True))
@@ -66,31 +65,34 @@ def _foreign(metadata: Metadata) -> Iterator[Finding]:
         return
     meant = RELATIVES.get(name)
     yield problem(
-        f"the architecture is {name!r}, not {GLM4!r}" + (f": {meant}" if meant else ""),
-        "glm-gguf runs GLM-4-0414 models only, and a GLM-4-0414 under another name computes nonsense",
-        "use a file of architecture glm4: convert the original checkpoint with glm-gguf convert",
+        f"the architecture is {name!r}, neither {' nor '.join(MODELS)}" + (f": {meant}" if meant else ""),
+        "glm-gguf runs GLM-4 models only, and a GLM-4 under another name computes nonsense",
+        "use a file of one of these architectures: convert the original checkpoint with glm-gguf convert",
     )
 
 
-def _glm4(contents: Contents) -> Iterator[Finding]:
+def _glm(contents: Contents) -> Iterator[Finding]:
     metadata = contents.metadata
     yield from _keys(metadata)
+    yield from chatglm_findings(metadata) if architecture(metadata) == CHATGLM else ()
     yield from _rope(metadata)
     yield from _yarn(metadata)
     yield from layer_findings(contents)
     yield from vocabulary_findings(contents)
-    yield from _template(text(metadata, TEMPLATE_KEY))
+    yield from template_findings(contents)
     yield from _half_precision(contents)
 
 
 def _keys(metadata: Metadata) -> Iterator[Finding]:
-    missing = [f"{GLM4}.{key}" for key in REQUIRED_INTEGERS if model_integer(metadata, key) is None]
-    epsilon = decimal(metadata, EPSILON_KEY)
+    name = architecture(metadata)
+    missing = [f"{name}.{key}" for key in REQUIRED_INTEGERS if model_integer(metadata, key) is None]
+    epsilon_key = f"{name}.{EPSILON}"
+    epsilon = decimal(metadata, epsilon_key)
     if epsilon is None:
-        missing.append(EPSILON_KEY)
-    elif math.isclose(epsilon, CLASS_EPSILON, rel_tol=1e-3):
+        missing.append(epsilon_key)
+    elif name == GLM4 and math.isclose(epsilon, CLASS_EPSILON, rel_tol=1e-3):
         yield problem(
-            f"{EPSILON_KEY} is 1.5625e-07, the default of a class in transformers",
+            f"{epsilon_key} is 1.5625e-07, the default of a class in transformers",
             "the checkpoints have 1e-05; all norms differ from training",
         )
     if missing:
@@ -105,25 +107,26 @@ def _rope(metadata: Metadata) -> Iterator[Finding]:
     if head is None or rotated == head // 2:
         return
     stated = "is missing" if rotated is None else f"is {rotated}"
+    key = f"{architecture(metadata)}.rope.dimension_count"
     yield problem(
-        f"glm4.rope.dimension_count {stated}; half the head's {head} dimensions, {head // 2}, are to be rotated",
+        f"{key} {stated}; half the head's {head} dimensions, {head // 2}, are to be rotated",
         "positions come out wrong, so that the model loops and babbles",
-        f"set glm4.rope.dimension_count to {head // 2}, or convert again with glm-gguf convert",
+        f"set {key} to {head // 2}, or convert again with glm-gguf convert",
     )
 
 
 def _yarn(metadata: Metadata) -> Iterator[Finding]:
-    scaling = text(metadata, f"{GLM4}.rope.scaling.type")
-    factor = decimal(metadata, f"{GLM4}.rope.scaling.factor")
+    keys = f"{architecture(metadata)}.rope.scaling"
+    scaling, factor = text(metadata, f"{keys}.type"), decimal(metadata, f"{keys}.factor")
     if scaling is None and factor is not None:
         yield problem(
-            f"glm4.rope.scaling.factor is {factor:g}, but no glm4.rope.scaling.type is given",
+            f"{keys}.factor is {factor:g}, but no {keys}.type is given",
             "llama.cpp then stretches positions linearly, for which the model was not trained",
-            "set glm4.rope.scaling.type to yarn, or convert again with glm-gguf convert",
+            f"set {keys}.type to yarn, or convert again with glm-gguf convert",
         )
     if scaling != YARN:
         return
-    if detect_variant(text(metadata, TEMPLATE_KEY)) is Variant.RUMINATION:
+    if detect_variant(text(metadata, TEMPLATE_KEY), architecture(metadata)) is Variant.RUMINATION:
         yield problem(
             "YaRN is switched on in a Rumination model",
             "Rumination was trained for 131,072 tokens without it; YaRN makes it worse",
@@ -131,43 +134,10 @@ def _yarn(metadata: Metadata) -> Iterator[Finding]:
         )
     if factor is None or model_integer(metadata, "rope.scaling.original_context_length") is None:
         yield problem(
-            "YaRN is switched on without glm4.rope.scaling.factor and original_context_length",
+            f"YaRN is switched on without {keys}.factor and original_context_length",
             "llama.cpp then guesses from the context length, and long texts go wrong",
             "convert the checkpoint again with YaRN's factor and original context length",
         )
-
-
-def _template(template: str | None) -> Iterator[Finding]:
-    if not template:
-        yield advice(
-            "there is no chat template",
-            "right for the base model, which only continues text; any other model has lost its template",
-            "if this is a chat model, convert it again with glm-gguf convert",
-        )
-        return
-    if GMASK not in template or SOP not in template:
-        yield problem(
-            f"the chat template does not begin the prompt with {GMASK}{SOP}",
-            "it is not GLM-4-0414's: every prompt begins otherwise than in training",
-        )
-    if re.search(r"\bitem(\.tools|\[.tools.\])", template):
-        yield problem(
-            "the chat template is ChatGLM's, which takes tools from the messages",
-            "generic runtimes pass tools beside the messages, and the model never sees them",
-        )
-    if detect_variant(template) is not Variant.Z1 and _ends_with_newline(template):
-        yield problem(
-            "the chat template's generation prompt has a newline after <|assistant|>",
-            "the model writes that newline itself when it answers and leaves it out when it calls a tool, "
-            "so tool calls become impossible",
-        )
-
-
-def _ends_with_newline(template: str) -> bool:
-    """Whether the generation prompt goes on with a newline, as text or escaped in a Jinja string."""
-    _, found, generation_prompt = template.rpartition("add_generation_prompt")
-    # A newline of the template's own is dropped where the next tag strips it.
-    return bool(found) and bool(re.search(r"<\|assistant\|>(\\n|\r?\n(?!\s*\{[%{]-))", generation_prompt))
 
 
 def _half_precision(contents: Contents) -> Iterator[Finding]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from glm_gguf.gguf_file.contents import GLM4, TEMPLATE_KEY, Contents, architecture, head_dim, kv_heads, model_integer
+from glm_gguf.architectures import MODELS
+from glm_gguf.gguf_file.contents import TEMPLATE_KEY, Contents, architecture, head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.diagnosis import diagnose
 from glm_gguf.gguf_file.finding import Finding, Severity
 from glm_gguf.gguf_file.tensor_list import TensorInfo
@@ -65,10 +66,9 @@ class Report:
 
     @property
     def variant(self) -> Variant | None:
-        """The variant of GLM-4-0414 by its chat template; None for other architectures."""
-        if architecture(self.contents.metadata) != GLM4:
-            return None
-        return detect_variant(self.chat_template)
+        """The variant by architecture and chat template; None for architectures that this package does not run."""
+        found = architecture(self.contents.metadata)
+        return detect_variant(self.chat_template, found) if found in MODELS else None
 
     @property
     def chat_template(self) -> str | None:

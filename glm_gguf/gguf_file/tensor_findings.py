@@ -1,11 +1,12 @@
-"""Findings about a GLM-4-0414's tensors: missing, foreign, or of other shapes than its keys state."""
+"""Findings about a GLM-4's tensors: missing, foreign, or of other shapes than its keys state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from glm_gguf.gguf_file.contents import Contents, head_dim, kv_heads, model_integer
+from glm_gguf.architectures import GLM4, MODELS
+from glm_gguf.gguf_file.contents import Contents, architecture, head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.crash_findings import MAX_LAYERS
 from glm_gguf.gguf_file.finding import Finding, advice, problem
 from glm_gguf.gguf_file.tensor_list import TensorInfo
@@ -23,7 +24,7 @@ Shape = tuple[int, ...]
 
 
 def layer_findings(contents: Contents) -> tuple[Finding, ...]:
-    """Missing, foreign and misshapen tensors of a glm4 model."""
+    """Missing, foreign and misshapen tensors of a model."""
     return tuple(_findings(contents))
 
 
@@ -32,7 +33,8 @@ def _findings(contents: Contents) -> Iterator[Finding]:
     if layers is None or not 1 <= layers <= MAX_LAYERS:
         return
     tensors = {tensor.name: tensor for tensor in contents.tensors}
-    yield from _missing(tensors, layers)
+    found = architecture(contents.metadata) or ""
+    yield from _missing(tensors, layers, found)
     yield from _biases(tensors, layers)
     shapes = _shapes(contents.metadata, tensors, layers)
     if shapes is None:
@@ -41,15 +43,16 @@ def _findings(contents: Contents) -> Iterator[Finding]:
     foreign = [name for name in tensors if name not in shapes]
     if foreign and not model_integer(contents.metadata, "nextn_predict_layers"):
         yield problem(
-            f"{len(foreign)} tensors do not belong to a glm4 model of {layers} layers: {_some(foreign)}",
+            f"{len(foreign)} tensors do not belong to a {found} model of {layers} layers: {_some(foreign)}",
             "llama.cpp refuses a file with tensors it does not use",
         )
 
 
-def _missing(tensors: Mapping[str, TensorInfo], layers: int) -> Iterator[Finding]:
-    missing = [name for name in _required(tensors, layers) if name not in tensors]
+def _missing(tensors: Mapping[str, TensorInfo], layers: int, found: str) -> Iterator[Finding]:
+    post_norms = POST_NORMS if found == GLM4 else ()
+    missing = [name for name in _required(tensors, layers, post_norms) if name not in tensors]
     lost_norms = [name for name in missing if name.endswith(POST_NORMS)]
-    if len(lost_norms) == 2 * layers:
+    if lost_norms and len(lost_norms) == 2 * layers:
         yield problem(
             f"the two post-norms of each layer are missing: the file has {len(tensors)} tensors, "
             f"{len(lost_norms)} fewer than it needs",
@@ -61,12 +64,12 @@ def _missing(tensors: Mapping[str, TensorInfo], layers: int) -> Iterator[Finding
     if "output.weight" not in tensors:
         yield advice(
             "there is no output.weight",
-            "llama.cpp then uses token_embd.weight in its place; every official GLM-4-0414 has both",
+            f"llama.cpp then uses token_embd.weight in its place; every official {MODELS[found]} has both",
             "convert again, unless the model was trained with tied embeddings",
         )
 
 
-def _required(tensors: Mapping[str, TensorInfo], layers: int) -> Iterator[str]:
+def _required(tensors: Mapping[str, TensorInfo], layers: int, post_norms: Sequence[str]) -> Iterator[str]:
     """Names of tensors that llama.cpp requires."""
     yield from ("token_embd.weight", "output_norm.weight")
     for layer in range(layers):
@@ -75,7 +78,7 @@ def _required(tensors: Mapping[str, TensorInfo], layers: int) -> Iterator[str]:
             yield f"blk.{layer}.{part}.weight"
         for part in ("attn_norm", "attn_output", "ffn_norm", "ffn_up", "ffn_down"):
             yield f"blk.{layer}.{part}.weight"
-        for part in POST_NORMS:
+        for part in post_norms:
             yield f"blk.{layer}.{part}"
 
 
@@ -114,7 +117,7 @@ def _trimmed(shape: Shape) -> Shape:
 
 
 def _shapes(metadata: Metadata, tensors: Mapping[str, TensorInfo], layers: int) -> dict[str, Shape] | None:
-    """Name → shape of every tensor that a glm4 model may have; None if keys are missing."""
+    """Name → shape of every tensor that the model may have; None if keys are missing."""
     width, inner = model_integer(metadata, "embedding_length"), model_integer(metadata, "feed_forward_length")
     heads, groups, head = model_integer(metadata, "attention.head_count"), kv_heads(metadata), head_dim(metadata)
     if not (width and inner and heads and groups and head):
@@ -124,8 +127,9 @@ def _shapes(metadata: Metadata, tensors: Mapping[str, TensorInfo], layers: int) 
     for name in EMBEDDINGS:
         # Their number of rows is the vocabulary's, which is compared with the tokenizer where that is looked at.
         shapes[name] = (width, tensors[name].shape[-1]) if name in tensors else (width, 1)
+    others = () if architecture(metadata) == GLM4 else POST_NORMS
     for layer in range(layers):
-        shapes |= {f"blk.{layer}.{name}": shape for name, shape in layer_shapes.items()}
+        shapes |= {f"blk.{layer}.{name}": shape for name, shape in layer_shapes.items() if name not in others}
     return shapes
 
 

@@ -1,4 +1,4 @@
-"""Findings about a GLM-4-0414's tokenizer: its splitting, its special tokens, and the end of generation."""
+"""Findings about a GLM-4's tokenizer: its splitting, its special tokens, and the end of generation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ END_KEYS: Final = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
 
 
 def vocabulary_findings(contents: Contents) -> tuple[Finding, ...]:
-    """All findings about the tokenizer of a glm4 model."""
+    """All findings about the tokenizer of a model."""
     tokens = texts(contents.metadata, "tokenizer.ggml.tokens")
     if tokens is None:
         return (problem("there is no vocabulary (tokenizer.ggml.tokens)", "llama.cpp cannot load the model"),)
@@ -52,7 +52,7 @@ def _splitting(metadata: Metadata) -> Iterator[Finding]:
     if truth(metadata, "tokenizer.ggml.add_bos_token"):
         yield problem(
             "tokenizer.ggml.add_bos_token is true",
-            "GLM-4-0414 has no such token; a generic runtime then doubles the first token of the prompt, drops "
+            "GLM-4 has no such token; a generic runtime then doubles the first token of the prompt, drops "
             "[gMASK], or crashes",
             "set tokenizer.ggml.add_bos_token to false, or " + CONVERT_AGAIN,
         )

@@ -9,7 +9,8 @@ from math import prod
 from pathlib import Path
 from typing import Final
 
-from glm_gguf.gguf_file.contents import GLM4, head_dim, kv_heads, model_integer
+from glm_gguf.architectures import GLM4
+from glm_gguf.gguf_file.contents import architecture, head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.ggml_types import TYPES
 from glm_gguf.gguf_file.parts import GgufParts
 from glm_gguf.gguf_file.tensor_list import TensorInfo, align
@@ -24,8 +25,9 @@ VOCABULARY: Final = ("token_embd.weight", OUTPUT)
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Shapes of a model: numbers by key, without `glm4.`, and tensors."""
+    """Shapes of a model: numbers by key, without the architecture in front, and tensors."""
 
+    architecture: str
     numbers: dict[str, int | float]
     tensors: tuple[TensorInfo, ...]
 
@@ -42,12 +44,12 @@ class Probe:
     def write(self, path: Path) -> None:
         """Write the header; the weights are zeros that take no space where the file system knows holes."""
         keys = [
-            _entry("general.architecture", STRING, _text(GLM4)),
+            _entry("general.architecture", STRING, _text(self.architecture)),
             _entry("tokenizer.ggml.model", STRING, _text("no_vocab")),
         ]
         for name, number in self.numbers.items():
             packed = (U32, struct.pack("<I", number)) if isinstance(number, int) else (F32, struct.pack("<f", number))
-            keys.append(_entry(f"{GLM4}.{name}", *packed))
+            keys.append(_entry(f"{self.architecture}.{name}", *packed))
         offset, entries = 0, []
         for tensor in self.tensors:
             shape = struct.pack(f"<I{len(tensor.shape)}Q", len(tensor.shape), *tensor.shape)
@@ -73,6 +75,7 @@ def layers_probe(contents: GgufParts, layers: Sequence[int]) -> Probe:
         found = [tensor for tensor in contents.tensors if tensor.name.startswith(start)]
         tensors += [replace(tensor, name=f"blk.{place}.{tensor.name.removeprefix(start)}") for tensor in found]
     return Probe(
+        architecture(contents.metadata) or "",
         {**_numbers(contents), "block_count": len(layers), "vocab_size": min(ROWS, vocabulary_size(contents))},
         tuple(tensors),
     )
@@ -101,6 +104,7 @@ def attention_probe(contents: GgufParts, width: int = 256) -> Probe:
     }
     plain = TYPES[0]
     return Probe(
+        GLM4,  # whose attention is chatglm's, and need not be as wide as the model
         numbers,
         tuple(_resized(TensorInfo(f"{name}.weight", shape, plain, 0, 0), shape) for name, shape in shapes.items()),
     )

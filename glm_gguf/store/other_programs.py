@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from glm_gguf.architectures import MODELS
 from glm_gguf.errors import GgufError
-from glm_gguf.gguf_file.contents import GLM4
 from glm_gguf.gguf_file.header import read_architecture
 from glm_gguf.gguf_file.parts import SPLIT_NAME, SPLIT_PATH
 from glm_gguf.regular_file import read_regular
@@ -67,9 +67,9 @@ def other_model(name: str, places: Places | None = None) -> Model | None:
 
 
 def runs_here(model: Model) -> bool:
-    """Tell from the header whether a model is a GLM-4-0414."""
+    """Tell from the header whether a model is a GLM-4 that this package runs."""
     try:
-        return read_architecture(model.path) == GLM4
+        return read_architecture(model.path) in MODELS
     except GgufError:
         return False
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from glm_gguf.architectures import CHATGLM, GLM4
 from glm_gguf.chat.segments import ControlSegment, Segment, TextSegment, joined_text, opens_thought
 from glm_gguf.chat.template import BUNDLED, ChatTemplate, bundled_template, variant_of_name
 from glm_gguf.errors import RequestError, TemplateError
@@ -289,16 +290,18 @@ def test_the_environment_is_that_of_transformers(source: str, expected: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "variant"),
+    ("name", "architecture", "variant"),
     [
-        ("GLM-4-9B-0414", Variant.CHAT),
-        ("GLM Z1 9B 0414", Variant.Z1),
-        ("GLM-Z1-Rumination-32B-0414", Variant.RUMINATION),
-        ("GLM-4-32B-Base-0414", Variant.BASE),
+        ("GLM-4-9B-0414", GLM4, Variant.CHAT),
+        ("GLM Z1 9B 0414", GLM4, Variant.Z1),
+        ("GLM-Z1-Rumination-32B-0414", GLM4, Variant.RUMINATION),
+        ("GLM-4-32B-Base-0414", GLM4, Variant.BASE),
+        ("Glm 4 9b Chat 1M", CHATGLM, Variant.CHAT_2024),
+        ("Glm 4 9b", CHATGLM, Variant.BASE),
     ],
 )
-def test_a_name_tells_the_variant_where_no_template_does(name: str, variant: Variant) -> None:
-    assert variant_of_name(name) is variant
+def test_a_name_tells_the_variant_where_no_template_does(name: str, architecture: str, variant: Variant) -> None:
+    assert variant_of_name(name, architecture) is variant
 
 
 def test_a_base_model_has_no_template() -> None:

@@ -129,7 +129,7 @@ def test_a_malformed_file_is_one_line_on_stderr(tmp_path: Path) -> None:
 
 def test_the_command_line_passes_the_exit_code_on(tmp_path: Path) -> None:
     model = glm4()
-    model.keys["general.architecture"] = (STR, "chatglm")
+    model.keys["general.architecture"] = (STR, "glm4moe")
     done = run(model.write(tmp_path / "old.gguf"))
     assert (done.returncode, done.stderr) == (PROBLEM_EXIT, "")
 

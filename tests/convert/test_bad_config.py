@@ -90,8 +90,8 @@ def test_a_config_json_that_is_no_object_is_refused(case: str, source: Path) -> 
 
 
 FOREIGN = {
-    "chatglm": {"architectures": ["ChatGLMModel"], "model_type": "chatglm"},
-    "glm-1": {"architectures": ["GlmForCausalLM"], "model_type": "glm"},
+    "chatglm-classifier": {"architectures": ["ChatGLMForSequenceClassification"], "model_type": "chatglm"},
+    "glm-10b": {"architectures": ["GLMForConditionalGeneration"], "model_type": "glm"},
     "moe": {"architectures": ["Glm4MoeForCausalLM"], "model_type": "glm4_moe"},
     "vision": {"architectures": ["Glm4vForConditionalGeneration"], "model_type": "glm4v"},
     "llama": {"architectures": ["LlamaForCausalLM"], "model_type": "llama"},
@@ -100,7 +100,7 @@ FOREIGN = {
     "none": {"architectures": [], "model_type": "glm4"},
     "text": {"architectures": "Glm4ForCausalLM", "model_type": "glm4"},
     "nothing-said": {"architectures": ..., "model_type": ...},
-    "other-type-only": {"architectures": ..., "model_type": "glm"},
+    "other-type-only": {"architectures": ..., "model_type": "glm4_moe"},
     "object": {"architectures": {"a": 1}, "model_type": {"b": 2}},
     "long": {"architectures": ["x" * 100_000] * 100, "model_type": "y" * 100_000},
 }

@@ -57,7 +57,10 @@ LINES = {
     "empty-line": (b"", "line 1"),
     "latin-1": (b"\xe9\xe9\xe9\xe9 5", "line 1"),
     "token-of-2-kb": (base64.b64encode(b"x" * 2048) + b" 290", "line 1"),
-    "protobuf": (b"\n\x0e\n\x05<unk>\x15\x00\x00\x00\x00\x18\x02", "line 1"),
+    "protobuf": (
+        b"\n\x0e\n\x05<unk>\x15\x00\x00\x00\x00\x18\x02",
+        "SentencePiece model, which ChatGLM2",
+    ),
     "lfs-pointer": (LFS, "git lfs pull"),
 }
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from checkpoints import CARD, Shape, write_checkpoint, write_hollow_checkpoint, write_official_checkpoint
+from checkpoints_2024 import write_hollow_checkpoint_2024, write_official_checkpoint_2024
 from gguf import GGUFReader
 
+from glm_gguf.architectures import CHATGLM, GLM4
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert, make_plan
 from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS
 from glm_gguf.errors import RequestError
 from glm_gguf.variant import Variant, detect_variant
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "stock_metadata.json"
+GOLDEN_2024 = GOLDEN.with_name("stock_metadata_2024.json")
 
 
 def contents(path: Path) -> dict[str, object]:
@@ -32,8 +36,31 @@ def test_keys_are_the_stock_converters_and_the_end_of_message(official: Path, tm
     convert(source, tmp_path / "ours.gguf", ConvertOptions(types=TypeChoices(type="BF16")))
     ours = contents(tmp_path / "ours.gguf")
     assert ours.pop("tokenizer.ggml.eom_token_id") == 151338
+    assert_stock(ours, json.loads(GOLDEN.read_text()))
+
+
+WRONG = {"context_length": 64, "attention.layer_norm_rms_epsilon": 1e-5, "rope.freq_base": 10_000.0}
+"""What the stock converter writes for the HF form of 2024: the hidden size, and two defaults."""
+
+
+def test_keys_of_2024_are_the_stock_converters_but_for_three_that_it_gets_wrong(official: Path, tmp_path: Path) -> None:
+    source = write_official_checkpoint_2024(tmp_path / "GLM-4-9B-Chat", official)
+    convert(source, tmp_path / "ours.gguf", ConvertOptions(types=TypeChoices(type="BF16")))
+    ours, stock = contents(tmp_path / "ours.gguf"), json.loads(GOLDEN_2024.read_text())
+    own = {"tokenizer.ggml.eom_token_id": 151338, "tokenizer.ggml.bos_token_id": 151329}
+    lengths = {f"chatglm.attention.{name}_length": 32 for name in ("key", "value")}
+    for key, value in {**own, **lengths}.items():
+        assert (ours.pop(key), stock["keys"].get(key)) == (value, None)
+    for name, value in WRONG.items():
+        assert stock["keys"].pop(f"chatglm.{name}") == pytest.approx(value)
+    right = {name: ours.pop(f"chatglm.{name}") for name in WRONG}
+    assert right == pytest.approx(dict(zip(WRONG, (131_072, 1.5625e-07, 5e6), strict=True)))
+    assert_stock(ours, stock)
+
+
+def assert_stock(ours: dict[str, object], stock: dict[str, Any]) -> None:
+    """Assert that keys are those that the stock converter wrote; of long lists, the recorded items."""
     ours["tokenizer.chat_template"] = sha256(str(ours["tokenizer.chat_template"]).encode()).hexdigest()
-    stock = json.loads(GOLDEN.read_text())
     long = {"tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges"}
     assert {key: value for key, value in ours.items() if key not in long} == stock["keys"]
     for key in long:
@@ -75,12 +102,24 @@ def test_a_plan_of_true_size_counts_the_official_tensors_and_weights(
     assert (len(plan.tensors), plan.n_params) == SIZES[model]
 
 
+def test_a_plan_of_glm_4_9b_chat_counts_its_weights_with_query_key_and_value_apart(
+    official: Path, tmp_path: Path
+) -> None:
+    source = write_hollow_checkpoint_2024(tmp_path / "GLM-4-9B-Chat", official)
+    plan = make_plan(source, ConvertOptions(types=TypeChoices(type="Q4_K_M")))
+    assert (len(plan.tensors), plan.n_params) == (443, 9_399_951_360)
+    assert plan.default_name == "GLM-4-9B-Chat-Q4_K_M.gguf"
+
+
 def test_templates_tell_the_variant(official: Path) -> None:
     templates = official / "templates"
-    assert detect_variant((templates / "glm-4-0414.jinja").read_text()) is Variant.CHAT
-    assert detect_variant((templates / "glm-z1-0414.jinja").read_text()) is Variant.Z1
-    assert detect_variant((templates / "glm-z1-rumination-0414.jinja").read_text()) is Variant.RUMINATION
-    assert detect_variant(None) is Variant.BASE
+    assert detect_variant((templates / "glm-4-0414.jinja").read_text(), GLM4) is Variant.CHAT
+    assert detect_variant((templates / "glm-z1-0414.jinja").read_text(), GLM4) is Variant.Z1
+    assert detect_variant((templates / "glm-z1-rumination-0414.jinja").read_text(), GLM4) is Variant.RUMINATION
+    assert detect_variant(None, GLM4) is Variant.BASE
+    chat_2024 = (official / "2024" / "glm-4-9b-chat.jinja").read_text()
+    assert detect_variant(chat_2024, CHATGLM) is Variant.CHAT_2024
+    assert detect_variant(None, CHATGLM) is Variant.BASE
 
 
 ADVICE = {

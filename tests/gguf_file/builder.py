@@ -173,6 +173,18 @@ def glm4_9b(n_ctx: int = 32768) -> Model:
     return replace(model, keys=model.keys | {f"glm4.{name}": (U32, number) for name, number in numbers.items()})
 
 
+def chatglm_9b() -> Model:
+    """Keys and shapes of GLM-4-9B-Chat of 2024, matrices as Q8_0; the vocabulary has made-up tokens."""
+    model = glm4_9b(n_ctx=131072)
+    keys = {key.replace("glm4.", "chatglm."): value for key, value in model.keys.items()} | {
+        "general.architecture": (STR, "chatglm"),
+        "chatglm.attention.layer_norm_rms_epsilon": (F32, 1.5625e-07),
+        "chatglm.rope.freq_base": (F32, 5_000_000.0),
+    }
+    tensors = {name: spec for name, spec in model.tensors.items() if "post_" not in name}
+    return replace(model, keys=keys, tensors=tensors)
+
+
 def layer_tensors(bias: bool) -> dict[str, tuple[tuple[int, ...], int]]:
     """Name → shape and type of one layer's tensors."""
     biases: dict[str, tuple[tuple[int, ...], int]] = {

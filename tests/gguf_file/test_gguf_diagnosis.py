@@ -105,8 +105,10 @@ def test_a_good_model_has_no_findings(change: Change, tmp_path: Path) -> None:
 
 
 PROBLEMS: dict[str, tuple[Change, str]] = {
-    "chatglm": (put("general.architecture", STR, "chatglm"), "architecture is 'chatglm', not 'glm4': ChatGLM"),
-    "glm4moe": (put("general.architecture", STR, "glm4moe"), "GLM-4.5"),
+    "glm4moe": (
+        put("general.architecture", STR, "glm4moe"),
+        "architecture is 'glm4moe', neither glm4 nor chatglm: GLM-4.5 or later",
+    ),
     "llama": (put("general.architecture", STR, "llama"), "architecture is 'llama'"),
     "no-architecture": (drop("general.architecture"), "no architecture is named"),
     "post-norms": (lose(*POST_NORMS), "post-norms of each layer are missing: the file has 25 tensors, 4 fewer"),

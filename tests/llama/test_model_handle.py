@@ -49,11 +49,11 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_another_architecture_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.gguf"
-    writer = GGUFWriter(path, "chatglm")
+    writer = GGUFWriter(path, "glm4moe")
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    with pytest.raises(GgufError, match="chatglm"):
+    with pytest.raises(GgufError, match="glm4moe"):
         opened(path, OPTIONS)
 
 

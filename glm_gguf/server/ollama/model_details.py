@@ -210,7 +210,7 @@ def _parameters(sampling: SamplingParams, n_ctx: int | None) -> Iterator[str]:
 def _capabilities(variant: Variant) -> list[str]:
     if variant is Variant.BASE:
         return ["completion"]
-    thinks = [] if variant is Variant.CHAT else ["thinking"]
+    thinks = ["thinking"] if variant.thinks else []
     return ["completion", "tools", *thinks]
 
 

@@ -1,0 +1,77 @@
+"""Findings about keys that llama.cpp's converter gets wrong for the GLM-4 models of 2024.
+
+It reads seq_length, layernorm_epsilon and rope_ratio, which transformers' form of these models does not have, and puts
+its own defaults in their place: the hidden size, 1e-5 and 10,000.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from glm_gguf.architectures import CHATGLM
+from glm_gguf.gguf_file.contents import TEMPLATE_KEY, kv_heads, model_integer
+from glm_gguf.gguf_file.finding import Finding, problem
+from glm_gguf.gguf_file.values import Metadata, decimal, text
+
+NINE_B: Final = (40, 4096)
+"""Layers and embedding length of every GLM-4 of 2024; GLM-Edge has others."""
+LAYERS_OF_32B: Final = 61
+EPSILON: Final = 1.5625e-07
+"""Of every GLM-4 of 2024 (layernorm_epsilon)."""
+STOCK_EPSILON: Final = 1e-5
+STOCK_BASE: Final = 10_000.0
+SHORT_CONTEXT: Final = 8192
+"""Of GLM-4-9B and GLM-4V-9B, whose base is 10,000."""
+KV_HEADS_OF_1M: Final = 4
+BASES: Final = "5,000,000 in GLM-4-9B-Chat, 100,000,000 in -Chat-1M"
+
+
+def chatglm_findings(metadata: Metadata) -> Iterator[Finding]:
+    """All findings about keys of a chatglm model."""
+    layers, width = model_integer(metadata, "block_count"), model_integer(metadata, "embedding_length")
+    if layers == LAYERS_OF_32B:
+        yield problem(
+            f"the file has {layers} layers, as GLM-4-0414's 32B models, whose architecture is glm4",
+            "an early converter wrote them as chatglm and dropped two norms a layer: the model computes nonsense",
+        )
+    yield from _context(metadata, width)
+    if (layers, width) == NINE_B:
+        yield from _epsilon(metadata)
+        yield from _base(metadata)
+
+
+def _context(metadata: Metadata, width: int | None) -> Iterator[Finding]:
+    context = model_integer(metadata, "context_length")
+    if context is not None and context == width:
+        yield problem(
+            f"{CHATGLM}.context_length is {context}, the embedding length",
+            "llama.cpp's converter writes it where config.json has no seq_length; the model reads more",
+            f"set {CHATGLM}.context_length to max_position_embeddings of config.json, or convert again with glm-gguf",
+        )
+
+
+def _epsilon(metadata: Metadata) -> Iterator[Finding]:
+    key = f"{CHATGLM}.attention.layer_norm_rms_epsilon"
+    epsilon = decimal(metadata, key)
+    if epsilon is not None and math.isclose(epsilon, STOCK_EPSILON, rel_tol=1e-3):
+        yield problem(
+            f"{key} is 1e-05, the default of llama.cpp's converter",
+            "the checkpoints have 1.5625e-07; all norms differ from training",
+            f"set {key} to 1.5625e-07, or convert again with glm-gguf convert",
+        )
+
+
+def _base(metadata: Metadata) -> Iterator[Finding]:
+    key = f"{CHATGLM}.rope.freq_base"
+    base = decimal(metadata, key)
+    if base is not None and base > STOCK_BASE:
+        return
+    chat = text(metadata, TEMPLATE_KEY) and model_integer(metadata, "context_length") != SHORT_CONTEXT
+    if chat or kv_heads(metadata) == KV_HEADS_OF_1M:
+        yield problem(
+            f"{key} is {'missing' if base is None else '10,000'}, the default of llama.cpp's converter",
+            f"it is {BASES}: with another, the model loses track of long texts",
+            f"set {key} to rope_theta of config.json, or 10,000 times its rope_ratio; or convert again",
+        )

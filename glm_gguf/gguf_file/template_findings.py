@@ -1,0 +1,64 @@
+"""Findings about a GLM-4's chat template: what the model or other runtimes make of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from glm_gguf.architectures import CHATGLM, MODELS
+from glm_gguf.gguf_file.contents import TEMPLATE_KEY, Contents, architecture
+from glm_gguf.gguf_file.finding import Finding, advice, problem
+from glm_gguf.gguf_file.values import text, texts
+from glm_gguf.special_tokens import GMASK, SOP
+from glm_gguf.variant import Variant, detect_variant, takes_tools_from_messages
+
+EDGE_VOCABULARY = 59264
+"""Tokens of GLM-Edge, whose prompts begin without [gMASK]<sop>."""
+
+
+def template_findings(contents: Contents) -> Iterator[Finding]:
+    """All findings about the chat template of a model."""
+    metadata = contents.metadata
+    template, found = text(metadata, TEMPLATE_KEY), architecture(metadata) or ""
+    if not template:
+        yield advice(
+            "there is no chat template",
+            "right for the base model, which only continues text; any other model has lost its template",
+            "if this is a chat model, convert it again with glm-gguf convert",
+        )
+        return
+    edge = found == CHATGLM and len(texts(metadata, "tokenizer.ggml.tokens") or ()) == EDGE_VOCABULARY
+    if not edge and (GMASK not in template or SOP not in template):
+        yield problem(
+            f"the chat template does not begin the prompt with {GMASK}{SOP}",
+            f"it is not {MODELS[found]}'s: every prompt begins otherwise than in training",
+        )
+    if takes_tools_from_messages(template):
+        yield _tools_of_messages(found)
+    if detect_variant(template, found) is not Variant.Z1 and _ends_with_newline(template):
+        yield problem(
+            "the chat template's generation prompt has a newline after <|assistant|>",
+            "the model writes that newline itself when it answers and leaves it out when it calls a tool, "
+            "so tool calls become impossible",
+        )
+
+
+def _tools_of_messages(found: str) -> Finding:
+    """Return the finding about a template that looks for tools in messages, as the official one of 2024 does."""
+    if found == CHATGLM:
+        return advice(
+            "the chat template takes tools from the messages, as the official one does",
+            "generic runtimes pass tools beside the messages, and the model never sees them; glm-gguf shows them",
+            "with another runtime, give it a template that reads tools beside the messages",
+        )
+    return problem(
+        "the chat template is ChatGLM's, which takes tools from the messages",
+        "generic runtimes pass tools beside the messages, and the model never sees them",
+    )
+
+
+def _ends_with_newline(template: str) -> bool:
+    """Whether the generation prompt goes on with a newline, as text or escaped in a Jinja string."""
+    _, found, generation_prompt = template.rpartition("add_generation_prompt")
+    # A newline of the template's own is dropped where the next tag strips it.
+    return bool(found) and bool(re.search(r"<\|assistant\|>(\\n|\r?\n(?!\s*\{[%{]-))", generation_prompt))

@@ -1,0 +1,81 @@
+"""`inspect` knows which conversions of 2024's models are wrong, and what is right for them alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from glm_gguf.gguf_file.diagnosis import diagnose
+from glm_gguf.gguf_file.finding import Finding, Severity
+from glm_gguf.gguf_file.parts import open_all_parts
+from tests.gguf_file.builder import F32, STR, TEMPLATE, U32, Model, chatglm_9b
+from tests.gguf_file.test_gguf_diagnosis import Change, both, drop, lose, put, shape
+
+BASE = both(put("chatglm.rope.freq_base", F32, 10_000.0), put("chatglm.context_length", U32, 8192))
+
+
+def findings(change: Change, directory: Path) -> tuple[Finding, ...]:
+    model: Model = chatglm_9b()
+    change(model)
+    return diagnose(open_all_parts(model.write_hollow(directory / "a.gguf")))
+
+
+HEALTHY: dict[str, Change] = {
+    "chat": lambda model: None,
+    "chat-1m": both(
+        put("chatglm.rope.freq_base", F32, 1e8),
+        put("chatglm.context_length", U32, 2**20),
+        put("chatglm.attention.head_count_kv", U32, 4),
+        *(shape(f"blk.{n}.attn_{part}.weight", (4096, 512), 8) for n in range(40) for part in "kv"),
+        *(shape(f"blk.{n}.attn_{part}.bias", (512,)) for n in range(40) for part in "kv"),
+    ),
+    "text-model-of-4v": BASE,
+    "edge-like-sizes": both(
+        put("chatglm.attention.layer_norm_rms_epsilon", F32, 1e-5),
+        put("chatglm.rope.freq_base", F32, 10_000.0),
+        put("chatglm.block_count", U32, 28),
+        lambda model: [model.tensors.pop(name) for name in list(model.tensors) if name[4:6] in map(str, range(28, 40))],
+    ),
+}
+
+
+@pytest.mark.parametrize("change", HEALTHY.values(), ids=HEALTHY.keys())
+def test_a_good_model_has_no_findings(change: Change, tmp_path: Path) -> None:
+    assert findings(change, tmp_path) == ()
+
+
+PROBLEMS: dict[str, tuple[Change, str]] = {
+    "stock-context": (put("chatglm.context_length", U32, 4096), "context_length is 4096, the embedding length"),
+    "stock-epsilon": (put("chatglm.attention.layer_norm_rms_epsilon", F32, 1e-5), "epsilon is 1e-05, the default of"),
+    "stock-base": (put("chatglm.rope.freq_base", F32, 10_000.0), "freq_base is 10,000, the default of llama.cpp"),
+    "no-base": (drop("chatglm.rope.freq_base"), "freq_base is missing"),
+    "base-of-1m-without-template": (
+        both(
+            put("chatglm.rope.freq_base", F32, 10_000.0),
+            put("chatglm.attention.head_count_kv", U32, 4),
+            drop("tokenizer.chat_template"),
+        ),
+        "freq_base is 10,000",
+    ),
+    "stock-own-form": (drop("tokenizer.ggml.merges"), "there are no merges"),
+    "0414-under-this-name": (put("chatglm.block_count", U32, 61), "61 layers, as GLM-4-0414's 32B"),
+    "no-norm": (lose("blk.3.ffn_norm.weight"), "1 tensors are missing: blk.3.ffn_norm.weight"),
+    "post-norm": (shape("blk.0.post_ffw_norm.weight", (4096,)), "1 tensors do not belong to a chatglm model of 40"),
+    "whole-head-rotated": (put("chatglm.rope.dimension_count", U32, 128), "chatglm.rope.dimension_count is 128"),
+    "other-tokenizer": (put("tokenizer.ggml.model", STR, "llama"), "tokenizer.ggml.model is 'llama'"),
+    "no-gmask": (put("tokenizer.chat_template", STR, TEMPLATE[7:]), "does not begin the prompt with [gMASK]<sop>"),
+}
+
+
+@pytest.mark.parametrize(("change", "says"), PROBLEMS.values(), ids=PROBLEMS.keys())
+def test_a_known_bad_conversion_is_named(change: Change, says: str, tmp_path: Path) -> None:
+    problems = [finding for finding in findings(change, tmp_path) if finding.severity is Severity.PROBLEM]
+    assert any(says in finding.what for finding in problems), problems
+
+
+def test_the_official_template_is_right_for_this_architecture_though_other_runtimes_lose_tools(tmp_path: Path) -> None:
+    template = TEMPLATE + "{% if item['tools'] is defined %}"
+    (finding,) = findings(put("tokenizer.chat_template", STR, template), tmp_path)
+    assert finding.severity is Severity.ADVICE
+    assert "takes tools from the messages, as the official one does" in finding.what
