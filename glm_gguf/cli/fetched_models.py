@@ -10,7 +10,7 @@ from glm_gguf.convert import Conversion, TensorPlan
 from glm_gguf.convert.source.hub.digest import Sha256
 from glm_gguf.convert.source.hub.repository import RemoteFile, Repository
 from glm_gguf.server.pool.catalogue import FetchProgress
-from glm_gguf.store.model_address import ModelAddress, to_pull
+from glm_gguf.store.model_address import to_pull
 from glm_gguf.store.pull import pull
 from glm_gguf.store.remote_models import RemoteModel
 from glm_gguf.store.store import Store
@@ -22,10 +22,8 @@ def fetch_model(store: Store, name: str, tell: Tell) -> None:
     """Fetch the model of a name or an address, unless it is there; raises GlmGgufError, and what `tell` raises."""
     stored = store.look_up(name)
     if stored is not None and stored.source is not None:  # a file of it is gone
-        address = ModelAddress(stored.source, stored.type)
-    else:
-        address = to_pull(name)
-    pull(store, address, _Watcher(tell))
+        name = f"{stored.source}:{stored.type}"
+    pull(store, to_pull(name), _Watcher(tell))
 
 
 class _Watcher:

@@ -27,7 +27,7 @@ SHORT_NAMES = "\b\nShort names:\n" + "\n".join(
     shell_complete=file_types,
     help=f"File type. Of a short name by default {DEFAULT_TYPE}.",
 )
-@click.option("--force", is_flag=True, help="Fetch again where the hub has other bytes by now.")
+@click.option("--force", is_flag=True, help="Fetch again what is not, or no longer, what the hub has.")
 @click.option("--json", "as_json", is_flag=True, help="Print the model as a JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the name of the model.")
 def command(model: str, type_: str | None, force: bool, as_json: bool, quiet: bool) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha1
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from glm_gguf.convert.disk_file import sync_directory
 from glm_gguf.convert.source.hub.digest import Hasher
@@ -22,6 +23,9 @@ from glm_gguf.convert.source.hub.repository import RemoteFile
 from glm_gguf.errors import ChecksumError, OutputError
 from glm_gguf.file_calls import FILE_CALLS
 from glm_gguf.whole_file import FULL
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 PARTIAL: Final = ".part"
 ATTEMPTS: Final = 3
@@ -47,13 +51,10 @@ class Watcher(Protocol):
 @contextmanager
 def writing(directory: Path, path: Path, watcher: Watcher) -> Iterator[None]:
     """Let one process at a time write `path` in the store `directory`; the others wait. Raises OutputError."""
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     with as_output_error(path):
-        (directory / "locks").mkdir(parents=True, exist_ok=True)
-        name = sha1(path.relative_to(directory).as_posix().encode(), usedforsecurity=False).hexdigest()[:16]
-        lock = FileLock(directory / "locks" / f"{name}.lock", poll_interval=POLL_SECONDS)
-        seconds = 0.0
+        lock, seconds = _lock(directory, path), 0.0
         while not lock.is_locked:
             try:
                 lock.acquire(timeout=seconds)
@@ -64,6 +65,32 @@ def writing(directory: Path, path: Path, watcher: Watcher) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def removing(directory: Path, path: Path) -> Iterator[None]:
+    """Keep others from writing `path` in the store `directory`; OutputError where one does so now."""
+    from filelock import Timeout
+
+    with as_output_error(path):
+        lock = _lock(directory, path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OutputError("another process fetches it now", path=path, fix="end that one first") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lock(directory: Path, path: Path) -> BaseFileLock:
+    """Return the lock of a file, which nobody holds yet."""
+    from filelock import FileLock
+
+    (directory / "locks").mkdir(parents=True, exist_ok=True)
+    name = sha1(path.relative_to(directory).as_posix().encode(), usedforsecurity=False).hexdigest()[:16]
+    return FileLock(directory / "locks" / f"{name}.lock", poll_interval=POLL_SECONDS)
 
 
 @contextmanager
@@ -88,6 +115,7 @@ def download(fetcher: Fetcher, file: RemoteFile, path: Path, watcher: Watcher) -
         for other in partials_of(path):
             if other != partial:
                 other.unlink()  # of bytes that the hub no longer lists
+        _remove_foreign(partial)
         there = partial.stat().st_size if partial.exists() else 0
         _require_space(path.parent, file.n_bytes - there)
         for attempt in range(1, ATTEMPTS + 1):
@@ -103,6 +131,14 @@ def download(fetcher: Fetcher, file: RemoteFile, path: Path, watcher: Watcher) -
             raise ChecksumError(what, path=fetcher.repository.where(file.name), fix=fix)
         os.replace(partial, path)
         sync_directory(path.parent)
+
+
+def _remove_foreign(partial: Path) -> None:
+    """Remove what is no file of its own: writing to a link would change another file, and a pipe would wait."""
+    with suppress(FileNotFoundError):
+        found = partial.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            partial.unlink()
 
 
 def partials_of(path: Path) -> list[Path]:

@@ -45,11 +45,11 @@ def models_that_lie_in(directory: Path) -> tuple[Model, ...]:
 
 
 def _first_files(directory: Path) -> Iterator[Path]:
-    """Yield every GGUF below, of a split model its first part."""
+    """Yield every GGUF below whose name can be printed, of a split model its first part."""
     for hub in HUBS:
         for path in sorted((directory / hub).rglob("*.gguf")):
-            split = SPLIT_NAME.fullmatch(path.name)
-            if path.is_file() and (split is None or int(split["number"]) == 1):
+            split, name = SPLIT_NAME.fullmatch(path.name), str(path.relative_to(directory))
+            if name.isprintable() and path.is_file() and (split is None or int(split["number"]) == 1):
                 yield path
 
 

@@ -62,7 +62,7 @@ def write_index(directory: Path, models: Iterable[Model]) -> None:
     records = [_record(model, directory) for model in sorted(models, key=lambda model: model.name.casefold())]
     text = json.dumps({"version": VERSION, "models": records}, indent=1, ensure_ascii=False)
     with whole_file(directory / NAME) as unfinished:
-        unfinished.write(text.encode("utf-8", "surrogateescape"))
+        unfinished.write(text.encode())
         unfinished.finish()
 
 
@@ -79,13 +79,15 @@ def _model(record: Mapping[str, Any], directory: Path) -> Model:
     texts = {name: record[name] for name in TEXTS}
     if not all(isinstance(text, str) or (text is None and name not in TEXTS[:2]) for name, text in texts.items()):
         raise TypeError("a text is none")
+    if not all(text is None or text.isprintable() for text in texts.values()):
+        raise ValueError("a text cannot be printed")
     return Model(files=tuple(_file(file, directory) for file in record["files"]), **texts)
 
 
 def _file(record: Mapping[str, Any], directory: Path) -> StoredFile:
     path, n_bytes, digest = record["path"], record["bytes"], record["digest"]
     parts = Path(path).parts
-    if Path(path).is_absolute() or ".." in parts or not parts or type(n_bytes) is not int:
+    if Path(path).is_absolute() or ".." in parts or not parts or not path.isprintable() or type(n_bytes) is not int:
         raise ValueError("a file lies outside the store")
     if not isinstance(digest, str | None):
         raise TypeError("a hash is no text")

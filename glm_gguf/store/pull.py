@@ -67,7 +67,7 @@ def pull(
     settings: TransferSettings | None = None,
     stop: StopEvent | None = None,
 ) -> Pulled:
-    """Fetch the model of an address, unless it is there; with `force`, also where the hub has other bytes by now.
+    """Fetch the model of an address, unless it is there; with `force`, also what is not, or no longer, the hub's.
 
     Without `converts` a checkpoint is refused. `stop` waits between tries. Raises GlmGgufError; what is fetched by then
     is used by the next call.
@@ -96,14 +96,17 @@ def _pull_files(
     paths = [folder / file.name for file in remote.files]
     with writing(store.directory, paths[0], watcher):
         old = _indexed(store, paths[0])
-        if old is not None and not old.missing:
-            same = [file.digest for file in old.files] == [file.digest.hex for file in remote.files]
-            if same or not force:
-                return _there(old, old.commit if same else fetcher.repository.commit)
+        same = old is not None and [file.digest for file in old.files] == [file.digest.hex for file in remote.files]
+        if old is not None and not old.missing and not force:
+            return _there(old, old.commit if same else fetcher.repository.commit)
         watcher.fetches(remote, fetcher.repository)
-        for file, path in zip(reversed(remote.files), reversed(paths), strict=True):  # the first part appears last
-            if not has_right_bytes(file, path, watcher):
-                download(fetcher, file, path, watcher)
+        wrong = [pair for pair in zip(remote.files, paths, strict=True) if not has_right_bytes(*pair, watcher)]
+        if old is not None and same and not wrong:
+            return _there(old, old.commit)
+        if old is not None and len(paths) > 1:
+            store.forget(old)  # some parts will be new while others are old
+        for file, path in reversed(wrong):  # the first part appears last
+            download(fetcher, file, path, watcher)
         stored = (
             StoredFile(path, file.n_bytes, file.digest.hex) for path, file in zip(paths, remote.files, strict=True)
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from glm_gguf.errors import OutputError
+from glm_gguf.gguf_file.parts import SPLIT_NAME, SPLIT_PATH
+from glm_gguf.store.download import removing
 from glm_gguf.store.folders import HUBS
 from glm_gguf.store.model import Model, model_stem
 from glm_gguf.store.store import Store
@@ -28,8 +30,7 @@ def unfinished(store: Store) -> tuple[Unfinished, ...]:
     """Return what is unfinished in the store, a model each, in the order of their names."""
     groups: dict[str, list[Path]] = {}
     for path in _left(store):
-        stem = path.name.partition(".gguf")[0].removeprefix(".")
-        groups.setdefault(model_stem(f"{stem}.gguf"), []).append(path)
+        groups.setdefault(model_stem(f"{_stem(path)}.gguf"), []).append(path)
     return tuple(Unfinished(name, tuple(paths), sum(map(_size, paths))) for name, paths in sorted(groups.items()))
 
 
@@ -40,8 +41,24 @@ def remove(store: Store, model: Model) -> None:
 
 
 def remove_unfinished(store: Store, left: Unfinished) -> None:
-    """Remove what an interrupted run left; raises OutputError."""
-    _unlink(left.files, store.directory)
+    """Remove what an interrupted run left; raises OutputError, also where one writes it now."""
+    with ExitStack() as held:
+        for first in {_first_file(path) for path in left.files}:
+            held.enter_context(removing(store.directory, first))
+        _unlink(left.files, store.directory)
+
+
+def _first_file(left: Path) -> Path:
+    """Return the path that the first file of a model gets, of which something is left."""
+    name = f"{_stem(left)}.gguf"
+    split = SPLIT_NAME.fullmatch(name)
+    return left.with_name(
+        name if split is None else SPLIT_PATH.format(stem=split["stem"], number=1, count=int(split["count"]))
+    )
+
+
+def _stem(left: Path) -> str:
+    return left.name.partition(".gguf")[0].removeprefix(".")
 
 
 def _left(store: Store) -> Iterator[Path]:

@@ -259,6 +259,19 @@ def start_pull() -> subprocess.Popen[str]:
     )
 
 
+def test_what_another_process_fetches_now_is_not_removed(gguf_hub: HubServer, store: Store, gguf: bytes) -> None:
+    gguf_hub.plan(FILE, be_silent, times=1)
+    process = start_pull()
+    try:
+        until(lambda: bool(unfinished(store)))
+        assert told("rm", NAME).endswith("another process fetches it now; end that one first")
+        gguf_hub.closing.set()
+        assert process.wait(timeout=100) == 0
+    finally:
+        process.kill()
+    assert store.find(NAME).path.read_bytes() == gguf
+
+
 def test_two_processes_fetch_one_file_once(gguf_hub: HubServer, store: Store, gguf: bytes) -> None:
     processes = [start_pull() for _ in range(2)]
     said = [process.communicate(timeout=100) for process in processes]

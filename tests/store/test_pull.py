@@ -110,6 +110,30 @@ def test_a_newer_file_is_told_of_and_fetched_when_asked_for(gguf_hub: HubServer,
     assert store.models() == (found.model,)
 
 
+def test_a_file_that_was_damaged_here_is_fetched_again_when_asked_for(
+    gguf_hub: HubServer, store: Store, gguf: bytes
+) -> None:
+    path = pulled(store, f"{HF}:Q8_0").model.path
+    path.write_bytes(gguf[:-9] + bytes(9))
+    assert pulled(store, f"{HF}:Q8_0", force=True).was_there is False
+    assert path.read_bytes() == gguf
+
+
+def test_new_and_old_parts_are_never_one_model(hub: HubServer, store: Store, parts: dict[str, bytes]) -> None:
+    hub.push(REPOSITORY, {f"Q8_0/{name}": data for name, data in parts.items()})
+    old = pulled(store, HF).model
+    newer = {name: data[:-1] + bytes([data[-1] ^ 1]) for name, data in parts.items()}
+    hub.push(REPOSITORY, {f"Q8_0/{name}": data for name, data in newer.items()})
+    hub.plan(min(parts), refuse(503), times=10_000)
+    with pytest.raises(TransferError):
+        pulled(store, HF, force=True)
+    assert store.models() == ()
+    hub.mend()
+    model = pulled(store, HF).model
+    assert {file.path.name: file.path.read_bytes() for file in model.files} == newer
+    assert model.name == old.name
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_split_model_comes_with_all_its_parts(
     scheme: str, hub: HubServer, store: Store, parts: dict[str, bytes]
@@ -157,6 +181,7 @@ REFUSED: dict[str, tuple[list[str], str, tuple[str, ...]]] = {
     "an adapter": (["adapter_config.json", "adapter_model.safetensors"], "", ("PEFT adapter",)),
     "nothing of a model": (["README.md"], "", ("neither a GGUF nor a checkpoint",)),
     "a name with a path": (["../../evil-Q8_0.gguf", "a\\b.gguf", "C:x.gguf"], "", ("no whole GGUF model",)),
+    "a name like an option": (["-rf.gguf"], "", ("no whole GGUF model",)),
 }
 
 
@@ -354,6 +379,29 @@ def test_a_disk_that_fills_up_loses_nothing(gguf_hub: HubServer, store: Store, g
     (left,) = unfinished(store)
     assert len(gguf) // 2 <= left.n_bytes < len(gguf)
     assert pulled(store, f"{HF}:Q8_0").model.path.read_bytes() == gguf
+
+
+IN_THE_WAY: dict[str, Callable[[Path, Path], object]] = {
+    "a link to a file": lambda place, other: place.symlink_to(other),
+    "another name of a file": lambda place, other: place.hardlink_to(other),
+    "a link to nothing": lambda place, other: place.symlink_to(other.with_name("nothing")),
+    "a pipe": lambda place, other: os.mkfifo(place),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes")
+@pytest.mark.parametrize("case", IN_THE_WAY)
+def test_what_is_no_file_of_its_own_is_not_written_to(
+    case: str, gguf_hub: HubServer, store: Store, gguf: bytes, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"precious")
+    folder = store.directory / "hf" / REPOSITORY
+    folder.mkdir(parents=True)
+    IN_THE_WAY[case](folder / f"{FILE}.{sha256(gguf)[:12]}.part", other)
+    path = pulled(store, f"{HF}:Q8_0").model.path
+    assert (path.read_bytes(), path.is_symlink(), other.read_bytes()) == (gguf, False, b"precious")
+    assert not other.with_name("nothing").exists()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,6 +131,27 @@ DAMAGES: dict[str, bytes | None] = {
         }
     ).encode(),
     "nested without end": b"[" * 100_000,
+    **{
+        f"{key} that cannot be printed": json.dumps(
+            {
+                "version": 1,
+                "models": [
+                    {
+                        **dict.fromkeys(("source", "commit", "pulled")),
+                        "name": "a",
+                        "type": "Q8_0",
+                        "files": [{"path": "a.gguf", "bytes": 1, "digest": None} | value],
+                    }
+                    | ({} if key == "path" else value)
+                ],
+            }
+        ).encode()
+        for key, value in (
+            ("path", {"path": "a\0.gguf"}),
+            ("name", {"name": "\x1b[31m"}),
+            ("source", {"source": "\ud800"}),
+        )
+    },
 }
 
 
@@ -155,6 +177,7 @@ def test_a_damaged_index_is_made_anew_from_what_lies_there(
 def test_what_is_no_whole_model_is_left_out_of_a_new_index(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     (store.directory / NINE / "broken.gguf").write_bytes(b"GGUF")
     (store.directory / NINE / "fetched.gguf.part").write_bytes(b"GGUF")
+    shutil.copy(store.find("glm-4-9b").path, store.directory / NINE / "turned\u202e.gguf")
     (store.directory / NAME).unlink()
     assert len(store.models()) == 3
     assert "broken.gguf" in caplog.text

@@ -46,4 +46,4 @@ def gguf_name(name: object) -> str | None:
 def _is_plain(name: str) -> bool:
     """Tell whether a name, which may come from anyone, is a safe name of a file or folder on every system."""
     plain = 0 < len(name) <= 200 and name.isprintable() and not set(name) & set('/\\:*?"<>|')
-    return plain and name[0] not in ". " and name[-1] not in ". "
+    return plain and name[0] not in ". -" and name[-1] not in ". "  # a dash in front would be an option
