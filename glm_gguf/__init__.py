@@ -70,7 +70,9 @@ if TYPE_CHECKING:
     from glm_gguf.llama.sampling_params import Dry, SamplingParams
     from glm_gguf.model import GLM
     from glm_gguf.research.corpus import Corpus, Hit, Page
+    from glm_gguf.research.fetch_rules import FetchRules
     from glm_gguf.research.folder_index import FolderIndex, IndexUpdate
+    from glm_gguf.research.searxng import SearxngCorpus
     from glm_gguf.run_options import Approval, RunOptions
     from glm_gguf.variant import Variant
 
@@ -97,6 +99,7 @@ __all__ = [
     "EngineStatus",
     "Event",
     "EventStream",
+    "FetchRules",
     "Finding",
     "Finish",
     "FinishReason",
@@ -122,6 +125,7 @@ __all__ = [
     "RunOptions",
     "RunResult",
     "SamplingParams",
+    "SearxngCorpus",
     "ShardError",
     "SourceError",
     "StoreError",
@@ -215,6 +219,8 @@ _NAMES = {
         "Hit",
         "Page",
     ),
+    "glm_gguf.research.fetch_rules": ("FetchRules",),
+    "glm_gguf.research.searxng": ("SearxngCorpus",),
     "glm_gguf.research.folder_index": (
         "FolderIndex",
         "IndexUpdate",

@@ -95,6 +95,7 @@ ONLY_IN = {
     "pypdf": {"research"},
     "protego": {"research"},
     "sqlite3": {"research"},
+    "httpcore2": {"research"},
 }
 
 

@@ -146,7 +146,7 @@ def test_every_requirement_has_a_version_among_the_constraints() -> None:
 
 ROOMS = {
     "fast": ("convert/kernels", {"numba", "llvmlite"}),
-    "research": ("glm_gguf/research", {"trafilatura", "pypdf"}),
+    "research": ("glm_gguf/research", {"trafilatura", "pypdf", "protego"}),
     "server": ("glm_gguf/server", {"fastapi", "starlette", "pydantic", "uvicorn", "httptools", "prometheus_client"}),
 }
 """Extra → the room that needs it, and what it brings."""

@@ -18,6 +18,8 @@ KINDS: Final = {
 }
 """Ending of a name → kind of document. Other files are no documents."""
 MOST_TITLE: Final = 120
+MOST_HEAD: Final = 4096
+"""Characters before which `<html` stands, if it stands at all: trafilatura reads no page without it."""
 _HEADING: Final = re.compile(r"(?m)^#{1,6}[ \t]+(.+?)[ \t]*#*$")
 # What pypdf raises beside its own errors for files that break the format.
 _PDF_FAULTS: Final = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, OSError)
@@ -47,17 +49,15 @@ def html_text(html: str, name: str) -> DocumentText:
     """Return title and main text of a web page as Markdown, without menus; of a page of few words, all its text."""
     with extra_required("web pages"):
         import trafilatura
-    if not html.strip():
-        return DocumentText(title_line("", PurePath(name).stem), "")
-    tree = trafilatura.load_html(html)
+    whole_page = html if "<html" in html[:MOST_HEAD].lower() else f"<html><body>{html}</body></html>"
+    tree = trafilatura.load_html(whole_page) if html.strip() else None
     if tree is None:
         return DocumentText(title_line("", PurePath(name).stem), "")
     title = "".join(tree.xpath("string(//title)")) or "".join(tree.xpath("string(//h1)"))
-    whole = " ".join(tree.text_content().split()) if len(html) < 4096 else ""
     text = trafilatura.extract(
         tree, output_format="markdown", include_links=True, include_tables=True, include_comments=False
     )
-    return DocumentText(title_line(title, PurePath(name).stem), text or trafilatura.html2txt(html) or whole)
+    return DocumentText(title_line(title, PurePath(name).stem), text or trafilatura.html2txt(whole_page))
 
 
 def pdf_text(data: bytes, name: str) -> DocumentText:
