@@ -11,6 +11,7 @@ from math import prod
 from gguf import GGMLQuantizationType as Type
 from gguf import Metadata, naming_convention
 
+from glm_gguf.architectures import CHATGLM
 from glm_gguf.convert.copied_keys import copied_keys, name_of_type, refuse_key_options
 from glm_gguf.convert.metadata import KeyValues, key_values, yarn_scaling
 from glm_gguf.convert.options import ConvertOptions
@@ -33,9 +34,10 @@ from glm_gguf.convert.source.open_source import open_source
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import SourceTensor, source_tensors
 from glm_gguf.convert.token_table import TokenTable
-from glm_gguf.errors import ImatrixError, RequestError
+from glm_gguf.errors import ImatrixError, RequestError, TokenizerError
 from glm_gguf.gguf_file.contents import TEMPLATE_KEY, architecture
 from glm_gguf.gguf_file.values import text
+from glm_gguf.special_tokens import EDGE_VOCABULARY
 from glm_gguf.variant import Variant, detect_variant
 
 MAX_STEM_BYTES = 200  # of the 255 of a file name; the number of a split file follows
@@ -121,13 +123,24 @@ def make_plans(source: Source | GgufSource, options: ConvertOptions) -> tuple[Pl
     checkpoint = Checkpoint.open(source, weights=not options.vocab_only, text_only=options.text_only)
     imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
     config = checkpoint.config
-    table = TokenTable.read(source, config.vocab_size)
+    table = _token_table(source, config)
     variant = detect_variant(table.chat_template, config.architecture)
     if options.yarn is not None:
         scaling = yarn_scaling(config, variant, options.yarn)
         config = replace(config, rope_scaling=scaling, max_position=int(config.max_position * options.yarn))
     common = _Common(checkpoint, config, table, variant, imatrix)
     return tuple(_plan(common, file, options) for file in files)
+
+
+def _token_table(source: Source, config: ModelConfig) -> TokenTable:
+    """Read the tokenizer; raises TokenizerError, which names GLM-Edge."""
+    try:
+        return TokenTable.read(source, config.vocab_size)
+    except TokenizerError as error:
+        if config.architecture != CHATGLM or config.vocab_size != EDGE_VOCABULARY:
+            raise
+        what = f"this is GLM-Edge by its vocabulary, and its tokenizer is not GLM-4's: {error.what}"
+        raise TokenizerError(what, path=error.path, where=error.where, fix=error.fix) from None
 
 
 @dataclass(frozen=True, slots=True)

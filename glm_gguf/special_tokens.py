@@ -39,6 +39,9 @@ CONTROL_TOKENS: Final = (
 )
 """All control tokens, in the order of their ids in the official vocabulary, 151329 to 151342."""
 
+EDGE_VOCABULARY: Final = 59264
+"""Tokens of GLM-Edge, which has the control tokens at other ids, and prompts without [gMASK]<sop>."""
+
 OPEN_THOUGHT: Final = "<think>"
 CLOSE_THOUGHT: Final = "</think>"
 """Plain text around a thought of a Z1 model, not tokens (its chat template)."""

@@ -52,6 +52,18 @@ def hf_shape(shape: Shape | None = None, ratio: int = CHAT, **extra: Any) -> Sha
     return replace(shape, extra={**shape.extra, **fields, **extra})
 
 
+EDGE = Shape(
+    **{"hidden": 64, "ffn": 96, "layers": 2, "heads": 2, "kv_heads": 1, "head_dim": 32, "vocab": 59264},
+    extra={
+        "architectures": ["GlmForCausalLM"],
+        "model_type": "glm",
+        "max_position_embeddings": 8192,
+        "partial_rotary_factor": None,  # the first releases of the class had it fixed
+    },
+)
+"""GLM-Edge's fields, of other sizes."""
+
+
 def write_chatglm_form(directory: Path, hf_form: Path, **extra: Any) -> Path:
     """Write ChatGLM's form of a checkpoint in the HF form: fields, fused tensors, and ranks for a tokenizer."""
     directory.mkdir(parents=True)

@@ -21,13 +21,18 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from glm_gguf.architectures import CHATGLM
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.convert import Conversion, Output, Plan, TensorPlan
 from glm_gguf.convert.planned_head import planned_heads
+from glm_gguf.gguf_file.contents import architecture
 from glm_gguf.gguf_file.parts import GgufParts
+from glm_gguf.gguf_file.values import text
 from glm_gguf.llama.engine_options import DEFAULT_CONTEXT
 from glm_gguf.llama.memory_need import memory_to_run
 
+LICENCE_OF_2024 = "glm-4"  # license_name on the cards of GLM-4-9B and its relatives
+LICENCE_ASKS = 'a copy goes with the file, commercial users register, products show "Built with glm-4"'
 LINE_SECONDS = 10.0  # between two lines of progress
 
 
@@ -59,6 +64,11 @@ def model_lines(plan: Plan) -> Iterator[str]:
     yield f"variant      {plan.variant}, {plan.checkpoint.config.n_layers} layers, {plan.n_params:,} weights"
     if plan.checkpoint.head_kept:
         yield "head         kept: it differs from the embedding, to which config.json ties it"
+    licence, name = (text(plan.metadata, key) for key in ("general.license", "general.license.name"))
+    if name == LICENCE_OF_2024:
+        yield f"licence      {name}, not MIT: {LICENCE_ASKS}"
+    elif licence is None and architecture(plan.metadata) == CHATGLM:
+        yield f"licence      not stated by the checkpoint; GLM-4-9B's of 2024 is not MIT: {LICENCE_ASKS}"
 
 
 def output_lines(output: Output) -> Iterator[str]:

@@ -9,11 +9,8 @@ from glm_gguf.architectures import CHATGLM, MODELS
 from glm_gguf.gguf_file.contents import TEMPLATE_KEY, Contents, architecture
 from glm_gguf.gguf_file.finding import Finding, advice, problem
 from glm_gguf.gguf_file.values import text, texts
-from glm_gguf.special_tokens import GMASK, SOP
+from glm_gguf.special_tokens import EDGE_VOCABULARY, GMASK, SOP
 from glm_gguf.variant import Variant, detect_variant, takes_tools_from_messages
-
-EDGE_VOCABULARY = 59264
-"""Tokens of GLM-Edge, whose prompts begin without [gMASK]<sop>."""
 
 
 def template_findings(contents: Contents) -> Iterator[Finding]:

@@ -11,6 +11,8 @@ from checkpoints import write_checkpoint
 from checkpoints_2024 import hf_shape
 from damage import change_json, choose, command_line, says
 
+from glm_gguf.answers.prompt_renderer import PromptRenderer
+from glm_gguf.chat.spelled_text import parse_answer
 from glm_gguf.convert import convert
 from glm_gguf.errors import RequestError
 from glm_gguf.model import GLM
@@ -70,6 +72,25 @@ def test_random_weights_call_a_function_where_they_must(glm: GLM) -> None:
         (call,) = result.tool_calls
         assert call.name in [tool["function"]["name"] for tool in TOOLS]
         assert json.loads(call.arguments)["n"] in (True, False)
+
+
+CALLS = {
+    'math.hypot\n{"n": true}': ["math.hypot"],
+    'math.hypot \n{"n": true}\n': ["math.hypot"],
+    '\nget_weather\n{"n": true}': ["get_weather"],
+    'python\n{"n": false}': ["python"],
+    'get_weather\n{"n": true}<|assistant|>python\n{"n": false}': ["get_weather", "python"],
+    "python\nprint(1)": [],
+    "\nIt is sunny.": [],
+}
+
+
+@pytest.mark.parametrize("answer", CALLS)
+def test_calls_of_functions_are_read_and_a_native_bodys_code_is_none(answer: str, glm: GLM) -> None:
+    form = PromptRenderer(glm._model).prompt(QUESTION, TOOLS).form
+    result = parse_answer(f"{answer}<|observation|>", form)
+    assert [call.name for call in result.tool_calls] == CALLS[answer]
+    assert all(call.declared for call in result.tool_calls)
 
 
 def test_a_template_without_tools_refuses_them_by_name(tmp_path: Path) -> None:

@@ -239,6 +239,35 @@ def test_tokenizer_model_gives_the_file_that_tokenizer_json_gives(peers: Peers, 
     assert gguf.read_bytes() == (peers.directory / "vocab.gguf").read_bytes()
 
 
+def test_tokenizer_model_of_2024_gives_the_ids_of_tiktoken(official: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer_config.json"):
+        shutil.copy(official / "2024" / f"glm-4-9b-chat.{name}", tmp_path / name)
+    ranks = shutil.copy(official / "tokenizer" / "glm-4.tiktoken", tmp_path / "tokenizer.model")
+    lines = (line.split() for line in ranks.read_bytes().splitlines())
+    known = {base64.b64decode(token): int(rank) for token, rank in lines}
+    specials = {token: len(known) + number for number, token in enumerate(SPECIALS)}
+    peer = tiktoken.Encoding("glm4", pat_str=REGEXES[0], mergeable_ranks=known, special_tokens=specials)
+    words = [token.decode(errors="ignore") for token in known]
+    with loaded(converted(tmp_path, tmp_path / "vocab.gguf")) as llama:
+        assert llama.ends == [151329, 151336, 151338]
+        for text in texts(10_000, 7, words):
+            assert llama.ids(text) == peer.encode(text, allowed_special="all"), text
+
+
+def test_longwriters_special_tokens_which_only_code_names_are_glm_4s(official: Path, tmp_path: Path) -> None:
+    stated, unstated = tmp_path / "stated" / "model", tmp_path / "unstated" / "model"
+    for directory in (stated, unstated):
+        directory.mkdir(parents=True)
+        for name in ("config.json", "tokenizer_config.json"):
+            shutil.copy(official / "2024" / f"glm-4-9b-chat.{name}", directory / name)
+        shutil.copy(official / "tokenizer" / "glm-4.tiktoken", directory / "tokenizer.model")
+    config = json.loads((unstated / "tokenizer_config.json").read_text())
+    del config["added_tokens_decoder"]
+    (unstated / "tokenizer_config.json").write_text(json.dumps(config))
+    files = [converted(directory, directory.with_suffix(".gguf")) for directory in (stated, unstated)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 @pytest.mark.parametrize("peers", ["bundled", "made"], indirect=True)
 def test_tokenizer_model_of_a_small_vocabulary_gives_the_same_ids(peers: Peers, tmp_path: Path) -> None:
     for name in ("config.json", "tokenizer_config.json"):
