@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         StoreError,
         TemplateError,
         TokenizerError,
+        ToolServerError,
         TransferError,
         UnmetFormatError,
         WeightError,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from glm_gguf.llama.engine_options import CacheType, EngineOptions, LoraAdapter
     from glm_gguf.llama.footprint import Footprint
     from glm_gguf.llama.sampling_params import Dry, SamplingParams
+    from glm_gguf.mcp.servers import McpServers
     from glm_gguf.model import GLM
     from glm_gguf.research.corpus import Corpus, Hit, Page
     from glm_gguf.research.fetch_rules import FetchRules
@@ -112,6 +114,7 @@ __all__ = [
     "ImatrixError",
     "IndexUpdate",
     "LoraAdapter",
+    "McpServers",
     "Message",
     "OutputError",
     "Page",
@@ -140,6 +143,7 @@ __all__ = [
     "ToolCallDelta",
     "ToolCallStart",
     "ToolResult",
+    "ToolServerError",
     "Toolbox",
     "TransferError",
     "TypeChoices",
@@ -203,6 +207,7 @@ _NAMES = {
         "EventStream",
     ),
     "glm_gguf.engine.constraint": ("Constraint",),
+    "glm_gguf.mcp.servers": ("McpServers",),
     "glm_gguf.llama.footprint": ("Footprint",),
     "glm_gguf.llama.engine_options": (
         "CacheType",
@@ -245,6 +250,7 @@ _NAMES = {
         "StoreError",
         "TemplateError",
         "TokenizerError",
+        "ToolServerError",
         "TransferError",
         "UnmetFormatError",
         "WeightError",

@@ -15,6 +15,7 @@ GlmGgufError
 ├── GgufError          a GGUF file is malformed, truncated, foreign or a known-bad conversion
 ├── StoreError         the store of models cannot be used: unreadable, of a newer version, a model's file is gone
 ├── CorpusError        a search or a page of a corpus fails: what a model looks things up in
+├── ToolServerError    an MCP server cannot be started, ends, or answers wrongly
 ├── OutputError        the result cannot be written: exists, no space, no permission
 ├── TemplateError      a chat template is missing, malformed, or cannot be rendered
 └── EngineError        llama.cpp refused to load, decode or allocate
@@ -137,6 +138,10 @@ class StoreError(GlmGgufError):
 
 class CorpusError(GlmGgufError):
     """A corpus cannot be searched, or a page of it cannot be opened."""
+
+
+class ToolServerError(GlmGgufError):
+    """An MCP server cannot be started, ends, or answers wrongly."""
 
 
 class OutputError(GlmGgufError):

@@ -7,7 +7,7 @@ import contextvars
 import inspect
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +15,7 @@ from typing import Any, Self
 from glm_gguf.chat.events import ToolCall
 from glm_gguf.chat.tools import Toolbox, beside, error_text
 from glm_gguf.errors import in_one_line
+from glm_gguf.loop_thread import LoopThread
 from glm_gguf.run_options import Approval, RunOptions
 
 
@@ -24,7 +25,7 @@ class CallRunner:
     def __init__(self, toolbox: Toolbox, options: RunOptions) -> None:
         self._toolbox = toolbox
         self._options = options
-        self._loop: _LoopThread | None = None
+        self._loop: LoopThread | None = None
         self._lock = threading.Lock()
 
     def run(self, calls: Sequence[ToolCall]) -> list[str]:
@@ -59,7 +60,7 @@ class CallRunner:
         """Await something on the shared loop."""
         with self._lock:
             if self._loop is None:
-                self._loop = _LoopThread()
+                self._loop = LoopThread("tools' event loop")
         return self._loop.submit(_awaited(result))
 
     def _observation(self, one: _Run | None, call: ToolCall) -> str:
@@ -119,27 +120,6 @@ class _Run:
     def _wait(self, result: Awaitable[Any]) -> Any:
         self._awaited = self._submit(result)
         return self._awaited.result()
-
-
-class _LoopThread:
-    """An event loop on a daemon thread."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="tools' event loop", daemon=True)
-        self._thread.start()
-
-    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """Run a coroutine; any thread may call this."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-
-    def close(self) -> None:
-        """Cancel all coroutines and end the loop; a coroutine that blocks the loop goes on."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # cancels the remaining tasks when it closes
-            runner.get_loop().run_forever()
 
 
 async def _awaited(result: Awaitable[Any]) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,6 +76,8 @@ def workplace(tiny_gguf: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     (directory / "glm_gguf").symlink_to(REPOSITORY / "glm_gguf")
     (directory / "my_tools.py").symlink_to(REPOSITORY / "glm_gguf" / "demo" / "tools.py")
     (directory / "docs").symlink_to(REPOSITORY / "docs")
+    time = {"command": sys.executable, "args": ["-m", "mcp_server_time"]}
+    (directory / "mcp.json").write_text(json.dumps({"mcpServers": {"time": time}}))
     (directory / "notes.txt").write_text("Hello\nWhat is the weather in Paris?\n")
     return directory
 

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LEAVES = (
     "amounts",
     *("errors", "architectures", "special_tokens", "variant", "cpus", "core_kinds", "control_groups", "source_name"),
-    *("file_calls", "linux_files", "darwin_files", "whole_file", "regular_file"),
+    *("file_calls", "linux_files", "darwin_files", "whole_file", "regular_file", "loop_thread"),
 )
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, ("errors", "architectures", "special_tokens")),
@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "convert": ("gguf_file", *LEAVES),
     "store": ("convert", "gguf_file", *LEAVES),
     "run_options": ("chat", *LEAVES),
+    "mcp": ("chat", *LEAVES),
     "tool_calls": ("run_options", "chat", *LEAVES),
     "agent": ("run_options", "tool_calls", "chat", *LEAVES),
     "chat_model": ("agent", "run_options", "answers", "engine", "llama", "chat", *LEAVES),
@@ -67,7 +68,7 @@ MAY_IMPORT = {
     "__main__": ("cli",),
     "__init__": (
         *("model", "chat_model", "agent", "run_options", "answers", "engine", "llama", "chat", "convert", "gguf_file"),
-        "research",
+        *("research", "mcp"),
         *LEAVES,
     ),
 }
@@ -79,6 +80,9 @@ ONLY_IN = {
     "jsonschema": {"schema"},
     "llguidance": {"schema", "answers", "llama"},
     "gguf": {"convert"},
+    "mcp": {"mcp"},
+    "mcp_types": {"mcp"},
+    "anyio": {"mcp"},
     "huggingface_hub": {"convert"},
     "click": {"cli"},
     "fastapi": {"server"},

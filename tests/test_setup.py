@@ -91,7 +91,7 @@ def test_tests_are_installed_on_top_once(checkout: Checkout) -> None:
     assert checkout.setup()
     assert checkout.setup() == []
     assert checkout.setup("--tests")
-    assert checkout.required >= {*GROUPS["test"], *GROUPS["clients"], *GROUPS["docs"]}
+    assert checkout.required >= {*EXTRAS["mcp"], *GROUPS["test"], *GROUPS["clients"], *GROUPS["docs"]}
     assert checkout.setup("--tests") == []
     assert checkout.setup() == []
     with (checkout.directory / "pyproject.toml").open("a") as file:

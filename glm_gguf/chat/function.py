@@ -32,6 +32,18 @@ _NAMELESS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class DeclaredFunction:
+    """A function that brings its own declaration; a subclass runs its calls."""
+
+    declaration: Declaration
+
+    @property
+    def declared_name(self) -> str:
+        """The name that a model calls."""
+        return str(self.declaration["function"]["name"])
+
+
+@dataclass(frozen=True, slots=True)
 class _Parameter:
     """One parameter: its type hint, its schema, and its default."""
 
@@ -44,6 +56,8 @@ class _Parameter:
 
 def function_name(function: Function) -> str:
     """Return the declared name of a function; RequestError for a lambda, which has none."""
+    if isinstance(function, DeclaredFunction):
+        return function.declared_name
     inner = _unbound(function)
     name = getattr(inner, "__name__", None) or type(inner).__name__
     if name == "<lambda>":
@@ -56,6 +70,8 @@ def declare(function: Function) -> Declaration:
 
     A class is declared by its fields, a callable object by the name of its class, a partial without what it binds.
     """
+    if isinstance(function, DeclaredFunction):
+        return function.declaration
     documentation = _documentation(function)
     if is_model(function):
         parameters = {"type": "object", **hint_schema(function)}
