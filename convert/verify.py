@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -37,6 +37,7 @@ from glm_gguf.gguf_file.values import Scalar, Value, ValueType, decimal, plain_v
 from glm_gguf.regular_file import open_regular
 from glm_gguf.source_name import ADDRESS
 
+EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 SHOWN = 5  # differing tokens or merges that a report names
 
 TOLERATED = ((8.0, 0.05), (5.5, 0.15), (4.0, 0.3), (3.0, 0.5), (0.0, 0.95))
@@ -107,8 +108,8 @@ def verify(
         fix = f"name the checkpoint directory that {Path(file).name} was made from"
         raise SourceError("a file cannot be compared with", path=source, fix=fix)
     plan = _plan_for(parts, GgufSource.open(source) if gguf else Source.local(Path(source)))
-    shards, stored = plan.checkpoint.source.shards, {tensor.name: tensor.source.stored for tensor in plan.tensors}
     located = {tensor.name: (header, tensor) for header in parts.files for tensor in header.tensors}
+    shards, stored = plan.checkpoint.source.shards, _held(plan, located)
     differences = [*_list_differences(located, stored), *_key_differences(parts, plan.metadata)]
     comparable = [
         _Compared(header, tensor, stored[name], shards, read_scales(stored[name], shards))
@@ -135,6 +136,19 @@ def _plan_for(parts: GgufParts, source: Source | GgufSource) -> Plan:
     native = Checkpoint.open(source, weights=False, text_only=True).config.rope_scaling is not None
     yarn = None if native or factor is None else factor
     return make_plans(source, ConvertOptions(types=types, yarn=yarn, text_only=True))[0]
+
+
+def _held(plan: Plan, written: Collection[str]) -> dict[str, StoredTensor]:
+    """What the source holds, by name in the file: also a head that a conversion leaves out, where the file has one.
+
+    Of a source that stores none beside a tied embedding, that is the head.
+    """
+    held = {tensor.name: tensor.source.stored for tensor in plan.tensors}
+    if OUTPUT in written and OUTPUT not in held:
+        checkpoint = plan.checkpoint
+        head = checkpoint.tensors.get(checkpoint.config.names.head) if isinstance(checkpoint, Checkpoint) else None
+        held[OUTPUT] = head or held[EMBEDDING]
+    return held
 
 
 def _list_differences(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoints import random_tensors, stored, write_safetensors
-from damage import SHARD, choose, command_line, made, says
+from damage import SHARD, change_config, choose, command_line, made, says
 
 from glm_gguf.convert import convert, make_plan
 from glm_gguf.convert.source.config import read_config
@@ -65,3 +65,25 @@ def test_the_plan_tells_of_the_head(tmp_path: Path) -> None:
     process = command_line("convert", with_head(tmp_path / "model", 5), "--dry-run")
     says(process.stdout, "output.weight", "head         kept")
     says(process.stderr, "lm_head.weight differs")
+
+
+@pytest.mark.parametrize("head", [True, False], ids=["stored", "left out"])
+def test_a_file_with_a_head_is_compared_with_what_a_tied_source_holds(head: bool, tmp_path: Path) -> None:
+    tied = with_head(tmp_path / "tied" / "model", None) if head else made(tmp_path / "tied" / "model", tied=True)
+    for name, change in (("same", None), ("other", 5)):
+        untied = change_config(with_head(tmp_path / name / "model", change), tie_word_embeddings=False)
+        (path,) = convert(untied, tmp_path / f"{name}.gguf", choose())
+        result = verify(path, tied)
+        assert result.passed == (change is None)
+        assert not any(difference.serious for difference in result.differences)
+        wrong = {tensor.name for tensor in result.tensors if not tensor.plausible}
+        assert wrong == (set() if change is None else {"output.weight"})
+
+
+def test_a_file_with_a_head_is_compared_with_a_gguf_that_has_none(tmp_path: Path) -> None:
+    (source,) = convert(made(tmp_path / "tied" / "model", tied=True), tmp_path / "source.gguf", choose("BF16"))
+    untied = change_config(with_head(tmp_path / "untied" / "model", None), tie_word_embeddings=False)
+    (path,) = convert(untied, tmp_path / "out.gguf", choose())
+    result = verify(path, source)
+    assert {tensor.name for tensor in result.tensors} >= {"output.weight", "token_embd.weight"}
+    assert all(tensor.plausible for tensor in result.tensors)
