@@ -80,7 +80,8 @@ def test_timings_are_those_of_llama_server(served: Served, path: str) -> None:
     assert timings["predicted_ms"] > 0
     assert 0 < timings["prompt_ms"] < passed - timings["predicted_ms"]
     assert timings["prompt_per_second"] == pytest.approx(1000 * timings["prompt_n"] / timings["prompt_ms"])
-    chunks = [json.loads(line.removeprefix("data: ")) for line in _lines(served, path) if line.startswith("data: {")]
+    lines = _lines(served, path, temperature=0)
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
     told = [chunk for chunk in chunks if "timings" in chunk]
     assert [chunk["choices"][0]["finish_reason"] for chunk in told] == [answer["choices"][0]["finish_reason"]]
     assert told[0]["timings"]["prompt_n"] == 1

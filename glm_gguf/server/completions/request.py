@@ -13,6 +13,7 @@ from glm_gguf.server.answer_request import require_modest_form, require_short_pr
 from glm_gguf.server.bodies.form_fields import FormFields
 from glm_gguf.server.bodies.sampling_fields import LogprobCount, SamplingFields
 from glm_gguf.server.bodies.wire import LengthOrNone, Many, StreamOptions, Whole
+from glm_gguf.server.completions.response import CompletionForm
 from glm_gguf.server.docs.openapi import with_example
 from glm_gguf.server.limits import Limits
 from glm_gguf.server.problem import Problem, Refused
@@ -60,6 +61,12 @@ class CompletionRequest(SamplingFields, FormFields):
     def scores_prompts(self) -> bool:
         """The request wants the log probabilities of its prompts."""
         return bool(self.echo) and self.logprobs is not None
+
+    @property
+    def form(self) -> CompletionForm:
+        """What the request wants to see."""
+        usage = self.stream_options is not None and self.stream_options.include_usage is True
+        return CompletionForm(self.logprobs is not None, usage, self.return_progress is True)
 
     def require_possible(self, limits: Limits) -> None:
         """Refuse what the model cannot do, and requests above the limits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from glm_gguf.chat.events import TokenLogprob
@@ -10,6 +11,17 @@ from glm_gguf.server.streams.logprobs import LOWEST
 from glm_gguf.server.streams.timings import WireTimings
 
 CompletionFinish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionForm:
+    """What a request wants to see of its continuations."""
+
+    logprobs: bool
+    usage: bool
+    """The last chunk of a stream has the token counts."""
+    progress: bool
+    """A stream tells how far the prompts are computed."""
 
 
 class CompletionLogprobs(WireResponse):

@@ -42,11 +42,9 @@ async def create(body: CompletionRequest, request: Request) -> Response:
     with naming_field(body.requested_form()):
         answers = await _begun(service, request, model, body, starts)
     starts = [start for start in starts for _ in range(n)]
-    texts = CompletionWriter(model.name, model.fingerprint, starts, n, logprobs=body.logprobs is not None)
-    texts.tells_progress = body.return_progress is True
+    texts = CompletionWriter(model.name, model.fingerprint, starts, n, body.form)
     if body.stream:
-        usage = body.stream_options is not None and body.stream_options.include_usage is True
-        return service.sse_response(chunk_stream(texts.nulled() if usage else texts, answers, usage=usage))
+        return service.sse_response(chunk_stream(texts, answers, usage=body.form.usage))
     for index, events in enumerate(await gather_events(request, answers)):
         for event in events:
             list(texts.feed(index, event))

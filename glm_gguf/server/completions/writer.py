@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 from glm_gguf.chat.events import Event, Finish, FinishReason, PrefillProgress, TextDelta, TokenLogprob, Usage
 from glm_gguf.server.bodies.wire import WireUsage, new_id, prompt_progress, wire_usage
-from glm_gguf.server.completions.response import Completion, CompletionChoice, CompletionFinish, wire_logprobs
+from glm_gguf.server.completions.response import (
+    Completion,
+    CompletionChoice,
+    CompletionFinish,
+    CompletionForm,
+    wire_logprobs,
+)
 from glm_gguf.server.streams.shown_tokens import ShownTokens
 from glm_gguf.server.streams.timings import wire_timings
 
@@ -29,7 +35,7 @@ def completion_finish(reason: FinishReason) -> CompletionFinish:
 class CompletionWriter:
     """One response: `starts` are the starts of its choices, `n` for each prompt."""
 
-    def __init__(self, model: str, fingerprint: str, starts: Sequence[Start], n: int, *, logprobs: bool) -> None:
+    def __init__(self, model: str, fingerprint: str, starts: Sequence[Start], n: int, form: CompletionForm) -> None:
         self._head = Completion(
             id=new_id("cmpl-"),
             object="text_completion",
@@ -38,10 +44,12 @@ class CompletionWriter:
             choices=[],
             system_fingerprint=fingerprint,
         )
+        if form.usage:
+            self._head.usage = None  # once set, every chunk but the last has null
         self._n = n
+        self._form = form
         self._begun = time.monotonic()
-        self.tells_progress = False
-        self._texts = [_Choice(index, start, logprobs=logprobs) for index, start in enumerate(starts)]
+        self._texts = [_Choice(index, start, logprobs=form.logprobs) for index, start in enumerate(starts)]
 
     def feed(self, index: int, event: Event) -> Iterator[Completion]:
         """Write the next event of a choice."""
@@ -51,7 +59,7 @@ class CompletionWriter:
 
     def progress(self, index: int, event: PrefillProgress) -> Completion | None:
         """Write how far a prompt is computed, where the request asked for it."""
-        if not self.tells_progress:
+        if not self._form.progress:
             return None
         choice = CompletionChoice(index=index, text="", logprobs=None, finish_reason=None)
         return self._head.model_copy(
@@ -67,11 +75,6 @@ class CompletionWriter:
     def usage(self) -> Completion:
         """Write the last chunk of a stream, with token counts and no choice."""
         return self._head.model_copy(update={"usage": self._usage()})
-
-    def nulled(self) -> CompletionWriter:
-        """Set `usage` to null in every chunk but the last."""
-        self._head.usage = None
-        return self
 
     def _usage(self) -> WireUsage:
         usages = [text.usage for text in self._texts]
