@@ -29,18 +29,17 @@ from random import Random
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from glm_gguf.answers.grammar_constraint import GrammarConstraint
 from glm_gguf.chat.grammar import AnswerRules, answer_grammar
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
-from glm_gguf.engine.constraint import mask_words
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.model import GLM
 from scripts.llama_server import LlamaServer
+from scripts.scripted_answer import ScriptedAnswer
 
 CHECKPOINT = Path(__file__).resolve().parent.parent / "glm_gguf" / "demo" / "checkpoint"
 ARGUMENTS: dict[str, tuple[dict[str, Any], list[Any]]] = {
@@ -59,41 +58,6 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], list[Any]]] = {
 }
 MESSAGES = [{"role": "user", "content": "Go on."}]
 NAMES = ("search_hotels", "get_weather_forecast", "book_flight", "list_restaurants", "find_trains")
-
-
-class Scripted:
-    """A Constraint under which a fixed answer is written; with `jump`, what the grammar forces is not drawn."""
-
-    def __init__(self, grammar: GrammarConstraint, target: list[int], n_vocab: int, *, jump: bool) -> None:
-        self._grammar = grammar
-        self._target = target
-        self._mask = np.zeros(mask_words(n_vocab), np.uint32)
-        self._jump = jump
-        self.taken = self.drawn = 0
-        self.mask_seconds: list[float] = []
-
-    @property
-    def finished(self) -> bool:
-        return self.taken == len(self._target)
-
-    def allowed(self) -> npt.NDArray[np.uint32]:
-        start = time.perf_counter()
-        self._grammar.allowed()
-        self.mask_seconds.append(time.perf_counter() - start)
-        self.drawn += 1
-        self._mask[:] = 0
-        token = self._target[self.taken]
-        self._mask[token // 32] = np.uint32(1) << np.uint32(token % 32)
-        return self._mask
-
-    def forced(self) -> list[int]:
-        tokens = self._grammar.forced() if self._jump and not self.finished else []
-        assert tokens == self._target[self.taken : self.taken + len(tokens)]
-        return tokens
-
-    def accept(self, token: int) -> None:
-        self._grammar.accept(token)
-        self.taken += 1
 
 
 def typical_call(random: Random) -> tuple[list[dict[str, Any]], str]:
@@ -146,7 +110,7 @@ def write_call(glm: GLM, number: int, *, jump: bool, masks: list[float]) -> tupl
     tools, text = typical_call(Random(number))
     constraint, setup = ready(glm, tools)
     target = glm._model.vocabulary.parsed_ids(text)
-    script = Scripted(constraint, target, glm._model.vocabulary.size, jump=jump)
+    script = ScriptedAnswer(constraint, target, glm._model.vocabulary.size, jump=jump)
     with glm.stream(MESSAGES, sampling=SamplingParams(temperature=0), constraint=script) as events:
         start = time.perf_counter()
         for _ in events:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 MOST_CACHED = 64
+_PLAIN_TEXT: Final = re.compile(r"""[^"\\\x00-\x1f]*(?:[\x00-\x1f]|"[^\s,:}\]])""")
+"""The first character that JSON escapes is a newline, or a quotation mark that ends no string of JSON."""
 
 
 class Grammars:
@@ -52,7 +56,7 @@ class Grammars:
             self._compiled.move_to_end(lark)
             if len(self._compiled) > MOST_CACHED:
                 self._compiled.popitem(last=False)
-            return GrammarConstraint(compiled.deep_copy(), self._vocabulary.size)
+            return GrammarConstraint(compiled.deep_copy(), self._vocabulary)
 
     def _compile(self, lark: str, tokenizer: LLTokenizer) -> LLMatcher:
         from llguidance import LLMatcher
@@ -66,12 +70,21 @@ class Grammars:
         return matcher
 
 
+def escaped_ids(tokens: Sequence[int], vocabulary: Vocabulary) -> list[int]:
+    """Return the tokens of a text as a string of JSON spells it; none where it seems to be JSON itself."""
+    text = b"".join(map(vocabulary.token_bytes, tokens)).decode(errors="ignore")
+    if _PLAIN_TEXT.match(text) is None:
+        return []
+    return vocabulary.plain_ids(json.dumps(text, ensure_ascii=False)[1:-1])
+
+
 class GrammarConstraint:
     """The state of one answer under a grammar; a Constraint for the engine."""
 
-    def __init__(self, matcher: LLMatcher, n_vocab: int) -> None:
+    def __init__(self, matcher: LLMatcher, vocabulary: Vocabulary) -> None:
         self._matcher = matcher
-        self._mask = np.zeros(mask_words(n_vocab), dtype=np.uint32)
+        self._vocabulary = vocabulary
+        self._mask = np.zeros(mask_words(vocabulary.size), dtype=np.uint32)
 
     def accept_prefix(self, tokens: Sequence[int]) -> bool:
         """Accept the part of the answer in the prompt; False if the grammar forbids it or nothing may follow."""
@@ -99,9 +112,15 @@ class GrammarConstraint:
         self._require_sound()
         return tokens
 
-    def count_allowed(self, tokens: list[int]) -> int:
-        """Count the first tokens of a draft that the grammar allows."""
-        return 0 if self._matcher.is_stopped() else self._matcher.validate_tokens(tokens)
+    def fit_draft(self, tokens: list[int]) -> list[int]:
+        """Return the first tokens of a draft that the grammar allows, as JSON spells them if that allows more."""
+        if self._matcher.is_stopped():
+            return []
+        allowed = tokens[: self._matcher.validate_tokens(tokens)]
+        if len(allowed) == len(tokens) or not (escaped := escaped_ids(tokens, self._vocabulary)):
+            return allowed
+        spelled = escaped[: self._matcher.validate_tokens(escaped)]
+        return spelled if len(spelled) > len(allowed) else allowed
 
     def accept(self, token: int) -> None:
         """Advance by a sampled token; RequestError if the grammar forbids it."""

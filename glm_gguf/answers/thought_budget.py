@@ -48,10 +48,10 @@ class ThoughtBudget:
             return list(self._closing)
         return [] if self._inner is None else self._inner.forced()
 
-    def count_allowed(self, tokens: list[int]) -> int:
-        """Count the first tokens of a draft that the inner constraint allows, within the budget of the thought."""
+    def fit_draft(self, tokens: list[int]) -> list[int]:
+        """Return the first tokens of a draft that the inner constraint allows, within the budget of the thought."""
         counted = tokens[: self._left] if self._thinking else tokens
-        return self._inner.count_allowed(counted) if isinstance(self._inner, DraftFilter) else len(counted)
+        return self._inner.fit_draft(counted) if isinstance(self._inner, DraftFilter) else counted
 
     def accept(self, token: int) -> None:
         """Count a token of the thought, and see whether it closes the thought."""

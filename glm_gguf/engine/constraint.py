@@ -48,8 +48,11 @@ class Constraint(Protocol):
 class DraftFilter(Protocol):
     """What a Constraint may have besides: it tells which tokens of a draft could follow, so that no row is wasted."""
 
-    def count_allowed(self, tokens: list[int]) -> int:
-        """Count the first of these tokens that may come next, one after another. The state stays as it is."""
+    def fit_draft(self, tokens: list[int]) -> list[int]:
+        """Return the first of these tokens that may come next, one after another. The state stays as it is.
+
+        They may be spelled as this answer needs it: a text that is copied into JSON has `\\n` for a newline.
+        """
 
 
 def mask_words(n_vocab: int) -> int:

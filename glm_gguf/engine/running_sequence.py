@@ -97,7 +97,7 @@ class RunningSequence:
         """Take a draft as far as the constraint allows it."""
         constraint = self.handle.request.constraint
         if tokens and isinstance(constraint, DraftFilter):
-            tokens = tokens[: constraint.count_allowed(tokens)]
+            tokens = constraint.fit_draft(tokens)[: len(tokens)]
         self.draft = Draft(tokens, match)
 
     def mask(self) -> Mask | None:

@@ -165,6 +165,33 @@ def test_forced_tokens_are_named_and_taken(grammars: tuple[Grammars, ModelHandle
     assert constraint.forced() == []
 
 
+CODE = 'def first(text):\n    """Its first word."""\n    return text.split()[0]\n'
+
+
+@pytest.mark.parametrize(
+    ("source", "drafted"),
+    [
+        (CODE, json.dumps(CODE)[1:-1]),
+        ('say("Paris")', r"say(\"Paris\")"),
+        ('Paris", "days": [1]', "Paris"),
+        (r"C:\new\temp", r"C:\new\temp"),
+        ("plain words", "plain words"),
+    ],
+    ids=["code", "quoted words", "the end of a string", "spelled already", "nothing to spell"],
+)
+def test_a_draft_is_spelled_as_json_spells_it(
+    grammars: tuple[Grammars, ModelHandle], source: str, drafted: str
+) -> None:
+    constraint = grammars[0].constraint('start: %json {"type": "string"}')
+    vocabulary = grammars[1].vocabulary
+    assert constraint.accept_prefix(vocabulary.plain_ids('"'))
+    fitted = constraint.fit_draft(vocabulary.plain_ids(source))
+    text = b"".join(map(vocabulary.token_bytes, fitted)).decode()
+    assert text == drafted
+    for token in fitted:
+        constraint.accept(token)
+
+
 def test_a_token_against_the_grammar_is_an_error(grammars: tuple[Grammars, ModelHandle]) -> None:
     constraint = grammars[0].constraint(LARK)
     with pytest.raises(RequestError, match="against the grammar"):

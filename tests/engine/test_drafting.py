@@ -56,9 +56,10 @@ class Text:
 class FilteredText(Text):
     """The same, and it cuts drafts."""
 
-    def count_allowed(self, tokens: list[int]) -> int:
+    def fit_draft(self, tokens: list[int]) -> list[int]:
         rest = self._tokens[self._taken :]
-        return next((i for i, token in enumerate(tokens) if i >= len(rest) or rest[i] != token), len(tokens))
+        wrong = (i for i, token in enumerate(tokens) if i >= len(rest) or rest[i] != token)
+        return tokens[: next(wrong, len(tokens))]
 
 
 @given(st.lists(st.integers(0, 3), max_size=80))
@@ -212,7 +213,7 @@ def test_an_answer_with_a_draft_is_preempted_and_resumed(exact_model: ModelHandl
 
 def test_a_constraint_that_raises_over_a_draft_ends_its_answer_alone(exact_model: ModelHandle) -> None:
     class Broken(Text):
-        def count_allowed(self, tokens: list[int]) -> int:
+        def fit_draft(self, tokens: list[int]) -> list[int]:
             raise ValueError("over a draft")
 
     with Bench(exact_model, replace(EXACT, draft=4)) as bench:
