@@ -225,7 +225,7 @@ def compare(path: Path, options: argparse.Namespace) -> None:
     if options.llama_server is None:
         return
     with LlamaServer(options.llama_server, path, options.threads, N_CTX) as server:
-        spared = grammar_seconds(server, prompts[0])
+        spared = grammar_seconds(server, max(prompts, key=lambda prompt: len(prompt.target)))
     for flags in options.flags or FLAGS:
         with LlamaServer(options.llama_server, path, options.threads, N_CTX, flags.split()) as server:
             days = [their_day(server, prompts) for _ in range(options.rounds)]
