@@ -326,7 +326,19 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 FILES = [
     pytest.param(type_, weighted, id=f"{type_}-{'imatrix' if weighted else 'plain'}")
-    for type_ in ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "IQ4_XS", "IQ4_NL", "IQ3_XXS", "IQ3_S", "IQ2_XS", "IQ2_M")
+    for type_ in (
+        "Q2_K",
+        "Q3_K_M",
+        "Q4_K_M",
+        "Q5_K_M",
+        "IQ4_XS",
+        "IQ4_NL",
+        "IQ3_XXS",
+        "IQ3_S",
+        "IQ2_XXS",
+        "IQ2_XS",
+        "IQ2_M",
+    )
     for weighted in (False, True)
     if weighted or type_ not in IMATRIX_ONLY
 ]
