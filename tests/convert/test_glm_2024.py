@@ -23,6 +23,7 @@ from checkpoints_2024 import (
 from damage import choose, command_line, says
 from every_type import IMATRIX_ONLY
 from gguf import GGUFReader
+from interruptions import Counts, Stops, write_recording
 from peers import llama_quantize, tensors_of
 
 from glm_gguf.convert import convert, make_plan
@@ -100,6 +101,14 @@ def test_a_file_is_the_one_llama_quantize_makes(type_: str, wide: Path, tmp_path
     assert ours.read_bytes() == theirs.read_bytes()
 
 
+@pytest.mark.parametrize("type_", ["Q4_K_M", "IQ4_XS"])
+def test_a_gguf_as_source_gives_the_file_that_llama_quantize_makes(type_: str, wide: Path, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
+    convert(wide / "bf16.gguf", ours, choose(type_))
+    llama_quantize(wide / "bf16.gguf", theirs, FILE_TYPES[type_].id)
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A checkpoint in both forms, and the BF16 file of ChatGLM's beside it."""
@@ -108,6 +117,20 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     convert(own, directory / "bf16.gguf", choose("BF16"))
     yield directory
     shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("after", [2, 5, 8])
+def test_an_interruption_between_parts_of_a_fused_tensor_is_resumed(after: int, tmp_path: Path) -> None:
+    hf, own = both_forms(tmp_path, TINY)
+    out = tmp_path / "out.gguf"
+    with pytest.raises(KeyboardInterrupt):
+        write_recording(own, out, choose(), Stops(KeyboardInterrupt(), after))
+    counts = Counts()
+    convert(own, out, choose(), counts)
+    assert counts.found
+    assert set(counts.found).isdisjoint(counts.made)
+    convert(hf, tmp_path / "hf.gguf", choose())
+    assert tensors_of(out) == tensors_of(tmp_path / "hf.gguf")
 
 
 def test_a_file_passes_its_own_checks(forms: tuple[Path, Path], tmp_path: Path) -> None:

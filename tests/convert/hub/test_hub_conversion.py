@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoints import random_tensors, write_checkpoint, write_shards
+from checkpoints_2024 import hf_shape, write_chatglm_form
 from damage import SMALL, choose, says
 from hub_server import REPOSITORY, HubServer, Reply, Trouble, Waits, files_of
 from interruptions import Counts, Stops, write_recording
@@ -90,6 +91,15 @@ def test_a_repository_of_one_shard_needs_no_index(hub: HubServer, tmp_path: Path
     hub.push(REPOSITORY, files_of(single))
     convert(MS, out, choose())
     (same,) = convert(single, tmp_path / "same.gguf", choose())
+    assert out.read_bytes() == same.read_bytes()
+
+
+def test_parts_of_a_fused_tensor_come_out_of_one_pass(hub: HubServer, tmp_path: Path, out: Path) -> None:
+    hf_form = write_checkpoint(tmp_path / "hf" / "GLM-4-9B-0414", hf_shape(SMALL))
+    own = write_chatglm_form(tmp_path / "own" / "GLM-4-9B-0414", hf_form)
+    hub.push(REPOSITORY, files_of(own))
+    convert_quickly(out)
+    (same,) = convert(hf_form, tmp_path / "same.gguf", choose())
     assert out.read_bytes() == same.read_bytes()
 
 

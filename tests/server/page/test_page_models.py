@@ -16,6 +16,7 @@ from server.serving import Served, serving
 from glm_gguf import GLM
 from glm_gguf.server.pool.catalogue import ModelFiles
 from glm_gguf.server.settings import ServerSettings
+from glm_gguf.variant import Variant
 
 
 def listed(name: str, state: str) -> dict[str, object]:
@@ -35,6 +36,15 @@ def several(visit: Visit, wire: Wire) -> Page:
 def test_one_model_is_named_and_not_chosen(page: Page) -> None:
     expect(page.locator("#model-name")).to_have_text("scripted")
     expect(page.locator("#model-select")).to_be_hidden()
+
+
+@pytest.mark.parametrize("variant", Variant)
+def test_the_page_knows_which_variants_think(variant: Variant, visit: Visit, wire: Wire) -> None:
+    wire.listed = [{**MODEL, "variant": variant}]
+    page = visit.page()
+    expect(page.locator("#model-name")).to_have_text("scripted")
+    hint = page.get_by_text("It thinks before it answers.")
+    expect(hint).to_have_count(1 if variant.thinks else 0)
 
 
 def test_several_are_named_with_what_is_loaded_and_a_loaded_one_answers(several: Page, wire: Wire) -> None:

@@ -113,7 +113,7 @@ export async function runCall({ name, arguments: given }, key) {
  * @param {Model} model
  */
 export function thinks(model) {
-  return model.variant === null || !["chat", "base"].includes(model.variant);
+  return model.variant === null || !["chat", "chat-2024", "base"].includes(model.variant);
 }
 
 /**
