@@ -64,3 +64,8 @@ def detect_variant(chat_template: str | None, architecture: str | None) -> Varia
 def takes_tools_from_messages(chat_template: str) -> bool:
     """Whether a template looks for tools in messages, as 2024's does, so that it never shows those beside them."""
     return _TOOLS_OF_MESSAGE.search(chat_template) is not None
+
+
+def is_name_alone(chat_template: str) -> bool:
+    """Whether a template shows no message: converters of 2024 wrote llama.cpp's name of one, chatglm4."""
+    return "messages" not in chat_template

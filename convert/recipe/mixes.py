@@ -1,7 +1,7 @@
 """llama.cpp's mixes: which GGML type each tensor gets in a file of a given type.
 
 Source: llama_tensor_get_type_impl and tensor_type_fallback in llama-quant.cpp, reduced to the rules that
-architecture glm4 can reach: no experts, fused gate/up, at most 8 kv heads.
+architectures glm4 and chatglm can reach: no experts, fused gate/up, at most 8 kv heads.
 """
 
 from __future__ import annotations

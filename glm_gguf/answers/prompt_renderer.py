@@ -19,7 +19,7 @@ from glm_gguf.gguf_file.contents import TEMPLATE_KEY, architecture
 from glm_gguf.gguf_file.values import text
 from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.special_tokens import ASSISTANT
-from glm_gguf.variant import Variant, detect_variant, takes_tools_from_messages
+from glm_gguf.variant import Variant, detect_variant, is_name_alone, takes_tools_from_messages
 
 RESEARCH_TOOLS: Final = ("search", "click", "open", "finish")
 """The tools that Rumination's own prompt declares."""
@@ -56,7 +56,7 @@ class RenderedPrompt:
 class PromptRenderer:
     """Renders by the file's own template, or by the bundled one for the variant in its name; a base model has none.
 
-    The bundled one also replaces 2024's official template, which shows no tools of a request.
+    The bundled one also replaces 2024's official template, which shows no tools of a request, and a name in its place.
     """
 
     def __init__(self, model: ModelHandle) -> None:
@@ -66,8 +66,9 @@ class PromptRenderer:
         kind = architecture(model.metadata) or ""
         self.variant = detect_variant(source, kind) if source else variant_of_name(name, kind)
         self._template: ChatTemplate | None = None
-        if self.variant is Variant.CHAT_2024 and source and takes_tools_from_messages(source):
-            source = None  # the official one, which never shows the tools beside the messages
+        if self.variant is Variant.CHAT_2024 and source:
+            # the official one never shows the tools beside the messages
+            source = None if takes_tools_from_messages(source) or is_name_alone(source) else source
         if source or self.variant is not Variant.BASE:
             controls = tuple(model.vocabulary.control_ids)
             self._template = ChatTemplate(source or bundled_template(self.variant), controls)

@@ -10,7 +10,7 @@ from glm_gguf.gguf_file.contents import TEMPLATE_KEY, Contents, architecture
 from glm_gguf.gguf_file.finding import Finding, advice, problem
 from glm_gguf.gguf_file.values import text, texts
 from glm_gguf.special_tokens import EDGE_VOCABULARY, GMASK, SOP
-from glm_gguf.variant import Variant, detect_variant, takes_tools_from_messages
+from glm_gguf.variant import Variant, detect_variant, is_name_alone, takes_tools_from_messages
 
 
 def template_findings(contents: Contents) -> Iterator[Finding]:
@@ -22,6 +22,13 @@ def template_findings(contents: Contents) -> Iterator[Finding]:
             "there is no chat template",
             "right for the base model, which only continues text; any other model has lost its template",
             "if this is a chat model, convert it again with glm-gguf convert",
+        )
+        return
+    if found == CHATGLM and is_name_alone(template):
+        yield advice(
+            f"the chat template is a name alone: {template[:40]!r}",
+            "llama.cpp's template of that name opens answers with a newline, which forbids calls; glm-gguf has its own",
+            "with another runtime, give it the official template, or convert the checkpoint again",
         )
         return
     edge = found == CHATGLM and len(texts(metadata, "tokenizer.ggml.tokens") or ()) == EDGE_VOCABULARY

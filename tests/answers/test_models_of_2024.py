@@ -102,8 +102,9 @@ def test_a_template_without_tools_refuses_them_by_name(tmp_path: Path) -> None:
     assert refused.value.field == "tools"
 
 
-def test_a_file_without_a_template_has_the_bundled_one_by_its_name(tmp_path: Path) -> None:
-    with GLM(model(tmp_path, None), n_ctx=512) as glm:
+@pytest.mark.parametrize("template", [None, "chatglm4"], ids=["none", "name-alone"])
+def test_a_file_without_a_template_has_the_bundled_one(template: str | None, tmp_path: Path) -> None:
+    with GLM(model(tmp_path, template), n_ctx=512) as glm:
         assert glm.variant is Variant.CHAT_2024
         assert "你是一个名为 ChatGLM" in glm.apply_template(QUESTION, TOOLS)
 

@@ -74,6 +74,12 @@ def test_a_known_bad_conversion_is_named(change: Change, says: str, tmp_path: Pa
     assert any(says in finding.what for finding in problems), problems
 
 
+def test_a_name_in_place_of_a_template_needs_care_with_other_runtimes_alone(tmp_path: Path) -> None:
+    (finding,) = findings(put("tokenizer.chat_template", STR, "chatglm4"), tmp_path)
+    assert finding.severity is Severity.ADVICE
+    assert "a name alone: 'chatglm4'" in finding.what
+
+
 def test_the_official_template_is_right_for_this_architecture_though_other_runtimes_lose_tools(tmp_path: Path) -> None:
     template = TEMPLATE + "{% if item['tools'] is defined %}"
     (finding,) = findings(put("tokenizer.chat_template", STR, template), tmp_path)
