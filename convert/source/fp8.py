@@ -122,7 +122,9 @@ def scaled(values: npt.NDArray[np.uint8], start: int, stored: StoredTensor, scal
     of_rows = scales[np.arange(first, first + n_rows) // block_rows]
     each = of_rows if of_rows.shape[1] == 1 else np.repeat(of_rows, block_columns, axis=1)[:, :n_columns]
     with np.errstate(over="ignore", invalid="ignore"):  # weights that are no numbers are refused by name
-        return np.ascontiguousarray(table(stored.dtype)[values] * each, np.float32)
+        weights: Floats = np.take(table(stored.dtype), values)
+        weights *= each
+    return weights
 
 
 @cache

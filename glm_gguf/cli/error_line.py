@@ -20,6 +20,8 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "token_embedding": "--token-embedding-type",
     "split_max_bytes": "--split-max-size",
     "keep_source": "--keep-source",
+    "name": "--name",
+    "metadata": "--metadata",
     "vocab_only": "--vocab-only",
     "text_only": "--text-only",
     "force": "--force",

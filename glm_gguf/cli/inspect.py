@@ -112,10 +112,10 @@ def _key_lines(key: str, value: Value) -> Iterator[str]:
     if len(key) > KEY_WIDTH:
         yield f"  {key}"
         head = f"  {'':<{KEY_WIDTH}} "
-    yield _fit(f"{head}{type_label(value):<{TYPE_WIDTH}} {_value_text(value)}".rstrip())
+    yield _fit(f"{head}{type_label(value):<{TYPE_WIDTH}} {value_text(value)}".rstrip())
 
 
-def _value_text(value: Value) -> str:
+def value_text(value: Value) -> str:
     """A value in one line; of an array the first items."""
     match value:
         case Scalar(value=float(number)):

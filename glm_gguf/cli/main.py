@@ -21,6 +21,7 @@ COMMANDS = {
     "show": "Show what is known of a model.",
     "rm": "Remove models from the store.",
     "inspect": "Show what a GGUF file holds, and what is wrong with it.",
+    "mend": "Put right the keys of a GGUF that inspect finds at fault.",
     "verify": "Compare a GGUF with what it was made from.",
     "chat": "Talk with a model.",
     "run": "Answer prompts and exit.",

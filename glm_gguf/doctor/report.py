@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from glm_gguf.doctor.child import ask
@@ -18,6 +18,7 @@ from glm_gguf.doctor.section import Section
 from glm_gguf.doctor.self_test import self_test
 from glm_gguf.doctor.software import software
 from glm_gguf.gguf_file.finding import Finding, Severity
+from glm_gguf.gguf_file.report import finding_json
 
 SECONDS: Final = 120.0
 """For a child; the self-test takes some 2 s on one core."""
@@ -58,14 +59,13 @@ class DoctorReport:
     def as_json(self) -> dict[str, Any]:
         """Return the report for JSON."""
         sections = {section.title: dict(section.facts) for section in self.sections}
-        return {**sections, "findings": [asdict(finding) for finding in self.findings]}
+        return {**sections, "findings": [finding_json(finding) for finding in self.findings]}
 
 
 def _anonymous(section: Section, anonymiser: Anonymiser) -> Section:
-    texts = [(finding, asdict(finding)) for finding in section.findings]
+    text = anonymiser.text
     findings = tuple(
-        Finding(finding.severity, *(anonymiser.text(found[name]) for name in ("what", "why", "mend")))
-        for finding, found in texts
+        replace(each, what=text(each.what), why=text(each.why), mend=text(each.mend)) for each in section.findings
     )
     return Section(section.title, anonymiser.value(dict(section.facts)), findings)
 

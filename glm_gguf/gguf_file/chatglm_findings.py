@@ -12,8 +12,8 @@ from typing import Final
 
 from glm_gguf.architectures import CHATGLM
 from glm_gguf.gguf_file.contents import TEMPLATE_KEY, kv_heads, model_integer
-from glm_gguf.gguf_file.finding import Finding, problem
-from glm_gguf.gguf_file.values import Metadata, decimal, text
+from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, KeyChange, problem, sets
+from glm_gguf.gguf_file.values import Metadata, Scalar, ValueType, decimal, text
 
 NINE_B: Final = (40, 4096)
 """Layers and embedding length of every GLM-4 of 2024; GLM-Edge has others."""
@@ -24,7 +24,11 @@ STOCK_EPSILON: Final = 1e-5
 STOCK_BASE: Final = 10_000.0
 SHORT_CONTEXT: Final = 8192
 """Of GLM-4-9B and GLM-4V-9B, whose base is 10,000."""
+CONTEXT_OF_CHAT: Final = 131_072
+CONTEXT_OF_1M: Final = 1_048_576
 KV_HEADS_OF_1M: Final = 4
+BASE_OF_CHAT: Final = 5e6
+BASE_OF_1M: Final = 1e8
 BASES: Final = "5,000,000 in GLM-4-9B-Chat, 100,000,000 in -Chat-1M"
 
 
@@ -48,8 +52,18 @@ def _context(metadata: Metadata, width: int | None) -> Iterator[Finding]:
         yield problem(
             f"{CHATGLM}.context_length is {context}, the embedding length",
             "llama.cpp's converter writes it where config.json has no seq_length; the model reads more",
-            f"set {CHATGLM}.context_length to max_position_embeddings of config.json, or convert again with glm-gguf",
+            *_trained_context(metadata),
         )
+
+
+def _trained_context(metadata: Metadata) -> tuple[str, tuple[KeyChange, ...]]:
+    """Say that glm-gguf mend sets the context of a 9B in transformers' form; of GLM-Edge that is not known."""
+    key, layers = f"{CHATGLM}.context_length", model_integer(metadata, "block_count")
+    if (layers, model_integer(metadata, "embedding_length")) != NINE_B:
+        return f"set {key} to max_position_embeddings of config.json, or {CONVERT_AGAIN}", ()
+    if kv_heads(metadata) == KV_HEADS_OF_1M:
+        return sets(key, Scalar(ValueType.UINT32, CONTEXT_OF_1M))
+    return sets(key, Scalar(ValueType.UINT32, CONTEXT_OF_CHAT if text(metadata, TEMPLATE_KEY) else SHORT_CONTEXT))
 
 
 def _epsilon(metadata: Metadata) -> Iterator[Finding]:
@@ -59,7 +73,7 @@ def _epsilon(metadata: Metadata) -> Iterator[Finding]:
         yield problem(
             f"{key} is 1e-05, the default of llama.cpp's converter",
             "the checkpoints have 1.5625e-07; all norms differ from training",
-            f"set {key} to 1.5625e-07, or convert again with glm-gguf convert",
+            *sets(key, Scalar(ValueType.FLOAT32, EPSILON)),
         )
 
 
@@ -73,5 +87,5 @@ def _base(metadata: Metadata) -> Iterator[Finding]:
         yield problem(
             f"{key} is {'missing' if base is None else '10,000'}, the default of llama.cpp's converter",
             f"it is {BASES}: with another, the model loses track of long texts",
-            f"set {key} to rope_theta of config.json, or 10,000 times its rope_ratio; or convert again",
+            *sets(key, Scalar(ValueType.FLOAT32, BASE_OF_1M if kv_heads(metadata) == KV_HEADS_OF_1M else BASE_OF_CHAT)),
         )

@@ -9,7 +9,7 @@ from typing import Final
 from glm_gguf.architectures import MODELS
 from glm_gguf.errors import GgufError
 from glm_gguf.gguf_file.contents import Contents, architecture, head_dim, kv_heads, model_integer
-from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, problem
+from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, problem, removes
 from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Metadata, NestedArray, text, texts
 
@@ -62,7 +62,7 @@ def _crash(what: str, mend: str = CONVERT_AGAIN) -> Finding:
 def _nested_arrays(metadata: Metadata) -> Iterator[Finding]:
     for key, value in metadata.items():
         if isinstance(value, NestedArray):
-            yield problem(f"key {key!r} is an array of arrays", "llama.cpp refuses such files", "remove the key")
+            yield problem(f"key {key!r} is an array of arrays", "llama.cpp refuses such files", *removes(key))
 
 
 def _vocabulary(metadata: Metadata) -> Iterator[Finding]:

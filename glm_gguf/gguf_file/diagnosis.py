@@ -11,20 +11,19 @@ from glm_gguf.gguf_file.chatglm_findings import chatglm_findings
 from glm_gguf.gguf_file.contents import (
     MACHINE_TYPES,
     REQUANTISED,
-    TEMPLATE_KEY,
     Contents,
     architecture,
     head_dim,
     model_integer,
 )
 from glm_gguf.gguf_file.crash_findings import crash_findings
-from glm_gguf.gguf_file.finding import Finding, advice, problem
+from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, advice, problem, sets
 from glm_gguf.gguf_file.template_findings import template_findings
 from glm_gguf.gguf_file.tensor_findings import layer_findings
 from glm_gguf.gguf_file.tensor_list import align
-from glm_gguf.gguf_file.values import Metadata, decimal, text, texts
+from glm_gguf.gguf_file.values import Metadata, Scalar, ValueType, decimal, texts
 from glm_gguf.gguf_file.vocabulary_findings import vocabulary_findings
-from glm_gguf.variant import Variant, detect_variant
+from glm_gguf.gguf_file.yarn_findings import yarn_findings
 
 RELATIVES: Final[Mapping[str, str]] = {
     "glm4moe": "GLM-4.5 or later",
@@ -42,9 +41,10 @@ REQUIRED_INTEGERS: Final = (
     "attention.head_count_kv",
 )
 EPSILON: Final = "attention.layer_norm_rms_epsilon"
+TRAINED_EPSILON: Final = 1e-5
+"""Of every GLM-4-0414 (rms_norm_eps)."""
 CLASS_EPSILON: Final = 1.5625e-07
 """Default of transformers' Glm4Config; all checkpoints of GLM-4-0414 have 1e-5."""
-YARN: Final = "yarn"
 
 
 def diagnose(contents: Contents) -> tuple[Finding, ...]:
@@ -76,7 +76,7 @@ def _glm(contents: Contents) -> Iterator[Finding]:
     yield from _keys(metadata)
     yield from chatglm_findings(metadata) if architecture(metadata) == CHATGLM else ()
     yield from _rope(metadata)
-    yield from _yarn(metadata)
+    yield from yarn_findings(metadata)
     yield from layer_findings(contents)
     yield from vocabulary_findings(contents)
     yield from template_findings(contents)
@@ -94,11 +94,15 @@ def _keys(metadata: Metadata) -> Iterator[Finding]:
         yield problem(
             f"{epsilon_key} is 1.5625e-07, the default of a class in transformers",
             "the checkpoints have 1e-05; all norms differ from training",
+            *sets(epsilon_key, Scalar(ValueType.FLOAT32, TRAINED_EPSILON)),
         )
     if missing:
+        known = epsilon is None and name == GLM4
+        fix = sets(epsilon_key, Scalar(ValueType.FLOAT32, TRAINED_EPSILON)) if known else (CONVERT_AGAIN,)
         yield problem(
             f"keys are missing or of the wrong type: {', '.join(missing)}",
             "llama.cpp cannot load the model, or guesses",
+            *fix,
         )
 
 
@@ -111,33 +115,8 @@ def _rope(metadata: Metadata) -> Iterator[Finding]:
     yield problem(
         f"{key} {stated}; half the head's {head} dimensions, {head // 2}, are to be rotated",
         "positions come out wrong, so that the model loops and babbles",
-        f"set {key} to {head // 2}, or convert again with glm-gguf convert",
+        *sets(key, Scalar(ValueType.UINT32, head // 2)),
     )
-
-
-def _yarn(metadata: Metadata) -> Iterator[Finding]:
-    keys = f"{architecture(metadata)}.rope.scaling"
-    scaling, factor = text(metadata, f"{keys}.type"), decimal(metadata, f"{keys}.factor")
-    if scaling is None and factor is not None:
-        yield problem(
-            f"{keys}.factor is {factor:g}, but no {keys}.type is given",
-            "llama.cpp then stretches positions linearly, for which the model was not trained",
-            f"set {keys}.type to yarn, or convert again with glm-gguf convert",
-        )
-    if scaling != YARN:
-        return
-    if detect_variant(text(metadata, TEMPLATE_KEY), architecture(metadata)) is Variant.RUMINATION:
-        yield problem(
-            "YaRN is switched on in a Rumination model",
-            "Rumination was trained for 131,072 tokens without it; YaRN makes it worse",
-            "convert the checkpoint again without YaRN",
-        )
-    if factor is None or model_integer(metadata, "rope.scaling.original_context_length") is None:
-        yield problem(
-            f"YaRN is switched on without {keys}.factor and original_context_length",
-            "llama.cpp then guesses from the context length, and long texts go wrong",
-            "convert the checkpoint again with YaRN's factor and original context length",
-        )
 
 
 def _half_precision(contents: Contents) -> Iterator[Finding]:

@@ -9,8 +9,8 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from glm_gguf.gguf_file.header import MAGIC
-from glm_gguf.gguf_file.tensor_list import TensorEntry
+from glm_gguf.gguf_file.header import MAGIC, GgufHeader
+from glm_gguf.gguf_file.tensor_list import TensorEntry, align
 from glm_gguf.gguf_file.values import (
     STRUCT_CODES,
     Array,
@@ -32,6 +32,13 @@ def encode_head(metadata: Mapping[str, Value], tensors: Iterable[TensorEntry], v
     entries = [_entry(tensor) for tensor in tensors]
     start = MAGIC + struct.pack("<IQQ", version, len(entries), len(metadata))
     return b"".join((start, *(_text(key) + _tagged(value) for key, value in metadata.items()), *entries))
+
+
+def head_of(file: GgufHeader) -> bytes:
+    """Return the bytes of a file's head, padded to its first tensor."""
+    entries = [TensorEntry(each.name, each.shape, each.type, each.offset - file.data_offset) for each in file.tensors]
+    head = encode_head(file.metadata, entries, file.version)
+    return head.ljust(align(len(head), file.alignment), b"\0") if entries else head
 
 
 def _text(text: str) -> bytes:

@@ -26,6 +26,8 @@ DEFAULT_ALIGNMENT: Final = 32
 """GGUF_DEFAULT_ALIGNMENT of gguf.h, bytes."""
 ALIGNMENT_KEY: Final = "general.alignment"
 ARCHITECTURE_KEY: Final = "general.architecture"
+MENDING: Final = ".mending"
+"""Ending of the file beside one whose head is being replaced."""
 
 _FOREIGN: Final[Mapping[bytes, str]] = {
     b"FUGG": "a GGUF file with its bytes swapped",
@@ -114,6 +116,9 @@ def read_architecture(path: str | os.PathLike[str]) -> str | None:
 def _open(path: Path) -> BinaryIO:
     if not os.path.isfile(path):
         refuse_mistaken(path, Wanted.MODEL, GgufError)
+    if os.path.exists(f"{path}{MENDING}"):
+        fix = "glm-gguf mend FILE puts its head back, and goes on"
+        raise GgufError(f"it was being mended: {path.name}{MENDING} is beside it", path=path, fix=fix)
     return open_regular(path, GgufError, "name a .gguf file")
 
 

@@ -7,10 +7,20 @@ from collections.abc import Iterator
 
 from glm_gguf.architectures import CHATGLM, MODELS
 from glm_gguf.gguf_file.contents import TEMPLATE_KEY, Contents, architecture
-from glm_gguf.gguf_file.finding import Finding, advice, problem
-from glm_gguf.gguf_file.values import text, texts
+from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, KeyChange, OfficialTemplate, advice, problem
+from glm_gguf.gguf_file.values import Text, text, texts
 from glm_gguf.special_tokens import EDGE_VOCABULARY, GMASK, SOP
 from glm_gguf.variant import Variant, detect_variant, is_name_alone, takes_tools_from_messages
+
+OFFICIAL_TEMPLATE = (
+    f"glm-gguf mend puts the official template in its place; or {CONVERT_AGAIN}",
+    (KeyChange(TEMPLATE_KEY, OfficialTemplate()),),
+)
+NEWLINE = re.compile(r"(<\|assistant\|>)(\\n|\r?\n(?!\s*\{[%{]-))")
+"""A newline behind the assistant's token, as text or escaped in a Jinja string.
+
+One of the template's own is dropped where the next tag strips it.
+"""
 
 
 def template_findings(contents: Contents) -> Iterator[Finding]:
@@ -36,6 +46,7 @@ def template_findings(contents: Contents) -> Iterator[Finding]:
         yield problem(
             f"the chat template does not begin the prompt with {GMASK}{SOP}",
             f"it is not {MODELS[found]}'s: every prompt begins otherwise than in training",
+            *OFFICIAL_TEMPLATE,
         )
     if takes_tools_from_messages(template):
         yield _tools_of_messages(found)
@@ -44,6 +55,7 @@ def template_findings(contents: Contents) -> Iterator[Finding]:
             "the chat template's generation prompt has a newline after <|assistant|>",
             "the model writes that newline itself when it answers and leaves it out when it calls a tool, "
             "so tool calls become impossible",
+            *((CONVERT_AGAIN,) if found == CHATGLM else _without_newline(template)),
         )
 
 
@@ -58,11 +70,18 @@ def _tools_of_messages(found: str) -> Finding:
     return problem(
         "the chat template is ChatGLM's, which takes tools from the messages",
         "generic runtimes pass tools beside the messages, and the model never sees them",
+        *OFFICIAL_TEMPLATE,
     )
 
 
 def _ends_with_newline(template: str) -> bool:
-    """Whether the generation prompt goes on with a newline, as text or escaped in a Jinja string."""
+    """Whether the generation prompt goes on with a newline."""
     _, found, generation_prompt = template.rpartition("add_generation_prompt")
-    # A newline of the template's own is dropped where the next tag strips it.
-    return bool(found) and bool(re.search(r"<\|assistant\|>(\\n|\r?\n(?!\s*\{[%{]-))", generation_prompt))
+    return bool(found) and NEWLINE.search(generation_prompt) is not None
+
+
+def _without_newline(template: str) -> tuple[str, tuple[KeyChange, ...]]:
+    """Say that glm-gguf mend removes the newline, and keeps the rest of the template."""
+    before, found, generation_prompt = template.rpartition("add_generation_prompt")
+    changed = before + found + NEWLINE.sub(r"\1", generation_prompt)
+    return f"glm-gguf mend removes it; or {CONVERT_AGAIN}", (KeyChange(TEMPLATE_KEY, Text(changed)),)

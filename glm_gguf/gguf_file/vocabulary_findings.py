@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from glm_gguf.gguf_file.contents import Contents
-from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, advice, problem
-from glm_gguf.gguf_file.values import Metadata, integer, numbers, text, texts, truth
+from glm_gguf.gguf_file.finding import Finding, KeyChange, advice, problem, removes, sets
+from glm_gguf.gguf_file.values import (
+    Metadata,
+    Number,
+    NumberArray,
+    Scalar,
+    Text,
+    ValueType,
+    integer,
+    numbers,
+    text,
+    texts,
+    truth,
+)
 from glm_gguf.special_tokens import END_OF_TEXT, FORMAT_TOKENS, OBSERVATION, USER
 
 PRE_TOKENIZERS: Final = ("glm4", "glm5")
 """llama.cpp treats both alike (llama-vocab.cpp)."""
 MERGES_ONLY: Final = "chatglm-bpe"
 """The same splitting, but whole words are not looked up before merging."""
+TYPES_KEY: Final = "tokenizer.ggml.token_type"
+NORMAL: Final = 1
+"""LLAMA_TOKEN_TYPE_NORMAL of llama.h."""
 CONTROL: Final = 3
 """LLAMA_TOKEN_TYPE_CONTROL of llama.h."""
+DEFAULT_EOS: Final = 11
+"""special_eos_id of llama-vocab.cpp for BPE: a comma in GLM-4's vocabulary."""
 END_KEYS: Final = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
 """Keys tokenizer.ggml.X_token_id whose token llama.cpp takes as the end of generation (llama-vocab.cpp)."""
 
@@ -27,7 +44,7 @@ def vocabulary_findings(contents: Contents) -> tuple[Finding, ...]:
         return (problem("there is no vocabulary (tokenizer.ggml.tokens)", "llama.cpp cannot load the model"),)
     return (
         *_splitting(contents.metadata),
-        *_lengths(contents, len(tokens)),
+        *_lengths(contents, tokens),
         *_specials(contents.metadata, tokens),
         *_ends(contents.metadata, tokens),
     )
@@ -46,6 +63,7 @@ def _splitting(metadata: Metadata) -> Iterator[Finding]:
         yield problem(
             f"tokenizer.ggml.pre is {pre!r} instead of {PRE_TOKENIZERS[0]!r}",
             "words and numbers are cut into other tokens than in training",
+            *sets("tokenizer.ggml.pre", Text(PRE_TOKENIZERS[0])),
         )
     if texts(metadata, "tokenizer.ggml.merges") is None:
         yield problem("there are no merges (tokenizer.ggml.merges)", "llama.cpp cannot load the vocabulary")
@@ -54,24 +72,26 @@ def _splitting(metadata: Metadata) -> Iterator[Finding]:
             "tokenizer.ggml.add_bos_token is true",
             "GLM-4 has no such token; a generic runtime then doubles the first token of the prompt, drops "
             "[gMASK], or crashes",
-            "set tokenizer.ggml.add_bos_token to false, or " + CONVERT_AGAIN,
+            *sets("tokenizer.ggml.add_bos_token", Scalar(ValueType.BOOL, False)),
         )
 
 
-def _lengths(contents: Contents, n_tokens: int) -> Iterator[Finding]:
+def _lengths(contents: Contents, tokens: Sequence[str]) -> Iterator[Finding]:
     """Findings about rows and items whose number must be that of the tokens."""
+    n_tokens, ids = len(tokens), _ids(tokens)
     for tensor in contents.tensors:
         if tensor.name in ("token_embd.weight", "output.weight") and tensor.shape[-1] != n_tokens:
             yield problem(
                 f"{tensor.name} has {tensor.shape[-1]} rows, but the vocabulary has {n_tokens} tokens",
                 "llama.cpp cannot load the model",
             )
-    for key in ("tokenizer.ggml.token_type", "tokenizer.ggml.scores"):
+    for key in (TYPES_KEY, "tokenizer.ggml.scores"):
         items = numbers(contents.metadata, key)
         if items is not None and len(items) != n_tokens:
             yield problem(
                 f"{key} has {len(items)} items, but the vocabulary has {n_tokens} tokens",
                 "llama.cpp cannot load the vocabulary",
+                *(_as_control(items, ids, n_tokens) if key == TYPES_KEY else removes(key)),
             )
 
 
@@ -84,32 +104,57 @@ def _specials(metadata: Metadata, tokens: Sequence[str]) -> Iterator[Finding]:
             f"special tokens are missing from the vocabulary: {' '.join(missing)}",
             "a prompt cannot be written as in training",
         )
-    types = numbers(metadata, "tokenizer.ggml.token_type") or ()
+    types = numbers(metadata, TYPES_KEY) or ()
     plain = [name for name in FORMAT_TOKENS if name in ids and ids[name] < len(types) and types[ids[name]] != CONTROL]
     if plain or not types:
         yield problem(
             f"special tokens are not marked as control tokens: {' '.join(plain or FORMAT_TOKENS)}",
             "they are taken apart as plain text, or a user's text passes for markup",
+            *_as_control(types, ids, len(tokens)),
         )
 
 
 def _ends(metadata: Metadata, tokens: Sequence[str]) -> Iterator[Finding]:
     """Findings about the tokens that stop a generic runtime; glm-gguf stops at all three anyway."""
     ids = _ids(tokens)
+    yield from _stated_end(metadata, ids, len(tokens))
     # Of the texts that llama.cpp takes as an end without being told, GLM-4 has only <|endoftext|>.
     ends = {integer(metadata, f"tokenizer.ggml.{name}_token_id") for name in END_KEYS} | {ids.get(END_OF_TEXT)}
     if USER in ids and ids[USER] not in ends:
         yield problem(
             f"{USER} does not end generation: neither eos_token_id nor eot_token_id names it",
             "generic runtimes do not stop after an answer and go on to write the user's next turn",
-            f"set tokenizer.ggml.eot_token_id to {ids[USER]}, or " + CONVERT_AGAIN,
+            *sets("tokenizer.ggml.eot_token_id", Scalar(ValueType.UINT32, ids[USER])),
         )
     if OBSERVATION in ids and ids[OBSERVATION] not in ends:
         yield advice(
             f"{OBSERVATION} does not end generation: tokenizer.ggml.eom_token_id does not name it",
             "generic runtimes run past a tool call and invent its result; glm-gguf stops there nevertheless",
-            f"set tokenizer.ggml.eom_token_id to {ids[OBSERVATION]}, or " + CONVERT_AGAIN,
+            *sets("tokenizer.ggml.eom_token_id", Scalar(ValueType.UINT32, ids[OBSERVATION])),
         )
+
+
+def _stated_end(metadata: Metadata, ids: Mapping[str, int], n_tokens: int) -> Iterator[Finding]:
+    """A finding where eos_token_id is missing or no token's: llama.cpp then takes its default for BPE."""
+    stated = integer(metadata, "tokenizer.ggml.eos_token_id")
+    if stated is not None and 0 <= stated < n_tokens:
+        return
+    found = "is missing" if stated is None else f"is {stated}, and the vocabulary has {n_tokens} tokens"
+    why = f"llama.cpp then takes token {DEFAULT_EOS}, an ordinary one, and ends answers in the middle"
+    if END_OF_TEXT in ids:
+        fix = sets("tokenizer.ggml.eos_token_id", Scalar(ValueType.UINT32, ids[END_OF_TEXT]))
+        yield problem(f"tokenizer.ggml.eos_token_id {found}", why, *fix)
+    else:
+        yield problem(f"tokenizer.ggml.eos_token_id {found}", why)
+
+
+def _as_control(types: Sequence[Number], ids: Mapping[str, int], n_tokens: int) -> tuple[str, tuple[KeyChange, ...]]:
+    """Say that glm-gguf mend marks the special tokens; of types that fit the vocabulary, it keeps the others."""
+    kinds = list(types) if len(types) == n_tokens else [NORMAL] * n_tokens
+    for id_ in ids.values():
+        kinds[id_] = CONTROL
+    fix, changes = sets(TYPES_KEY, NumberArray(ValueType.INT32, tuple(kinds)))
+    return fix, changes
 
 
 def _ids(tokens: Sequence[str]) -> dict[str, int]:

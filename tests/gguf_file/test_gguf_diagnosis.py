@@ -119,6 +119,11 @@ PROBLEMS: dict[str, tuple[Change, str]] = {
     ),
     "no-rope-count": (drop("glm4.rope.dimension_count"), "dimension_count is missing; half the head's 4 dimensions, 2"),
     "rope-over-whole-head": (put("glm4.rope.dimension_count", U32, 4), "dimension_count is 4; half the head's 4"),
+    "no-eos": (drop("tokenizer.ggml.eos_token_id"), "eos_token_id is missing"),
+    "eos-beyond-the-vocabulary": (
+        put("tokenizer.ggml.eos_token_id", U32, 16),
+        "eos_token_id is 16, and the vocabulary",
+    ),
     "no-user-end": (drop("tokenizer.ggml.eot_token_id"), "<|user|> does not end generation"),
     "add-bos": (put("tokenizer.ggml.add_bos_token", BOOL, True), "add_bos_token is true"),
     "llama-pre": (put("tokenizer.ggml.pre", STR, "llama-bpe"), "pre is 'llama-bpe' instead of 'glm4'"),
