@@ -5,18 +5,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from glm_gguf.convert.adapter.lora_file import AdapterOptions, convert_adapter
 from glm_gguf.convert.conversion import Conversion, Output, convert
-from glm_gguf.convert.options import ConvertOptions, TypeChoices
+from glm_gguf.convert.options import ConvertOptions, MergedAdapter, TypeChoices
 from glm_gguf.convert.plan import Plan, TensorPlan, make_plan, make_plans
 
 __all__ = [
+    "AdapterOptions",
     "Conversion",
     "ConvertOptions",
+    "MergedAdapter",
     "Output",
     "Plan",
     "TensorPlan",
     "TypeChoices",
     "convert",
+    "convert_adapter",
     "make_plan",
     "make_plans",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
+from glm_gguf.convert.adapter.low_rank import one_thread_a_product
 from glm_gguf.convert.kernels.quantiser import reproducible
 from glm_gguf.convert.options import ConvertFields, ConvertOptions, with_fields
 from glm_gguf.convert.plan import Plan, make_plans
@@ -93,11 +94,13 @@ class Conversion:
         given = (self.options.types.imatrix, self.options.metadata)
         source = self.plans[0].checkpoint.source
         sources = [*source.inputs(), *(path for path in given if path is not None)]
+        sources += [path for adapter in self.options.adapters for path in adapter.path.iterdir()]
         n_bytes = sum(plan.n_bytes + HEADER_BYTES for plan in self.plans)
         directory, plan = self.paths[0].parent, self.plans[0]
         with output_directory(self.out):
             n_bytes = check_outputs(self.paths, sources, n_bytes, force=self.options.force)
-            with source.shards.reading(directory, n_bytes):
+            products = one_thread_a_product(needed=bool(self.options.adapters))
+            with source.shards.reading(directory, n_bytes), products:
                 write_with_retries(self._marked().layouts(), source.shards, self.options.threads, progress)
         tell_of_other_partial_files(directory, plan.default_name.removesuffix(f"{plan.file_type.name}.gguf"))
 

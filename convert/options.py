@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import ItemsView, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -66,6 +67,21 @@ class TypeChoices:
 
 
 @dataclass(frozen=True, slots=True)
+class MergedAdapter:
+    """A PEFT adapter's directory, and the number that multiplies what it adds."""
+
+    path: Path
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", _path("adapters", self.path))
+        _check_kind("adapters", self.scale, int | float, "give a number")
+        if not isfinite(self.scale) or self.scale == 0:
+            what = f"the scale {self.scale!r} of {self.path.name}"
+            raise RequestError(what, field="adapters", fix="give a finite number, and not 0")
+
+
+@dataclass(frozen=True, slots=True)
 class ConvertOptions:
     """All options of `convert` beside source and output."""
 
@@ -82,6 +98,8 @@ class ConvertOptions:
     vocab_only: bool = False
     text_only: bool = False
     """Convert the text model of one that reads images too (GLM-4V)."""
+    adapters: tuple[MergedAdapter, ...] = ()
+    """Adapters that are merged into the checkpoint, which they were trained on; a path stands for one at scale 1."""
     threads: int = field(default_factory=usable_cpus)
     force: bool = False
     """Replace an existing output."""
@@ -98,6 +116,7 @@ class ConvertOptions:
         _check_kind("name", self.name, str | None, "give a text")
         for name in ("vocab_only", "text_only", "force", "allow_requantize"):
             _check_kind(name, getattr(self, name), bool, "give True or False")
+        object.__setattr__(self, "adapters", _adapters(self.adapters))
         for name in ("metadata", "keep_source"):
             object.__setattr__(self, name, _path(name, getattr(self, name)))
         if not 1 <= self.threads <= 1024:
@@ -106,6 +125,15 @@ class ConvertOptions:
             raise RequestError(f"factor {self.yarn}", field="yarn", fix="above 1, up to 64; the cards advise 4")
         if self.split_max_bytes is not None and self.split_max_bytes < 1:
             raise RequestError(f"{self.split_max_bytes} bytes", field="split_max_bytes", fix="give at least 1")
+
+
+def _adapters(value: Any) -> tuple[MergedAdapter, ...]:
+    """Return one adapter or a list of them, each of which may be a path."""
+    given = value if isinstance(value, list | tuple) else [value]
+    fix = "give MergedAdapter(path, scale) or a path, or a list of them"
+    for item in given:
+        _check_kind("adapters", item, MergedAdapter | str | os.PathLike, fix)
+    return tuple(item if isinstance(item, MergedAdapter) else MergedAdapter(item) for item in given)
 
 
 class ConvertFields(TypedDict, total=False):
@@ -126,6 +154,7 @@ class ConvertFields(TypedDict, total=False):
     keep_source: str | Path | None
     vocab_only: bool | None
     text_only: bool | None
+    adapters: MergedAdapter | str | Path | list[MergedAdapter | str | Path] | tuple[MergedAdapter, ...] | None
     threads: int | None
     force: bool | None
     allow_requantize: bool | None

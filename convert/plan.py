@@ -12,6 +12,8 @@ from gguf import GGMLQuantizationType as Type
 from gguf import Metadata, naming_convention
 
 from glm_gguf.architectures import CHATGLM
+from glm_gguf.convert.adapter.base_model import BaseModel
+from glm_gguf.convert.adapter.merge import Merge
 from glm_gguf.convert.copied_keys import copied_keys, name_of_type, refuse_key_options
 from glm_gguf.convert.metadata import KeyValues, key_values, yarn_scaling
 from glm_gguf.convert.options import ConvertOptions
@@ -68,8 +70,8 @@ class TensorPlan:
 
     @property
     def copied(self) -> bool:
-        """Whether the source has the type already."""
-        return self.type is self.stored_type
+        """Whether the source has the type already, and nothing is added to it."""
+        return self.type is self.stored_type and not self.source.updates
 
     @property
     def n_bytes(self) -> int:
@@ -122,13 +124,14 @@ def make_plans(source: Source | GgufSource, options: ConvertOptions) -> tuple[Pl
         return _plans_of_gguf(source, files, options)
     checkpoint = Checkpoint.open(source, weights=not options.vocab_only, text_only=options.text_only)
     imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
+    merge = Merge.open(options.adapters, BaseModel.of_config(source, checkpoint.config))
     config = checkpoint.config
     table = _token_table(source, config)
     variant = detect_variant(table.chat_template, config.architecture)
     if options.yarn is not None:
         scaling = yarn_scaling(config, variant, options.yarn)
         config = replace(config, rope_scaling=scaling, max_position=int(config.max_position * options.yarn))
-    common = _Common(checkpoint, config, table, variant, imatrix)
+    common = _Common(checkpoint, config, table, variant, imatrix, merge)
     return tuple(_plan(common, file, options) for file in files)
 
 
@@ -153,6 +156,7 @@ class _Common:
     table: TokenTable
     variant: Variant
     imatrix: Imatrix | None
+    merge: Merge
 
 
 def _file_types(options: ConvertOptions) -> tuple[FileType, ...]:
@@ -162,6 +166,8 @@ def _file_types(options: ConvertOptions) -> tuple[FileType, ...]:
         raise RequestError(f"{', '.join(names)}: one type occurs twice", field="type", fix="name each type once")
     if len(files) > 1 and options.vocab_only:
         raise RequestError("a vocabulary has no types", field="vocab_only", fix="name one type or none")
+    if options.adapters and options.vocab_only:
+        raise RequestError("a vocabulary has no weights to add to", field="adapters", fix="leave the adapters out")
     return files
 
 
@@ -170,9 +176,10 @@ def _plans_of_gguf(source: GgufSource, files: tuple[FileType, ...], options: Con
     refuse_key_options(options)
     checkpoint = GgufCheckpoint.open(source)
     imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
-    keys, plans = source.parts.metadata, []
+    merge = Merge.open(options.adapters, BaseModel.of_gguf(source))
+    keys, plans, tensors_in = merge.noted(source.parts.metadata), [], merge.into(checkpoint.tensors)
     for file in files:
-        tensors = _tensor_plans(checkpoint.config, checkpoint.tensors, file, imatrix, options)
+        tensors = _tensor_plans(checkpoint.config, tensors_in, file, imatrix, options)
         requantised = _requantised(tensors, options)
         plan = Plan(
             checkpoint=checkpoint,
@@ -180,7 +187,7 @@ def _plans_of_gguf(source: GgufSource, files: tuple[FileType, ...], options: Con
             file_type=file,
             metadata=copied_keys(keys, file, imatrix, requantised),
             files=_split(tensors, options.split_max_bytes),
-            default_name=name_of_type(source, file),
+            default_name=merge.file_name(name_of_type(source, file), file.name),
         )
         plans.append(plan)
     return tuple(plans)
@@ -199,19 +206,17 @@ def _requantised(tensors: Sequence[TensorPlan], options: ConvertOptions) -> set[
 
 
 def _plan(common: _Common, file: FileType, options: ConvertOptions) -> Plan:
-    tensors = (
-        ()
-        if options.vocab_only
-        else _tensor_plans(common.checkpoint.config, source_tensors(common.checkpoint), file, common.imatrix, options)
-    )
+    sources = () if options.vocab_only else common.merge.into(source_tensors(common.checkpoint))
+    tensors = _tensor_plans(common.checkpoint.config, sources, file, common.imatrix, options)
     n_params = sum(prod(tensor.shape) for tensor in tensors)
     naming, variant = Naming(options.name, options.metadata), common.variant
     card = model_card(common.checkpoint.source, naming, n_params, variant)
+    common.merge.rename(card, keep_name=options.name is not None)
     return Plan(
         checkpoint=common.checkpoint,
         variant=variant,
         file_type=file,
-        metadata=key_values(card, common.config, common.table, file, common.imatrix),
+        metadata=common.merge.noted(key_values(card, common.config, common.table, file, common.imatrix)),
         files=_split(tensors, options.split_max_bytes),
         default_name=_default_name(card, file, options.vocab_only),
     )

@@ -83,6 +83,7 @@ ONLY_IN = {
     "mcp": {"mcp"},
     "mcp_types": {"mcp"},
     "anyio": {"mcp"},
+    "threadpoolctl": {"convert"},
     "huggingface_hub": {"convert"},
     "click": {"cli"},
     "fastapi": {"server"},

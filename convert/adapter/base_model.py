@@ -21,7 +21,6 @@ from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import gguf_shapes
 from glm_gguf.errors import ConfigError, GgufError
 from glm_gguf.gguf_file.contents import architecture
-from glm_gguf.gguf_file.parts import GgufParts
 from glm_gguf.gguf_file.values import text
 
 Shape = tuple[int, ...]
@@ -73,24 +72,26 @@ class BaseModel:
         names = (str(source.directory.resolve()), source.where, *_stated_name(raw))
         return cls(config.architecture, gguf_shapes(config), names, source.where)
 
+    @classmethod
+    def of_gguf(cls, source: GgufSource) -> BaseModel:
+        """The base in a GGUF; raises GgufError for an adapter and the like."""
+        contents, path = source.parts, source.where
+        found, kind = architecture(contents.metadata), text(contents.metadata, "general.type") or "model"
+        if found is None or found not in FAMILIES or kind != "model":
+            what = f"its architecture is {found!r} and its type {kind!r}"
+            raise GgufError(what, path=path, fix="name a model of GLM-4: a GGUF, a directory or hf://OWNER/NAME")
+        stated = text(contents.metadata, "general.name")
+        shapes = {tensor.name: tensor.shape[::-1] for tensor in contents.tensors}
+        names = (*([stated] if stated else []), path)
+        return cls(found, shapes, names, path)
+
 
 def open_base(name: str) -> BaseModel:
     """Read what a GGUF, a directory or hf://OWNER/NAME says of itself; raises GlmGgufError."""
     with open_source(name) as source:
         if isinstance(source, GgufSource):
-            return _of_gguf(source.parts, source.where)
-        return BaseModel.of_config(source, Checkpoint.open(source, weights=False).config)
-
-
-def _of_gguf(contents: GgufParts, path: str) -> BaseModel:
-    found, kind = architecture(contents.metadata), text(contents.metadata, "general.type") or "model"
-    if found is None or found not in FAMILIES or kind != "model":
-        what = f"its architecture is {found!r} and its type {kind!r}"
-        raise GgufError(what, path=path, fix="name a model of GLM-4: a GGUF, a directory or hf://OWNER/NAME")
-    stated = text(contents.metadata, "general.name")
-    shapes = {tensor.name: tensor.shape[::-1] for tensor in contents.tensors}
-    names = (*([stated] if stated else []), path)
-    return BaseModel(found, shapes, names, path)
+            return BaseModel.of_gguf(source)
+        return BaseModel.of_config(source, Checkpoint.open(source, weights=False, text_only=True).config)
 
 
 def _stated_name(raw: Mapping[str, Any]) -> tuple[str, ...]:

@@ -51,5 +51,5 @@ def _updates(adapter: PeftAdapter, pair: Pair, module: str, parts: Parts) -> Ite
     start = 0
     for gguf_name, (n_rows, _) in parts:
         cut = left if n_rows == rows else left.cut(start, start + n_rows)
-        yield LowRank(gguf_name, cut, right, pair.scale, pair.embedding)
+        yield LowRank(gguf_name, cut, right, pair.scale, adapter.digest, pair.embedding)
         start += n_rows

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,13 +24,35 @@ class LowRank:
     right: Factor
     """(rank, columns)."""
     scale: float
+    digest: str
+    """SHA-256 of the adapter."""
     embedding: bool = False
     """Whether the matrix is the token embedding, whose factors llama.cpp takes the other way round."""
+
+    @property
+    def identity(self) -> str:
+        """A text that differs where another product would be added."""
+        return f"{self.digest} × {self.scale!r}"
 
     @property
     def rank(self) -> int:
         """Rows of the right factor."""
         return self.right.shape[0]
+
+
+@contextmanager
+def one_thread_a_product(*, needed: bool) -> Iterator[None]:
+    """Keep numpy's BLAS from threads of its own: each of ours computes a product, and OpenBLAS's would wait busily.
+
+    The limit is the process's. Accelerate, which macOS has, takes none.
+    """
+    if not needed:
+        yield
+        return
+    from threadpoolctl import threadpool_limits  # looks through the libraries that are loaded
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 def added(values: Floats, updates: Sequence[LowRank], start: int) -> Floats:
@@ -54,5 +77,6 @@ def added(values: Floats, updates: Sequence[LowRank], start: int) -> Floats:
         total = values[strip].astype(np.float64)
         for left, right in factors:
             total += left[strip] @ right
-        result[strip] = total
+        with np.errstate(over="ignore"):  # the caller refuses infinities
+            result[strip] = total
     return result

@@ -73,6 +73,7 @@ def _collect(source: Source) -> dict[str, StoredTensor]:
             )
     else:
         names = sorted(set(weight_map.values()))
+    _tell_of_adapters(source)
     tensors: dict[str, StoredTensor] = {}
     for shard in (Shard(name, shards.where(name)) for name in names):
         file_bytes = shards.size(shard.name)
@@ -90,6 +91,15 @@ def _collect(source: Source) -> dict[str, StoredTensor]:
     if weight_map is not None:
         _check_index(weight_map, tensors, index.where)
     return tensors
+
+
+def _tell_of_adapters(source: Source) -> None:
+    """Warn of an adapter's files beside the model, which a trainer left: nothing tells whether they are merged."""
+    shards = source.shards.names()
+    found = [name for name in ADAPTER_FILES if name in shards or source.file(name).exists()]
+    if found:
+        names = ", ".join(found)
+        _log.warning("%s: %s beside the model: passed over, unless given as an adapter", source.where, names)
 
 
 def _is_stale(weight_map: Mapping[str, str], shards: ShardSource) -> bool:

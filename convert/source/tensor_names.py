@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from glm_gguf.architectures import MODELS
+from glm_gguf.convert.adapter.low_rank import LowRank
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.model_config import ModelConfig
 from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
@@ -27,6 +28,8 @@ class SourceTensor:
 
     gguf_name: str
     stored: StoredTensor
+    updates: tuple[LowRank, ...] = ()
+    """What adapters add to it."""
 
     @property
     def shape(self) -> Shape:

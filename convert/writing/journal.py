@@ -43,6 +43,8 @@ class Binding:
             for part in _with_scales(stored):
                 text = f"{part.name} {part.offset} {part.shard.name} {identities[part.shard.name]}\n"
                 checkpoint.update(text.encode())
+            for update in tensor.source.updates:
+                request.update(f"{update.identity}\n".encode())
             request.update(b"" if tensor.importance is None else tensor.importance.tobytes())
         program = ", ".join(f"{name} {_version(name)}" for name in PROGRAM)
         return cls(program, checkpoint.hexdigest(), request.hexdigest())

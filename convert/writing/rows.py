@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from glm_gguf.convert.adapter.low_rank import added
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.kernels.quantiser import quantise
 from glm_gguf.convert.plan import TensorPlan
@@ -58,13 +59,14 @@ def row_ranges(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
 
 def convert_chunk(chunk: Chunk) -> Iterator[tuple[Placement, ggml.Bytes]]:
     """Convert a chunk to the type of each placement, (rows, row_bytes) uint8; raises WeightError naming the weight."""
-    values = weights(chunk.rows, chunk.job.stored, chunk.start, chunk.scales)
+    values = added(weights(chunk.rows, chunk.job.stored, chunk.start, chunk.scales), chunk.job.updates, chunk.start)
     finite = np.isfinite(values)
     if not finite.all():
         row, column = (int(index) for index in np.argwhere(~finite)[0])
-        raise _bad_weight(
-            chunk, (row, column), f"is {values[row, column]}", "the checkpoint is damaged: fetch it again"
-        )
+        fix = "the checkpoint is damaged: fetch it again"
+        if chunk.job.updates:
+            fix += "; or an adapter's weights are too large"
+        raise _bad_weight(chunk, (row, column), f"is {values[row, column]}", fix)
     made: dict[tuple[int, int], ggml.Bytes] = {}
     for placement in chunk.job.placements:
         key = (placement.tensor.type, id(placement.tensor.importance))

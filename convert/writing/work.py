@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from glm_gguf.convert.adapter.low_rank import LowRank
 from glm_gguf.convert.plan import TensorPlan
 from glm_gguf.convert.source.safetensors_file import StoredTensor
 from glm_gguf.convert.writing.layout import FileLayout
@@ -32,6 +33,11 @@ class Job:
 
     stored: StoredTensor
     placements: tuple[Placement, ...]
+
+    @property
+    def updates(self) -> tuple[LowRank, ...]:
+        """What adapters add to the tensor, the same in all outputs."""
+        return self.placements[0].tensor.source.updates
 
 
 @dataclass(frozen=True, slots=True)

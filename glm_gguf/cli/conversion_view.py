@@ -25,9 +25,9 @@ from glm_gguf.architectures import CHATGLM
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.convert import Conversion, Output, Plan, TensorPlan
 from glm_gguf.convert.planned_head import planned_heads
-from glm_gguf.gguf_file.contents import architecture
+from glm_gguf.gguf_file.contents import MERGED_ADAPTERS, architecture
 from glm_gguf.gguf_file.parts import GgufParts
-from glm_gguf.gguf_file.values import text
+from glm_gguf.gguf_file.values import text, texts
 from glm_gguf.llama.engine_options import DEFAULT_CONTEXT
 from glm_gguf.llama.memory_need import memory_to_run
 
@@ -69,6 +69,8 @@ def model_lines(plan: Plan) -> Iterator[str]:
         yield f"licence      {name}, not MIT: {LICENCE_ASKS}"
     elif licence is None and architecture(plan.metadata) == CHATGLM:
         yield f"licence      not stated by the checkpoint; GLM-4-9B's of 2024 is not MIT: {LICENCE_ASKS}"
+    for adapter in texts(plan.metadata, MERGED_ADAPTERS) or ():
+        yield f"adapter      {adapter}"
 
 
 def output_lines(output: Output) -> Iterator[str]:

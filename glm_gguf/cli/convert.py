@@ -12,6 +12,7 @@ import click
 from glm_gguf.cli.completed_values import file_types
 from glm_gguf.cli.convert_adapter import convert_adapter, is_adapter
 from glm_gguf.cli.grouped_help import GroupedCommand, grouped_option
+from glm_gguf.cli.merged_adapters import parse_merged
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.cli.termination import terminable
 from glm_gguf.cli.utf8_text import Utf8Text
@@ -71,6 +72,12 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
 @click.option("--keep-source", type=FILE, metavar="DIR", help="Keep the files that are fetched from a hub in DIR.")
 @click.option("--threads", type=int, metavar="N", help="Threads that quantise. Default: one per CPU.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the names of the files written.")
+@click.option(
+    *("--adapter", "adapters"),
+    multiple=True,
+    metavar="DIR[=SCALE]",
+    help="PEFT adapter of SOURCE, to merge into it; may be repeated.",
+)
 @click.option("--base", metavar="MODEL", help="Base of an adapter in SOURCE: a GGUF, a directory or hf://OWNER/NAME.")
 @grouped_option(TENSORS, "--imatrix", type=FILE, metavar="FILE", help="Importance matrix, GGUF or .dat.")
 @grouped_option(
@@ -151,6 +158,7 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
         keep_source=asked["keep_source"],
         vocab_only=asked["vocab_only"],
         text_only=asked["text_only"],
+        adapters=tuple(map(parse_merged, asked["adapters"])),
         threads=usable_cpus() if asked["threads"] is None else asked["threads"],
         force=asked["force"],
         allow_requantize=asked["allow_requantize"],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from glm_gguf.cli.completed_values import model_names
+from glm_gguf.cli.merged_adapters import parse_merged
 from glm_gguf.cli.model_argument import model_path
 
 if TYPE_CHECKING:
@@ -24,21 +25,22 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--against", "source", type=FILE, metavar="SOURCE", required=True, help="The checkpoint directory, or the GGUF."
 )
+@click.option("--adapter", multiple=True, metavar="DIR[=SCALE]", help="Adapter that was merged; may be repeated.")
 @click.option("--threads", type=int, metavar="N", help="Threads that compare. Default: one per CPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(model: str, source: Path, threads: int | None, as_json: bool) -> None:
+def command(model: str, source: Path, adapter: tuple[str, ...], threads: int | None, as_json: bool) -> None:
     """Compare FILE with its source: errors of every tensor, vocabulary and keys.
 
     The exit code is 1 where something differs that a conversion does not change.
     """
     from glm_gguf.convert.verify import verify
 
-    file = model_path(model)
+    file, adapters = model_path(model), tuple(map(parse_merged, adapter))
     if as_json:
-        result = verify(file, source, threads)
+        result = verify(file, source, threads, adapters=adapters)
         click.echo(json.dumps({"passed": result.passed, **asdict(result)}, ensure_ascii=False, indent=2))
     else:
-        result = verify(file, source, threads, _Table().add)
+        result = verify(file, source, threads, _Table().add, adapters)
         _print_result(result)
     if not result.passed:
         sys.exit(1)

@@ -12,6 +12,8 @@ TEMPLATE_KEY: Final = "tokenizer.chat_template"
 MACHINE_TYPES: Final = "quantize.machine_types"
 """Names of the types whose bytes are those of the machine that converted: its ggml rounds otherwise than others."""
 
+MERGED_ADAPTERS: Final = "merge.adapters"
+"""Name, scale and digest of each adapter that the conversion merged into its base."""
 REQUANTISED: Final = "quantize.requantized_from"
 """Names of the quantised types that tensors had before the file's types: their weights have lost twice."""
 

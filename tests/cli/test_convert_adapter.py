@@ -88,3 +88,51 @@ def test_a_base_is_for_adapters(base: Path) -> None:
 
 def test_two_types_are_refused(base: Path, adapter: Path) -> None:
     says(refusal(adapter, "--base", base, "--type", "F16", "--type", "F32"), "--type", "one")
+
+
+def merged(base: Path, adapter: str | Path, out: Path) -> Result:
+    return run(base, "--adapter", adapter, "--type", "Q8_0", "-o", out)
+
+
+def test_an_adapter_is_merged_at_its_scale_and_verified(base: Path, adapter: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.gguf"
+    result = merged(base, f"{adapter}=0.5", out)
+    assert result.exit_code == 0, result.stderr
+    says(result.stderr, "adapter      my-lora × 0.5, SHA-256")
+    verify = ["verify", str(out), "--against", str(base)]
+    assert CliRunner().invoke(cli, [*verify, "--adapter", f"{adapter}=0.5"]).exit_code == 0
+    without = CliRunner().invoke(cli, verify)
+    assert without.exit_code == 1
+    says(without.stdout, "differs: merge.adapters", "my-lora × 0.5")
+
+
+def test_a_merge_is_called_after_its_adapters(base: Path, adapter: Path, tmp_path: Path) -> None:
+    says(run(base, "--adapter", adapter, "-o", tmp_path, "--dry-run").stdout, "my-lora", "-Q4_K_M.gguf")
+
+
+def test_a_directory_may_have_an_equals_sign_in_its_name(base: Path, tmp_path: Path) -> None:
+    odd = write_adapter(tmp_path / "lora=2")
+    says(merged(base, odd, tmp_path / "m.gguf").stderr, "lora=2 × 1,")
+    says(merged(base, f"{odd}=3", tmp_path / "n.gguf").stderr, "lora=2 × 3,")
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ("my-lora=half", ("--adapter", "'half' is no number", "my-lora=0.5")),
+        ("my-lora=", ("--adapter", "'' is no number")),
+        ("my-lora=nan", ("--adapter", "nan", "finite")),
+        ("my-lora=0", ("--adapter", "scale 0", "not 0")),
+        ("elsewhere", ("elsewhere", "does not exist")),
+    ],
+)
+def test_adapters_that_cannot_be_merged_are_refused(
+    given: str, parts: tuple[str, ...], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    says(refusal(base, "--adapter", given), *parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_adapter_is_not_merged_into_an_adapter(base: Path, adapter: Path) -> None:
+    says(refusal(adapter, "--base", base, "--adapter", adapter), "--adapter", "no such option")

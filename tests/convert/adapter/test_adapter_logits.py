@@ -17,7 +17,7 @@ from checkpoints import Shape, write_checkpoint
 from gguf import GGUFReader, quants
 from logits import GGML_TYPE_F32, context_of, logits_of
 
-from glm_gguf.convert import convert
+from glm_gguf.convert import MergedAdapter, convert
 from glm_gguf.convert.adapter.lora_file import AdapterOptions, convert_adapter
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "adapters"
@@ -85,6 +85,12 @@ def written(golden: Golden, base: Path, directory: Path) -> dict[Path, float]:
 def test_an_adapters_gguf_computes_what_peft_computes(golden: Golden, base: Path, plain: Path, tmp_path: Path) -> None:
     assert golden.deviation(plain) > 0.1  # without it the logits are others
     assert golden.deviation(plain, written(golden, base, tmp_path)) < BOUND
+
+
+def test_a_merge_computes_what_peft_computes(golden: Golden, base: Path, tmp_path: Path) -> None:
+    adapters = [MergedAdapter(path, factor) for path, factor in golden.adapters.items()]
+    (merged,) = convert(base, tmp_path / "merged.gguf", type="F32", adapters=adapters)
+    assert golden.deviation(merged) < BOUND
 
 
 def test_the_base_may_be_a_gguf_too(golden: Golden, base: Path, plain: Path, tmp_path: Path) -> None:
