@@ -144,6 +144,6 @@ def test_a_mistaken_word_is_told_with_what_was_meant(source: Path, case: str) ->
 def test_verify_does_not_compare_with_a_file(source: Path, tmp_path: Path) -> None:
     path = str(tmp_path / "m.gguf")
     assert CliRunner().invoke(cli, ["convert", str(source), "-o", path]).exit_code == 0
-    told = str(CliRunner().invoke(cli, ["verify", path, "--against", path]).exception)
+    told = str(CliRunner().invoke(cli, ["verify", path, "--against", str(source / "config.json")]).exception)
     assert "cannot be compared with" in told
     assert "checkpoint directory" in told
