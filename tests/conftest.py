@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from adapters import factors, query_shape, write_adapter
 from engine.conversations import EXACT
+from hostile import Hostile
 from hub_server import HubServer, serving
 from loading import context_of, opened
+from waiting import until
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
 from glm_gguf.llama.context import Context
@@ -101,3 +103,12 @@ def context(model: ModelHandle) -> Iterator[Context]:
     """A fresh context of 512 tokens."""
     with context_of(model, ONE_THREAD) as made:
         yield made
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Iterator[Hostile]:
+    """A server's configuration; none of its processes is left at the end."""
+    made = Hostile(tmp_path)
+    yield made
+    assert made.started
+    until(lambda: not made.alive)

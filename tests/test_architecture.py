@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "doctor": ("model", "store", "configuration", "convert", "llama", "chat", "demo", "gguf_file", *LEAVES),
     "cli": (
         "doctor",
+        "mcp",
         "configuration",
         "server",
         "model",

@@ -9,7 +9,8 @@ from typing import Protocol
 
 import click
 
-from glm_gguf.cli.chat_terminal import Approval, ChatTerminal
+from glm_gguf.cli.called_tools import MCP_OPTION, Approval, called_tools
+from glm_gguf.cli.chat_terminal import ChatTerminal
 from glm_gguf.cli.conversation import RUN_DEFAULTS, Conversation
 from glm_gguf.cli.error_line import error_line
 from glm_gguf.cli.footprint_line import footprint_line
@@ -17,7 +18,6 @@ from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import ModelChoice, model_options
 from glm_gguf.cli.piped_input import PipedInput
 from glm_gguf.cli.slash_commands import completions, is_command, run_slash_command
-from glm_gguf.cli.tools_file import load_tools
 from glm_gguf.cli.transcript_file import read_transcript, require_writable, write_transcript
 from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.errors import GlmGgufError, OutputError
@@ -31,6 +31,7 @@ HELP = "/help lists the commands, /exit quits, Ctrl-C stops an answer"
 @click.option(
     "--tools", type=click.Path(path_type=Path), metavar="FILE", help="Python file whose functions the model may call."
 )
+@MCP_OPTION
 @click.option("--approve", is_flag=True, help="Ask before each call runs.")
 @click.option(
     "--transcript",
@@ -40,7 +41,12 @@ HELP = "/help lists the commands, /exit quits, Ctrl-C stops an answer"
 )
 @click.option("--quiet", is_flag=True, help="Print answers only, without token counts and rates.")
 def command(
-    choice: ModelChoice, system: str | None, tools: Path | None, transcript: Path | None, **flags: bool
+    choice: ModelChoice,
+    system: str | None,
+    tools: Path | None,
+    mcp: Path | None,
+    transcript: Path | None,
+    **flags: bool,
 ) -> None:
     """Talk with the model in FILE.
 
@@ -48,30 +54,35 @@ def command(
     pasted text is one message.
 
     --tools declares the public functions of a Python file from their type hints and docstrings, and runs them when the
-    model calls them. --session keeps the KV cache of system message and tools in a file: the first run writes it, the
-    next ones start from it.
+    model calls them. --mcp starts the servers of a file and ends them with the chat. --session keeps the KV cache of
+    system message and tools in a file: the first run writes it, the next ones start from it.
     """
-    toolbox = load_tools(tools)
-    earlier = None
-    if transcript is not None:
-        require_writable(transcript, "--transcript")
-        earlier = read_transcript(transcript) if transcript.exists() else None
-    if choice.session is not None and not choice.session.exists():
-        require_writable(choice.session, "--session")
-    options = replace(RUN_DEFAULTS, approve=Approval()) if flags["approve"] else RUN_DEFAULTS
-    with choice.open() as glm:
-        terminal = ChatTerminal(
-            Conversation(glm, toolbox, choice.sampling, system, options), choice.path, quiet=flags["quiet"]
-        )
-        if earlier is not None:
-            terminal.conversation.messages = earlier
-        if not flags["quiet"]:
-            loaded = f", tools: {', '.join(toolbox.functions)}" if toolbox.functions else ""
-            terminal.say(f"{glm.variant} model, {glm.n_ctx} tokens of context{loaded}; {HELP}")
-            terminal.say(footprint_line(glm.footprint))
+    with called_tools(tools, mcp) as called:
+        earlier = None
+        if transcript is not None:
+            require_writable(transcript, "--transcript")
+            earlier = read_transcript(transcript) if transcript.exists() else None
         if choice.session is not None and not choice.session.exists():
-            glm.save_session(choice.session, terminal.conversation.system, toolbox.declarations)
-        _converse(terminal, transcript)
+            require_writable(choice.session, "--session")
+        options = replace(RUN_DEFAULTS, approve=Approval(called)) if flags["approve"] else RUN_DEFAULTS
+        with choice.open() as glm:
+            conversation = Conversation(glm, called.toolbox, choice.sampling, system, options)
+            terminal = ChatTerminal(conversation, choice.path, quiet=flags["quiet"])
+            if earlier is not None:
+                conversation.messages = earlier
+            if not flags["quiet"]:
+                _greet(terminal)
+            if choice.session is not None and not choice.session.exists():
+                glm.save_session(choice.session, conversation.system, called.toolbox.declarations)
+            _converse(terminal, transcript)
+
+
+def _greet(terminal: ChatTerminal) -> None:
+    """Tell the model, its context, tools and devices."""
+    glm, functions = terminal.conversation.glm, terminal.conversation.toolbox.functions
+    loaded = f", tools: {', '.join(functions)}" if functions else ""
+    terminal.say(f"{glm.variant} model, {glm.n_ctx} tokens of context{loaded}; {HELP}")
+    terminal.say(footprint_line(glm.footprint))
 
 
 class Reader(Protocol):

@@ -10,6 +10,7 @@ import click
 
 from glm_gguf.chat.events import ChatResult, Event, ToolCall
 from glm_gguf.cli.answer_view import TokenRate, show_answer
+from glm_gguf.cli.called_tools import show_result
 from glm_gguf.cli.conversation import Conversation
 from glm_gguf.errors import ContextLengthError
 
@@ -80,7 +81,7 @@ class ChatTerminal:
 
     def observation(self, call: ToolCall, text: str) -> None:
         """Show the result of a call below it."""
-        click.secho(f"← {text}", fg="green", err=True)
+        show_result(text)
 
     def count_tokens(self) -> None:
         """Count the tokens of the conversation after a change of its messages; a full context drops the rest."""
@@ -120,24 +121,3 @@ class ChatTerminal:
         except click.Abort:
             click.echo(err=True)
         return self.conversation.settings.drops_oldest_turns
-
-
-class Approval:
-    """Asks before a call runs, until the user answers "always" for its function."""
-
-    def __init__(self) -> None:
-        self._always: set[str] = set()
-
-    def __call__(self, call: ToolCall) -> bool:
-        """Tell whether a call may run; Ctrl-C or the end of input stops the turn."""
-        if call.name in self._always:
-            return True
-        question = f"run {call.name}({call.arguments})? [y/N/always]"
-        try:
-            reply = click.prompt(question, default="n", show_default=False, err=True).strip().lower()
-        except click.Abort:
-            raise KeyboardInterrupt from None
-        if reply in ("a", "always"):
-            self._always.add(call.name)
-            return True
-        return reply in ("y", "yes")

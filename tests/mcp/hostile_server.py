@@ -25,6 +25,7 @@ def deep(levels: int) -> dict[str, Any]:
     return schema
 
 
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = {
     "hang": "never answers",
     "cancelled": "tells which calls were cancelled",
@@ -122,6 +123,7 @@ def listed(how: str, cursor: str | None) -> dict[str, Any]:
     described = [{"name": name, "description": text, "inputSchema": {"type": "object"}} for name, text in TOOLS.items()]
     pattern = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
     described[-1]["outputSchema"] = pattern
+    described.append({"name": "get_weather", "description": "Weather of a city", "inputSchema": CITY})
     return {"tools": [*described, *(LIES if how == "liar" else ())]}
 
 

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import psutil
 import pytest
-from waiting import until
+from hostile import Hostile
 
 from glm_gguf.chat.events import ToolCall
 from glm_gguf.chat.tools import Toolbox
@@ -25,45 +24,7 @@ from glm_gguf.model import GLM
 from glm_gguf.run_options import RunOptions
 from glm_gguf.tool_calls import arun_calls, run_calls
 
-SERVER = Path(__file__).with_name("hostile_server.py")
 LONG = RunOptions(timeout=30)
-
-
-class Hostile:
-    """The server's configuration, and the processes that it has started."""
-
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / "mcp.json"
-        self._pids = directory / "pids"
-
-    def configured(self, how: str, **fields: Any) -> Path:
-        entry = {"command": sys.executable, "args": [str(SERVER), how, str(self._pids)], **fields}
-        self.path.write_text(json.dumps({"mcpServers": {"bad": entry}}))
-        return self.path
-
-    @property
-    def started(self) -> list[int]:
-        return [int(line) for line in self._pids.read_text().split()] if self._pids.exists() else []
-
-    @property
-    def alive(self) -> list[int]:
-        return [pid for pid in self.started if psutil.pid_exists(pid) and _runs(pid)]
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-@pytest.fixture
-def hostile(tmp_path: Path) -> Iterator[Hostile]:
-    """A server's configuration; none of its processes is left at the end."""
-    made = Hostile(tmp_path)
-    yield made
-    assert made.started
-    until(lambda: not made.alive)
 
 
 def call(name: str, **arguments: Any) -> ToolCall:
@@ -149,7 +110,7 @@ def test_tools_that_no_model_can_call_are_left_out_and_named(
     with McpServers(hostile.configured("liar")) as servers:
         names = [tool.name for tool in servers]
         assert ran(servers, "echo") == ["{}"]
-    assert len(names) == len(set(names)) == 12
+    assert len(names) == len(set(names)) == 13
     reasons = dict(told.removeprefix("the tool ").split(" of bad is left out: ") for told in servers.left_out)
     assert reasons.keys() == {
         *("'two\\nlines'", "'echo'", "'no_type'", "'nowhere'", "'outside'", "'deep'", "'wordy'", "'nobody'")
