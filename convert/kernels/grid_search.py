@@ -6,6 +6,8 @@ across lanes, for one block after another.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from glm_gguf.convert.kernels.blocks import ONE, ZERO
@@ -55,50 +57,73 @@ def _store_points(scratch: Scratch, shape: Shape, scale: Lanes, inverse: Lanes) 
         store(scratch.points, k, point + border * np.float32(1 << shape.bits * shape.dims))
 
 
+class Compared(NamedTuple):
+    """What is compared with points: codes that were rounded, values and their weights, (groups or values, WIDTH)."""
+
+    points: Floats
+    """Codes of the nearest levels; those near a border are in the upper half."""
+    values: Floats
+    weights: Floats
+
+
+class Step(NamedTuple):
+    """A level of a point stands for scale · (factor · (2 · level + 1) - offset)."""
+
+    scale: np.float32
+    factor: np.float32
+    offset: np.float32
+
+
 @inlined
-def _square(scratch: Scratch, shape: Shape, at: tuple[int, int, int], scale: np.float32, codes: Lanes) -> Lanes:
-    """Weighted squared distance of one value, `at` = (dimension, row, lane), from scale times the levels of `codes`."""
+def _square(compared: Compared, bits: int, at: tuple[int, int, int], step: Step, codes: Lanes) -> Lanes:
+    """Weighted squared distance of one value, `at` = (dimension, row, lane), from the levels of `codes`."""
     i, row, lane = at
-    difference = scale * odd_value(codes, i * shape.bits, (1 << shape.bits) - 1) - entry(scratch.sizes, row + i, lane)
-    return entry(scratch.roots, row + i, lane) * difference * difference
+    point = odd_value(codes, i * bits, (1 << bits) - 1) * step.factor - step.offset
+    difference = step.scale * point - entry(compared.values, row + i, lane)
+    return entry(compared.weights, row + i, lane) * difference * difference
 
 
 @inlined
-def _distances(scratch: Scratch, shape: Shape, at: tuple[int, int], scale: np.float32, codes: Lanes) -> Lanes:
-    """Weighted squared distances of a group's values, `at` = (group, lane), from the points of `codes` times scale."""
-    k, lane = at
-    n = k * shape.dims
-    first = _square(scratch, shape, (0, n, lane), scale, codes) + _square(scratch, shape, (1, n, lane), scale, codes)
+def _distances(compared: Compared, shape: tuple[int, int], at: tuple[int, int], step: Step, codes: Lanes) -> Lanes:
+    """Weighted squared distances of a group's values, `at` = (row, lane), from the points of `codes`."""
+    dims, bits = shape
+    n, lane = at
+    first = _square(compared, bits, (0, n, lane), step, codes) + _square(compared, bits, (1, n, lane), step, codes)
     four = (
-        first
-        + _square(scratch, shape, (2, n, lane), scale, codes)
-        + _square(scratch, shape, (3, n, lane), scale, codes)
+        first + _square(compared, bits, (2, n, lane), step, codes) + _square(compared, bits, (3, n, lane), step, codes)
     )
-    if shape.dims == 4:
+    if dims == 4:
         return four
-    six = (
-        four + _square(scratch, shape, (4, n, lane), scale, codes) + _square(scratch, shape, (5, n, lane), scale, codes)
-    )
-    return (
-        six + _square(scratch, shape, (6, n, lane), scale, codes) + _square(scratch, shape, (7, n, lane), scale, codes)
-    )
+    six = four + _square(compared, bits, (4, n, lane), step, codes) + _square(compared, bits, (5, n, lane), step, codes)
+    return six + _square(compared, bits, (6, n, lane), step, codes) + _square(compared, bits, (7, n, lane), step, codes)
 
 
 @inlined
-def _closest(scratch: Scratch, shape: Shape, at: tuple[int, int], scale: np.float32, grid: Grid) -> int:
-    """iq3_find_best_neighbour, iq2_find_best_neighbour: the code of the closest point, the first of equals."""
-    code = np.uint64(entry(scratch.points, at[0], at[1]))
+def closest(compared: Compared, shape: tuple[int, int], at: tuple[int, int], step: Step, grid: Grid) -> int:
+    """The code of the closest point to a group, `at` = (group, lane), the first of equals; `shape` is dims and bits.
+
+    ggml's iq3_find_best_neighbour, iq2_find_best_neighbour and iq1_find_best_neighbour2.
+    """
+    code = np.uint64(entry(compared.points, at[0], at[1]))
+    at = (at[0] * shape[0], at[1])
     start, end = grid.starts[code], grid.starts[code + np.uint64(1)]
-    distances = _distances(scratch, shape, at, scale, load_codes(grid.lists, start))
+    distances = _distances(compared, shape, at, step, load_codes(grid.lists, start))
     lane = first_least(distances)
     best, least = start + lane, lane_of(distances, lane)
     for following in range(start + FEW, end, FEW):
-        distances = _distances(scratch, shape, at, scale, load_codes(grid.lists, following))
+        distances = _distances(compared, shape, at, step, load_codes(grid.lists, following))
         lane = first_least(distances)
         distance = lane_of(distances, lane)
         if distance < least:
             best, least = following + lane, distance
     return int(grid.lists[np.uint64(best)])
+
+
+@inlined
+def _closest(scratch: Scratch, shape: Shape, at: tuple[int, int], grid: Grid) -> int:
+    """The code of the closest point to a group's sizes at the lane's scale."""
+    compared = Compared(scratch.points, scratch.sizes, scratch.roots)
+    return closest(compared, (shape.dims, shape.bits), at, Step(entry(scratch.steps, 0, at[1]), ONE, ZERO), grid)
 
 
 @inlined
@@ -128,7 +153,7 @@ def _search_again(scratch: Scratch, shape: Shape, codes: Floats, scale: Lanes, g
         if scratch.steps[1, lane] > ZERO:
             for k in range(len(codes)):
                 if shape.all_groups or scratch.on_grid[k, lane] == ZERO:
-                    codes[k, lane] = _closest(scratch, shape, (k, lane), entry(scratch.steps, 0, lane), grid)
+                    codes[k, lane] = _closest(scratch, shape, (k, lane), grid)
     return load(scratch.steps, 1)
 
 
@@ -162,7 +187,7 @@ def search(scratch: Scratch, shape: Shape, j: int, start: tuple[Lanes, Lanes], n
         store(scratch.steps, 0, ONE / inverse)
         for lane in range(WIDTH):
             for k in range(groups):
-                scratch.found[k, lane] = _closest(scratch, shape, (k, lane), entry(scratch.steps, 0, lane), grid)
+                scratch.found[k, lane] = _closest(scratch, shape, (k, lane), grid)
         sum_qx, sum_q2 = _sums(scratch, shape, scratch.found, weights)
         better = (sum_q2 > ZERO) & (sum_qx * sum_qx > best * sum_q2)
         if any_true(better):

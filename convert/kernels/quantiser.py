@@ -26,7 +26,8 @@ PLAIN = frozenset(
 """Types with a kernel: `quantise` in the module of the type's name."""
 
 WEIGHTED = PLAIN | {
-    GGMLQuantizationType[name] for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ3_XXS", "IQ2_XS", "IQ2_S", "IQ2_XXS")
+    GGMLQuantizationType[name]
+    for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ3_XXS", "IQ2_XS", "IQ2_S", "IQ2_XXS", "IQ1_S")
 }
 """Types with a kernel for an importance matrix: `quantise_weighted` in the same module."""
 
