@@ -10,11 +10,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from checkpoints import Shape, random_tensors, stored, write_checkpoint, write_safetensors, write_shards
+from checkpoints import Shape, map_tensor, random_tensors, stored, write_checkpoint, write_safetensors, write_shards
+from checkpoints_2024 import hf_shape, write_chatglm_form
 from damage import SHARD, change_config, choose, command_line, refusal, says
 from interruptions import Counts, Stops, write_recording
 
 from glm_gguf.convert import convert
+from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.config import read_config
 from glm_gguf.convert.source.fp8 import table
 from glm_gguf.convert.source.source import Source
@@ -172,3 +174,25 @@ def test_a_weight_that_is_no_number_is_named(byte: int, scale: float, found: str
 def test_the_plan_tells_the_stored_type(tmp_path: Path) -> None:
     fp8, _ = write_pair(tmp_path, FORMS["blocks"])
     says(command_line("convert", fp8, "--dry-run").stdout, "F8_E4M3")
+
+
+@pytest.mark.parametrize("block", [(128, 128), (96, 64), (1, 0), (0, 0)], ids=str)
+def test_parts_of_a_fused_matrix_keep_their_scales(block: tuple[int, int], tmp_path: Path) -> None:
+    """ChatGLM's form has q, k and v in one matrix, whose blocks may end anywhere."""
+    hf_form = write_checkpoint(tmp_path / "hf" / "model", hf_shape(SHAPE))
+    fp8, whole = (write_chatglm_form(tmp_path / name / "model", hf_form) for name in ("fp8", "whole"))
+    change_config(fp8, quantization_config={"quant_method": "fp8", "weight_block_size": list(block)})
+    name = "transformer.encoder.layers.1.self_attention.query_key_value.weight"
+    tensors = {
+        found: (each.dtype, np.array(map_tensor(each)))
+        for found, each in Checkpoint.open(Source.local(whole)).tensors.items()
+    }
+    values = (tensors[name][1].astype(np.uint32) << 16).view(np.float32)
+    packed, scales, product = quantised(values, Form({}, block))
+    made: Tensors = {name: ("F8_E4M3", packed.view(np.uint8)), f"{name}_scale_inv": ("F32", scales)}
+    write_safetensors(fp8 / SHARD, {**tensors, **made})
+    write_safetensors(whole / SHARD, {**tensors, name: ("F32", product)})
+    (ours,) = convert(fp8, tmp_path / "ours.gguf", choose("F32"))
+    (same,) = convert(whole, tmp_path / "same.gguf", choose("F32"))
+    assert ours.read_bytes() == same.read_bytes()
+    assert verify(ours, fp8).passed

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoints import Shape, write_checkpoint
+from checkpoints_2024 import hf_shape
 from damage import choose, command_line, refusal, says
 from interruptions import Counts, Stops, write_recording
 from peers import llama_quantize, tensors_of
@@ -21,7 +22,7 @@ from glm_gguf.errors import GgufError, RequestError
 from glm_gguf.gguf_file.contents import REQUANTISED
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.report import Report
-from glm_gguf.gguf_file.values import Scalar, texts
+from glm_gguf.gguf_file.values import Scalar, Text, texts
 from tests.gguf_file.builder import ARR, EVERY_KIND, F32, STR, U32, Model, glm4
 
 SHAPE = Shape(hidden=256, ffn=416, layers=3, heads=8, kv_heads=2, head_dim=32, bias=True)
@@ -259,3 +260,16 @@ def test_an_alignment_is_copied_where_the_new_file_has_it(alignment: int, tmp_pa
     (ours,) = convert(source, tmp_path / "ours.gguf", choose("F16"))
     assert tensors_of(ours).keys() == model.tensors.keys()
     assert ("general.alignment" in GgufHeader.read(ours).metadata) == (alignment == 32)
+
+
+@pytest.mark.parametrize("type_", TEN)
+def test_a_model_of_2024_is_llama_quantizes_too(type_: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory = tmp_path_factory.getbasetemp() / "chatglm"
+    source = directory / "model-BF16.gguf"
+    if not source.exists():
+        convert(write_checkpoint(directory / "model", hf_shape(SHAPE)), source, choose("BF16"))
+    ours, theirs = directory / f"ours-{type_}.gguf", directory / f"theirs-{type_}.gguf"
+    convert(source, ours, choose(type_))
+    llama_quantize(source, theirs, FILE_TYPES[type_].id)
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert GgufHeader.read(ours).metadata["general.architecture"] == Text("chatglm")
