@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from checkpoints import Shape, write_checkpoint  # noqa: E402
-from checkpoints_2024 import CHAT, CHAT_1M, hf_shape  # noqa: E402
+from checkpoints_2024 import CHAT, CHAT_1M, EDGE_FIELDS, hf_shape  # noqa: E402
 
 from glm_gguf.convert.source.checkpoint import Checkpoint  # noqa: E402
 from glm_gguf.convert.source.config import read_config  # noqa: E402
@@ -57,6 +57,7 @@ CASES = {
     "resaved": Shape(extra={"rope_theta": None, "partial_rotary_factor": None, "rope_parameters": RESAVED}),
     "glm": hf_shape(Shape(ffn=416, heads=8, kv_heads=2, head_dim=32, bias=True), CHAT),
     "glm-1m": hf_shape(Shape(heads=8, kv_heads=4, head_dim=32, bias=True), CHAT_1M),
+    "glm-edge": Shape(tied=True, extra=EDGE_FIELDS),
     "glm-yarn": hf_shape(Shape(), CHAT, max_position_embeddings=640, rope_scaling=YARN),
 }
 

@@ -52,16 +52,19 @@ def hf_shape(shape: Shape | None = None, ratio: int = CHAT, **extra: Any) -> Sha
     return replace(shape, extra={**shape.extra, **fields, **extra})
 
 
+EDGE_FIELDS = {
+    "architectures": ["GlmForCausalLM"],
+    "model_type": "glm",
+    "max_position_embeddings": 8192,
+    "partial_rotary_factor": 1.0,
+    "rms_norm_eps": 1e-05,
+    "rope_theta": 10_000.0,
+}
 EDGE = Shape(
-    **{"hidden": 64, "ffn": 96, "layers": 2, "heads": 2, "kv_heads": 1, "head_dim": 32, "vocab": 59264},
-    extra={
-        "architectures": ["GlmForCausalLM"],
-        "model_type": "glm",
-        "max_position_embeddings": 8192,
-        "partial_rotary_factor": None,  # the first releases of the class had it fixed
-    },
+    **{"hidden": 64, "ffn": 96, "layers": 2, "heads": 2, "kv_heads": 1, "head_dim": 32, "vocab": 59264, "tied": True},
+    extra=EDGE_FIELDS,
 )
-"""GLM-Edge's fields, of other sizes."""
+"""GLM-Edge-1.5B-Chat's fields, of other sizes: whole heads are rotated, the output head is the embedding."""
 
 
 def write_chatglm_form(directory: Path, hf_form: Path, **extra: Any) -> Path:

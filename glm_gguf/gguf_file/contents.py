@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from glm_gguf.architectures import CHATGLM
 from glm_gguf.gguf_file.header import ARCHITECTURE_KEY, GgufHeader
 from glm_gguf.gguf_file.tensor_list import TensorInfo
-from glm_gguf.gguf_file.values import Metadata, integer, text
+from glm_gguf.gguf_file.values import Metadata, integer, text, texts
+from glm_gguf.special_tokens import EDGE_VOCABULARY
 
 TEMPLATE_KEY: Final = "tokenizer.chat_template"
 MACHINE_TYPES: Final = "quantize.machine_types"
@@ -58,3 +60,9 @@ def kv_heads(metadata: Metadata) -> int | None:
     if f"{architecture(metadata)}.attention.head_count_kv" in metadata:
         return model_integer(metadata, "attention.head_count_kv")
     return model_integer(metadata, "attention.head_count")
+
+
+def is_edge(metadata: Metadata) -> bool:
+    """Whether the model is a GLM-Edge, by its vocabulary: it rotates whole heads and has a template without tools."""
+    tokens = texts(metadata, "tokenizer.ggml.tokens") or ()
+    return architecture(metadata) == CHATGLM and len(tokens) == EDGE_VOCABULARY

@@ -14,6 +14,7 @@ from glm_gguf.gguf_file.contents import (
     Contents,
     architecture,
     head_dim,
+    is_edge,
     model_integer,
 )
 from glm_gguf.gguf_file.crash_findings import crash_findings
@@ -108,14 +109,15 @@ def _keys(metadata: Metadata) -> Iterator[Finding]:
 
 def _rope(metadata: Metadata) -> Iterator[Finding]:
     head, rotated = head_dim(metadata), model_integer(metadata, "rope.dimension_count")
-    if head is None or rotated == head // 2:
+    wanted = None if head is None else head if is_edge(metadata) else head // 2
+    if wanted is None or rotated == wanted:
         return
     stated = "is missing" if rotated is None else f"is {rotated}"
-    key = f"{architecture(metadata)}.rope.dimension_count"
+    key, share = f"{architecture(metadata)}.rope.dimension_count", "all of the" if wanted == head else "half the"
     yield problem(
-        f"{key} {stated}; half the head's {head} dimensions, {head // 2}, are to be rotated",
+        f"{key} {stated}; {share} head's {head} dimensions, {wanted}, are to be rotated",
         "positions come out wrong, so that the model loops and babbles",
-        *sets(key, Scalar(ValueType.UINT32, head // 2)),
+        *sets(key, Scalar(ValueType.UINT32, wanted)),
     )
 
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from glm_gguf.architectures import CHATGLM, MODELS
-from glm_gguf.gguf_file.contents import TEMPLATE_KEY, Contents, architecture
+from glm_gguf.gguf_file.contents import TEMPLATE_KEY, Contents, architecture, is_edge
 from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, KeyChange, OfficialTemplate, advice, problem
-from glm_gguf.gguf_file.values import Text, text, texts
-from glm_gguf.special_tokens import EDGE_VOCABULARY, GMASK, SOP
+from glm_gguf.gguf_file.values import Text, text
+from glm_gguf.special_tokens import GMASK, SOP
 from glm_gguf.variant import Variant, detect_variant, is_name_alone, takes_tools_from_messages
 
 OFFICIAL_TEMPLATE = (
@@ -41,8 +41,7 @@ def template_findings(contents: Contents) -> Iterator[Finding]:
             "with another runtime, give it the official template, or convert the checkpoint again",
         )
         return
-    edge = found == CHATGLM and len(texts(metadata, "tokenizer.ggml.tokens") or ()) == EDGE_VOCABULARY
-    if not edge and (GMASK not in template or SOP not in template):
+    if not is_edge(metadata) and (GMASK not in template or SOP not in template):
         yield problem(
             f"the chat template does not begin the prompt with {GMASK}{SOP}",
             f"it is not {MODELS[found]}'s: every prompt begins otherwise than in training",

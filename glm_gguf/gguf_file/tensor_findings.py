@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from glm_gguf.architectures import GLM4, MODELS
-from glm_gguf.gguf_file.contents import Contents, architecture, head_dim, kv_heads, model_integer
+from glm_gguf.gguf_file.contents import Contents, architecture, head_dim, is_edge, kv_heads, model_integer
 from glm_gguf.gguf_file.crash_findings import MAX_LAYERS
 from glm_gguf.gguf_file.finding import Finding, advice, problem
 from glm_gguf.gguf_file.tensor_list import TensorInfo
@@ -34,7 +34,7 @@ def _findings(contents: Contents) -> Iterator[Finding]:
         return
     tensors = {tensor.name: tensor for tensor in contents.tensors}
     found = architecture(contents.metadata) or ""
-    yield from _missing(tensors, layers, found)
+    yield from _missing(tensors, layers, found, tied=is_edge(contents.metadata))
     yield from _biases(tensors, layers)
     shapes = _shapes(contents.metadata, tensors, layers)
     if shapes is None:
@@ -48,7 +48,7 @@ def _findings(contents: Contents) -> Iterator[Finding]:
         )
 
 
-def _missing(tensors: Mapping[str, TensorInfo], layers: int, found: str) -> Iterator[Finding]:
+def _missing(tensors: Mapping[str, TensorInfo], layers: int, found: str, *, tied: bool) -> Iterator[Finding]:
     post_norms = POST_NORMS if found == GLM4 else ()
     missing = [name for name in _required(tensors, layers, post_norms) if name not in tensors]
     lost_norms = [name for name in missing if name.endswith(POST_NORMS)]
@@ -61,7 +61,7 @@ def _missing(tensors: Mapping[str, TensorInfo], layers: int, found: str) -> Iter
         missing = [name for name in missing if not name.endswith(POST_NORMS)]
     if missing:
         yield problem(f"{len(missing)} tensors are missing: {_some(missing)}", "llama.cpp cannot load the model")
-    if "output.weight" not in tensors:
+    if "output.weight" not in tensors and not tied:
         yield advice(
             "there is no output.weight",
             f"llama.cpp then uses token_embd.weight in its place; every official {MODELS[found]} has both",

@@ -25,5 +25,7 @@ KNOWN_MODELS: Final[Mapping[str, KnownModel]] = {
     "glm-z1-9b": KnownModel("hf://THUDM/GLM-Z1-9B-0414", "thinks before it answers, 9B"),
     "glm-z1-32b": KnownModel("hf://THUDM/GLM-Z1-32B-0414", "thinks before it answers, 32B"),
     "glm-z1-rumination-32b": KnownModel("hf://THUDM/GLM-Z1-Rumination-32B-0414", "researches with tools, 32B"),
+    "glm-4-9b-chat": KnownModel("hf://THUDM/glm-4-9b-chat", "of 2024: chat and tool calls, 9B, 128K tokens"),
+    "glm-4-9b-chat-1m": KnownModel("hf://THUDM/glm-4-9b-chat-1m", "of 2024: chat, 9B, 1M tokens"),
 }
 """Short name → model, as `glm-gguf pull --help` lists them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from damage import change_json, choose, command_line, refusal, says
 from glm_gguf.convert import convert, make_plan
 from glm_gguf.errors import TokenizerError
 from glm_gguf.gguf_file.diagnosis import diagnose
-from glm_gguf.gguf_file.finding import Severity
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.variant import Variant
 
@@ -33,7 +33,16 @@ def edge(tmp_path: Path) -> Path:
 def test_glm_edge_converts_as_it_is_if_its_tokenizer_is_glm_4s(edge: Path, tmp_path: Path) -> None:
     assert make_plan(edge, choose()).variant is Variant.CHAT_2024
     convert(edge, tmp_path / "edge.gguf", choose())
-    assert not [one for one in diagnose(open_all_parts(tmp_path / "edge.gguf")) if one.severity is Severity.PROBLEM]
+    assert diagnose(open_all_parts(tmp_path / "edge.gguf")) == ()
+
+
+def test_a_head_is_rotated_by_half_where_config_json_does_not_say(tmp_path: Path) -> None:
+    shape = replace(EDGE, extra={**EDGE.extra, "partial_rotary_factor": None})
+    keys = [
+        make_plan(write_checkpoint(tmp_path / str(one.extra["partial_rotary_factor"]), one), choose()).metadata
+        for one in (shape, EDGE)
+    ]
+    assert [one["chatglm.rope.dimension_count"].value for one in keys] == [16, 32]  # type: ignore[union-attr]
 
 
 def test_glm_edge_with_another_tokenizer_is_refused_by_name_with_what_is_missing(edge: Path) -> None:
