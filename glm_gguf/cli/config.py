@@ -70,7 +70,7 @@ def _row(configuration: Any, setting: Any) -> dict[str, Any]:
 
 def _file_line(path: Path | None) -> str:
     if path is None:
-        return "file: none, as GLM_GGUF_CONFIG asks"
+        return "file: none: there is no home directory, or GLM_GGUF_CONFIG asks for none"
     return f"file: {path}{'' if path.exists() else ' (not there: nothing is set in it)'}"
 
 
@@ -131,8 +131,10 @@ def _path() -> Path:
     from glm_gguf.configuration.configuration_file import FILE_VARIABLE, configuration_path
 
     found = configuration_path(os.environ)
-    if found is None:
+    if found is None and os.environ.get(FILE_VARIABLE):
         raise RequestError("it asks for no file", where=FILE_VARIABLE, fix="unset it, or name a file")
+    if found is None:
+        raise RequestError("there is no home directory", fix=f"name a file by {FILE_VARIABLE}")
     return found
 
 

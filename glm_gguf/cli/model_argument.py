@@ -58,13 +58,13 @@ def named_model(text: str) -> Model:
 
 def _found(text: str) -> Model | None:
     """Return the model of a name or an address; None for a path, which need not exist."""
-    store = user_store()
     address = model_address(text) if SCHEME.match(text) else None
+    if address is None and os.path.isfile(text):
+        return None  # also where there is no store
+    store = user_store()
     if address is not None:
         found = store.look_up(text)
         return _fetched(store, address) if found is None or found.missing else found
-    if os.path.isfile(text):
-        return None
     if store.look_up(text) is not None:
         return store.find(text)
     found = None if text.endswith(".gguf") else other_model(text)

@@ -18,6 +18,7 @@ from glm_gguf.cli.sampling_field import SETTABLE, shown_value, with_field
 from glm_gguf.cli.transcript_file import read_transcript, write_transcript
 from glm_gguf.cli.utf8_text import utf8_text
 from glm_gguf.errors import RequestError
+from glm_gguf.home_directory import expanded
 from glm_gguf.regular_file import read_regular
 
 Command = Callable[[ChatTerminal, str], None]
@@ -186,7 +187,7 @@ def _exit(chat: ChatTerminal, _: str) -> None:
 def _path(name: str) -> Path:
     if not name:
         raise RequestError("no file is named", fix="write its name after the command")
-    return Path(name).expanduser()
+    return expanded(name)
 
 
 def _may_write(chat: ChatTerminal, path: Path) -> bool:

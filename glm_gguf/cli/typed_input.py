@@ -16,15 +16,17 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import create_output
 
 from glm_gguf.cli.piped_input import BLOCK
+from glm_gguf.home_directory import user_home
 
 PROMPT, CONTINUED = "> ", "… "
 MENU_ROWS = 6
 
 
-def history_path() -> Path:
-    """Return the file of earlier messages, in the XDG state directory."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "glm-gguf" / "chat-history"
+def history_path() -> Path | None:
+    """Return the file of earlier messages, in the XDG state directory; None without a home."""
+    named, home = os.environ.get("XDG_STATE_HOME"), user_home()
+    state = Path(named) if named else home and home / ".local" / "state"
+    return state and state / "glm-gguf" / "chat-history"
 
 
 class TypedInput:
@@ -129,8 +131,10 @@ class _TolerantHistory(FileHistory):
             super().store_string(string)
 
 
-def _history(path: Path) -> History:
+def _history(path: Path | None) -> History:
     """Open the file of earlier messages, which only its owner may read; without one, keep them until the end."""
+    if path is None:
+        return InMemoryHistory()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))

@@ -11,6 +11,7 @@ from typing import Any, Final
 from glm_gguf.configuration.kinds import Value
 from glm_gguf.configuration.settings import PREFIX, SECTIONS, SETTINGS, TOP, Setting, nearest
 from glm_gguf.errors import RequestError
+from glm_gguf.home_directory import expanded, user_path
 from glm_gguf.regular_file import read_text
 from glm_gguf.whole_file import write_whole
 
@@ -20,21 +21,20 @@ MOST_BYTES: Final = 2**20
 
 
 def configuration_path(environment: Mapping[str, str]) -> Path | None:
-    """Return the path of the file, whether it exists or not; None where the variable asks for none.
+    """Return the path of the file, whether it exists or not; None where the variable asks for none, or without a home.
 
-    Raises RequestError without a home directory.
+    Raises RequestError for the home of nobody.
     """
     named = environment.get(FILE_VARIABLE, "")
     if named == os.devnull:
         return None
     if named:
-        return Path(named).expanduser().absolute()
-    from platformdirs import user_config_path
-
-    path = user_config_path("glm-gguf", appauthor=False) / "config.toml"
-    if not path.is_absolute():
-        raise RequestError("there is no home directory", where=str(path), fix=f"name a file by {FILE_VARIABLE}")
-    return path
+        try:
+            return expanded(named).absolute()
+        except RequestError as error:
+            raise RequestError(error.what, where=FILE_VARIABLE, fix=error.fix) from None
+    directory = user_path("config")
+    return None if directory is None else directory / "config.toml"
 
 
 def read_file(path: Path, environment: Mapping[str, str]) -> dict[str, Value]:

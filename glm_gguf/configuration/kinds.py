@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from glm_gguf.amounts import Unit
 from glm_gguf.errors import RequestError
+from glm_gguf.home_directory import expanded
 from glm_gguf.llama.bounds import Bounds
 
 Value = int | float | str | Path | tuple[str, ...]
@@ -156,7 +157,7 @@ class Location:
         text = str(Text().of_toml(value))
         if self._is_name(text):
             return text
-        path = Path(text).expanduser() if text.startswith("~") else Path(text)
+        path = expanded(text)
         if not path.is_absolute():
             raise RequestError(f"{text!r} depends on the current directory", fix="write the path from / or ~")
         return path
@@ -164,7 +165,7 @@ class Location:
     def of_text(self, text: str) -> Value:
         """Take a path, also one that depends on the current directory, or a name."""
         text = str(Text().of_toml(text))
-        return text if self._is_name(text) else self.of_toml(os.path.abspath(os.path.expanduser(text)))
+        return text if self._is_name(text) else self.of_toml(os.path.abspath(expanded(text)))
 
     def _is_name(self, text: str) -> bool:
         address = "://" in text

@@ -50,7 +50,11 @@ def _configuration() -> dict[str, Any]:
 def _store(configured: object) -> dict[str, Any]:
     from glm_gguf.store.store import Store
 
-    directory = Store(configured if isinstance(configured, Path) else None).directory
+    try:
+        directory = Store(configured if isinstance(configured, Path) else None).directory
+    except GlmGgufError as error:
+        nothing = {"store": None, "store_exists": False, "models": None, "store_free_bytes": None}
+        return {**nothing, "store_error": str(error)}
     found: dict[str, Any] = {"store": str(directory), "store_exists": directory.is_dir(), "models": None}
     found["store_free_bytes"] = shutil.disk_usage(_existing(directory)).free
     try:

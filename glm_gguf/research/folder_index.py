@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from glm_gguf.errors import CorpusError
+from glm_gguf.errors import CorpusError, RequestError
+from glm_gguf.home_directory import user_path
 from glm_gguf.regular_file import read_regular
 from glm_gguf.research.corpus import Hit, Page
 from glm_gguf.research.document_text import DocumentText, document_text
@@ -170,8 +171,9 @@ class FolderIndex:
 
 
 def _cached(folder: Path) -> Path:
-    """Return the place of a folder's index in the user's cache."""
-    import platformdirs  # a tenth of a second on a cold start
-
+    """Return the place of a folder's index in the user's cache; RequestError without a home."""
+    directory = user_path("cache")
+    if directory is None:
+        raise RequestError("there is no home directory to keep the index in", field="index", fix="name a file for it")
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    return platformdirs.user_cache_path("glm-gguf", appauthor=False) / "folders" / f"{folder.name}-{name}.sqlite"
+    return directory / "folders" / f"{folder.name}-{name}.sqlite"

@@ -6,14 +6,21 @@ import os
 from pathlib import Path
 from typing import Final
 
+from glm_gguf.errors import RequestError, StoreError
+from glm_gguf.home_directory import expanded, user_path
+
 VARIABLE: Final = "GLM_GGUF_STORE"
 
 
 def store_directory() -> Path:
-    """Return the directory, which need not exist yet."""
+    """Return the directory, which need not exist yet; StoreError without a home."""
     named = os.environ.get(VARIABLE, "").strip()
     if named:
-        return Path(named).expanduser().absolute()
-    import platformdirs  # a tenth of a second on a cold start
-
-    return platformdirs.user_data_path("glm-gguf", appauthor=False) / "models"
+        try:
+            return expanded(named).absolute()
+        except RequestError as error:
+            raise StoreError(error.what, where=VARIABLE, fix=error.fix) from None
+    found = user_path("data")
+    if found is None:
+        raise StoreError("there is no home directory, and so no store of models", fix=f"name one by {VARIABLE}")
+    return found / "models"

@@ -18,12 +18,15 @@ from glm_gguf.architectures import MODELS
 from glm_gguf.errors import GgufError
 from glm_gguf.gguf_file.header import read_architecture
 from glm_gguf.gguf_file.parts import SPLIT_NAME, SPLIT_PATH
+from glm_gguf.home_directory import user_home
 from glm_gguf.regular_file import read_regular
 from glm_gguf.store.model import Model, StoredFile, free_name, model_stem, named_type
 
 OLLAMA_MODEL: Final = "application/vnd.ollama.image.model"
 OLLAMA_REGISTRY: Final = ("registry.ollama.ai", "library")
 """Parts of a name that Ollama does not show."""
+NOWHERE: Final = Path(os.devnull)
+"""In the place of a home where there is none: nothing lies below it."""
 MOST_JSON_BYTES: Final = 2**20
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -42,12 +45,12 @@ class Places:
     def named(self, variable: str) -> list[Path]:
         """Return the directory that a variable names, if it is set."""
         value = self.variables.get(variable, "").strip()
-        return [Path(value).expanduser()] if value else []
+        return [Path(os.path.expanduser(value))] if value else []
 
 
 def other_models(places: Places | None = None) -> tuple[Model, ...]:
     """Return the GGUFs in the stores of other programs, each file once; no header is read."""
-    places = places or Places(Path.home(), os.environ)
+    places = places or Places(user_home() or NOWHERE, os.environ)
     found: list[Model] = []
     files: set[str] = set()
     for program, models in PROGRAMS.items():

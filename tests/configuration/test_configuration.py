@@ -93,6 +93,10 @@ REFUSED = {
     "a list of numbers": ("[engine]\ndevice = [1]", ["[engine] device", "a number is no text"]),
     "an empty text": ('[server]\nhost = ""', ["[server] host", "empty"]),
     "two lines": ('[server]\nhost = "a\\nb"', ["[server] host", "cannot be printed"]),
+    "the home of nobody": (
+        'store = "~nobody-of-all/b"',
+        ["c.toml, store", "begins with the home of nobody", "whole path"],
+    ),
     "relative": ('model = "b.gguf"', ["c.toml, model", "depends on the current directory", "from / or ~"]),
 }
 
@@ -137,6 +141,12 @@ def test_the_variable_names_a_file_that_must_be_there_and_the_null_device_is_non
     with pytest.raises(RequestError, match="it is a directory"):
         Configuration.load({"GLM_GGUF_CONFIG": str(tmp_path)})
     assert Configuration.load({"GLM_GGUF_CONFIG": os.devnull}).path is None
+
+
+@pytest.mark.parametrize("name", ["GLM_GGUF_CONFIG", "GLM_GGUF_STORE", "GLM_GGUF_MODEL"])
+def test_a_variable_that_begins_with_the_home_of_nobody_is_told(name: str) -> None:
+    with pytest.raises(RequestError, match=f"{name}: '~nobody-of-all/x.toml' begins with the home of nobody"):
+        Configuration.load({"GLM_GGUF_CONFIG": os.devnull, name: "~nobody-of-all/x.toml"})
 
 
 def test_without_a_variable_the_file_lies_in_the_users_directory(monkeypatch: pytest.MonkeyPatch) -> None:
