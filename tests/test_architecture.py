@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LEAVES = (
     "amounts",
     *("errors", "architectures", "special_tokens", "variant", "cpus", "core_kinds", "control_groups", "source_name"),
-    *("file_calls", "linux_files", "darwin_files", "whole_file", "regular_file", "loop_thread"),
+    *("file_calls", "linux_files", "darwin_files", "whole_file", "regular_file", "home_directory", "loop_thread"),
 )
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, ("errors", "architectures", "special_tokens")),
@@ -92,7 +92,7 @@ ONLY_IN = {
     "uvicorn": {"server"},
     "pydantic": {"server"},
     "prometheus_client": {"server"},
-    "platformdirs": {"store", "configuration", "research"},
+    "platformdirs": {"home_directory"},
     "filelock": {"store"},
     "rich": {"cli"},
     "prompt_toolkit": {"cli"},
