@@ -7,6 +7,7 @@ common/imatrix-loader.cpp and tools/quantize/quantize.cpp of llama.cpp.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ MAX_NAME = 1024
 MAX_BYTES = 2**30  # a 32B model's has 20 MB
 MAX_IMPORTANCE = 1e12
 """Squared activations of a working model are smaller; from about 1e15 on, ggml's i-quants abort the process."""
+PART_OF_ATTENTION = re.compile(r"\.attn_[qkv]\.")
 REMAKE = "make it again with llama-imatrix"
 
 
@@ -52,6 +54,8 @@ class Imatrix:
     def columns(self, name: str, n_columns: int) -> Floats | None:
         """The importance of a tensor's columns, None without an entry; raises ImatrixError for another width."""
         values = self.entries.get(name)
+        if values is None:  # measured on a file whose query, key and value are one matrix: they read the same columns
+            values = self.entries.get(PART_OF_ATTENTION.sub(".attn_qkv.", name))
         if values is not None and values.size != n_columns:
             if name == "token_embd.weight":  # llama.cpp ignores this one
                 return None

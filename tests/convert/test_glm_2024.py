@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,6 +145,23 @@ def test_a_gguf_with_fused_attention_gives_the_file_that_llama_quantize_makes(
     llama_quantize(source, theirs, FILE_TYPES[type_].id)
     assert tensors_of(ours) == tensors_of(theirs)
     assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_an_imatrix_of_a_file_with_fused_attention_counts_for_its_parts(wide: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    header = GgufHeader.read(with_fused_attention(wide / "bf16.gguf", tmp_path / "fused.gguf"))
+    entries = {
+        one.name: rng.gamma(1.0, 2.0, one.shape[0]).astype("<f4") for one in header.tensors if len(one.shape) > 1
+    }
+    with (tmp_path / "fused.dat").open("wb") as file:
+        file.write(struct.pack("<i", len(entries)))
+        for name, values in entries.items():
+            file.write(struct.pack("<i", len(name)) + name.encode() + struct.pack("<ii", 1, values.size))
+            file.write(values.tobytes())
+    convert(wide / "bf16.gguf", tmp_path / "ours.gguf", choose("IQ3_XXS", imatrix=tmp_path / "fused.dat"))
+    parts = {name.replace("attn_qkv", f"attn_{part}"): values for name, values in entries.items() for part in "qkv"}
+    llama_quantize(wide / "bf16.gguf", tmp_path / "theirs.gguf", FILE_TYPES["IQ3_XXS"].id, imatrix=parts)
+    assert tensors_of(tmp_path / "ours.gguf") == tensors_of(tmp_path / "theirs.gguf")
 
 
 @pytest.fixture(scope="module")
