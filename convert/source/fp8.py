@@ -24,9 +24,11 @@ from glm_gguf.errors import ShardError, WeightError
 Floats = npt.NDArray[np.float32]
 EXPONENTS: Final[Mapping[str, tuple[int, int]]] = {"F8_E4M3": (4, 7), "F8_E5M2": (5, 15)}
 """dtype → bits and bias of its exponent (OCP 8-bit Floating Point Specification 1.0)."""
+EXPONENT_ONLY: Final = "F8_E8M0"
+"""dtype of scales that are powers of two, without a sign (OCP Microscaling Formats 1.0)."""
 SCALES: Final = ("_scale_inv", "_scale")
 """Endings of a weight's scales, behind the weight's name."""
-UNUSED: Final = re.compile(r".*\.(input_scale|output_scale|activation_scale|[qkv]_scale|[kv]_proj\.output_scale)")
+UNUSED: Final = re.compile(r".*\.(input_scale|output_scale|activation_scale|[qkv]_scale)")
 """Names of the scales of activations and of the KV cache."""
 
 
@@ -55,8 +57,9 @@ def _with_scale(tensor: StoredTensor, scale: StoredTensor | None, stated: tuple[
     if scale is None:
         fix = "fetch the weights again; weight_scale_inv or weight_scale stands beside each"
         raise ShardError(f"tensor {tensor.name!r} is {tensor.dtype} and has no scale", path=where, fix=fix)
-    if scale.dtype not in STORAGE:
-        raise ShardError(f"tensor {scale.name!r} is {scale.dtype}", path=where, fix="scales are bf16, f16 or f32")
+    if scale.dtype not in (*STORAGE, EXPONENT_ONLY):
+        fix = "scales are bf16, f16, f32 or powers of two (F8_E8M0)"
+        raise ShardError(f"tensor {scale.name!r} is {scale.dtype}", path=where, fix=fix)
     block = _block(tensor.shape, scale.shape, stated)
     if block is None:
         what = f"tensor {scale.name!r} has shape {list(scale.shape)}, which does not fit {list(tensor.shape)}"
@@ -102,15 +105,23 @@ def read_scales(stored: StoredTensor, shards: ShardSource) -> Floats | None:
         return None
     scale = stored.scale.stored
     data = shards.read_range(scale.shard.name, scale.offset, scale.n_bytes)
-    values = np.frombuffer(data, STORAGE[scale.dtype])
-    if scale.dtype == "BF16":  # the upper half of a float32
-        values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    values = values.astype(np.float32)
+    values = _scale_values(np.frombuffer(data, STORAGE.get(scale.dtype, np.uint8)), scale.dtype)
     if not (np.isfinite(values) & (values >= 0)).all():
         odd = values[~(np.isfinite(values) & (values >= 0))][0]
         fix = "the checkpoint is damaged: fetch it again"
         raise WeightError(f"{scale.name} holds {odd}, which is no scale", path=scale.shard.where, fix=fix)
     return values.reshape(stored.scale.grid)
+
+
+def _scale_values(stored: npt.NDArray[np.generic], dtype: str) -> Floats:
+    """Stored scales as float32."""
+    if dtype == "BF16":  # the upper half of a float32
+        return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    if dtype == EXPONENT_ONLY:
+        powers = np.ldexp(np.float32(1), np.arange(255, dtype=np.int32) - 127)
+        values: Floats = np.append(powers, np.float32(np.nan))[stored]
+        return values
+    return stored.astype(np.float32)
 
 
 def scaled(values: npt.NDArray[np.uint8], start: int, stored: StoredTensor, scales: Floats) -> Floats:

@@ -18,13 +18,18 @@ from interruptions import Counts, Stops, write_recording
 from glm_gguf.convert import convert
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.config import read_config
-from glm_gguf.convert.source.fp8 import table
+from glm_gguf.convert.source.fp8 import read_scales, table
+from glm_gguf.convert.source.local_shards import LocalShards
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.verify import verify
 from glm_gguf.errors import ShardError, WeightError
 
 SHAPE = Shape(hidden=256, ffn=416, layers=2, heads=4, kv_heads=2, head_dim=64, vocab=300)
 DTYPES = {"F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2}
+SCALES = {
+    **{"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16},
+    "F8_E8M0": ml_dtypes.float8_e8m0fnu,
+}
 Tensors = dict[str, tuple[str, Any]]
 
 
@@ -50,6 +55,9 @@ FORMS = {
     "blocks of bf16 scales": Form(
         {"quant_method": "fp8", "weight_block_size": [64, 96]}, (64, 96), "_scale_inv", scales="BF16"
     ),
+    "blocks of powers of two": Form(
+        {"quant_method": "fp8", "weight_block_size": [128, 128]}, (128, 128), "_scale_inv", scales="F8_E8M0"
+    ),
     "blocks that config.json does not state": Form({"quant_method": "fp8"}, (32, 32), "_scale_inv"),
     "one scale": Form({"quant_method": "fp8", "activation_scheme": "static"}, (0, 0), flat=True),
     "one scale of E5M2": Form({"quant_method": "fp8"}, (0, 0), scales="F16", flat=True, dtype="F8_E5M2"),
@@ -64,7 +72,7 @@ def quantised(values: np.ndarray, form: Form) -> tuple[np.ndarray, np.ndarray, n
     rows, columns = (n or whole for n, whole in zip(form.block, values.shape, strict=True))
     shape = (math.ceil(values.shape[0] / rows), math.ceil(values.shape[1] / columns))
     scales = np.random.default_rng(5).uniform(1e-3, 4e-3, shape).astype(np.float32)
-    scales = scales.astype({"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}[form.scales])
+    scales = scales.astype(SCALES[form.scales])
     each = np.kron(scales.astype(np.float32), np.ones((rows, columns), np.float32))
     each = each[: values.shape[0], : values.shape[1]]
     packed = (values / each).astype(DTYPES[form.dtype])
@@ -99,6 +107,18 @@ def test_every_byte_has_the_value_that_ml_dtypes_gives_it(dtype: str) -> None:
     expected = np.arange(256, dtype=np.uint8).view(DTYPES[dtype]).astype(np.float32)
     assert np.array_equal(table(dtype), expected, equal_nan=True)
     assert np.array_equal(np.signbit(table(dtype)), np.signbit(expected))
+
+
+def test_powers_of_two_have_the_values_that_ml_dtypes_gives_them(tmp_path: Path) -> None:
+    expected = np.arange(256, dtype=np.uint8).view(ml_dtypes.float8_e8m0fnu).astype(np.float32)
+    fp8 = with_scale(tmp_path, "F8_E8M0", np.arange(256, dtype=np.uint8).reshape(256, 1))
+    stored = Checkpoint.open(Source.local(fp8)).tensors[Q]
+    with pytest.raises(WeightError, match="holds nan"):
+        read_scales(stored, LocalShards(fp8))
+    fp8 = with_scale(tmp_path, "F8_E8M0", np.arange(255, -1, -1, dtype=np.uint8).clip(max=254).reshape(256, 1))
+    scales = read_scales(Checkpoint.open(Source.local(fp8)).tensors[Q], LocalShards(fp8))
+    assert scales is not None
+    assert np.array_equal(scales[:, 0], np.concatenate([[expected[254]], expected[254::-1]]))
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -151,8 +171,8 @@ def test_a_scale_of_another_shape_is_refused(shape: tuple[int, ...], tmp_path: P
 
 
 def test_a_scale_of_another_type_is_refused(tmp_path: Path) -> None:
-    line = refusal(with_scale(tmp_path, "F8_E8M0", np.ones((2, 2), np.uint8)), kind=ShardError)
-    says(line, f"{Q}_scale_inv' is F8_E8M0", "scales are bf16, f16 or f32")
+    line = refusal(with_scale(tmp_path, "U8", np.ones((2, 2), np.uint8)), kind=ShardError)
+    says(line, f"{Q}_scale_inv' is U8", "scales are bf16, f16, f32")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0], ids=str)
