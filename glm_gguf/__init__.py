@@ -74,6 +74,9 @@ if TYPE_CHECKING:
     from glm_gguf.research.corpus import Corpus, Hit, Page
     from glm_gguf.research.fetch_rules import FetchRules
     from glm_gguf.research.folder_index import FolderIndex, IndexUpdate
+    from glm_gguf.research.research import Research
+    from glm_gguf.research.research_events import Report, ResearchEvent
+    from glm_gguf.research.research_options import ResearchOptions
     from glm_gguf.research.searxng import SearxngCorpus
     from glm_gguf.run_options import Approval, RunOptions
     from glm_gguf.variant import Variant
@@ -123,7 +126,11 @@ __all__ = [
     "PromptOptions",
     "QueueFullError",
     "ReasoningDelta",
+    "Report",
     "RequestError",
+    "Research",
+    "ResearchEvent",
+    "ResearchOptions",
     "RunEvent",
     "RunOptions",
     "RunResult",
@@ -225,6 +232,12 @@ _NAMES = {
         "Page",
     ),
     "glm_gguf.research.fetch_rules": ("FetchRules",),
+    "glm_gguf.research.research": ("Research",),
+    "glm_gguf.research.research_events": (
+        "Report",
+        "ResearchEvent",
+    ),
+    "glm_gguf.research.research_options": ("ResearchOptions",),
     "glm_gguf.research.searxng": ("SearxngCorpus",),
     "glm_gguf.research.folder_index": (
         "FolderIndex",

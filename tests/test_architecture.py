@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "agent": ("run_options", "tool_calls", "chat", *LEAVES),
     "chat_model": ("agent", "run_options", "answers", "engine", "llama", "chat", *LEAVES),
     "model": ("chat_model", "agent", "answers", "engine", "llama", "chat", "schema", "gguf_file", *LEAVES),
-    "research": ("chat", *LEAVES),
+    "research": ("model", "answers", "llama", "chat", *LEAVES),
     "server": (
         *("model", "run_options", "tool_calls", "answers", "engine", "llama", "chat", "gguf_file", "store"),
         *LEAVES,
@@ -53,6 +53,7 @@ MAY_IMPORT = {
         "mcp",
         "configuration",
         "server",
+        "research",
         "model",
         "run_options",
         "tool_calls",

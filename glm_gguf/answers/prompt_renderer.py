@@ -11,6 +11,7 @@ from glm_gguf.answers.overflow import without_oldest_turns
 from glm_gguf.chat.continued_message import BegunAnswer, ContinuedMessage, continued_message
 from glm_gguf.chat.expected_form import ExpectedForm
 from glm_gguf.chat.messages import TemplateMessage, template_messages
+from glm_gguf.chat.research_template import with_languages
 from glm_gguf.chat.segments import ControlSegment, Segment, TextSegment, joined_text, opens_thought
 from glm_gguf.chat.template import ChatTemplate, bundled_template, variant_of_name
 from glm_gguf.chat.tools import Declaration, Tool, declarations, function_names
@@ -71,7 +72,9 @@ class PromptRenderer:
             source = None if takes_tools_from_messages(source) or is_name_alone(source) else source
         if source or self.variant is not Variant.BASE:
             controls = tuple(model.vocabulary.control_ids)
-            self._template = ChatTemplate(source or bundled_template(self.variant), controls)
+            source = source or bundled_template(self.variant)
+            research = self.variant is Variant.RUMINATION
+            self._template = ChatTemplate(with_languages(source) if research else source, controls)
 
     @property
     def variables(self) -> frozenset[str]:

@@ -32,6 +32,15 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "svg": "--svg",
     "depth": "--depth",
     "file": "FILE",
+    "question": "QUESTION",
+    "sources": "--sources",
+    "searxng": "--searxng",
+    "allow": "--allow",
+    "allow_private": "--allow-private",
+    "max_turns": "--max-turns",
+    "total_tokens": "--total-tokens",
+    "total_seconds": "--total-time",
+    "transcript": "--transcript",
 }
 """Field of EngineOptions, SamplingParams or ConvertOptions, or argument of `convert` → its name on the command line."""
 KEYWORD = re.compile(r'(?<![\w-])([a-z_]+)=(True\b|"[^"]*"|\w+)')

@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": "Compare a GGUF with what it was made from.",
     "chat": "Talk with a model.",
     "run": "Answer prompts and exit.",
+    "research": "Look things up in a folder or on the web, and write a report.",
     "serve": "Serve models to clients of OpenAI, Anthropic and Ollama, with a page to chat in.",
     "bench": "Measure how fast a file runs here.",
     "doctor": "Show what this machine has, and what is missing.",

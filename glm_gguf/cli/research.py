@@ -1,0 +1,98 @@
+"""`glm-gguf research`: a model looks things up and writes a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from glm_gguf.cli.amounts import TIME
+from glm_gguf.cli.grouped_help import GroupedCommand, grouped_option
+from glm_gguf.cli.model_options import ModelChoice, model_options
+from glm_gguf.cli.utf8_text import Utf8Text
+from glm_gguf.errors import RequestError
+
+if TYPE_CHECKING:
+    from glm_gguf.research.corpus import Corpus
+
+SOURCES, LIMITS = "Sources", "Limits"
+LANGUAGE = click.Choice(["en", "zh"])
+
+
+@click.command(name="research", cls=GroupedCommand)
+@model_options
+@click.argument("question", type=Utf8Text())
+@click.option("--transcript", type=click.Path(path_type=Path), metavar="FILE", help="JSON lines: each turn; goes on.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report with its sources as JSON.")
+@click.option("--show-thoughts", is_flag=True, help="Print thoughts too, not only their lengths.")
+@grouped_option(
+    *(SOURCES, "--sources"),
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of Markdown, text, HTML and PDF files.",
+)
+@grouped_option(SOURCES, "--searxng", metavar="URL", help="SearXNG server that searches the web.")
+@grouped_option(SOURCES, "--allow", multiple=True, metavar="HOST", help="Open pages of this host only; repeatable.")
+@grouped_option(
+    SOURCES,
+    "--allow-private",
+    multiple=True,
+    metavar="HOST",
+    help="Host that may lie in a private network.",
+)
+@grouped_option(LIMITS, "--max-turns", type=int, metavar="N", help="Answers before the report. Default: 35.")
+@grouped_option(LIMITS, "--total-tokens", type=int, metavar="N", help="Tokens of all answers together.")
+@grouped_option(LIMITS, "--total-time", "total_seconds", type=TIME, help="Time of all, such as 20m.")
+@grouped_option(LIMITS, "--search-language", type=LANGUAGE, help="Language of the queries. Default: en.")
+@grouped_option(LIMITS, "--thinking-language", type=LANGUAGE, help="Language of the thoughts. Default: en.")
+def command(choice: ModelChoice, question: str, transcript: Path | None, **given: Any) -> None:
+    """Let the model in FILE look things up for QUESTION, and write a report.
+
+    It searches the folder of --sources, the web through --searxng, or both. Queries and pages are told on standard
+    error, the report goes to standard output. GLM-Z1-Rumination was trained for this; chat and Z1 models can do it too.
+
+    --transcript keeps every turn. The same command goes on from it after an interruption.
+    """
+    from glm_gguf.cli.research_view import show_research
+    from glm_gguf.research.research import Research
+    from glm_gguf.research.research_options import ResearchOptions
+
+    choice.require_files()
+    names = ("max_turns", "total_tokens", "total_seconds", "search_language", "thinking_language")
+    options = ResearchOptions(**{name: given[name] for name in names if given[name] is not None})
+    with _corpus(given) as corpus, choice.open() as glm:
+        research = Research(glm, corpus, options, choice.sampling, transcript)
+        report = show_research(research.stream(question), quiet=given["as_json"], thoughts=given["show_thoughts"])
+        if given["as_json"]:
+            click.echo(json.dumps(asdict(report), ensure_ascii=False, indent=2))
+
+
+@contextmanager
+def _corpus(given: dict[str, Any]) -> Iterator[Corpus]:
+    """Open what the options name; RequestError for options that nothing would heed."""
+    from glm_gguf.cli.research_view import open_folder
+    from glm_gguf.research.fetch_rules import FetchRules
+    from glm_gguf.research.joined_corpora import JoinedCorpora
+    from glm_gguf.research.searxng import SearxngCorpus
+
+    if given["searxng"] is None:
+        for name in ("allow", "allow_private"):
+            if given[name]:
+                fix = "name a server with --searxng, or leave it out"
+                raise RequestError("no page of the web is opened", field=name, fix=fix)
+        if given["sources"] is None:
+            fix = "give --sources DIR, --searxng URL, or both"
+            raise RequestError("there is nothing to look things up in", field="sources", fix=fix)
+    rules = FetchRules(hosts=given["allow"], private_hosts=given["allow_private"])
+    web = None if given["searxng"] is None else SearxngCorpus(given["searxng"], rules)
+    if given["sources"] is None:
+        assert web is not None
+        yield web
+        return
+    with open_folder(given["sources"]) as folder:
+        yield folder if web is None else JoinedCorpora(folder, web)

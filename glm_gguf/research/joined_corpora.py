@@ -1,0 +1,38 @@
+"""Two corpora as one: a folder of documents and the web."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+
+from glm_gguf.errors import CorpusError
+from glm_gguf.research.corpus import Corpus, Hit, Page
+
+
+class JoinedCorpora:
+    """Searches a folder and the web; the hits alternate. An address with a scheme belongs to the web."""
+
+    def __init__(self, folder: Corpus, web: Corpus) -> None:
+        self._folder = folder
+        self._web = web
+
+    def search(self, query: str, most: int = 10) -> Sequence[Hit]:
+        """Return hits of both; CorpusError only if the web fails and the folder has found nothing."""
+        own = self._folder.search(query, most)
+        try:
+            others = self._web.search(query, most)
+        except CorpusError:
+            if not own:
+                raise
+            others = ()
+        both = chain.from_iterable(zip_longest(own, others))
+        return [hit for hit in both if hit is not None][:most]
+
+    def open(self, address: str) -> Page:
+        """Open a document of the folder, or a page of the web."""
+        if "://" in address:
+            return self._web.open(address)
+        try:
+            return self._folder.open(address)
+        except CorpusError:
+            return self._web.open(address)

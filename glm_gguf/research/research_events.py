@@ -1,0 +1,99 @@
+"""What a research tells while it goes on, and the report at its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from glm_gguf.chat.events import PrefillProgress, ReasoningDelta, TextDelta
+from glm_gguf.research.corpus import Hit
+
+EndedBy = Literal["finish", "answer", "turns", "tokens", "seconds", "repeats", "context"]
+"""Why the report was written: the model said so, answered without a call, or met a budget or the end of the context."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """The model begins an answer; `number` counts from 1."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Text that the model wrote before a call."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A search, and what it found."""
+
+    query: str
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A page that was opened; `part` of `parts` was shown to the model."""
+
+    title: str
+    address: str
+    part: int = 1
+    parts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """A call without a result: malformed, unknown, repeated, or of a page that cannot be opened."""
+
+    call: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportStarted:
+    """The report begins: the TextDelta events that follow are its text."""
+
+    ended_by: EndedBy
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A page that the model has opened; sources are numbered from 1 in the order of their first opening."""
+
+    number: int
+    title: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The report of a research."""
+
+    question: str
+    text: str
+    sources: tuple[Source, ...]
+    ended_by: EndedBy
+    turns: int
+    tokens: int
+    """Tokens of all answers."""
+    complete: bool
+    """False if a budget or the context cut the report."""
+
+
+LookUp = Searched | Opened | CallFailed
+ResearchEvent = (
+    TurnStarted
+    | PrefillProgress
+    | ReasoningDelta
+    | Note
+    | Searched
+    | Opened
+    | CallFailed
+    | ReportStarted
+    | TextDelta
+    | Report
+)
+"""What `Research.stream` yields; the last is the Report."""

@@ -1,0 +1,121 @@
+"""The transcript of a research: JSON lines, one for each turn, from which an interrupted research goes on.
+
+A line is on the disk before the next turn begins. A line that a crash has cut is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from glm_gguf.chat.events import ToolCall
+from glm_gguf.errors import OutputError, RequestError
+from glm_gguf.file_calls import FILE_CALLS
+from glm_gguf.regular_file import read_regular
+from glm_gguf.research.corpus import Hit
+from glm_gguf.research.research_events import CallFailed, LookUp, Opened, Report, Searched, Source
+
+VERSION: Final = 1
+MOST_BYTES: Final = 2**28
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One answer of a research: its text and thought, its call, and what the model read of the call's result."""
+
+    thought: str
+    content: str
+    call: ToolCall | None
+    observation: str
+    event: LookUp
+    tokens: int
+    seconds: float
+    """Of the research up to the end of this turn."""
+
+
+class Transcript:
+    """The file of one research; `turns` and `report` are what an earlier process has written."""
+
+    def __init__(self, path: Path, question: str) -> None:
+        self.path = path
+        self.turns: list[Turn] = []
+        self.report: Report | None = None
+        text = read_regular(path, MOST_BYTES) if path.exists() else b""
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read(whole.decode("utf-8", "replace").splitlines(), question)
+        try:
+            self._file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 (close() closes it)
+            self._file.truncate(len(whole))
+            self._file.seek(len(whole))
+        except OSError as error:
+            raise OutputError(f"cannot be written: {error.strerror}", path=path) from error
+        if not whole:
+            self._write({"research": VERSION, "question": question})
+
+    def add(self, turn: Turn) -> None:
+        """Write a turn."""
+        self.turns.append(turn)
+        call = None if turn.call is None else {"name": turn.call.name, "arguments": turn.call.arguments}
+        kind = type(turn.event).__name__
+        self._write({**asdict(turn), "call": call, "event": {"kind": kind, **asdict(turn.event)}})
+
+    def end(self, report: Report) -> None:
+        """Write the report."""
+        self._write({"report": asdict(report)})
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(line, ensure_ascii=True).encode() + b"\n")
+            self._file.flush()
+            FILE_CALLS.flush_for_certain(self._file.fileno())
+        except OSError as error:
+            raise OutputError(f"cannot be written: {error.strerror}", path=self.path) from error
+
+    def _read(self, lines: Sequence[str], question: str) -> None:
+        for number, line in enumerate(lines, 1):
+            try:
+                self._take(json.loads(line), question, first=number == 1)
+            except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
+                fix = "name another file; a new one begins a new research"
+                raise RequestError(
+                    "this is no line of a research", path=self.path, where=f"line {number}", fix=fix
+                ) from error
+
+    def _take(self, values: dict[str, Any], question: str, *, first: bool) -> None:
+        """Take one line; ValueError, KeyError or TypeError for one of another form."""
+        if first:
+            if values["research"] != VERSION:
+                raise ValueError(values["research"])
+            if values["question"] != question:
+                fix = "ask that question again, or name another file"
+                raise RequestError(f"it asks another question: {values['question']!r}", path=self.path, fix=fix)
+        elif "report" in values:
+            sources = tuple(Source(**source) for source in values["report"].pop("sources"))
+            self.report = Report(**values["report"], sources=sources)
+        else:
+            call = values.pop("call")
+            event = _event(values.pop("event"))
+            self.turns.append(Turn(**values, call=None if call is None else ToolCall(**call), event=event))
+
+
+def _event(values: dict[str, Any]) -> LookUp:
+    kind = values.pop("kind")
+    if kind == "Searched":
+        return Searched(values["query"], tuple(Hit(**hit) for hit in values["hits"]))
+    others: dict[str, type[Opened] | type[CallFailed]] = {"Opened": Opened, "CallFailed": CallFailed}
+    return others[kind](**values)
+
+
+def closed(transcript: Transcript | None) -> None:
+    """Close a transcript, if there is one."""
+    if transcript is not None:
+        with suppress(OSError):
+            transcript.close()
