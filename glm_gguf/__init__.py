@@ -78,6 +78,8 @@ if TYPE_CHECKING:
     from glm_gguf.research.research_events import Report, ResearchEvent
     from glm_gguf.research.research_options import ResearchOptions
     from glm_gguf.research.searxng import SearxngCorpus
+    from glm_gguf.research.sourced_writing import SourcedText, SourcedWriting
+    from glm_gguf.research.sources import SourceText
     from glm_gguf.run_options import Approval, RunOptions
     from glm_gguf.variant import Variant
 
@@ -138,6 +140,9 @@ __all__ = [
     "SearxngCorpus",
     "ShardError",
     "SourceError",
+    "SourceText",
+    "SourcedText",
+    "SourcedWriting",
     "StoreError",
     "TemplateError",
     "TextDelta",
@@ -239,6 +244,11 @@ _NAMES = {
     ),
     "glm_gguf.research.research_options": ("ResearchOptions",),
     "glm_gguf.research.searxng": ("SearxngCorpus",),
+    "glm_gguf.research.sourced_writing": (
+        "SourcedText",
+        "SourcedWriting",
+    ),
+    "glm_gguf.research.sources": ("SourceText",),
     "glm_gguf.research.folder_index": (
         "FolderIndex",
         "IndexUpdate",

@@ -103,6 +103,7 @@ ONLY_IN = {
     "protego": {"research"},
     "sqlite3": {"research"},
     "httpcore2": {"research"},
+    "markdown_it": {"research"},
 }
 
 

@@ -34,6 +34,7 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "file": "FILE",
     "question": "QUESTION",
     "sources": "--sources",
+    "most_sources": "--most-sources",
     "searxng": "--searxng",
     "allow": "--allow",
     "allow_private": "--allow-private",

@@ -26,6 +26,7 @@ COMMANDS = {
     "chat": "Talk with a model.",
     "run": "Answer prompts and exit.",
     "research": "Look things up in a folder or on the web, and write a report.",
+    "write": "Answer a question from sources, with references.",
     "serve": "Serve models to clients of OpenAI, Anthropic and Ollama, with a page to chat in.",
     "bench": "Measure how fast a file runs here.",
     "doctor": "Show what this machine has, and what is missing.",

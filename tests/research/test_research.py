@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -170,17 +169,18 @@ def test_role_tokens_in_a_page_stay_text(rumination: Path, corpus: SmallCorpus) 
     assert [request.prompt.count(user) for request in engine.requests] == [1, 1, 1, 1]
 
 
-ENDLESS = list(chain.from_iterable((call("search", f'{{"query": "{number}"}}'), CLICK) for number in range(20)))
 LONG_THOUGHT = "\n<think>\n" + "on and on " * 200
 
 
 def test_a_model_that_never_finishes_writes_its_report_after_the_last_turn(
     rumination: Path, corpus: SmallCorpus
 ) -> None:
-    queries = [call("search", f'{{"query": "{number}"}}') for number in range(40)]
-    last = report(rumination, corpus, [*queries[:35], REPORT])
+    corpus.pages |= {f"b.test/{number}": "x" for number in range(40)}
+    opened = [call("open", f'{{"url": "b.test/{number}"}}') for number in range(40)]
+    last = report(rumination, corpus, [*opened[:35], REPORT], answer_tokens=256)
     assert (last.turns, last.ended_by, last.complete) == (35, "turns", True)
-    assert report(rumination, corpus, [*queries[:2], REPORT], max_turns=2).turns == 2
+    assert len(last.sources) == 35
+    assert report(rumination, corpus, [*opened[:2], REPORT], max_turns=2).turns == 2
 
 
 BUDGETS: dict[str, tuple[list[Answer], dict[str, Any], str, bool]] = {

@@ -1,0 +1,55 @@
+"""Citations of a text written from sources: 【3†source】 becomes the number of a reference, in order of appearance."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from glm_gguf.research.research_events import Source
+from glm_gguf.research.sources import SourceText
+
+MOST_CITATION: Final = 64
+"""Characters of a citation; a longer text between the marks is none."""
+MISSING: Final = "[?]"
+"""Stands for a citation whose source does not exist."""
+_CITATION: Final = re.compile(r"【\s*(\d{1,6})\s*(?:†[^【】\n]*)?】")
+
+
+class CitationResolver:
+    """Resolves the citations of a text while it is written. Feed it text in any pieces, then flush."""
+
+    def __init__(self, sources: Sequence[SourceText]) -> None:
+        self._sources = sources
+        self._numbers: dict[int, int] = {}
+        self._held = ""
+        self.missing: list[int] = []
+        """Numbers that were cited and that no source has."""
+
+    @property
+    def references(self) -> tuple[Source, ...]:
+        """The cited sources, numbered from 1 in the order in which they were cited."""
+        cited = ((number, self._sources[index]) for index, number in self._numbers.items())
+        return tuple(Source(number, source.title, source.address) for number, source in cited)
+
+    def feed(self, text: str) -> str:
+        """Take more text; return what is certain, with its citations resolved."""
+        text = self._held + text
+        start = text.rfind("【")
+        if start < 0 or "】" in text[start:] or "\n" in text[start:] or len(text) - start > MOST_CITATION:
+            start = len(text)
+        self._held = text[start:]
+        return _CITATION.sub(self._resolved, text[:start])
+
+    def flush(self) -> str:
+        """Return what was held back: it is no citation."""
+        held, self._held = self._held, ""
+        return held
+
+    def _resolved(self, found: re.Match[str]) -> str:
+        index = int(found[1])
+        if index >= len(self._sources):
+            if index not in self.missing:
+                self.missing.append(index)
+            return MISSING
+        return f"[{self._numbers.setdefault(index, len(self._numbers) + 1)}]"
