@@ -62,12 +62,21 @@ def mask_words(n_vocab: int) -> int:
 
 def forced_ids(constraint: Constraint, n_vocab: int) -> list[int]:
     """Call forced(); EngineError where it returns anything but a list of tokens of the vocabulary."""
-    named = constraint.forced()
+    return _token_ids(constraint.forced(), "forced()", n_vocab)
+
+
+def fitted_draft(constraint: Constraint | None, tokens: list[int], n_vocab: int) -> list[int]:
+    """Call fit_draft() where the constraint has it; EngineError as by `forced_ids`."""
+    if not tokens or not isinstance(constraint, DraftFilter):
+        return tokens
+    return _token_ids(constraint.fit_draft(tokens), "fit_draft()", n_vocab)[: len(tokens)]
+
+
+def _token_ids(named: object, method: str, n_vocab: int) -> list[int]:
     if isinstance(named, str | bytes) or not isinstance(named, Sequence):
-        raise EngineError(
-            f"the constraint's forced() returned {type(named).__name__}", fix="return a list of token ids"
-        )
+        what = f"the constraint's {method} returned {type(named).__name__}"
+        raise EngineError(what, fix="return a list of token ids")
     ids = [index(token) for token in named]
     if ids and not 0 <= min(ids) <= max(ids) < n_vocab:
-        raise EngineError(f"the constraint forces a token that is not in the vocabulary of {n_vocab}")
+        raise EngineError(f"the constraint's {method} names a token that is not in the vocabulary of {n_vocab}")
     return ids

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator
 
-from glm_gguf.engine.constraint import DraftFilter, forced_ids
+from glm_gguf.engine.constraint import fitted_draft, forced_ids
 from glm_gguf.engine.delivery import EndReason, Prefilled, SampledToken, Started
 from glm_gguf.engine.delivery_buffer import DeliveryBuffer
 from glm_gguf.engine.draft import NO_DRAFT, Acceptance, Draft
@@ -95,10 +95,8 @@ class RunningSequence:
 
     def take_draft(self, tokens: list[int], match: int) -> None:
         """Take a draft as far as the constraint allows it."""
-        constraint = self.handle.request.constraint
-        if tokens and isinstance(constraint, DraftFilter):
-            tokens = constraint.fit_draft(tokens)[: len(tokens)]
-        self.draft = Draft(tokens, match)
+        fitted = fitted_draft(self.handle.request.constraint, tokens, self.sampler.n_vocab)
+        self.draft = Draft(fitted, match)
 
     def mask(self) -> Mask | None:
         """Ask the constraint which tokens may come next."""

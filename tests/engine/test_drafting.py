@@ -1,6 +1,7 @@
 """Drafts are verified: answers are those of plain decoding, in fewer steps where the text repeats."""
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -211,17 +212,34 @@ def test_an_answer_with_a_draft_is_preempted_and_resumed(exact_model: ModelHandl
         assert [reply.tokens for reply in replies] == expected
 
 
-def test_a_constraint_that_raises_over_a_draft_ends_its_answer_alone(exact_model: ModelHandle) -> None:
+def _raise(_: list[int]) -> object:
+    raise ValueError("over a draft")
+
+
+@pytest.mark.parametrize(
+    ("fit", "told"),
+    [
+        (_raise, "over a draft"),
+        (lambda tokens: "".join(map(str, tokens)), r"fit_draft\(\) returned str"),
+        (lambda tokens: [*tokens[:1], 10**9], "not in the vocabulary"),
+        (lambda _: [-1], "not in the vocabulary"),
+    ],
+    ids=["raises", "no list", "a foreign token", "a negative token"],
+)
+def test_a_constraint_that_fails_over_a_draft_ends_its_answer_alone(
+    exact_model: ModelHandle, fit: Callable[[list[int]], object], told: str
+) -> None:
     class Broken(Text):
-        def fit_draft(self, tokens: list[int]) -> list[int]:
-            raise ValueError("over a draft")
+        def fit_draft(self, tokens: list[int]) -> object:
+            return fit(tokens)
 
     with Bench(exact_model, replace(EXACT, draft=4)) as bench:
         n_vocab = exact_model.vocabulary.size
         bad, _ = bench.ask([5, 6, 7, 8] * 3, GREEDY, Broken([5, 6, 7, 8], n_vocab))
         good, _ = bench.ask([5, 6, 7, 8] * 3, GREEDY)
         bench.run()
-        assert "over a draft" in str(bad.end.error.__cause__)  # type: ignore[union-attr]
+        error = bad.end.error  # type: ignore[union-attr]
+        assert re.search(told, f"{error} {error.__cause__}")
         assert len(good.tokens) == 24
         bench.scheduler.cache.clear()
         assert bench.cells_in_use() == 0
