@@ -2,8 +2,8 @@
 """Compare answers with and without drafts: scripts/check_drafting.py [--answers 300] [--draft 12].
 
 The bundled tiny checkpoint answers as F32 without flash attention: tools, schemas, stop texts, log probabilities,
-several choices, greedy and sampled with a seed, many at once. Exits with 1 where an answer differs, or a log
-probability by more than 4e-5.
+several choices, mixes of two LoRA adapters, greedy and sampled with a seed, many at once. Exits with 1 where an answer
+differs, or a log probability by more than 4e-5.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from glm_gguf.chat.events import ChatResult
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
 from glm_gguf.demo.tools import DECLARATIONS
-from glm_gguf.llama.engine_options import CacheType, EngineOptions
+from glm_gguf.llama.engine_options import CacheType, EngineOptions, LoraAdapter
 from glm_gguf.model import GLM
+from tests.lora_adapters import factors, write_adapter
 
 CHECKPOINT = Path(__file__).resolve().parent.parent / "glm_gguf" / "demo" / "checkpoint"
 EXACT = EngineOptions(
@@ -37,6 +38,8 @@ EXACT = EngineOptions(
     n_gpu_layers=0,
 )
 TOLERANCE = 4e-5
+MIXES: tuple[dict[str, float], ...] = ({}, {}, {"a": 1.0}, {"a": 0.5, "b": 1.5})
+"""Scales of the adapters a and b; absent is 0."""
 QUESTIONS = (
     "What is the weather in Paris, and in Beijing?",
     "北京和上海的空气质量怎么样？",
@@ -73,6 +76,7 @@ def draw(number: int) -> Case:
         options["stop"] = dice.choice([["Paris"], ["。", "."]])
     if dice.random() < 0.3:
         options["logprobs"] = 2
+    options["lora"] = dice.choice(MIXES)
     form = dice.choice(["tools", "schema", "text", "text"])
     if form == "tools":
         options |= {"tools": DECLARATIONS, "tool_choice": dice.choice(["auto", "required"])}
@@ -93,6 +97,14 @@ def answers(path: Path, cases: Sequence[Case], options: EngineOptions) -> tuple[
         return found, f"{status.steps} steps, {status.drafted} tokens drafted, {status.accepted} accepted"
 
 
+def exact_model(directory: Path) -> tuple[Path, EngineOptions]:
+    """Write the model as F32, and its adapters; return its file, and the options of plain decoding."""
+    path = directory / "tiny.gguf"
+    convert(CHECKPOINT, path, ConvertOptions(types=TypeChoices(type="F32")))
+    adapters = [write_adapter(directory / f"{name}.gguf", factors(path, seed)) for seed, name in enumerate("ab")]
+    return path, replace(EXACT, lora=tuple(LoraAdapter(adapter) for adapter in adapters), draft=0)
+
+
 def same(first: ChatResult, second: ChatResult) -> bool:
     """Tell whether two answers are equal, ids of calls apart, and their log probabilities within the tolerance."""
     one, other = (replace(result, logprobs=(), usage=first.usage) for result in (first, second))
@@ -109,11 +121,10 @@ def main() -> None:
     arguments = parser.parse_args()
     cases = [draw(number) for number in range(arguments.answers)]
     with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "tiny.gguf"
-        convert(CHECKPOINT, path, ConvertOptions(types=TypeChoices(type="F32")))
-        plain, told = answers(path, cases, replace(EXACT, draft=0))
+        path, options = exact_model(Path(directory))
+        plain, told = answers(path, cases, options)
         print(f"plain: {told}")
-        drafted, told = answers(path, cases, replace(EXACT, draft=arguments.draft))
+        drafted, told = answers(path, cases, replace(options, draft=arguments.draft))
         print(f"draft {arguments.draft}: {told}")
     wrong = [
         number

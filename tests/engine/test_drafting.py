@@ -251,10 +251,10 @@ def test_a_wrong_length_is_refused(draft: object) -> None:
         EngineOptions(draft=draft)  # type: ignore[arg-type]
 
 
-def test_tools_schemas_stop_texts_and_choices_are_those_of_plain_decoding(tiny_gguf: Callable[[str], Path]) -> None:
+def test_tools_schemas_stop_texts_choices_and_mixes_are_those_of_plain_decoding(tmp_path: Path) -> None:
     cases = [check_drafting.draw(number) for number in range(12)]
-    path, options = tiny_gguf("F32"), check_drafting.EXACT
-    plain, _ = check_drafting.answers(path, cases, replace(options, draft=0))
+    path, options = check_drafting.exact_model(tmp_path)
+    plain, _ = check_drafting.answers(path, cases, options)
     drafted, _ = check_drafting.answers(path, cases, replace(options, draft=12))
     for before, after in zip(plain, drafted, strict=True):
         assert all(check_drafting.same(*pair) for pair in zip(before, after, strict=True))

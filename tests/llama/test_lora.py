@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine.conversations import EXACT, PLAIN, Bench
-from gguf import GGUFReader, GGUFWriter
+from gguf import GGUFReader
 from loading import context_of, opened
+from lora_adapters import ALPHA, RANK, factors, write_adapter
 
 from glm_gguf import GLM, SamplingParams
 from glm_gguf.engine.request import Request, RequestHandle
@@ -18,40 +19,8 @@ from glm_gguf.errors import EngineError, GgufError, RequestError
 from glm_gguf.llama.engine_options import EngineOptions, LoraAdapter, Scales
 from glm_gguf.llama.model_handle import ModelHandle
 
-RANK, ALPHA = 4, 8.0
-ADAPTED = ("blk.0.attn_q.weight", "blk.1.ffn_down.weight", "blk.3.ffn_up.weight")
 HELLO = [{"role": "user", "content": "What is the weather in Paris?"}]
 GREEDY = SamplingParams(temperature=0, max_tokens=16, ignore_eos=True)
-
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
-
-
-def factors(model: Path, seed: int) -> dict[str, tuple[Matrix, Matrix]]:
-    """A of (rank, columns) and B of (rows, rank) for some of the model's matrices."""
-    generator = np.random.default_rng(seed)
-    shapes = {tensor.name: tensor.data.shape for tensor in GGUFReader(model).tensors}
-    return {
-        name: (
-            generator.normal(0, 0.1, (RANK, shapes[name][1])).astype(np.float32),
-            generator.normal(0, 0.1, (shapes[name][0], RANK)).astype(np.float32),
-        )
-        for name in ADAPTED
-    }
-
-
-def write_adapter(path: Path, matrices: dict[str, tuple[Matrix, Matrix]], architecture: str = "glm4") -> Path:
-    writer = GGUFWriter(path, architecture)
-    writer.add_type("adapter")
-    writer.add_string("adapter.type", "lora")
-    writer.add_float32("adapter.lora.alpha", ALPHA)
-    for name, (a, b) in matrices.items():
-        writer.add_tensor(f"{name}.lora_a", a)
-        writer.add_tensor(f"{name}.lora_b", b)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 @pytest.fixture(scope="module")
