@@ -39,7 +39,7 @@ class DraftLength(click.ParamType[int | str]):
 
 
 DRAFT_LENGTH = DraftLength()
-MODEL_FILE = click.Path(path_type=Path)
+MODEL_FILE = click.Path()
 CACHE_TYPES = click.Choice([type_.value for type_ in CacheType])
 ENGINE_OPTIONS = (
     (
@@ -164,6 +164,8 @@ def shared_options(command: Callable[..., None]) -> Callable[..., None]:
         for name in ("cache_type_k", "cache_type_v"):
             if name in engine:
                 engine[name] = CacheType(engine[name])
+        if "draft_model" in engine:
+            engine["draft_model"] = model_path(engine["draft_model"])
         sampling = SamplingParams(**given_options(given, SAMPLING_OPTIONS))
         with configured.told():
             command(shared=SharedOptions(EngineOptions(**engine), sampling, session), **given)

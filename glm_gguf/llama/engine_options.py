@@ -135,10 +135,7 @@ class EngineOptions:
         # A frozen dataclass leaves no other way to store one form of fields that have several.
         object.__setattr__(self, "lora", tuple(map(_adapter, _several(self.lora))))
         object.__setattr__(self, "devices", _several(self.devices))
-        if isinstance(self.draft_model, str):
-            object.__setattr__(self, "draft_model", Path(self.draft_model))
-        if not isinstance(self.draft_model, Path | None):
-            raise RequestError(f"{self.draft_model!r} is no path", field="draft_model", fix="give the path of a GGUF")
+        object.__setattr__(self, "draft_model", _draft_model(self.draft_model, drafts=self.draft != 0))
         for name in ("cache_type_k", "cache_type_v"):
             object.__setattr__(self, name, _cache_type(name, getattr(self, name)))
         if not all(isinstance(name, str) for name in self.devices):
@@ -228,6 +225,17 @@ def _cache_type(name: str, given: str | None) -> CacheType | None:
         return None if given is None else CacheType(given)
     except ValueError:
         raise RequestError(f"{given!r} is unknown", field=name, fix=f"give one of {', '.join(CacheType)}") from None
+
+
+def _draft_model(path: object, *, drafts: bool) -> Path | None:
+    """Read the field `draft_model`; RequestError where it would not be used."""
+    if isinstance(path, str):
+        path = Path(path)
+    if not isinstance(path, Path | None):
+        raise RequestError(f"{path!r} is no path", field="draft_model", fix="give the path of a GGUF")
+    if path is not None and not drafts:
+        raise RequestError("nothing is drafted", field="draft_model", fix="leave it out, or let tokens be drafted")
+    return path
 
 
 def _check_scale(scale: float) -> None:

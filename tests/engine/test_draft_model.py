@@ -91,6 +91,19 @@ def test_a_file_that_is_none_is_refused(tiny_gguf: Callable[[str], Path], tmp_pa
         GLM(tiny_gguf("Q8_0"), options=replace(EXACT, draft_model=tmp_path / "missing.gguf"))
 
 
+def test_a_model_that_would_never_draft_is_refused(tiny_gguf: Callable[[str], Path]) -> None:
+    path = tiny_gguf("Q8_0")
+    with pytest.raises(RequestError, match="draft_model: nothing is drafted"):
+        EngineOptions(draft=0, draft_model=path)
+    result = CliRunner().invoke(cli, ["run", str(path), "Hi", "--draft", "off", "--draft-model", str(path)])
+    assert "--draft-model: nothing is drafted" in error_line(result.exception)
+
+
+def test_the_command_takes_a_name_for_it(tiny_gguf: Callable[[str], Path]) -> None:
+    result = CliRunner().invoke(cli, ["run", str(tiny_gguf("Q8_0")), "Hi", "--draft-model", "no-such-model"])
+    assert "'no-such-model': the store has no such model" in error_line(result.exception)
+
+
 def test_the_plan_leaves_memory_for_it(tiny_gguf: Callable[[str], Path]) -> None:
     path = tiny_gguf("Q8_0")
     memory = []
