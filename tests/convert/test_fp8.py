@@ -10,12 +10,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from adapters import factors, write_adapter
 from checkpoints import Shape, map_tensor, random_tensors, stored, write_checkpoint, write_safetensors, write_shards
 from checkpoints_2024 import hf_shape, write_chatglm_form
 from damage import SHARD, change_config, choose, command_line, refusal, says
 from interruptions import Counts, Stops, write_recording
 
-from glm_gguf.convert import convert
+from glm_gguf.convert import ConvertOptions, MergedAdapter, TypeChoices, convert
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.config import read_config
 from glm_gguf.convert.source.fp8 import read_scales, table
@@ -216,3 +217,15 @@ def test_parts_of_a_fused_matrix_keep_their_scales(block: tuple[int, int], tmp_p
     (same,) = convert(whole, tmp_path / "same.gguf", choose("F32"))
     assert ours.read_bytes() == same.read_bytes()
     assert verify(ours, fp8).passed
+
+
+def test_an_adapter_is_added_to_the_scaled_weights(tmp_path: Path) -> None:
+    fp8, whole = write_pair(tmp_path, FORMS["blocks"])
+    adapter = write_adapter(tmp_path / "adapter", factors(shape=(256, 256)), base="model")
+    options = ConvertOptions(TypeChoices("F32"), adapters=(MergedAdapter(adapter),))
+    (ours,) = convert(fp8, tmp_path / "ours.gguf", options)
+    (same,) = convert(whole, tmp_path / "same.gguf", options)
+    (plain,) = convert(fp8, tmp_path / "plain.gguf", choose("F32"))
+    assert ours.read_bytes() == same.read_bytes()
+    assert ours.read_bytes() != plain.read_bytes()
+    assert verify(ours, fp8, adapters=options.adapters).passed
