@@ -18,7 +18,7 @@ from gguf import GGMLQuantizationType
 from glm_gguf.convert.kernels import ggml, quantiser
 
 COLUMNS = 4096
-OTHERS = ("Q8_0", "F16", "BF16", "IQ1_M", "TQ1_0", "TQ2_0", "MXFP4")
+OTHERS = ("Q8_0", "F16", "BF16", "TQ1_0", "TQ2_0", "MXFP4")
 """Types without a kernel, for comparison."""
 
 

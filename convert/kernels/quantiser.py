@@ -27,7 +27,7 @@ PLAIN = frozenset(
 
 WEIGHTED = PLAIN | {
     GGMLQuantizationType[name]
-    for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ3_XXS", "IQ2_XS", "IQ2_S", "IQ2_XXS", "IQ1_S")
+    for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ3_XXS", "IQ2_XS", "IQ2_S", "IQ2_XXS", "IQ1_S", "IQ1_M")
 }
 """Types with a kernel for an importance matrix: `quantise_weighted` in the same module."""
 

@@ -338,6 +338,8 @@ FILES = [
         "IQ2_XXS",
         "IQ2_XS",
         "IQ2_M",
+        "IQ1_S",
+        "IQ1_M",
     )
     for weighted in (False, True)
     if weighted or type_ not in IMATRIX_ONLY
