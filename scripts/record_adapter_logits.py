@@ -33,6 +33,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from checkpoints import Shape, write_checkpoint  # noqa: E402
+from checkpoints_2024 import OWN_NAMES, hf_shape  # noqa: E402
 
 GOLDEN = REPOSITORY / "tests" / "golden" / "adapters"
 SCALE = 0.1  # of the base's weights, as in record_logits.py
@@ -40,6 +41,7 @@ SEED = 7
 TOKENS = 24
 BASE = "THUDM/GLM-4-Tiny-0414"
 
+GLM_2024 = hf_shape(Shape(hidden=64, ffn=96, layers=2, heads=2, kv_heads=1, head_dim=32, vocab=320, bias=True))
 SHAPE = Shape(hidden=64, ffn=96, layers=2, heads=4, kv_heads=2, head_dim=32, vocab=320, bias=True)
 LORA = {"r": 4, "lora_alpha": 8}
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -55,6 +57,8 @@ class Case:
     shape: Shape = SHAPE
     halved: bool = False
     """Whether the adapters are saved in bfloat16."""
+    own_names: bool = False
+    """Whether q, k and v share lora_A, and the adapters are written in the names of ChatGLM's form."""
 
 
 CASES = {
@@ -64,6 +68,8 @@ CASES = {
     "rslora": Case({"rslora": {**LORA, "target_modules": "all-linear", "use_rslora": True}}),
     "patterns": Case({"patterns": {**LORA, "target_modules": "all-linear", **PATTERNS}}),
     "ends": Case({"ends": {**LORA, "target_modules": ["embed_tokens", "lm_head", "v_proj"]}}),
+    "glm": Case({"glm": {**LORA, "target_modules": "all-linear"}}, shape=GLM_2024),
+    "chatglm": Case({"chatglm": {**LORA, "target_modules": "all-linear"}}, shape=GLM_2024, own_names=True),
     "two": Case(
         {
             "first": {**LORA, "target_modules": ATTENTION},
@@ -82,10 +88,8 @@ def main() -> None:
         if name in wanted or not wanted:
             with tempfile.TemporaryDirectory() as directory:
                 record(name, case, Path(directory))
-                stock = {
-                    path.name: stock_file(path, Path(directory), Path(script)) for path in adapters_of(GOLDEN / name)
-                }
-                (GOLDEN / name / "stock.json").write_text(json.dumps(stock, indent=1) + "\n")
+                if not case.own_names:  # llama.cpp's script keeps q, k and v in one, and reads no such base
+                    record_stock(GOLDEN / name, Path(directory), Path(script))
 
 
 def record(name: str, case: Case, directory: Path) -> None:
@@ -102,10 +106,14 @@ def record(name: str, case: Case, directory: Path) -> None:
         (golden / adapter).mkdir(parents=True)
         for file in ("adapter_config.json", "adapter_model.safetensors"):
             shutil.copyfile(saved / file, golden / adapter / file)
+        sort_modules(golden / adapter / "adapter_config.json")
+        if case.own_names:
+            rename(golden / adapter / "adapter_model.safetensors")
         if case.halved:
             halve(golden / adapter / "adapter_model.safetensors")
     logits = run(made, ids)
     about = {"shape": asdict(case.shape), "seed": SEED, "scale": SCALE, "factors": dict(case.factors)}
+    about["own_names"] = case.own_names
     about |= {"peft": peft.__version__, "transformers": transformers.__version__, "torch": torch.__version__}
     np.savez_compressed(golden / "logits.npz", about=np.array(json.dumps(about)), ids=ids, logits=logits)
     change = np.abs(logits - plain).max() / np.abs(plain).max()
@@ -115,6 +123,12 @@ def record(name: str, case: Case, directory: Path) -> None:
 def adapters_of(golden: Path) -> list[Path]:
     """The directories of a golden's adapters."""
     return sorted(path for path in golden.iterdir() if path.is_dir())
+
+
+def record_stock(golden: Path, directory: Path, script: Path) -> None:
+    """Write what llama.cpp's script makes of a golden's adapters."""
+    stock = {path.name: stock_file(path, directory, script) for path in adapters_of(golden)}
+    (golden / "stock.json").write_text(json.dumps(stock, indent=1) + "\n")
 
 
 def stock_file(adapter: Path, directory: Path, llama_cpp: Path) -> dict[str, Any]:
@@ -147,12 +161,47 @@ def with_adapters(model: Any, case: Case) -> Any:
     for parameter_name, parameter in made.named_parameters():
         if "lora_" in parameter_name:
             parameter.data = (torch.randn_like(parameter) * 0.2).bfloat16().float()
+    if case.own_names:
+        share_a(made)
     made.base_model.set_adapter(names)
     for name, factor in case.factors.items():
         for module in made.modules():
             if isinstance(module, peft.tuners.lora.LoraLayer) and name in module.scaling:
                 module.scaling[name] *= factor
     return made.eval()
+
+
+def sort_modules(path: Path) -> None:
+    """Sort the modules that peft lists in the order of a set, another one in every run."""
+    config = json.loads(path.read_text("utf-8"))
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def share_a(model: Any) -> None:
+    """Give k and v the lora_A of q, as a fused query_key_value has one."""
+    parameters = dict(model.named_parameters())
+    for name, parameter in parameters.items():
+        if "q_proj.lora_A" in name:
+            for other in ("k_proj", "v_proj"):
+                parameters[name.replace("q_proj", other)].data = parameter.data.clone()
+
+
+def rename(path: Path) -> None:
+    """Write an adapter of the HF form in ChatGLM's names, rows of q, k and v behind one another."""
+    tensors = load_file(path)
+    made = {}
+    for name, tensor in tensors.items():
+        if ".k_proj." in name or ".v_proj." in name:
+            continue
+        if ".q_proj.lora_B" in name:
+            tensor = torch.cat([tensors[name.replace("q_proj", f"{part}_proj")] for part in "qkv"])
+        own = name.replace("self_attn.q_proj", "self_attention.query_key_value")
+        for theirs, ours in OWN_NAMES.items():
+            own = own.replace(theirs, ours)
+        made[own] = tensor.contiguous()
+    save_file(made, path, metadata={"format": "pt"})
 
 
 def halve(path: Path) -> None:
