@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from glm_gguf.architectures import CHATGLM, GLM4
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.family_names import CHATGLM_NAMES, GLM4_NAMES, GLM_NAMES, FamilyNames
 from glm_gguf.convert.source.gguf_source import GgufSource
+from glm_gguf.convert.source.hub.address import Hub, parse_address
 from glm_gguf.convert.source.model_config import ModelConfig
 from glm_gguf.convert.source.open_source import open_source
 from glm_gguf.convert.source.source import Source
@@ -27,6 +28,7 @@ Shape = tuple[int, ...]
 Parts = tuple[tuple[str, Shape], ...]
 """(GGUF name, row-major shape) of the tensors that a module's weight holds, one behind the other by rows."""
 
+PAGES = {Hub.HUGGING_FACE: "https://huggingface.co", Hub.MODEL_SCOPE: "https://modelscope.cn/models"}
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
 FAMILIES: Mapping[str, tuple[FamilyNames, ...]] = {GLM4: (GLM4_NAMES,), CHATGLM: (GLM_NAMES, CHATGLM_NAMES)}
 """Architecture → what its checkpoints may call their tensors: an adapter of one form fits a GGUF of another."""
@@ -91,7 +93,9 @@ def open_base(name: str) -> BaseModel:
     with open_source(name) as source:
         if isinstance(source, GgufSource):
             return BaseModel.of_gguf(source)
-        return BaseModel.of_config(source, Checkpoint.open(source, weights=False, text_only=True).config)
+        base = BaseModel.of_config(source, Checkpoint.open(source, weights=False, text_only=True).config)
+    address = parse_address(name)
+    return base if address is None else replace(base, url=f"{PAGES[address.hub]}/{address.repository}")
 
 
 def _stated_name(raw: Mapping[str, Any]) -> tuple[str, ...]:

@@ -38,10 +38,8 @@ def convert_adapter(context: click.Context, base: str | None) -> None:
     directory = Path(given["source"])
     if base is None:
         stated = PeftAdapter.open(directory).config.base
-        known = "" if stated is None else f"; it was trained on {stated!r}"
-        raise RequestError(
-            "the base is missing", field="base", fix=f"name a GGUF, a directory or hf://OWNER/NAME{known}"
-        )
+        what = "the base is missing" + ("" if stated is None else f"; the adapter was trained on {stated!r}")
+        raise RequestError(what, field="base", fix="name a GGUF, a directory or hf://OWNER/NAME")
     with terminable():
         options = AdapterOptions(types[0], given["name"], given["force"])
         file = LoraFile.prepare(directory, base, given["out"], options)

@@ -8,6 +8,7 @@ from typing import Final
 
 from glm_gguf.architectures import MODELS
 from glm_gguf.errors import GgufError
+from glm_gguf.gguf_file.adapter_findings import is_adapter
 from glm_gguf.gguf_file.contents import Contents, architecture, head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, problem, removes
 from glm_gguf.gguf_file.tensor_list import TensorInfo
@@ -43,6 +44,8 @@ def require_loadable(contents: Contents) -> None:
 
 def _findings(contents: Contents) -> Iterator[Finding]:
     metadata = contents.metadata
+    if is_adapter(metadata):
+        yield _crash("this is a LoRA adapter, not a model", "name its base, and give this file by --lora")
     yield from _nested_arrays(metadata)
     yield from _places(contents.tensors)
     yield from _vocabulary(metadata)

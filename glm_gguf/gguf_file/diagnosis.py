@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from glm_gguf.architectures import CHATGLM, GLM4, MODELS
+from glm_gguf.gguf_file.adapter_findings import adapter_findings, is_adapter
 from glm_gguf.gguf_file.chatglm_findings import chatglm_findings
 from glm_gguf.gguf_file.contents import (
     MACHINE_TYPES,
@@ -50,6 +51,8 @@ CLASS_EPSILON: Final = 1.5625e-07
 
 def diagnose(contents: Contents) -> tuple[Finding, ...]:
     """All findings, problems first."""
+    if is_adapter(contents.metadata):
+        return (*adapter_findings(contents), *_trailing(contents))
     findings = [*crash_findings(contents), *_trailing(contents), *_machine_types(contents.metadata)]
     findings += _requantised(contents.metadata)
     if architecture(contents.metadata) in MODELS:
