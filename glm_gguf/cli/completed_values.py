@@ -21,6 +21,8 @@ FILE_TYPES: Final = (
 """As convert/recipe/file_types.py has them, which imports numpy."""
 CPU_LIBRARIES: Final = ("base", "blas", "cpu", "rpc")
 """Parts of ggml that know no GPU."""
+SPECIAL: Final = frozenset(" \"'\\$`;&|<>()[]{}*?!#~^")
+"""Characters that bash, zsh or fish do not take as they are."""
 PATH_BEGINNINGS: Final = (".", "~", "/", os.sep)
 
 
@@ -28,10 +30,17 @@ def model_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> 
     """Complete the name of a model in the store or a GGUF in this directory, in any case of letters, else any path."""
     if incomplete.startswith(PATH_BEGINNINGS) or "/" in incomplete:
         return [CompletionItem(incomplete, type="file")]
-    here = [path.name for path in sorted(Path().glob("*.gguf")) if " " not in path.name]
+    here = (path.name for path in sorted(Path().glob("*.gguf")))
     begun = incomplete.casefold()
-    names = [name for name in dict.fromkeys((*_stored(), *here)) if name.casefold().startswith(begun)]
+    names = [
+        name for name in dict.fromkeys((*_stored(), *here)) if name.casefold().startswith(begun) and _is_word(name)
+    ]
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
+
+
+def _is_word(name: str) -> bool:
+    """Tell whether every shell takes a name as it is: shells do not quote what is completed, and would run $(…)."""
+    return name.isprintable() and not name.startswith("-") and not set(name) & SPECIAL
 
 
 def short_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

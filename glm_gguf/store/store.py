@@ -35,13 +35,17 @@ class Store:
     def models(self) -> tuple[Model, ...]:
         """Return all models in the order of their names; raises StoreError.
 
-        A damaged index is written anew from the files that lie in the directory.
+        A damaged index is written anew from the files that lie there; where it cannot be written, they are read each
+        time.
         """
         try:
             return read_index(self.directory)
         except DamagedIndex as damage:
             if not self._holds_something():
                 return ()
+            if not os.access(self.directory, os.W_OK):
+                _log.warning("%s: %s, and cannot be written", self.directory / NAME, damage)
+                return models_that_lie_in(self.directory)
             with self._locked():
                 return self._recovered(damage)
 

@@ -97,6 +97,21 @@ def test_models_are_those_of_the_store_and_the_directory(tmp_path: Path, monkeyp
     assert completed("glm-gguf chat glm-h") == ["glm-here.gguf"], "a store that cannot be read has no names"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="names that Windows has not, and bash")
+def test_what_is_completed_is_taken_by_a_shell_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    good = ["模型-Q4_K_M.gguf", "a+b@c,d=e%f.gguf", "x:y.gguf"]
+    special = [f"a{character}b.gguf" for character in "\"'\\$`;&|<>()[]{}*?!#~^ \n\t"]
+    for name in (*good, *special, "$(touch run).gguf", "`touch run`.gguf", "-x.gguf"):
+        (tmp_path / name).touch()
+    found = completed("glm-gguf chat ")
+    assert sorted(found) == sorted(good)
+    for name in found:
+        assert (
+            subprocess.run(["bash", "-c", f"printf %s {name}"], capture_output=True, check=True).stdout == name.encode()
+        )
+
+
 @pytest.mark.parametrize(
     "words", ["", "chat ", "convert --type q4", "chat --device C", "config set "], ids=lambda words: words.strip()
 )

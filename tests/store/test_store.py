@@ -209,6 +209,21 @@ def test_a_store_that_may_not_be_read_or_written_is_told(store: Store) -> None:
         store.directory.chmod(0o700)
 
 
+def test_a_store_that_cannot_be_written_needs_no_index(store: Store, tmp_path: Path) -> None:
+    alone, place = ["unshare", "--map-root-user", "--mount", "sh", "-c"], tmp_path / "mounted"
+    place.mkdir()
+    mounted = f"mount -t tmpfs none {place}"
+    if not shutil.which("unshare") or subprocess.run([*alone, mounted], capture_output=True, check=False).returncode:
+        pytest.skip("a process may not mount a file system of its own here")
+    filled = f"{mounted} && cp -r {store.directory}/. {place} && rm {place}/{NAME} && mount -o remount,ro {place}"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "GLM_GGUF_STORE": str(place)}
+    command = f"{filled} && exec {sys.executable} -m glm_gguf list --json"
+    ran = subprocess.run([*alone, command], capture_output=True, text=True, check=False, env=environment)
+    assert ran.returncode == 0, ran.stderr
+    assert f"{place / NAME}: is missing, and cannot be written" in ran.stderr
+    assert {model["name"] for model in json.loads(ran.stdout)["models"]} == {model.name for model in store.models()}
+
+
 def test_a_file_in_the_place_of_the_store_is_told(tmp_path: Path) -> None:
     (tmp_path / "store").write_bytes(b"")
     with pytest.raises(StoreError, match="GLM_GGUF_STORE"):
