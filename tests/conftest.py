@@ -77,7 +77,10 @@ def workplace(tiny_gguf: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     write_adapter(directory / "my-lora", factors(shape=query_shape(TINY_CHECKPOINT)))
     (directory / "glm_gguf").symlink_to(REPOSITORY / "glm_gguf")
     (directory / "my_tools.py").symlink_to(REPOSITORY / "glm_gguf" / "demo" / "tools.py")
-    (directory / "docs").symlink_to(REPOSITORY / "docs")
+    (directory / "notes").mkdir()
+    (directory / "notes" / "light.md").write_text(
+        "# Harrow light\n\nAnsel Brook keeps the light, and lives beside it.\n"
+    )
     time = {"command": sys.executable, "args": ["-m", "mcp_server_time"]}
     (directory / "mcp.json").write_text(json.dumps({"mcpServers": {"time": time}}))
     (directory / "notes.txt").write_text("Hello\nWhat is the weather in Paris?\n")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ANSWER_TOKENS: Final = 4096
 """Tokens that are kept for the text, but at most half of the context."""
+MOST_A_TOKEN: Final = 8
+"""Characters of a token, in texts of few long words."""
 LEAST_CHARACTERS: Final = 200
 """Characters of each source; where not even these fit the context, the question is refused."""
 RULES: Final = {
@@ -121,12 +123,12 @@ class SourcedWriting:
         """Return the conversation, with sources cut alike until it leaves room for the text."""
         n_ctx = self._glm.n_ctx
         room = n_ctx - min(self._sampling.max_tokens or ANSWER_TOKENS, n_ctx // 2)
-        characters = max(len(source.text) for source in self._sources)
-        while len(self._glm.prompt_ids(messages := self._written(question, characters))) > room:
+        characters = min(max(len(source.text) for source in self._sources), MOST_A_TOKEN * room)
+        while (count := len(self._glm.prompt_ids(messages := self._written(question, characters)))) > room:
             if characters <= LEAST_CHARACTERS:
                 fix = "give fewer sources, or a larger n_ctx"
                 raise RequestError(f"{len(self._sources)} sources do not fit the context", field="sources", fix=fix)
-            characters = max(characters * 4 // 5, LEAST_CHARACTERS)
+            characters = max(int(characters * min(room / count, 0.9)), LEAST_CHARACTERS)
         return messages
 
     def _written(self, question: str, characters: int) -> list[dict[str, Any]]:
