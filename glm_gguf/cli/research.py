@@ -14,6 +14,7 @@ import click
 from glm_gguf.cli.amounts import TIME
 from glm_gguf.cli.grouped_help import GroupedCommand, grouped_option
 from glm_gguf.cli.model_options import ModelChoice, model_options
+from glm_gguf.cli.transcript_file import require_writable
 from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.errors import RequestError
 
@@ -63,6 +64,8 @@ def command(choice: ModelChoice, question: str, transcript: Path | None, **given
     from glm_gguf.research.research_options import ResearchOptions
 
     choice.require_files()
+    if transcript is not None:
+        require_writable(transcript, "transcript")
     names = ("max_turns", "total_tokens", "total_seconds", "search_language", "thinking_language")
     options = ResearchOptions(**{name: given[name] for name in names if given[name] is not None})
     with _corpus(given) as corpus, choice.open() as glm:

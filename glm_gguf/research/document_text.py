@@ -57,7 +57,8 @@ def html_text(html: str, name: str) -> DocumentText:
     text = trafilatura.extract(
         tree, output_format="markdown", include_links=True, include_tables=True, include_comments=False
     )
-    return DocumentText(title_line(title, PurePath(name).stem), text or trafilatura.html2txt(whole_page))
+    text = _lines(text or trafilatura.html2txt(whole_page))
+    return DocumentText(title_line(title, PurePath(name).stem), text)
 
 
 def pdf_text(data: bytes, name: str) -> DocumentText:
@@ -74,7 +75,7 @@ def pdf_text(data: bytes, name: str) -> DocumentText:
         raise CorpusError(f"the PDF cannot be read: {in_one_line(error)}", where=name) from error
     if not text.strip():
         raise CorpusError("the PDF holds no text, only pictures", where=name)
-    return DocumentText(title_line(title, PurePath(name).stem), text)
+    return DocumentText(title_line(title, PurePath(name).stem), _lines(text))
 
 
 def decoded(data: bytes) -> str:
@@ -96,10 +97,11 @@ def decoded(data: bytes) -> str:
 
 
 def _lines(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", " ")
+    """Return a text that UTF-8 can encode, with line feeds as line ends; half of a surrogate pair becomes `?`."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", " ").encode("utf-8", "replace").decode()
 
 
 def title_line(title: str, otherwise: str) -> str:
     """Return a title in one line, without the marks that separate the parts of a hit."""
-    line = re.sub(r"[【】†]", " ", " ".join(title.split()))
+    line = re.sub(r"[【】†]", " ", _lines(title))
     return " ".join(line.split())[:MOST_TITLE] or otherwise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Final
 from glm_gguf.errors import CorpusError
 from glm_gguf.research.document_text import KINDS
 
+_log = logging.getLogger(__name__)
 RACY_NS: Final = 2 * 10**9
 """A file that was changed less than this before it was read may change again without a new time (FAT counts 2 s)."""
 
@@ -45,8 +47,16 @@ def scan(folder: Path) -> Iterator[FileState]:
                 status = path.lstat()
             except FileNotFoundError:
                 continue  # removed meanwhile
-            if path.is_file() and not path.is_symlink():
-                yield FileState(path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns)
+            below = path.relative_to(folder).as_posix()
+            if not _is_unicode(below):
+                _log.warning("%r is left out: its name is not UTF-8; rename it", below)
+            elif path.is_file() and not path.is_symlink():
+                yield FileState(below, status.st_size, status.st_mtime_ns)
+
+
+def _is_unicode(name: str) -> bool:
+    """Tell whether a name is text; Python keeps other bytes of a name as halves of surrogate pairs."""
+    return name.encode("utf-8", "replace").decode() == name
 
 
 def _refuse(error: OSError) -> None:

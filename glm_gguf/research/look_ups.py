@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from glm_gguf.chat.events import ToolCall
-from glm_gguf.chat.tools import error_text
+from glm_gguf.chat.tools import error_text, result_text
 from glm_gguf.errors import CorpusError, GlmGgufError, in_one_line
 from glm_gguf.research.corpus import Corpus, Hit, Page
 from glm_gguf.research.research_events import CallFailed, LookUp, Opened, Searched
@@ -60,7 +60,7 @@ class LookUps:
             return Observation(error_text(str(error)), CallFailed(written(call), str(error)))
         self._answered[key] = turn
         self.remember(observation.event)
-        return observation
+        return Observation(result_text(observation.text), observation.event)  # a corpus may give what is no Unicode
 
     def remember(self, event: LookUp, turn: int | None = None) -> None:
         """Take what a look-up has found; `turn` if an earlier process has made it."""

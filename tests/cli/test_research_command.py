@@ -65,6 +65,7 @@ ERRORS = {
     "hosts without the web": (["--sources", ".", "--allow", "x"], "--allow: no page"),
     "no turns": (["--sources", ".", "--max-turns", "0"], "--max-turns: 0 makes no sense"),
     "no server": (["--searxng", "file:///x"], "only http and https"),
+    "no place for the transcript": (["--sources", ".", "--transcript", "no/t"], "--transcript no/t: there is no dir"),
     "no time": (["--sources", ".", "--total-time", "soon"], "'soon' is no"),
 }
 

@@ -134,6 +134,15 @@ def test_only_documents_of_the_index_open(index: FolderIndex, folder: Path, addr
         index.open(address)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_a_name_that_is_no_text_is_told_and_left_out(
+    index: FolderIndex, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.md")).write_text("the keeper")
+    assert index.update().added == 8
+    assert "is not UTF-8" in caplog.text
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
 def test_a_link_is_not_followed(index: FolderIndex, folder: Path) -> None:
     write(folder.parent, {"out/secret.md": "a secret", "secret.md": "a secret"})

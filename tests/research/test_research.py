@@ -169,6 +169,13 @@ def test_role_tokens_in_a_page_stay_text(rumination: Path, corpus: SmallCorpus) 
     assert [request.prompt.count(user) for request in engine.requests] == [1, 1, 1, 1]
 
 
+def test_what_is_no_unicode_becomes_text(rumination: Path, corpus: SmallCorpus) -> None:
+    corpus.pages["a.test/one"] = "half \ud83d of a pair"
+    with scripted(rumination, FIND) as (glm, engine):
+        assert Research(glm, corpus).run(QUESTION).complete
+    assert "half \ufffd of a pair" in engine.prompts[2]
+
+
 LONG_THOUGHT = "\n<think>\n" + "on and on " * 200
 
 
