@@ -31,8 +31,20 @@ MCP_OPTION = click.option(
 class CalledTools:
     """The tools, and the servers that some of them belong to."""
 
-    toolbox: Toolbox
+    functions: Toolbox
     servers: McpServers | None = field(default=None, compare=False)
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """All of them; RequestError where two have one name."""
+        return Toolbox.of([*self.functions.functions.values(), *(self.servers or ())])
+
+    @property
+    def by_server(self) -> dict[str, Toolbox]:
+        """The tools of each server."""
+        tools = list(self.servers or ())
+        names = dict.fromkeys(tool.server.entry.name for tool in tools)
+        return {name: Toolbox.of([tool for tool in tools if tool.server.entry.name == name]) for name in names}
 
     def approves(self, call: ToolCall) -> bool:
         """Tell whether the file of servers lets a call run without a question."""
@@ -42,14 +54,14 @@ class CalledTools:
 @contextmanager
 def called_tools(functions: Path | None, servers: Path | None) -> Iterator[CalledTools]:
     """Load the functions and start the servers; end them with the block, on SIGTERM too."""
-    toolbox = load_tools(functions)
+    box = load_tools(functions)
     if servers is None:
-        yield CalledTools(toolbox)
+        yield CalledTools(box)
         return
     from glm_gguf.mcp.servers import McpServers
 
     with terminable(), McpServers(servers) as running:
-        yield CalledTools(Toolbox.of([*toolbox.functions.values(), *running]), running)
+        yield CalledTools(box, running)
 
 
 class Approval:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from glm_gguf.cli.called_tools import called_tools
 from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import SharedOptions, shared_options
 from glm_gguf.cli.served_models import catalogue_of, chosen_models, store_models
 from glm_gguf.cli.server_options import ServerChoice, server_options
-from glm_gguf.cli.tools_file import load_tools
 from glm_gguf.errors import RequestError
 from glm_gguf.regular_file import read_text
 
@@ -41,7 +41,6 @@ def command(
     host: str,
     port: int,
     allow_unauthenticated: bool,
-    tools: Path | None,
     session_dir: Path | None,
     session_limit: float,
     **given: Any,
@@ -59,31 +58,33 @@ def command(
     from glm_gguf.engine.session_directory import SessionDirectory
 
     models = chosen_models(files)
-    settings = _settings(tuple(models), shared, host, ServerChoice(**given))
+    asked = ServerChoice(**given)
+    settings = _settings(tuple(models), shared, host, asked)
     if session_dir is not None:
         settings = replace(settings, sessions=SessionDirectory(session_dir, int(session_limit)))
-    if tools is not None:
-        settings = _with_tools(settings, tools, host)
+    _require_safe_tools(settings, asked, host)
     if not settings.api_keys and not _is_loopback(host) and not allow_unauthenticated:
         fix = f"set {KEY_VARIABLE}, give --api-key-file, or --allow-unauthenticated"
         raise RequestError("without a key everyone who reaches this address could send requests", where=host, fix=fix)
     opening = _opening(models, shared, fetches=bool(settings.api_keys) or _is_loopback(host))
-    with _listener(host, port) as listener:
+    with called_tools(asked.tools, asked.mcp) as called, _listener(host, port) as listener:
+        functions = None if asked.tools is None else called.functions
+        settings = replace(settings, tools=functions, servers=called.by_server)
         _greet(settings, listener)
-        _run(settings, opening, listener)
+        code, ended = _run(settings, opening, listener)
+    if not ended:
+        os._exit(code)  # Python would wait for the thread that does not end
+    click.get_current_context().exit(code)
 
 
-def _run(settings: ServerSettings, opening: Catalogue | Callable[[], GLM], listener: socket.socket) -> None:
-    """Serve until a signal, and exit; with 1 where the model could not be loaded."""
+def _run(settings: ServerSettings, opening: Catalogue | Callable[[], GLM], listener: socket.socket) -> tuple[int, bool]:
+    """Serve until a signal; return the exit code, 1 where no model could be loaded, and whether all threads end."""
     from glm_gguf.server.app import create_app
     from glm_gguf.server.uvicorn_server import run_server
 
     app = create_app(settings, opening)
     ended = run_server(app, listener)
-    code = int(app.state.service.pool.start_failed)  # the loader has printed why
-    if not ended:
-        os._exit(code)  # Python would wait for the thread that does not end
-    click.get_current_context().exit(code)
+    return int(app.state.service.pool.start_failed), ended  # the loader has printed why
 
 
 def _opening(models: Mapping[str, Path], shared: SharedOptions, *, fetches: bool) -> Catalogue | Callable[[], GLM]:
@@ -118,14 +119,13 @@ def _require_server() -> None:
             raise RequestError(f"the server needs {name}, which cannot be imported ({error})", fix=fix) from error
 
 
-def _with_tools(settings: ServerSettings, path: Path, host: str) -> ServerSettings:
-    """Let the page run the functions of a file; RequestError where a whole network could run them."""
-    if not settings.api_keys and not _is_loopback(host):
+def _require_safe_tools(settings: ServerSettings, asked: ServerChoice, host: str) -> None:
+    """Raise RequestError where a whole network could run functions or servers' tools."""
+    option = "--tools" if asked.tools is not None else "--mcp" if asked.mcp is not None else None
+    if option is not None and not settings.api_keys and not _is_loopback(host):
         fix = f"set {KEY_VARIABLE}, or give --api-key-file"
-        raise RequestError(
-            "without a key everyone who reaches this address could run the functions", field="--tools", fix=fix
-        )
-    return replace(settings, tools=load_tools(path))
+        what = "without a key everyone who reaches this address could run them"
+        raise RequestError(what, field=option, fix=fix)
 
 
 def _settings(names: Sequence[str], shared: SharedOptions, host: str, given: ServerChoice) -> ServerSettings:
@@ -211,6 +211,8 @@ def _greet(settings: ServerSettings, listener: socket.socket) -> None:
     )
     if settings.tools is not None:
         click.echo(f"the page may run {', '.join(settings.tools.functions)}", err=True)
+    for name, box in settings.servers.items():
+        click.echo(f"the page may switch on {name}: {', '.join(box.functions)}", err=True)
     if settings.api_keys:
         who = f"{len(settings.api_keys)} keys" if len(settings.api_keys) > 1 else "one key"
         click.echo(f"requests need a key ({who})", err=True)

@@ -60,6 +60,12 @@ SERVER_OPTIONS = (
         help="Python file whose functions run here when the model calls them on the page. API clients run their own.",
     ),
     click.option(
+        "--mcp",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="JSON file of MCP servers, as editors have it: the page may switch them on. API clients run their own.",
+    ),
+    click.option(
         "--models-max",
         type=click.IntRange(min=1),
         metavar="N",
@@ -95,6 +101,8 @@ SERVER_OPTIONS = (
 class ServerChoice:
     """What the options say of the server's settings."""
 
+    tools: Path | None = None
+    mcp: Path | None = None
     alias: str | None = None
     api_keys: tuple[str, ...] = ()
     api_key_file: Path | None = None

@@ -72,8 +72,8 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM] | Catalog
     app.state.service = service
     app.state.kept_answers = KeptAnswers(settings.limits)
     routers = [*ROUTERS, page_router(), answers_router(app.state.kept_answers)]
-    if settings.tools is not None:
-        routers.append(tools_router(settings.tools))
+    if (toolbox := settings.page_toolbox) is not None:
+        routers.append(tools_router(toolbox))
     for router in routers:
         app.include_router(router)
     app.state.paths = served_paths([*app.routes, *(route for router in routers for route in router.routes)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from glm_gguf.chat.tools import Toolbox
@@ -29,6 +30,8 @@ class ServerSettings:
     """Defaults for fields that a request leaves out."""
     tools: Toolbox | None = None
     """Functions that the server runs for its own page."""
+    servers: Mapping[str, Toolbox] = field(default_factory=dict)
+    """Tools of MCP servers by the servers' names; the page may switch a server on."""
     sleep_after: float | None = None
     """Seconds without a request after which the server frees a model; the next request loads it again."""
     most_models: int | None = None
@@ -36,6 +39,13 @@ class ServerSettings:
     sessions: SessionDirectory | None = None
     """Where prefixes are kept over restarts."""
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def page_toolbox(self) -> Toolbox | None:
+        """Everything that the server runs for its page; None if nothing."""
+        boxes = [*([] if self.tools is None else [self.tools]), *self.servers.values()]
+        functions = {name: function for box in boxes for name, function in box.functions.items()}
+        return Toolbox(functions, tuple(told for box in boxes for told in box.declarations)) if boxes else None
 
     def __post_init__(self) -> None:
         for key in self.api_keys:

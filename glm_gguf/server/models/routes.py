@@ -17,6 +17,13 @@ from glm_gguf.variant import Variant
 router = APIRouter(tags=["OpenAI"])
 
 
+class PageServer(WireResponse):
+    """An MCP server that runs beside this one, for the page."""
+
+    name: str
+    tools: list[dict[str, Any]]
+
+
 class Model(WireResponse):
     """A model of the server, in OpenAI's and Anthropic's form at once."""
 
@@ -36,6 +43,8 @@ class Model(WireResponse):
     """asleep, loading, ready or failed; a request loads a model that is asleep."""
     page_tools: list[dict[str, Any]] | None = None
     """Functions that the server runs for its own page (--tools)."""
+    page_servers: list[PageServer] | None = None
+    """MCP servers whose tools the page may switch on (--mcp)."""
 
 
 class ModelList(WireResponse):
@@ -73,8 +82,10 @@ async def retrieve_model(model_id: str, request: Request) -> Response:
 
 def _model(service: Service, model: PooledModel) -> Model:
     """Describe a model: what only its file tells, as far as it was loaded."""
-    tools, known = service.settings.tools, model.description
+    tools, servers, known = service.settings.tools, service.settings.servers, model.description
     told: dict[str, Any] = {} if tools is None else {"page_tools": list(tools.declarations)}
+    if servers:
+        told["page_servers"] = [PageServer(name=name, tools=list(box.declarations)) for name, box in servers.items()]
     if known is not None:
         told |= {"context_length": known.n_ctx, "variant": known.variant}
     since = known.since if known is not None else service.pool.since

@@ -1,4 +1,4 @@
-"""POST /page-tools runs a function of `serve --tools` for the page, which passes the result to the model."""
+"""POST /page-tools runs a function of --tools or a tool of --mcp for the page, which passes the result to the model."""
 
 from __future__ import annotations
 

@@ -96,6 +96,8 @@ class Wire:
         """Identifiers of those that it stopped."""
         self.tools: list[dict[str, Any]] = []
         """Declarations of the functions that the server runs."""
+        self.servers: list[dict[str, Any]] = []
+        """MCP servers that the server runs."""
         self.called: list[dict[str, str]] = []
         self.results: queue.Queue[Response] = queue.Queue()
         """What /page-tools answers to one call after another."""
@@ -117,7 +119,7 @@ class Wire:
 
     async def models(self, request: Request) -> Response:
         self.headers.append(dict(request.headers))
-        models = [{**model, "page_tools": self.tools} for model in self.listed]
+        models = [{**model, "page_tools": self.tools, "page_servers": self.servers} for model in self.listed]
         return self.model_refusal or JSONResponse({"object": "list", "data": models})
 
     async def completions(self, identifier: str, request: Request) -> Response:

@@ -143,7 +143,8 @@ function showModel() {
   meter.setContextSize(chosen.contextSize);
   panel.setThinks(thinks(chosen));
   session.serverTools = chosen.tools;
-  panel.setServerTools(chosen.tools);
+  session.servers = chosen.servers;
+  panel.setServerTools(chosen.tools, chosen.servers);
   activeSettings.draw();
   drawWelcome(chosen, "", suggest);
   return chosen;

@@ -7,7 +7,7 @@ import { begunRuns } from "./begun_runs.js";
 import { branchTo, merged, newConversation, resultsFrom, showing, shownMessages, withMessage } from "./conversation.js";
 import { Conversations } from "./conversations.js";
 import { answered, isEmpty, newRun, unanswered, withoutAnswer } from "./run.js";
-import { firstComplaint } from "./settings.js";
+import { firstComplaint, offeredTools } from "./settings.js";
 
 /**
  * @typedef {import("./conversation.js").Answer} Answer
@@ -34,6 +34,7 @@ export class Session extends EventTarget {
   conversation;
   /** Functions that the server runs. @type {import("./settings.js").Declaration[]} */
   serverTools = [];
+  servers = /** @type {import("./settings.js").Server[]} */ ([]);
   /** @type {import("./settings.js").ServerBounds} */
   bounds = {};
   answering;
@@ -227,7 +228,7 @@ export class Session extends EventTarget {
 
   /** @param {Conversation} conversation */
   #answer({ id, leaf, settings, messages }) {
-    this.answering.follow(id, newRun(leaf), async () => requestBody(await this.#modelId(), branchTo(messages, leaf), settings, this.serverTools));
+    this.answering.follow(id, newRun(leaf), async () => requestBody(await this.#modelId(), branchTo(messages, leaf), settings, offeredTools(this, settings)));
   }
 
   /** @param {string} id @param {Run} run */

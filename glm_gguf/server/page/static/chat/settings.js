@@ -5,11 +5,14 @@
  * @typedef {"text" | "json" | "schema"} Format
  * @typedef {{type: "function", function: {name: string, description?: string, parameters?: object}}} Declaration of a function, as in OpenAI's API
  *
+ * @typedef {{name: string, tools: Declaration[]}} Server an MCP server that the server runs
+ *
  * @typedef {object} TextSettings
  * @property {string} system
  * @property {Format} format
  * @property {string} schema JSON text
  * @property {string} tools JSON text of a list of declarations
+ * @property {string} servers names of the MCP servers that are switched on, a line each
  *
  * @typedef {TextSettings & Record<NumberName, number | null>} Settings
  * @typedef {{minimum: number, maximum: number, whole: boolean}} Bounds
@@ -18,13 +21,31 @@
 
 /** @type {Readonly<Settings>} */
 export const DEFAULTS = Object.freeze({
-  system: "", temperature: null, topP: null, maxTokens: null, thinkingBudget: null, seed: null, format: "text", schema: "", tools: "",
+  system: "", temperature: null, topP: null, maxTokens: null, thinkingBudget: null, seed: null, format: "text", schema: "", tools: "", servers: "",
 });
 
 /** @type {readonly unknown[]} */
 const FORMATS = ["text", "json", "schema"];
 /** @type {readonly string[]} */
 const NUMBERS = ["temperature", "topP", "maxTokens", "thinkingBudget", "seed"];
+
+/**
+ * Returns the names of the MCP servers that are switched on.
+ * @param {string} servers
+ */
+export function switchedOn(servers) {
+  return servers.split("\n").filter(Boolean);
+}
+
+/**
+ * Returns what the server may run for a conversation: its functions, and the tools of the servers that are switched on.
+ * @param {{serverTools: Declaration[], servers: Server[]}} known
+ * @param {Settings} settings
+ */
+export function offeredTools({ serverTools, servers }, settings) {
+  const on = switchedOn(settings.servers);
+  return [...serverTools, ...servers.filter(({ name }) => on.includes(name)).flatMap(({ tools }) => tools)];
+}
 
 /**
  * Says whether a setting is a number.

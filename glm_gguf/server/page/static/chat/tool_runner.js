@@ -40,7 +40,8 @@ export class ToolRunner {
    * @param {Answer} answer
    */
   #isOurs({ calls }) {
-    const names = new Set(this.#session.serverTools.map((tool) => tool.function.name));
+    const { serverTools, servers } = this.#session;
+    const names = new Set([...serverTools, ...servers.flatMap(({ tools }) => tools)].map((tool) => tool.function.name));
     return calls.length > 0 && calls.every(({ name }) => names.has(name));
   }
 

@@ -1,5 +1,6 @@
 /** Names the settings that go to the model beside the messages, below the message box: they explain its answers. */
 
+import { switchedOn } from "../chat/settings.js";
 import { byId } from "./dom.js";
 
 export class ActiveSettings {
@@ -16,9 +17,10 @@ export class ActiveSettings {
 
   /** Shows what is set, and whether the server runs functions. */
   draw() {
-    const { conversation, serverTools } = this.#session;
-    const { system, tools, format } = conversation.settings;
-    const set = [system.trim() && "System prompt", (tools.trim() || serverTools.length) && "Tools", format !== "text" && "JSON"].filter(Boolean);
+    const { conversation, serverTools, servers } = this.#session;
+    const { system, tools, format, servers: wanted } = conversation.settings;
+    const on = switchedOn(wanted).filter((name) => servers.some((server) => server.name === name));
+    const set = [system.trim() && "System prompt", (tools.trim() || serverTools.length || on.length) && "Tools", format !== "text" && "JSON"].filter(Boolean);
     this.#button.hidden = !set.length;
     this.#button.textContent = set.join(" · ");
   }

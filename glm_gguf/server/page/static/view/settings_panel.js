@@ -5,6 +5,7 @@ import { apiKey } from "../chat/preferences.js";
 import { NAMES, complaint } from "../chat/settings.js";
 import { drawers } from "./drawers.js";
 import { byId, element, iconButton } from "./dom.js";
+import { ServerSwitches } from "./server_switches.js";
 
 /**
  * @typedef {import("../chat/settings.js").NumberName} NumberName
@@ -28,6 +29,7 @@ export class SettingsPanel {
   #session;
   #example = element("button", { class: "button", type: "button" }, "Insert an example");
   #serverTools = element("p", { class: "server-tools", hidden: true });
+  #switches = new ServerSwitches();
   #key = element("input", { class: "input", type: "password", autocomplete: "off", placeholder: "none" });
   /** @type {Map<keyof Settings, Field>} */
   #fields = new Map();
@@ -57,8 +59,12 @@ export class SettingsPanel {
     this.#field("thinkingBudget").label.hidden = !thinks;
   }
 
-  /** @param {import("../chat/settings.js").Declaration[]} tools functions that the server runs */
-  setServerTools(tools) {
+  /**
+   * @param {import("../chat/settings.js").Declaration[]} tools functions that the server runs
+   * @param {import("../chat/settings.js").Server[]} servers MCP servers that it runs
+   */
+  setServerTools(tools, servers) {
+    this.#switches.setServers(servers);
     this.#serverTools.hidden = !tools.length;
     this.#serverTools.textContent = `The server runs: ${tools.map((tool) => tool.function.name).join(", ")}`;
   }
@@ -68,11 +74,13 @@ export class SettingsPanel {
     const format = element("select", { class: "input" }, ...Object.entries(FORMATS).map(([value, label]) => element("option", { value }, label)));
     const system = this.#labelled("system", "System prompt", "The model reads it before the conversation.", area(4, false));
     const tools = this.#labelled("tools", "Declarations", "Your own functions, a JSON list as in OpenAI’s API. You enter the results of their calls.", area(8, true));
+    const { input, note, label } = this.#switches;
+    this.#fields.set("servers", { input, note, hint: "Their tools run on the server, without a question.", label });
     return [
       group("Conversation", system),
       group("Sampling", pair(this.#number("temperature"), this.#number("topP")), pair(this.#number("maxTokens"), this.#number("seed")), this.#number("thinkingBudget")),
       group("Answer format", this.#labelled("format", "Format", "", format), this.#labelled("schema", "JSON schema", "", area(6, true))),
-      group("Tools", this.#serverTools, tools, this.#example),
+      group("Tools", this.#serverTools, label, tools, this.#example),
       group("Server", this.#keyField(onkey)),
     ];
   }
@@ -112,7 +120,7 @@ export class SettingsPanel {
     const text = (/** @type {keyof Settings} */ name) => this.#field(name).input.value;
     const number = (/** @type {NumberName} */ name) => numberOf(text(name));
     return {
-      system: text("system"), format: formatOf(text("format")), schema: text("schema"), tools: text("tools"),
+      system: text("system"), format: formatOf(text("format")), schema: text("schema"), tools: text("tools"), servers: text("servers"),
       temperature: number("temperature"), topP: number("topP"), maxTokens: number("maxTokens"), seed: number("seed"), thinkingBudget: number("thinkingBudget"),
     };
   }
@@ -127,6 +135,7 @@ export class SettingsPanel {
       note.classList.toggle("wrong", wrong !== null);
       note.textContent = wrong ?? hint;
     }
+    this.#switches.draw();
     this.#field("schema").label.hidden = settings.format !== "schema";
     this.#example.hidden = Boolean(settings.tools.trim()); // it would replace them
   }

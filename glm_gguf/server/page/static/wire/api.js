@@ -11,6 +11,7 @@ import { jsonEvents } from "./sse.js";
  * @property {string | null} variant
  * @property {string | null} state asleep, loading, ready or failed
  * @property {import("../chat/settings.js").Declaration[]} tools functions that the server runs
+ * @property {import("../chat/settings.js").Server[]} servers MCP servers that it runs
  */
 
 /**
@@ -24,7 +25,8 @@ export async function fetchModels(key) {
   const models = Array.isArray(told) ? told.filter((model) => typeof model?.id === "string") : [];
   if (!models.length) throw new Problem("The server names no model.", "Check that glm-gguf serve answers at this address; its log says more.", "retry");
   return models.map((model) => ({
-    id: model.id, contextSize: model.context_length ?? null, variant: model.variant ?? null, state: model.state ?? null, tools: model.page_tools ?? [],
+    id: model.id, contextSize: model.context_length ?? null, variant: model.variant ?? null, state: model.state ?? null,
+    tools: model.page_tools ?? [], servers: model.page_servers ?? [],
   }));
 }
 
