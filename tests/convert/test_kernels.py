@@ -175,8 +175,7 @@ SCRIPT = """
 import logging, sys
 import numpy as np
 from gguf import GGMLQuantizationType
-from glm_gguf.convert.kernels import ggml, iq3_xxs, quantiser
-from glm_gguf.convert.kernels.grids import grid_of
+from glm_gguf.convert.kernels import ggml, quantiser
 
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 rows = np.random.default_rng(0).standard_normal(({n_rows}, 4096), np.float32)
