@@ -18,7 +18,7 @@ from gguf import GGMLQuantizationType as Type
 
 from glm_gguf.convert.adapter.base_model import BaseModel, open_base
 from glm_gguf.convert.adapter.base_names import refuse_other_base
-from glm_gguf.convert.adapter.factor import Factor, Floats
+from glm_gguf.convert.adapter.factor import Factor
 from glm_gguf.convert.adapter.fit import fit
 from glm_gguf.convert.adapter.low_rank import LowRank
 from glm_gguf.convert.adapter.peft_adapter import PeftAdapter
@@ -48,7 +48,8 @@ FILE_TYPES = {
 }
 ALIGNMENT = 32  # GGUF_DEFAULT_ALIGNMENT
 HEADER_BYTES = 2**20  # bytes for keys and names, at most
-MOST_F16 = 65504.0
+LARGEST = {Type.F32: float(np.finfo(np.float32).max), Type.F16: 65504.0, Type.BF16: 2.0**127 * (2 - 2.0**-7)}
+"""The largest finite weight of each type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,12 @@ class AdapterOptions:
     """Replace an existing output."""
 
     def __post_init__(self) -> None:
-        if self.type.upper() not in FILE_TYPES:
+        if not isinstance(self.type, str) or self.type.upper() not in FILE_TYPES:
             what = f"{self.type!r} is no type for an adapter"
             raise RequestError(what, field="type", fix=f"there are {', '.join(FILE_TYPES)}")
+        if not isinstance(self.name, str | None) or not isinstance(self.force, bool):
+            what = f"the name {self.name!r} with force {self.force!r}"
+            raise RequestError(what, field="name", fix="give a text or None, and True or False")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +188,13 @@ def convert_adapter(
 def _write_tensor(file: UnfinishedFile, tensor: LoraTensor) -> None:
     """Write one factor and its padding; raises WeightError for a weight that the type does not hold."""
     for block in tensor.factor.blocks():
-        values: Floats = block if tensor.times == 1 else (block * np.float64(tensor.times)).astype(np.float32)
-        if tensor.type is Type.F16 and np.abs(values).max() > MOST_F16:
-            what = f"{tensor.name} holds {np.abs(values).max():g}, which is outside the range of F16"
-            raise WeightError(what, path=file.path, fix='type="F32" holds it')
-        file.write(ggml.quantise(tensor.type, np.ascontiguousarray(values), None).tobytes())
+        values = block if tensor.times == 1 else block * np.float64(tensor.times)
+        largest = float(np.abs(values).max())
+        if largest > LARGEST[tensor.type]:
+            what = f"{tensor.name} holds {largest:g}, which is outside the range of {tensor.type.name}"
+            fix = 'type="F32" holds it' if largest <= LARGEST[Type.F32] else "the adapter is damaged: fetch it again"
+            raise WeightError(what, path=file.path, fix=fix)
+        file.write(ggml.quantise(tensor.type, np.ascontiguousarray(values, np.float32), None).tobytes())
     file.write(bytes(-tensor.n_bytes % ALIGNMENT))
 
 

@@ -99,6 +99,9 @@ def _pairs(source: Source, config: AdapterConfig) -> Iterator[tuple[str, Pair]]:
     if not found:
         raise ShardError("it holds no factors of LoRA", path=source.shards.where(WEIGHTS), fix=GATHER)
     for (module, embedding), factors in found.items():
+        if (module, not embedding) in found:
+            what = f"{short_repr(module)} has the factors of a matrix and of an embedding"
+            raise ShardError(what, path=source.shards.where(WEIGHTS), fix="save it again")
         yield module, _pair(source, config, module, factors, embedding)
 
 

@@ -87,6 +87,10 @@ TENSORS: dict[str, tuple[dict[str, np.ndarray], tuple[str, ...]]] = {
     "a whole layer": ({**PAIR, "base_model.model.lm_head.weight": matrix(300, 64)}, ("whole weights", "lm_head")),
     "tokens": ({**PAIR, "base_model.model.x.trainable_tokens_delta": matrix(1, 64)}, ("trainable_token_indices",)),
     "MLX's names": ({"layers.0.q_proj.lora_a": matrix(64, 4)}, ("MLX",)),
+    "two kinds of factors": (
+        {**PAIR, f"{NAME}.lora_embedding_A": matrix(RANK, 64), f"{NAME}.lora_embedding_B": matrix(64, RANK)},
+        (Q_PROJ, "of a matrix and of an embedding"),
+    ),
     "any name": ({**PAIR, "something": matrix(1)}, ("'something'", "no factor of LoRA")),
     "another rank": (dict(factors(rank=8)), ("rank 8", "says 4")),
     "factors that differ": (
@@ -227,6 +231,21 @@ def test_a_type_that_adapters_do_not_have_is_refused(base: Path, tmp_path: Path)
 def test_a_factor_beyond_f16_is_refused(base: Path, tmp_path: Path) -> None:
     tensors = {name: values * 1e6 for name, values in factors().items()}
     says(refused(write_adapter(tmp_path / "lora", tensors), base, SourceError, type="F16"), "range of F16", "F32")
+
+
+@pytest.mark.parametrize("type_", ["F32", "BF16"])
+def test_a_factor_that_its_alpha_takes_beyond_the_type_is_refused(base: Path, tmp_path: Path, type_: str) -> None:
+    other = "model.layers.1.self_attn.q_proj"
+    tensors = {**factors(), **factors("model.layers.0.self_attn.o_proj"), **factors(other)}
+    tensors[f"base_model.model.{other}.lora_B.weight"][0, 0] = 3e38
+    adapter = write_adapter(tmp_path / "lora", tensors, alpha_pattern={other: 80})
+    says(refused(adapter, base, SourceError, type=type_), f"range of {type_}", "blk.1.attn_q.weight.lora_b", "damaged")
+
+
+@pytest.mark.parametrize("fields", [{"type": 3}, {"name": 3}, {"force": "yes"}], ids=str)
+def test_options_of_other_kinds_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(RequestError):
+        AdapterOptions(**fields)
 
 
 def test_an_output_is_not_replaced_unasked(base: Path, tmp_path: Path) -> None:
