@@ -28,7 +28,12 @@ LANGUAGE = click.Choice(["en", "zh"])
 @click.command(name="research", cls=GroupedCommand)
 @model_options
 @click.argument("question", type=Utf8Text())
-@click.option("--transcript", type=click.Path(path_type=Path), metavar="FILE", help="JSON lines: each turn; goes on.")
+@click.option(
+    "--transcript",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File of all turns as JSON lines; a research goes on from it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report with its sources as JSON.")
 @click.option("--show-thoughts", is_flag=True, help="Print thoughts too, not only their lengths.")
 @grouped_option(

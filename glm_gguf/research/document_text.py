@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import re
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from glm_gguf.errors import CorpusError, in_one_line
 from glm_gguf.research.required_extra import extra_required
+
+if TYPE_CHECKING:
+    from pypdf import PageObject
 
 KINDS: Final = {
     **dict.fromkeys((".md", ".markdown", ".txt", ".text", ".rst"), "text"),
@@ -17,6 +22,8 @@ KINDS: Final = {
     ".pdf": "pdf",
 }
 """Ending of a name → kind of document. Other files are no documents."""
+PDF_SECONDS: Final = 60.0
+"""Time for the pages of one PDF; it is looked at between two pages."""
 MOST_TITLE: Final = 120
 MOST_HEAD: Final = 4096
 """Characters before which `<html` stands, if it stands at all: trafilatura reads no page without it."""
@@ -69,13 +76,22 @@ def pdf_text(data: bytes, name: str) -> DocumentText:
         reader = pypdf.PdfReader(io.BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
             raise CorpusError("the PDF is locked by a password", where=name)
-        text = "\n\n".join(page.extract_text() for page in reader.pages)
+        text = "\n\n".join(_page_texts(reader.pages, name))
         title = "" if reader.metadata is None else str(reader.metadata.title or "")
     except (pypdf.errors.PyPdfError, *_PDF_FAULTS) as error:
         raise CorpusError(f"the PDF cannot be read: {in_one_line(error)}", where=name) from error
     if not text.strip():
         raise CorpusError("the PDF holds no text, only pictures", where=name)
     return DocumentText(title_line(title, PurePath(name).stem), _lines(text))
+
+
+def _page_texts(pages: Iterable[PageObject], name: str) -> Iterator[str]:
+    """Yield the text of each page; CorpusError for a PDF that takes too long."""
+    start = time.monotonic()
+    for page in pages:
+        if time.monotonic() - start > PDF_SECONDS:
+            raise CorpusError(f"the PDF takes longer than {PDF_SECONDS:g} seconds", where=name)
+        yield page.extract_text()
 
 
 def decoded(data: bytes) -> str:

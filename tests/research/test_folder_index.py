@@ -126,6 +126,13 @@ def test_a_damaged_document_is_named_and_the_others_are_found(index: FolderIndex
         index.open("broken.pdf")
 
 
+def test_a_pdf_that_takes_too_long_is_named(index: FolderIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glm_gguf.research.document_text.PDF_SECONDS", -1.0)
+    ((path, reason),) = index.update().unread
+    assert path == "paper.pdf"
+    assert "takes longer than" in reason
+
+
 @pytest.mark.parametrize("address", ["../secret.md", "/etc/passwd", "notes.md\0", "", "code.py", "docs/notes.md"])
 def test_only_documents_of_the_index_open(index: FolderIndex, folder: Path, address: str) -> None:
     write(folder.parent, {"secret.md": "secret"})
