@@ -103,8 +103,9 @@ class KernelTimer:
             byte = (three + one.times(-1)).at_least_zero().times(1 / (large.n_bytes - small.n_bytes))
             start += byte.times(share * n_bytes)
             if on_gpu or not self.plan.offload.n_on_gpus:  # the output goes to a GPU first
-                outside = (one + byte.times(-small.n_bytes)).at_least_zero()
-                start += Seconds(outside.answer * vocabulary_size(self.contents) / small.rows, outside.prompt)
+                outside = one + byte.times(-small.n_bytes)  # negative for prompts: the last layer computes few rows
+                answer = max(0.0, outside.answer) * vocabulary_size(self.contents) / small.rows
+                start += Seconds(answer, outside.prompt)
         least = self.plan.offload.cpu_share * (n_bytes + self._output_bytes) / bandwidth
         return KernelRates(Seconds(max(start.answer, least), start.prompt), attention)
 
