@@ -182,5 +182,5 @@ def test_measured_ratios_are_told_alike() -> None:
         for path in (REPOSITORY / "README.md", DOCS / "performance.md")
     ]
     assert tables[0] == tables[1]
-    assert len(tables[0]) == 6
+    assert len(tables[0]) == 7
     assert all((REPOSITORY / script).is_file() for _, script in tables[0])
