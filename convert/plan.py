@@ -122,6 +122,9 @@ def make_plans(source: Source | GgufSource, options: ConvertOptions) -> tuple[Pl
     files = _file_types(options)
     if isinstance(source, GgufSource):
         return _plans_of_gguf(source, files, options)
+    if options.allow_requantize:
+        what = "the source is a checkpoint, and no GGUF whose tensors are quantised already"
+        raise RequestError(what, field="allow_requantize", fix="leave it out")
     checkpoint = Checkpoint.open(source, weights=not options.vocab_only, text_only=options.text_only)
     imatrix = None if options.types.imatrix is None else Imatrix.read(options.types.imatrix)
     merge = Merge.open(options.adapters, BaseModel.of_config(source, checkpoint.config))

@@ -134,6 +134,14 @@ def test_a_quantised_source_needs_permission(made: Path) -> None:
     says(line, "output.weight is Q8_0 already", "Q6_K would lose a second time", "allow_requantize=True")
 
 
+def test_a_checkpoint_is_not_quantised_again(made: Path, tmp_path: Path) -> None:
+    options = ConvertOptions(TypeChoices("Q4_0"), allow_requantize=True)
+    with pytest.raises(RequestError, match="the source is a checkpoint") as caught:
+        convert(made / "model", tmp_path / "model.gguf", options)
+    assert caught.value.field == "allow_requantize"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_type_that_a_source_has_already_is_copied(made: Path, tmp_path: Path) -> None:
     (ours,) = convert(made / "model-Q4_K_M.gguf", tmp_path / "ours.gguf", choose("Q4_K_M"))
     assert ours.read_bytes() == (made / "model-Q4_K_M.gguf").read_bytes()
