@@ -35,7 +35,10 @@ WORTH_COMPILING = 2**20
 """Weights of the smallest tensor for a kernel. Compiling one takes seconds, once a machine; meanwhile ggml
 quantises some ten million weights, more than models of smaller tensors have."""
 
-_checking = Lock()
+_CHECKING = {(type_, weighted): Lock() for type_ in GGMLQuantizationType for weighted in (False, True)}
+"""One thread compiles a kernel and the others wait for it; meanwhile they quantise other types."""
+
+_importing = Lock()
 _log = logging.getLogger(__name__)
 
 
@@ -65,13 +68,13 @@ def kernel(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
     """The type's kernel, checked; None if there is none, or it does not compile, or differs from the digests."""
     if type_ not in (WEIGHTED if weighted else PLAIN):
         return None
-    with _checking:  # one thread compiles, the others wait
+    with _CHECKING[type_, weighted]:
         return _checked(type_, weighted)
 
 
 def ggml_agrees(type_: GGMLQuantizationType, weighted: bool) -> bool:
     """Whether this machine's ggml gives the recorded bytes of the type."""
-    with _checking:
+    with _CHECKING[type_, weighted]:
         return _ggml_agrees(type_, weighted)
 
 
@@ -99,8 +102,9 @@ def _ggml_agrees(type_: GGMLQuantizationType, weighted: bool) -> bool:
 @cache
 def _checked(type_: GGMLQuantizationType, weighted: bool) -> Kernel | None:
     name = f"{type_.name} with an importance matrix" if weighted else type_.name
-    if not _has_numba():
-        return None
+    with _importing:
+        if not _has_numba():
+            return None
     from numba.core.errors import NumbaError
 
     try:

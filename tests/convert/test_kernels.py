@@ -252,6 +252,33 @@ def test_a_machine_compiles_a_kernel_once_also_where_types_share_its_source(tmp_
     assert kept[0] == kept[1]
 
 
+WHILE_COMPILING = """
+import time
+from threading import Thread
+
+import numpy as np
+from gguf import GGMLQuantizationType as Type
+from glm_gguf.convert.kernels import quantiser
+from glm_gguf.convert.kernels.codes import FEW  # numba is loaded
+
+rows = np.random.default_rng(0).standard_normal((512, 2048), np.float32)
+compiling = Thread(target=quantiser.kernel, args=(Type.IQ2_XXS, True))
+compiling.start()
+while compiling.is_alive() and not quantiser._CHECKING[Type.IQ2_XXS, True].locked():
+    time.sleep(0.001)
+made = [quantiser.quantise(type_, rows, None) for type_ in (Type.Q8_0, Type.F16)]
+print(compiling.is_alive())
+compiling.join()
+"""
+
+
+def test_types_without_a_kernel_are_quantised_while_a_kernel_is_compiled(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", WHILE_COMPILING]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 CHECK = """
 from gguf import GGMLQuantizationType as Type
 from glm_gguf.convert.kernels import quantiser
