@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 
 from glm_gguf.errors import CorpusError
 from glm_gguf.research.corpus import Corpus, Hit, Page
+
+_log = logging.getLogger(__name__)
 
 
 class JoinedCorpora:
@@ -17,13 +20,14 @@ class JoinedCorpora:
         self._web = web
 
     def search(self, query: str, most: int = 10) -> Sequence[Hit]:
-        """Return hits of both; CorpusError only if the web fails and the folder has found nothing."""
+        """Return hits of both; CorpusError if the web fails and the folder has found nothing, else a warning."""
         own = self._folder.search(query, most)
         try:
             others = self._web.search(query, most)
-        except CorpusError:
+        except CorpusError as error:
             if not own:
                 raise
+            _log.warning("the web search failed, and the folder alone is searched: %s", error)
             others = ()
         both = chain.from_iterable(zip_longest(own, others))
         return [hit for hit in both if hit is not None][:most]

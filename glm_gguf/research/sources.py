@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ MOST_BYTES: Final = 2**26
 CONTENTS: Final = ("content", "text", "raw_content", "snippet", "body")
 ADDRESSES: Final = ("url", "address", "link", "href")
 """Names that search engines give to the text and to the address of a result; the first that is there counts."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class SourceText:
 
 
 def corpus_sources(corpus: Corpus, question: str, most: int) -> list[SourceText]:
-    """Return the documents that fit a question best; those that cannot be opened are left out.
+    """Return the documents that fit a question best; a warning names each that cannot be opened.
 
     CorpusError if there is none.
     """
@@ -37,7 +39,8 @@ def corpus_sources(corpus: Corpus, question: str, most: int) -> list[SourceText]
     for hit in corpus.search(question, most):
         try:
             page = corpus.open(hit.address)
-        except CorpusError:
+        except CorpusError as error:
+            _log.warning("a source is left out: %s", error)
             continue
         found.append(SourceText(page.title, page.address, page.text))
     if not found:

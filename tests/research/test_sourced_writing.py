@@ -120,8 +120,11 @@ def test_a_rumination_model_and_no_sources_are_refused(rumination: Path, tiny_gg
             SourcedWriting(glm, SOURCES).stream(" ")
 
 
-def test_a_corpus_gives_the_documents_that_open(corpus: SmallCorpus) -> None:
+def test_a_corpus_gives_the_documents_that_open_and_names_the_others(
+    corpus: SmallCorpus, caplog: pytest.LogCaptureFixture
+) -> None:
     assert [source.address for source in corpus_sources(corpus, "light", 5)] == ["a.test/one", "a.test/two"]
+    assert "a source is left out: a.test/dead: the server answered with status 404" in caplog.text
     with pytest.raises(CorpusError, match="no source fits"):
         corpus_sources(corpus, "nothing", 5)
 
