@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from typing import Final
 
 MOST_ROWS: Final = 31
 """Rows of a batch that counts as decode; a larger one is prefill."""
-_SHARE_OF_NEW: Final = 0.25
+_LATEST: Final = 4
+"""Measurements of one number of rows, of which the shortest counts: other processes only make a batch longer."""
 _MOST_AGE: Final = 256
 """Batches after which a measurement is forgotten: one that was slow by chance would never be tried again."""
 
 
 class BatchCurve:
-    """Moving means of what was measured, with straight lines between them."""
+    """The shortest of the latest measurements of each number of rows, with straight lines between them."""
 
     def __init__(self) -> None:
+        self._latest: dict[int, deque[float]] = {}
         self._seconds: dict[int, float] = {}
         self._noted_at: dict[int, int] = {}
         self._n_noted = 0
@@ -28,11 +31,12 @@ class BatchCurve:
     def note(self, rows: int, seconds: float) -> None:
         """Take a measurement of a batch of at most MOST_ROWS."""
         self._n_noted += 1
-        known = self._seconds.get(rows, seconds)
-        self._seconds[rows] = known + _SHARE_OF_NEW * (seconds - known)
+        latest = self._latest.setdefault(rows, deque(maxlen=_LATEST))
+        latest.append(seconds)
+        self._seconds[rows] = min(latest)
         self._noted_at[rows] = self._n_noted
         for old in [old for old, noted in self._noted_at.items() if self._n_noted - noted > _MOST_AGE]:
-            del self._seconds[old], self._noted_at[old]
+            del self._latest[old], self._seconds[old], self._noted_at[old]
 
     def seconds(self, rows: int) -> float:
         """Estimate a batch; there is at least one measurement."""

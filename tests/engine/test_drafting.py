@@ -107,6 +107,16 @@ def test_the_curve_lies_between_its_measurements_and_is_forgotten() -> None:
     assert curve.reach == 4
 
 
+def test_a_batch_that_other_processes_held_up_does_not_change_the_curve() -> None:
+    curve = BatchCurve()
+    for seconds in (1.0, 1.1, 50.0, 1.2):
+        curve.note(2, seconds)
+    assert curve.seconds(2) == 1.0
+    for _ in range(4):
+        curve.note(2, 3.0)
+    assert curve.seconds(2) == 3.0
+
+
 @pytest.mark.parametrize(
     ("curve", "right", "expected"),
     [
