@@ -182,6 +182,6 @@ def test_measured_ratios_of_the_readme_are_told_alike_in_performance() -> None:
         for path in (REPOSITORY / "README.md", DOCS / "performance.md")
     ]
     readme, performance = tables
-    assert len(readme) == 7
+    assert len(readme) == 8
     assert [row for row in performance if row in readme] == readme
     assert all((REPOSITORY / script).is_file() for _, script in performance)
