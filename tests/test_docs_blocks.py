@@ -39,6 +39,7 @@ ELSEWHERE = (
     "curl ",
     "CUDA",
     " bench ",
+    " launch ",
 )
 """What a shell block holds that needs a network, a terminal, minutes, or a program of others."""
 FOREIGN = ("aider", "claude", "cat", "curl", "eval", "llama-imatrix", "source")

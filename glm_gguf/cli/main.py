@@ -28,6 +28,7 @@ COMMANDS = {
     "research": "Look things up in a folder or on the web, and write a report.",
     "write": "Answer a question from sources, with references.",
     "serve": "Serve models to clients of OpenAI, Anthropic and Ollama, with a page to chat in.",
+    "launch": "Start a coding agent that asks a model here.",
     "bench": "Measure how fast a file runs here.",
     "doctor": "Show what this machine has, and what is missing.",
     "config": "Show or change what is set for all commands.",
