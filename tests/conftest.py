@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.model_handle import ModelHandle
 
 os.environ["GLM_GGUF_CONFIG"] = os.devnull  # whoever runs the tests may have a configuration
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in a shell's background job; children would ignore Ctrl-C too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 REPOSITORY = Path(__file__).resolve().parent.parent
 TINY_CHECKPOINT = REPOSITORY / "glm_gguf" / "demo" / "checkpoint"
 ONE_THREAD = EngineOptions(threads=1, n_ctx=512, n_gpu_layers=0)
