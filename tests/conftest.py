@@ -23,9 +23,8 @@ from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.model_handle import ModelHandle
 
 os.environ["GLM_GGUF_CONFIG"] = os.devnull  # whoever runs the tests may have a configuration
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # as in a shell's background job; children would ignore Ctrl-C too
+# A shell's background job ignores SIGINT; its children would ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 REPOSITORY = Path(__file__).resolve().parent.parent
 TINY_CHECKPOINT = REPOSITORY / "glm_gguf" / "demo" / "checkpoint"
