@@ -55,7 +55,7 @@ def rows_one_by_one(work: Sequence[ShardWork], shards: LocalShards) -> Iterator[
     for shard in work:
         with shards.stream(shard.name) as reader:
             for job in shard.jobs:
-                for chunk in chunks(job, reader):
+                for chunk in chunks(job, reader, None):
                     for row in range(len(chunk.rows)):
                         rows = chunk.rows[row : row + 1]
                         yield Chunk(job, chunk.start + row, rows, chunk.last and row == len(chunk.rows) - 1)

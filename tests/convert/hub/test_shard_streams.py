@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hub_server import REPOSITORY, HubServer, Waits, files_of
 from troubles import be_silent, cut, flip, refuse
+from waiting import until
 
 from glm_gguf.convert.source.hub.address import Address, Hub
 from glm_gguf.convert.source.hub.hub_client import TransferSettings
@@ -111,8 +112,10 @@ def test_leaving_half_way_waits_for_nothing(hub: HubServer, checkpoint: Path) ->
     hub.push(REPOSITORY, {**files_of(checkpoint), NAME: bytes(PIECE * 100)})
     begun = time.monotonic()
     with opened() as source, source.shards.stream(NAME) as reader:
-        hub.plan(NAME, be_silent, times=1000, spared=4)
-        reader.read(PIECE, 1)
+        reader.read(0, 1)
+        until(lambda: len(hub.requests("lfs", NAME)) == SETTINGS.connections)
+        hub.plan(NAME, be_silent, times=1000)
+        reader.read(PIECE, 1)  # asks for one piece more, which does not come
     assert time.monotonic() - begun < SETTINGS.silent_seconds
 
 
