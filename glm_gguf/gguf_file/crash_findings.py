@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from glm_gguf.architectures import MODELS
@@ -12,7 +13,7 @@ from glm_gguf.gguf_file.adapter_findings import is_adapter
 from glm_gguf.gguf_file.contents import Contents, architecture, head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, problem, removes
 from glm_gguf.gguf_file.tensor_list import TensorInfo
-from glm_gguf.gguf_file.values import Metadata, NestedArray, text, texts
+from glm_gguf.gguf_file.values import Metadata, NestedArray, decimal, text, texts
 
 MAX_LAYERS: Final = 512
 """LLAMA_MAX_LAYERS of llama-hparams.h."""
@@ -28,7 +29,7 @@ TENSOR_ALIGNMENT: Final = 32
 TOKENIZER: Final = "gpt2"
 """tokenizer.ggml.model of every GLM-4: byte-level BPE."""
 
-ABORTS: Final = "llama.cpp ends the whole process, or hangs, on such a file"
+ABORTS: Final = "llama.cpp ends the whole process, hangs, or computes nothing of use with such a file"
 
 
 def crash_findings(contents: Contents) -> tuple[Finding, ...]:
@@ -55,6 +56,7 @@ def _findings(contents: Contents) -> Iterator[Finding]:
         yield from _layer_counts(metadata)
         yield from _attention(metadata)
         yield from _rope(metadata)
+        yield from _numbers(metadata)
         yield from _tensor_types(contents.tensors)
 
 
@@ -118,6 +120,22 @@ def _rope(metadata: Metadata) -> Iterator[Finding]:
     scaling = text(metadata, f"{keys}.scaling.type")
     if scaling is not None and scaling not in ROPE_SCALINGS:
         yield _crash(f"{keys}.scaling.type is {scaling!r}, but llama.cpp knows {', '.join(ROPE_SCALINGS)}")
+
+
+def _numbers(metadata: Metadata) -> Iterator[Finding]:
+    """Numbers with which ggml aborts (a negative epsilon), or computes nothing but NaN, infinity or zeros."""
+    name = architecture(metadata)
+    possible: dict[str, tuple[Callable[[float], bool], str]] = {
+        "attention.layer_norm_rms_epsilon": (lambda value: 0 <= value < 1, "from 0 to below 1"),
+        "rope.freq_base": (lambda value: 0 < value < math.inf, "above 0"),
+        "rope.scaling.factor": (lambda value: 0 <= value < math.inf, "at least 0"),
+    }
+    for key, (holds, which) in possible.items():
+        value = decimal(metadata, f"{name}.{key}")
+        if value is not None and not holds(value):
+            yield _crash(f"{name}.{key} is {value:g}, which must be {which}")
+    if model_integer(metadata, "context_length") == 0:
+        yield _crash(f"{name}.context_length is 0")
 
 
 def _tensor_types(tensors: tuple[TensorInfo, ...]) -> Iterator[Finding]:

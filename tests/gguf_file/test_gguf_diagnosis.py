@@ -1,5 +1,6 @@
 """The diagnosis names the known-bad conversions, and finds nothing in a good file."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -226,6 +227,16 @@ CRASHES: dict[str, tuple[Change, str]] = {
     "odd-rope": (put("glm4.rope.dimension_count", U32, 3), "dimension_count is 3"),
     "rope-beyond-head": (put("glm4.rope.dimension_count", U32, 8), "dimension_count is 8"),
     "rope-of-0-hangs": (put("glm4.rope.dimension_count", U32, 0), "dimension_count is 0"),
+    "negative-epsilon": (
+        put("glm4.attention.layer_norm_rms_epsilon", F32, -5.0),
+        "epsilon is -5, which must",
+    ),
+    "epsilon-nan": (put("glm4.attention.layer_norm_rms_epsilon", F32, math.nan), "epsilon is nan"),
+    "epsilon-of-1": (put("glm4.attention.layer_norm_rms_epsilon", F32, 1.0), "epsilon is 1, which must"),
+    "base-of-0": (put("glm4.rope.freq_base", F32, 0.0), "freq_base is 0, which must be above 0"),
+    "base-infinite": (put("glm4.rope.freq_base", F32, math.inf), "freq_base is inf"),
+    "negative-scaling": (put("glm4.rope.scaling.factor", F32, -4.0), "factor is -4, which must be at least 0"),
+    "no-context": (put("glm4.context_length", U32, 0), "context_length is 0"),
     "values-shorter-than-keys": (
         put("glm4.attention.value_length", U32, 2),
         "key vectors have length 4, value vectors 2",
