@@ -22,6 +22,8 @@ class Factor:
 
     shards: ShardSource
     stored: StoredTensor
+    identity: str
+    """Of the file, when its header was read."""
     transposed: bool = False
 
     @property
@@ -29,6 +31,15 @@ class Factor:
         """(rows, columns) as it is read."""
         rows, columns = self.stored.shape
         return (columns, rows) if self.transposed else (rows, columns)
+
+    @property
+    def where(self) -> str:
+        """How an error names the file."""
+        return self.stored.shard.where
+
+    def identity_now(self) -> str:
+        """The identity of the file as it lies now; raises ShardError."""
+        return self.shards.identity(self.stored.shard.name)
 
     def transpose(self) -> Factor:
         """The same, rows for columns."""

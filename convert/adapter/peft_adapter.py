@@ -139,7 +139,8 @@ def _pair(
     for letter in ("A", "B"):
         if letter not in factors:
             raise ShardError(f"lora_{letter} of {short_repr(module)} is missing", path=where, fix="save it again")
-    a, b = Factor(source.shards, factors["A"]), Factor(source.shards, factors["B"])
+    identity = source.shards.identity(WEIGHTS)
+    a, b = (Factor(source.shards, factors[letter], identity) for letter in ("A", "B"))
     rank, stated = a.shape[0], config.rank_of(module)
     if b.shape[1] != rank or rank != stated:
         what = f"lora_A of {short_repr(module)} has rank {rank}, lora_B {b.shape[1]}, {CONFIG} says {stated}"

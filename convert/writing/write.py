@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,7 +22,7 @@ from glm_gguf.convert.writing.output import open_partial_files
 from glm_gguf.convert.writing.resumption import recorded_and_intact
 from glm_gguf.convert.writing.rows import Chunk, chunks
 from glm_gguf.convert.writing.work import ShardWork, in_source_order
-from glm_gguf.errors import ChecksumError, WeightError
+from glm_gguf.errors import ChecksumError, ShardError, WeightError
 
 ATTEMPTS = 3  # to get the right bytes of a shard
 CHECKED_SHARD = "shard:{}"
@@ -93,9 +93,23 @@ def write(
                         _record_shard(item, shards, journals)
                     else:
                         report.wrote(item)
+            _require_unchanged(layouts, shards, known)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _require_unchanged(layouts: Sequence[FileLayout], shards: ShardSource, known: Mapping[str, str]) -> None:
+    """Raise ShardError if a file was written while it was read: the bytes may be of two versions."""
+    now = {shards.where(name): identity for name, identity in identities(layouts, shards).items()}
+    found = {shards.where(name): identity for name, identity in known.items()}
+    updates = (update for layout in layouts for tensor in layout.tensors for update in tensor.source.updates)
+    for factor in (factor for update in updates for factor in (update.left, update.right)):
+        if factor.where not in now:
+            now[factor.where], found[factor.where] = factor.identity_now(), factor.identity
+    for where, identity in found.items():
+        if now[where] != identity:
+            raise ShardError("has changed while it was converted", path=where, fix="convert it when nothing writes it")
 
 
 @contextmanager

@@ -16,12 +16,14 @@ from gguf import GGMLQuantizationType, GGUFReader, quants
 from interruptions import Counts, Stops, write_recording
 
 from glm_gguf.convert import ConvertOptions, MergedAdapter, TypeChoices, convert
+from glm_gguf.convert.plan import TensorPlan
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.float_values import to_float32
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import source_tensors
 from glm_gguf.convert.verify import verify
-from glm_gguf.errors import GlmGgufError, RequestError, SourceError, WeightError
+from glm_gguf.convert.writing.write import Silent
+from glm_gguf.errors import GlmGgufError, RequestError, ShardError, SourceError, WeightError
 from glm_gguf.gguf_file.contents import MERGED_ADAPTERS
 
 DOWN = "model.layers.1.mlp.down_proj"
@@ -240,3 +242,30 @@ def test_an_adapter_beside_its_base_may_be_given(base: Path, tmp_path: Path) -> 
     (theirs,) = convert(base, tmp_path / "b.gguf", options((MergedAdapter(write_adapter(tmp_path / "lora")),)))
     for a, b in zip(GGUFReader(ours).tensors, GGUFReader(theirs).tensors, strict=True):
         assert np.array_equal(a.data, b.data)
+
+
+class Writes(Silent):
+    """Writes over a file as soon as the first tensor is begun."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self._path, self._data = path, data
+
+    def started(self, tensor: TensorPlan) -> None:
+        self._path.write_bytes(self._data)
+
+
+@pytest.mark.parametrize("of", ["the base", "an adapter"])
+def test_a_file_that_is_written_meanwhile_is_told_and_nothing_appears(
+    base: Path, adapters: Adapters, tmp_path: Path, of: str
+) -> None:
+    model, adapter = tmp_path / "model", tmp_path / "adapter"
+    shutil.copytree(base, model)
+    shutil.copytree(adapters[0].path, adapter)
+    written = next(model.glob("*.safetensors")) if of == "the base" else adapter / "adapter_model.safetensors"
+    data = bytearray(written.read_bytes())
+    data[-1] ^= 1
+    out = tmp_path / "m.gguf"
+    with pytest.raises(ShardError, match="has changed while it was converted") as caught:
+        convert(model, out, options((MergedAdapter(adapter),)), Writes(written, bytes(data)))
+    assert str(written) in str(caught.value)
+    assert not out.exists()
