@@ -15,8 +15,9 @@ from glm_gguf.regular_file import open_regular
 
 def is_gguf(path: str | os.PathLike[str]) -> bool:
     """Whether a path means a GGUF, by its name or by the first bytes of the file."""
-    if os.path.isdir(path) or not os.path.exists(path):
-        return os.fspath(path).endswith(".gguf") and not os.path.isdir(path)
+    named_so = os.fspath(path).endswith(".gguf")
+    if named_so or not os.path.isfile(path):
+        return named_so and not os.path.isdir(path)
     with open_regular(path) as file:
         return file.read(len(MAGIC)) == MAGIC
 

@@ -134,6 +134,13 @@ def test_a_quantised_source_needs_permission(made: Path) -> None:
     says(line, "output.weight is Q8_0 already", "Q6_K would lose a second time", "allow_requantize=True")
 
 
+@pytest.mark.parametrize(("data", "what"), [(b"", "the file is empty"), (b"<html></html>", "a web page")], ids=str)
+def test_a_file_that_is_named_like_a_gguf_is_told_as_one(data: bytes, what: str, tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(data)
+    with pytest.raises(GgufError, match=what):
+        convert(tmp_path / "model.gguf", tmp_path / "out.gguf")
+
+
 def test_a_checkpoint_is_not_quantised_again(made: Path, tmp_path: Path) -> None:
     options = ConvertOptions(TypeChoices("Q4_0"), allow_requantize=True)
     with pytest.raises(RequestError, match="the source is a checkpoint") as caught:
