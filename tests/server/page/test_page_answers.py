@@ -175,11 +175,11 @@ def test_retrying_keeps_both_answers(page: Page, wire: Wire) -> None:
 
 
 def test_editing_begins_a_branch_and_the_old_one_goes_on_to_its_end(page: Page, wire: Wire) -> None:
-    for text, answer in (("Red", "A colour"), ("Blue", "Another")):
+    for count, (text, answer) in enumerate((("Red", "A colour"), ("Blue", "Another")), 1):
         wire.answer().say(content=answer).finish()
         say(page, text)
         wire.request()
-    wait_for_answers(page, 2)
+        wait_for_answers(page, count)
     page.get_by_role("button", name="Edit message").first.click()
     page.get_by_role("textbox", name="Edit message").fill("Green")
     wire.answer().say(content="A third").finish()
