@@ -108,14 +108,7 @@ def verify(
     found = architecture(parts.metadata)
     if found not in MODELS:
         raise GgufError(f"its architecture is {found!r}", path=file, fix=f"{' and '.join(MODELS)} can be compared")
-    if ADDRESS.fullmatch(str(source)):
-        fix = "keep its files by glm-gguf convert --keep-source DIR, and name DIR"
-        raise SourceError("a repository on a hub cannot be compared with", path=source, fix=fix)
-    gguf = is_gguf(source)
-    if Path(source).is_file() and not gguf:
-        fix = f"name the checkpoint directory that {Path(file).name} was made from"
-        raise SourceError("a file cannot be compared with", path=source, fix=fix)
-    plan = _plan_for(parts, GgufSource.open(source) if gguf else Source.local(Path(source)), adapters)
+    plan = _plan_for(parts, _opened(source, file), adapters)
     located = {tensor.name: (header, tensor) for header in parts.files for tensor in header.tensors}
     shards, sources = plan.checkpoint.source.shards, _held(plan, located)
     stored = {name: tensor.stored for name, tensor in sources.items()}
@@ -135,6 +128,19 @@ def verify(
             done(error)
             errors.append(error)
     return Verification(tuple(errors), tuple(differences))
+
+
+def _opened(source: Path, file: Path) -> Source | GgufSource:
+    """The checkpoint or GGUF that `file` is compared with; raises SourceError for a hub's, GgufError."""
+    if ADDRESS.fullmatch(str(source)):
+        fix = "keep its files by glm-gguf convert --keep-source DIR, and name DIR"
+        raise SourceError("a repository on a hub cannot be compared with", path=source, fix=fix)
+    if is_gguf(source):
+        return GgufSource.open(source)
+    if Path(source).is_file():
+        fix = f"name the checkpoint directory that {Path(file).name} was made from"
+        raise SourceError("a file cannot be compared with", path=source, fix=fix)
+    return Source.local(Path(source))
 
 
 def _plan_for(parts: GgufParts, source: Source | GgufSource, adapters: Sequence[MergedAdapter]) -> Plan:

@@ -6,23 +6,14 @@ import numpy as np
 
 from glm_gguf.convert.kernels import ternary
 from glm_gguf.convert.kernels.affine import clamped
-from glm_gguf.convert.kernels.blocks import (
-    ONE,
-    SUPER,
-    TWO,
-    ZERO,
-    gather,
-    gather_importance,
-    sum_of_squares,
-    weigh_by_importance,
-)
-from glm_gguf.convert.kernels.compiled import inlined, kernel, subroutine
+from glm_gguf.convert.kernels.blocks import ONE, TWO, ZERO
+from glm_gguf.convert.kernels.compiled import inlined, subroutine
 from glm_gguf.convert.kernels.grids import Grid, with_grid
 from glm_gguf.convert.kernels.half import HALF, put_half, to_half
-from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats, Lanes, any_true, fill, load, select, store
+from glm_gguf.convert.kernels.lanes import Bytes, Lanes, any_true, fill, load, select, store
 from glm_gguf.convert.kernels.ternary import LOWEST, SHIFT, SIXTY_FOUR, Scratch
 
-BLOCKS, SIZE, HALF_SIZE, BYTES = 16, 16, np.float32(8), 56
+BLOCKS, SIZE, HALF_SIZE = 16, 16, np.float32(8)
 EMPTY = np.float32(1e-7)
 STEPS, SEVEN, FACTOR = np.float32(15), np.float32(7), np.float32(1.1125)
 
@@ -132,20 +123,4 @@ def _pack(scratch: Scratch, grid: Grid, lane: int, out: Bytes) -> None:
         put_half(out, 48 + 2 * j, word)
 
 
-@kernel
-def _quantise_weighted(rows: Floats, importance: Floats, grid: Grid, out: Bytes) -> None:
-    """Quantise rows (n · 256,) to out (n · 56,)."""
-    scratch = ternary.make_scratch(SIZE)
-    for start in range(0, len(rows) // SUPER, WIDTH):
-        count = gather(rows, start, scratch.x)
-        gather_importance(importance, start, count, scratch.weights)
-        sigma2 = sum_of_squares(scratch.x) * (TWO / np.float32(SUPER))
-        weigh_by_importance(scratch.x, scratch.weights, sigma2, scratch.weights)
-        for j in range(BLOCKS):
-            _fit(scratch, j, grid)
-        _level_scales(scratch)
-        for lane in range(count):
-            _pack(scratch, grid, lane, out[(start + lane) * BYTES : (start + lane + 1) * BYTES])
-
-
-quantise_weighted = with_grid(_quantise_weighted, ternary.grid)
+quantise_weighted = with_grid(ternary.weighted_kernel("IQ1_M", SIZE, _fit, _level_scales, _pack), ternary.grid)

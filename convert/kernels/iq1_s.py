@@ -5,23 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from glm_gguf.convert.kernels import ternary
-from glm_gguf.convert.kernels.blocks import (
-    ONE,
-    SUPER,
-    TWO,
-    ZERO,
-    gather,
-    gather_importance,
-    sum_of_squares,
-    weigh_by_importance,
-)
-from glm_gguf.convert.kernels.compiled import inlined, kernel, subroutine
+from glm_gguf.convert.kernels.blocks import ONE, ZERO
+from glm_gguf.convert.kernels.compiled import inlined, subroutine
 from glm_gguf.convert.kernels.grids import Grid, with_grid
 from glm_gguf.convert.kernels.half import HALF, nearest_int, put_half, to_half
-from glm_gguf.convert.kernels.lanes import WIDTH, Bytes, Floats, Lanes, any_true, fill, load, select, store
+from glm_gguf.convert.kernels.lanes import Bytes, Lanes, any_true, fill, load, select, store
 from glm_gguf.convert.kernels.ternary import LOWEST, SHIFT, SIXTY_FOUR, Scratch
 
-BLOCKS, SIZE, GROUPS, BYTES = 8, 32, 4, 50
+BLOCKS, SIZE, GROUPS = 8, 32, 4
 EMPTY = np.float32(1e-12)
 STEPS, FACTOR = np.float32(15), np.float32(1.125)
 
@@ -101,20 +92,10 @@ def _pack(scratch: Scratch, grid: Grid, lane: int, out: Bytes) -> None:
         put_half(out, 34 + 2 * j, high)
 
 
-@kernel
-def _quantise_weighted(rows: Floats, importance: Floats, grid: Grid, out: Bytes) -> None:
-    """Quantise rows (n · 256,) to out (n · 50,)."""
-    scratch = ternary.make_scratch(SIZE)
-    for start in range(0, len(rows) // SUPER, WIDTH):
-        count = gather(rows, start, scratch.x)
-        gather_importance(importance, start, count, scratch.weights)
-        sigma2 = sum_of_squares(scratch.x) * (TWO / np.float32(SUPER))
-        weigh_by_importance(scratch.x, scratch.weights, sigma2, scratch.weights)
-        for j in range(BLOCKS):
-            _fit(scratch, j, grid)
-        store(scratch.steps, 0, ternary.largest_of(scratch.scales))
-        for lane in range(count):
-            _pack(scratch, grid, lane, out[(start + lane) * BYTES : (start + lane + 1) * BYTES])
+@subroutine
+def _level_scales(scratch: Scratch) -> None:
+    """The largest scale goes to `steps`; the levels follow when they are packed."""
+    store(scratch.steps, 0, ternary.largest_of(scratch.scales))
 
 
-quantise_weighted = with_grid(_quantise_weighted, ternary.grid)
+quantise_weighted = with_grid(ternary.weighted_kernel("IQ1_S", SIZE, _fit, _level_scales, _pack), ternary.grid)

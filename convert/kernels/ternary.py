@@ -5,15 +5,25 @@ ggml sorts the weights of a block and tries every pair of places that divide the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from gguf import GGMLQuantizationType
 
-from glm_gguf.convert.kernels.blocks import ONE, SUPER, TWO, ZERO
+from glm_gguf.convert.kernels.blocks import (
+    ONE,
+    SUPER,
+    TWO,
+    ZERO,
+    gather,
+    gather_importance,
+    sum_of_squares,
+    weigh_by_importance,
+)
 from glm_gguf.convert.kernels.codes import odd_value
-from glm_gguf.convert.kernels.compiled import inlined, subroutine
+from glm_gguf.convert.kernels.compiled import inlined, kernel, subroutine
 from glm_gguf.convert.kernels.grid_search import Compared, Step, closest
 from glm_gguf.convert.kernels.grids import Form, Grid, grid_of
 from glm_gguf.convert.kernels.half import HALF
@@ -202,3 +212,32 @@ FORM = Form(
     digest="bf92c60e2ed15644d2d948b652a55624cc35699ef5c8e0337258e332f8c47b48",
 )
 grid = cache(lambda: grid_of(FORM, all_points()))
+
+
+def weighted_kernel(
+    type_: str,
+    size: int,
+    fit: Callable[[Scratch, int, Grid], None],
+    level_scales: Callable[[Scratch], None],
+    pack: Callable[[Scratch, Grid, int, Bytes], None],
+) -> Callable[[Floats, Floats, Grid, Bytes], None]:
+    """A kernel over rows (n · 256,), importance (columns,), grid and out.
+
+    `fit` searches block j of every lane, `level_scales` puts the largest scale into `steps`, `pack` writes a lane.
+    """
+
+    def quantise_weighted(rows: Floats, importance: Floats, grid: Grid, out: Bytes) -> None:
+        scratch = make_scratch(size)
+        n_bytes = len(out) // (len(rows) // SUPER)
+        for first in range(0, len(rows) // SUPER, WIDTH):
+            count = gather(rows, first, scratch.x)
+            gather_importance(importance, first, count, scratch.weights)
+            sigma2 = sum_of_squares(scratch.x) * (TWO / np.float32(SUPER))
+            weigh_by_importance(scratch.x, scratch.weights, sigma2, scratch.weights)
+            for j in range(SUPER // size):
+                fit(scratch, j, grid)
+            level_scales(scratch)
+            for lane in range(count):
+                pack(scratch, grid, lane, out[(first + lane) * n_bytes : (first + lane + 1) * n_bytes])
+
+    return kernel(quantise_weighted, type_)

@@ -36,14 +36,7 @@ router = APIRouter(route_class=JsonRoute, tags=["Ollama"])
 )
 async def chat(body: OllamaChatRequest, request: Request) -> Response:
     """Answer a conversation, as lines of JSON unless `stream` is false."""
-    service: Service = request.app.state.service
-    model, form = await _opened(request, body, is_chat=True)
-    if model is None:
-        return form.nothing("unload").response()
-    if body.loads_only:
-        return form.nothing("load").response()
-    answer_request = await service.prepared(request, body.to_request)
-    return await _reply(request, body, form, await service.begin(request, model, answer_request))
+    return await _answer(request, body)
 
 
 @router.post(
@@ -54,13 +47,17 @@ async def chat(body: OllamaChatRequest, request: Request) -> Response:
 )
 async def generate(body: OllamaGenerateRequest, request: Request) -> Response:
     """Answer a text, or continue it with `raw`, as lines of JSON unless `stream` is false."""
+    return await _answer(request, body)
+
+
+async def _answer(request: Request, body: OllamaChatRequest | OllamaGenerateRequest) -> Response:
     service: Service = request.app.state.service
-    model, form = await _opened(request, body, is_chat=False)
+    model, form = await _opened(request, body, is_chat=isinstance(body, OllamaChatRequest))
     if model is None:
         return form.nothing("unload").response()
     if body.loads_only:
         return form.nothing("load").response()
-    if body.raw:
+    if isinstance(body, OllamaGenerateRequest) and body.raw:
         return await _reply(request, body, form, await _continued(service, request, model, body))
     answer_request = await service.prepared(request, body.to_request)
     return await _reply(request, body, form, await service.begin(request, model, answer_request))

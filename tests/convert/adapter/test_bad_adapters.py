@@ -179,7 +179,7 @@ def test_a_base_that_is_none_is_told(base: Path, tmp_path: Path) -> None:
 BASES = {
     "its name": ("THUDM/GLM-4-9B-0414", "GLM-4-9B-0414", True),
     "another owner": ("zai-org/GLM-4-9B-0414", "GLM-4-9B-0414", True),
-    "a path of another machine": ("/root/models/GLM-4-9B-0414/", "glm-4-9b-0414", True),
+    "a path of another machine": ("/home/ann/models/GLM-4-9B-0414/", "glm-4-9b-0414", True),
     "a path of Windows": (r"C:\models\GLM-4-9B-0414", "GLM-4-9B-0414", True),
     "its quantised form": ("unsloth/GLM-4-9B-0414-unsloth-bnb-4bit", "GLM-4-9B-0414", True),
     "the hub's cache": ("THUDM/GLM-4-9B-0414", "models--THUDM--GLM-4-9B-0414/snapshots/0123456789abcdef01", True),
