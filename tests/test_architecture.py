@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "agent": ("run_options", "tool_calls", "chat", *LEAVES),
     "chat_model": ("agent", "run_options", "answers", "engine", "llama", "chat", *LEAVES),
     "model": ("chat_model", "agent", "answers", "engine", "llama", "chat", "schema", "gguf_file", *LEAVES),
+    "quality": ("model", "answers", "llama", "chat", *LEAVES),
     "research": ("model", "answers", "llama", "chat", *LEAVES),
     "server": (
         *("model", "run_options", "tool_calls", "answers", "engine", "llama", "chat", "gguf_file", "store"),
@@ -53,6 +54,7 @@ MAY_IMPORT = {
         "mcp",
         "configuration",
         "server",
+        "quality",
         "research",
         "model",
         "run_options",

@@ -1,0 +1,1 @@
+"""What a quantised file is worth: importance matrices, evaluation against a reference, reports."""
