@@ -31,11 +31,12 @@ from glm_gguf.convert.source.tensor_names import SourceTensor
 from glm_gguf.convert.writing.rows import row_ranges
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import GgufError, RequestError, SourceError
-from glm_gguf.gguf_file.contents import architecture
+from glm_gguf.gguf_file.contents import MERGED_ADAPTERS, architecture
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Scalar, Value, ValueType, decimal, plain_value
+from glm_gguf.gguf_file.vocabulary_findings import ADDED
 from glm_gguf.regular_file import open_regular
 from glm_gguf.source_name import ADDRESS
 
@@ -253,10 +254,13 @@ def _key_differences(parts: GgufParts, expected: KeyValues) -> Iterator[Differen
         if key.startswith(chosen):
             continue
         found, wanted = _plain(parts.metadata.get(key)), _plain(expected.get(key))
+        if key == MERGED_ADAPTERS and isinstance(found, tuple) and isinstance(wanted, tuple):
+            found, wanted = sorted(found), sorted(wanted)
         if isinstance(found, tuple) and isinstance(wanted, tuple) and found != wanted:
             yield from _item_differences(key, found, wanted)
         elif found != wanted:
-            yield Difference(key, _shown(found), _shown(wanted), serious=not key.startswith("general."))
+            named = key.startswith("general.") or (key in ADDED and not found and not wanted)
+            yield Difference(key, _shown(found), _shown(wanted), serious=not named)
 
 
 def _item_differences(key: str, found: tuple[object, ...], wanted: tuple[object, ...]) -> Iterator[Difference]:

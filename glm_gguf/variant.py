@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from glm_gguf.architectures import CHATGLM
-from glm_gguf.special_tokens import OPEN_THOUGHT
+from glm_gguf.special_tokens import END_OF_TEXT, OPEN_THOUGHT, USER
 
 _TOOLS_OF_MESSAGE = re.compile(r"""\b(?!loop\b)[a-z_]\w*(\.tools\b|\[\s*(['"])tools\2\s*\])""")
 
@@ -29,6 +29,11 @@ class Variant(StrEnum):
     def thinks(self) -> bool:
         """Whether an answer begins with a thought."""
         return self in (Variant.Z1, Variant.RUMINATION)
+
+    @property
+    def eos_token(self) -> str:
+        """The eos_token of the official tokenizer_config.json."""
+        return USER if self is Variant.CHAT else END_OF_TEXT
 
 
 @dataclass(frozen=True, slots=True)

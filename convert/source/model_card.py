@@ -19,6 +19,7 @@ from gguf import Keys, Metadata, size_label
 from glm_gguf.convert.source.json_file import read_object, short_repr
 from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import RequestError, SourceError
+from glm_gguf.gguf_file.sampling_findings import sampling_fault
 from glm_gguf.regular_file import read_text
 from glm_gguf.variant import ADVICE, Variant
 
@@ -52,7 +53,7 @@ def model_card(source: Source, naming: Naming, n_params: int, variant: Variant) 
     card.name = card.name if naming.name is None else naming.name
     for key, field in FIELDS.items():
         try:
-            setattr(card, field, _fitting(field, getattr(card, field)))
+            setattr(card, field, _fitting(key, getattr(card, field)))
         except ValueError as problem:
             fix = "correct README.md or generation_config.json"
             raise SourceError(f"{key} is {problem}", path=source.where, fix=fix) from None
@@ -102,7 +103,7 @@ def _override(card: Metadata, naming: Naming) -> None:
         if key not in FIELDS:
             raise RequestError(f"key {short_repr(key)} is unknown", path=where, fix=f"known are {', '.join(FIELDS)}")
         try:
-            fitting = _fitting(FIELDS[key], value)
+            fitting = _fitting(key, value)
         except ValueError as problem:
             raise RequestError(f"{key} is {problem}", path=where) from None
         if key != Keys.General.NAME or naming.name is None:
@@ -174,6 +175,10 @@ HINTS = {field: get_args(hint)[0] for field, hint in get_type_hints(Metadata).it
 """Field of gguf.Metadata → its type; each may also be None."""
 
 
-def _fitting(field: str, value: object) -> object:
-    """Convert a value to its field's type; raises ValueError naming the value and the needed type."""
-    return None if value is None else FORMS[HINTS[field]](value)
+def _fitting(key: str, value: object) -> object:
+    """Convert a value to its key's type; raises ValueError naming the value and what it may be."""
+    fitting = None if value is None else FORMS[HINTS[FIELDS[key]]](value)
+    fault = sampling_fault(key, fitting) if isinstance(fitting, int | float) else None
+    if fault is not None:
+        raise ValueError(fault)
+    return fitting

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,9 +15,12 @@ from glm_gguf.cli.user_store import user_store
 from glm_gguf.errors import StoreError
 from glm_gguf.gguf_file.finding import Severity
 from glm_gguf.gguf_file.head_replacement import restore_head
-from glm_gguf.gguf_file.mending import Mending, require_own_file
+from glm_gguf.gguf_file.mending import MendedKey, Mending, require_own_file
 from glm_gguf.gguf_file.parts import open_all_parts
-from glm_gguf.gguf_file.values import Value, type_label
+from glm_gguf.gguf_file.values import NumberArray, Value, type_label
+
+SHOWN: Final = 4
+"""Items of an array that are shown."""
 
 
 @click.command(name="mend")
@@ -63,9 +67,22 @@ def _lines(mending: Mending) -> Iterator[str]:
         return
     for key in mending.keys:
         yield key.key
-        yield f"  before  {_shown(key.before)}"
-        yield f"  after   {_shown(key.after)}"
+        yield from _both(key)
     yield "the weights stay in place" if mending.in_place else "the new keys need more room: the file is copied"
+
+
+def _both(key: MendedKey) -> Iterator[str]:
+    """A key before and after; of an array that keeps its length, the items that change."""
+    before, after = key.before, key.after
+    if isinstance(before, NumberArray) and isinstance(after, NumberArray) and len(before.items) == len(after.items):
+        pairs = zip(before.items, after.items, strict=True)
+        changed = [(number, old, new) for number, (old, new) in enumerate(pairs) if old != new]
+        shown = ", ".join(f"[{number}] {old} → {new}" for number, old, new in changed[:SHOWN])
+        rest = len(changed) - SHOWN
+        yield f"  changed {type_label(after)}  {shown}" + (f" and {rest} more" if rest > 0 else "")
+        return
+    yield f"  before  {_shown(before)}"
+    yield f"  after   {_shown(after)}"
 
 
 def _shown(value: Value | None) -> str:

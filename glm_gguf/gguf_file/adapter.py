@@ -7,6 +7,7 @@ from pathlib import Path
 
 from glm_gguf.architectures import MODELS
 from glm_gguf.errors import GgufError, RequestError
+from glm_gguf.gguf_file.adapter_findings import alpha_findings, is_adapter
 from glm_gguf.gguf_file.contents import architecture
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.gguf_file.values import text
@@ -19,5 +20,8 @@ def require_adapter(path: Path) -> None:
     if not os.path.lexists(path):
         raise RequestError("no such file", path=path, fix="give the path of a LoRA adapter as GGUF")
     metadata = open_all_parts(path).metadata
-    if text(metadata, "adapter.type") != "lora" or architecture(metadata) not in MODELS:
+    lora = is_adapter(metadata) and text(metadata, "adapter.type") == "lora"
+    if not lora or architecture(metadata) not in MODELS:
         raise GgufError("this is no LoRA adapter for GLM-4", path=path, fix=MAKE_ADAPTER)
+    for finding in alpha_findings(metadata):
+        raise GgufError(f"{finding.what}: {finding.why}", path=path, fix=finding.mend)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 from typing import Final
 
 from glm_gguf.architectures import MODELS
 from glm_gguf.gguf_file.contents import Contents, architecture
 from glm_gguf.gguf_file.finding import Finding, advice, problem
-from glm_gguf.gguf_file.values import Metadata, decimal, text
+from glm_gguf.gguf_file.values import Metadata, Scalar, ValueType, decimal, text, type_label
 from glm_gguf.source_name import MAKE_ADAPTER
 
 ENDS: Final = (".lora_a", ".lora_b")
 EMBEDDING: Final = "token_embd.weight"
+ALPHA: Final = "adapter.lora.alpha"
 AGAIN: Final = f"make it again: {MAKE_ADAPTER}"
 
 
@@ -29,10 +31,22 @@ def adapter_findings(contents: Contents) -> Iterator[Finding]:
     if text(metadata, "adapter.type") != "lora":
         kind = text(metadata, "adapter.type")
         yield problem(f"adapter.type is {kind!r}", "llama.cpp takes 'lora' alone", AGAIN)
-    if not decimal(metadata, "adapter.lora.alpha"):
-        what = "adapter.lora.alpha is missing or 0"
+    yield from alpha_findings(metadata)
+    if ALPHA not in metadata or decimal(metadata, ALPHA) == 0:
+        what = f"{ALPHA} is missing or 0"
         yield advice(what, "llama.cpp then multiplies by the scale of --lora alone, and not by alpha / rank", AGAIN)
     yield from _pairs(contents)
+
+
+def alpha_findings(metadata: Metadata) -> Iterator[Finding]:
+    """Return a finding where alpha is no number to multiply with."""
+    stated = metadata.get(ALPHA)
+    if stated is None:
+        return
+    if not isinstance(stated, Scalar) or stated.type is not ValueType.FLOAT32:
+        yield problem(f"{ALPHA} is of type {type_label(stated)}, not f32", "llama.cpp ends the whole process", AGAIN)
+    elif not isfinite(stated.value):
+        yield problem(f"{ALPHA} is {stated.value:g}", "all that the adapter changes becomes NaN", AGAIN)
 
 
 def _pairs(contents: Contents) -> Iterator[Finding]:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from glm_gguf.architectures import CHATGLM
-from glm_gguf.gguf_file.contents import TEMPLATE_KEY, kv_heads, model_integer
-from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, KeyChange, problem, sets
+from glm_gguf.gguf_file.contents import TEMPLATE_KEY, is_edge, kv_heads, model_integer
+from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, KeyChange, advice, problem, sets
 from glm_gguf.gguf_file.values import Metadata, Scalar, ValueType, decimal, text
 
 NINE_B: Final = (40, 4096)
-"""Layers and embedding length of every GLM-4 of 2024; GLM-Edge has others."""
+"""Layers and embedding length of every official GLM-4 of 2024; GLM-Edge has others."""
 LAYERS_OF_32B: Final = 61
 EPSILON: Final = 1.5625e-07
 """Of every GLM-4 of 2024 (layernorm_epsilon)."""
@@ -41,7 +41,7 @@ def chatglm_findings(metadata: Metadata) -> Iterator[Finding]:
             "an early converter wrote them as chatglm and dropped two norms a layer: the model computes nonsense",
         )
     yield from _context(metadata, width)
-    if (layers, width) == NINE_B:
+    if not is_edge(metadata):
         yield from _epsilon(metadata)
         yield from _base(metadata)
 
@@ -68,8 +68,7 @@ def _trained_context(metadata: Metadata) -> tuple[str, tuple[KeyChange, ...]]:
 
 def _epsilon(metadata: Metadata) -> Iterator[Finding]:
     key = f"{CHATGLM}.attention.layer_norm_rms_epsilon"
-    epsilon = decimal(metadata, key)
-    if epsilon is not None and math.isclose(epsilon, STOCK_EPSILON, rel_tol=1e-3):
+    if _has_stock_epsilon(metadata):
         yield problem(
             f"{key} is 1e-05, the default of llama.cpp's converter",
             "the checkpoints have 1.5625e-07; all norms differ from training",
@@ -77,15 +76,29 @@ def _epsilon(metadata: Metadata) -> Iterator[Finding]:
         )
 
 
+def _has_stock_epsilon(metadata: Metadata) -> bool:
+    epsilon = decimal(metadata, f"{CHATGLM}.attention.layer_norm_rms_epsilon")
+    return epsilon is not None and math.isclose(epsilon, STOCK_EPSILON, rel_tol=1e-3)
+
+
 def _base(metadata: Metadata) -> Iterator[Finding]:
+    """A finding where a model that reads long texts has the base of a short one.
+
+    Of other sizes than the official ones the base is not known, and a model of somebody's own may have this one.
+    """
     key = f"{CHATGLM}.rope.freq_base"
-    base = decimal(metadata, key)
+    base, context = decimal(metadata, key), model_integer(metadata, "context_length")
     if base is not None and base > STOCK_BASE:
         return
-    chat = text(metadata, TEMPLATE_KEY) and model_integer(metadata, "context_length") != SHORT_CONTEXT
-    if chat or kv_heads(metadata) == KV_HEADS_OF_1M:
-        yield problem(
-            f"{key} is {'missing' if base is None else '10,000'}, the default of llama.cpp's converter",
-            f"it is {BASES}: with another, the model loses track of long texts",
-            *sets(key, Scalar(ValueType.FLOAT32, BASE_OF_1M if kv_heads(metadata) == KV_HEADS_OF_1M else BASE_OF_CHAT)),
-        )
+    what = f"{key} is {'missing' if base is None else f'{base:,.0f}'}, the default of llama.cpp's converter"
+    why = f"it is {BASES}: with another, the model loses track of long texts"
+    long = bool(text(metadata, TEMPLATE_KEY)) and context != SHORT_CONTEXT
+    width = model_integer(metadata, "embedding_length")
+    if (model_integer(metadata, "block_count"), width) != NINE_B:
+        fix = f"set {key} to rope_theta of config.json, or {CONVERT_AGAIN}"
+        if long:
+            stock = _has_stock_epsilon(metadata) or context == width
+            yield (problem if stock else advice)(what, why, fix)
+    elif long or kv_heads(metadata) == KV_HEADS_OF_1M:
+        right = BASE_OF_1M if kv_heads(metadata) == KV_HEADS_OF_1M else BASE_OF_CHAT
+        yield problem(what, why, *sets(key, Scalar(ValueType.FLOAT32, right)))

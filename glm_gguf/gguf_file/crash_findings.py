@@ -12,6 +12,7 @@ from glm_gguf.errors import GgufError
 from glm_gguf.gguf_file.adapter_findings import is_adapter
 from glm_gguf.gguf_file.contents import Contents, architecture, head_dim, kv_heads, model_integer
 from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, problem, removes
+from glm_gguf.gguf_file.sampling_findings import sampling_findings
 from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Metadata, NestedArray, decimal, text, texts
 
@@ -48,6 +49,7 @@ def _findings(contents: Contents) -> Iterator[Finding]:
     if is_adapter(metadata):
         yield _crash("this is a LoRA adapter, not a model", "name its base, and give this file by --lora")
     yield from _nested_arrays(metadata)
+    yield from sampling_findings(metadata)
     yield from _places(contents.tensors)
     yield from _vocabulary(metadata)
     if architecture(metadata) in MODELS:

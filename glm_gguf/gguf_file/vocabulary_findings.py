@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from glm_gguf.gguf_file.contents import Contents
-from glm_gguf.gguf_file.finding import Finding, KeyChange, advice, problem, removes, sets
+from glm_gguf.gguf_file.contents import TEMPLATE_KEY, Contents, architecture
+from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, KeyChange, advice, problem, removes, sets
 from glm_gguf.gguf_file.values import (
     Metadata,
     Number,
@@ -20,7 +20,8 @@ from glm_gguf.gguf_file.values import (
     texts,
     truth,
 )
-from glm_gguf.special_tokens import END_OF_TEXT, FORMAT_TOKENS, OBSERVATION, USER
+from glm_gguf.special_tokens import CONTROL_TOKENS, END_OF_TEXT, FORMAT_TOKENS, OBSERVATION, USER
+from glm_gguf.variant import detect_variant
 
 PRE_TOKENIZERS: Final = ("glm4", "glm5")
 """llama.cpp treats both alike (llama-vocab.cpp)."""
@@ -31,8 +32,19 @@ NORMAL: Final = 1
 """LLAMA_TOKEN_TYPE_NORMAL of llama.h."""
 CONTROL: Final = 3
 """LLAMA_TOKEN_TYPE_CONTROL of llama.h."""
+USER_DEFINED: Final = 4
+"""LLAMA_TOKEN_TYPE_USER_DEFINED of llama.h."""
+UNUSED: Final = 5
+"""LLAMA_TOKEN_TYPE_UNUSED of llama.h."""
 DEFAULT_EOS: Final = 11
 """special_eos_id of llama-vocab.cpp for BPE: a comma in GLM-4's vocabulary."""
+ADDED: Final[Mapping[str, str]] = {
+    "tokenizer.ggml.add_bos_token": "GLM-4 has no such token; a generic runtime then doubles the first token of the "
+    "prompt, drops [gMASK], or crashes",
+    "tokenizer.ggml.add_eos_token": "a generic runtime then puts an end behind <|assistant|>, where the answer "
+    "is to begin",
+}
+"""Key → what comes of it where it is true."""
 END_KEYS: Final = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
 """Keys tokenizer.ggml.X_token_id whose token llama.cpp takes as the end of generation (llama-vocab.cpp)."""
 
@@ -67,18 +79,21 @@ def _splitting(metadata: Metadata) -> Iterator[Finding]:
         )
     if texts(metadata, "tokenizer.ggml.merges") is None:
         yield problem("there are no merges (tokenizer.ggml.merges)", "llama.cpp cannot load the vocabulary")
-    if truth(metadata, "tokenizer.ggml.add_bos_token"):
-        yield problem(
-            "tokenizer.ggml.add_bos_token is true",
-            "GLM-4 has no such token; a generic runtime then doubles the first token of the prompt, drops "
-            "[gMASK], or crashes",
-            *sets("tokenizer.ggml.add_bos_token", Scalar(ValueType.BOOL, False)),
-        )
+    yield from _added(metadata)
+
+
+def _added(metadata: Metadata) -> Iterator[Finding]:
+    """Findings about tokens that a runtime adds to a prompt; GLM-4's template writes all that there are."""
+    for key, why in ADDED.items():
+        if key in metadata and truth(metadata, key) is not False:
+            stated = "true" if truth(metadata, key) else "no truth value"
+            told = why if truth(metadata, key) else "llama.cpp cannot load the vocabulary"
+            yield problem(f"{key} is {stated}", told, *sets(key, Scalar(ValueType.BOOL, False)))
 
 
 def _lengths(contents: Contents, tokens: Sequence[str]) -> Iterator[Finding]:
     """Findings about rows and items whose number must be that of the tokens."""
-    n_tokens, ids = len(tokens), _ids(tokens)
+    n_tokens = len(tokens)
     for tensor in contents.tensors:
         if tensor.name in ("token_embd.weight", "output.weight") and tensor.shape[-1] != n_tokens:
             yield problem(
@@ -91,7 +106,7 @@ def _lengths(contents: Contents, tokens: Sequence[str]) -> Iterator[Finding]:
             yield problem(
                 f"{key} has {len(items)} items, but the vocabulary has {n_tokens} tokens",
                 "llama.cpp cannot load the vocabulary",
-                *(_as_control(items, ids, n_tokens) if key == TYPES_KEY else removes(key)),
+                *(_as_control(items, tokens) if key == TYPES_KEY else removes(key)),
             )
 
 
@@ -110,7 +125,7 @@ def _specials(metadata: Metadata, tokens: Sequence[str]) -> Iterator[Finding]:
         yield problem(
             f"special tokens are not marked as control tokens: {' '.join(plain or FORMAT_TOKENS)}",
             "they are taken apart as plain text, or a user's text passes for markup",
-            *_as_control(types, ids, len(tokens)),
+            *_as_control(types, tokens),
         )
 
 
@@ -118,6 +133,7 @@ def _ends(metadata: Metadata, tokens: Sequence[str]) -> Iterator[Finding]:
     """Findings about the tokens that stop a generic runtime; glm-gguf stops at all three anyway."""
     ids = _ids(tokens)
     yield from _stated_end(metadata, ids, len(tokens))
+    yield from _ordinary_ends(metadata, ids, tokens)
     # Of the texts that llama.cpp takes as an end without being told, GLM-4 has only <|endoftext|>.
     ends = {integer(metadata, f"tokenizer.ggml.{name}_token_id") for name in END_KEYS} | {ids.get(END_OF_TEXT)}
     if USER in ids and ids[USER] not in ends:
@@ -141,20 +157,51 @@ def _stated_end(metadata: Metadata, ids: Mapping[str, int], n_tokens: int) -> It
         return
     found = "is missing" if stated is None else f"is {stated}, and the vocabulary has {n_tokens} tokens"
     why = f"llama.cpp then takes token {DEFAULT_EOS}, an ordinary one, and ends answers in the middle"
-    if END_OF_TEXT in ids:
-        fix = sets("tokenizer.ggml.eos_token_id", Scalar(ValueType.UINT32, ids[END_OF_TEXT]))
-        yield problem(f"tokenizer.ggml.eos_token_id {found}", why, *fix)
-    else:
-        yield problem(f"tokenizer.ggml.eos_token_id {found}", why)
+    yield problem(f"tokenizer.ggml.eos_token_id {found}", why, *_right_end("eos", metadata, ids))
 
 
-def _as_control(types: Sequence[Number], ids: Mapping[str, int], n_tokens: int) -> tuple[str, tuple[KeyChange, ...]]:
-    """Say that glm-gguf mend marks the special tokens; of types that fit the vocabulary, it keeps the others."""
-    kinds = list(types) if len(types) == n_tokens else [NORMAL] * n_tokens
-    for id_ in ids.values():
-        kinds[id_] = CONTROL
+def _ordinary_ends(metadata: Metadata, ids: Mapping[str, int], tokens: Sequence[str]) -> Iterator[Finding]:
+    """Findings about keys that end generation at a token of the text."""
+    types = numbers(metadata, TYPES_KEY) or ()
+    for name in END_KEYS:
+        key = f"tokenizer.ggml.{name}_token_id"
+        stated = integer(metadata, key)
+        if stated is None or not 0 <= stated < len(tokens):
+            continue
+        marked = stated < len(types) and types[stated] in (CONTROL, USER_DEFINED)
+        if not marked and not _is_control(tokens[stated]):
+            yield problem(
+                f"{key} is {stated}, which is {tokens[stated][:40]!r}, no control token",
+                "generic runtimes end an answer wherever it comes",
+                *_right_end(name, metadata, ids),
+            )
+
+
+def _right_end(name: str, metadata: Metadata, ids: Mapping[str, int]) -> tuple[str, tuple[KeyChange, ...]]:
+    """Say that glm-gguf mend sets a key to the token that a conversion writes, or removes one that GLM-4 has not."""
+    key = f"tokenizer.ggml.{name}_token_id"
+    eos = detect_variant(text(metadata, TEMPLATE_KEY), architecture(metadata)).eos_token
+    token = {"eos": eos, "eot": USER, "eom": OBSERVATION}.get(name)
+    if token is None:
+        return removes(key)
+    return sets(key, Scalar(ValueType.UINT32, ids[token])) if token in ids else (CONVERT_AGAIN, ())
+
+
+def _as_control(types: Sequence[Number], tokens: Sequence[str]) -> tuple[str, tuple[KeyChange, ...]]:
+    """Say that glm-gguf mend marks control tokens and padding; it keeps the other types if they fit the vocabulary."""
+    kinds = list(types) if len(types) == len(tokens) else [NORMAL] * len(tokens)
+    for id_, token in enumerate(tokens):
+        if _is_control(token):
+            kinds[id_] = CONTROL
+        elif token == f"[PAD{id_}]":
+            kinds[id_] = UNUSED
     fix, changes = sets(TYPES_KEY, NumberArray(ValueType.INT32, tuple(kinds)))
     return fix, changes
+
+
+def _is_control(token: str) -> bool:
+    """Whether a conversion marks a token as control by its text: no ordinary one of GLM-4's has such a text."""
+    return token in CONTROL_TOKENS or (token.startswith("<|") and token.endswith("|>"))
 
 
 def _ids(tokens: Sequence[str]) -> dict[str, int]:

@@ -155,12 +155,12 @@ OFFICIAL_DEMO = SamplingParams(temperature=0.6, top_k=0, top_p=0.8, min_p=0.0)
 
 def default_sampling(metadata: Metadata, variant: Variant) -> SamplingParams:
     """Return the file's general.sampling.* keys; the card's advice, then the official demos' values fill the others."""
-    advice = ADVICE[variant]
+    advice, top_k = ADVICE[variant], integer(metadata, "general.sampling.top_k")
     card = SamplingParams(temperature=advice.temperature, top_p=advice.top_p, top_k=advice.top_k)
     # LLM_KV_GENERAL_SAMPLING_* of llama-arch.cpp
     file = SamplingParams(
         temperature=decimal(metadata, "general.sampling.temp"),
-        top_k=integer(metadata, "general.sampling.top_k"),
+        top_k=None if top_k is None else max(0, top_k),  # llama.cpp takes any other number for all tokens
         top_p=decimal(metadata, "general.sampling.top_p"),
         min_p=decimal(metadata, "general.sampling.min_p"),
     )

@@ -9,6 +9,7 @@ import pytest
 from gguf import GGUFWriter
 
 from glm_gguf.errors import GgufError
+from glm_gguf.gguf_file.adapter import require_adapter
 from glm_gguf.gguf_file.crash_findings import require_loadable
 from glm_gguf.gguf_file.diagnosis import diagnose
 from glm_gguf.gguf_file.parts import open_all_parts
@@ -56,6 +57,28 @@ def test_what_the_loader_refuses_is_told(tmp_path: Path) -> None:
         "adapter.type is 'loha'",
         "adapter.lora.alpha is missing or 0",
     ]
+
+
+@pytest.mark.parametrize("alpha", [float("inf"), float("-inf"), float("nan")], ids=str)
+def test_an_alpha_that_is_no_number_is_told_and_refused(alpha: float, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.gguf", PAIR, alpha=alpha)
+    assert told(path) == [f"adapter.lora.alpha is {alpha:g}"]
+    with pytest.raises(GgufError, match=f"adapter.lora.alpha is {alpha:g}: all that the adapter changes becomes NaN"):
+        require_adapter(path)
+
+
+def test_an_alpha_of_another_type_is_refused_before_llama_cpp_aborts(tmp_path: Path) -> None:
+    path = tmp_path / "a.gguf"
+    writer = GGUFWriter(path, "glm4")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_uint32("adapter.lora.alpha", 8)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert told(path) == ["adapter.lora.alpha is of type u32, not f32"]
+    with pytest.raises(GgufError, match="is of type u32, not f32"):
+        require_adapter(path)
 
 
 def test_an_adapter_is_not_loaded_as_a_model(tmp_path: Path) -> None:

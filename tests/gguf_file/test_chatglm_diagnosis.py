@@ -9,7 +9,7 @@ import pytest
 from glm_gguf.gguf_file.diagnosis import diagnose
 from glm_gguf.gguf_file.finding import Finding, Severity
 from glm_gguf.gguf_file.parts import open_all_parts
-from tests.gguf_file.builder import F32, STR, TEMPLATE, U32, Model, chatglm_9b
+from tests.gguf_file.builder import ARR, F32, I32, STR, TEMPLATE, U32, Model, chatglm_9b
 from tests.gguf_file.test_gguf_diagnosis import Change, both, drop, lose, put, shape
 
 BASE = both(put("chatglm.rope.freq_base", F32, 10_000.0), put("chatglm.context_length", U32, 8192))
@@ -19,6 +19,27 @@ def findings(change: Change, directory: Path) -> tuple[Finding, ...]:
     model: Model = chatglm_9b()
     change(model)
     return diagnose(open_all_parts(model.write_hollow(directory / "a.gguf")))
+
+
+def smaller(model: Model) -> None:
+    """28 layers, as no official model but GLM-Edge has."""
+    model.keys["chatglm.block_count"] = (U32, 28)
+    model.tensors = {name: spec for name, spec in model.tensors.items() if name[4:6] not in map(str, range(28, 40))}
+
+
+def edge(model: Model) -> None:
+    """GLM-Edge's vocabulary, epsilon, base and rotation."""
+    smaller(model)
+    _, (_, every) = model.keys["tokenizer.ggml.tokens"]  # type: ignore[misc]
+    model.keys |= {
+        "tokenizer.ggml.tokens": (ARR, (STR, every[-59264:])),
+        "tokenizer.ggml.token_type": (ARR, (I32, [1] * 59257 + [3] * 7)),
+        "chatglm.attention.layer_norm_rms_epsilon": (F32, 1e-5),
+        "chatglm.rope.freq_base": (F32, 10_000.0),
+        "chatglm.rope.dimension_count": (U32, 128),
+        **{f"tokenizer.ggml.{key}_token_id": (U32, 59257 + n) for key, n in (("eos", 0), ("eot", 4), ("eom", 6))},
+    }
+    model.tensors |= {f"{name}.weight": ((4096, 59264), 8) for name in ("token_embd", "output")}
 
 
 HEALTHY: dict[str, Change] = {
@@ -31,12 +52,7 @@ HEALTHY: dict[str, Change] = {
         *(shape(f"blk.{n}.attn_{part}.bias", (512,)) for n in range(40) for part in "kv"),
     ),
     "text-model-of-4v": BASE,
-    "edge-like-sizes": both(
-        put("chatglm.attention.layer_norm_rms_epsilon", F32, 1e-5),
-        put("chatglm.rope.freq_base", F32, 10_000.0),
-        put("chatglm.block_count", U32, 28),
-        lambda model: [model.tensors.pop(name) for name in list(model.tensors) if name[4:6] in map(str, range(28, 40))],
-    ),
+    "edge": edge,
 }
 
 
@@ -58,6 +74,18 @@ PROBLEMS: dict[str, tuple[Change, str]] = {
         ),
         "freq_base is 10,000",
     ),
+    "stock-epsilon-of-another-size": (
+        both(smaller, put("chatglm.attention.layer_norm_rms_epsilon", F32, 1e-5)),
+        "epsilon is 1e-05, the default of",
+    ),
+    "stock-base-of-another-size": (
+        both(
+            smaller,
+            put("chatglm.context_length", U32, 4096),
+            put("chatglm.rope.freq_base", F32, 10_000.0),
+        ),
+        "freq_base is 10,000, the default of llama.cpp",
+    ),
     "stock-own-form": (drop("tokenizer.ggml.merges"), "there are no merges"),
     "0414-under-this-name": (put("chatglm.block_count", U32, 61), "61 layers, as GLM-4-0414's 32B"),
     "no-norm": (lose("blk.3.ffn_norm.weight"), "1 tensors are missing: blk.3.ffn_norm.weight"),
@@ -72,6 +100,13 @@ PROBLEMS: dict[str, tuple[Change, str]] = {
 def test_a_known_bad_conversion_is_named(change: Change, says: str, tmp_path: Path) -> None:
     problems = [finding for finding in findings(change, tmp_path) if finding.severity is Severity.PROBLEM]
     assert any(says in finding.what for finding in problems), problems
+
+
+def test_a_short_base_alone_is_advice_for_another_size(tmp_path: Path) -> None:
+    (finding,) = findings(both(smaller, put("chatglm.rope.freq_base", F32, 10_000.0)), tmp_path)
+    assert finding.severity is Severity.ADVICE
+    assert "rope_theta of config.json" in finding.mend
+    assert not finding.changes
 
 
 def test_a_name_in_place_of_a_template_needs_care_with_other_runtimes_alone(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.gguf_file.builder import (
     SPECIALS,
     STR,
     TEMPLATE,
+    U8,
     U32,
     Model,
     Tagged,
@@ -175,6 +176,11 @@ PROBLEMS: dict[str, tuple[Change, str]] = {
         "1 tensors do not belong to a glm4 model of 2 layers: rope_freqs",
     ),
     "unfused-mlp": (shape("blk.0.ffn_up.weight", (8, 12), 30), "blk.0.ffn_up.weight is [8, 12] instead of [8, 24]"),
+    "ordinary-eos": (put("tokenizer.ggml.eos_token_id", U32, 5), "eos_token_id is 5, which is 't5', no control token"),
+    "ordinary-eot": (put("tokenizer.ggml.eot_token_id", U32, 5), "eot_token_id is 5, which is 't5', no control token"),
+    "ordinary-fim": (put("tokenizer.ggml.fim_pad_token_id", U32, 3), "fim_pad_token_id is 3, which is 't3'"),
+    "add-eos": (put("tokenizer.ggml.add_eos_token", BOOL, True), "add_eos_token is true"),
+    "add-bos-as-number": (put("tokenizer.ggml.add_bos_token", U8, 1), "add_bos_token is no truth value"),
     "nested-array": (put("x.y", ARR, (ARR, [(U32, [1])])), "'x.y' is an array of arrays"),
 }
 
@@ -246,6 +252,9 @@ CRASHES: dict[str, tuple[Change, str]] = {
     "f16-bias": (shape("blk.0.attn_q.bias", (8,), 1), "norms and biases must be f32"),
     "q8_1-weights": (shape("token_embd.weight", (32, 16), 9), "q8_1, a type that holds no weights"),
     "other-tokenizer": (put("tokenizer.ggml.model", STR, "llama"), "model is 'llama' instead of 'gpt2'"),
+    "sampling-nan": (put("general.sampling.temp", F32, math.nan), "general.sampling.temp is nan, which must be from 0"),
+    "sampling-infinite": (put("general.sampling.penalty_repeat", F32, math.inf), "penalty_repeat is inf"),
+    "sampling-beyond-1": (put("general.sampling.top_p", F32, 5.0), "top_p is 5, which must be from 0 to 1"),
 }
 
 

@@ -31,6 +31,7 @@ MENDABLE = (
     *("no-rope-count", "rope-over-whole-head", "no-user-end", "add-bos", "llama-pre", "no-pre", "legacy-template"),
     *("eaten-gmask", "chatglm-template", "template-with-newline", "template-with-escaped-newline", "class-epsilon"),
     *("no-epsilon", "too-few-types", "plain-specials", "no-types", "yarn-on-rumination", "factor-without-type"),
+    *("ordinary-eos", "ordinary-eot", "ordinary-fim", "add-eos", "add-bos-as-number"),
     *("nested-array", "no-eos", "eos-beyond-the-vocabulary", "yarn-without-length"),
 )
 """Problems that the diagnosis names and keys put right."""
