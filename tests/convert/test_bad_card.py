@@ -87,6 +87,7 @@ GENERATION = {
     "huge": (b'{"temperature": 1e39}', "general.sampling.temp is 1e+39"),
     "nan": (b'{"top_p": NaN}', "general.sampling.top_p is nan"),
     "fraction": (b'{"top_k": 40.5}', "general.sampling.top_k is 40.5"),
+    "negative": (b'{"temperature": -5}', "general.sampling.temp is -5, which must be from 0 to 100"),
     "past-int32": (b'{"top_k": 4294967296}', "general.sampling.top_k is 4294967296"),
     "huge-integer": (b'{"temperature": 1' + b"0" * 400 + b"}", "general.sampling.temp is 1000"),
 }

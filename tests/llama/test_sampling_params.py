@@ -56,6 +56,11 @@ def test_the_file_wins_over_the_card() -> None:
     assert default_sampling(metadata, Variant.Z1) == SamplingParams(0.25, 7, 0.95, 0.0)
 
 
+def test_a_negative_top_k_of_a_file_is_all_tokens_as_in_llama_cpp() -> None:
+    metadata = {"general.sampling.top_k": Scalar(ValueType.INT32, -1)}
+    assert default_sampling(metadata, Variant.CHAT).top_k == 0
+
+
 @pytest.mark.parametrize(
     "params",
     [SamplingParams(temperature=0), SamplingParams(1, 1, 0.5, 0.1, 3), SamplingParams(1, 0, 0.0, 0.0, 3)],
