@@ -54,10 +54,10 @@ def main() -> None:
     return None
 
 
-def write_hollow_files(directory: Path, types: list[str]) -> dict[str, Path]:
-    """Write a GGUF of each type, with GLM-4-9B's shapes and a hole for weights."""
+def write_hollow_files(directory: Path, types: list[str], layers: int = 40) -> dict[str, Path]:
+    """Write a GGUF of each type, with the shapes of GLM-4-9B's layers and a hole for weights."""
     extra = {"max_position_embeddings": 32768}
-    shape = Shape(4096, 13696, 40, 32, 2, 128, vocab=151552, bias=True, extra=extra)
+    shape = Shape(4096, 13696, layers, 32, 2, 128, vocab=151552, bias=True, extra=extra)
     (directory / "model").mkdir()
     (directory / "model/config.json").write_text(json.dumps(shape.config()))
     source = Source.local(write_hollow_weights(directory / "model"))
