@@ -2,8 +2,8 @@
 
 Each file has GLM-4-9B's shapes and a hole for weights. Sizes are compared with those that llama.cpp logs, for two
 contexts and two types of the KV cache; rates with `bench`, behind no token and behind `--depth` of them. The ratios are
-estimate to reality. With `--threads 1`, seconds are the processor's, which other programs disturb less, and no bandwidth
-bounds the estimate.
+estimate to reality. With `--threads 1`, seconds are the processor's, which other programs disturb less, and the
+bandwidth does not bound the estimate.
 """
 
 from __future__ import annotations

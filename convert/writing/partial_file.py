@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
-import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from glm_gguf.convert.disk_file import Bytes, DiskFile, fcntl, sync_directory
-from glm_gguf.convert.writing.journal import Binding, Entries, Journal
+from glm_gguf.convert.writing.journal import Binding, Journal
 from glm_gguf.convert.writing.layout import FileLayout
+from glm_gguf.convert.writing.resumption import resumable
 from glm_gguf.errors import OutputError, TransferError
 from glm_gguf.whole_file import FULL
 
@@ -23,8 +22,6 @@ INTERRUPTIONS = (KeyboardInterrupt, SystemExit, TransferError)
 """Exceptions after which a later run can continue: the recorded tensors are kept."""
 
 PARTIAL, JOURNAL = ".part", ".journal"
-
-_log = logging.getLogger(__name__)
 
 
 class PartialFile:
@@ -41,7 +38,7 @@ class PartialFile:
         journal = path.with_name(path.name + JOURNAL)
         found = _open_locked(self.partial)
         try:
-            entries = _resumable(found, journal, layout, binding)
+            entries = resumable(found, journal, layout, binding)
             if found is not None and entries is not None:
                 self._file, self.recorded = found, entries.checksums
                 self._journal = Journal(journal, binding, entries.n_bytes)
@@ -144,29 +141,6 @@ def _open_locked(partial: Path) -> DiskFile | None:
         return None
     found.lock(partial)
     return found
-
-
-def _resumable(found: DiskFile | None, journal: Path, layout: FileLayout, binding: Binding) -> Entries | None:
-    """The records to continue from, None for none; logs why a journal cannot be used."""
-    entries = Entries.read(journal)
-    if entries is None:
-        return None
-    reason = binding.difference(entries.binding) or _damage(found, layout.n_bytes)
-    if reason is None:
-        return entries
-    _log.warning(
-        "%s: starting again, the interrupted run cannot be continued: %s", journal.with_suffix("").name, reason
-    )
-    return None
-
-
-def _damage(found: DiskFile | None, n_bytes: int) -> str | None:
-    """Why a partial file of `n_bytes` cannot be continued; None if it can."""
-    if found is None:
-        return "its partial file is gone"
-    status = found.status()
-    same = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size == n_bytes
-    return None if same else "its partial file has changed"
 
 
 @contextmanager

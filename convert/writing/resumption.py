@@ -1,43 +1,36 @@
-"""Which tensors an interrupted run left intact in its partial files, by their checksums."""
+"""Whether an interrupted run can be continued, or why a new one starts."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from concurrent.futures import Executor
+import stat
+from pathlib import Path
 
-from glm_gguf.convert.writing.checksum import chained, checksum
-from glm_gguf.convert.writing.partial_file import PartialFile
-from glm_gguf.convert.writing.rows import row_ranges
-from glm_gguf.convert.writing.work import Placement, ShardWork
+from glm_gguf.convert.disk_file import DiskFile
+from glm_gguf.convert.writing.journal import Binding, Entries
+from glm_gguf.convert.writing.layout import FileLayout
 
 _log = logging.getLogger(__name__)
 
 
-def recorded_and_intact(files: Sequence[PartialFile], work: Sequence[ShardWork], pool: Executor) -> list[set[str]]:
-    """The names that each file's journal records and whose bytes have the recorded checksum.
-
-    All bytes are read again: disks fail, copies have holes, and a journal may name what was never written.
-    """
-    places = [place for shard in work for job in shard.jobs for place in job.placements]
-    recorded = [place for place in places if place.tensor.name in files[place.file].recorded]
-    done = [set(file.recorded) for file in files]
-    intact = pool.map(lambda place: _is_intact(files[place.file], place), recorded)
-    damaged = [place for place, whole in zip(recorded, intact, strict=True) if not whole]
-    for place in damaged:
-        done[place.file].discard(place.tensor.name)
-    if damaged:
-        names = ", ".join(sorted({files[place.file].partial.name for place in damaged}))
-        _log.warning("%s: %d tensors have changed since they were written; converting them again", names, len(damaged))
-    return done
+def resumable(found: DiskFile | None, journal: Path, layout: FileLayout, binding: Binding) -> Entries | None:
+    """The records to continue from, None for none; logs why a journal cannot be used."""
+    entries = Entries.read(journal)
+    if entries is None:
+        return None
+    reason = binding.difference(entries.binding) or _damage(found, layout.n_bytes)
+    if reason is None:
+        return entries
+    _log.warning(
+        "%s: starting again, the interrupted run cannot be continued: %s", journal.with_suffix("").name, reason
+    )
+    return None
 
 
-def _is_intact(file: PartialFile, place: Placement) -> bool:
-    found = 0
-    try:
-        for start, stop in row_ranges(place.tensor.shape):
-            data = file.read((stop - start) * place.row_bytes, place.offset + start * place.row_bytes)
-            found = chained(found, checksum(data))
-    except OSError:  # unreadable data has to be converted again too
-        return False
-    return found == file.recorded[place.tensor.name]
+def _damage(found: DiskFile | None, n_bytes: int) -> str | None:
+    """Why a partial file of `n_bytes` cannot be continued; None if it can."""
+    if found is None:
+        return "its partial file is gone"
+    status = found.status()
+    same = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size == n_bytes
+    return None if same else "its partial file has changed"

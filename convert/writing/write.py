@@ -15,11 +15,11 @@ from glm_gguf.convert.source.safetensors_file import StoredTensor
 from glm_gguf.convert.source.shards import ShardSource
 from glm_gguf.convert.writing.checksum import chained
 from glm_gguf.convert.writing.chunk_pool import WrittenChunk, write_chunks
+from glm_gguf.convert.writing.intact_tensors import recorded_and_intact
 from glm_gguf.convert.writing.journal import Binding, identities
 from glm_gguf.convert.writing.journal_writer import RECORDING_INTERVAL, JournalWriter
 from glm_gguf.convert.writing.layout import FileLayout
 from glm_gguf.convert.writing.output import open_partial_files
-from glm_gguf.convert.writing.resumption import recorded_and_intact
 from glm_gguf.convert.writing.rows import Chunk, chunks
 from glm_gguf.convert.writing.work import ShardWork, in_source_order
 from glm_gguf.errors import ChecksumError, ShardError, WeightError

@@ -15,8 +15,8 @@ from glm_gguf.engine.batch_slice import BatchSlice, next_mix, slices
 from glm_gguf.engine.delivery import AnswerFailed, Delivery, DraftVerified, Ended, SampledToken
 from glm_gguf.engine.delivery_buffer import DeliveryBuffer
 from glm_gguf.engine.draft import NO_DRAFT
-from glm_gguf.engine.draft_length import Drafter
 from glm_gguf.engine.draft_model import DraftModel
+from glm_gguf.engine.drafter import Drafter
 from glm_gguf.engine.host_cache import SHORTEST_RUN_ON_GPU, HostCache
 from glm_gguf.engine.kv_cache import KvCache
 from glm_gguf.engine.mask_thread import Masks, MaskThread
@@ -243,7 +243,7 @@ class Scheduler:
         done = self._context.decode(self._batch)
         if done and self._batch.n_outputs == len(self._batch) <= MOST_ROWS:
             self._context.synchronize()
-            self._drafter.curve.note(len(self._batch), time.monotonic() - begun)
+            self._drafter.note_batch(len(self._batch), time.monotonic() - begun)
         return done
 
     def _fail(self, slices: list[BatchSlice], error: EngineError) -> None:

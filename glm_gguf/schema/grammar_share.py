@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from glm_gguf.errors import RequestError
+from glm_gguf.schema.crowded_patterns import without_crowded_patterns
 from glm_gguf.schema.deep_stack import on_deep_stack
 from glm_gguf.schema.draft import DRAFT_4, draft_of, is_draft_3, modern
 from glm_gguf.schema.keyword_rules import well_formed
@@ -18,7 +19,7 @@ from glm_gguf.schema.patterns import byte_tokenizer
 from glm_gguf.schema.references import self_contained
 from glm_gguf.schema.satisfiability import possible
 from glm_gguf.schema.size_limits import modest_nodes, require_modest
-from glm_gguf.schema.unenforced_keywords import first_unenforced, looser, without_crowded_patterns
+from glm_gguf.schema.unenforced_keywords import first_unenforced, looser
 from glm_gguf.schema.value_check import ValueCheck
 from glm_gguf.schema.walk import Schema
 

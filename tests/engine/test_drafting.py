@@ -16,7 +16,7 @@ from glm_gguf.engine.batch_curve import MOST_ROWS, BatchCurve
 from glm_gguf.engine.constraint import mask_words
 from glm_gguf.engine.delivery import DraftVerified, SampledToken
 from glm_gguf.engine.draft import Acceptance, Draft
-from glm_gguf.engine.draft_length import Drafter
+from glm_gguf.engine.draft_length import DraftLength
 from glm_gguf.engine.ngram_lookup import LENGTH, LONGEST, Match, NgramLookup
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import EngineOptions
@@ -128,17 +128,17 @@ def test_a_batch_that_other_processes_held_up_does_not_change_the_curve() -> Non
     ids=["rows cost nothing", "each row costs a step", "eight rows are dear", "sixteen rows cost what nine do"],
 )
 def test_a_draft_is_as_long_as_pays(curve: dict[int, float], right: float, expected: int) -> None:
-    drafter = Drafter("auto")
+    length = DraftLength("auto")
     for rows, seconds in curve.items():
-        drafter.curve.note(rows, seconds)
-    assert drafter.count_that_pays([right**i for i in range(1, MOST_ROWS)], 1, alone=True) == expected
+        length.curve.note(rows, seconds)
+    assert length.count_that_pays([right**i for i in range(1, MOST_ROWS)], 1, alone=True) == expected
 
 
 def test_beside_other_answers_only_rows_that_cost_nothing_are_drafted() -> None:
-    drafter = Drafter("auto")
+    length = DraftLength("auto")
     for rows, seconds in {4: 1.0, 6: 1.01, 8: 1.5}.items():
-        drafter.curve.note(rows, seconds)
-    assert drafter.count_that_pays([0.9] * 10, 4, alone=False) == 2
+        length.curve.note(rows, seconds)
+    assert length.count_that_pays([0.9] * 10, 4, alone=False) == 2
 
 
 def test_acceptance_follows_the_drafts_and_returns_when_they_are_passed_over() -> None:

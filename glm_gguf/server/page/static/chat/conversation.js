@@ -170,16 +170,6 @@ export function contextTokens(conversation) {
   return null;
 }
 
-/**
- * Says whether any message or the title contains the words, in any case.
- * @param {Conversation} conversation
- * @param {string} words
- */
-export function mentions(conversation, words) {
-  const wanted = words.trim().toLowerCase();
-  return [conversation.title, ...conversation.messages.map((message) => message.content)].some((text) => text.toLowerCase().includes(wanted));
-}
-
 /** @param {string} content */
 function titleOf(content) {
   const line = content.trim().split("\n", 1)[0].trim();

@@ -5,7 +5,7 @@ import { requestBody } from "../wire/request.js";
 import { Answering } from "./answering.js";
 import { begunRuns } from "./begun_runs.js";
 import { branchTo, merged, newConversation, resultsFrom, showing, shownMessages, withMessage } from "./conversation.js";
-import { Conversations } from "./conversations.js";
+import { Conversations } from "./kept_conversations.js";
 import { answered, isEmpty, newRun, unanswered, withoutAnswer } from "./run.js";
 import { firstComplaint, offeredTools } from "./settings.js";
 

@@ -1,7 +1,7 @@
 /** The list of kept conversations: it opens, searches, renames, exports and deletes them. */
 
 import { exportText } from "../chat/export.js";
-import { mentions } from "../chat/conversation.js";
+import { mentions } from "../chat/conversation_search.js";
 import { confirm, prompt } from "./dialogs.js";
 import { byId, element, iconButton } from "./dom.js";
 import { fileName, save } from "./files.js";
