@@ -78,7 +78,7 @@ function listen() {
   byId("close-sidebar").addEventListener("click", () => drawers.sidebar.close());
   byId("show-shortcuts").addEventListener("click", showShortcuts);
   byId("import").addEventListener("click", chooseFile);
-  byId("export-all").addEventListener("click", () => save("kept_conversations.json", exportText(session.kept), "application/json"));
+  byId("export-all").addEventListener("click", () => save("conversations.json", exportText(session.kept), "application/json"));
   onChosenFile(importConversations);
 }
 
