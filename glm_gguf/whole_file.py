@@ -97,7 +97,7 @@ def _temporary(path: Path, mode: int) -> BufferedWriter:
     while True:
         name = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
         file = open(name, "xb", opener=lambda path, flags: os.open(path, flags, mode))  # noqa: SIM115 (the caller closes it)
-        if _locked(file) and os.fstat(file.fileno()).st_nlink:
+        if locked(file) and os.fstat(file.fileno()).st_nlink:
             return file
         file.close()  # another writer took it for one left behind
 
@@ -108,12 +108,12 @@ def remove_unfinished(directory: Path, name: str | None = None) -> None:
     for left in directory.iterdir():
         if left.name.startswith(start) and left.name.endswith(UNFINISHED) and left.is_file():
             with suppress(OSError), left.open("rb") as file:
-                if _locked(file):
+                if locked(file):
                     left.unlink()
 
 
-def _locked(file: IO[bytes]) -> bool:
-    """Lock an open file; False where another holds it."""
+def locked(file: IO[bytes]) -> bool:
+    """Lock an open file; False where another process holds it. Windows locks none."""
     if fcntl is None:
         return True
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from adapters import factors, query_shape, write_adapter
+from batch_runs import mixed_lines, write_lines
 from engine.conversations import EXACT
 from hostile import Hostile
 from hub_server import HubServer, serving
@@ -87,6 +88,8 @@ def workplace(tiny_gguf: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     )
     time = {"command": sys.executable, "args": ["-m", "mcp_server_time"]}
     (directory / "mcp.json").write_text(json.dumps({"mcpServers": {"time": time}}))
+    right = [line for line in mixed_lines(7) if not line["custom_id"].startswith("wrong")]
+    write_lines(directory / "requests.jsonl", right)
     (directory / "notes.txt").write_text("Hello\nWhat is the weather in Paris?\n")
     return directory
 

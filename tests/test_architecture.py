@@ -44,13 +44,15 @@ MAY_IMPORT = {
     "model": ("chat_model", "agent", "answers", "engine", "llama", "chat", "schema", "gguf_file", *LEAVES),
     "quality": ("model", "answers", "llama", "chat", *LEAVES),
     "research": ("model", "answers", "llama", "chat", *LEAVES),
+    "batches": LEAVES,
     "server": (
-        *("model", "run_options", "tool_calls", "answers", "engine", "llama", "chat", "gguf_file", "store"),
+        *("batches", "model", "run_options", "tool_calls", "answers", "engine", "llama", "chat", "gguf_file", "store"),
         *LEAVES,
     ),
     "doctor": ("model", "store", "configuration", "convert", "llama", "chat", "demo", "gguf_file", *LEAVES),
     "cli": (
         "doctor",
+        "batches",
         "mcp",
         "configuration",
         "server",
@@ -103,7 +105,7 @@ ONLY_IN = {
     "trafilatura": {"research"},
     "pypdf": {"research"},
     "protego": {"research"},
-    "sqlite3": {"research"},
+    "sqlite3": {"research", "batches"},
     "httpcore2": {"research"},
     "markdown_it": {"research"},
 }

@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": "Compare a GGUF with what it was made from.",
     "chat": "Talk with a model.",
     "run": "Answer prompts and exit.",
+    "batch": "Answer a file of requests, through every interruption.",
     "research": "Look things up in a folder or on the web, and write a report.",
     "write": "Answer a question from sources, with references.",
     "serve": "Serve models to clients of OpenAI, Anthropic and Ollama, with a page to chat in.",

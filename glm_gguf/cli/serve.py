@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import ipaddress
 import os
 import socket
@@ -20,6 +19,7 @@ from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import SharedOptions, shared_options
 from glm_gguf.cli.served_models import catalogue_of, chosen_models, store_models
 from glm_gguf.cli.server_options import ServerChoice, server_options
+from glm_gguf.cli.server_packages import require_server
 from glm_gguf.errors import RequestError
 from glm_gguf.regular_file import read_text
 
@@ -54,7 +54,7 @@ def command(
     Without a key it accepts requests from this machine only. Keys come from the environment variable GLM_GGUF_API_KEY,
     from --api-key-file or --api-key. The first Ctrl-C or SIGTERM waits for running answers, the second cuts them off.
     """
-    _require_server()
+    require_server()
     from glm_gguf.engine.session_directory import SessionDirectory
 
     models = chosen_models(files)
@@ -107,16 +107,6 @@ def _opening(models: Mapping[str, Path], shared: SharedOptions, *, fetches: bool
         return choice.open(verbose=True)
 
     return opened
-
-
-def _require_server() -> None:
-    """Raise RequestError where a package of the server is not installed."""
-    for name in ("fastapi", "uvicorn", "httptools", "prometheus_client"):
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            fix = "install it: pip install 'glm-gguf[server]'"
-            raise RequestError(f"the server needs {name}, which cannot be imported ({error})", fix=fix) from error
 
 
 def _require_safe_tools(settings: ServerSettings, asked: ServerChoice, host: str) -> None:
