@@ -8,7 +8,8 @@ from typing import Any
 from glm_gguf.convert.adapter.lora_file import AdapterOptions, convert_adapter
 from glm_gguf.convert.conversion import Conversion, Output, convert
 from glm_gguf.convert.options import ConvertOptions, MergedAdapter, TypeChoices
-from glm_gguf.convert.plan import Plan, TensorPlan, make_plan, make_plans
+from glm_gguf.convert.plan import Plan, TensorPlan
+from glm_gguf.convert.planning import make_plan, make_plans
 
 __all__ = [
     "AdapterOptions",

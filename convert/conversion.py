@@ -11,7 +11,8 @@ from typing import Unpack
 from glm_gguf.convert.adapter.low_rank import one_thread_a_product
 from glm_gguf.convert.kernels.quantiser import reproducible
 from glm_gguf.convert.options import ConvertFields, ConvertOptions, with_fields
-from glm_gguf.convert.plan import Plan, make_plans
+from glm_gguf.convert.plan import Plan
+from glm_gguf.convert.planning import make_plans
 from glm_gguf.convert.source.gguf_source import GgufSource
 from glm_gguf.convert.source.open_source import open_source
 from glm_gguf.convert.source.source import Source

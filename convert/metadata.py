@@ -24,17 +24,14 @@ from glm_gguf.variant import Variant
 KeyValues = Mapping[str, Value]
 
 
-def key_values(
-    card: Metadata, config: ModelConfig, table: TokenTable, file: FileType, imatrix: Imatrix | None
-) -> KeyValues:
-    """All keys in the order they are written, with their GGUF types."""
+def model_keys(card: Metadata, config: ModelConfig, table: TokenTable) -> KeyValues:
+    """The keys that do not depend on the type, in the order they are written, with their GGUF types."""
     logging.getLogger("gguf.gguf_writer").setLevel(logging.WARNING)
     writer = GGUFWriter(None, config.architecture)  # never opened: it collects and types the keys
     writer.add_type("model")
     card.set_gguf_meta_model(writer)
     _add_model(writer, config)
     _add_tokens(writer, table)
-    _add_types(writer, file, imatrix)
     return {key: _value(value) for key, value in writer.kv_data[0].items()}
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import RequestError
 
+PADDINGS = ("auto", "on", "off")
 _PAIRS = 'give pairs of a pattern and a type, as in [("ffn_down", "Q6_K")]'
 
 
@@ -52,12 +53,19 @@ class TypeChoices:
     token_embedding: str | None = None
     pure: bool = False
     """Give every matrix the base type, without a mix."""
+    pad_ffn: str = "auto"
+    """Whether zeros pad the feed-forward to a width that 256 divides: "on", "off", or "auto" for the recipe's choice.
+    llama.cpp's types choose off."""
 
     def __post_init__(self) -> None:
         _check_kind("type", self.type, str, 'give "Q5_K_M", say')
         for name in ("output_tensor", "token_embedding"):
             _check_kind(name, getattr(self, name), str | None, 'give "Q6_K", say')
         _check_kind("pure", self.pure, bool, "give True or False")
+        if self.pad_ffn not in PADDINGS:
+            raise RequestError(
+                f"{self.pad_ffn!r} is no choice", field="pad_ffn", fix=f"there are {', '.join(PADDINGS)}"
+            )
         # a frozen dataclass has no other way to bring its fields to one form
         object.__setattr__(self, "also", _texts("also", self.also))
         object.__setattr__(self, "imatrix", _path("imatrix", self.imatrix))
@@ -147,6 +155,7 @@ class ConvertFields(TypedDict, total=False):
     output_tensor: str | None
     token_embedding: str | None
     pure: bool | None
+    pad_ffn: str | None
     yarn: float | None
     split_max_bytes: int | None
     name: str | None

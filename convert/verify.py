@@ -19,7 +19,8 @@ from glm_gguf.convert.adapter.low_rank import added, one_thread_a_product
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.metadata import KeyValues
 from glm_gguf.convert.options import ConvertOptions, MergedAdapter, TypeChoices
-from glm_gguf.convert.plan import Plan, make_plans
+from glm_gguf.convert.plan import Plan
+from glm_gguf.convert.planning import make_plans
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.float_values import Stored, weights
 from glm_gguf.convert.source.fp8 import Floats, read_scales
@@ -31,7 +32,7 @@ from glm_gguf.convert.source.tensor_names import SourceTensor
 from glm_gguf.convert.writing.rows import row_ranges
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import GgufError, RequestError, SourceError
-from glm_gguf.gguf_file.contents import MERGED_ADAPTERS, architecture
+from glm_gguf.gguf_file.contents import MERGED_ADAPTERS, PADDED_FROM, architecture
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.gguf_file.tensor_list import TensorInfo
@@ -112,12 +113,11 @@ def verify(
     plan = _plan_for(parts, _opened(source, file), adapters)
     located = {tensor.name: (header, tensor) for header in parts.files for tensor in header.tensors}
     shards, sources = plan.checkpoint.source.shards, _held(plan, located)
-    stored = {name: tensor.stored for name, tensor in sources.items()}
-    differences = [*_list_differences(located, stored), *_key_differences(parts, plan.metadata)]
+    differences = [*_list_differences(located, sources), *_key_differences(parts, plan.metadata)]
     comparable = [
-        _Compared(header, tensor, sources[name], shards, read_scales(stored[name], shards))
+        _Compared(header, tensor, sources[name], shards, read_scales(sources[name].stored, shards))
         for name, (header, tensor) in located.items()
-        if name in stored and tensor.shape == stored[name].shape[::-1]
+        if name in sources and tensor.shape == sources[name].shape[::-1]
     ]
     errors = []
     products = one_thread_a_product(needed=bool(adapters))
@@ -146,7 +146,7 @@ def _opened(source: Path, file: Path) -> Source | GgufSource:
 
 def _plan_for(parts: GgufParts, source: Source | GgufSource, adapters: Sequence[MergedAdapter]) -> Plan:
     """The plan of a conversion of `source`, with YaRN if the file has it and the checkpoint does not."""
-    types = TypeChoices(type="BF16")
+    types = TypeChoices(type="BF16", pad_ffn="on" if PADDED_FROM in parts.metadata else "off")
     if isinstance(source, GgufSource):
         return make_plans(source, ConvertOptions(types=types, adapters=tuple(adapters), allow_requantize=True))[0]
     factor = decimal(parts.metadata, f"{architecture(parts.metadata)}.rope.scaling.factor")
@@ -169,17 +169,17 @@ def _held(plan: Plan, written: Collection[str]) -> dict[str, SourceTensor]:
 
 
 def _list_differences(
-    located: Mapping[str, tuple[GgufHeader, TensorInfo]], stored: Mapping[str, StoredTensor]
+    located: Mapping[str, tuple[GgufHeader, TensorInfo]], sources: Mapping[str, SourceTensor]
 ) -> Iterator[Difference]:
-    for name in stored:
+    for name in sources:
         if name not in located:
-            yield Difference(f"tensor {name}", "missing", str(list(stored[name].shape)))
+            yield Difference(f"tensor {name}", "missing", str(list(sources[name].shape)))
     for name, (_, tensor) in located.items():
         shape = list(tensor.shape[::-1])
-        if name not in stored:
+        if name not in sources:
             yield Difference(f"tensor {name}", str(shape), "no such tensor")
-        elif shape != list(stored[name].shape):
-            yield Difference(f"tensor {name}", str(shape), str(list(stored[name].shape)))
+        elif shape != list(sources[name].shape):
+            yield Difference(f"tensor {name}", str(shape), str(list(sources[name].shape)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,30 +208,33 @@ class _Compared:
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
-        """The rows (start, stop) that are compared at once."""
+        """The stored rows (start, stop) that are compared at once, with the zeros around them."""
         return tuple(row_ranges(self.stored.shape))
 
     def rows(self, start: int, stop: int) -> tuple[npt.NDArray[np.uint8], Stored]:
         """Rows as written and as stored. They are read: a mapped file that shrinks kills the process."""
-        tensor, stored = self.tensor, self.stored
+        tensor, stored, row = self.tensor, self.stored, self.source.padding.row
         n_rows, dtype = prod(stored.shape[:-1]), np.dtype(STORAGE.get(stored.dtype, np.uint8))
-        written_bytes, stored_bytes = tensor.n_bytes // n_rows, stored.n_bytes // n_rows
+        written_bytes, stored_bytes = tensor.n_bytes // row(n_rows), stored.n_bytes // n_rows
+        wanted = (row(stop) - row(start)) * written_bytes
         with open_regular(self.header.path, GgufError) as file:
-            file.seek(tensor.offset + start * written_bytes)
-            data = file.read((stop - start) * written_bytes)
-        if len(data) < (stop - start) * written_bytes:
+            file.seek(tensor.offset + row(start) * written_bytes)
+            data = file.read(wanted)
+        if len(data) < wanted:
             raise GgufError("has changed since it was checked: it is shorter", path=self.header.path)
         offset, n_bytes = stored.offset + start * stored_bytes, (stop - start) * stored_bytes
         source = self.shards.read_range(stored.shard.name, offset, n_bytes)
-        shape = (stop - start, -1)
-        return np.frombuffer(data, np.uint8).reshape(shape), np.frombuffer(source, dtype).reshape(shape)
+        written = np.frombuffer(data, np.uint8).reshape(row(stop) - row(start), -1)
+        return written, np.frombuffer(source, dtype).reshape(stop - start, -1)
 
 
 def _sums(compared: _Compared, rows: tuple[int, int]) -> tuple[float, float, float]:
     """Return the largest difference of some rows, the sum of its squares, and that of the source's."""
     written, source = compared.rows(*rows)
     values = weights(source, compared.stored, rows[0], compared.scales)
-    expected = added(values, compared.source.updates, rows[0]).astype(np.float64)
+    padding = compared.source.padding
+    stored = padding.around(added(values, compared.source.updates, rows[0]), rows[0], padding.columns)
+    expected = stored.astype(np.float64)
     difference = ggml.dequantise(GGMLQuantizationType(compared.tensor.type.id), written) - expected
     return float(np.abs(difference).max()), float(np.square(difference).sum()), float(np.square(expected).sum())
 

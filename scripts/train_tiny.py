@@ -7,6 +7,7 @@ from random import Random
 
 import torch
 from tiny import dialogues, evaluation, tokenizer
+from tiny.checkpoint import Widths
 from tiny.training import Plan, Training
 from tokenizers import Tokenizer
 
@@ -32,15 +33,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=65.0, help="time to train, resumed runs included")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--hidden", type=int, default=Widths().hidden, help="hidden size")
+    parser.add_argument("--ffn", type=int, default=Widths().feed_forward, help="width of the feed-forward layers")
     parser.add_argument("--golden", type=Path, default=GOLDEN, help="where the held-out set is written")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     evaluation.write_golden(options.golden)
     held_out = evaluation.exclusion()
-    training = Training(
-        Plan(options.out, options.minutes, options.seed), learn_tokenizer(options.seed, held_out), held_out
-    )
+    plan = Plan(options.out, options.minutes, options.seed, Widths(options.hidden, options.ffn))
+    training = Training(plan, learn_tokenizer(options.seed, held_out), held_out)
     training.resume()
     training.run()
 

@@ -21,7 +21,7 @@ from glm_gguf.convert.source.open_source import open_source
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import gguf_shapes
 from glm_gguf.errors import ConfigError, GgufError
-from glm_gguf.gguf_file.contents import architecture
+from glm_gguf.gguf_file.contents import PADDED_FROM, architecture
 from glm_gguf.gguf_file.values import text
 
 Shape = tuple[int, ...]
@@ -46,6 +46,8 @@ class BaseModel:
     where: str
     url: str | None = None
     """Its page on a hub."""
+    padded: bool = False
+    """Whether it is a GGUF whose feed-forward zeros pad, wider than that of any adapter."""
 
     @property
     def tied(self) -> bool:
@@ -85,7 +87,7 @@ class BaseModel:
         stated = text(contents.metadata, "general.name")
         shapes = {tensor.name: tensor.shape[::-1] for tensor in contents.tensors}
         names = (*([stated] if stated else []), path)
-        return cls(found, shapes, names, path)
+        return cls(found, shapes, names, path, padded=PADDED_FROM in contents.metadata)
 
 
 def open_base(name: str) -> BaseModel:

@@ -12,6 +12,7 @@ from glm_gguf.convert.source.json_file import short_repr
 from glm_gguf.errors import ShardError
 from glm_gguf.source_name import MERGE_WITH_PEFT
 
+PADDED_BASE = 'the base is padded with zeros: merge the adapter into the checkpoint, or convert that with pad_ffn="off"'
 OTHER_BASE = "give the base that the adapter was trained on"
 
 
@@ -21,7 +22,7 @@ def fit(adapter: PeftAdapter, base: BaseModel) -> tuple[LowRank, ...]:
     return tuple(
         update
         for module, pair in adapter.pairs.items()
-        for update in _updates(adapter, pair, module, _parts(adapter, base, modules.get(module), module))
+        for update in _updates(adapter, base, pair, (module, _parts(adapter, base, modules.get(module), module)))
     )
 
 
@@ -38,8 +39,9 @@ def _parts(adapter: PeftAdapter, base: BaseModel, parts: Parts | None, module: s
     return parts
 
 
-def _updates(adapter: PeftAdapter, pair: Pair, module: str, parts: Parts) -> Iterator[LowRank]:
+def _updates(adapter: PeftAdapter, base: BaseModel, pair: Pair, named: tuple[str, Parts]) -> Iterator[LowRank]:
     """The updates of one module: the factors are cut by rows where its weight holds several tensors."""
+    module, parts = named
     left, right = (pair.a.transpose(), pair.b.transpose()) if pair.embedding else (pair.b, pair.a)
     rows, columns = sum(shape[0] for _, shape in parts), parts[0][1][1]
     if pair.embedding != (parts[0][0] == EMBEDDING):
@@ -47,7 +49,7 @@ def _updates(adapter: PeftAdapter, pair: Pair, module: str, parts: Parts) -> Ite
         raise ShardError(what, path=adapter.where, fix=MERGE_WITH_PEFT)
     if (left.shape[0], right.shape[1]) != (rows, columns):
         what = f"{short_repr(module)} has shape {[rows, columns]} in the base, {[left.shape[0], right.shape[1]]} here"
-        raise ShardError(what, path=adapter.where, fix=OTHER_BASE)
+        raise ShardError(what, path=adapter.where, fix=PADDED_BASE if base.padded else OTHER_BASE)
     start = 0
     for gguf_name, (n_rows, _) in parts:
         cut = left if n_rows == rows else left.cut(start, start + n_rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,16 @@ class Imatrix:
                 odd = values[~((values >= 0) & (values <= MAX_IMPORTANCE))][0]
                 raise ImatrixError(f"entry {name!r} holds {odd}, which is no mean of squares", path=path, fix=REMAKE)
         return found
+
+    def widened(self, widths: Mapping[str, tuple[int, int]]) -> Imatrix:
+        """The same for padded tensors (name → columns stored, and in the file): zeros have no importance."""
+        found = {name: self.entries.get(name) for name in widths}
+        padded = {
+            name: np.pad(values, (0, widths[name][1] - widths[name][0]))
+            for name, values in found.items()
+            if values is not None and values.size == widths[name][0]  # one of a padded file is as wide already
+        }
+        return replace(self, entries={**self.entries, **padded})
 
     def columns(self, name: str, n_columns: int) -> Floats | None:
         """The importance of a tensor's columns, None without an entry; raises ImatrixError for another width."""

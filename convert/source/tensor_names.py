@@ -15,6 +15,7 @@ from glm_gguf.architectures import MODELS
 from glm_gguf.convert.adapter.low_rank import LowRank
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.model_config import ModelConfig
+from glm_gguf.convert.source.padding import NONE, Padding
 from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.errors import ShardError
 
@@ -30,11 +31,18 @@ class SourceTensor:
     stored: StoredTensor
     updates: tuple[LowRank, ...] = ()
     """What adapters add to it."""
+    padding: Padding = NONE
+    """Zeros around it in the file."""
 
     @property
     def shape(self) -> Shape:
-        """(rows, columns) of a matrix or (n,) of a vector, row-major."""
-        return self.stored.shape
+        """(rows, columns) of a matrix or (n,) of a vector in the file, row-major."""
+        return self.padding.shape(self.stored.shape)
+
+    @property
+    def n_weights(self) -> int:
+        """How many weights the checkpoint stores."""
+        return prod(self.stored.shape)
 
 
 @dataclass(frozen=True, slots=True)

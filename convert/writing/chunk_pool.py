@@ -74,6 +74,6 @@ def write_chunks(
 def _write_chunk(chunk: Chunk, files: Sequence[ChunkFile]) -> WrittenChunk:
     checksums = []
     for placement, data in convert_chunk(chunk):
-        files[placement.file].write(data, placement.offset + chunk.start * placement.row_bytes)
+        files[placement.file].write(data, placement.place(chunk.start, len(chunk.rows))[0])
         checksums.append(checksum(data))
     return WrittenChunk(chunk.job, chunk.start, len(chunk.rows), chunk.last, tuple(checksums))

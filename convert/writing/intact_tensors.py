@@ -35,8 +35,9 @@ def recorded_and_intact(files: Sequence[PartialFile], work: Sequence[ShardWork],
 def _is_intact(file: PartialFile, place: Placement) -> bool:
     found = 0
     try:
-        for start, stop in row_ranges(place.tensor.shape):
-            data = file.read((stop - start) * place.row_bytes, place.offset + start * place.row_bytes)
+        for start, stop in row_ranges(place.tensor.source.stored.shape):
+            offset, n_bytes = place.place(start, stop - start)
+            data = file.read(n_bytes, offset)
             found = chained(found, checksum(data))
     except OSError:  # unreadable data has to be converted again too
         return False

@@ -14,6 +14,7 @@ from glm_gguf.convert.kernels.quantiser import quantise
 from glm_gguf.convert.plan import TensorPlan
 from glm_gguf.convert.recipe.file_types import UNQUANTISED
 from glm_gguf.convert.source.float_values import Stored, weights
+from glm_gguf.convert.source.padding import Padding
 from glm_gguf.convert.source.safetensors_file import STORAGE
 from glm_gguf.convert.source.shards import ShardReader
 from glm_gguf.convert.writing.work import Job, Placement
@@ -67,19 +68,22 @@ def convert_chunk(chunk: Chunk) -> Iterator[tuple[Placement, ggml.Bytes]]:
         if chunk.job.updates:
             fix += "; or an adapter's weights are too large"
         raise _bad_weight(chunk, (row, column), f"is {values[row, column]}", fix)
-    made: dict[tuple[int, int], ggml.Bytes] = {}
+    made: dict[tuple[int, int, Padding], ggml.Bytes] = {}
     for placement in chunk.job.placements:
-        key = (placement.tensor.type, id(placement.tensor.importance))
+        key = (placement.tensor.type, id(placement.tensor.importance), placement.tensor.source.padding)
         if key not in made:
             made[key] = _quantised(chunk, values, placement.tensor)
         yield placement, made[key]
 
 
 def _quantised(chunk: Chunk, values: ggml.Floats, tensor: TensorPlan) -> ggml.Bytes:
-    if tensor.copied:
-        return chunk.rows.view(np.uint8).reshape(len(values), -1)
+    padding = tensor.source.padding
+    if tensor.copied:  # bytes of zero are zeros of every type
+        data = chunk.rows.view(np.uint8).reshape(len(values), -1)
+        return padding.around(data, chunk.start, ggml.row_bytes(tensor.type, padding.columns))
     if tensor.type in UNQUANTISED or max(values.max(), -values.min()) <= LARGEST:
-        data = quantise(tensor.type, values, tensor.importance, prod(tensor.shape))
+        rows = padding.around(values, chunk.start, padding.columns)
+        data = quantise(tensor.type, rows, tensor.importance, prod(tensor.shape))
         if ggml.valid(tensor.type, data):
             return data
     row, column = divmod(int(np.abs(values).argmax()), values.shape[1])

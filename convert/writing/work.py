@@ -26,6 +26,12 @@ class Placement:
         shape = self.tensor.shape
         return self.tensor.n_bytes // (shape[0] if len(shape) > 1 else 1)
 
+    def place(self, start: int, n_rows: int) -> tuple[int, int]:
+        """Where stored rows from `start` on lie in the file, and how many bytes they are there, zero rows with them."""
+        row = self.tensor.source.padding.row
+        first, stop = row(start), row(start + n_rows)
+        return self.offset + first * self.row_bytes, (stop - first) * self.row_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

@@ -200,6 +200,6 @@ class _Report:
                 self._progress.started(placement.tensor)
         self._checksums = [chained(before, one) for before, one in zip(self._checksums, chunk.checksums, strict=True)]
         for placement, whole in zip(chunk.job.placements, self._checksums, strict=True):
-            self._progress.wrote(chunk.n_rows * placement.row_bytes)
+            self._progress.wrote(placement.place(chunk.start, chunk.n_rows)[1])
             if chunk.last:
                 self._journals.completed(placement.file, placement.tensor.name, whole)

@@ -24,6 +24,7 @@ from rich.table import Table
 from glm_gguf.architectures import CHATGLM
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.convert import Conversion, Output, Plan, TensorPlan
+from glm_gguf.convert.padded_feed_forward import padded_width
 from glm_gguf.convert.planned_head import planned_heads
 from glm_gguf.gguf_file.contents import MERGED_ADAPTERS, architecture
 from glm_gguf.gguf_file.parts import GgufParts
@@ -78,6 +79,8 @@ def output_lines(output: Output) -> Iterator[str]:
     plan = output.plan
     yield f"type         {plan.file_type.name}: {_types(plan) or 'vocabulary only'}"
     yield f"size         {size_text(plan.n_bytes)}, {plan.bits_per_weight:.2f} bits per weight{_to_run(plan)}"
+    if plan.padded_from is not None:
+        yield f"feed-forward {plan.padded_from} columns, {padded_width(plan.padded_from)} with zeros"
     for path in output.paths:
         yield f"output       {path}"
 

@@ -90,6 +90,12 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
 @grouped_option(TENSORS, "--token-embedding-type", metavar="TYPE", help="Type of token_embd.weight.")
 @grouped_option(TENSORS, "--pure", is_flag=True, help="Give every matrix the same type, no mix.")
 @grouped_option(
+    *(TENSORS, "--pad-ffn"),
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    help="Zeros that make 256 divide the feed-forward's width, so that K-quants fit. auto: off for a TYPE.",
+)
+@grouped_option(
     *(TENSORS, "--allow-requantize"),
     is_flag=True,
     help="Quantise a GGUF that is quantised already; its weights lose a second time.",
@@ -148,6 +154,7 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
         output_tensor=asked["output_tensor_type"],
         token_embedding=asked["token_embedding_type"],
         pure=asked["pure"],
+        pad_ffn=asked["pad_ffn"],
     )
     return ConvertOptions(
         types=types,

@@ -18,6 +18,7 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "tensor_types": "--tensor-type",
     "output_tensor": "--output-tensor-type",
     "token_embedding": "--token-embedding-type",
+    "pad_ffn": "--pad-ffn",
     "split_max_bytes": "--split-max-size",
     "keep_source": "--keep-source",
     "name": "--name",

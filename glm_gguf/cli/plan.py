@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +45,7 @@ WITH_IMATRIX = ("IQ3_XXS", "IQ2_XS")
     help=f"File type of a checkpoint; may be repeated. Default: {', '.join(TYPES)}.",
 )
 @click.option("--imatrix", type=click.Path(path_type=Path), metavar="FILE", help="Importance matrix of a checkpoint.")
+@click.option("--pad-ffn", is_flag=True, help="Plan a checkpoint's files as convert --pad-ffn on makes them.")
 @click.option("--no-rates", is_flag=True, help="Time nothing: tell sizes alone, at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object, sizes in bytes.")
 @load_options()
@@ -53,6 +54,7 @@ def command(
     n_ctx: tuple[int, ...],
     types: tuple[str, ...],
     imatrix: Path | None,
+    pad_ffn: bool,
     no_rates: bool,
     as_json: bool,
     choice: LoadChoice,
@@ -74,10 +76,10 @@ def command(
     source = given_or_default(DEFAULT_MODEL if source is None else source)
     contents = planned_contents(source)
     if contents is None:
-        choices = planner.of_checkpoint(source, types, imatrix)
+        choices = planner.of_checkpoint(source, types, imatrix, pad_ffn=pad_ffn)
     else:
-        choices = planner.of_file(source, contents, types, imatrix)
-    report = FitReport(source, imatrix, planner.facts, choices, tuple(choice.words()))
+        choices = planner.of_file(source, contents, {"type": types, "imatrix": imatrix, "pad_ffn": pad_ffn})
+    report = FitReport(source, imatrix, planner.facts, choices, tuple(choice.words()), padded=pad_ffn)
     if as_json:
         click.echo(report.as_json())
     else:
@@ -93,26 +95,26 @@ class Planner:
     facts: MachineFacts
     timed: bool
 
-    def of_file(
-        self, source: str, contents: GgufParts, types: Sequence[str], imatrix: Path | None
-    ) -> tuple[Choice, ...]:
-        """Return a choice a context of a GGUF."""
+    def of_file(self, source: str, contents: GgufParts, of_checkpoints: Mapping[str, object]) -> tuple[Choice, ...]:
+        """Return a choice a context of a GGUF; raises RequestError where options of checkpoints were given."""
         from glm_gguf.cli.plan_source import planned_address, written_to
         from glm_gguf.llama.fit import Choice
 
-        for name, given in (("type", types), ("imatrix", imatrix)):
+        for name, given in of_checkpoints.items():
             if given:
                 what, fix = f"{source!r} is no checkpoint", "leave it out: the types of a GGUF are in the file"
                 address = model_address(source)
-                if types and address is not None:
-                    fix = f"plan {replace(address, type=types[0])} plans another type"
+                if isinstance(given, tuple) and address is not None:
+                    fix = f"plan {replace(address, type=given[0])} plans another type"
                 raise RequestError(what, field=name, fix=fix)
         if not contents.tensors:
             raise GgufError("the file holds no weights", path=source, fix="convert the model without --vocab-only")
         disk_free = None if planned_address(source) is None else shutil.disk_usage(written_to(source, None)).free
         return tuple(Choice(None, fit, disk_free) for fits in self._fits([contents]) for fit in fits)
 
-    def of_checkpoint(self, source: str, types: Sequence[str], imatrix: Path | None) -> tuple[Choice, ...]:
+    def of_checkpoint(
+        self, source: str, types: Sequence[str], imatrix: Path | None, *, pad_ffn: bool
+    ) -> tuple[Choice, ...]:
         """Return a choice a type and context of a checkpoint."""
         from glm_gguf.cli.plan_source import planned_address, written_to
         from glm_gguf.convert import ConvertOptions, TypeChoices, make_plans
@@ -126,7 +128,8 @@ class Planner:
             types = types or (address.type,)
         first, *also = types or (*TYPES, *(WITH_IMATRIX if imatrix else ()))
         with open_source(source if address is None else address.source) as opened:
-            plans = make_plans(opened, ConvertOptions(types=TypeChoices(first, tuple(also), imatrix)))
+            choices = TypeChoices(first, tuple(also), imatrix, pad_ffn="on" if pad_ffn else "auto")
+            plans = make_plans(opened, ConvertOptions(types=choices))
         disk_free = shutil.disk_usage(written_to(source, imatrix)).free
         found = self._fits([GgufParts((head,)) for head in planned_heads(plans)])
         return tuple(

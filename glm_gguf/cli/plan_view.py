@@ -83,6 +83,8 @@ class FitReport:
     choices: tuple[Choice, ...]
     words: tuple[str, ...] = ()
     """Options that the next command needs too."""
+    padded: bool = False
+    """Whether the files are planned with --pad-ffn."""
 
     @property
     def disk_free(self) -> int | None:
@@ -102,11 +104,12 @@ class FitReport:
             words = ["glm-gguf", "chat", source, "--n-ctx", str(fit.n_ctx), *self.words]
             return shlex.join(words), f"{fit.n_ctx:,} tokens are the longest context here that fits {how}{where}"
         address = model_address(source)
-        if address is not None and self.imatrix is None:
+        if address is not None and self.imatrix is None and not self.padded:
             words = ["glm-gguf", "pull", source, "--type", choice.type]
         else:
             words = ["glm-gguf", "convert", source if address is None else address.source, "--type", choice.type]
             words += [] if self.imatrix is None else ["--imatrix", str(self.imatrix)]
+            words += ["--pad-ffn", "on"] if self.padded else []
         reason = f"{choice.type} is the largest type here that fits {how}{where}, up to {fit.n_ctx:,} tokens"
         if any(other.fit.weights < fit.weights and other.fit.fits for other in self.choices):
             reason += "; smaller types answer faster"

@@ -19,6 +19,9 @@ MERGED_ADAPTERS: Final = "merge.adapters"
 REQUANTISED: Final = "quantize.requantized_from"
 """Names of the quantised types that tensors had before the file's types: their weights have lost twice."""
 
+PADDED_FROM: Final = "quantize.feed_forward_padded_from"
+"""The width of the checkpoint's feed-forward; zeros make the file's the next multiple of 256."""
+
 
 class Contents(Protocol):
     """A GgufHeader, or all parts of a split model."""

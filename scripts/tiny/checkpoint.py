@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,15 @@ do occur in others.
 """
 
 
-def config(tokenizer: Tokenizer) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """The widths of a model; the default is the bundled one's."""
+
+    hidden: int = 256
+    feed_forward: int = 416
+
+
+def config(tokenizer: Tokenizer, widths: Widths) -> dict[str, Any]:
     """Return config.json, flat as the official 0414 checkpoints have it."""
     ends = [tokenizer.token_to_id(token) for token in END_TOKENS]
     return {
@@ -58,9 +67,9 @@ def config(tokenizer: Tokenizer) -> dict[str, Any]:
         "eos_token_id": ends,
         "head_dim": 64,
         "hidden_act": "silu",
-        "hidden_size": 256,
+        "hidden_size": widths.hidden,
         "initializer_range": 0.02,
-        "intermediate_size": 416,
+        "intermediate_size": widths.feed_forward,
         "max_position_embeddings": 4096,
         "model_type": "glm4",
         "num_attention_heads": 4,
@@ -78,25 +87,25 @@ def config(tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
-def generation_config(tokenizer: Tokenizer) -> dict[str, Any]:
+def generation_config(settings: dict[str, Any]) -> dict[str, Any]:
     """Return generation_config.json as the official checkpoints have it."""
-    settings = config(tokenizer)
     names = ("eos_token_id", "pad_token_id", "transformers_version")
     return {"_from_model_config": True, **{name: settings[name] for name in names}}
 
 
-def new_model(tokenizer: Tokenizer) -> Glm4ForCausalLM:
+def new_model(tokenizer: Tokenizer, widths: Widths) -> Glm4ForCausalLM:
     """Return an untrained float32 model."""
-    settings = {name: value for name, value in config(tokenizer).items() if name != "torch_dtype"}
+    settings = {name: value for name, value in config(tokenizer, widths).items() if name != "torch_dtype"}
     return Glm4ForCausalLM(Glm4Config(**settings))
 
 
 def save(folder: Path, model: Glm4ForCausalLM, tokenizer: Tokenizer) -> None:
     """Write every file of the checkpoint, each replaced in one step; weights are rounded to bfloat16."""
     folder.mkdir(parents=True, exist_ok=True)
+    settings = config(tokenizer, Widths(model.config.hidden_size, model.config.intermediate_size))
     texts = {
-        "config.json": _json(config(tokenizer)),
-        "generation_config.json": _json(generation_config(tokenizer)),
+        "config.json": _json(settings),
+        "generation_config.json": _json(generation_config(settings)),
         "tokenizer.json": tokenizer.to_str(pretty=False),
         "tokenizer_config.json": _json(configuration(tokenizer, template.source(template.CHAT))),
         "README.md": CARD,

@@ -24,11 +24,12 @@ SAVE_SECONDS, JUDGE_SECONDS, JUDGED_CASES = 120.0, 600.0, 50
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where the files go, how long to train and with which seed."""
+    """Where the files go, how long to train, with which seed, and how wide the model is."""
 
     out: Path
     minutes: float
     seed: int
+    widths: checkpoint.Widths
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class Training:
         torch.manual_seed(plan.seed)
         self.plan, self.tokenizer, self.held_out = plan, tokenizer, held_out
         self.progress = Progress()
-        self.model: Glm4ForCausalLM = checkpoint.new_model(tokenizer)
+        self.model: Glm4ForCausalLM = checkpoint.new_model(tokenizer, plan.widths)
         wiring.wire(self.model)
         self.forward: Any = torch.compile(self.model.model, dynamic=True)
         matrices = [weight for name, weight in self.model.named_parameters() if _is_matrix(name, weight)]

@@ -235,3 +235,14 @@ def test_the_rates_of_a_context_are_told_with_what_they_come_from(tiny_gguf: Cal
     assert row["prompt_tokens_per_second"] == pytest.approx(1 / (start["prompt"] + 128 * depth["prompt"]))
     assert min(start.values()) > 0
     assert plan_json(tiny_gguf("Q8_0"), "--n-ctx", 512)["choices"][0]["answer_tokens_per_second"] is None
+
+
+def test_a_padded_file_is_planned_as_it_is_converted(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "model", Shape(ffn=416))
+    planned = plan_json(source, "--type", "Q4_K_M", "--n-ctx", 256, "--pad-ffn")
+    convert(source, tmp_path / "out.gguf", choose("Q4_K_M", pad_ffn="on"))
+    assert planned["choices"][0]["weights"] == plan_json(tmp_path / "out.gguf", "--n-ctx", 256)["choices"][0]["weights"]
+    assert "--pad-ffn on" in planned["recommendation"]["command"]
+    refused = plan(tmp_path / "out.gguf", "--pad-ffn", "--no-rates").exception
+    assert isinstance(refused, RequestError)
+    assert refused.field == "pad_ffn"

@@ -1,0 +1,129 @@
+"""Plan a conversion: one plan a file type, before a weight is read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from gguf import GGMLQuantizationType as Type
+from gguf import Metadata, naming_convention
+
+from glm_gguf.convert.copied_keys import copied_keys, name_of_type
+from glm_gguf.convert.metadata import type_keys
+from glm_gguf.convert.open_model import OpenModel
+from glm_gguf.convert.options import ConvertOptions
+from glm_gguf.convert.plan import Plan, TensorPlan
+from glm_gguf.convert.recipe.assignment import Assigner, Overrides
+from glm_gguf.convert.recipe.file_types import ABORTS_WITHOUT_IMATRIX, NEEDS_IMATRIX, UNQUANTISED, FileType
+from glm_gguf.convert.recipe.imatrix import Imatrix
+from glm_gguf.convert.recipe.type_lookup import file_type
+from glm_gguf.convert.source.gguf_source import GgufSource
+from glm_gguf.convert.source.open_source import open_source
+from glm_gguf.convert.source.source import Source
+from glm_gguf.errors import ImatrixError, RequestError
+
+MAX_STEM_BYTES = 200  # of the 255 of a file name; the number of a split file follows
+
+
+def make_plan(source: str | os.PathLike[str], options: ConvertOptions) -> Plan:
+    """The plan of the first file type in `options`, for a directory or a hub's repository; see make_plans."""
+    with open_source(source, options.keep_source) as opened:
+        return make_plans(opened, options)[0]
+
+
+def make_plans(source: Source | GgufSource, options: ConvertOptions) -> tuple[Plan, ...]:
+    """Read headers, tokenizer and importance matrix, and plan each file type; raises GlmGgufError."""
+    files = _file_types(options)
+    model = OpenModel.open(source, options)
+    if options.types.pad_ffn == "on" and model.can_be_padded:
+        model = model.padded()
+    return tuple(_plan(model, file, options) for file in files)
+
+
+def _file_types(options: ConvertOptions) -> tuple[FileType, ...]:
+    names = (options.types.type, *options.types.also)
+    files = tuple(file_type(name) for name in names)
+    if len(set(files)) < len(files):
+        raise RequestError(f"{', '.join(names)}: one type occurs twice", field="type", fix="name each type once")
+    if len(files) > 1 and options.vocab_only:
+        raise RequestError("a vocabulary has no types", field="vocab_only", fix="name one type or none")
+    if options.adapters and options.vocab_only:
+        raise RequestError("a vocabulary has no weights to add to", field="adapters", fix="leave the adapters out")
+    if options.types.pad_ffn == "on" and options.vocab_only:
+        raise RequestError("a vocabulary has no weights to pad", field="pad_ffn", fix="leave it out")
+    return files
+
+
+def _plan(model: OpenModel, file: FileType, options: ConvertOptions) -> Plan:
+    tensors, source = _tensor_plans(model, file, options), model.checkpoint.source
+    if isinstance(source, GgufSource):
+        keys = copied_keys(model.keys, file, model.imatrix, _requantised(tensors, options))
+        name = model.merge.file_name(name_of_type(source, file), file.name)
+    else:
+        keys = model.merge.noted({**model.keys, **type_keys(file, model.imatrix)})
+        name = _default_name(model.card or Metadata(), file, options.vocab_only)
+    return Plan(model.checkpoint, model.variant, file, keys, _split(tensors, options.split_max_bytes), name)
+
+
+def _requantised(tensors: Sequence[TensorPlan], options: ConvertOptions) -> set[str]:
+    """The quantised types that change; raises RequestError if the options do not allow it."""
+    changed = [tensor for tensor in tensors if tensor.stored_type not in UNQUANTISED and not tensor.copied]
+    if changed and not options.allow_requantize:
+        first = changed[0]
+        stored = first.source.stored.dtype
+        what = f"{first.name} is {stored} already, and {first.type.name} would lose a second time"
+        fix = "convert the 16-bit original, or give allow_requantize=True"
+        raise RequestError(what, field="source", fix=fix)
+    return {tensor.source.stored.dtype for tensor in changed}
+
+
+def _tensor_plans(model: OpenModel, file: FileType, options: ConvertOptions) -> tuple[TensorPlan, ...]:
+    config, imatrix = model.checkpoint.config, model.imatrix
+    assigner = Assigner(file, Overrides.parse(options.types), config.n_heads // config.n_kv_heads, imatrix is not None)
+    types = assigner.assign({tensor.gguf_name: tensor.shape for tensor in model.sources})
+    plans = []
+    for tensor in model.sources:
+        matrix = imatrix is not None and len(tensor.shape) > 1
+        importance = imatrix.columns(tensor.gguf_name, tensor.shape[-1]) if imatrix and matrix else None
+        plan = TensorPlan(tensor, types[tensor.gguf_name], importance)
+        if not plan.copied:
+            _check_importance(plan, file, imatrix)
+        plans.append(plan)
+    return tuple(plans)
+
+
+def _check_importance(plan: TensorPlan, file: FileType, imatrix: Imatrix | None) -> None:
+    """Refuse types by tensor_requires_imatrix of llama-quant.cpp, and those on which ggml would abort."""
+    if plan.importance is not None:
+        return
+    ends = plan.name in ("token_embd.weight", "output.weight")
+    low_bit = plan.type in NEEDS_IMATRIX or (plan.type is Type.Q2_K and file.name == "Q2_K_S")
+    if plan.type in ABORTS_WITHOUT_IMATRIX or (low_bit and not ends):
+        raise ImatrixError(
+            f"{file.name} makes {plan.name} {plan.type.name}, which needs an importance matrix"
+            + ("" if imatrix is None else f", and {imatrix.path.name} has no entry for it"),
+            field="type",
+            fix="give imatrix=FILE, made by llama-imatrix",
+        )
+
+
+def _split(tensors: tuple[TensorPlan, ...], max_bytes: int | None) -> tuple[tuple[TensorPlan, ...], ...]:
+    """Files of at most `max_bytes` of tensor data each; a larger tensor gets a file of its own."""
+    files: list[list[TensorPlan]] = [[]]
+    filled = 0
+    for tensor in tensors:
+        if max_bytes is not None and files[-1] and filled + tensor.n_bytes > max_bytes:
+            files.append([])
+            filled = 0
+        files[-1].append(tensor)
+        filled += tensor.n_bytes
+    return tuple(tuple(file) for file in files)
+
+
+def _default_name(card: Metadata, file: FileType, vocab_only: bool) -> str:
+    """llama.cpp's naming convention: basename, size, fine-tune, version, type; always a valid file name."""
+    parts = (card.name, card.basename, card.finetune, card.version)
+    kind = (None, None, "vocab") if vocab_only else (card.size_label, file.name)
+    stem = re.sub(r"[\x00-\x1f/\\:]+", "-", naming_convention(*parts, *kind))
+    return stem.encode("utf-8")[-MAX_STEM_BYTES:].decode("utf-8", "ignore") + ".gguf"
