@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         TransferError,
         UnmetFormatError,
         WeightError,
+        WorkerLostError,
     )
     from glm_gguf.gguf_file.finding import Finding
     from glm_gguf.llama.engine_options import CacheType, EngineOptions, LoraAdapter
@@ -163,6 +164,7 @@ __all__ = [
     "Usage",
     "Variant",
     "WeightError",
+    "WorkerLostError",
     "collect",
     "convert",
     "parse_reply",
@@ -276,6 +278,7 @@ _NAMES = {
         "ToolServerError",
         "TransferError",
         "UnmetFormatError",
+        "WorkerLostError",
         "WeightError",
     ),
     "glm_gguf.gguf_file.finding": ("Finding",),

@@ -20,6 +20,7 @@ GlmGgufError
 ├── TemplateError      a chat template is missing, malformed, or cannot be rendered
 └── EngineError        llama.cpp refused to load, decode or allocate
     ├── EngineFailedError  an internal error, its `__cause__`, ended the engine: open the model again
+    ├── WorkerLostError    a worker that holds layers of the model was lost: open it again
     ├── QueueFullError     the queue holds as many requests as it may
     ├── DeadlineError      the time of a request ended before its answer began
     └── UnmetFormatError   no attempt at an answer met its schema
@@ -158,6 +159,10 @@ class EngineError(GlmGgufError):
 
 class EngineFailedError(EngineError):
     """An internal error, the `__cause__` of this one, ended the engine: open the model again."""
+
+
+class WorkerLostError(EngineError):
+    """A worker that holds layers of the model was lost: open the model again when the worker answers."""
 
 
 class QueueFullError(EngineError):

@@ -40,9 +40,12 @@ ELSEWHERE = (
     "CUDA",
     " bench ",
     " launch ",
+    "glm-gguf worker",
+    "--worker",
+    "ssh ",
 )
 """What a shell block holds that needs a network, a terminal, minutes, or a program of others."""
-FOREIGN = ("aider", "claude", "cat", "curl", "eval", "llama-imatrix", "source")
+FOREIGN = ("aider", "claude", "cat", "curl", "eval", "llama-imatrix", "source", "ssh")
 SHELL = blocks("sh")
 OFFLINE = [block for block in SHELL if not any(word in block.text for word in ELSEWHERE)]
 CURLS = [block for block in SHELL if "curl " in block.text]

@@ -95,7 +95,8 @@ def _measured(path: Path, choice: LoadChoice, work: Workload) -> tuple[list[Rate
 
     n_parallel = max(choice.options.n_parallel, *work.clients)
     options = replace(choice.options, n_ctx=work.n_ctx, n_parallel=n_parallel, n_host_cache=0, draft=0)
-    plan = LoadPlan.estimate(ModelFile.open(path).contents, options, Machine.here(options))
+    alone = replace(options, workers=())  # llama-bench has none
+    plan = LoadPlan.estimate(ModelFile.open(path).contents, alone, Machine.here(alone))
     with GLM(path, options=options) as glm:
         warn_without_gpu(options, glm.footprint)
         click.secho(footprint_line(glm.footprint), dim=True, err=True)
@@ -107,7 +108,7 @@ def _measured(path: Path, choice: LoadChoice, work: Workload) -> tuple[list[Rate
             click.echo(f"measured {rates.clients} at once, {rates.depth:,} tokens deep", err=True)
             found.append(rates)
     program = installed()
-    if program is None or 1 not in work.clients:
+    if program is None or 1 not in work.clients or options.workers:
         return found, {}
     click.echo(f"measuring {program} …", err=True)
     try:

@@ -10,6 +10,7 @@ from glm_gguf.errors import GlmGgufError
 OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SAMPLING_OPTIONS} | {
     "session": "--session",
     "devices": "--device",
+    "workers": "--worker",
     "lora": "--lora",
     "type": "--type",
     "types": "--type",

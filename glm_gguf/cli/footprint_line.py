@@ -24,9 +24,10 @@ def footprint_line(footprint: Footprint) -> str:
     if footprint.n_cells > footprint.n_ctx:
         stretch = math.ceil(footprint.n_cells / footprint.n_trained)
         together = f", {footprint.n_ctx:,} a conversation (--yarn {stretch} lets one have them all)"
+    layers = f"{footprint.n_on_gpus} of {footprint.n_layers} layers on a {footprint.device_word}"
     return (
-        f"{' and '.join(devices)}: {footprint.n_on_gpus} of {footprint.n_layers} layers on a GPU; weights "
-        f"{written_size(footprint.weights)}, KV cache {written_size(footprint.cache)} for "
+        f"{' and '.join(devices)}: {layers}; weights {written_size(footprint.weights)}, "
+        f"KV cache {written_size(footprint.cache)} for "
         f"{footprint.n_cells:,} tokens of context{together}"
     )
 

@@ -17,11 +17,14 @@ from glm_gguf.cli.model_options import (
     field_option,
     given_options,
     option_name,
+    worker_option,
 )
 from glm_gguf.llama.engine_options import EngineOptions
 
 ENGINE = "Model and engine"
 FIELDS = ("n_parallel", "n_gpu_layers", "threads", "threads_batch", "cache_type_k", "cache_type_v", "yarn")
+LISTS = ("device", "worker")
+"""Options that may be repeated; the field is the plural."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class LoadChoice:
     def words(self) -> Iterator[str]:
         """Spell the given options, so that another command can be told them."""
         for name, value in self.given.items():
-            for each in value if name == "device" else (value,):
+            for each in value if name in LISTS else (value,):
                 yield from (option_name(name), str(each))
 
 
@@ -44,17 +47,18 @@ def load_options(*, leaving_out: tuple[str, ...] = ()) -> Decorator:
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
-        def with_choice(device: tuple[str, ...], **values: Any) -> None:
-            given = given_options(values, rows) | ({"device": device} if device else {})
-            asked = dict.fromkeys((*(name for name, *_ in rows), "device")) | given
+        def with_choice(**values: Any) -> None:
+            lists = {name: values.pop(name) for name in LISTS}
+            given = given_options(values, rows) | {name: several for name, several in lists.items() if several}
+            asked = dict.fromkeys((*(name for name, *_ in rows), *LISTS)) | given
             configured = Configured.of(click.get_current_context(), asked)
             engine = {name: value for name, value in configured.values.items() if value is not None}
-            engine["devices"] = engine.pop("device", ())
+            engine |= {f"{name}s": engine.pop(name, ()) for name in LISTS}
             with configured.told():
                 command(choice=LoadChoice(EngineOptions(**engine), given), **values)
 
         decorated: Callable[..., None] = with_choice
-        for add in reversed([*(field_option(ENGINE, *row) for row in rows), device_option()]):
+        for add in reversed([*(field_option(ENGINE, *row) for row in rows), device_option(), worker_option()]):
             decorated = add(decorated)
         return decorated
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "write": "Answer a question from sources, with references.",
     "serve": "Serve models to clients of OpenAI, Anthropic and Ollama, with a page to chat in.",
     "launch": "Start a coding agent that asks a model here.",
+    "worker": "Lend this machine's memory and processors to a model that runs elsewhere.",
     "bench": "Measure how fast a file runs here.",
     "doctor": "Show what this machine has, and what is missing.",
     "config": "Show or change what is set for all commands.",

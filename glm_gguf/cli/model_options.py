@@ -159,7 +159,11 @@ def shared_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_options(session: Path | None, lora: tuple[str, ...], **given: Any) -> None:
         configured = Configured.of(click.get_current_context(), given)
         given = dict(configured.values)
-        lists = {"lora": tuple(map(parse_adapter, lora)), "devices": given.pop("device")}
+        lists = {
+            "lora": tuple(map(parse_adapter, lora)),
+            "devices": given.pop("device"),
+            "workers": given.pop("worker"),
+        }
         engine = given_options(given, ENGINE_OPTIONS) | lists
         for name in ("cache_type_k", "cache_type_v"):
             if name in engine:
@@ -183,6 +187,7 @@ def _sampling() -> list[Decorator]:
 def _engine() -> Iterator[Decorator]:
     yield from (field_option(ENGINE, *row) for row in ENGINE_OPTIONS)
     yield device_option()
+    yield worker_option()
     yield grouped_option(
         *(ENGINE, "--lora"),
         metavar="FILE[=SCALE]",
@@ -205,6 +210,16 @@ def device_option() -> Decorator:
         multiple=True,
         shell_complete=devices,
         help="GPU to use, such as CUDA0; may be repeated. Default: all.",
+    )
+
+
+def worker_option() -> Decorator:
+    """Return the option --worker."""
+    return grouped_option(
+        *(ENGINE, "--worker"),
+        metavar="HOST:PORT",
+        multiple=True,
+        help="Machine with glm-gguf worker that computes layers too; may be repeated.",
     )
 
 

@@ -69,16 +69,18 @@ def command(
     """
     from glm_gguf.cli.plan_source import planned_contents
     from glm_gguf.cli.plan_view import FitReport, MachineFacts
+    from glm_gguf.llama.lent_devices import borrowed
     from glm_gguf.llama.load_plan import Machine
 
-    machine = Machine.here(choice.options)
-    planner = Planner(choice, n_ctx, MachineFacts.of(machine, choice.options.threads), timed=not no_rates)
-    source = given_or_default(DEFAULT_MODEL if source is None else source)
-    contents = planned_contents(source)
-    if contents is None:
-        choices = planner.of_checkpoint(source, types, imatrix, pad_ffn=pad_ffn)
-    else:
-        choices = planner.of_file(source, contents, {"type": types, "imatrix": imatrix, "pad_ffn": pad_ffn})
+    with borrowed(choice.options.workers) as workers:
+        machine = Machine.here(choice.options, workers)
+        planner = Planner(choice, n_ctx, MachineFacts.of(machine, choice.options.threads), timed=not no_rates)
+        source = given_or_default(DEFAULT_MODEL if source is None else source)
+        contents = planned_contents(source)
+        if contents is None:
+            choices = planner.of_checkpoint(source, types, imatrix, pad_ffn=pad_ffn)
+        else:
+            choices = planner.of_file(source, contents, {"type": types, "imatrix": imatrix, "pad_ffn": pad_ffn})
     report = FitReport(source, imatrix, planner.facts, choices, tuple(choice.words()), padded=pad_ffn)
     if as_json:
         click.echo(report.as_json())

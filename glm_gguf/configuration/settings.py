@@ -61,6 +61,7 @@ ALL: Final[tuple[Setting, ...]] = (
     Setting("engine", "cache-type-k", CELLS),
     Setting("engine", "cache-type-v", CELLS),
     Setting("engine", "device", Texts()),
+    Setting("engine", "worker", Texts()),
     Setting("engine", "draft", NumberOr(Number(ENGINE_BOUNDS["draft"]), {"auto": "auto", "off": 0})),
     *_numbers("sampling", {name: SAMPLING_BOUNDS[name] for name in _SAMPLING}),
     Setting("server", "host", Text()),

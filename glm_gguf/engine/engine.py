@@ -28,6 +28,7 @@ from glm_gguf.errors import (
     EngineFailedError,
     QueueFullError,
     RequestError,
+    WorkerLostError,
     in_one_line,
 )
 from glm_gguf.llama.context import Context
@@ -100,9 +101,9 @@ class Engine:
     @property
     def status(self) -> EngineStatus:
         """Counts of requests and cells."""
-        status = self._scheduler.status
-        if self._failure is not None:
-            return EngineStatus(0, 0, 0, 0, status.n_cells, 0, status.steps, failed=True)
+        status, lost = self._scheduler.status, self._plan.workers.lost
+        if self._failure is not None or lost:
+            return EngineStatus(0, 0, 0, 0, status.n_cells, 0, status.steps, failed=True, worker_lost=lost)
         waiting = max(len(self._under_way) - status.running, 0)
         return replace(status, waiting=waiting, embeddings=status.embeddings + self._tasks.count(NewPromptJob))
 
@@ -214,6 +215,9 @@ class Engine:
         """Make the error for callers of a closed engine, or of a failed one."""
         if self._failure is None:
             return EngineError(CLOSED, path=self._model.path)
+        if isinstance(self._failure, WorkerLostError):
+            lost = self._failure
+            return WorkerLostError(lost.what, path=lost.path, where=lost.where, fix=lost.fix)
         what = f"the engine failed and ended: {in_one_line(self._failure)}"
         error = EngineFailedError(what, path=self._model.path, fix="open the model again")
         error.__cause__ = self._failure
@@ -230,6 +234,9 @@ class Engine:
                 if self._tasks.closed:
                     break
                 self._scheduler.step()
+        except WorkerLostError as error:
+            LOGGER.error("%s", error)
+            self._failure = error
         except BaseException as error:
             LOGGER.critical("the engine failed and ends; the model must be opened again", exc_info=True)
             self._failure = error

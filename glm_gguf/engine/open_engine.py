@@ -15,6 +15,7 @@ from glm_gguf.llama.context import Context
 from glm_gguf.llama.context_size import ContextSize
 from glm_gguf.llama.engine_options import DEFAULT_CONTEXT, EngineOptions
 from glm_gguf.llama.fingerprint import vocabulary_hash
+from glm_gguf.llama.lent_devices import borrowed
 from glm_gguf.llama.load_plan import LoadPlan, Machine
 from glm_gguf.llama.model_file import ModelFile
 from glm_gguf.llama.model_handle import ModelHandle, OnLoading
@@ -40,10 +41,10 @@ def open_engine(
     The plan leaves memory for the model that drafts. Raises GlmGgufError for a file or options that cannot be used.
     """
     file = ModelFile.open(path, options.lora)
-    machine = Machine.here(options)
+    machine = Machine.here(options, stack.enter_context(borrowed(options.workers)))
     drafting = None if options.draft_model is None else _draft_file(options.draft_model, file)
     if drafting is not None and machine.memory is not None:
-        kept = LoadPlan.estimate(drafting.contents, _draft_options(options, DEFAULT_CONTEXT, drafting), machine)
+        kept = LoadPlan.estimate(drafting.contents, _draft_options(options, DEFAULT_CONTEXT, drafting), machine.alone)
         machine = replace(machine, memory=max(machine.memory - kept.main_memory, 0))
     plan = LoadPlan.of(file.contents, options, machine)
     LOGGER.info("%s", "; ".join(" ".join(line.split()) for line in plan.lines()))

@@ -26,7 +26,7 @@ from glm_gguf.engine.request import RequestHandle
 from glm_gguf.engine.running_sequence import RunningSequence
 from glm_gguf.engine.status import EngineStatus
 from glm_gguf.engine.token_trie import common_length
-from glm_gguf.errors import EngineError
+from glm_gguf.errors import EngineError, WorkerLostError
 from glm_gguf.llama.batch import Batch
 from glm_gguf.llama.context import Context
 from glm_gguf.llama.engine_options import Scales
@@ -224,6 +224,8 @@ class Scheduler:
         try:
             self._context.use_adapters(slices[0].prefix.scales)
             done = self._computed()
+        except WorkerLostError:  # it took a part of the KV cache along: the engine ends
+            raise
         except EngineError as error:
             self._fail(slices, error)
             return False

@@ -25,4 +25,6 @@ class EngineStatus:
     accepted: int = 0
     """Those that became tokens of answers, without a batch of their own."""
     failed: bool = False
-    """The engine ended by an error of its own, and answers no more requests."""
+    """The engine ended by an error of its own, or lost a worker, and answers no more requests."""
+    worker_lost: bool = False
+    """A worker that holds layers of the model was lost: the model must be opened again."""

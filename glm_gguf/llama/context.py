@@ -51,9 +51,10 @@ class Context:
         loaded = model.acquire()  # the model is not freed before its context
         try:
             self._width = (int(llama_cpp.llama_model_n_embd(loaded)),)
-            self._pointer = _new_context(loaded, parameters, model.path)
+            self._pointer = _new_context(loaded, parameters, plan, model.path)
             self._adapters = Adapters(loaded, self.pointer, plan.options.lora, model.path)
             self.use_adapters(plan.options.scales)
+            plan.workers.check()
         except BaseException:
             self._free()
             model.release()
@@ -80,9 +81,16 @@ class Context:
         if not 0 < len(batch) <= self.plan.batches.alone:
             raise EngineError(f"a batch of {len(batch)} tokens", path=self._model.path)
         code = int(llama_cpp.llama_decode(self.pointer, batch.raw))
+        self._check_workers()
         if code not in (0, ABORTED):
             raise EngineError(f"llama_decode failed on {len(batch)} tokens (code {code})", path=self._model.path)
         return code == 0
+
+    def _check_workers(self) -> None:
+        """Raise WorkerLostError where a worker was lost: what was computed since means nothing."""
+        if self.plan.workers.links:
+            self.synchronize()
+            self.plan.workers.check()
 
     def synchronize(self) -> None:
         """Wait until the batch is computed: a GPU goes on after decode() returned."""
@@ -165,6 +173,7 @@ class Context:
         size = llama_cpp.llama_state_seq_get_size(self.pointer, sequence)
         state = np.empty(size, np.uint8)
         written = llama_cpp.llama_state_seq_get_data(self.pointer, state.ctypes.data_as(_BYTES), size, sequence)
+        self._check_workers()
         if written != size:
             raise EngineError(f"llama.cpp wrote {written} bytes of {size} of a sequence", path=self._model.path)
         return state.tobytes()
@@ -174,6 +183,7 @@ class Context:
         buffer = np.frombuffer(state, np.uint8).ctypes.data_as(_BYTES)
         with collected_errors() as errors:
             read = llama_cpp.llama_state_seq_set_data(self.pointer, buffer, len(state), sequence)
+        self._check_workers()
         if not state or read != len(state):
             self.truncate(sequence, 0)
             raise EngineError(f"llama.cpp refused a saved sequence{_reason(errors)}", path=self._model.path)
@@ -229,12 +239,13 @@ def context_parameters(plan: LoadPlan) -> llama_cpp.llama_context_params:
 
 
 def _new_context(
-    model: llama_cpp.llama_model_p, parameters: llama_cpp.llama_context_params, path: Path
+    model: llama_cpp.llama_model_p, parameters: llama_cpp.llama_context_params, plan: LoadPlan, path: Path
 ) -> llama_cpp.llama_context_p:
     """Allocate a context; EngineError where llama.cpp refuses."""
     with collected_errors() as errors:
         pointer: llama_cpp.llama_context_p | None = llama_cpp.llama_init_from_model(model, parameters)
     if not pointer:
+        plan.workers.check()
         what = f"llama.cpp made no context of {parameters.n_ctx} tokens{_reason(errors)}"
         raise EngineError(what, path=path, fix="lower n_ctx or change the cache types")
     return pointer

@@ -1,4 +1,4 @@
-"""The GPUs of this machine that llama.cpp can compute on."""
+"""The devices that llama.cpp can compute on: the GPUs of this machine, its CPU for others, and those of workers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.library import libggml
 
 # enum ggml_backend_dev_type of ggml-backend.h
+GGML_BACKEND_DEVICE_TYPE_CPU: Final = 0
 GGML_BACKEND_DEVICE_TYPE_GPU: Final = 1
 GGML_BACKEND_DEVICE_TYPE_IGPU: Final = 2
 METAL: Final = "MTL"  # GGML_METAL_NAME of ggml-metal.cpp, before the number
@@ -33,6 +34,8 @@ class Device:
     memory: int | None
     """Free bytes; None where the backend tells none. Metal tells what is left of the working set that macOS recommends
     (ggml_metal_device_get_memory of ggml-metal-device.m)."""
+    lent: bool = False
+    """It is a worker's, GPU or CPU, and `memory` is what the worker leaves to a model."""
 
     @property
     def is_apple(self) -> bool:
@@ -87,10 +90,13 @@ def chosen_gpus(options: EngineOptions) -> tuple[Device, ...]:
     _first_process()  # llama.cpp initialises the GPUs in any case
     if options.n_gpu_layers == 0:
         return ()
-    return _named(options.devices) if options.devices else each_once(gpus())
+    return named_gpus(options.devices)
 
 
-def _named(names: Sequence[str]) -> tuple[Device, ...]:
+def named_gpus(names: Sequence[str]) -> tuple[Device, ...]:
+    """List the GPUs of these names, or all where there is none; RequestError for a name that no GPU has."""
+    if not names:
+        return each_once(gpus())
     known = {device.name: device for device in gpus()}
     for name in names:
         if name not in known:
@@ -106,6 +112,38 @@ def each_once(known: Sequence[Device]) -> tuple[Device, ...]:
     for gpu in wanted:
         found.setdefault(gpu.identity, gpu)
     return tuple(found.values())
+
+
+def cpu_device() -> tuple[int, str]:
+    """Return the CPU's ggml_backend_dev_t, and the name that its maker gave it."""
+    # ggml_backend_dev_t ggml_backend_dev_by_type(enum ggml_backend_dev_type type)
+    pointer = _function("ggml_backend_dev_by_type", ctypes.c_void_p, ctypes.c_int)(GGML_BACKEND_DEVICE_TYPE_CPU)
+    assert pointer
+    # const char * ggml_backend_dev_description(ggml_backend_dev_t device)
+    describe = _function("ggml_backend_dev_description", ctypes.c_char_p, ctypes.c_void_p)
+    return int(pointer), describe(pointer).decode("utf-8", "replace")
+
+
+def rpc_function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+    """Return a function of ggml's RPC backend; EngineError where llama.cpp was built without it."""
+    # ggml_backend_reg_t ggml_backend_reg_by_name(const char * name)
+    backend = _function("ggml_backend_reg_by_name", ctypes.c_void_p, ctypes.c_char_p)(b"RPC")
+    if not backend:
+        fix = "build llama-cpp-python with CMAKE_ARGS=-DGGML_RPC=on, as scripts/setup does"
+        raise EngineError("llama.cpp was built without RPC, which workers need", fix=fix)
+    # void * ggml_backend_reg_get_proc_address(ggml_backend_reg_t reg, const char * name)
+    look_up = _function("ggml_backend_reg_get_proc_address", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)
+    found: Callable[..., Any] = ctypes.CFUNCTYPE(result, *arguments)(look_up(backend, name.encode()))
+    return found
+
+
+def backend_devices(backend: int) -> tuple[int, ...]:
+    """Return the ggml_backend_dev_t of each device of a ggml_backend_reg_t."""
+    # size_t ggml_backend_reg_dev_count(ggml_backend_reg_t reg)
+    count = _function("ggml_backend_reg_dev_count", ctypes.c_size_t, ctypes.c_void_p)(backend)
+    # ggml_backend_dev_t ggml_backend_reg_dev_get(ggml_backend_reg_t reg, size_t index)
+    get = _function("ggml_backend_reg_dev_get", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+    return tuple(get(backend, index) for index in range(count))
 
 
 @cache

@@ -14,6 +14,7 @@ from glm_gguf.cpus import usable_cores
 from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.ggml_types import TYPES, GgmlType
 from glm_gguf.llama.bounds import MOST_INTEGER, Bounds
+from glm_gguf.workers.address import Address
 
 DEFAULT_CONTEXT: Final = 8192
 """Tokens that a model is opened with even where that takes smaller types and batches; at most 2 GB of KV cache on the
@@ -104,6 +105,9 @@ class EngineOptions:
     GPU alone."""
     devices: tuple[str, ...] = ()
     """GPUs to compute on, by llama.cpp's names (CUDA0, MTL0, Vulkan1); an empty tuple is all there are."""
+    workers: tuple[str, ...] = ()
+    """Other machines that compute layers beside the GPUs, as HOST:PORT of `glm-gguf worker`: each as many as its free
+    memory holds. n_gpu_layers counts them too."""
     n_host_cache: int | None = None
     """Tokens of evicted prefixes that main memory keeps, so that no request computes them again. None is as many as
     n_ctx, as far as a quarter of the free memory holds them. A GPU offloads only prefixes in long runs of cells: to
@@ -135,6 +139,7 @@ class EngineOptions:
         # A frozen dataclass leaves no other way to store one form of fields that have several.
         object.__setattr__(self, "lora", tuple(map(_adapter, _several(self.lora))))
         object.__setattr__(self, "devices", _several(self.devices))
+        object.__setattr__(self, "workers", _workers(self.workers, unused=self.n_gpu_layers == 0))
         object.__setattr__(self, "draft_model", _draft_model(self.draft_model, drafts=self.draft != 0))
         for name in ("cache_type_k", "cache_type_v"):
             object.__setattr__(self, name, _cache_type(name, getattr(self, name)))
@@ -192,6 +197,7 @@ class EngineFields(TypedDict, total=False):
     threads_batch: int | None
     n_gpu_layers: int | Literal["auto"] | None
     devices: str | Sequence[str] | None
+    workers: str | Sequence[str] | None
     n_host_cache: int | None
     cache_type_k: CacheType | str | None
     cache_type_v: CacheType | str | None
@@ -208,6 +214,17 @@ class EngineFields(TypedDict, total=False):
 def _several(given: object) -> tuple[Any, ...]:
     """Return one or several values as a tuple."""
     return tuple(given) if isinstance(given, list | tuple) else (given,)
+
+
+def _workers(given: object, *, unused: bool) -> tuple[str, ...]:
+    """Read the field `workers`: addresses in one form; RequestError where one is none, is there twice, or is unused."""
+    found = tuple(str(Address.parse(text)) for text in _several(given))
+    if len(set(found)) < len(found):
+        raise RequestError(f"one of them is there twice: {', '.join(found)}", field="workers", fix="give each once")
+    if found and unused:
+        fix = "leave one of both out"
+        raise RequestError("with n_gpu_layers=0 they would compute nothing", field="workers", fix=fix)
+    return found
 
 
 def _adapter(given: object) -> LoraAdapter:

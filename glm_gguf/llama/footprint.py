@@ -13,7 +13,9 @@ class Footprint:
     """Layers of a model on GPUs and in all, the output counted as one; bytes of its weights and of its KV cache."""
 
     gpus: tuple[str, ...]
-    """GPUs that hold layers, by llama.cpp's names and their makers'."""
+    """GPUs and workers that hold layers, by llama.cpp's names or their addresses, and their makers' names."""
+    device_word: str
+    """What these are: GPU, worker, or both."""
     n_on_gpus: int
     n_layers: int
     weights: int
@@ -38,6 +40,7 @@ class Footprint:
         """Take the figures of a plan."""
         return cls(
             gpus=plan.offload.gpu_names,
+            device_word=plan.offload.device_word,
             n_on_gpus=plan.offload.n_on_gpus,
             n_layers=plan.offload.n_layers,
             weights=plan.need.weights,

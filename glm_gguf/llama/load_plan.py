@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
+from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.parts import GgufParts
 from glm_gguf.llama.automatic_options import LEAST_CONTEXT, Holds, automatic_options, smallest_options
 from glm_gguf.llama.batch_sizes import BatchSizes
@@ -15,6 +16,7 @@ from glm_gguf.llama.cpu_kernels import Cpu, computes_in_tiles, repacks
 from glm_gguf.llama.devices import Device, chosen_gpus
 from glm_gguf.llama.engine_options import DEFAULT_CONTEXT, CacheType, EngineOptions
 from glm_gguf.llama.free_memory import FreeMemory, free_memory
+from glm_gguf.llama.lent_devices import NO_WORKERS, Workers
 from glm_gguf.llama.library import llama_cpp
 from glm_gguf.llama.llama_log import route_log
 from glm_gguf.llama.memory_need import MemoryNeed, cell_size, host_cache_size, memory_need, written_size
@@ -37,13 +39,29 @@ class Machine:
     cpu: Cpu
     for_others: int = 0
     """Of the free bytes, what a size of our own choice leaves to other programs."""
+    workers: Workers = NO_WORKERS
+    """Other machines, whose devices are among the GPUs."""
 
     @classmethod
-    def here(cls, options: EngineOptions) -> Self:
-        """Look at this machine; raises what `chosen_gpus` raises, and OSError for unreadable libraries of llama.cpp."""
+    def here(cls, options: EngineOptions, workers: Workers = NO_WORKERS) -> Self:
+        """Look at this machine, and at what workers lend.
+
+        Raises what `chosen_gpus` raises, and OSError for unreadable libraries of llama.cpp.
+        """
         route_log()
         llama_cpp.llama_backend_init()
-        return cls.of(chosen_gpus(options), free_memory(), Cpu.here())
+        # The last device computes the output: its logits need not come over the network.
+        machine = cls.of((*workers.devices, *chosen_gpus(options)), free_memory(), Cpu.here())
+        if len(machine.gpus) > llama_cpp.llama_max_devices():
+            what = f"{len(machine.gpus)} devices are more than llama.cpp's {llama_cpp.llama_max_devices()}"
+            raise RequestError(what, field="workers", fix="give fewer, or choose GPUs by devices")
+        return replace(machine, workers=workers)
+
+    @property
+    def alone(self) -> Machine:
+        """The same without workers."""
+        own = tuple(gpu for gpu in self.gpus if not gpu.lent)
+        return replace(self, gpus=own, workers=NO_WORKERS)
 
     @classmethod
     def of(cls, gpus: tuple[Device, ...], free: FreeMemory, cpu: Cpu) -> Self:
@@ -78,6 +96,8 @@ class LoadPlan:
     """Tokens of evicted prefixes that main memory keeps."""
     memory: int | None
     """Free bytes of main memory, before loading; None where nothing tells."""
+    workers: Workers = NO_WORKERS
+    """Open links to other machines that hold layers."""
 
     @classmethod
     def of(cls, contents: GgufParts, options: EngineOptions, machine: Machine) -> LoadPlan:
@@ -128,7 +148,11 @@ class LoadPlan:
         """Follow options whose context and types are decided."""
         size = ContextSize.of(contents, options)
         cache = cell_size(contents, options) * size.n_cells
-        offload = plan_offload(layer_sizes(contents, cache), options.n_gpu_layers, machine.gpus, machine.memory)
+        # A device computes in larger batches: whether there is one is known before how many layers it gets.
+        batches = BatchSizes.of(options, size, on_gpu=bool(machine.gpus), cpu_features=machine.cpu.features)
+        compute = memory_need(contents, options, size, batches).compute
+        layers, asked_layers = layer_sizes(contents, cache), options.n_gpu_layers
+        offload = plan_offload(layers, asked_layers, machine.gpus, machine.memory, compute)
         on_gpu = offload.n_on_gpus > 0
         batches = BatchSizes.of(options, size, on_gpu=on_gpu, cpu_features=machine.cpu.features)
         need = memory_need(contents, options, size, batches)
@@ -147,6 +171,7 @@ class LoadPlan:
             in_tiles=computes_in_tiles(contents.tensors, machine.cpu, on_gpu=on_gpu, repacked=repack),
             n_host_cache=host_cache_size(need, options, size.n_cells, left),
             memory=free,
+            workers=machine.workers,
         )
 
     @property
@@ -187,7 +212,9 @@ class LoadPlan:
             and size.n_cells < size.n_known,
             f"KV cache as {keys} and {values}": q8_0,
             f"batches of {options.n_batch} tokens": options.n_batch != self.asked.n_batch,
-            f"{offload.n_on_gpus} of {offload.n_layers} layers on the GPU": 0 < offload.n_on_gpus < offload.n_layers
+            f"{offload.n_on_gpus} of {offload.n_layers} layers on the {offload.device_word}": 0
+            < offload.n_on_gpus
+            < offload.n_layers
             and options.n_gpu_layers == "auto",
             "weights read from the file again and again": self.fits is False,
         }

@@ -106,10 +106,14 @@ def _load(
     parameters.progress_callback = _progress(unwanted, on_loading, raised)
     with collected_errors() as errors:
         pointer: llama_cpp.llama_model_p | None = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
-    if raised:
+    try:
+        plan.workers.check()
+        if raised:
+            raise raised[0]
+    except BaseException:
         if pointer:
             llama_cpp.llama_model_free(pointer)
-        raise raised[0]
+        raise
     if not pointer:
         reason = f": {errors[0]}" if errors else ""
         fix = "lower n_gpu_layers" if offload.n_on_gpus else None

@@ -46,22 +46,35 @@ class Offload:
 
     def __str__(self) -> str:
         where = f": {', '.join(self.gpu_names)}" if self.gpus else ""
-        return f"{self.n_on_gpus} of {self.n_layers} on a GPU{where}"
+        return f"{self.n_on_gpus} of {self.n_layers} on a {self.device_word}{where}"
+
+    @property
+    def device_word(self) -> str:
+        """What computes the offloaded layers: GPUs, workers, or both."""
+        kinds = dict.fromkeys("worker" if gpu.lent else "GPU" for gpu in self.gpus)
+        return " or ".join(sorted(kinds)) or "GPU"
 
 
 def plan_offload(
-    sizes: Sequence[int], asked: int | Literal["auto"], gpus: tuple[Device, ...], available: int | None
+    sizes: Sequence[int],
+    asked: int | Literal["auto"],
+    gpus: tuple[Device, ...],
+    available: int | None,
+    compute: int = 0,
 ) -> Offload:
     """Decide which layers, of so many bytes each, the GPUs compute: as many as asked for (-1 is all), or as fit.
 
-    A GPU that tells no memory counts as having the `available` bytes of main memory, as in llama.cpp.
+    A GPU that tells no memory counts as having the `available` bytes of main memory, as in llama.cpp. A worker has kept
+    back what it wants for itself, and needs `compute` bytes for llama.cpp's buffers.
     """
     if not gpus:
         return Offload((), (), 0, len(sizes))
-    if asked != "auto":
-        return Offload(gpus, (), len(sizes) if asked == -1 else min(asked, len(sizes)), len(sizes))
     free = [(available or 0) if gpu.memory is None else gpu.memory for gpu in gpus]
-    rooms = [max(0, amount - SPARE) for amount in free]
+    rooms = [max(0, amount - (compute if gpu.lent else SPARE)) for gpu, amount in zip(gpus, free, strict=True)]
+    if asked != "auto":
+        # llama.cpp takes the whole memory of a worker's CPU for free
+        split = tuple(rooms) if any(gpu.lent for gpu in gpus) else ()
+        return Offload(gpus, split, len(sizes) if asked == -1 else min(asked, len(sizes)), len(sizes))
     count = layers_that_fit(sizes, rooms)
     return Offload(gpus, tuple(rooms), count, len(sizes)) if count else Offload((), (), 0, len(sizes))
 

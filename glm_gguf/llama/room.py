@@ -9,6 +9,7 @@ from typing import Self
 
 from glm_gguf.llama.engine_options import DEFAULT_CONTEXT, EngineOptions
 from glm_gguf.llama.footprint import Footprint
+from glm_gguf.llama.lent_devices import NO_WORKERS, borrowed
 from glm_gguf.llama.load_plan import LoadPlan, Machine
 from glm_gguf.llama.model_file import ModelFile
 
@@ -23,7 +24,7 @@ class Room:
     @classmethod
     def here(cls, options: EngineOptions) -> Self:
         """Look at this machine; raises what `Machine.here` raises."""
-        return cls(options, Machine.here(options))
+        return cls(options, _machine(options))
 
     def fits(self, path: Path, beside: Sequence[Footprint]) -> bool:
         """Tell whether a file fits beside loaded models; GlmGgufError for an unusable one.
@@ -46,7 +47,7 @@ class Room:
 
         It is counted as well as measured: the system calls mapped weights free.
         """
-        now = Machine.here(self.options)
+        now = _machine(self.options)
         if now.memory is None or self.machine.memory is None:
             return now
         left = min(now.memory, self.machine.memory - sum(model.main_memory for model in beside))
@@ -54,3 +55,9 @@ class Room:
 
     def _plan(self, path: Path, machine: Machine) -> LoadPlan:
         return LoadPlan.estimate(ModelFile.open(path, self.options.lora).contents, self.options, machine)
+
+
+def _machine(options: EngineOptions) -> Machine:
+    """Look at this machine and its workers, whose links are closed again."""
+    with borrowed(options.workers) as workers:
+        return replace(Machine.here(options, workers), workers=NO_WORKERS)

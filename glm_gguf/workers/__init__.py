@@ -1,0 +1,1 @@
+"""Workers: other machines that lend their memory and processors to a model; how both sides talk."""

@@ -1,0 +1,137 @@
+"""A worker's port: it greets clients, and gives each a session with a process of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from glm_gguf.workers.block_cache import BlockCache
+from glm_gguf.workers.greeting import SECONDS, Greeting, NoGreeting, Welcome, other_version, read_greeting
+from glm_gguf.workers.heartbeat import beat, tell
+from glm_gguf.workers.lent_session import Lent, LentSession
+from glm_gguf.workers.sockets import hang_up, without_delay
+
+MOST_CONNECTIONS: Final = 64
+"""Connections at once; a session has two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lending:
+    """What is lent, the weights that are kept, and the version of llama-cpp-python that computes."""
+
+    lent: Lent
+    cache: BlockCache | None
+    llama: str
+
+
+class WorkerPort:
+    """Serves clients on a listening socket until close(); each connection has a thread."""
+
+    def __init__(self, listener: socket.socket, lending: Lending, told: Callable[[str], object]) -> None:
+        """`told` hears in a line of clients that come, leave or are refused."""
+        self._listener = listener
+        self._lending = lending
+        self._llama = lending.llama
+        self._tell = told
+        self._sessions: dict[str, LentSession] = {}
+        self._lock = threading.Lock()
+        self._free = threading.Semaphore(MOST_CONNECTIONS)
+        self._closed = False
+
+    def run(self) -> None:
+        """Accept clients until close()."""
+        while True:
+            try:
+                client, source = self._listener.accept()
+            except OSError:
+                if self._closed:
+                    return
+                raise
+            if self._free.acquire(blocking=False):
+                threading.Thread(target=self._serve, args=(client, f"{source[0]}:{source[1]}"), daemon=True).start()
+            else:
+                self._tell(f"{source[0]} is refused: {MOST_CONNECTIONS} connections are open")
+                client.close()
+
+    def close(self) -> None:
+        """Accept nobody any more, and end all sessions; a second call does nothing."""
+        self._closed = True
+        hang_up(self._listener)
+        self._listener.close()
+        with self._lock:
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _serve(self, client: socket.socket, source: str) -> None:
+        """Serve one connection, on its thread."""
+        try:
+            with client:
+                without_delay(client)
+                client.settimeout(SECONDS)
+                greeting = read_greeting(client)
+                reason = other_version(self._llama, greeting.llama)
+                if reason is not None:
+                    self._tell(f"{source} is refused: it has llama-cpp-python {greeting.llama[:40]!a}")
+                    client.sendall(Welcome(self._llama, reason).line())
+                elif greeting.session is None:
+                    self._begin(client, source)
+                else:
+                    self._join(client, greeting)
+        except NoGreeting as error:
+            self._tell(f"{source} is no client of glm-gguf: {error}")
+        except OSError as error:
+            self._tell(f"{source} is gone: {error}")
+        finally:
+            self._free.release()
+
+    def _begin(self, client: socket.socket, source: str) -> None:
+        """Serve a session: its connection carries signs of life."""
+        try:
+            session = LentSession(self._lending.lent, self._lending.cache)
+        except NoGreeting:
+            client.sendall(Welcome(self._llama, "it could not start llama.cpp; its log says why").line())
+            return
+        with self._lock:
+            self._sessions[session.id] = session
+        try:
+            client.sendall(Welcome(self._llama, None, session.id, session.devices).line())
+            self._tell(f"{source} has come")
+            threading.Thread(target=_tell_end, args=(session, client), daemon=True).start()
+            self._tell(f"{source} has left: {beat(client)}")
+        finally:
+            with self._lock:
+                del self._sessions[session.id]
+            session.close()
+
+    def _join(self, client: socket.socket, greeting: Greeting) -> None:
+        """Serve a further connection of a session."""
+        with self._lock:
+            session = self._sessions.get(greeting.session or "")
+        if session is None:
+            client.sendall(Welcome(self._llama, "the session has ended").line())
+            return
+        client.sendall(Welcome(self._llama).line())
+        client.settimeout(None)
+        session.serve(client)
+
+
+def _tell_end(session: LentSession, client: socket.socket) -> None:
+    """Tell the client how the session's process ended, and end the connection."""
+    reason = session.wait()
+    with suppress(OSError):
+        tell(client, reason)
+        hang_up(client)

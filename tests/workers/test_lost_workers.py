@@ -1,0 +1,87 @@
+"""A worker that is lost costs the requests that it computed, and not the process that asked."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lending import worker
+from rough_link import RoughLink
+from waiting import until
+from workers.test_workers import GREEDY, answers, options, target
+
+from glm_gguf import GLM, SamplingParams
+from glm_gguf.errors import EngineError, WorkerLostError
+
+ENDLESS = SamplingParams(temperature=2, top_p=1, max_tokens=900)
+LONG = [{"role": "user", "content": "rain " * 1500}]
+
+
+def test_a_worker_killed_in_decode_ends_the_answer(tiny_gguf: Callable[[str], Path]) -> None:
+    with worker() as lender, GLM(tiny_gguf("F16"), options=options(lender.address)) as glm:
+        with glm.stream_completion("Hello", sampling=ENDLESS) as events:
+            next(iter(events))
+            lender.kill()
+            with pytest.raises(WorkerLostError, match=f"{lender.address}: the worker was lost"):
+                list(events)
+        assert glm.status.worker_lost
+        with pytest.raises(WorkerLostError):
+            glm.chat("Hello")
+
+
+def test_a_worker_killed_in_prefill_ends_the_answer(tiny_gguf: Callable[[str], Path]) -> None:
+    model = tiny_gguf("F16")
+    with (
+        worker() as lender,
+        RoughLink(target(lender)) as link,
+        GLM(model, options=options(link.address, n_ctx=4096)) as glm,
+    ):
+        loaded = link.sent
+        link.on_sent = lambda sent: lender.kill() if sent > loaded + 10**5 else None
+        with pytest.raises(WorkerLostError):
+            glm.chat(LONG, sampling=GREEDY)
+
+
+def test_a_worker_killed_while_it_gets_weights_ends_the_loading(tiny_gguf: Callable[[str], Path]) -> None:
+    with worker() as lender, RoughLink(target(lender)) as link:
+        link.on_sent = lambda sent: lender.kill() if sent > 10**6 else None
+        with pytest.raises(WorkerLostError):
+            GLM(tiny_gguf("F16"), options=options(link.address))
+        assert 10**6 < link.sent < 4 * 10**6
+
+
+def test_a_worker_whose_computing_process_dies_tells_so(tiny_gguf: Callable[[str], Path]) -> None:
+    with worker() as lender:
+        with GLM(tiny_gguf("F16"), options=options(lender.address)) as glm:
+            lender.children[0].send_signal(signal.SIGKILL)
+            until(lambda: glm.status.worker_lost)
+            with pytest.raises(WorkerLostError, match=r"its process was ended by signal 9 \(out of memory\?\)"):
+                glm.chat("Hello", sampling=GREEDY)
+        assert answers(tiny_gguf("F16"), lender.address) == answers(tiny_gguf("F16"))
+
+
+def test_a_cut_connection_is_told_and_the_model_opens_again(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    with worker() as lender, RoughLink(target(lender)) as link:
+        with GLM(tiny_gguf("F16"), options=options(link.address)) as glm:
+            glm.complete("Hello", sampling=GREEDY)
+            link.cut()
+            until(lambda: glm.status.worker_lost)
+            with pytest.raises(WorkerLostError):
+                glm.save_session(tmp_path / "session")
+            assert not list(tmp_path.iterdir())
+            with pytest.raises(WorkerLostError):
+                glm.embed("Hello")
+        until(lambda: not lender.children)
+        assert answers(tiny_gguf("F16"), link.address) == answers(tiny_gguf("F16"))
+
+
+def test_other_models_go_on(tiny_gguf: Callable[[str], Path]) -> None:
+    with worker() as lost, worker() as kept, GLM(tiny_gguf("F16"), options=options(kept.address)) as glm:
+        expected = glm.complete("Hello", sampling=GREEDY)
+        with GLM(tiny_gguf("F16"), options=options(lost.address)) as other:
+            lost.kill()
+            with pytest.raises(EngineError):
+                other.complete("Hello", sampling=GREEDY)
+        assert glm.complete("Hello", sampling=GREEDY) == expected
