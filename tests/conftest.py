@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 REPOSITORY = Path(__file__).resolve().parent.parent
 TINY_CHECKPOINT = REPOSITORY / "glm_gguf" / "demo" / "checkpoint"
+RUMINATION = REPOSITORY / "glm_gguf" / "chat" / "glm-z1-rumination-0414.jinja"
 ONE_THREAD = EngineOptions(threads=1, n_ctx=512, n_gpu_layers=0)
 
 
@@ -70,6 +72,30 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
         return out
 
     return made
+
+
+@pytest.fixture(scope="session")
+def templated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the tiny model with another chat template, made once a session."""
+    made: dict[str, Path] = {}
+
+    def model(template: str) -> Path:
+        if template not in made:
+            checkpoint = tmp_path_factory.mktemp("templated") / "checkpoint"
+            shutil.copytree(TINY_CHECKPOINT, checkpoint)
+            settings = json.loads((checkpoint / "tokenizer_config.json").read_text("utf-8"))
+            (checkpoint / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": template}))
+            made[template] = checkpoint.parent / "model.gguf"
+            convert(checkpoint, made[template], ConvertOptions(types=TypeChoices(type="Q8_0")))
+        return made[template]
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def rumination(templated: Callable[[str], Path]) -> Path:
+    """The tiny model with the bundled template of Rumination."""
+    return templated(RUMINATION.read_text("utf-8"))
 
 
 @pytest.fixture(scope="session")

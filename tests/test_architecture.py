@@ -47,7 +47,8 @@ MAY_IMPORT = {
     "research": ("model", "answers", "llama", "chat", *LEAVES),
     "batches": LEAVES,
     "server": (
-        *("batches", "model", "run_options", "tool_calls", "answers", "engine", "llama", "chat", "gguf_file", "store"),
+        *("batches", "research", "model", "run_options", "tool_calls", "answers", "engine", "llama", "chat"),
+        *("gguf_file", "store"),
         *LEAVES,
     ),
     "doctor": ("model", "store", "configuration", "convert", "llama", "chat", "demo", "gguf_file", *LEAVES),

@@ -22,6 +22,7 @@ from server.serving import Served, serving
 
 from glm_gguf import GLM
 from glm_gguf.cli.main import cli
+from glm_gguf.research.research_sources import ResearchSources
 from glm_gguf.server.settings import ServerSettings
 
 ADDRESS = "http://127.0.0.1:8080"
@@ -128,10 +129,13 @@ def test_a_shell_block_runs(block: Block, place: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def live(workplace: Path) -> Iterator[Served]:
-    """A server with the tiny model."""
-    with serving(ServerSettings("glm"), lambda: GLM(workplace / "model.gguf", options={"threads": 1})) as running:
-        yield running
+def live(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with the tiny model, which researches questions in the notes."""
+    settings = ServerSettings("glm", research=ResearchSources(workplace / "notes"))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        with serving(settings, lambda: GLM(workplace / "model.gguf", options={"threads": 1})) as running:
+            yield running
 
 
 @pytest.mark.parametrize("block", CURLS, ids=str)

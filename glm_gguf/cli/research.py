@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,9 @@ from glm_gguf.cli.grouped_help import GroupedCommand, grouped_option
 from glm_gguf.cli.model_options import ModelChoice, model_options
 from glm_gguf.cli.transcript_file import require_writable
 from glm_gguf.cli.utf8_text import Utf8Text
-from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
-    from glm_gguf.research.corpus import Corpus
+    from glm_gguf.research.research_sources import ResearchSources
 
 SOURCES, LIMITS = "Sources", "Limits"
 LANGUAGE = click.Choice(["en", "zh"])
@@ -64,7 +62,7 @@ def command(choice: ModelChoice, question: str, transcript: Path | None, **given
 
     --transcript keeps every turn. The same command goes on from it after an interruption.
     """
-    from glm_gguf.cli.research_view import show_research
+    from glm_gguf.cli.research_view import show_research, show_update
     from glm_gguf.research.research import Research
     from glm_gguf.research.research_options import ResearchOptions
 
@@ -73,34 +71,18 @@ def command(choice: ModelChoice, question: str, transcript: Path | None, **given
         require_writable(transcript, "transcript")
     names = ("max_turns", "total_tokens", "total_seconds", "search_language", "thinking_language")
     options = ResearchOptions(**{name: given[name] for name in names if given[name] is not None})
-    with _corpus(given) as corpus, choice.open() as glm:
+    sources = _sources(given)
+    with sources.opened(partial(show_update, given["sources"])) as corpus, choice.open() as glm:
         research = Research(glm, corpus, options, choice.sampling, transcript)
         report = show_research(research.stream(question), quiet=given["as_json"], thoughts=given["show_thoughts"])
         if given["as_json"]:
             click.echo(json.dumps(asdict(report), ensure_ascii=False, indent=2))
 
 
-@contextmanager
-def _corpus(given: dict[str, Any]) -> Iterator[Corpus]:
-    """Open what the options name; RequestError for options that nothing would heed."""
-    from glm_gguf.cli.research_view import open_folder
+def _sources(given: dict[str, Any]) -> ResearchSources:
+    """Return what the options name; RequestError for options that nothing would heed."""
     from glm_gguf.research.fetch_rules import FetchRules
-    from glm_gguf.research.joined_corpora import JoinedCorpora
-    from glm_gguf.research.searxng import SearxngCorpus
+    from glm_gguf.research.research_sources import ResearchSources
 
-    if given["searxng"] is None:
-        for name in ("allow", "allow_private"):
-            if given[name]:
-                fix = "name a server with --searxng, or leave it out"
-                raise RequestError("no page of the web is opened", field=name, fix=fix)
-        if given["sources"] is None:
-            fix = "give --sources DIR, --searxng URL, or both"
-            raise RequestError("there is nothing to look things up in", field="sources", fix=fix)
     rules = FetchRules(hosts=given["allow"], private_hosts=given["allow_private"])
-    web = None if given["searxng"] is None else SearxngCorpus(given["searxng"], rules)
-    if given["sources"] is None:
-        assert web is not None
-        yield web
-        return
-    with open_folder(given["sources"]) as folder:
-        yield folder if web is None else JoinedCorpora(folder, web)
+    return ResearchSources(given["sources"], given["searxng"], rules)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from glm_gguf.chat.events import ReasoningDelta, TextDelta
-from glm_gguf.research.folder_index import FolderIndex
+from glm_gguf.research.folder_index import FolderIndex, IndexUpdate
 from glm_gguf.research.research_events import (
     CallFailed,
     Note,
@@ -40,10 +40,15 @@ def open_folder(path: Path) -> FolderIndex:
     """Open a folder and bring its index up to date; name what could not be read."""
     folder = FolderIndex(path)
     try:
-        update = folder.update()
+        show_update(path, folder.update())
     except BaseException:
         folder.close()
         raise
+    return folder
+
+
+def show_update(path: Path, update: IndexUpdate) -> None:
+    """Tell how many documents a folder has, and name those that could not be read."""
     total = update.added + update.changed + update.unchanged
     changes = f"{update.added} new, {update.changed} changed, {update.removed} gone"
     click.secho(f"{path}: {total:,} documents ({changes})", dim=True, err=True)
@@ -51,7 +56,6 @@ def open_folder(path: Path) -> FolderIndex:
         click.secho(f"warning: {name} is not read: {why}", err=True, fg="yellow")
     if len(update.unread) > SHOWN_FAULTS:
         click.secho(f"warning: {len(update.unread) - SHOWN_FAULTS} more are not read", err=True, fg="yellow")
-    return folder
 
 
 def show_research(events: Iterable[ResearchEvent], *, quiet: bool, thoughts: bool) -> Report:

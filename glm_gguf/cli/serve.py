@@ -18,6 +18,7 @@ from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import SharedOptions, shared_options
 from glm_gguf.cli.served_models import catalogue_of, chosen_models, store_models
+from glm_gguf.cli.served_sources import served_sources
 from glm_gguf.cli.server_options import ServerChoice, server_options
 from glm_gguf.cli.server_packages import require_server
 from glm_gguf.errors import RequestError
@@ -63,6 +64,7 @@ def command(
     if session_dir is not None:
         settings = replace(settings, sessions=SessionDirectory(session_dir, int(session_limit)))
     _require_safe_tools(settings, asked, host)
+    settings = replace(settings, research=served_sources(asked))
     if not settings.api_keys and not _is_loopback(host) and not allow_unauthenticated:
         fix = f"set {KEY_VARIABLE}, give --api-key-file, or --allow-unauthenticated"
         raise RequestError("without a key everyone who reaches this address could send requests", where=host, fix=fix)
@@ -110,11 +112,12 @@ def _opening(models: Mapping[str, Path], shared: SharedOptions, *, fetches: bool
 
 
 def _require_safe_tools(settings: ServerSettings, asked: ServerChoice, host: str) -> None:
-    """Raise RequestError where a whole network could run functions or servers' tools."""
-    option = "--tools" if asked.tools is not None else "--mcp" if asked.mcp is not None else None
+    """Raise RequestError where a whole network could run functions or servers' tools, or read the user's documents."""
+    given = {"--tools": asked.tools, "--mcp": asked.mcp, "--research-sources": asked.research_sources}
+    option = next((name for name, value in given.items() if value), None)
     if option is not None and not settings.api_keys and not _is_loopback(host):
         fix = f"set {KEY_VARIABLE}, or give --api-key-file"
-        what = "without a key everyone who reaches this address could run them"
+        what = f"without a key everyone who reaches this address could {'read' if 'sources' in option else 'run'} them"
         raise RequestError(what, field=option, fix=fix)
 
 

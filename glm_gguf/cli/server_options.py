@@ -66,6 +66,25 @@ SERVER_OPTIONS = (
         help="JSON file of MCP servers, as editors have it: the page may switch them on. API clients run their own.",
     ),
     click.option(
+        "--research-sources",
+        multiple=True,
+        metavar="DIR|URL",
+        help="Folder of documents, or SearXNG server, in which clients and the page may have questions researched."
+        " May be given for both.",
+    ),
+    click.option(
+        "--research-allow",
+        multiple=True,
+        metavar="HOST",
+        help="Let a research open pages of this host only; may be repeated.",
+    ),
+    click.option(
+        "--research-allow-private",
+        multiple=True,
+        metavar="HOST",
+        help="Host that may lie in a private network; may be repeated.",
+    ),
+    click.option(
         "--models-max",
         type=click.IntRange(min=1),
         metavar="N",
@@ -103,6 +122,9 @@ class ServerChoice:
 
     tools: Path | None = None
     mcp: Path | None = None
+    research_sources: tuple[str, ...] = ()
+    research_allow: tuple[str, ...] = ()
+    research_allow_private: tuple[str, ...] = ()
     alias: str | None = None
     api_keys: tuple[str, ...] = ()
     api_key_file: Path | None = None

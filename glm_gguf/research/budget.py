@@ -16,6 +16,8 @@ class Budget:
         self._start = time.monotonic()
         self.turns = 0
         self.tokens = 0
+        self.prompt_tokens = 0
+        """Of all prompts of this process."""
         self.idle = 0
         """Turns in a row that have found nothing new."""
 

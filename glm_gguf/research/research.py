@@ -65,19 +65,22 @@ class Research:
         self._transcript = None if transcript is None else Path(transcript)
         self._prompt = ResearchPrompt.of(glm.variant, self._options)
 
-    def run(self, question: str) -> Report:
+    def run(self, question: str, history: Sequence[Mapping[str, Any]] = ()) -> Report:
         """Research a question and return the report."""
-        *_, report = self.stream(question)
+        *_, report = self.stream(question, history)
         assert isinstance(report, Report)
         return report
 
-    def stream(self, question: str) -> Generator[ResearchEvent, None, None]:
-        """Research a question event by event; the last event is the Report. Closing the iterator stops the model."""
+    def stream(self, question: str, history: Sequence[Mapping[str, Any]] = ()) -> Generator[ResearchEvent, None, None]:
+        """Research a question event by event; the last event is the Report. Closing the iterator stops the model.
+
+        `history` holds the messages before it: of the system, the user and the assistant.
+        """
         if not isinstance(question, str) or not question.strip():
             raise RequestError("the question is empty", field="question", fix="ask something")
-        return self._events(question)
+        return self._events(question, self._prompt.opening(question, history))
 
-    def _events(self, question: str) -> Generator[ResearchEvent, None, None]:
+    def _events(self, question: str, opening: list[dict[str, Any]]) -> Generator[ResearchEvent, None, None]:
         transcript = None if self._transcript is None else Transcript(self._transcript, question)
         try:
             if transcript is not None and transcript.report is not None:
@@ -87,7 +90,7 @@ class Research:
                 self._corpus, self._options.most_hits, min(self._options.page_characters, self._glm.n_ctx)
             )
             run = _Run(self._glm, self._prompt, look_ups, self._options, self._sampling)
-            run.begin(question, transcript)
+            run.begin(question, opening, transcript)
             report = yield from run.events()
             if transcript is not None:
                 transcript.end(report)
@@ -118,10 +121,10 @@ class _Run:
         self._turn_of: dict[int, int] = {}
         """Index of an observation → its turn."""
 
-    def begin(self, question: str, transcript: Transcript | None) -> None:
+    def begin(self, question: str, opening: list[dict[str, Any]], transcript: Transcript | None) -> None:
         """Begin with a question, and with the turns of an earlier process."""
         self._question = question
-        self._messages = self._prompt.opening(question)
+        self._messages = opening
         self._transcript = transcript
         for turn in () if transcript is None else transcript.turns:
             self._add(turn)
@@ -135,20 +138,17 @@ class _Run:
         while met is None and (met := self._budget.met() or self._context_met()) is None:
             yield TurnStarted(self._budget.turns + 1)
             answer = yield from self._answer()
-            met = _ending(answer)
-            if met is None:
-                turn = self._looked_up(answer)
-                if turn.content and turn.call is not None:
-                    yield Note(turn.content)
-                yield turn.event
+            if answer.content and answer.tool_calls and answer.tool_calls[0].name != "finish":
+                yield Note(answer.content)
+            met = yield from self._looked_up(answer)
         yield ReportStarted(met)
         if met == "answer":
             self._budget.add(answer.usage.completion_tokens, found=True)
             yield TextDelta(answer.content)
             return self._report(answer, met)
-        if met == "finish":
-            self._budget.add(answer.usage.completion_tokens, found=True)
-        return self._report((yield from self._written_report(answer if met == "finish" else ChatResult(""))), met)
+        if met != "finish":
+            self._messages += self._prompt.closing()
+        return self._report((yield from self._written_report()), met)
 
     def _answer(self) -> Generator[ResearchEvent, None, ChatResult]:
         """Let the model write one answer; its text is held back, for it may be a call."""
@@ -159,11 +159,11 @@ class _Run:
             if isinstance(event, PrefillProgress | ReasoningDelta):
                 yield event
         answer = collect(events)
+        self._budget.prompt_tokens += answer.usage.prompt_tokens
         return replace(answer, content=answer.content.rpartition(CLOSE_THOUGHT)[2].strip())  # as templates show it
 
-    def _written_report(self, last: ChatResult) -> Generator[ResearchEvent, None, ChatResult]:
+    def _written_report(self) -> Generator[ResearchEvent, None, ChatResult]:
         """Let the model write the report, behind the call that ends the research."""
-        self._messages += self._prompt.closing(last.content)
         result = ChatResult("")
         for _ in range(REPORT_ATTEMPTS):
             events = []
@@ -173,6 +173,7 @@ class _Run:
                     yield event
             result = collect(events)
             self._budget.tokens += result.usage.completion_tokens
+            self._budget.prompt_tokens += result.usage.prompt_tokens
             if result.content or not result.tool_calls:
                 break
             told = error_text("the research is over: write the report, without a call")
@@ -211,22 +212,32 @@ class _Run:
     def _count(self, messages: Sequence[dict[str, Any]]) -> int:
         return len(self._glm.prompt_ids(list(messages), self._prompt.tools, variables=self._prompt.variables))
 
-    def _looked_up(self, answer: ChatResult) -> Turn:
-        """Answer the first call of an answer, or say what it lacks."""
-        call = answer.tool_calls[0] if answer.tool_calls else None
-        if call is None:
-            error = CUT if answer.finish_reason in ("length", "timeout") else NO_CALL
-            observation = Observation(error_text(error), CallFailed(answer.content, error))
-        else:
-            observation = self._look_ups.answer(call, self._budget.turns + 1)
-        used = answer.usage.completion_tokens
-        turn = Turn(
-            answer.reasoning, answer.content, call, observation.text, observation.event, used, self._budget.seconds
-        )
-        self._add(turn)
-        if self._transcript is not None:
-            self._transcript.add(turn)
-        return turn
+    def _looked_up(self, answer: ChatResult) -> Generator[ResearchEvent, None, EndedBy | None]:
+        """Answer all calls of an answer, or say what it lacks; return how it ends the research, if it does.
+
+        Each call is a turn of its own, as if the model had made one after another.
+        """
+        if (met := _ending(answer)) == "answer":
+            return met
+        content, used = answer.content, answer.usage.completion_tokens
+        for call in answer.tool_calls or (None,):
+            if call is not None and call.name == "finish":
+                self._budget.add(used, found=True)
+                self._messages += self._prompt.closing(content)
+                return "finish"
+            if call is None:
+                error = CUT if answer.finish_reason in ("length", "timeout") else NO_CALL
+                observation = Observation(error_text(error), CallFailed(answer.content, error))
+            else:
+                observation = self._look_ups.answer(call, self._budget.turns + 1)
+            thought = answer.reasoning if call is None or call is answer.tool_calls[0] else ""
+            turn = Turn(thought, content, call, observation.text, observation.event, used, self._budget.seconds)
+            content, used = "", 0
+            self._add(turn)
+            if self._transcript is not None:
+                self._transcript.add(turn)
+            yield turn.event
+        return None
 
     def _add(self, turn: Turn) -> None:
         """Take a turn into the conversation and the budget."""
@@ -241,12 +252,11 @@ class _Run:
         sources = tuple(Source(number, title, address) for number, (address, title) in pages)
         complete = answer.finish_reason == "stop" and bool(answer.content.strip())
         used = self._budget
-        return Report(self._question, answer.content, sources, ended_by, used.turns, used.tokens, complete)
+        counts = used.turns, used.tokens, complete, used.prompt_tokens
+        return Report(self._question, answer.content, sources, ended_by, *counts)
 
 
 def _ending(answer: ChatResult) -> EndedBy | None:
-    """Tell whether an answer ends the research: by the call of finish, or as a report without a call."""
-    if answer.tool_calls:
-        return "finish" if answer.tool_calls[0].name == "finish" else None
-    whole = answer.finish_reason == "stop" and bool(answer.content.strip())
+    """Tell whether an answer ends the research as a report without a call."""
+    whole = answer.finish_reason == "stop" and bool(answer.content.strip()) and not answer.tool_calls
     return "answer" if whole and not answer.content.lstrip().startswith(("{", "```")) else None

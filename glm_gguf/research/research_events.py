@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from glm_gguf.chat.events import PrefillProgress, ReasoningDelta, TextDelta
@@ -81,6 +81,8 @@ class Report:
     """Tokens of all answers."""
     complete: bool
     """False if a budget or the context cut the report."""
+    prompt_tokens: int = field(default=0, compare=False)
+    """Tokens of all prompts of this process; most of each are those of the one before."""
 
 
 LookUp = Searched | Opened | CallFailed

@@ -6,7 +6,7 @@ models get the same tools as declarations, and a system message that says how to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -72,10 +72,14 @@ class ResearchPrompt:
         """The declarations; none for Rumination, whose template has them."""
         return () if self.rumination else TOOLS
 
-    def opening(self, question: str) -> list[dict[str, Any]]:
-        """Return the messages before the first answer."""
-        asked = {"role": "user", "content": question}
-        return [asked] if self.rumination else [{"role": "system", "content": self.instruction}, asked]
+    def opening(self, question: str, history: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+        """Return the messages before the first answer. Rumination's template has no system message but its own."""
+        told = [str(message["content"]) for message in history if message["role"] == "system"]
+        before = [dict(message) for message in history if message["role"] != "system"]
+        if self.rumination:
+            return [*before, {"role": "user", "content": "\n\n".join([*told, question])}]
+        system = {"role": "system", "content": "\n\n".join([self.instruction, *told])}
+        return [system, *before, {"role": "user", "content": question}]
 
     def turn(self, content: str, call: ToolCall | None, observation: str) -> list[dict[str, Any]]:
         """Return the messages of a turn: the answer with its call, if it has one, and what the model reads of it."""

@@ -23,6 +23,7 @@ from glm_gguf.server.metrics import MeasuredEvents, Metrics
 from glm_gguf.server.pool.catalogue import Catalogue
 from glm_gguf.server.pool.model_pool import ModelPool
 from glm_gguf.server.pool.pooled_model import LoadedModel, StateName
+from glm_gguf.server.research.researches import Researches
 from glm_gguf.server.settings import ServerSettings
 from glm_gguf.server.streams.sse import KEEP_ALIVE, StreamedResponse, StreamForm, unless_gone
 
@@ -55,6 +56,7 @@ class Service:
         self._rendering = Jobs("glm-gguf-rendering", settings.limits.preparing)
         self._compiling = Jobs("glm-gguf-compiling", settings.limits.preparing)
         """Requests with schemas or grammars have threads of their own, so that slow ones block no others."""
+        self.researches = Researches(settings.research, settings.limits)
         self._fetching = Jobs("glm-gguf-fetching", settings.limits.fetches, "models are being fetched")
 
     @property
@@ -77,7 +79,7 @@ class Service:
         Returns False if a thread does not end; the models stay loaded where it may use one.
         """
         fetched = self._fetching.close(CLOSING_SECONDS)
-        ended = [jobs.close(CLOSING_SECONDS) for jobs in (self._rendering, self._compiling)]
+        ended = [jobs.close(CLOSING_SECONDS) for jobs in (self.researches, self._rendering, self._compiling)]
         if not all(ended):
             LOGGER.warning("a request is still being prepared; the models stay loaded until the process ends")
         else:

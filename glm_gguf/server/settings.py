@@ -9,6 +9,7 @@ from glm_gguf.chat.tools import Toolbox
 from glm_gguf.engine.session_directory import SessionDirectory
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.sampling_params import SamplingParams
+from glm_gguf.research.research_sources import ResearchSources
 from glm_gguf.server.access.origins import ORIGIN, host_name
 from glm_gguf.server.limits import Limits
 
@@ -32,6 +33,8 @@ class ServerSettings:
     """Functions that the server runs for its own page."""
     servers: Mapping[str, Toolbox] = field(default_factory=dict)
     """Tools of MCP servers by the servers' names; the page may switch a server on."""
+    research: ResearchSources | None = None
+    """What the server researches questions in, for its clients and its page; None if it researches none."""
     sleep_after: float | None = None
     """Seconds without a request after which the server frees a model; the next request loads it again."""
     most_models: int | None = None

@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from glm_gguf.convert import ConvertOptions, TypeChoices, convert
 from glm_gguf.errors import CorpusError
 from glm_gguf.research.corpus import Hit, Page
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-TINY = REPOSITORY / "glm_gguf" / "demo" / "checkpoint"
-BUNDLED = REPOSITORY / "glm_gguf" / "chat" / "glm-z1-rumination-0414.jinja"
-
-
-@pytest.fixture(scope="session")
-def templated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the tiny model with another chat template, made once a session."""
-    made: dict[str, Path] = {}
-
-    def model(template: str) -> Path:
-        if template not in made:
-            checkpoint = tmp_path_factory.mktemp("templated") / "checkpoint"
-            shutil.copytree(TINY, checkpoint)
-            settings = json.loads((checkpoint / "tokenizer_config.json").read_text("utf-8"))
-            (checkpoint / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": template}))
-            made[template] = checkpoint.parent / "model.gguf"
-            convert(checkpoint, made[template], ConvertOptions(types=TypeChoices(type="Q8_0")))
-        return made[template]
-
-    return model
-
-
-@pytest.fixture(scope="session")
-def rumination(templated: Callable[[str], Path]) -> Path:
-    """The tiny model with the bundled template of Rumination."""
-    return templated(BUNDLED.read_text("utf-8"))
 
 
 @dataclass

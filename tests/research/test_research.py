@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,17 @@ def test_a_research_searches_reads_and_reports(rumination: Path, corpus: SmallCo
     assert (last.text, last.sources, last.ended_by) == ("# The light\n\nAnsel keeps it.", (ONE,), "finish")
     assert (last.turns, last.complete) == (3, True)
     assert "I think." in "".join(getattr(event, "text", "") for event in told)
+
+
+def test_every_call_of_an_answer_is_run(rumination: Path, corpus: SmallCorpus) -> None:
+    calls = [("search", {"query": "light"}), ("open", {"url": "a.test/one"}), ("open", {"url": "a.test/two"})]
+    several = "\n".join(json.dumps({"name": name, "arguments": arguments}) for name, arguments in calls)
+    told = events(rumination, corpus, [text(several).replace("<|user|>", "<|observation|>"), FINISH, REPORT])
+    assert corpus.asked == ["search light", "open a.test/one", "open a.test/two"]
+    assert [type(event) for event in told if isinstance(event, Searched | Opened)] == [Searched, Opened, Opened]
+    last = told[-1]
+    assert isinstance(last, Report)
+    assert (last.turns, len(last.sources)) == (4, 2)
 
 
 def revisions(official: str) -> dict[str, str]:
@@ -130,7 +142,11 @@ BRANCHES: dict[str, tuple[list[Answer], str | None, str]] = {
     ),
     "a part that is not there": ([call("open", '{"url": "a.test/one#part-2"}'), *FIND], "1 parts, not 2", "finish"),
     "repeats without end": ([SEARCH, SEARCH, SEARCH, SEARCH, REPORT], "turn 1 made this call", "repeats"),
-    "a second call in one answer": ([text(f"{AS_JSON.removesuffix(END)}\n{AS_JSON}"), *FIND[1:]], None, "finish"),
+    "the same call twice in one answer": (
+        [text(f"{AS_JSON.removesuffix(END)}\n{AS_JSON}"), *FIND[1:]],
+        "turn 1 made this call",
+        "finish",
+    ),
     "a call behind prose": ([text(f"I look.\n{AS_JSON}"), *FIND[1:]], None, "finish"),
     "finish with words": ([SEARCH, call("finish", '{"reason": "done"}'), REPORT], None, "finish"),
     "a call for a report": ([FINISH, SEARCH, REPORT], None, "finish"),

@@ -344,7 +344,7 @@ REFUSED = {
         "'web_search'",
     ),
     "a call required of built-in tools": (
-        {"tools": [{"type": "web_search"}], "tool_choice": "required"},
+        {"tools": [{"type": "file_search"}], "tool_choice": "required"},
         "tool_choice",
         "this server does not",
     ),

@@ -18,7 +18,15 @@ from glm_gguf.chat.events import (
     Usage,
 )
 from glm_gguf.server.problem import Problem
-from glm_gguf.server.responses.items import CallItem, CustomCallItem, ItemStatus, MessageItem, OutputItem, ThoughtItem
+from glm_gguf.server.responses.items import (
+    CallItem,
+    CustomCallItem,
+    ItemStatus,
+    MessageItem,
+    OutputItem,
+    SearchItem,
+    ThoughtItem,
+)
 from glm_gguf.server.responses.offered_tools import OfferedTools
 from glm_gguf.server.streams.logprobs import content_logprob
 from glm_gguf.server.streams.shown_tokens import ShownTokens
@@ -70,6 +78,19 @@ class ResponseEvents:
         """Translate the next event of the answer."""
         for wire_event in self._events(event):
             yield self._numbered(wire_event)
+
+    def looked_up(self, action: dict[str, Any], *, failed: bool) -> Iterator[WireEvent]:
+        """Tell a look-up that the server has made."""
+        for wire_event in self._enter(SearchItem(self._new_id("ws_"), action, failed=failed)):
+            yield self._numbered(wire_event)
+        for wire_event in self._close("completed"):
+            yield self._numbered(wire_event)
+
+    def annotate(self, annotations: list[dict[str, Any]]) -> Iterator[WireEvent]:
+        """Annotate the text that is being written."""
+        if isinstance(self._open, MessageItem):
+            for wire_event in self._placed(self._open.annotate(annotations)):
+                yield self._numbered(wire_event)
 
     def flush(self) -> Iterator[WireEvent]:
         """End the answer; an incomplete one counts as cut."""

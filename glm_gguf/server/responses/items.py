@@ -19,6 +19,7 @@ class MessageItem:
         self.id = item_id
         self._text = ""
         self._logprobs: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
 
     def value(self, status: ItemStatus) -> dict[str, Any]:
         """Return the item; before its text there is no part."""
@@ -35,6 +36,13 @@ class MessageItem:
         self._logprobs += logprobs
         yield {"type": "response.output_text.delta", "content_index": 0, "delta": text, "logprobs": logprobs}
 
+    def annotate(self, annotations: list[dict[str, Any]]) -> Iterator[WireEvent]:
+        """Add annotations of the text."""
+        for annotation in annotations:
+            place = {"content_index": 0, "annotation_index": len(self._annotations)}
+            self._annotations.append(annotation)
+            yield {"type": "response.output_text.annotation.added", **place, "annotation": annotation}
+
     def end(self, status: ItemStatus) -> Iterator[WireEvent]:
         """Close the part."""
         done = {"content_index": 0, "text": self._text, "logprobs": self._logprobs}
@@ -42,7 +50,8 @@ class MessageItem:
         yield {"type": "response.content_part.done", "content_index": 0, "part": self._part()}
 
     def _part(self) -> dict[str, Any]:
-        return {"type": "output_text", "text": self._text, "annotations": [], "logprobs": self._logprobs}
+        part = {"type": "output_text", "text": self._text, "annotations": [*self._annotations]}
+        return {**part, "logprobs": self._logprobs}
 
 
 class CallItem:
@@ -139,7 +148,31 @@ class ThoughtItem:
         return {"type": self._names["part"], "text": self._text}
 
 
-OutputItem = MessageItem | CallItem | CustomCallItem | ThoughtItem
+class SearchItem:
+    """A look-up of the server's own; it is over when it is told."""
+
+    def __init__(self, item_id: str, action: dict[str, Any], *, failed: bool) -> None:
+        self.id = item_id
+        self._action = action
+        self._failed = failed
+
+    def value(self, status: ItemStatus) -> dict[str, Any]:
+        """Return the item."""
+        ended = "failed" if self._failed and status != "in_progress" else status
+        return {"id": self.id, "type": "web_search_call", "status": ended, "action": self._action}
+
+    def begin(self) -> Iterator[WireEvent]:
+        """Say that it begins, and that it searches."""
+        yield {"type": "response.web_search_call.in_progress"}
+        yield {"type": "response.web_search_call.searching"}
+
+    def end(self, status: ItemStatus) -> Iterator[WireEvent]:
+        """Say that it is over; a failed one has no event for it."""
+        if not self._failed:
+            yield {"type": "response.web_search_call.completed"}
+
+
+OutputItem = MessageItem | CallItem | CustomCallItem | ThoughtItem | SearchItem
 
 _CONTENT = {
     "field": "content",

@@ -21,7 +21,7 @@ from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.responses.history import item_messages, item_tools, left_out_items
 from glm_gguf.server.responses.input_items import InputItem, InputMessage
 from glm_gguf.server.responses.offered_tools import OfferedTools, offered_tools
-from glm_gguf.server.responses.tools import ResponseTool, ResponseToolChoice
+from glm_gguf.server.responses.tools import ResponseTool, ResponseToolChoice, is_web_search
 
 LOGPROBS: Final = "message.output_text.logprobs"
 Included = Literal[
@@ -78,7 +78,8 @@ class ResponseRequest(WireRequest):
     instructions: str | None = None
     """A system message before the conversation."""
     tools: Many[ResponseTool] | None = None
-    """Functions that the model may call; tools of a service are ignored and named in a header."""
+    """Functions that the model may call. web_search without functions beside it is answered by a research, where the
+    server has sources; other tools of a service are ignored and named in a header."""
     tool_choice: Literal["auto", "required", "none"] | ResponseToolChoice | None = None
     """auto, required, none, a function by name, or some of them (allowed_tools)."""
     parallel_tool_calls: bool | None = None
@@ -141,10 +142,28 @@ class ResponseRequest(WireRequest):
         return tools.allowed(choice) if allowed and isinstance(choice, ResponseToolChoice) else tools
 
     @property
+    def searches(self) -> bool:
+        """The server is asked to search, and no function of the client's could be called between."""
+        asked = any(is_web_search(tool.type) for tool in self.tools or ())
+        return asked and self._may_search and not offered_tools(self.tools or ()).tools
+
+    @property
+    def _may_search(self) -> bool:
+        """The choice of tools leaves a search."""
+        match self.tool_choice:
+            case ResponseToolChoice(type="allowed_tools", tools=allowed):
+                return any(is_web_search(tool.type) for tool in allowed or ())
+            case ResponseToolChoice(type=kind):
+                return is_web_search(kind)
+            case word:
+                return word != "none"
+
+    @property
     def left_out(self) -> list[str]:
         """Ignored tools and items, by their types."""
         verbosity = None if self.text is None else self.text.verbosity
-        tools = [f"tools:{kind}" for kind in self.offered.left_out]
+        left_out = [kind for kind in self.offered.left_out if not (self.searches and is_web_search(kind))]
+        tools = [f"tools:{kind}" for kind in left_out]
         items = [f"input:{kind}" for kind in left_out_items(self.items)]
         effort = ["reasoning.effort"] if self.reasoning and unknown_effort(self.reasoning.effort) else []
         return [*tools, *items, *effort, *(["text.verbosity"] if verbosity not in (None, "medium") else [])]
@@ -190,7 +209,7 @@ def _messages(request: ResponseRequest) -> list[dict[str, Any]]:
 
 def _options(request: ResponseRequest) -> AnswerOptions:
     options = AnswerOptions()
-    if request.tool_choice is not None:
+    if request.tool_choice is not None and not request.searches:
         options["tool_choice"] = request.offered.choice(request.tool_choice)
     if request.parallel_tool_calls is not None:
         options["parallel_tool_calls"] = request.parallel_tool_calls

@@ -7,9 +7,20 @@ from typing import Any, Literal
 
 from glm_gguf.server.bodies.wire import CachedTokens, WireResponse
 from glm_gguf.server.responses.request import ResponseRequest
-from glm_gguf.server.responses.tools import CustomTool, DeclaredTool, FunctionTool, NamespaceTool
+from glm_gguf.server.responses.tools import CustomTool, DeclaredTool, FunctionTool, NamespaceTool, is_web_search
 
 ResponseStatus = Literal["completed", "incomplete", "failed"]
+
+
+class UrlCitation(WireResponse):
+    """A place of a researched text that names a page."""
+
+    type: Literal["url_citation"]
+    start_index: int
+    end_index: int
+    """Characters of the text, as Python counts them; the end is exclusive."""
+    url: str
+    title: str
 
 
 class OutputText(WireResponse):
@@ -17,7 +28,7 @@ class OutputText(WireResponse):
 
     type: Literal["output_text"]
     text: str
-    annotations: list[Any]
+    annotations: list[UrlCitation]
     logprobs: list[dict[str, Any]]
 
 
@@ -55,6 +66,28 @@ class OutputCustomCall(WireResponse):
     namespace: str | None = None
     """Only for a tool of a namespace."""
     input: str
+
+
+class SearchAction(WireResponse):
+    """What was looked up: a search with the pages that it found, or a page that was opened."""
+
+    type: Literal["search", "open_page"]
+    query: str | None = None
+    sources: list[dict[str, str]] | None = None
+    url: str | None = None
+    title: str | None = None
+    """Of the page; not OpenAI's."""
+    error: str | None = None
+    """Why it failed; not OpenAI's either."""
+
+
+class OutputSearch(WireResponse):
+    """A look-up that the server has made."""
+
+    id: str
+    type: Literal["web_search_call"]
+    status: Literal["in_progress", "completed", "failed"]
+    action: SearchAction
 
 
 class ThoughtText(WireResponse):
@@ -111,7 +144,7 @@ class WholeResponse(WireResponse):
     created_at: int
     status: ResponseStatus
     model: str
-    output: list[OutputMessage | OutputCall | OutputCustomCall | ReasoningOutput]
+    output: list[OutputMessage | OutputCall | OutputCustomCall | OutputSearch | ReasoningOutput]
     usage: ResponseUsage | None
     error: dict[str, Any] | None
     incomplete_details: IncompleteDetails | None
@@ -161,7 +194,7 @@ def response_frame(request: ResponseRequest, response_id: str, model: str, creat
         "temperature": request.temperature,
         "text": {"format": {"type": "text"}, **text},
         "tool_choice": asked.get("tool_choice", "auto"),
-        "tools": _offered(request.tools or ()),
+        "tools": _offered(request.tools or (), searched=request.searches),
         "top_logprobs": request.top_logprobs or 0,
         "top_p": request.top_p,
         "truncation": request.truncation or "disabled",
@@ -170,7 +203,11 @@ def response_frame(request: ResponseRequest, response_id: str, model: str, creat
     }
 
 
-def _offered(tools: Sequence[DeclaredTool]) -> list[dict[str, Any]]:
+def _offered(tools: Sequence[DeclaredTool], *, searched: bool) -> list[dict[str, Any]]:
     """Return the tools that the model may call, as the request has them."""
-    offered = [tool for tool in tools if isinstance(tool, FunctionTool | CustomTool | NamespaceTool)]
+    offered = [
+        tool
+        for tool in tools
+        if isinstance(tool, FunctionTool | CustomTool | NamespaceTool) or (searched and is_web_search(tool.type))
+    ]
     return [tool.model_dump(mode="json", exclude_unset=True) for tool in offered]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 
 from fastapi import APIRouter, Request, Response
 
@@ -10,9 +11,12 @@ from glm_gguf.server.bodies.ignored_fields import note_ignored
 from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.bodies.wire import new_id
 from glm_gguf.server.docs.openapi import OPENAI_ERRORS, stream_response
+from glm_gguf.server.research.question import question_of
+from glm_gguf.server.research.researches import gather_research
 from glm_gguf.server.responses.events import ResponseEvents
 from glm_gguf.server.responses.request import ResponseRequest
 from glm_gguf.server.responses.response import InputTokenCount, WholeResponse, response_frame
+from glm_gguf.server.responses.web_search import FIELD, SearchFold, require_plain_search
 from glm_gguf.server.service import Service
 from glm_gguf.server.streams.wire_stream import read_to_end, wire_stream
 
@@ -29,6 +33,8 @@ async def create(body: ResponseRequest, request: Request) -> Response:
     """Answer a conversation, whole or as a stream of server-sent events. Nothing is stored."""
     service: Service = request.app.state.service
     note_ignored(request, body.left_out)
+    if body.searches:
+        return await _researched(body, request)
     answer_request = await service.prepared(request, body.to_request)
     model = await service.model(request, body.model)
     answer = await service.begin(request, model, answer_request)
@@ -37,6 +43,23 @@ async def create(body: ResponseRequest, request: Request) -> Response:
     if body.stream:
         return service.sse_response(wire_stream(fold, answer))
     await read_to_end(request, fold, answer)
+    return WholeResponse.model_validate(fold.response).response()
+
+
+async def _researched(body: ResponseRequest, request: Request) -> Response:
+    """Answer a request with web_search by a research."""
+    service: Service = request.app.state.service
+    service.researches.require_sources(FIELD)
+    require_plain_search(body)
+    question = await service.prepared(request, lambda: question_of(body.to_request(), service.settings))
+    model = await service.model(request, body.model)
+    events = await service.researches.begin(request, model.glm, question, FIELD)
+    frame = response_frame(body, new_id("resp_"), model.name, int(time.time()))
+    fold = SearchFold(ResponseEvents(frame, new_id, summary=body.wants_summary))
+    if body.stream:
+        return service.sse_response(fold.stream(events))
+    for event in await gather_research(request, events):
+        deque(fold.feed(event), maxlen=0)
     return WholeResponse.model_validate(fold.response).response()
 
 

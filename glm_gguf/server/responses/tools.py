@@ -55,6 +55,11 @@ class NamespaceTool(DeclaredTool):
     tools: list[ResponseTool] | None = None
 
 
+def is_web_search(kind: str) -> bool:
+    """Tell whether a type of tool is one of OpenAI's names for web search; newer ones have a date behind."""
+    return kind.partition("_20")[0] in ("web_search", "web_search_preview")
+
+
 def _kind(tool: Any) -> str:
     kind = tool.get("type") if isinstance(tool, dict) else getattr(tool, "type", None)
     return kind if kind in ("function", "custom", "namespace") else "other"

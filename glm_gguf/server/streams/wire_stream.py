@@ -65,12 +65,12 @@ async def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage
         async for index, event in merged_events(answers):
             if isinstance(event, PrefillProgress):
                 told = fold.progress(index, event)
-                yield _progress_comment(event) if told is None else data(told.as_json())
+                yield progress_comment(event) if told is None else data(told.as_json())
                 continue
             for chunk in fold.feed(index, event):
                 yield data(chunk.as_json())
     except Exception as error:  # the outermost edge: inside a stream only an event can report it
-        yield error_data(_problem(error))
+        yield error_data(stream_problem(error))
         return
     if usage:
         yield data(fold.usage().as_json())
@@ -80,19 +80,20 @@ async def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage
 async def wire_stream(fold: WireFold, answer: Sequence[AsyncEvents]) -> AsyncGenerator[bytes, None]:
     """Write an answer as server-sent events; an error becomes the last one."""
     try:
-        yield _written(fold.begin())
+        yield written_events(fold.begin())
         async for _, event in merged_events(answer):
             if isinstance(event, PrefillProgress):
-                yield _progress_comment(event)
-            elif written := _written(fold.feed(event)):
+                yield progress_comment(event)
+            elif written := written_events(fold.feed(event)):
                 yield written
-        if written := _written(fold.flush()):
+        if written := written_events(fold.flush()):
             yield written
     except Exception as error:  # as above
-        yield _written(fold.fail(_problem(error)))
+        yield written_events(fold.fail(stream_problem(error)))
 
 
-def _progress_comment(event: PrefillProgress) -> bytes:
+def progress_comment(event: PrefillProgress) -> bytes:
+    """Write how far a prompt is computed, as a comment."""
     return comment(f"prompt: {event.done_tokens} of {event.total_tokens} tokens, {event.cached_tokens} cached")
 
 
@@ -111,10 +112,10 @@ async def line_stream(replies: AsyncGenerator[WireResponse, None]) -> AsyncGener
             async for reply in replies:
                 yield f"{reply.as_json()}\n".encode()
     except Exception as error:  # as above
-        yield f"{OLLAMA.text(_problem(error))}\n".encode(errors="replace")
+        yield f"{OLLAMA.text(stream_problem(error))}\n".encode(errors="replace")
 
 
-def _problem(error: Exception) -> Problem:
+def stream_problem(error: Exception) -> Problem:
     """Return the problem of an error; log an internal one with its cause."""
     if isinstance(error, GlmGgufError):
         problem = problem_of(error)
@@ -138,5 +139,6 @@ def _drop(events: Iterable[WireEvent]) -> None:
         pass
 
 
-def _written(events: Iterable[WireEvent]) -> bytes:
+def written_events(events: Iterable[WireEvent]) -> bytes:
+    """Write events of an API as server-sent ones."""
     return b"".join(named(event["type"], json.dumps(event, ensure_ascii=False)) for event in events)

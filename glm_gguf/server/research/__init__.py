@@ -1,0 +1,1 @@
+"""Questions that the server researches for its clients: `serve --research-sources`."""

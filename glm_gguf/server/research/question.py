@@ -1,0 +1,55 @@
+"""A conversation whose last message is researched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from glm_gguf.chat.messages import content_text
+from glm_gguf.errors import RequestError
+from glm_gguf.llama.sampling_params import SamplingParams
+from glm_gguf.research.research_options import ResearchOptions
+from glm_gguf.server.answer_request import AnswerRequest
+from glm_gguf.server.settings import ServerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The question, the messages before it, and the limits of its research."""
+
+    text: str
+    history: tuple[Mapping[str, Any], ...]
+    options: ResearchOptions
+    sampling: SamplingParams
+
+
+def question_of(request: AnswerRequest, settings: ServerSettings) -> Question:
+    """Return the question of a conversation; RequestError for what no research heeds, such as calls and results in it.
+
+    `max_tokens` bounds all answers of the research together, as OpenAI's max_output_tokens does.
+    """
+    request.require_modest(settings.limits)
+    sampling = request.sampling
+    if request.options.get("response_format") is not None:
+        fix = "leave it out, and have the report put into the format by a second request"
+        raise RequestError("a report has no format", field="response_format", fix=fix)
+    texts = [_text(index, message) for index, message in enumerate(request.messages)]
+    if texts[-1]["role"] != "user":
+        what = "the last message is not the user's"
+        raise RequestError(what, field=f"messages[{len(texts) - 1}].role", fix="end with the question")
+    options = ResearchOptions(total_tokens=sampling.max_tokens, total_seconds=settings.limits.seconds)
+    if sampling.logprobs is not None:
+        raise RequestError("a research has no log probabilities", field="logprobs", fix="leave it out")
+    history = tuple(one for one in texts[:-1] if one["content"])
+    return Question(texts[-1]["content"], history, options, sampling.filled(settings.sampling))
+
+
+def _text(index: int, message: Mapping[str, Any]) -> dict[str, str]:
+    role, where = str(message["role"]), f"messages[{index}]"
+    role = "system" if role == "developer" else role
+    if role not in ("system", "user", "assistant") or message.get("tool_calls"):
+        fix = "leave calls and results out"
+        raise RequestError("a researched conversation has messages only", field=where, fix=fix)
+    content = message.get("content")
+    return {"role": role, "content": "" if content is None else content_text(content, f"{where}.content", role)}

@@ -1,0 +1,213 @@
+"""`serve --research-sources`: OpenAI's web_search is answered by a research, its items in OpenAI's form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai.types.responses import Response
+from research.scripted_engine import ScriptedEngine, call, scripted, text
+from server.serving import Served, serving
+from waiting import until
+
+from glm_gguf import GLM
+from glm_gguf.research.research_events import Source
+from glm_gguf.research.research_sources import ResearchSources
+from glm_gguf.server.limits import Limits
+from glm_gguf.server.responses.web_search import url_citations
+from glm_gguf.server.settings import ServerSettings
+
+KINDS = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
+SEARCH, OPEN = call("search", '{"query": "who keeps the light"}'), call("open", '{"url": "light.md"}')
+DEAD, FINISH = call("open", '{"url": "gone.md"}'), call("finish")
+REPORT = text("Ansel keeps it, says light.md. See [the note](light.md).")
+ANSWERS = [SEARCH, OPEN, DEAD, FINISH, REPORT]
+
+
+@pytest.fixture(scope="session")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two notes."""
+    folder = tmp_path_factory.mktemp("notes")
+    (folder / "light.md").write_text("# The light\n\nAnsel keeps the light.")
+    (folder / "oil.md").write_text("# The oil\n\nThe light burns the oil of seals.")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the index out of the cache of whoever runs the tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@contextmanager
+def researching(path: Path, notes: Path, answers: Any = ANSWERS, **limits: Any) -> Iterator[tuple[Any, ScriptedEngine]]:
+    """A server whose model answers with a script, and a client of it."""
+    settings = ServerSettings("tiny", research=ResearchSources(notes), limits=Limits(**limits))
+    with (
+        scripted(path, answers) as (glm, engine),
+        serving(settings, lambda: glm) as served,
+        openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0, timeout=60) as client,
+    ):
+        yield client, engine
+
+
+def asked(client: Any, **fields: Any) -> Any:
+    return client.responses.create(
+        **{"model": "tiny", "input": "Who keeps the light?", "tools": [{"type": KINDS[0]}], **fields}
+    )
+
+
+def require_report(response: Response) -> None:
+    """The look-ups and the report, as the script has them."""
+    assert response.status == "completed"
+    assert [item.type for item in response.output if item.type != "reasoning"] == [*["web_search_call"] * 3, "message"]
+    search, page, dead = (item.to_dict() for item in response.output if item.type == "web_search_call")
+    assert (search["status"], search["action"]["type"]) == ("completed", "search")
+    assert search["action"]["query"] == "who keeps the light"
+    assert {one["url"] for one in search["action"]["sources"]} == {"light.md", "oil.md"}
+    assert (page["status"], page["action"]["type"], page["action"]["url"]) == ("completed", "open_page", "light.md")
+    assert dead["status"] == "failed"
+    (message,) = (item for item in response.output if item.type == "message")
+    (part,) = message.content
+    cited = [part.text[one.start_index : one.end_index] for one in part.annotations]
+    assert cited == ["light.md", "[the note](light.md)"]
+    assert {(one.type, one.url, one.title) for one in part.annotations} == {("url_citation", "light.md", "The light")}
+    assert response.usage is not None
+    assert response.usage.output_tokens > response.usage.input_tokens_details.cached_tokens
+    assert response.usage.input_tokens > 1000
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_web_search_is_answered_by_a_research(rumination: Path, notes: Path, kind: str) -> None:
+    with researching(rumination, notes) as (client, _):
+        response = asked(client, tools=[{"type": kind, "search_context_size": "low"}], tool_choice={"type": kind})
+    require_report(response)
+    assert response.tools[0].type == kind
+
+
+def test_a_stream_tells_each_look_up_as_it_is_made_and_holds_the_whole_response(rumination: Path, notes: Path) -> None:
+    with researching(rumination, notes) as (client, _):
+        events = list(asked(client, stream=True))
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    kinds = [event.type.removeprefix("response.") for event in events]
+    looked_up = [kind for kind in kinds if kind.startswith("web_search_call.")]
+    begun, over = "web_search_call.in_progress", "web_search_call.completed"
+    searching = "web_search_call.searching"
+    assert looked_up == [begun, searching, over, begun, searching, over, begun, searching]
+    assert kinds.count("output_text.annotation.added") == 2
+    assert kinds[-1] == "completed"
+    require_report(events[-1].response)
+    done = [event.item for event in events if event.type == "response.output_item.done"]
+    assert [item.to_dict() for item in done] == [item.to_dict() for item in events[-1].response.output]
+
+
+def test_the_conversation_before_the_question_is_read(tiny_gguf: Callable[[str], Path], notes: Path) -> None:
+    before = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]
+    asked_last = {"role": "user", "content": [{"type": "input_text", "text": "Who?"}]}
+    answers = ['search\n{"query": "light"}<|observation|>', "Ansel.<|user|>"]
+    with researching(tiny_gguf("Q8_0"), notes, answers) as (client, engine):
+        response = asked(client, input=[*before, asked_last], instructions="Be short.")
+    assert response.output_text == "Ansel."
+    assert "Be short.<|user|>\nHello<|assistant|>\nGood day.<|user|>\nWho?" in engine.prompts[0]
+
+
+def test_the_maximum_of_tokens_bounds_all_answers(rumination: Path, notes: Path) -> None:
+    with researching(rumination, notes, [SEARCH, *[text("word " * 400)] * 9]) as (client, _):
+        response = asked(client, max_output_tokens=100)
+    assert (response.status, response.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+    assert response.usage.output_tokens <= 100
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "a filter": ({"tools": [{"type": KINDS[0], "filters": {"allowed_domains": ["a.b"]}}]}, "tools[0].filters", "heed"),
+    "a format": ({"text": {"format": {"type": "json_object"}}}, "text.format", "no format"),
+    "a result of a call": (
+        {
+            "input": [
+                {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "c", "output": "1"},
+                {"role": "user", "content": "Who?"},
+            ]
+        },
+        "input[0]",
+        "messages only",
+    ),
+    "log probabilities": ({"top_logprobs": 2}, "top_logprobs", "no log probabilities"),
+    "no question": ({"input": [{"role": "assistant", "content": "Yes."}]}, "input[0].role", "not the user's"),
+}
+
+
+@pytest.fixture(scope="module")
+def ready(rumination: Path, notes: Path) -> Iterator[Any]:
+    """A client of a server that researches nothing in these tests."""
+    with researching(rumination, notes, []) as (client, _):
+        yield client
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_what_no_research_heeds_is_refused_by_name(ready: Any, name: str) -> None:
+    fields, param, told = REFUSED[name]
+    with pytest.raises(openai.BadRequestError, match=told) as refused:
+        asked(ready, **fields)
+    assert refused.value.param == param
+
+
+def test_without_sources_the_tool_is_refused_by_name(served: Served) -> None:
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0, timeout=60) as client:
+        with pytest.raises(openai.BadRequestError, match="--research-sources") as refused:
+            asked(client)
+        assert refused.value.param == "tools"
+        assert asked(client, tool_choice="none", max_output_tokens=8).output[0].type == "message"
+
+
+def test_beside_functions_the_tool_is_left_out_and_named(served: Served) -> None:
+    body = {
+        "input": "Hello",
+        "tools": [{"type": "web_search"}, {"type": "function", "name": "f"}],
+        "max_output_tokens": 8,
+    }
+    answer = httpx.post(f"{served.url}/v1/responses", json=body, timeout=60)
+    assert answer.headers["x-ignored-fields"] == "tools%3Aweb_search"
+
+
+def test_a_client_that_leaves_stops_the_research(open_tiny: Callable[[], GLM], notes: Path) -> None:
+    settings = ServerSettings("tiny", research=ResearchSources(notes))
+    body = {"input": "Who?", "tools": [{"type": KINDS[0]}], "temperature": 2, "top_p": 1, "stream": True}
+    with serving(settings, open_tiny) as served:
+        with httpx.stream("POST", f"{served.url}/v1/responses", json=body, timeout=60) as answer:
+            assert next(answer.iter_lines()) == "event: response.created"
+        until(lambda: not served.service.active and not served.glm.status.running)
+
+
+def test_more_than_the_limit_are_refused(open_tiny: Callable[[], GLM], notes: Path) -> None:
+    settings = ServerSettings("tiny", research=ResearchSources(notes), limits=Limits(researches=1))
+    body = {"input": "Who?", "tools": [{"type": KINDS[0]}], "temperature": 2, "top_p": 1, "stream": True}
+    with (
+        serving(settings, open_tiny) as served,
+        httpx.stream("POST", f"{served.url}/v1/responses", json=body, timeout=60) as answer,
+    ):
+        assert next(answer.iter_lines()) == "event: response.created"
+        refused = httpx.post(f"{served.url}/v1/responses", json=body, timeout=60)
+        assert refused.status_code == 429
+        assert "1 questions are researched already" in refused.text
+
+
+TEXTS = {
+    "a link": ("See [it](a.md).", ["[it](a.md)"]),
+    "a longer address": ("a.md and a.md.bak and ba.md", ["a.md"]),
+    "an address at an end": ("From https://x.test/a.", ["https://x.test/a"]),
+    "an address below it": ("From https://x.test/a/b", []),
+    "none": ("Nothing.", []),
+}
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_citations_are_where_the_text_names_an_address(name: str) -> None:
+    words, cited = TEXTS[name]
+    sources = [Source(1, "A", "a.md"), Source(2, "X", "https://x.test/a")]
+    assert [words[one["start_index"] : one["end_index"]] for one in url_citations(words, sources)] == cited
