@@ -28,6 +28,7 @@ class RoughLink:
         """Is told of the bytes sent so far."""
         self._passing = threading.Event()
         self._passing.set()
+        self._refuses = False
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -44,6 +45,15 @@ class RoughLink:
         for connection in self._open:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def refuse(self) -> None:
+        """End all connections, and every new one at once."""
+        self._refuses = True
+        self.cut()
+
+    def admit(self) -> None:
+        """Take new connections again."""
+        self._refuses = False
 
     def close(self) -> None:
         """End all."""
@@ -63,6 +73,9 @@ class RoughLink:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
+                if self._refuses:
+                    near.close()
+                    continue
                 try:
                     far = socket.create_connection(self._target)
                 except OSError:

@@ -14,6 +14,8 @@ class Footprint:
 
     gpus: tuple[str, ...]
     """GPUs and workers that hold layers, by llama.cpp's names or their addresses, and their makers' names."""
+    workers: tuple[str, ...]
+    """Addresses of workers; the model is lost where one of them is."""
     device_word: str
     """What these are: GPU, worker, or both."""
     n_on_gpus: int
@@ -40,6 +42,7 @@ class Footprint:
         """Take the figures of a plan."""
         return cls(
             gpus=plan.offload.gpu_names,
+            workers=tuple(str(link.address) for link in plan.workers.links),
             device_word=plan.offload.device_word,
             n_on_gpus=plan.offload.n_on_gpus,
             n_layers=plan.offload.n_layers,

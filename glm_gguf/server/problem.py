@@ -22,6 +22,7 @@ from glm_gguf.errors import (
     TemplateError,
     TransferError,
     UnmetFormatError,
+    WorkerLostError,
 )
 
 RETRY_SECONDS: Final = 1
@@ -66,6 +67,13 @@ LOADING: Final = Problem(
 )
 ENDING: Final = Problem(
     503, "The server is shutting down.", "server_error", code="shutting_down", retry_after=RESTART_SECONDS
+)
+WORKER_LOST: Final = Problem(
+    503,
+    "A worker that holds layers of the model was lost; the model is loaded again when it answers.",
+    "server_error",
+    code="worker_lost",
+    retry_after=RESTART_SECONDS,
 )
 FAILED: Final = Problem(503, "The model failed; the server's log says why.", "server_error", code="model_failed")
 
@@ -112,6 +120,8 @@ def problem_of(error: GlmGgufError) -> Problem:
     """Return the problem of a library error."""
     message, param = _sentence(error), error.field
     match error:
+        case WorkerLostError():
+            return WORKER_LOST
         case EngineFailedError():
             return FAILED
         case QueueFullError():

@@ -14,7 +14,8 @@ router = APIRouter(tags=["server"])
 
 
 class Health(WireResponse):
-    """`loading`, `ready`, `asleep`, `ending`, or `failed`: the model could not be loaded, or its engine failed."""
+    """`loading`, `ready`, `asleep` or `ending`; `degraded`: a worker was lost, and the model is loaded again when it
+    answers; or `failed`: the model could not be loaded, or its engine failed."""
 
     status: str
     models: dict[str, StateName] | None = None

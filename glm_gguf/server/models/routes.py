@@ -40,7 +40,7 @@ class Model(WireResponse):
     variant: Variant | None = None
     """The model's variant, which decides whether it thinks; not OpenAI's either. Only of a model that was loaded."""
     state: StateName
-    """asleep, loading, ready or failed; a request loads a model that is asleep."""
+    """asleep, loading, ready, degraded or failed; a request loads a model that is asleep."""
     page_tools: list[dict[str, Any]] | None = None
     """Functions that the server runs for its own page (--tools)."""
     page_servers: list[PageServer] | None = None

@@ -13,12 +13,14 @@ from glm_gguf.server.pool.catalogue import Catalogue
 from glm_gguf.server.pool.kept_prefixes import KeptPrefixes
 from glm_gguf.server.pool.model_loader import ModelLoader
 from glm_gguf.server.pool.pooled_model import LoadedModel, LoadFailed, PooledModel, Waiter
+from glm_gguf.server.pool.recovery import Recovery
 from glm_gguf.server.problem import (
     ENDING,
     FAILED,
     LOADING,
     NOT_LOADED,
     UNEXPECTED,
+    WORKER_LOST,
     Refused,
     full_queue,
     load_problem,
@@ -57,6 +59,7 @@ class ModelPool:
         self.since = int(time.time())
         """When the server began, in seconds since 1970."""
         self._starting = catalogue.only is not None
+        self._recovery = Recovery(self._turn)
 
     @property
     def loaded(self) -> list[LoadedModel]:
@@ -101,6 +104,7 @@ class ModelPool:
     async def stop(self) -> None:
         """Refuse all that wait, and wait until nothing is being loaded or freed."""
         self._ending = True
+        self._recovery.stop()
         self._wake()
         if self._task is not None:
             await self._task
@@ -123,6 +127,8 @@ class ModelPool:
             raise Refused(NOT_LOADED)
         if (only := self.catalogue.only) is not None:
             model = self._model(only)
+            if model.state_name == "degraded":
+                raise Refused(WORKER_LOST)
             if model.loaded is not None and not model.answers:
                 raise Refused(FAILED)
 
@@ -249,6 +255,8 @@ class ModelPool:
         """Load a model, and let it fall asleep if nobody uses it."""
         await self._loader.load(model, [loaded.glm.footprint for loaded in self.loaded])
         model.start_timer()
+        if self.catalogue.only is not None:
+            self._recovery.watch(model)
 
     def _admit_all(self, model: PooledModel) -> None:
         """Admit all that wait for a loaded model."""

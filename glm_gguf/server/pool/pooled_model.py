@@ -14,7 +14,7 @@ from glm_gguf.model import GLM
 from glm_gguf.server.pool.file_facts import FileFacts
 from glm_gguf.variant import Variant
 
-StateName = Literal["asleep", "loading", "ready", "failed"]
+StateName = Literal["asleep", "loading", "ready", "degraded", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,8 @@ class PooledModel:
         """How often it was loaded."""
         self._timer: asyncio.TimerHandle | None = None
         self._unused = False
+        self.recovers = False
+        """It lost a worker, and is being loaded again until that succeeds."""
         self.wants_saving = False
         """Its prefixes should be saved now."""
         self._save_timer: asyncio.TimerHandle | None = None
@@ -111,8 +113,15 @@ class PooledModel:
         return self.loaded is not None and not self.loaded.glm.status.failed
 
     @property
+    def lost_worker(self) -> bool:
+        """The model is loaded, and a worker that holds layers of it was lost."""
+        return self.loaded is not None and self.loaded.glm.status.worker_lost
+
+    @property
     def state_name(self) -> StateName:
         """The state as /health, /metrics and /v1/models name it."""
+        if self.recovers or self.lost_worker:
+            return "degraded"
         match self.state:
             case Asleep():
                 return "asleep"

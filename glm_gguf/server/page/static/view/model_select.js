@@ -5,7 +5,7 @@ import { byId, element } from "./dom.js";
 /** @typedef {import("../wire/api.js").Model} Model */
 
 /** @type {Record<string, string>} by the model's state */
-const STATES = { ready: "loaded", asleep: "not loaded", loading: "loading", failed: "cannot be loaded" };
+const STATES = { ready: "loaded", asleep: "not loaded", loading: "loading", degraded: "lost a worker", failed: "cannot be loaded" };
 
 export class ModelSelect {
   #select = byId("model-select", HTMLSelectElement);

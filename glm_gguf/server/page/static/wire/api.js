@@ -9,7 +9,7 @@ import { jsonEvents } from "./sse.js";
  * @property {string} id
  * @property {number | null} contextSize in tokens
  * @property {string | null} variant
- * @property {string | null} state asleep, loading, ready or failed
+ * @property {string | null} state asleep, loading, ready, degraded or failed
  * @property {import("../chat/settings.js").Declaration[]} tools functions that the server runs
  * @property {import("../chat/settings.js").Server[]} servers MCP servers that it runs
  */
