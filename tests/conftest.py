@@ -114,7 +114,7 @@ def workplace(tiny_gguf: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     )
     time = {"command": sys.executable, "args": ["-m", "mcp_server_time"]}
     (directory / "mcp.json").write_text(json.dumps({"mcpServers": {"time": time}}))
-    right = [line for line in mixed_lines(7) if not line["custom_id"].startswith("wrong")]
+    right = [line for line in mixed_lines(14) if line["custom_id"].startswith(("chat", "plain"))]
     write_lines(directory / "requests.jsonl", right)
     (directory / "notes.txt").write_text("Hello\nWhat is the weather in Paris?\n")
     return directory

@@ -108,7 +108,7 @@ ONLY_IN = {
     "trafilatura": {"research"},
     "pypdf": {"research"},
     "protego": {"research"},
-    "sqlite3": {"research", "batches"},
+    "sqlite3": {"research", "batches", "server"},
     "httpcore2": {"research"},
     "markdown_it": {"research"},
 }

@@ -23,6 +23,7 @@ from server.serving import Served, serving
 from glm_gguf import GLM
 from glm_gguf.cli.main import cli
 from glm_gguf.research.research_sources import ResearchSources
+from glm_gguf.server.batches.settings import BatchSettings
 from glm_gguf.server.settings import ServerSettings
 
 ADDRESS = "http://127.0.0.1:8080"
@@ -130,8 +131,9 @@ def test_a_shell_block_runs(block: Block, place: Path) -> None:
 
 @pytest.fixture(scope="module")
 def live(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with the tiny model, which researches questions in the notes."""
-    settings = ServerSettings("glm", research=ResearchSources(workplace / "notes"))
+    """A server with the tiny model, which researches questions in the notes, and keeps batches."""
+    batches = BatchSettings(tmp_path_factory.mktemp("batches"))
+    settings = ServerSettings("glm", research=ResearchSources(workplace / "notes"), batches=batches)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         with serving(settings, lambda: GLM(workplace / "model.gguf", options={"threads": 1})) as running:

@@ -26,6 +26,7 @@ from glm_gguf.regular_file import read_text
 
 if TYPE_CHECKING:
     from glm_gguf.model import GLM
+    from glm_gguf.server.batches.settings import BatchSettings
     from glm_gguf.server.pool.catalogue import Catalogue
     from glm_gguf.server.settings import ServerSettings
 
@@ -142,8 +143,19 @@ def _settings(names: Sequence[str], shared: SharedOptions, host: str, given: Ser
         sampling=shared.sampling,
         sleep_after=given.sleep_after,
         most_models=given.models_max,
+        batches=_batches(given, shared),
         limits=Limits() if given.timeout is None else Limits(seconds=given.timeout),
     )
+
+
+def _batches(given: ServerChoice, shared: SharedOptions) -> BatchSettings | None:
+    """Return where batches are kept; they leave a slot to other requests, if there are several."""
+    from glm_gguf.server.batches.settings import BatchSettings
+
+    if given.batch_dir is None:
+        return None
+    parallel = max(1, shared.options.n_parallel - 1)
+    return BatchSettings(given.batch_dir, total_bytes=int(given.batch_limit), parallel=parallel)
 
 
 def _require_one(names: Sequence[str], given: Mapping[str, object]) -> None:

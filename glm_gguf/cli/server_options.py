@@ -111,6 +111,20 @@ SERVER_OPTIONS = (
         help="Size of --session-dir; the least recently used is removed first.",
     ),
     click.option(
+        "--batch-dir",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Answer batches (/v1/batches), and keep them and their files in this directory. Default: no batches.",
+    ),
+    click.option(
+        "--batch-limit",
+        type=SIZE,
+        metavar="SIZE",
+        default="4G",
+        show_default=True,
+        help="Size of the files in --batch-dir; further uploads are refused.",
+    ),
+    click.option(
         "--timeout", type=float, metavar="SECONDS", help="Maximum time of an answer, in seconds. Default: 3600."
     ),
 )
@@ -134,6 +148,9 @@ class ServerChoice:
     sleep_after: float | None = None
     """Seconds."""
     models_max: int | None = None
+    batch_dir: Path | None = None
+    batch_limit: float = 4e9
+    """Bytes."""
 
 
 def server_options(command: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -18,6 +18,9 @@ from glm_gguf.server.access.middleware import AccessMiddleware
 from glm_gguf.server.access.origins import allow_cors
 from glm_gguf.server.access.paths import LONGEST, PathMiddleware, nearest_path, served_paths
 from glm_gguf.server.anthropic_messages import routes as anthropic_messages
+from glm_gguf.server.batches.routes import batches_router, files_router, no_batches_router
+from glm_gguf.server.batches.runner import BatchRunner
+from glm_gguf.server.batches.store import BatchStore
 from glm_gguf.server.bodies.json_body import validation_problem
 from glm_gguf.server.bodies.memory import BodyRefused
 from glm_gguf.server.chat_completions import routes as chat_completions
@@ -25,6 +28,7 @@ from glm_gguf.server.completions import routes as completions
 from glm_gguf.server.docs import routes as docs
 from glm_gguf.server.embeddings import routes as embeddings
 from glm_gguf.server.health import routes as health
+from glm_gguf.server.in_process import InProcessClient
 from glm_gguf.server.models import routes as models
 from glm_gguf.server.ollama import embed as ollama_embed
 from glm_gguf.server.ollama import management as ollama_management
@@ -74,6 +78,7 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM] | Catalog
     routers = [*ROUTERS, page_router(), answers_router(app.state.kept_answers)]
     if (toolbox := settings.page_toolbox) is not None:
         routers.append(tools_router(toolbox))
+    routers += _batch_routers(app, settings)
     for router in routers:
         app.include_router(router)
     app.state.paths = served_paths([*app.routes, *(route for router in routers for route in router.routes)])
@@ -85,15 +90,31 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM] | Catalog
     return app
 
 
+def _batch_routers(app: FastAPI, settings: ServerSettings) -> list[APIRouter]:
+    """Open the store of batches, and return its routes; without one they say how it is switched on."""
+    app.state.batches = None
+    if settings.batches is None:
+        return [no_batches_router()]
+    store = BatchStore(settings.batches)
+    app.state.batches = BatchRunner(store, InProcessClient(app))
+    return [files_router(store), batches_router(store, app.state.batches)]
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the one model while the app already runs; free all models after the last response."""
     service: Service = app.state.service
     loading = asyncio.create_task(service.pool.start())
+    runner: BatchRunner | None = app.state.batches
+    answering = None if runner is None else asyncio.create_task(runner.run())
     try:
         yield
     finally:
         await loading
+        if runner is not None and answering is not None:
+            answering.cancel()
+            await asyncio.wait([answering])
+            runner.close()
         await app.state.kept_answers.close()
         await service.pool.stop()
         service.close()

@@ -17,7 +17,7 @@ class Limits:
     head_bytes: int = 2**16
     """Bytes of a request's line and headers, also of trailers and of chunk headers."""
     query_bytes: int = 2**12
-    """Bytes after the `?` of a URL; the server reads none of them."""
+    """Bytes after the `?` of a URL; only lists of files and batches read them."""
     head_seconds: float = 20.0
     """Time for a client to send a head."""
     pipelined: int = 16

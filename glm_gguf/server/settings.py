@@ -11,6 +11,7 @@ from glm_gguf.errors import RequestError
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.research.research_sources import ResearchSources
 from glm_gguf.server.access.origins import ORIGIN, host_name
+from glm_gguf.server.batches.settings import BatchSettings
 from glm_gguf.server.limits import Limits
 
 
@@ -41,6 +42,8 @@ class ServerSettings:
     """Models of a catalogue that are loaded at once; None for as many as fit."""
     sessions: SessionDirectory | None = None
     """Where prefixes are kept over restarts."""
+    batches: BatchSettings | None = None
+    """Where batches are kept; None for none."""
     limits: Limits = field(default_factory=Limits)
 
     @property
