@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "agent": ("run_options", "tool_calls", "chat", *LEAVES),
     "chat_model": ("agent", "run_options", "answers", "engine", "llama", "chat", *LEAVES),
     "model": ("chat_model", "agent", "answers", "engine", "llama", "chat", "schema", "gguf_file", *LEAVES),
-    "quality": ("model", "answers", "llama", "chat", *LEAVES),
+    "quality": ("model", "answers", "llama", "chat", "gguf_file", *LEAVES),
     "research": ("model", "answers", "llama", "chat", *LEAVES),
     "batches": LEAVES,
     "server": (
@@ -105,6 +105,7 @@ ONLY_IN = {
     "rich": {"cli"},
     "prompt_toolkit": {"cli"},
     "tomlkit": {"configuration"},
+    "matplotlib": {"quality"},
     "trafilatura": {"research"},
     "pypdf": {"research"},
     "protego": {"research"},

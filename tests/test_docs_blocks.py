@@ -34,7 +34,6 @@ ELSEWHERE = (
     "pip ",
     "serve ",
     "scripts/",
-    "llama-imatrix",
     "-m venv",
     "-m pytest",
     "export ",
@@ -47,7 +46,7 @@ ELSEWHERE = (
     "ssh ",
 )
 """What a shell block holds that needs a network, a terminal, minutes, or a program of others."""
-FOREIGN = ("aider", "claude", "cat", "curl", "eval", "llama-imatrix", "source", "ssh")
+FOREIGN = ("aider", "claude", "cat", "curl", "eval", "source", "ssh")
 SHELL = blocks("sh")
 OFFLINE = [block for block in SHELL if not any(word in block.text for word in ELSEWHERE)]
 CURLS = [block for block in SHELL if "curl " in block.text]

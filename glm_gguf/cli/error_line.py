@@ -44,6 +44,12 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "total_tokens": "--total-tokens",
     "total_seconds": "--total-time",
     "transcript": "--transcript",
+    "data": "--data",
+    "chunk_tokens": "--chunk-tokens",
+    "chunks": "--chunks",
+    "reference": "--reference",
+    "save_reference": "--save-reference",
+    "requests": "--requests",
 }
 """Field of EngineOptions, SamplingParams or ConvertOptions, or argument of `convert` → its name on the command line."""
 KEYWORD = re.compile(r'(?<![\w-])([a-z_]+)=(True\b|"[^"]*"|\w+)')

@@ -15,12 +15,15 @@ from glm_gguf.errors import GlmGgufError
 
 COMMANDS = {
     "convert": "Turn a GLM-4 checkpoint into a quantised GGUF.",
+    "imatrix": "Measure which columns of each matrix matter, for convert --imatrix.",
     "plan": "Show which types and contexts fit on this machine.",
     "pull": "Fetch a model into the store.",
     "list": "List the models of the store.",
     "show": "Show what is known of a model.",
     "rm": "Remove models from the store.",
     "inspect": "Show what a GGUF file holds, and what is wrong with it.",
+    "evaluate": "Measure perplexity, and how far a file is from its original.",
+    "compare": "Compare files of one model in a report.",
     "mend": "Put right the keys of a GGUF that inspect finds at fault.",
     "verify": "Compare a GGUF with what it was made from.",
     "chat": "Talk with a model.",

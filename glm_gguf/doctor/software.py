@@ -17,6 +17,7 @@ EXTRAS: Final = {
     "fast": "ggml quantises, which takes several times as long",
     "server": "glm-gguf serve does not start",
     "research": "web pages and PDF files are not read",
+    "report": "glm-gguf compare writes no report",
     "mcp": "tools of MCP servers cannot be used",
 }
 """Extra of pyproject.toml → what happens without it."""

@@ -18,6 +18,7 @@ from glm_gguf.llama.batch import Batch
 from glm_gguf.llama.batch_sizes import OUTPUT_CHUNK
 from glm_gguf.llama.context_size import MOST_SEQUENCES
 from glm_gguf.llama.engine_options import Scales
+from glm_gguf.llama.evaluation_callback import EvaluationCallback
 from glm_gguf.llama.library import llama_cpp
 from glm_gguf.llama.llama_log import collected_errors
 from glm_gguf.llama.load_plan import LoadPlan
@@ -35,15 +36,25 @@ Floats = npt.NDArray[np.float32]
 
 
 class Context:
-    """Owner of a llama_context. One thread uses it; any thread may call `abort`."""
+    """Owner of a llama_context. One thread uses it; any thread may call `abort`.
 
-    def __init__(self, model: ModelHandle, plan: LoadPlan) -> None:
+    A batch may get `n_outputs` rows of logits, if that is more than the engine needs. The `callback` sees what each
+    batch computes.
+    """
+
+    def __init__(
+        self, model: ModelHandle, plan: LoadPlan, *, n_outputs: int = 0, callback: EvaluationCallback | None = None
+    ) -> None:
         self._model = model
         self.plan = plan
+        self._callback = callback
         # llama.cpp calls it between the nodes of a graph, on a thread of its own: a Python callback would take Python's
         # lock a thousand times a token. strlen() reads the flag without it: 0 for "", 1 for "x".
         self._abort_flag = ctypes.create_string_buffer(2)
         parameters = context_parameters(plan)
+        parameters.n_outputs_max = max(parameters.n_outputs_max, n_outputs)
+        if callback is not None:
+            parameters.cb_eval = callback.raw
         parameters.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
         parameters.abort_callback_data = ctypes.c_void_p(ctypes.addressof(self._abort_flag))
         self._pointer: llama_cpp.llama_context_p | None = None
@@ -76,12 +87,14 @@ class Context:
         """Compute a batch; False where abort() ended it, and some of its tokens may be in the cache.
 
         The caller ensures that cells are free, and that token ids and sequences exist. EngineError where llama.cpp
-        fails.
+        fails; also what the callback raises.
         """
         if not 0 < len(batch) <= self.plan.batches.alone:
             raise EngineError(f"a batch of {len(batch)} tokens", path=self._model.path)
         code = int(llama_cpp.llama_decode(self.pointer, batch.raw))
         self._check_workers()
+        if self._callback is not None:
+            self._callback.require_success()
         if code not in (0, ABORTED):
             raise EngineError(f"llama_decode failed on {len(batch)} tokens (code {code})", path=self._model.path)
         return code == 0
@@ -151,6 +164,10 @@ class Context:
         assert 0 <= sequence < MOST_SEQUENCES
         if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
             raise EngineError("llama.cpp could not truncate its KV cache", path=self._model.path)
+
+    def clear(self) -> None:
+        """Empty the KV cache: what comes next takes the same cells as in a new context."""
+        llama_cpp.llama_memory_clear(self._memory, True)
 
     def length(self, sequence: int) -> int:
         """Count the tokens that llama.cpp itself finds in a sequence."""

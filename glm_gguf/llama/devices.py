@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from glm_gguf.errors import EngineError, RequestError
 from glm_gguf.llama.engine_options import EngineOptions
-from glm_gguf.llama.library import libggml
+from glm_gguf.llama.library import ggml_function
 
 # enum ggml_backend_dev_type of ggml-backend.h
 GGML_BACKEND_DEVICE_TYPE_CPU: Final = 0
@@ -69,11 +69,11 @@ def gpus() -> tuple[Device, ...]:
     """
     first = _first_process()
     # size_t ggml_backend_dev_count(void)
-    count = _function("ggml_backend_dev_count", ctypes.c_size_t)()
+    count = ggml_function("ggml_backend_dev_count", ctypes.c_size_t)()
     # ggml_backend_dev_t ggml_backend_dev_get(size_t index)
-    get = _function("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
+    get = ggml_function("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
     # enum ggml_backend_dev_type ggml_backend_dev_type(ggml_backend_dev_t device)
-    kind = _function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
+    kind = ggml_function("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
     wanted = (GGML_BACKEND_DEVICE_TYPE_GPU, GGML_BACKEND_DEVICE_TYPE_IGPU)
     found = [pointer for pointer in map(get, range(count)) if pointer and kind(pointer) in wanted]
     if found and first != os.getpid():  # CUDA's calls would fail, and ggml would abort
@@ -154,7 +154,7 @@ def _first_process() -> int:
 
 def _device(pointer: int) -> Device:
     # void ggml_backend_dev_get_props(ggml_backend_dev_t device, struct ggml_backend_dev_props * props)
-    ask = _function("ggml_backend_dev_get_props", None, ctypes.c_void_p, ctypes.POINTER(_Properties))
+    ask = ggml_function("ggml_backend_dev_get_props", None, ctypes.c_void_p, ctypes.POINTER(_Properties))
     found = _Properties()
     ask(pointer, ctypes.byref(found))
     name, description, identity = (
@@ -163,9 +163,3 @@ def _device(pointer: int) -> Device:
     integrated = found.type == GGML_BACKEND_DEVICE_TYPE_IGPU
     memory = found.memory_free if found.memory_total else None
     return Device(name, description, identity, integrated, pointer, memory)
-
-
-def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-    """Return a function of ggml's as a new object: no other thread can change its prototype."""
-    found: Callable[..., Any] = ctypes.CFUNCTYPE(result, *arguments)((name, libggml))
-    return found

@@ -5,6 +5,10 @@ Another version has other structures: its functions would read what lies elsewhe
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
 from glm_gguf.errors import EngineError, in_one_line
 from glm_gguf.llama.required_version import INSTALL, VERSION
 
@@ -22,4 +26,10 @@ if llama_cpp.__version__ != VERSION:
         fix=f"install that: {INSTALL}",
     )
 
-__all__ = ["libggml", "llama_cpp"]
+__all__ = ["ggml_function", "libggml", "llama_cpp"]
+
+
+def ggml_function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+    """Return a function of ggml's as a new object: no other thread can change its prototype."""
+    found: Callable[..., Any] = ctypes.CFUNCTYPE(result, *arguments)((name, libggml))
+    return found

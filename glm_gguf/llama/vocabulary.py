@@ -30,6 +30,9 @@ class Vocabulary:
         self._tables = _tables(model)
         with self.in_use() as tables:
             self.size: int = llama_cpp.llama_vocab_n_tokens(tables)
+            begins = llama_cpp.llama_vocab_get_add_bos(tables)
+            self.first_id: int | None = llama_cpp.llama_vocab_bos(tables) if begins else None
+            """The token that the file wants before every text; GLM-4's own files want none."""
         self._bytes: dict[int, bytes] = {}
         self.control_ids = {text: index for text, index, _ in _special_tokens(metadata)}
         self.role_marks: Mapping[int, RoleMark] = {
