@@ -116,6 +116,7 @@ def run(script: str, place: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1"}
     environment |= {"XDG_CONFIG_HOME": str(place / "config"), "GLM_GGUF_CONFIG": ""}
     environment["XDG_CACHE_HOME"] = str(place / "cache")
+    environment["GLM_GGUF_THREADS"] = "1"  # more of them wait for each other, where other tests run too
     command = ["bash", "-euo", "pipefail", "-c", script]
     return subprocess.run(
         command, cwd=place, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

@@ -13,7 +13,8 @@ from gguf import GGUFReader
 
 from glm_gguf import GLM
 from glm_gguf.cli.main import cli
-from glm_gguf.convert import ConvertOptions, TypeChoices, convert
+from glm_gguf.convert import ConvertOptions, convert
+from glm_gguf.convert.recipe.imatrix import Imatrix
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.quality.chunks import ChunkOptions
@@ -130,10 +131,11 @@ def _texts(path: Path) -> list[str]:
     return GGUFReader(path).fields["imatrix.datasets"].contents()  # type: ignore[no-any-return]
 
 
-def test_convert_takes_the_matrix(made: Path, tmp_path: Path) -> None:
-    checkpoint = REPOSITORY / "glm_gguf" / "demo" / "checkpoint"
-    (out,) = convert(checkpoint, tmp_path / "out.gguf", ConvertOptions(types=TypeChoices(type="IQ2_XS", imatrix=made)))
-    assert GGUFReader(out).fields["quantize.imatrix.entries_count"].contents() == 24
+def test_convert_reads_the_mean_squares(made: Path) -> None:
+    read, theirs = Imatrix.read(made), arrays(GOLDEN)
+    assert (read.n_chunks, len(read.entries)) == (21, 24)
+    for name, values in read.entries.items():
+        assert np.allclose(values, theirs[f"{name}.in_sum2"] / theirs[f"{name}.counts"], rtol=1e-4)
 
 
 def test_without_options_the_own_text_is_read_and_the_name_is_the_models(
