@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from glm_gguf.errors import EngineError, RequestError
 from glm_gguf.llama.engine_options import EngineOptions
@@ -117,22 +117,22 @@ def each_once(known: Sequence[Device]) -> tuple[Device, ...]:
 def cpu_device() -> tuple[int, str]:
     """Return the CPU's ggml_backend_dev_t, and the name that its maker gave it."""
     # ggml_backend_dev_t ggml_backend_dev_by_type(enum ggml_backend_dev_type type)
-    pointer = _function("ggml_backend_dev_by_type", ctypes.c_void_p, ctypes.c_int)(GGML_BACKEND_DEVICE_TYPE_CPU)
+    pointer = ggml_function("ggml_backend_dev_by_type", ctypes.c_void_p, ctypes.c_int)(GGML_BACKEND_DEVICE_TYPE_CPU)
     assert pointer
     # const char * ggml_backend_dev_description(ggml_backend_dev_t device)
-    describe = _function("ggml_backend_dev_description", ctypes.c_char_p, ctypes.c_void_p)
+    describe = ggml_function("ggml_backend_dev_description", ctypes.c_char_p, ctypes.c_void_p)
     return int(pointer), describe(pointer).decode("utf-8", "replace")
 
 
 def rpc_function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     """Return a function of ggml's RPC backend; EngineError where llama.cpp was built without it."""
     # ggml_backend_reg_t ggml_backend_reg_by_name(const char * name)
-    backend = _function("ggml_backend_reg_by_name", ctypes.c_void_p, ctypes.c_char_p)(b"RPC")
+    backend = ggml_function("ggml_backend_reg_by_name", ctypes.c_void_p, ctypes.c_char_p)(b"RPC")
     if not backend:
         fix = "build llama-cpp-python with CMAKE_ARGS=-DGGML_RPC=on, as scripts/setup does"
         raise EngineError("llama.cpp was built without RPC, which workers need", fix=fix)
     # void * ggml_backend_reg_get_proc_address(ggml_backend_reg_t reg, const char * name)
-    look_up = _function("ggml_backend_reg_get_proc_address", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)
+    look_up = ggml_function("ggml_backend_reg_get_proc_address", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)
     found: Callable[..., Any] = ctypes.CFUNCTYPE(result, *arguments)(look_up(backend, name.encode()))
     return found
 
@@ -140,9 +140,9 @@ def rpc_function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
 def backend_devices(backend: int) -> tuple[int, ...]:
     """Return the ggml_backend_dev_t of each device of a ggml_backend_reg_t."""
     # size_t ggml_backend_reg_dev_count(ggml_backend_reg_t reg)
-    count = _function("ggml_backend_reg_dev_count", ctypes.c_size_t, ctypes.c_void_p)(backend)
+    count = ggml_function("ggml_backend_reg_dev_count", ctypes.c_size_t, ctypes.c_void_p)(backend)
     # ggml_backend_dev_t ggml_backend_reg_dev_get(ggml_backend_reg_t reg, size_t index)
-    get = _function("ggml_backend_reg_dev_get", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+    get = ggml_function("ggml_backend_reg_dev_get", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
     return tuple(get(backend, index) for index in range(count))
 
 

@@ -18,6 +18,7 @@ from glm_gguf.llama.batch import Batch
 from glm_gguf.llama.context import Context
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.evaluation_callback import EvaluationCallback, Observer
+from glm_gguf.llama.lent_devices import borrowed
 from glm_gguf.llama.load_plan import LoadPlan, Machine
 from glm_gguf.llama.model_file import ModelFile
 from glm_gguf.llama.model_handle import ModelHandle
@@ -99,18 +100,18 @@ def open_chunk_model(
     """
     file = ModelFile.open(path, options.lora)
     options = replace(options, n_ctx=chunk_tokens, n_parallel=1, n_host_cache=0, draft=0, draft_model=None)
-    plan = _plan(file, options)
     callback = None if observer is None else EvaluationCallback(observer)
-    with (
-        ModelHandle(file, plan) as model,
-        Context(model, plan, n_outputs=plan.batches.alone, callback=callback) as context,
-    ):
-        yield ChunkModel(model, context)
+    with borrowed(options.workers) as workers:
+        plan = _plan(file, options, Machine.here(options, workers))
+        with (
+            ModelHandle(file, plan) as model,
+            Context(model, plan, n_outputs=plan.batches.alone, callback=callback) as context,
+        ):
+            yield ChunkModel(model, context)
 
 
-def _plan(file: ModelFile, options: EngineOptions) -> LoadPlan:
-    """Plan with less memory than there is: the logits of whole batches take the rest."""
-    machine = Machine.here(options)
+def _plan(file: ModelFile, options: EngineOptions, machine: Machine) -> LoadPlan:
+    """Plan with less memory than the machine has: the logits of whole batches take the rest."""
     if machine.memory is not None:
         n_batch = LoadPlan.estimate(file.contents, options, machine).batches.alone
         n_vocab = len(texts(file.metadata, "tokenizer.ggml.tokens") or ())
