@@ -60,7 +60,7 @@ def main() -> None:
             )
         base = Path(directory, "base")
         common = ("-f", TEXT.name, *ONE_CHUNK)  # the name goes into the file
-        ran(programs / "llama-imatrix", "-m", made["F32"], *common, "-o", GOLDEN / "imatrix.gguf", "--no-ppl")
+        ran(programs / "llama-imatrix", "-m", made["F32"], *common, "-o", GOLDEN / "llama_imatrix", "--no-ppl")
         printed = whole("PPL =", programs / "llama-perplexity", "-m", made["F32"], *common, "--save-all-logits", base)
         found: dict[str, object] = {"F32": [float(value) for value in FINAL.search(printed).groups()]}  # type: ignore[union-attr]
         for type_ in TYPES:

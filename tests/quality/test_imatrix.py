@@ -23,7 +23,7 @@ from glm_gguf.quality.imatrix_state import state_path
 from glm_gguf.quality.text_data import read_data
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-GOLDEN = REPOSITORY / "tests" / "golden" / "quality" / "imatrix.gguf"
+GOLDEN = REPOSITORY / "tests" / "golden" / "quality" / "llama_imatrix"
 """scripts/record_quality.py recorded it with llama-imatrix."""
 TEXTS = REPOSITORY / "glm_gguf" / "quality" / "texts"
 ENGLISH = TEXTS / "calibration" / "2-english.txt"
