@@ -20,6 +20,7 @@ from glm_gguf.convert.writing.layout import FileLayout, lay_out
 from glm_gguf.convert.writing.output import (
     Target,
     check_outputs,
+    check_places,
     is_directory,
     output_directory,
     output_paths,
@@ -90,16 +91,24 @@ class Conversion:
             _log.warning("%s: %s", ", ".join(sorted(own)), OWN_BYTES)
         return replace(self, outputs=outputs)
 
+    def check_places(self) -> None:
+        """Raise OutputError where the files of a dry run cannot stand."""
+        check_places(self.out, self.paths, self._inputs())
+
+    def _inputs(self) -> list[Path]:
+        """The files that are read, and must not be written."""
+        given = (self.options.types.imatrix, self.options.metadata)
+        of_adapters = (path for adapter in self.options.adapters for path in adapter.path.iterdir())
+        inputs = self.plans[0].checkpoint.source.inputs()
+        return [*inputs, *(path for path in given if path is not None), *of_adapters]
+
     def write(self, progress: Progress) -> None:
         """Write the files; they appear when all are complete, or not at all."""
-        given = (self.options.types.imatrix, self.options.metadata)
         source = self.plans[0].checkpoint.source
-        sources = [*source.inputs(), *(path for path in given if path is not None)]
-        sources += [path for adapter in self.options.adapters for path in adapter.path.iterdir()]
         n_bytes = sum(plan.n_bytes + HEADER_BYTES for plan in self.plans)
         directory, plan = self.paths[0].parent, self.plans[0]
         with output_directory(self.out):
-            n_bytes = check_outputs(self.paths, sources, n_bytes, force=self.options.force)
+            n_bytes = check_outputs(self.paths, self._inputs(), n_bytes, force=self.options.force)
             products = one_thread_a_product(needed=bool(self.options.adapters))
             with source.shards.reading(directory, n_bytes), products:
                 write_with_retries(self._marked().layouts(), source.shards, self.options.threads, progress)

@@ -24,7 +24,7 @@ from glm_gguf.convert.adapter.low_rank import LowRank
 from glm_gguf.convert.adapter.peft_adapter import PeftAdapter
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.source.tensor_names import llama_order
-from glm_gguf.convert.writing.output import Target, check_outputs, output_directory, output_paths
+from glm_gguf.convert.writing.output import Target, check_outputs, check_places, output_directory, output_paths
 from glm_gguf.errors import RequestError, WeightError
 from glm_gguf.gguf_file.ggml_types import TYPES
 from glm_gguf.gguf_file.head_writer import encode_head
@@ -131,14 +131,19 @@ class LoraFile:
         """Bytes of tensor data."""
         return sum(tensor.n_bytes for tensor in self.tensors)
 
+    def check_places(self) -> None:
+        """Raise OutputError where the file of a dry run cannot stand."""
+        check_places(self.out, [self.path], self._inputs())
+
+    def _inputs(self) -> list[Path]:
+        """The files that are read, and must not be written."""
+        base = Path(self.base.where)
+        return [*self.adapter.directory.iterdir(), *([base] if base.is_file() else [])]
+
     def write(self) -> Path:
         """Write the file, which appears when it is complete; raises GlmGgufError."""
-        inputs = [
-            *self.adapter.directory.iterdir(),
-            *([Path(self.base.where)] if Path(self.base.where).is_file() else []),
-        ]
         with output_directory(self.out):
-            check_outputs([self.path], inputs, self.n_bytes + HEADER_BYTES, force=self.options.force)
+            check_outputs([self.path], self._inputs(), self.n_bytes + HEADER_BYTES, force=self.options.force)
             with whole_file(self.path) as file:
                 file.write(self._header())
                 for tensor in self.tensors:

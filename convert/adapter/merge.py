@@ -71,6 +71,7 @@ class Merge:
     def rename(self, card: Metadata, *, keep_name: bool) -> None:
         """Add the adapters' names to the base's, and to what the file is called by default."""
         if self.names:
+            card.basename = card.basename or card.name  # a file is called by the name where there is no basename
             card.finetune = "-".join(name for name in (card.finetune, *self.names) if name)
             card.name = card.name if keep_name else " + ".join((card.name or "model", *self.names))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,8 +20,11 @@ from glm_gguf.errors import ShardError, SourceError, WeightError
 from glm_gguf.source_name import MERGE_WITH_PEFT, Wanted, refuse_mistaken
 
 WEIGHTS = "adapter_model.safetensors"
-NAME = re.compile(r"base_model\.model\.(.+)\.lora_(?:(embedding)_)?([AB])(?(2)|\.weight)")
-"""PEFT's name of a factor: the module, and which factor it is."""
+NAME = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_(?:(embedding)_)?([AB])(?:\.([^.]+))?(?(2)|\.weight)")
+"""PEFT's name of a factor: the module, which factor it is, and the adapter's name.
+
+save_pretrained leaves the adapter's name out; a saved state_dict has it. Some tools leave out the prefix.
+"""
 COPIED_BASE = ".base_layer.weight"
 """End of the name of a weight of the base, which PEFT copies beside the factors of embeddings."""
 OTHERS: Mapping[str, str] = {
@@ -89,11 +92,15 @@ class PeftAdapter:
 def _pairs(source: Source, config: AdapterConfig) -> Iterator[tuple[str, Pair]]:
     """Every module with its factors, in the order of the file; raises ShardError."""
     found: dict[tuple[str, bool], dict[str, StoredTensor]] = {}
+    adapters: set[str | None] = set()
     for tensor in _tensors(source).values():
         match = NAME.fullmatch(tensor.name)
         if match is not None:
-            module, embedding, letter = match.groups()
-            found.setdefault((module, embedding is not None), {})[letter] = _checked(tensor)
+            module, embedding, letter, adapter = match.groups()
+            factors = found.setdefault((module, embedding is not None), {})
+            adapters.add(adapter)
+            _refuse_several(adapters, tensor, factors.get(letter))
+            factors[letter] = _checked(tensor)
         elif not tensor.name.endswith(COPIED_BASE):
             raise _foreign(tensor)
     if not found:
@@ -113,6 +120,17 @@ def _tensors(source: Source) -> Mapping[str, StoredTensor]:
         fix = "save adapter_model.bin anew as safetensors (save_pretrained of peft does)" if pickled else "fetch it"
         raise ShardError("this file is missing", path=where, fix=fix)
     return read_header(shards, Shard(WEIGHTS, where), n_bytes)
+
+
+def _refuse_several(adapters: Set[str | None], tensor: StoredTensor, other: StoredTensor | None) -> None:
+    """Raise ShardError where the file holds several adapters, or one factor under two names."""
+    if other is not None and len(adapters) == 1:
+        what = f"{short_repr(tensor.name)} and {short_repr(other.name)} are one factor"
+        raise ShardError(what, path=tensor.shard.where, fix="save it again by save_pretrained of peft")
+    if len(adapters) > 1:
+        named = ", ".join(sorted("one without a name" if name is None else short_repr(name) for name in adapters))
+        fix = "save each by itself: save_pretrained(…, selected_adapters=[NAME]) of peft"
+        raise ShardError(f"it holds the factors of several adapters: {named}", path=tensor.shard.where, fix=fix)
 
 
 def _checked(tensor: StoredTensor) -> StoredTensor:

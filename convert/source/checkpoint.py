@@ -46,7 +46,7 @@ class Checkpoint:
             config = read_config(source, text_only=text_only)
             tensors = _collect(source) if weights else {}
             refuse_quantised(source, tensors.values())
-            tensors = with_scales(tensors, quantisation_config(source))
+            tensors = with_scales(tensors, quantisation_config(source), source.file("config.json").where)
             head_kept = config.tied and head_differs(config.names, tensors, source.shards)
             if head_kept:
                 _log.warning("%s: config.json ties the output head to the embedding, but %s", source.where, HEAD_KEPT)

@@ -6,8 +6,9 @@ file must state every value that matters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from glm_gguf.convert.source.chatglm_config import read_chatglm
 from glm_gguf.convert.source.config_fields import ConfigFields
@@ -59,7 +60,20 @@ def read_config(source: Source, *, text_only: bool = False) -> ModelConfig:
             fix="convert with text_only=True, which leaves the tower out",
         )
     check_sizes(config, file.where)
+    _check_ends(raw, config.vocab_size, file.where)
+    generation = source.file("generation_config.json")
+    if generation.exists():
+        _check_ends(generation.read_object(ConfigError), config.vocab_size, generation.where)
     return config
+
+
+def _check_ends(raw: Mapping[str, Any], vocab_size: int, where: str) -> None:
+    """Raise ConfigError for an end of generation that is no token: the files belong to two models, or are damaged."""
+    stated = raw.get("eos_token_id")
+    for id_ in stated if isinstance(stated, list) else [stated]:
+        if id_ is not None and (type(id_) is not int or not 0 <= id_ < vocab_size):
+            what = f"eos_token_id names {short_repr(id_)}, and the tokens are 0 to {vocab_size - 1}"
+            raise ConfigError(what, path=where, fix="take the file of the model that the tokenizer belongs to")
 
 
 def _family(fields: ConfigFields) -> Family:

@@ -17,9 +17,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from glm_gguf.convert.source.json_file import short_repr
 from glm_gguf.convert.source.safetensors_file import STORAGE, Scale, StoredTensor
 from glm_gguf.convert.source.shards import ShardSource
-from glm_gguf.errors import ShardError, WeightError
+from glm_gguf.errors import ConfigError, ShardError, WeightError
 
 Floats = npt.NDArray[np.float32]
 EXPONENTS: Final[Mapping[str, tuple[int, int]]] = {"F8_E4M3": (4, 7), "F8_E5M2": (5, 15)}
@@ -32,24 +33,32 @@ UNUSED: Final = re.compile(r".*\.(input_scale|output_scale|activation_scale|[qkv
 """Names of the scales of activations and of the KV cache."""
 
 
-def with_scales(tensors: Mapping[str, StoredTensor], config: Mapping[str, Any]) -> dict[str, StoredTensor]:
+def with_scales(tensors: Mapping[str, StoredTensor], config: Mapping[str, Any], where: str) -> dict[str, StoredTensor]:
     """Return the weights, those of FP8 with their scales; raises ShardError for scales that are missing or misshapen.
 
-    `config` is config.json's quantization_config, which may state the size of blocks.
+    `config` is the quantization_config of the config.json `where`, which may state the size of blocks.
     """
-    stated = _stated_block(config)
     taken: set[str] = set()
     found = {}
     for name, tensor in tensors.items():
         if tensor.dtype in EXPONENTS and not name.endswith(SCALES):
-            beside = next((tensors[name + end] for end in SCALES if name + end in tensors), None)
-            found[name] = _with_scale(tensor, beside, stated)
-            taken |= set() if beside is None else {beside.name}
+            found[name] = _with_scale(tensor, _beside(name, tensors), _stated_block(config, where))
+            taken |= {name + end for end in SCALES}
         else:
             found[name] = tensor
     if not taken:
         return found
     return {name: tensor for name, tensor in found.items() if name not in taken and not UNUSED.fullmatch(name)}
+
+
+def _beside(name: str, tensors: Mapping[str, StoredTensor]) -> StoredTensor | None:
+    """The scale of a weight; raises ShardError where there are two."""
+    found = [tensors[name + end] for end in SCALES if name + end in tensors]
+    if len(found) > 1:
+        what = f"tensor {name!r} has {' and '.join(name.rpartition('.')[2] + end for end in SCALES)}"
+        fix = "one of the two is right: fetch the weights again, or remove what another tool added"
+        raise ShardError(what, path=found[0].shard.where, fix=fix)
+    return found[0] if found else None
 
 
 def _with_scale(tensor: StoredTensor, scale: StoredTensor | None, stated: tuple[int, int] | None) -> StoredTensor:
@@ -68,15 +77,23 @@ def _with_scale(tensor: StoredTensor, scale: StoredTensor | None, stated: tuple[
     return replace(tensor, scale=Scale(scale, block, grid))
 
 
-def _stated_block(config: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Rows and columns of a block, by transformers' or compressed-tensors' key."""
-    stated = config.get("weight_block_size")
+def _stated_block(config: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+    """Rows and columns of a block, by transformers' or compressed-tensors' key; raises ConfigError for an odd one."""
+    stated = [("weight_block_size", config.get("weight_block_size"))]
     groups = config.get("config_groups")
     for group in groups.values() if isinstance(groups, dict) else ():
         weights = group.get("weights") if isinstance(group, dict) else None
-        stated = (weights.get("block_structure") if isinstance(weights, dict) else None) or stated
-    whole = isinstance(stated, list) and len(stated) == 2 and all(type(n) is int and n > 0 for n in stated)
-    return (stated[0], stated[1]) if whole and isinstance(stated, list) else None
+        stated.append(("block_structure", weights.get("block_structure") if isinstance(weights, dict) else None))
+    return next((_block_size(key, block, where) for key, block in stated if block is not None), None)
+
+
+def _block_size(key: str, block: object, where: str) -> tuple[int, int]:
+    if isinstance(block, str) and re.fullmatch(r"[0-9]{1,9}x[0-9]{1,9}", block):  # compressed-tensors' older form
+        block = [int(extent) for extent in block.split("x")]
+    if not isinstance(block, list) or len(block) != 2 or not all(type(n) is int and n > 0 for n in block):
+        what = f"{key} of quantization_config is {short_repr(block)}, the rows and columns of a block are needed"
+        raise ConfigError(what, path=where, fix="take the checkpoint's own config.json")
+    return block[0], block[1]
 
 
 def _block(shape: tuple[int, ...], scales: tuple[int, ...], stated: tuple[int, int] | None) -> tuple[int, int] | None:
@@ -106,8 +123,9 @@ def read_scales(stored: StoredTensor, shards: ShardSource) -> Floats | None:
     scale = stored.scale.stored
     data = shards.read_range(scale.shard.name, scale.offset, scale.n_bytes)
     values = _scale_values(np.frombuffer(data, STORAGE.get(scale.dtype, np.uint8)), scale.dtype)
-    if not (np.isfinite(values) & (values >= 0)).all():
-        odd = values[~(np.isfinite(values) & (values >= 0))][0]
+    good = np.isfinite(values) & (values > 0)
+    if not good.all():
+        odd = values[~good][0]
         fix = "the checkpoint is damaged: fetch it again"
         raise WeightError(f"{scale.name} holds {odd}, which is no scale", path=scale.shard.where, fix=fix)
     return values.reshape(stored.scale.grid)

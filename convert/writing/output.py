@@ -24,7 +24,9 @@ SHARD_NAME = "{stem}-{number:05d}-of-{count:05d}.gguf"  # gguf-split's conventio
 
 def output_paths(out: Target | None, default_name: str, count: int) -> tuple[Path, ...]:
     """Where each of `count` files goes; `out` is a file, a directory, or None for the current directory."""
-    out = out or Path()
+    if out is not None and not os.fspath(out):
+        raise RequestError("the name is empty", field="out", fix="name a .gguf file or a directory, or leave it out")
+    out = Path() if out is None else out
     path = Path(out) / default_name if is_directory(out) else Path(out)
     if path.suffix != ".gguf":
         raise RequestError(
@@ -47,7 +49,7 @@ def is_directory(out: Target) -> bool:
 def output_directory(out: Target | None) -> Iterator[None]:
     """Make the directory `out` if it ends in a separator; after an error, remove what is empty of it again."""
     missing: list[Path] = []
-    if out is not None and os.fspath(out).endswith(SEPARATORS):
+    if out is not None and _is_made(out):
         path = Path(out)
         with as_output_error(path):
             missing = [directory for directory in (path, *path.parents) if not directory.exists()]
@@ -79,7 +81,7 @@ def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, 
     Returns how many of the `n_bytes` the disk has yet to allocate.
     """
     with as_output_error(paths[0]):
-        _check_paths(paths, sources, force)
+        _check_places(paths, sources, force=force)
         allocated = sum(_allocated_bytes(path) for path in paths)
         free = shutil.disk_usage(paths[0].parent).free + allocated
     if free < n_bytes:
@@ -91,12 +93,28 @@ def check_outputs(paths: Sequence[Path], sources: Sequence[Path], n_bytes: int, 
     return max(0, n_bytes - allocated)
 
 
-def _check_paths(paths: Sequence[Path], sources: Sequence[Path], force: bool) -> None:
+def check_places(out: Target | None, paths: Sequence[Path], sources: Sequence[Path]) -> None:
+    """Raise OutputError where a dry run names an output that cannot stand; a warning names files that exist already."""
+    with as_output_error(paths[0]):
+        if not (_is_made(out) and not paths[0].parent.exists()):
+            _check_places(paths, sources, force=True)
+    for path in paths:
+        if os.path.lexists(path):
+            _log.warning("%s exists already", path)
+
+
+def _is_made(out: Target | None) -> bool:
+    """Whether `out` is a directory that is made where it is missing."""
+    return out is not None and os.fspath(out).endswith(SEPARATORS)
+
+
+def _check_places(paths: Sequence[Path], sources: Sequence[Path], *, force: bool) -> None:
     for path in paths:
         if any(path.exists() and source.exists() and path.samefile(source) for source in sources):
             raise OutputError("this file is an input", path=path, fix="choose another output")
-        if path.exists() and not force:
-            raise OutputError("exists already", path=path, fix="choose another output, or give force=True")
+        if os.path.lexists(path) and not force:
+            kind = "exists already" if path.exists() else "is a link to a file that is not there"
+            raise OutputError(kind, path=path, fix="choose another output, or give force=True")
         if path.is_dir():
             raise OutputError("this is a directory", path=path, fix="choose another output")
     if not paths[0].parent.is_dir():

@@ -128,6 +128,7 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, base: str 
         if dry_run:
             click.echo(f"source       {opened.origin}")
             print_plan(conversion)
+            conversion.check_places()
             return
         begun = time.monotonic()
         if quiet:

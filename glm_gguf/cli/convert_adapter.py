@@ -45,6 +45,7 @@ def convert_adapter(context: click.Context, base: str | None) -> None:
         file = LoraFile.prepare(directory, base, given["out"], options)
         if given["dry_run"]:
             _print_plan(file)
+            file.check_places()
             return
         if not given["quiet"]:
             _print_summary(file)

@@ -90,7 +90,11 @@ def _value(change: KeyChange, metadata: Metadata, template_of: TemplateOf) -> Va
 
 
 def require_own_file(file: GgufHeader) -> None:
-    """Raise GgufError for a link: what it points to may be known by its hash, or by other names."""
+    """Raise GgufError for a link of either kind: the file may be known by its hash, or be another program's too."""
     if file.path.is_symlink():
         fix = "name that file, or mend a copy of it"
         raise GgufError(f"this is a link to {file.path.resolve()}", path=file.path, fix=fix)
+    n_names = file.path.stat().st_nlink
+    if n_names > 1:
+        what = f"the file has {n_names} names (hard links), and would change under each"
+        raise GgufError(what, path=file.path, fix="copy it, and mend the copy")

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from adapters import factors, query_shape, write_adapter
 from checkpoints import Shape, write_checkpoint
 from click.testing import CliRunner
 from damage import SMALL, choose, command_line, says
@@ -56,6 +57,35 @@ def test_a_dry_run_makes_no_directory(source: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["convert", str(source), "-o", f"{tmp_path}/models/", "--dry-run"])
     says(result.stdout, "needs about", "of memory to run", "models/")
     assert list(tmp_path.iterdir()) == []
+
+
+DRY: dict[str, tuple[str, str]] = {
+    "empty": ("", "--out: the name is empty"),
+    "nowhere": ("nowhere/a.gguf", "there is no such directory"),
+}
+
+
+@pytest.mark.parametrize(("name", "says_"), DRY.values(), ids=DRY)
+def test_a_dry_run_tells_where_no_file_could_be_written(name: str, says_: str, source: Path, tmp_path: Path) -> None:
+    result = command_line("convert", source, "-o", name and tmp_path / name, "--dry-run")
+    assert result.returncode == 1
+    says(result.stderr, "Error: ", says_)
+    adapter = write_adapter(tmp_path / "lora", factors(shape=query_shape(source)))
+    of_adapter = command_line("convert", adapter, "--base", source, "-o", name and tmp_path / name, "--dry-run")
+    assert of_adapter.returncode == 1
+    says(of_adapter.stderr, "Error: ", says_)
+
+
+def test_a_dry_run_shows_the_plan_beside_an_existing_file(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "old.gguf").touch()
+    result = command_line("convert", source, "-o", tmp_path / "old.gguf", "--dry-run")
+    assert result.returncode == 0
+    says(result.stdout, "Q4_K_M")
+    says(result.stderr, "old.gguf exists already")
+
+
+def test_the_option_of_other_programs_is_answered_with_ours() -> None:
+    says(CliRunner().invoke(cli, ["convert", "x", "--output", "a.gguf"]).stderr, "--output", "Did you mean '--out'?")
 
 
 def test_without_a_terminal_there_is_a_line_a_shard_and_one_at_the_end(source: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,25 @@ def source(good: Path, tmp_path: Path) -> Path:
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     says(refusal(tmp_path / "nowhere", kind=SourceError), str(tmp_path / "nowhere"), "does not exist")
+
+
+ENDS: dict[str, tuple[object, str]] = {
+    "a text": ("<|user|>", "eos_token_id names '<|user|>', and the tokens are 0 to 299"),
+    "beyond the vocabulary": (300, "eos_token_id names 300, and the tokens are 0 to 299"),
+    "negative": (-1, "eos_token_id names -1"),
+    "one of several": ([268, 151336], "eos_token_id names 151336"),
+    "true": (True, "eos_token_id names True"),
+}
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize(("ends", "part"), ENDS.values(), ids=ENDS)
+def test_an_end_that_is_no_token_is_named(ends: object, part: str, file: str, source: Path) -> None:
+    if file == "config.json":
+        change_config(source, eos_token_id=ends)
+    else:
+        (source / file).write_text(json.dumps({"eos_token_id": ends}))
+    says(refusal(source, kind=ConfigError), str(source / file), part, "tokenizer belongs to")
 
 
 def test_the_name_of_a_repository_is_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

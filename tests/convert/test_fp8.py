@@ -23,7 +23,7 @@ from glm_gguf.convert.source.fp8 import read_scales, table
 from glm_gguf.convert.source.local_shards import LocalShards
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.verify import verify
-from glm_gguf.errors import ShardError, WeightError
+from glm_gguf.errors import ConfigError, ShardError, WeightError
 
 SHAPE = Shape(hidden=256, ffn=416, layers=2, heads=4, kv_heads=2, head_dim=64, vocab=300)
 DTYPES = {"F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2}
@@ -176,10 +176,36 @@ def test_a_scale_of_another_type_is_refused(tmp_path: Path) -> None:
     says(line, f"{Q}_scale_inv' is U8", "scales are bf16, f16, f32")
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0], ids=str)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 0.0], ids=str)
 def test_a_scale_that_is_no_positive_number_is_named(value: float, tmp_path: Path) -> None:
     scales = stored(np.array([[1, 1], [1, value]], np.float32), "F32")
     says(refusal(with_scale(tmp_path, "F32", scales), kind=WeightError), f"{Q}_scale_inv holds {value}")
+
+
+def test_two_scales_of_one_weight_are_refused(tmp_path: Path) -> None:
+    fp8 = with_scale(tmp_path, "F32", np.ones((2, 2), np.float32))
+    found = Checkpoint.open(Source.local(fp8)).tensors
+    tensors: Tensors = {name: (each.dtype, np.array(map_tensor(each))) for name, each in found.items() if name != Q}
+    both: Tensors = {f"{Q}{end}": ("F32", np.ones((2, 2), np.float32)) for end in ("_scale", "_scale_inv")}
+    write_safetensors(fp8 / SHARD, {**tensors, Q: ("F8_E4M3", np.ones((256, 256), np.uint8)), **both})
+    says(refusal(fp8, kind=ShardError), f"{Q!r} has weight_scale_inv and weight_scale")
+
+
+@pytest.mark.parametrize("block", [[0, 128], [128], [128, 128, 1], [1.5, 128], "128", {"rows": 128}, True], ids=str)
+def test_a_block_that_is_none_is_refused(block: object, tmp_path: Path) -> None:
+    fp8 = with_scale(tmp_path, "F32", np.ones((2, 2), np.float32))
+    change_config(fp8, quantization_config={"quant_method": "fp8", "weight_block_size": block})
+    says(
+        refusal(fp8, kind=ConfigError), str(fp8 / "config.json"), "weight_block_size of quantization_config is", "rows"
+    )
+
+
+def test_a_block_as_text_is_read(tmp_path: Path) -> None:
+    fp8 = with_scale(tmp_path, "F32", np.ones((2, 2), np.float32))
+    change_config(fp8, quantization_config=groups(strategy="block", block_structure="128x128"))
+    scale = Checkpoint.open(Source.local(fp8)).tensors[Q].scale
+    assert scale is not None
+    assert scale.block == (128, 128)
 
 
 @pytest.mark.parametrize(("byte", "scale", "found"), [(0x7F, 1.0, "nan"), (0x7E, 3e38, "inf")], ids=["NaN", "overflow"])
@@ -202,7 +228,8 @@ def test_parts_of_a_fused_matrix_keep_their_scales(block: tuple[int, int], tmp_p
     """ChatGLM's form has q, k and v in one matrix, whose blocks may end anywhere."""
     hf_form = write_checkpoint(tmp_path / "hf" / "model", hf_shape(SHAPE))
     fp8, whole = (write_chatglm_form(tmp_path / name / "model", hf_form) for name in ("fp8", "whole"))
-    change_config(fp8, quantization_config={"quant_method": "fp8", "weight_block_size": list(block)})
+    stated = list(block) if all(block) else None
+    change_config(fp8, quantization_config={"quant_method": "fp8", "weight_block_size": stated})
     name = "transformer.encoder.layers.1.self_attention.query_key_value.weight"
     tensors = {
         found: (each.dtype, np.array(map_tensor(each)))

@@ -112,10 +112,11 @@ def test_an_output_in_the_source_directory_is_fine(source: Path) -> None:
     convert(source, source / "other.gguf", choose())
 
 
-def test_a_link_that_leads_nowhere_is_replaced(source: Path) -> None:
+def test_a_link_that_leads_nowhere_is_replaced_by_force_alone(source: Path) -> None:
     out = source.parent / "out.gguf"
     out.symlink_to(source.parent / "nowhere")
-    convert(source, out, choose())
+    says(refusal(source, kind=OutputError), str(out), "is a link to a file that is not there", "force")
+    convert(source, out, FORCE)
     assert not out.is_symlink()
     assert not (source.parent / "nowhere").exists()
 

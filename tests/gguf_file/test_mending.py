@@ -268,6 +268,16 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
         require_own_file(GgufHeader.read(tmp_path / "model.gguf"))
 
 
+def test_a_file_of_two_names_is_refused(tmp_path: Path) -> None:
+    path = faulty(tmp_path / "model.gguf")
+    (tmp_path / "other.gguf").hardlink_to(path)
+    kept = path.read_bytes()
+    done = command_line("mend", path)
+    assert done.returncode == 1
+    says(done.stderr, "the file has 2 names (hard links)", "mend the copy")
+    assert path.read_bytes() == kept
+
+
 def test_a_file_of_the_store_is_refused(tmp_path: Path) -> None:
     path = faulty(tmp_path / "model.gguf")
     kept = path.read_bytes()

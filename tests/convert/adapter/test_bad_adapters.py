@@ -91,6 +91,18 @@ TENSORS: dict[str, tuple[dict[str, np.ndarray], tuple[str, ...]]] = {
         {**PAIR, f"{NAME}.lora_embedding_A": matrix(RANK, 64), f"{NAME}.lora_embedding_B": matrix(64, RANK)},
         (Q_PROJ, "of a matrix and of an embedding"),
     ),
+    "two adapters": (
+        {f"{NAME}.lora_{letter}.{name}.weight": matrix(4, 64) for letter in "AB" for name in ("first", "second")},
+        ("several adapters: 'first', 'second'", "selected_adapters"),
+    ),
+    "a named and a nameless adapter": (
+        {**PAIR, f"{NAME}.lora_A.default.weight": matrix(4, 64)},
+        ("several adapters: 'default', one without a name",),
+    ),
+    "one factor with and without the prefix": (
+        {**PAIR, f"{Q_PROJ}.lora_A.weight": matrix(4, 64)},
+        (f"'{Q_PROJ}.lora_A.weight'", "are one factor"),
+    ),
     "any name": ({**PAIR, "something": matrix(1)}, ("'something'", "no factor of LoRA")),
     "another rank": (dict(factors(rank=8)), ("rank 8", "says 4")),
     "factors that differ": (
