@@ -32,6 +32,7 @@ from glm_gguf.convert.source.tensor_names import SourceTensor
 from glm_gguf.convert.writing.rows import row_ranges
 from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import GgufError, RequestError, SourceError
+from glm_gguf.gguf_file.adapter_findings import is_adapter
 from glm_gguf.gguf_file.contents import MERGED_ADAPTERS, PADDED_FROM, architecture
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
@@ -39,7 +40,7 @@ from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Scalar, Value, ValueType, decimal, plain_value
 from glm_gguf.gguf_file.vocabulary_findings import ADDED
 from glm_gguf.regular_file import open_regular
-from glm_gguf.source_name import ADDRESS
+from glm_gguf.source_name import ADDRESS, as_written
 
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 SHOWN = 5  # differing tokens or merges that a report names
@@ -108,6 +109,8 @@ def verify(
         raise RequestError(f"{threads} threads", field="threads", fix=f"give 1 to {MOST_THREADS}")
     parts = open_all_parts(file)
     found = architecture(parts.metadata)
+    if is_adapter(parts.metadata):
+        raise GgufError("this is a LoRA adapter, not a model", path=file, fix="name the model; inspect checks adapters")
     if found not in MODELS:
         raise GgufError(f"its architecture is {found!r}", path=file, fix=f"{' and '.join(MODELS)} can be compared")
     plan = _plan_for(parts, _opened(source, file), adapters)
@@ -135,7 +138,7 @@ def _opened(source: Path, file: Path) -> Source | GgufSource:
     """The checkpoint or GGUF that `file` is compared with; raises SourceError for a hub's, GgufError."""
     if ADDRESS.fullmatch(str(source)):
         fix = "keep its files by glm-gguf convert --keep-source DIR, and name DIR"
-        raise SourceError("a repository on a hub cannot be compared with", path=source, fix=fix)
+        raise SourceError("a repository on a hub cannot be compared with", path=as_written(str(source)), fix=fix)
     if is_gguf(source):
         return GgufSource.open(source)
     if Path(source).is_file():

@@ -58,7 +58,7 @@ def refuse_mistaken(name: str | os.PathLike[str], wanted: Wanted, error: type[Gl
     if found is not None:
         what, fix = found
         typed = wanted is Wanted.CHECKPOINT and ADDRESS.fullmatch(text)
-        raise error(what, where=text if typed else _as_written(text), fix=fix)
+        raise error(what, where=text if typed else as_written(text), fix=fix)
 
 
 Mistake = tuple[str, str]
@@ -81,7 +81,7 @@ def unfit_repository(names: Collection[str]) -> Mistake | None:
     return None
 
 
-def _as_written(text: str) -> str:
+def as_written(text: str) -> str:
     """Return an address with both slashes, of which a Path keeps one."""
     return re.sub(r"^(hf|ms|https?):[/\\]{1,2}", r"\1://", text)
 

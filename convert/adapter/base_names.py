@@ -15,7 +15,7 @@ from glm_gguf.errors import RequestError
 _log = logging.getLogger(__name__)
 
 ENDINGS = re.compile(
-    r"(-\d{5}-of-\d{5})?(\.gguf)?$|[-_.](unsloth|bnb|4bit|8bit|gptq|awq|int4|int8|fp8|bf16|f16|fp16|f32|hf|gguf"
+    r"(-\d{5}-of-\d{5})?(\.gguf)?$|[-_. ](unsloth|bnb|4bit|8bit|gptq|awq|int4|int8|fp8|bf16|f16|fp16|f32|hf|gguf"
     r"|(ud-)?i?q\d+(_\w+)?|tq\d_\d|mxfp4\w*)$",
     re.IGNORECASE,
 )

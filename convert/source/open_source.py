@@ -19,6 +19,8 @@ def open_source(source: str | os.PathLike[str], keep: Path | None = None) -> Ite
 
     A repository's files are also stored in the directory `keep`, where one is given.
     """
+    if not os.fspath(source):
+        raise RequestError("the name is empty", field="source", fix="name a directory, a GGUF or hf://OWNER/NAME")
     address = parse_address(os.fspath(source))
     if address is None:
         if keep is not None:

@@ -22,7 +22,7 @@ HEEDED = frozenset(("source", "base", "out", "types", "name", "dry_run", "force"
 def is_adapter(source: str) -> bool:
     """Whether SOURCE is the directory of a PEFT adapter, and of no whole model."""
     directory = Path(source)
-    return (directory / "adapter_config.json").is_file() and not (directory / "config.json").exists()
+    return bool(source) and (directory / "adapter_config.json").is_file() and not (directory / "config.json").exists()
 
 
 def convert_adapter(context: click.Context, base: str | None) -> None:
@@ -36,7 +36,9 @@ def convert_adapter(context: click.Context, base: str | None) -> None:
     if len(types) > 1:
         raise RequestError("an adapter is written in one type", field="type", fix="name F32, F16 or BF16")
     directory = Path(given["source"])
-    if base is None:
+    if not given["source"]:
+        raise RequestError("the name is empty", field="source", fix="name the directory of an adapter")
+    if not base:
         stated = PeftAdapter.open(directory).config.base
         what = "the base is missing" + ("" if stated is None else f"; the adapter was trained on {stated!r}")
         raise RequestError(what, field="base", fix="name a GGUF, a directory or hf://OWNER/NAME")

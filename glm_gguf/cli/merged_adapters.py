@@ -15,6 +15,8 @@ def parse_merged(text: str) -> MergedAdapter:
     """Read `my-lora` or `my-lora=0.5`; a directory may have "=" in its name. Raises RequestError."""
     from glm_gguf.convert.options import MergedAdapter
 
+    if not text:
+        raise RequestError("the name is empty", field="adapters", fix="write it like my-lora or my-lora=0.5")
     path, equals, scale = text.rpartition("=")
     if not equals or Path(text).exists():
         return MergedAdapter(Path(text))

@@ -51,9 +51,9 @@ def replace_head(header: GgufHeader, head: bytes) -> None:
 
 def restore_head(path: Path) -> bool:
     """Put the old head back where a replacement was interrupted; False where none was. Raises GlmGgufError."""
-    beside = _beside(path)
-    if not beside.exists():
+    if not path.name or not _beside(path).exists():  # "." and "/" have no name
         return False
+    beside = _beside(path)
     with open_regular(beside, GgufError) as kept:
         both = kept.read()
     old, new = both[: len(both) // 2], both[len(both) // 2 :]

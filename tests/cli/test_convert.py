@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -82,6 +83,25 @@ def test_a_dry_run_shows_the_plan_beside_an_existing_file(source: Path, tmp_path
     assert result.returncode == 0
     says(result.stdout, "Q4_K_M")
     says(result.stderr, "old.gguf exists already")
+
+
+EMPTY: dict[str, tuple[tuple[str, ...], str]] = {
+    "adapter": (("model", "--adapter", ""), "--adapter: the name is empty"),
+    "base": (("lora", "--base", ""), "--base: the base is missing"),
+    "source": (("",), "SOURCE: the name is empty"),
+    "source with a base": (("", "--base", "model"), "SOURCE: the name is empty"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "says_"), EMPTY.values(), ids=EMPTY)
+def test_a_name_that_is_empty_is_no_directory(arguments: tuple[str, ...], says_: str, tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "model", SMALL)
+    write_adapter(tmp_path / "lora", factors(shape=query_shape(source)))
+    done = command_line(
+        "convert", *arguments, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert done.returncode == 1
+    says(done.stderr, says_)
 
 
 def test_the_option_of_other_programs_is_answered_with_ours() -> None:

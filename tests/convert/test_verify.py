@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from adapters import factors, query_shape, write_adapter
 from checkpoints import Shape, map_tensor, write_checkpoint
 from gguf import GGUFReader, quants
 
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
+from glm_gguf.convert.adapter.lora_file import convert_adapter
 from glm_gguf.convert.recipe.file_types import FILE_TYPES
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.float_values import to_float32
@@ -134,3 +136,9 @@ def test_a_file_that_shrinks_while_it_is_compared_is_told(source: Path, tmp_path
 def test_a_number_of_threads_that_cannot_be_is_refused(threads: int, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"threads: .* threads; give 1 to 1024"):
         verify(tmp_path / "any.gguf", tmp_path, threads)
+
+
+def test_an_adapter_is_no_model_to_compare(source: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "lora", factors(shape=query_shape(source)))
+    with pytest.raises(GgufError, match="this is a LoRA adapter, not a model"):
+        verify(convert_adapter(adapter, source, tmp_path / "lora.gguf"), source)

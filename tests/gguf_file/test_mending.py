@@ -278,6 +278,14 @@ def test_a_file_of_two_names_is_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == kept
 
 
+@pytest.mark.parametrize("name", ["", ".", "/"], ids=["empty", "this directory", "root"])
+def test_a_name_of_no_file_is_one_clear_error(name: str) -> None:
+    done = command_line("mend", name)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_file_of_the_store_is_refused(tmp_path: Path) -> None:
     path = faulty(tmp_path / "model.gguf")
     kept = path.read_bytes()

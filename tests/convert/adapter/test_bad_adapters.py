@@ -226,6 +226,14 @@ def test_the_same_directory_is_the_base_whatever_its_name(tmp_path: Path) -> Non
     assert convert_adapter(adapter, base, tmp_path / "out.gguf").exists()
 
 
+def test_the_name_in_a_gguf_has_no_ending_of_a_form(tmp_path: Path) -> None:
+    """The converter writes "GLM 4 9B Chat HF" for GLM-4-9B-Chat-HF."""
+    hf_form = write_checkpoint(tmp_path / "GLM-4-9B-Chat-HF", SMALL)
+    (model,) = convert(hf_form, tmp_path / "model.gguf", type="BF16")
+    adapter = write_adapter(tmp_path / "lora", base="THUDM/GLM-4-9B-Chat")
+    assert convert_adapter(adapter, model, tmp_path / "out.gguf").exists()
+
+
 def test_a_gguf_is_known_by_its_name(base: Path, tmp_path: Path) -> None:
     (model,) = convert(base, tmp_path / "sha256-abc.gguf", type="Q8_0")
     fitting = write_adapter(tmp_path / "fits", base="THUDM/GLM-4-9B-0414")

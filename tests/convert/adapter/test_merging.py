@@ -16,7 +16,8 @@ from gguf import GGMLQuantizationType, GGUFReader, quants
 from interruptions import Counts, Stops, write_recording
 
 from glm_gguf.convert import ConvertOptions, MergedAdapter, TypeChoices, convert
-from glm_gguf.convert.plan import TensorPlan, make_plans
+from glm_gguf.convert.plan import TensorPlan
+from glm_gguf.convert.planning import make_plans
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.float_values import to_float32
 from glm_gguf.convert.source.source import Source
