@@ -13,7 +13,7 @@ from jinja2 import meta
 from glm_gguf.architectures import CHATGLM
 from glm_gguf.chat.segments import ContentMask, Segment
 from glm_gguf.chat.template_environment import TemplateEnvironment
-from glm_gguf.errors import TemplateError
+from glm_gguf.errors import TemplateError, in_one_line
 from glm_gguf.special_tokens import CONTROL_TOKENS
 from glm_gguf.variant import Variant
 
@@ -35,9 +35,15 @@ _RENDER_ERRORS = (
     AttributeError,
     LookupError,
     ArithmeticError,
-    RecursionError,
+    RuntimeError,
     MemoryError,
+    NameError,  # jinja2 writes 1e999 as inf into its code
 )
+_COMPILE_ERRORS = (SyntaxError, AssertionError, *_RENDER_ERRORS)
+"""What jinja2 and Python raise for code that they cannot compile: levels of blocks, numbers of 5,000 digits."""
+
+MOST_SOURCE: Final = 2**18
+"""Characters of a template; the longest in use have a tenth of that."""
 
 GIVEN: Final = frozenset({"messages", "tools", "add_generation_prompt"})
 
@@ -49,13 +55,19 @@ class ChatTemplate:
         self.source = source
         self._control_tokens = tuple(control_tokens)
         self._environment = TemplateEnvironment()
+        if len(source) > MOST_SOURCE:
+            raise TemplateError(f"it has {len(source):,} characters, above {MOST_SOURCE:,}", where="template")
         try:
-            self._template = self._environment.from_string(source)
-            read = meta.find_undeclared_variables(self._environment.parse(source))
+            with self._environment.metered(len(source)):  # jinja2 computes constants while it compiles
+                self._template = self._environment.from_string(source)
+                read = meta.find_undeclared_variables(self._environment.parse(source))
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(f"no Jinja template: {error.message}", where=f"template line {error.lineno}") from error
         except (RecursionError, MemoryError) as error:
             raise TemplateError("too deeply nested to be compiled", where="template") from error
+        except _COMPILE_ERRORS as error:
+            what = f"cannot be compiled: {in_one_line(error)}"
+            raise TemplateError(what, where="template") from error
         self.variables = frozenset(read) - GIVEN
         """Variables that it reads beside those of every rendering."""
         self.reads_tools = "tools" in read

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -15,64 +15,48 @@ from functools import reduce, wraps
 from typing import Any, Final, NoReturn
 
 import jinja2
+from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.ext import Extension
-from jinja2.nodes import Add, AssignBlock, Compare, Concat, Expr, Filter, For, Node, Output, Template, TemplateData
 from jinja2.parser import Parser
-from jinja2.runtime import Context, LoopContext
+from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
+
+from glm_gguf.chat.template_costs import STEP_CHARACTERS, STEP_ITEMS, Meter, Metered, TooCostlyError, length, size, walk
 
 STEPS: Final = 2_000_000
 """Passes of loops in one rendering, or work of the same time; some seconds."""
 _CALL: Final = 20
 _RECURSION: Final = 10
 _OPERATION: Final = 4
-_STEP_CHARACTERS: Final = 64
-_STEP_ITEMS: Final = 8
 _MOST_WIDTH: Final = 10_000
 """Columns, spaces or items that a filter or a method may pad to."""
 _MOST_BITS: Final = 4_096
 _FILLING: Final = frozenset({"batch", "center", "indent", "ljust", "rjust", "slice", "tojson", "wordwrap", "zfill"})
 """Text filters and methods with a width."""
+_SHALLOW: Final = frozenset(
+    (
+        *("attr", "batch", "count", "d", "default", "first", "items", "last", "length", "list", "map", "random"),
+        *("reject", "rejectattr", "reverse", "select", "selectattr", "slice"),
+    )
+)
+"""Filters that take the items of a value and look at none of them; others write or compare all that it holds."""
+_SLOW: Final = frozenset(
+    (
+        *("dictsort", "escape", "forceescape", "groupby", "indent", "max", "min", "pprint", "sort", "sum", "title"),
+        *("trim", "truncate", "unescape", "unique", "urlencode", "urlize", "wordcount", "wordwrap", "xmlattr"),
+    )
+)
+"""Filters and methods whose Python code takes a step for every item, or for every eight characters."""
+_COMPARING: Final = frozenset(
+    ("==", "eq", "equalto", "!=", "ne", "<", "lt", "lessthan", "<=", "le", ">", "gt", "greaterthan", ">=", "ge", "in")
+)
+"""Tests that compare all that two values hold."""
+_HIDDEN: Final = frozenset({"encode", "expandtabs", "from_bytes", "maketrans", "to_bytes", "translate"})
+"""Methods that can make huge texts or bytes, and that no prompt needs."""
 _WIDE_FORMAT: Final = re.compile(r"%[^a-zA-Z%]*(\d{5}|\*)|\{[^{}]*:[^{}]*(\d{5}|\{)")
 """A width of five digits, or one from an argument."""
-
-
-class TooCostlyError(jinja2.TemplateError):
-    """A rendering needs more steps or memory than any prompt does."""
-
-
-class _Meter:
-    """Steps left to one rendering."""
-
-    def __init__(self, steps: int) -> None:
-        self._left = steps
-
-    def spend(self, steps: int) -> None:
-        """Take steps; TooCostlyError if too few are left."""
-        self._left -= steps
-        if self._left < 0:
-            raise TooCostlyError("the template has too many passes of loops and calls")
-
-
-class _Metered:
-    """The items of a loop, each charged; with a length if they have one, for `loop.length`."""
-
-    def __init__(self, items: Iterable[Any], cost: int, spend: Callable[[int], None]) -> None:
-        self._items = items
-        self._cost = cost
-        self._spend = spend
-
-    def __len__(self) -> int:
-        if not isinstance(self._items, Sized):
-            raise TypeError("it has no length")
-        return len(self._items)
-
-    def __iter__(self) -> Iterator[Any]:
-        for item in self._items:
-            self._spend(self._cost)
-            yield item
 
 
 class _GenerationTag(Extension):
@@ -80,7 +64,7 @@ class _GenerationTag(Extension):
 
     tags = {"generation"}  # noqa: RUF012 - the name and the type are jinja2's
 
-    def parse(self, parser: Parser) -> Node | list[Node]:
+    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
         """Return the nodes between the tags."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
@@ -89,33 +73,41 @@ class _GenerationTag(Extension):
 class _Meters(NodeTransformer):
     """Charges what the sandbox has no hook for: passes of loops, searches, joined and written texts."""
 
-    def visit_For(self, node: For) -> Node:
+    def visit_For(self, node: nodes.For) -> nodes.Node:
         """Charge every pass."""
         self.generic_visit(node)
         node.iter = _filtered("metered_items", node.iter)
         return node
 
-    def visit_Concat(self, node: Concat) -> Node:
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         """Write `a ~ b` as the sum of texts, which is charged."""
         self.generic_visit(node)
-        texts: list[Expr] = [_filtered("string", part) for part in node.nodes]
-        return reduce(Add, texts)
+        texts: list[nodes.Expr] = [_filtered("string", part) for part in node.nodes]
+        return reduce(nodes.Add, texts)
 
-    def visit_Compare(self, node: Compare) -> Node:
-        """Charge a search."""
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
+        """Charge a search and a comparison."""
         self.generic_visit(node)
+        node.expr = _filtered("charged", node.expr)
         for operand in node.ops:
-            if operand.op in ("in", "notin"):
-                operand.expr = _filtered("charged", operand.expr)
+            operand.expr = _filtered("charged", operand.expr)
         return node
 
-    def visit_Output(self, node: Output) -> Node:
+    def visit_Pair(self, node: nodes.Pair) -> nodes.Node:
+        """Charge a key, whose hash is computed from all that it holds."""
+        self.generic_visit(node)
+        node.key = _filtered("charged", node.key)
+        return node
+
+    def visit_Output(self, node: nodes.Output) -> nodes.Node:
         """Charge written text."""
         self.generic_visit(node)
-        node.nodes = [part if isinstance(part, TemplateData) else _filtered("charged", part) for part in node.nodes]
+        node.nodes = [
+            part if isinstance(part, nodes.TemplateData) else _filtered("charged", part) for part in node.nodes
+        ]
         return node
 
-    def visit_AssignBlock(self, node: AssignBlock) -> Node:
+    def visit_AssignBlock(self, node: nodes.AssignBlock) -> nodes.Node:
         """Charge the text of an assigned block."""
         self.generic_visit(node)
         node.filter = _filtered("string", node.filter)
@@ -125,7 +117,7 @@ class _Meters(NodeTransformer):
 class _MeteredCode(CodeGenerator):
     """Compiles a template with its meters."""
 
-    def visit_Template(self, node: Template, frame: Frame | None = None) -> None:
+    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:
         """Add the charges before names of filters are collected."""
         _Meters().visit(node)
         node.set_environment(self.environment).set_lineno(1)
@@ -140,31 +132,47 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _GenerationTag])
-        self._meter: ContextVar[_Meter] = ContextVar("meter")
+        self._meter: ContextVar[Meter] = ContextVar("meter")
         self.filters["tojson"] = _to_json
         self.filters = {name: self._metered_filter(name, function) for name, function in self.filters.items()}
         self.filters["metered_items"] = self._metered_items
-        self.filters["charged"] = self._charged
+        self.filters["charged"] = self._walked
+        for name in _COMPARING:
+            self.tests[name] = self._metered_test(self.tests[name])
         del self.globals["lipsum"]  # text at random, as much as is asked for
         self.globals["raise_exception"] = _refuse
         self.globals["strftime_now"] = _now
 
     @contextmanager
     def metered(self, n_characters: int) -> Iterator[None]:
-        """Give the renderings inside their steps: enough to copy texts of `n_characters` a hundred times."""
-        token = self._meter.set(_Meter(STEPS + 100 * n_characters // _STEP_CHARACTERS))
+        """Give what is compiled or rendered inside its steps: enough to copy `n_characters` a hundred times."""
+        token = self._meter.set(Meter(STEPS + 100 * n_characters // STEP_CHARACTERS))
         try:
             yield
         finally:
             self._meter.reset(token)
 
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Hide what the sandbox hides, and methods that can make huge values."""
+        return attr not in _HIDDEN and super().is_safe_attribute(obj, attr, value)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Charge a key, whose hash is computed from all that it holds."""
+        return super().getitem(obj, argument if isinstance(argument, str | int) else self._walked(argument))
+
     def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function for a template, and charge the call and its result."""
         if isinstance(function, LoopContext):  # of a recursive loop
             args = (self._metered_items(args[0], _RECURSION), *args[1:]) if args else args
+        elif not isinstance(function, Macro):  # the code of a macro is metered itself
+            args = tuple(map(self._walked, args))
+            kwargs = {name: self._walked(value) for name, value in kwargs.items()}
         method = getattr(function, "__wrapped__", function)  # the sandbox wraps format
-        if isinstance(text := getattr(method, "__self__", None), str):
-            self._spend_before(method.__name__, text, args, kwargs)
+        holder = getattr(method, "__self__", None)
+        if isinstance(holder, str):
+            self._spend_before(method.__name__, holder, args, kwargs)
+        elif isinstance(holder, list | tuple):  # index and count compare
+            self._walked(holder)
         self._spend(_CALL)
         return self._charged(super().call(context, function, *args, **kwargs))
 
@@ -175,9 +183,10 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         if operator == "*" and isinstance(left, int) and isinstance(right, int):
             _require_few_bits(left.bit_length() + right.bit_length())
         elif operator == "*":
-            self._spend((_length(left) * _times(right) + _length(right) * _times(left)) // _STEP_ITEMS)
+            self._spend((length(left) * _times(right) + length(right) * _times(left)) // STEP_ITEMS)
         if operator == "%" and isinstance(left, str):
             _require_narrow(left)
+            right = self._walked(right)
         return self._charged(super().call_binop(context, operator, left, right))
 
     def _metered_filter(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -185,56 +194,70 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
         @wraps(function)  # jinja2 keeps what a filter is passed among its attributes
         def metered(*args: Any, **kwargs: Any) -> Any:
-            *passed, value = args[: 1 + _n_passed(function)]
-            self._spend_before(name, value, args[1 + len(passed) :], kwargs)
-            self._spend(_size(value))
-            return self._charged(function(*args, **kwargs))
+            n_passed = _n_passed(function)
+            passed, value, given = args[:n_passed], args[n_passed], args[n_passed + 1 :]
+            value = value if name in _SHALLOW else self._walked(value)
+            self._spend_before(name, value, given, kwargs)
+            self._spend(size(value))
+            return self._charged(function(*passed, value, *given, **kwargs))
+
+        return metered
+
+    def _metered_test(self, function: Any) -> Callable[..., Any]:
+        """Wrap a test: charge what it compares."""
+
+        @wraps(function)
+        def metered(*args: Any) -> Any:
+            return function(*map(self._walked, args))
 
         return metered
 
     def _metered_items(self, items: Any, cost: int = 1) -> Any:
-        return _Metered(items, cost, self._spend)
+        return Metered(items, cost, self._spend)
 
     def _spend_before(self, name: str, value: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Refuse or charge a text filter or method whose result may be far larger than its arguments."""
+        """Refuse or charge a filter or method whose work or result may be far larger than its arguments."""
         given = [*args, *kwargs.values()]
         if name in _FILLING and (width := max(filter(_is_number, given), default=0)) > _MOST_WIDTH:
             raise TooCostlyError(f"{name}: {width} is too wide")
         if name in ("format", "format_map"):
             _require_narrow(str(value))
         if name in ("join", "replace"):
-            self._spend(_length(value) * max(map(_size, given), default=0))
+            self._spend(length(value) * max(map(size, given), default=0))
+        if name == "striptags":  # it copies the rest of the text for every tag
+            self._spend(len(str(value)) ** 2 // STEP_CHARACTERS**2)
+        if name == "sum" and not all(isinstance(one, str | int | float | None) for one in given):
+            raise TooCostlyError("sum: it adds numbers only")
+        if name in _SLOW:
+            self._spend(length(value) // (STEP_ITEMS if isinstance(value, str) else 1))
 
     def _charged(self, value: Any) -> Any:
         """Return a value after charging its size."""
-        self._spend(_OPERATION + _size(value))
+        self._spend(_OPERATION + size(value))
+        return value
+
+    def _walked(self, value: Any) -> Any:
+        """Return a value after charging the walk over all that it holds; a list in the place of an iterator."""
+        if isinstance(value, Iterator) and not isinstance(value, LoopContext):
+            value = list(self._metered_items(value))
+        meter = self._meter.get(None)
+        self._spend(_OPERATION + (0 if meter is None else walk(value, meter.left)))
         return value
 
     def _spend(self, steps: int) -> None:
-        meter = self._meter.get(None)  # none while a template is compiled, whose constants it computes then
+        meter = self._meter.get(None)
         if meter is not None:
             meter.spend(steps)
 
 
-def _filtered(name: str, node: Node | None) -> Filter:
+def _filtered(name: str, node: nodes.Node | None) -> nodes.Filter:
     """Return a node behind a filter; None stands for the text of a block."""
-    return Filter(node, name, [], [], None, None)
+    return nodes.Filter(node, name, [], [], None, None)
 
 
 def _n_passed(function: Callable[..., Any]) -> int:
     """Count the arguments that jinja2 gives a filter before its value: context, evaluation context or environment."""
     return int(hasattr(function, "jinja_pass_arg"))
-
-
-def _size(value: Any) -> int:
-    """Return the steps of copying a value or walking over it."""
-    if isinstance(value, str):
-        return len(value) // _STEP_CHARACTERS
-    return _length(value) // _STEP_ITEMS
-
-
-def _length(value: Any) -> int:
-    return len(value) if isinstance(value, Sized) else 0
 
 
 def _times(value: Any) -> int:

@@ -194,6 +194,11 @@ REFUSED = {
     "a division by zero": ("{{ 1 // 0 }}", "ZeroDivisionError"),
     "an endless range": ("{% for i in range(10 ** 9) %}{% endfor %}", "OverflowError"),
     "a file": ("{% include 'x' %}", "TypeError"),
+    "a hundred loops in each other": ("{% for x in messages %}" * 100 + "{% endfor %}" * 100, "IndentationError"),
+    "a number of 5,000 digits": (f"{{{{ {'9' * 5000} }}}}", "cannot be compiled: ValueError"),
+    "infinity": ("{{ 1e999 | int }}", "NameError"),
+    "a template of a million characters": ("x" * 1_000_000, "1,000,000 characters, above 262,144"),
+    "bytes": ("{{ 'x'.encode() }}", "SecurityError"),
 }
 
 
@@ -222,6 +227,11 @@ ENDLESS = {
     "a wide number": "{{ '%10000000000d' % 1 }}",
     "a text in place of every letter": "{% set s = 'a' * 99999 %}{{ s.replace('a', s * 9) }}",
     "searches": "{% set r = range(99999) %}{% for i in r %}{{ 'a' in r }}{% endfor %}",
+    "lists that share their items": SIXTY_TIMES.format("[1]", "{% set s.t = [s.t, s.t] %}") + "{{ s.t }}",
+    "constants": "{{ 'a'" + "|replace('a', 'aaaaaaaaaa')" * 12 + " }}",
+    "an iterator of texts": "{{ (['a' * 9000] * 90000) | select | join('') }}",
+    "a sum of lists": "{{ ([[1]] * 1000000) | sum(start=[]) }}",
+    "a text of tags": "{{ ('<b>' * 99999) | striptags }}",
     "content again and again": "{% for i in range(99999) %}{{ messages[0].content }}{% endfor %}",
 }
 
@@ -237,6 +247,7 @@ def test_a_template_that_computes_without_end_is_stopped(source: str) -> None:
 def test_a_long_conversation_is_not_taken_for_an_endless_one() -> None:
     messages = [{"role": "user", "content": "x" * 100}, {"role": "assistant", "content": "y"}] * 5_000
     assert len(joined_text(TEMPLATES[Variant.CHAT].render(messages))) > 600_000
+    assert "x" in joined_text(ChatTemplate("{{ messages | tojson }}").render(messages))
     (long,) = [{"role": "user", "content": "x" * 4_000_000}]
     assert len(joined_text(TEMPLATES[Variant.Z1].render([long]))) > 4_000_000
 
