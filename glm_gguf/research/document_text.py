@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import re
-import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from glm_gguf.errors import CorpusError, in_one_line
+from glm_gguf.errors import CorpusError
+from glm_gguf.research.pdf_text import pdf_title_and_text
 from glm_gguf.research.required_extra import extra_required
-
-if TYPE_CHECKING:
-    from pypdf import PageObject
 
 KINDS: Final = {
     **dict.fromkeys((".md", ".markdown", ".txt", ".text", ".rst"), "text"),
@@ -22,14 +17,10 @@ KINDS: Final = {
     ".pdf": "pdf",
 }
 """Ending of a name → kind of document. Other files are no documents."""
-PDF_SECONDS: Final = 60.0
-"""Time for the pages of one PDF; it is looked at between two pages."""
 MOST_TITLE: Final = 120
 MOST_HEAD: Final = 4096
 """Characters before which `<html` stands, if it stands at all: trafilatura reads no page without it."""
 _HEADING: Final = re.compile(r"(?m)^#{1,6}[ \t]+(.+?)[ \t]*#*$")
-# What pypdf raises beside its own errors for files that break the format.
-_PDF_FAULTS: Final = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +61,10 @@ def html_text(html: str, name: str) -> DocumentText:
 
 def pdf_text(data: bytes, name: str) -> DocumentText:
     """Return title and text of a PDF; CorpusError if it is damaged, locked, or only holds pictures."""
-    with extra_required("PDF files"):
-        import pypdf
-    try:
-        reader = pypdf.PdfReader(io.BytesIO(data))
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise CorpusError("the PDF is locked by a password", where=name)
-        text = "\n\n".join(_page_texts(reader.pages, name))
-        title = "" if reader.metadata is None else str(reader.metadata.title or "")
-    except (pypdf.errors.PyPdfError, *_PDF_FAULTS) as error:
-        raise CorpusError(f"the PDF cannot be read: {in_one_line(error)}", where=name) from error
+    title, text = pdf_title_and_text(data, name)
     if not text.strip():
         raise CorpusError("the PDF holds no text, only pictures", where=name)
     return DocumentText(title_line(title, PurePath(name).stem), _lines(text))
-
-
-def _page_texts(pages: Iterable[PageObject], name: str) -> Iterator[str]:
-    """Yield the text of each page; CorpusError for a PDF that takes too long."""
-    start = time.monotonic()
-    for page in pages:
-        if time.monotonic() - start > PDF_SECONDS:
-            raise CorpusError(f"the PDF takes longer than {PDF_SECONDS:g} seconds", where=name)
-        yield page.extract_text()
 
 
 def decoded(data: bytes) -> str:

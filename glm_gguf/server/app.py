@@ -37,6 +37,7 @@ from glm_gguf.server.ollama import pull as ollama_pull
 from glm_gguf.server.ollama import routes as ollama
 from glm_gguf.server.page.answers import answers_router
 from glm_gguf.server.page.kept_answers import KeptAnswers
+from glm_gguf.server.page.research import research_router
 from glm_gguf.server.page.routes import page_router
 from glm_gguf.server.page.tools import tools_router
 from glm_gguf.server.pool.catalogue import Catalogue, OneModel
@@ -76,6 +77,8 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM] | Catalog
     app.state.service = service
     app.state.kept_answers = KeptAnswers(settings.limits)
     routers = [*ROUTERS, page_router(), answers_router(app.state.kept_answers)]
+    if settings.research is not None:
+        routers.append(research_router(app.state.kept_answers))
     if (toolbox := settings.page_toolbox) is not None:
         routers.append(tools_router(toolbox))
     routers += _batch_routers(app, settings)

@@ -45,6 +45,8 @@ class Model(WireResponse):
     """Functions that the server runs for its own page (--tools)."""
     page_servers: list[PageServer] | None = None
     """MCP servers whose tools the page may switch on (--mcp)."""
+    page_research: bool | None = None
+    """The page may have questions researched (--research-sources)."""
 
 
 class ModelList(WireResponse):
@@ -86,6 +88,8 @@ def _model(service: Service, model: PooledModel) -> Model:
     told: dict[str, Any] = {} if tools is None else {"page_tools": list(tools.declarations)}
     if servers:
         told["page_servers"] = [PageServer(name=name, tools=list(box.declarations)) for name, box in servers.items()]
+    if service.settings.research is not None:
+        told["page_research"] = True
     if known is not None:
         told |= {"context_length": known.n_ctx, "variant": known.variant}
     since = known.since if known is not None else service.pool.since

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request, Response
@@ -28,13 +29,7 @@ def answers_router(kept: KeptAnswers) -> APIRouter:
 
     @router.post("/page-answers/{identifier}")
     async def begin(identifier: Identifier, body: ChatCompletionRequest, request: Request) -> Response:
-        _require_page(request)
-        if kept.get(identifier) is not None:
-            raise Refused(TAKEN)
-        kept.require_room()
-        pieces = await begin_stream(body, request)
-        answer = kept.add(identifier, pieces, request.scope[HELD].pop_all())
-        return _stream(request, identifier, answer)
+        return await begin_kept(kept, identifier, request, lambda: begin_stream(body, request))
 
     @router.get("/page-answers/{identifier}")
     async def resume(identifier: Identifier, request: Request) -> Response:
@@ -42,7 +37,7 @@ def answers_router(kept: KeptAnswers) -> APIRouter:
         answer = kept.get(identifier)
         if answer is None:
             raise Refused(GONE)
-        return _stream(request, identifier, answer)
+        return _stream(kept, identifier, request, answer)
 
     @router.delete("/page-answers/{identifier}")
     async def stop(identifier: Identifier, request: Request) -> Response:
@@ -50,11 +45,25 @@ def answers_router(kept: KeptAnswers) -> APIRouter:
         kept.stop(identifier)
         return Response(status_code=204)
 
-    def _stream(request: Request, identifier: str, answer: KeptAnswer) -> Response:
-        service: Service = request.app.state.service
-        return service.sse_response(kept.read(identifier, answer))
-
     return router
+
+
+async def begin_kept(
+    kept: KeptAnswers, identifier: str, request: Request, begin: Callable[[], Awaitable[AsyncGenerator[bytes, None]]]
+) -> Response:
+    """Begin an answer that goes on while the page is reloaded; every refusal happens here."""
+    _require_page(request)
+    if kept.get(identifier) is not None:
+        raise Refused(TAKEN)
+    kept.require_room()
+    pieces = await begin()
+    answer = kept.add(identifier, pieces, request.scope[HELD].pop_all())
+    return _stream(kept, identifier, request, answer)
+
+
+def _stream(kept: KeptAnswers, identifier: str, request: Request, answer: KeptAnswer) -> Response:
+    service: Service = request.app.state.service
+    return service.sse_response(kept.read(identifier, answer))
 
 
 def _require_page(request: Request) -> None:

@@ -85,6 +85,8 @@ class Wire:
 
     def __init__(self) -> None:
         self.asked: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.routes: list[str] = []
+        """Where it was asked."""
         self.headers: list[dict[str, str]] = []
         self.model_refusal: Response | None = None
         """What /v1/models says in place of the model."""
@@ -98,6 +100,8 @@ class Wire:
         """Declarations of the functions that the server runs."""
         self.servers: list[dict[str, Any]] = []
         """MCP servers that the server runs."""
+        self.researches = False
+        """Whether the server researches questions."""
         self.called: list[dict[str, str]] = []
         self.results: queue.Queue[Response] = queue.Queue()
         """What /page-tools answers to one call after another."""
@@ -119,7 +123,8 @@ class Wire:
 
     async def models(self, request: Request) -> Response:
         self.headers.append(dict(request.headers))
-        models = [{**model, "page_tools": self.tools, "page_servers": self.servers} for model in self.listed]
+        own = {"page_tools": self.tools, "page_servers": self.servers, "page_research": self.researches}
+        models = [{**model, **own} for model in self.listed]
         return self.model_refusal or JSONResponse({"object": "list", "data": models})
 
     async def completions(self, identifier: str, request: Request) -> Response:
@@ -130,6 +135,7 @@ class Wire:
         if request.method == "GET":
             self.picked_up.append(identifier)
         else:
+            self.routes.append(request.url.path.split("/")[1])
             self.asked.put(await request.json())
         answer = await asyncio.to_thread(self._answers.get, timeout=SECONDS)
         return (
@@ -167,6 +173,7 @@ def scripted_app(current: Callable[[], Wire]) -> ASGIApp:
     app.include_router(page_router())
     app.add_api_route("/v1/models", models)
     app.add_api_route("/page-answers/{identifier}", completions, methods=["POST", "GET", "DELETE"])
+    app.add_api_route("/page-research/{identifier}", completions, methods=["POST"])
     app.add_api_route("/page-tools", run_call, methods=["POST"])
     return _lasting(app)
 

@@ -5,7 +5,7 @@ import { apiKey, chosenModel, lastSettings } from "./chat/preferences.js";
 import { Session } from "./chat/session.js";
 import { ConversationStorage } from "./chat/storage.js";
 import { ToolRunner } from "./chat/tool_runner.js";
-import { InvalidError } from "./chat/validation.js";
+import { InvalidError } from "./chat/sound.js";
 import { ActiveSettings } from "./view/active_settings.js";
 import { announce, startAnnouncer } from "./view/announcer.js";
 import { startArtifacts } from "./view/artifact.js";
@@ -17,6 +17,7 @@ import { chooseFile, onChosenFile, save } from "./view/files.js";
 import { clearNotice, showProblem } from "./view/notice.js";
 import { ModelSelect } from "./view/model_select.js";
 import { SettingsPanel } from "./view/settings_panel.js";
+import { ResearchSwitch } from "./view/research_switch.js";
 import { showShortcuts, startShortcuts } from "./view/shortcuts.js";
 import { startThemeSwitch } from "./view/theme_switch.js";
 import { TokenMeter } from "./view/token_meter.js";
@@ -44,6 +45,7 @@ const composer = new Composer(session, transcript);
 const meter = new TokenMeter(session);
 const select = new ModelSelect(chooseModel, refreshModels);
 const panel = new SettingsPanel(session, useKey);
+const researchSwitch = new ResearchSwitch(session);
 const activeSettings = new ActiveSettings(session, () => drawers.panel.open());
 
 function start() {
@@ -144,6 +146,8 @@ function showModel() {
   panel.setThinks(thinks(chosen));
   session.serverTools = chosen.tools;
   session.servers = chosen.servers;
+  session.researches = chosen.researches;
+  researchSwitch.draw();
   panel.setServerTools(chosen.tools, chosen.servers);
   activeSettings.draw();
   drawWelcome(chosen, "", suggest);

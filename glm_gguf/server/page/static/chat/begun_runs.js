@@ -1,6 +1,6 @@
 /** The answers that this tab has begun, as the browser keeps them over a reload of the page. */
 
-import { isRecord } from "./validation.js";
+import { isRecord } from "./sound.js";
 
 /** @typedef {{run: string, parent: string | null}} BegunRun id of the answer, and the message that it answers */
 

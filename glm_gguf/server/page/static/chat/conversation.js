@@ -20,6 +20,7 @@ import { identifier } from "./identifier.js";
  * @property {string | null} finish OpenAI's reason, or `stopped`, `failed`
  * @property {import("../wire/partial_answer.js").Usage | null} usage
  * @property {number | null} rate tokens a second
+ * @property {import("./trail.js").Step[]} trail of a research; empty for any other answer
  *
  * @typedef {Common & AnswerFields} Answer
  * @typedef {UserMessage | ToolMessage | Answer} Message
@@ -165,7 +166,7 @@ export function showing(conversation, id) {
  */
 export function contextTokens(conversation) {
   for (const message of shownMessages(conversation).reverse()) {
-    if (message.role === "assistant" && message.usage) return message.usage.prompt + message.usage.completion;
+    if (message.role === "assistant" && message.usage && !message.trail.length) return message.usage.prompt + message.usage.completion;
   }
   return null;
 }

@@ -1,7 +1,8 @@
 /** Conversations as a JSON file, and back. */
 
 import { identifier } from "./identifier.js";
-import { InvalidError, isRecord, require, validConversation } from "./validation.js";
+import { InvalidError, isRecord, require } from "./sound.js";
+import { validConversation } from "./validation.js";
 
 /** @typedef {import("./conversation.js").Conversation} Conversation */
 

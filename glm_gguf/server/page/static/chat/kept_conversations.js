@@ -1,7 +1,8 @@
 /** The kept conversations: in memory, and from there in the browser's storage. */
 
 import { Problem } from "../wire/problem.js";
-import { InvalidError, isRecord, require, validConversation } from "./validation.js";
+import { InvalidError, isRecord, require } from "./sound.js";
+import { validConversation } from "./validation.js";
 
 /**
  * @typedef {import("./conversation.js").Conversation} Conversation

@@ -55,7 +55,8 @@ export function answered(conversation, { id, answer, parent }, finish) {
     calls: answer.finish === "tool_calls" ? answer.calls.map((call) => ({ ...call, id: call.id || identifier() })) : [],
     finish: finish ?? answer.finish,
     usage: answer.usage,
-    rate: tokenRate(answer),
+    rate: answer.trail.length ? null : tokenRate(answer),
+    trail: answer.trail,
   }, Date.now());
   return conversation.leaf === parent ? grown : { ...grown, leaf: conversation.leaf };
 }
@@ -75,5 +76,5 @@ export function unanswered(conversation, { parent, before }) {
  * @param {Run} run
  */
 export function isEmpty({ answer }) {
-  return !answer.content && !answer.reasoning && !answer.calls.length;
+  return !answer.content && !answer.reasoning && !answer.calls.length && !answer.trail.length;
 }

@@ -1,13 +1,13 @@
 /** What the page does: conversations, which of them is open, and the answers being written. */
 
 import { Problem } from "../wire/problem.js";
-import { requestBody } from "../wire/request.js";
+import { answerBody } from "./answer_body.js";
 import { Answering } from "./answering.js";
 import { begunRuns } from "./begun_runs.js";
 import { branchTo, merged, newConversation, resultsFrom, showing, shownMessages, withMessage } from "./conversation.js";
 import { Conversations } from "./kept_conversations.js";
 import { answered, isEmpty, newRun, unanswered, withoutAnswer } from "./run.js";
-import { firstComplaint, offeredTools } from "./settings.js";
+import { firstComplaint } from "./settings.js";
 
 /**
  * @typedef {import("./conversation.js").Answer} Answer
@@ -35,6 +35,7 @@ export class Session extends EventTarget {
   /** Functions that the server runs. @type {import("./settings.js").Declaration[]} */
   serverTools = [];
   servers = /** @type {import("./settings.js").Server[]} */ ([]);
+  researches = false;
   /** @type {import("./settings.js").ServerBounds} */
   bounds = {};
   answering;
@@ -228,7 +229,7 @@ export class Session extends EventTarget {
 
   /** @param {Conversation} conversation */
   #answer({ id, leaf, settings, messages }) {
-    this.answering.follow(id, newRun(leaf), async () => requestBody(await this.#modelId(), branchTo(messages, leaf), settings, offeredTools(this, settings)));
+    this.answering.follow(id, newRun(leaf), async () => answerBody(await this.#modelId(), branchTo(messages, leaf), settings, this));
   }
 
   /** @param {string} id @param {Run} run */

@@ -2,6 +2,8 @@
 
 import { UNTITLED } from "./conversation.js";
 import { settingsFrom } from "./settings.js";
+import { isRecord, require } from "./sound.js";
+import { validTrail } from "./trail.js";
 
 /**
  * @typedef {import("./conversation.js").Conversation} Conversation
@@ -9,28 +11,6 @@ import { settingsFrom } from "./settings.js";
  */
 
 const MOST_MESSAGES = 20_000;
-
-/** What is wrong with a value, in words for the owner of the file. */
-export class InvalidError extends Error {}
-
-/**
- * Throws where a condition does not hold.
- * @param {unknown} condition
- * @param {string} complaint
- * @returns {asserts condition}
- */
-export function require(condition, complaint) {
-  if (!condition) throw new InvalidError(complaint);
-}
-
-/**
- * Says whether a value is an object with fields.
- * @param {unknown} value
- * @returns {value is Record<string, unknown>}
- */
-export function isRecord(value) {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 /**
  * Returns a conversation with sound fields; throws InvalidError.
@@ -90,6 +70,7 @@ function validMessage(value, seen, where, now) {
     finish: text(value.finish),
     usage: validUsage(value.usage),
     rate: number(value.rate),
+    trail: validTrail(value.trail, where),
   };
 }
 

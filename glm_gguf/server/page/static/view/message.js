@@ -6,6 +6,7 @@ import { element, iconButton } from "./dom.js";
 import { editor } from "./editor.js";
 import { thoughtView } from "./thought.js";
 import { callsForm, callsList, resultCard } from "./tool_calls.js";
+import { references, trailView } from "./trail.js";
 
 /**
  * @typedef {import("../chat/conversation.js").Answer} Answer
@@ -21,6 +22,7 @@ import { callsForm, callsList, resultCard } from "./tool_calls.js";
  * @typedef {object} Actions
  * @property {(answer: Answer) => void} retry
  * @property {(message: Message, text: string) => void} edit
+ * @property {(answer: Answer) => void} saveReport
  * @property {() => void} resume has the last message answered
  * @property {(answer: Answer, results: string[]) => void} answerCalls
  * @property {(message: Message, step: -1 | 1) => void} turn shows the alternative before or after it
@@ -46,7 +48,8 @@ export function messageView(message, place, actions) {
 function parts(message, place, actions) {
   if (message.role === "assistant") {
     const retry = iconButton("retry", "Write this answer again", () => actions.retry(message));
-    return { name: "Model", body: answerBody(message, place, actions), buttons: [copyButton("Copy answer", () => message.content), retry] };
+    const save = message.trail.length > 0 && iconButton("save", "Save report", () => actions.saveReport(message));
+    return { name: "Model", body: answerBody(message, place, actions), buttons: [copyButton("Copy answer", () => message.content), save, retry] };
   }
   const said = message.role === "user";
   const body = said ? element("div", { class: "said", dir: "auto" }, message.content) : resultCard(place.toolName, message.content);
@@ -58,11 +61,13 @@ function parts(message, place, actions) {
 function answerBody(answer, place, actions) {
   const body = element("div");
   if (answer.reasoning) body.append(thoughtView(answer.reasoning, answer.thoughtSeconds, place.thoughtOpen));
+  if (answer.trail.length) body.append(trailView(answer.trail));
   if (answer.content) {
     const prose = element("div", { class: "prose" });
     showMarkdown(prose, answer.content);
     body.append(prose);
   }
+  body.append(references(answer.trail) ?? "");
   const open = place.last && !place.running;
   if (answer.calls.length) body.append(open ? callsForm(answer.calls, (results) => actions.answerCalls(answer, results)) : callsList(answer.calls, place.running));
   const empty = !answer.content && !answer.calls.length;

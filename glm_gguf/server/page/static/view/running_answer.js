@@ -5,10 +5,12 @@ import { thoughtSeconds } from "../wire/partial_answer.js";
 import { callsList } from "./tool_calls.js";
 import { element } from "./dom.js";
 import { RunningThought } from "./thought.js";
+import { RunningTrail } from "./trail.js";
 
 export class RunningAnswer {
   #run;
   #thought = new RunningThought();
+  #trail = new RunningTrail();
   #prose = element("div", { class: "prose" });
   #text = new StreamingMarkdown(this.#prose);
   #calls = element("div");
@@ -49,6 +51,10 @@ export class RunningAnswer {
     if (answer.reasoning) {
       this.#place(this.#thought.element);
       this.#thought.show(answer.reasoning, thoughtSeconds(answer, now) ?? 0, answer.thoughtUntil !== null);
+    }
+    if (answer.trail.length) {
+      this.#place(this.#trail.element);
+      this.#trail.show(answer.trail);
     }
     if (answer.content) {
       this.#place(this.#prose);

@@ -2,7 +2,7 @@
 
 import { EXAMPLE_TOOLS } from "../chat/examples.js";
 import { apiKey } from "../chat/preferences.js";
-import { NAMES, complaint } from "../chat/settings.js";
+import { complaint } from "../chat/settings.js";
 import { drawers } from "./drawers.js";
 import { byId, element, iconButton } from "./dom.js";
 import { ServerSwitches } from "./server_switches.js";
@@ -119,15 +119,16 @@ export class SettingsPanel {
   #entered() {
     const text = (/** @type {keyof Settings} */ name) => this.#field(name).input.value;
     const number = (/** @type {NumberName} */ name) => numberOf(text(name));
+    const { research } = this.#session.conversation.settings;
     return {
-      system: text("system"), format: formatOf(text("format")), schema: text("schema"), tools: text("tools"), servers: text("servers"),
+      research, system: text("system"), format: formatOf(text("format")), schema: text("schema"), tools: text("tools"), servers: text("servers"),
       temperature: number("temperature"), topP: number("topP"), maxTokens: number("maxTokens"), seed: number("seed"), thinkingBudget: number("thinkingBudget"),
     };
   }
 
   #draw() {
     const { settings } = this.#session.conversation;
-    for (const name of NAMES) {
+    for (const name of this.#fields.keys()) {
       const { input, note, hint } = this.#field(name);
       if (input !== document.activeElement) input.value = Number.isNaN(settings[name]) ? "" : String(settings[name] ?? "");
       const wrong = complaint(settings, name, this.#session.bounds);

@@ -45,7 +45,8 @@ export class TokenMeter {
   #drawFacts() {
     const { run } = this.#session;
     const rate = run && tokenRate(run.answer);
-    const running = rate ? `${rate.toFixed(1)} tokens/s` : "Waiting for the first token";
+    const begun = run?.answer.trail.length ? "" : "Waiting for the first token";
+    const running = rate ? `${rate.toFixed(1)} tokens/s` : begun;
     const hint = this.#session.conversation.messages.length ? "" : HINT;
     byId("facts").textContent = run ? running : hint;
   }

@@ -1,7 +1,9 @@
 /** The shown branch of a conversation, message by message; unchanged messages keep their elements. */
 
 import { byParent, shownMessages } from "../chat/conversation.js";
+import { reportMarkdown } from "../chat/trail.js";
 import { byId } from "./dom.js";
+import { fileName, save } from "./files.js";
 import { messageView } from "./message.js";
 import { RunningAnswer } from "./running_answer.js";
 
@@ -47,6 +49,7 @@ export class Transcript {
       edit: (message, text) => ask(() => session.edit(message, text)),
       resume: () => ask(() => session.resume()),
       answerCalls: (answer, results) => ask(() => session.answerCalls(answer, results)),
+      saveReport: (answer) => this.#saveReport(answer),
       turn: (message, step) => this.#turn(message, step),
     };
     session.on("conversation", () => this.#draw());
@@ -119,6 +122,12 @@ export class Transcript {
     items.forEach((item, index) => {
       if (this.#list.children[index] !== item) this.#list.insertBefore(item, this.#list.children[index] ?? null);
     });
+  }
+
+  /** @param {import("../chat/conversation.js").Answer} answer */
+  #saveReport({ parent, content, trail }) {
+    const question = this.#session.conversation.messages.find(({ id }) => id === parent)?.content ?? "";
+    save(fileName(question.slice(0, 60), "md"), reportMarkdown(question, content, trail), "text/markdown");
   }
 
   /** @param {Message} message @param {-1 | 1} step */

@@ -12,6 +12,7 @@ import { jsonEvents } from "./sse.js";
  * @property {string | null} state asleep, loading, ready, degraded or failed
  * @property {import("../chat/settings.js").Declaration[]} tools functions that the server runs
  * @property {import("../chat/settings.js").Server[]} servers MCP servers that it runs
+ * @property {boolean} researches
  */
 
 /**
@@ -26,7 +27,7 @@ export async function fetchModels(key) {
   if (!models.length) throw new Problem("The server names no model.", "Check that glm-gguf serve answers at this address; its log says more.", "retry");
   return models.map((model) => ({
     id: model.id, contextSize: model.context_length ?? null, variant: model.variant ?? null, state: model.state ?? null,
-    tools: model.page_tools ?? [], servers: model.page_servers ?? [],
+    tools: model.page_tools ?? [], servers: model.page_servers ?? [], researches: model.page_research === true,
   }));
 }
 
@@ -65,14 +66,16 @@ async function description(key) {
  * Yields the chunks of one streamed answer, which goes on at the server while the page is reloaded; throws Problem, or
  * AbortError where `signal` stopped it.
  * @param {string} id of the answer, 128 random bits
- * @param {object | null} body of /v1/chat/completions; null for an answer that was begun before, from its beginning
+ * @param {object | null} body of /v1/chat/completions, with `research` for one that is researched; null for an answer that was begun before, from its beginning
  * @param {string} key
  * @param {AbortSignal} signal
  */
 export async function* answerChunks(id, body, key, signal) {
   const path = `page-answers/${id}`;
   signal.addEventListener("abort", () => stopAnswer(path, key), { once: true });
-  const response = await fetched(path, key, body ? { method: "POST", body: JSON.stringify(body), signal } : { signal });
+  const { research = false, ...sent } = /** @type {Record<string, unknown>} */ (body ?? {});
+  const begun = research ? `page-research/${id}` : path;
+  const response = await fetched(body ? begun : path, key, body ? { method: "POST", body: JSON.stringify(sent), signal } : { signal });
   if (!response.body) throw brokenOff();
   let finished = false;
   try {

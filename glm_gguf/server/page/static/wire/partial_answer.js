@@ -10,7 +10,7 @@
  * @property {{name?: string, arguments?: string}} [function]
  *
  * @typedef {object} Chunk of /v1/chat/completions
- * @property {{delta?: {content?: string | null, reasoning_content?: string | null, tool_calls?: CallDelta[]}, finish_reason?: string | null}[]} [choices]
+ * @property {{delta?: {content?: string | null, reasoning_content?: string | null, tool_calls?: CallDelta[], research?: import("../chat/trail.js").Step | {kind: "turn", number: number}}, finish_reason?: string | null}[]} [choices]
  * @property {{prompt_tokens: number, completion_tokens: number, completion_tokens_details?: {accepted_prediction_tokens?: number}} | null} [usage]
  * @property {{total: number, processed: number} | null} [prompt_progress] in tokens
  * @property {import("./problem.js").ErrorBody} [error]
@@ -19,6 +19,7 @@
  * @property {string} content
  * @property {string} reasoning
  * @property {Call[]} calls
+ * @property {import("../chat/trail.js").Step[]} trail of a research
  * @property {string | null} finish
  * @property {Usage | null} usage
  * @property {number | null} prefilled the computed part of the prompt, from 0 to 1, while a long one is computed
@@ -37,7 +38,7 @@
  */
 export function emptyAnswer(now) {
   return {
-    content: "", reasoning: "", calls: [], finish: null, usage: null, prefilled: null, pieces: 0,
+    content: "", reasoning: "", calls: [], trail: [], finish: null, usage: null, prefilled: null, pieces: 0,
     askedAt: now, firstAt: null, thoughtAt: null, thoughtUntil: null, lastAt: null,
   };
 }
@@ -56,6 +57,7 @@ export function withChunk(answer, chunk, now) {
   if (!choice) return next;
   next.finish = choice.finish_reason ?? next.finish;
   const delta = choice.delta ?? {};
+  if (delta.research) return withStep(next, delta.research);
   const calls = delta.tool_calls ?? [];
   if (!delta.content && !delta.reasoning_content && !calls.length) return next;
   return timed({
@@ -65,6 +67,16 @@ export function withChunk(answer, chunk, now) {
     calls: calls.reduce(withCall, next.calls),
     pieces: next.pieces + 1,
   }, Boolean(delta.reasoning_content), now);
+}
+
+/**
+ * @param {PartialAnswer} answer
+ * @param {import("../chat/trail.js").Step | {kind: "turn", number: number}} step a turn begins a thought of its own
+ * @returns {PartialAnswer}
+ */
+function withStep(answer, step) {
+  if (step.kind === "turn") return { ...answer, prefilled: null, reasoning: answer.reasoning && `${answer.reasoning.trimEnd()}\n\n` };
+  return { ...answer, trail: [...answer.trail, step] };
 }
 
 /**

@@ -32,6 +32,17 @@ export function requestBody(model, messages, settings, serverTools) {
   return body;
 }
 
+/**
+ * Returns the body that has the last message researched; calls and results before it are left out, and so are tools and formats.
+ * @param {string} model
+ * @param {import("../chat/conversation.js").Message[]} messages from the first one to the last
+ * @param {import("../chat/settings.js").Settings} settings
+ */
+export function researchBody(model, messages, settings) {
+  const texts = messages.filter((message) => message.role === "user" || (message.role === "assistant" && message.content && !message.calls.length));
+  return { ...requestBody(model, texts, { ...settings, format: "text", tools: "" }, []), research: true };
+}
+
 /** @param {import("../chat/conversation.js").Message[]} messages @param {string} system */
 function wireMessages(messages, system) {
   const wired = messages.map(wireMessage);

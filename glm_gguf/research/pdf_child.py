@@ -1,0 +1,57 @@
+"""The text of a PDF, read in a process of its own: `python -m glm_gguf.research.pdf_child BYTES` within so much memory.
+
+The PDF comes on standard input. Standard output gets one JSON object: `title` and `text`, or what is wrong as `error`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import sys
+from contextlib import suppress
+from typing import Any, Final
+
+from glm_gguf.errors import in_one_line
+
+# What pypdf raises beside its own errors for files that break the format.
+_FAULTS: Final = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, OSError)
+
+
+def main() -> None:
+    """Read the PDF, and write what is in it."""
+    _limit_memory(int(sys.argv[1]))
+    try:
+        found = _read(sys.stdin.buffer.read())
+    except MemoryError:
+        found = {"error": "the PDF needs more memory than a document may"}
+    sys.stdout.write(json.dumps(found))
+
+
+def _read(data: bytes) -> dict[str, Any]:
+    import pypdf
+
+    try:
+        reader = pypdf.PdfReader(io.BytesIO(data))
+        if reader.is_encrypted and not reader.decrypt(""):
+            return {"error": "the PDF is locked by a password"}
+        text = "\n\n".join(page.extract_text() for page in reader.pages)
+        title = "" if reader.metadata is None else str(reader.metadata.title or "")
+    except (pypdf.errors.PyPdfError, *_FAULTS) as error:
+        return {"error": f"the PDF cannot be read: {in_one_line(error)}"}
+    return {"title": title, "text": text}
+
+
+def _limit_memory(most: int) -> None:
+    """Bound this process's memory, where the system can."""
+    try:
+        resource: Any = importlib.import_module("resource")
+    except ImportError:
+        return  # Windows
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    with suppress(ValueError, OSError):  # macOS has the name, and no such bound
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""POST /page-research/{id}: questions of the page are researched, and go on while it is reloaded, as answers do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+
+from glm_gguf.chat.events import PrefillProgress, ReasoningDelta, TextDelta
+from glm_gguf.research.research_events import (
+    CallFailed,
+    Note,
+    Opened,
+    Report,
+    ReportStarted,
+    ResearchEvent,
+    Searched,
+    TurnStarted,
+)
+from glm_gguf.server.bodies.json_body import JsonRoute
+from glm_gguf.server.chat_completions.request import ChatCompletionRequest
+from glm_gguf.server.page.answers import Identifier, begin_kept
+from glm_gguf.server.page.kept_answers import KeptAnswers
+from glm_gguf.server.research.question import question_of
+from glm_gguf.server.service import Service
+from glm_gguf.server.streams.sse import DONE, data, error_data
+from glm_gguf.server.streams.wire_stream import stream_problem
+
+FIELD: Final = "research"
+
+
+def research_router(kept: KeptAnswers) -> APIRouter:
+    """Return the route, for the server's own page only; /page-answers/{id} resumes and stops what it begins."""
+    router = APIRouter(route_class=JsonRoute, include_in_schema=False)
+
+    @router.post("/page-research/{identifier}")
+    async def begin(identifier: Identifier, body: ChatCompletionRequest, request: Request) -> Response:
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            service: Service = request.app.state.service
+            service.researches.require_sources(FIELD)
+            question = await service.prepared(request, lambda: question_of(body.to_request(), service.settings))
+            model = await service.model(request, body.model)
+            return _chunks(await service.researches.begin(request, model.glm, question, FIELD))
+
+        return await begin_kept(kept, identifier, request, pieces)
+
+    return router
+
+
+async def _chunks(events: AsyncGenerator[ResearchEvent, None]) -> AsyncGenerator[bytes, None]:
+    """Write a research as chunks of chat completions, in whose deltas `research` holds a step; an error is the last."""
+    try:
+        async with aclosing(events):
+            async for event in events:
+                for chunk in _written(event):
+                    yield data(json.dumps(chunk))
+    except Exception as error:  # the outermost edge: inside a stream only an event can report it
+        yield error_data(stream_problem(error))
+        return
+    yield DONE
+
+
+def _written(event: ResearchEvent) -> Iterator[dict[str, Any]]:
+    match event:
+        case PrefillProgress(done, total, cached):
+            yield {"choices": [], "prompt_progress": {"processed": done, "total": total, "cache": cached}}
+        case TextDelta(text):
+            yield _delta(content=text)
+        case ReasoningDelta(text):
+            yield _delta(reasoning_content=text)
+        case TurnStarted(number):
+            yield _delta(research={"kind": "turn", "number": number})
+        case Note(text):
+            yield _delta(research={"kind": "note", "text": text})
+        case Searched(query, hits):
+            found = [{"title": hit.title, "address": hit.address} for hit in hits]
+            yield _delta(research={"kind": "search", "query": query, "hits": found})
+        case Opened(title, address, part, parts):
+            yield _delta(research={"kind": "page", "title": title, "address": address, "part": part, "parts": parts})
+        case CallFailed(_, error):
+            yield _delta(research={"kind": "failed", "error": error})
+        case ReportStarted(ended_by):
+            yield _delta(research={"kind": "report", "endedBy": ended_by})
+        case Report():
+            yield _delta(research={"kind": "sources", "sources": [asdict(source) for source in event.sources]})
+            yield _delta("stop" if event.complete else "length")
+            yield {
+                "choices": [],
+                "usage": {"prompt_tokens": event.prompt_tokens, "completion_tokens": event.tokens},
+            }
+
+
+def _delta(finish: str | None = None, **delta: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
