@@ -65,14 +65,16 @@ class OpenBatch:
             raise RequestError(f"the results there are of another {' and '.join(others)}", path=journal, fix=fix)
         return self._found()
 
-    def add(self, result: LineResult) -> None:
-        """Append a result. It survives the end of this process, and after `flush` that of the machine."""
+    def add(self, result: LineResult) -> bool:
+        """Append a result, unless the line has one; it survives this process, and after `flush` the machine."""
         extent = Extent(self.part.tell(), len(result.line))
+        if not self.index.note_result(result.number, extent, ok=result.ok):
+            return False
         with self._as_output_error():
             written = self.part.write(result.line)
             if written != len(result.line):
                 raise OSError(28, "No space left on device")
-        assert self.index.note_result(result.number, extent, ok=result.ok), "a line has one result"
+        return True
 
     def flush(self) -> None:
         """Give the results to the disk. Any thread may call it."""

@@ -22,9 +22,12 @@ class BatchProgress:
     tokens: TokenCounts = field(default_factory=TokenCounts)
     """Of this run."""
     _started: float = field(default_factory=time.monotonic)
+    _first: float = 0.0
+    """When the first result came: models are loaded before."""
 
     def count(self, result: LineResult) -> None:
         """Count a result."""
+        self._first = self._first or time.monotonic()
         self.n_answered += 1
         self.n_failed += not result.ok
         self.tokens = self.tokens + result.tokens
@@ -41,5 +44,6 @@ class BatchProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds that the rest takes at the rate so far; None before the first answer."""
-        return self.seconds / self.n_answered * (self.n_lines - self.n_done) if self.n_answered else None
+        """Seconds that the rest takes at the rate since the first result; None before the second one."""
+        since, rated = time.monotonic() - self._first, self.n_answered - 1
+        return since / rated * (self.n_lines - self.n_done) if rated > 0 else None

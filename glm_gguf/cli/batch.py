@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from glm_gguf.cli.grouped_help import GroupedCommand
+from glm_gguf.cli.grouped_help import GroupedCommand, grouped_option
 from glm_gguf.cli.model_options import ModelChoice, model_options
 from glm_gguf.cli.server_packages import require_server
 from glm_gguf.cli.termination import terminable
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from glm_gguf.batches.result_line import LineResult
     from glm_gguf.model import GLM
 
+Watch = Callable[["LineResult"], None]
+Answer = Callable[["OpenBatch", Watch], None]
+"""Answers all lines of a batch that have no result, and tells of each result."""
 FILE = click.Path(path_type=Path)
 
 
@@ -35,7 +38,13 @@ FILE = click.Path(path_type=Path)
     show_default=True,
     help="Order of the results: as in the input, or as they were finished.",
 )
-def command(choice: ModelChoice, input: Path, output: Path, order: str) -> None:
+@grouped_option("Ray", "--ray", metavar="ADDRESS", help="Ray cluster to run on: HOST:PORT, `auto` or `local`.")
+@grouped_option(
+    "Ray", "--ray-actors", type=int, metavar="N", help="Models loaded. Default: one a GPU, else one a node."
+)
+def command(
+    choice: ModelChoice, input: Path, output: Path, order: str, ray: str | None, ray_actors: int | None
+) -> None:
     """Let the model in FILE answer all requests of INPUT, and write the answers to OUTPUT.
 
     Both files have OpenAI's batch form: a JSON object a line, with `custom_id`, `method`, `url` and `body`. The urls
@@ -45,6 +54,9 @@ def command(choice: ModelChoice, input: Path, output: Path, order: str) -> None:
     All lines are checked before the model is loaded. Prompts with a shared beginning follow one another. Results
     gather in OUTPUT.part; the same command goes on from there after an interruption. OUTPUT appears when all are there.
     The exit code is 1 if a request was refused.
+
+    With --ray the models run as actors of a Ray cluster; FILE lies at the same path on each node. A lost actor is
+    started again, and another one answers its lines.
     """
     require_server()
     from glm_gguf.batches.input_file import InputRules
@@ -52,12 +64,12 @@ def command(choice: ModelChoice, input: Path, output: Path, order: str) -> None:
     from glm_gguf.cli.batch_view import batch_view, print_batch_summary
 
     choice.require_files()
+    answer = _here(choice) if ray is None and ray_actors is None else _on_ray(choice, ray, ray_actors)
     with terminable(), open_batch(BatchPaths(input, output), InputRules()) as batch:
         _require_right(batch.checked.errors, input)
-        with choice.open() as glm:
-            n_found = batch.begin({"model": glm.fingerprint(), "options": repr(choice.sampling)})
-            with batch_view(batch.checked.n_lines, n_found) as view:
-                asyncio.run(_answer(batch, glm, choice, view.has))
+        n_found = batch.begin(_identity(choice))
+        with batch_view(batch.checked.n_lines, n_found) as view:
+            answer(batch, view.has)
         n_failed = batch.index.count_results(ok=False)
         batch.finish("input" if order == "input" else "finished")
     print_batch_summary(view.progress, n_failed, output)
@@ -75,7 +87,38 @@ def _require_right(errors: tuple[LineError, ...], path: Path) -> None:
         raise RequestError(what, path=path, where=where, fix="put it right: nothing was answered yet")
 
 
-async def _answer(batch: OpenBatch, glm: GLM, choice: ModelChoice, watch: Callable[[LineResult], None]) -> None:
+def _identity(choice: ModelChoice) -> dict[str, str]:
+    """Return what results depend on besides the input."""
+    from glm_gguf.gguf_file.parts import open_all_parts
+    from glm_gguf.llama.fingerprint import fingerprint
+
+    paths = tuple(file.path for file in open_all_parts(choice.path).files)
+    return {"model": fingerprint(paths, choice.options), "options": repr(choice.sampling)}
+
+
+def _on_ray(choice: ModelChoice, address: str | None, actors: int | None) -> Answer:
+    """Return what answers all lines over a cluster; RequestError for options that nothing would heed."""
+    from glm_gguf.ray.cluster import ActorModel, RayCluster, answer_on_ray
+
+    if address is None:
+        raise RequestError("there is no cluster", field="ray_actors", fix="give --ray, or leave it out")
+    if choice.session is not None:
+        raise RequestError("actors read no session", field="session", fix="leave it out")
+    cluster, model = RayCluster(address, actors), ActorModel(choice.path.absolute(), choice.options, choice.sampling)
+    return lambda batch, watch: answer_on_ray(batch, cluster, model, watch)
+
+
+def _here(choice: ModelChoice) -> Answer:
+    """Return what answers all lines by a model in this process."""
+
+    def answer(batch: OpenBatch, watch: Watch) -> None:
+        with choice.open() as glm:
+            asyncio.run(_answer(batch, glm, choice, watch))
+
+    return answer
+
+
+async def _answer(batch: OpenBatch, glm: GLM, choice: ModelChoice, watch: Watch) -> None:
     """Answer all lines that have no result, with all slots full."""
     from glm_gguf.batches.answer_lines import answer_lines
     from glm_gguf.server.app import create_app

@@ -38,7 +38,8 @@ class BatchView:
             self._bar.update(self._task, completed=self.progress.n_done, description=left)
         elif time.monotonic() - self._told >= LINE_SECONDS:
             self._told = time.monotonic()
-            click.echo(f"answered     {_counts(self.progress)}, {_left(self.progress)}", err=True)
+            told = ", ".join(part for part in (_counts(self.progress), _left(self.progress)) if part)
+            click.echo(f"answered     {told}", err=True)
 
 
 def _counts(progress: BatchProgress) -> str:

@@ -11,6 +11,8 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "session": "--session",
     "devices": "--device",
     "workers": "--worker",
+    "ray": "--ray",
+    "ray_actors": "--ray-actors",
     "lora": "--lora",
     "type": "--type",
     "types": "--type",
