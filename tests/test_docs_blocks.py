@@ -46,7 +46,7 @@ ELSEWHERE = (
     "ssh ",
 )
 """What a shell block holds that needs a network, a terminal, minutes, or a program of others."""
-FOREIGN = ("aider", "claude", "cat", "curl", "eval", "source", "ssh")
+FOREIGN = ("aider", "claude", "cat", "curl", "eval", "source", "ssh", "tee")
 SHELL = blocks("sh")
 OFFLINE = [block for block in SHELL if not any(word in block.text for word in ELSEWHERE)]
 CURLS = [block for block in SHELL if "curl " in block.text]

@@ -24,6 +24,7 @@ COMMANDS = {
     "inspect": "Show what a GGUF file holds, and what is wrong with it.",
     "evaluate": "Measure perplexity, and how far a file is from its original.",
     "compare": "Compare files of one model in a report.",
+    "card": "Write a model card.",
     "mend": "Put right the keys of a GGUF that inspect finds at fault.",
     "verify": "Compare a GGUF with what it was made from.",
     "chat": "Talk with a model.",

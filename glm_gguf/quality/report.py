@@ -10,14 +10,15 @@ from typing import Final
 
 from glm_gguf.quality.comparison import Compared
 from glm_gguf.quality.plots import Plot, plots
+from glm_gguf.quality.tables import markdown_table
 
 STYLE: Final = """
 :root { color-scheme: light dark; --text: #1b1b1b; --paper: #fff; --line: #dcdcdc; --faint: #595959 }
 @media screen and (prefers-color-scheme: dark) {
   :root { --text: #e8e8e8; --paper: #161616; --line: #3a3a3a; --faint: #a8a8a8 }
 }
-@media print { :root { color-scheme: light } figure, tr { break-inside: avoid } .wide { overflow: visible } }
-body { margin: 0 auto; max-width: 64rem; padding: 1.5rem; font: 16px/1.5 system-ui, sans-serif; color: var(--text);
+@page { size: A4 landscape; margin: 12mm }
+body { margin: 0 auto; max-width: 76rem; padding: 1.5rem; font: 16px/1.5 system-ui, sans-serif; color: var(--text);
   background: var(--paper) }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.85rem }
@@ -27,6 +28,14 @@ tbody th { font-weight: 600 }
 figure { margin: 2rem 0 }
 img { max-width: 100%; height: auto }
 figcaption { color: var(--faint) }
+@media print {
+  :root { color-scheme: light }
+  body { padding: 0; max-width: none }
+  figure, tr { break-inside: avoid }
+  .wide { overflow: visible }
+  table { font-size: 0.62rem }
+  th, td { padding: 0.2rem 0.3rem }
+}
 """
 
 
@@ -41,6 +50,10 @@ class Report:
     layers: tuple[tuple[str, ...], ...]
     """A row for each layer: its number, and the error of each file."""
     plots: tuple[Plot, ...]
+
+    def __post_init__(self) -> None:
+        if not self.rows or any(len(row) != len(self.header) for row in self.rows):
+            raise ValueError(f"a header of {len(self.header)} cells, rows of {[len(row) for row in self.rows]}")
 
     @classmethod
     def of(cls, found: Sequence[Compared]) -> Report:
@@ -61,10 +74,11 @@ class Report:
 
     def markdown(self) -> str:
         """Write the report as Markdown, without the plots; the errors by layer are a table."""
-        parts = [f"# {self.title}", *self.about, _markdown_table(self.header, self.rows)]
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
+        parts = [f"# {self.title}", *self.about, markdown_table(self.header, rows)]
         if self.layers:
-            header = ("layer", *(row[0] for row in self.rows))
-            parts += ["## Relative error of each layer's output", _markdown_table(header, self.layers)]
+            header = ("layer", *(row[0] for row in rows))
+            parts += ["## Relative error of each layer's output", markdown_table(header, self.layers)]
         return "\n\n".join(parts) + "\n"
 
     def html(self) -> str:
@@ -84,25 +98,31 @@ class Report:
 
 
 HEADER: Final = (
-    *("file", "GB", "bits per weight", "perplexity", "ln(PPL / PPL of reference)", "KLD mean", "median", "99 %"),
-    *("max", "same top token", "Δp mean", "Δp RMS", "decode, tokens/s"),
+    *(
+        "file",
+        "GB",
+        "bits per weight",
+        "decode, tokens/s",
+        "perplexity",
+        "ln(PPL / PPL of reference)",
+        "KLD mean",
+        "median",
+        "99 %",
+    ),
+    *("max", "same top token", "Δp mean", "Δp RMS"),
 )
 
 
 def _cells(row: Compared, *, with_calls: bool) -> Iterator[str]:
     found, far = row.evaluation, row.evaluation.divergence
     assert far is not None
-    yield from (found.file, f"{found.n_bytes / 1e9:.3f}", f"{found.bits_per_weight:.2f}")
+    yield from (found.file, f"{found.n_bytes / 1e9:.3f}", f"{found.bits_per_weight:.2f}", f"{row.decode_rate:.1f}")
     yield f"{found.perplexity.value:.4f} ± {found.perplexity.error:.4f}"
     yield f"{far.log_ratio.value:.5f} ± {far.log_ratio.error:.5f}"
     yield f"{far.kld.value:.6f} ± {far.kld.error:.6f}"
     yield from (f"{far.kld_median:.6f}", f"{far.kld_99:.6f}", f"{far.kld_max:.6f}")
     yield f"{far.same_top.value:.2%} ± {far.same_top.error:.2%}"
-    yield from (
-        f"{far.delta_p.value:.3%} ± {far.delta_p.error:.3%}",
-        f"{far.delta_p_rms:.3%}",
-        f"{row.decode_rate:.1f}",
-    )
+    yield from (f"{far.delta_p.value:.3%} ± {far.delta_p.error:.3%}", f"{far.delta_p_rms:.3%}")
     if with_calls:
         yield "" if found.calls is None else f"{found.calls.differing_share:.1%}"
 
@@ -126,13 +146,6 @@ def _about(found: Sequence[Compared]) -> Iterator[str]:
             f"{first.calls.n_requests} requests were asked with tools; the reference answered {first.calls.n_calling} "
             "of them with calls."
         )
-
-
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    marks = ("---", *("---:" for _ in header[1:]))
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (header, marks, *rows)
-    )
 
 
 def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -1,0 +1,80 @@
+"""A model card says what the file says and what was measured, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from gguf import GGUFReader
+
+from glm_gguf.cli.main import cli
+from tests.gguf_file.builder import glm4
+
+Made = Callable[[str], Path]
+
+
+def card(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["card", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def evaluation(tiny_gguf: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What evaluate told of Q8_0."""
+    command = ["evaluate", tiny_gguf("Q8_0"), "--reference", tiny_gguf("F32"), "--chunks", 1, "--json", "--threads", 1]
+    path = tmp_path_factory.mktemp("card") / "evaluation.json"
+    path.write_text(CliRunner().invoke(cli, list(map(str, command))).stdout)
+    return path
+
+
+def test_the_first_lines_are_yaml_that_hubs_read(tiny_gguf: Made) -> None:
+    written = card(tiny_gguf("Q4_K_M"), "--base-model", "THUDM/GLM-4-9B-0414").stdout
+    front = yaml.safe_load(written.split("---\n")[1])
+    assert (front["base_model"], front["base_model_relation"]) == ("THUDM/GLM-4-9B-0414", "quantized")
+    assert (front["license"], front["language"]) == ("mit", ["en", "zh"])
+    assert front["tags"][0] == "gguf"
+
+
+def test_types_and_hash_are_those_of_the_file(tiny_gguf: Made) -> None:
+    path = tiny_gguf("Q4_K_M")
+    written = card(path).stdout
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in written
+    downs = [tensor.tensor_type.name for tensor in GGUFReader(path).tensors if "ffn_down" in tensor.name]
+    assert sorted(set(downs)) == ["Q5_0", "Q8_0"]
+    assert f"| `ffn_down.weight` | {downs.count('Q5_0')} q5_0, {downs.count('Q8_0')} q8_0 |" in written
+    assert "## Evaluation" not in written
+    if (program := shutil.which("sha256sum")) is not None:
+        assert subprocess.run([program, path], capture_output=True, text=True, check=True).stdout.split()[0] in written
+
+
+def test_the_evaluation_is_written(tiny_gguf: Made, evaluation: Path, tmp_path: Path) -> None:
+    found, out = json.loads(evaluation.read_text()), tmp_path / "README.md"
+    assert card(tiny_gguf("Q8_0"), "--evaluation", evaluation, "-o", out).stdout == f"{out}\n"
+    assert f"| KL divergence, mean | {found['divergence']['kld']['value']:.6f} ± " in out.read_text()
+    assert "exists already" in str(card(tiny_gguf("Q8_0"), "-o", out).exception)
+
+
+def test_what_does_not_belong_to_the_file_is_refused(tiny_gguf: Made, evaluation: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    assert "evaluate this file" in str(card(tiny_gguf("Q4_0"), "--evaluation", evaluation).exception)
+    for text in ("", "[]", '{"file": "x"}', "[" * 9999):
+        other.write_text(text)
+        assert "no output of evaluate --json" in str(card(tiny_gguf("Q8_0"), "--evaluation", other).exception)
+    assert "names no repository" in str(card(tiny_gguf("Q8_0"), "--base-model", "x\ny/z").exception)
+
+
+def test_markdown_in_a_files_keys_stays_text(tmp_path: Path) -> None:
+    model = glm4()
+    model.keys["general.name"] = (8, "<b>x</b>\n# [y](z)")
+    model.keys["general.license"] = (8, "a: b\n---\nlicense: mit")
+    path = tmp_path / "model.gguf"
+    path.write_bytes(model.encode())
+    written = card(path).stdout
+    assert "# \\<b\\>x\\</b\\> \\# \\[y\\](z), GGUF\n" in written
+    assert yaml.safe_load(written.split("\n---\n")[0])["license"] == "a: b\n---\nlicense: mit"
