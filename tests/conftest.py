@@ -108,6 +108,7 @@ def workplace(tiny_gguf: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     write_adapter(directory / "my-lora", factors(shape=query_shape(TINY_CHECKPOINT)))
     (directory / "glm_gguf").symlink_to(REPOSITORY / "glm_gguf")
     (directory / "my_tools.py").symlink_to(REPOSITORY / "glm_gguf" / "demo" / "tools.py")
+    (directory / "bfcl-data").symlink_to(REPOSITORY / "tests" / "golden" / "bfcl")
     (directory / "notes").mkdir()
     (directory / "notes" / "light.md").write_text(
         "# Harrow light\n\nAnsel Brook keeps the light, and lives beside it.\n"

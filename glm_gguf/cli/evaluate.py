@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ from glm_gguf.cli.data_options import FILE, data_options
 from glm_gguf.cli.evaluation_options import REQUESTS, read_requests, reference_path
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.load_options import LoadChoice, load_options
+from glm_gguf.cli.suite_options import SuiteChoice, score_suite, suite_options
+from glm_gguf.errors import RequestError
+from glm_gguf.llama.engine_options import EngineOptions
 
 if TYPE_CHECKING:
     from glm_gguf.quality.chunks import ChunkOptions
@@ -26,8 +30,9 @@ if TYPE_CHECKING:
 @click.option("--save-reference", type=FILE, metavar="PATH", help="Keep the reference's log probabilities in PATH.")
 @data_options("a short text that comes with glm-gguf; that of a saved reference")
 @REQUESTS
+@suite_options
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-@load_options(leaving_out=("n_parallel",))
+@load_options()
 def command(
     file: str | None,
     reference: str | None,
@@ -35,6 +40,7 @@ def command(
     data: tuple[Path, ...],
     chunks: ChunkOptions,
     requests: str | None,
+    suite: SuiteChoice | None,
     as_json: bool,
     choice: LoadChoice,
 ) -> None:
@@ -42,19 +48,31 @@ def command(
 
     Both models read the same texts, one after the other, so that the memory of one suffices. All figures are computed
     as llama-perplexity does. --requests asks both for tool calls too, and tells how many differ.
+
+    With --suite the model answers the questions of a suite instead, and its scores are printed.
     """
     from glm_gguf.cli.chunk_progress import chunk_progress
     from glm_gguf.cli.model_argument import DEFAULT_MODEL, model_path
     from glm_gguf.cli.termination import terminable
     from glm_gguf.quality.built_in_texts import evaluation_text
+    from glm_gguf.quality.chunks import ChunkOptions
     from glm_gguf.quality.measurement import Task, measured
     from glm_gguf.quality.text_data import read_data
 
     path = model_path(DEFAULT_MODEL if file is None else file)
+    if suite is not None:
+        others = {"reference": reference, "save_reference": save_reference, "data": data, "requests": requests}
+        suite.require_alone({**others, "chunks": chunks.most, "chunk_tokens": chunks != ChunkOptions(most=chunks.most)})
+        with terminable():
+            score_suite(path, suite, choice.options, as_json=as_json)
+        return
+    if "n_parallel" in choice.given:
+        raise RequestError("only a suite asks several at once", field="n_parallel", fix="leave it out")
+    options = replace(choice.options, n_parallel=EngineOptions().n_parallel)  # of a suite, or configured for servers
     text = read_data(data) if data else evaluation_text()
     task = Task(text, chunks, read_requests(requests), reference_path(reference, data), save_reference)
     with terminable():
-        (found,) = measured([path], task, choice.options, chunk_progress)
+        (found,) = measured([path], task, options, chunk_progress)
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False, allow_nan=False))
     else:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from research.scripted_engine import scripted
 
 from glm_gguf import GLM, RequestError
+from glm_gguf.cli.main import cli
 from glm_gguf.quality.bfcl.ast_match import is_right
 from glm_gguf.quality.bfcl.cases import CATEGORIES, read_berkeley
 from glm_gguf.quality.bfcl.evaluation import BerkeleyEvaluation, CategoryScore
@@ -138,3 +140,38 @@ def test_bad_data_is_told_with_its_line(fault: str, tmp_path: Path) -> None:
     (tmp_path / "possible_answer" / "BFCL_v3_simple.json").write_text(answers)
     with pytest.raises(RequestError, match=told):
         read_berkeley(tmp_path)
+
+
+def evaluated(*arguments: str) -> Any:
+    return CliRunner().invoke(cli, ["evaluate", *arguments])
+
+
+def test_the_command_prints_a_score_for_each_category(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    kept = tmp_path / "answers.jsonl"
+    asked = [str(tiny_gguf("Q8_0")), "--suite", "bfcl", str(DATA), "--max-tokens", "24", "--answers", str(kept)]
+    result = evaluated(*asked, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert [one["name"] for one in told["categories"]] == list(CATEGORIES)
+    assert kept.read_text().count("\n") == 1 + sum(one["total"] for one in told["categories"])
+    again = evaluated(*asked, "--n-parallel", "2")
+    shares = [one["right"] / one["total"] for one in told["categories"]]
+    assert [line.split()[1] for line in again.stdout.splitlines()][: len(shares)] == [f"{one:.2%}" for one in shares]
+    assert f"live{told['live']:>28.2%}" in again.stdout
+
+
+WRONG = {
+    "another measurement": (["--suite", "bfcl", str(DATA), "--requests", "built-in"], "requests: a suite does not"),
+    "a category without a suite": (["--category", "simple"], "category: no suite"),
+    "an unknown category": (["--suite", "bfcl", str(DATA), "--category", "simpel"], "simpel: there is no such file"),
+    "no directory": (["--suite", "bfcl", "nowhere"], "no such directory"),
+    "several at once without a suite": (["--n-parallel", "2"], "only a suite asks several"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_what_the_suite_cannot_use_is_refused_by_name(tiny_gguf: Callable[[str], Path], name: str) -> None:
+    arguments, told = WRONG[name]
+    result = evaluated(str(tiny_gguf("Q8_0")), *arguments)
+    assert result.exit_code == 1
+    assert told in str(result.exception)
