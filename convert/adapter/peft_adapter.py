@@ -30,6 +30,7 @@ COPIED_BASE = ".base_layer.weight"
 OTHERS: Mapping[str, str] = {
     r"\.lora_magnitude_vector": "DoRA trained it, which llama.cpp does not compute",
     r"\.trainable_tokens": "trainable_token_indices trained rows of the embedding",
+    r"(^|[._])lora_(up|down|mid)\b|^lora_": "kohya's scripts and ComfyUI write such names, and not PEFT",
     r"\.bias$": "biases were trained beside LoRA",
     r"\.lora_[ab]$": "MLX writes such names, and not PEFT",
     r"\.weight$": "whole weights were trained beside LoRA (modules_to_save), or the vocabulary was resized",

@@ -88,7 +88,8 @@ def _quantised(chunk: Chunk, values: ggml.Floats, tensor: TensorPlan) -> ggml.By
             return data
     row, column = divmod(int(np.abs(values).argmax()), values.shape[1])
     what = f"is {values[row, column]:g}, which is outside the range of {tensor.type.name}"
-    raise _bad_weight(chunk, (row, column), what, 'the checkpoint is damaged, or type="F32" holds it')
+    cause = "an adapter's weights are too large" if chunk.job.updates else "the checkpoint is damaged"
+    raise _bad_weight(chunk, (row, column), what, f'{cause}, or type="F32" holds it')
 
 
 def _bad_weight(chunk: Chunk, at: tuple[int, int], what: str, fix: str) -> WeightError:

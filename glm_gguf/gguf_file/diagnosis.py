@@ -23,6 +23,7 @@ from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, advice, problem, 
 from glm_gguf.gguf_file.template_findings import template_findings
 from glm_gguf.gguf_file.tensor_findings import layer_findings
 from glm_gguf.gguf_file.tensor_list import align
+from glm_gguf.gguf_file.type_findings import type_findings
 from glm_gguf.gguf_file.values import Metadata, Scalar, ValueType, decimal, texts
 from glm_gguf.gguf_file.vocabulary_findings import vocabulary_findings
 from glm_gguf.gguf_file.yarn_findings import yarn_findings
@@ -78,6 +79,7 @@ def _foreign(metadata: Metadata) -> Iterator[Finding]:
 def _glm(contents: Contents) -> Iterator[Finding]:
     metadata = contents.metadata
     yield from _keys(metadata)
+    yield from type_findings(metadata)
     yield from chatglm_findings(metadata) if architecture(metadata) == CHATGLM else ()
     yield from _rope(metadata)
     yield from yarn_findings(metadata)

@@ -15,7 +15,7 @@ from glm_gguf.gguf_file.head_replacement import replace_head
 from glm_gguf.gguf_file.head_writer import head_of
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import GgufParts
-from glm_gguf.gguf_file.values import Metadata, Text, Value, text
+from glm_gguf.gguf_file.values import Metadata, Scalar, Text, Value, is_of_its_type, text
 from glm_gguf.variant import Variant, detect_variant
 
 TemplateOf = Callable[[Variant], str]
@@ -78,7 +78,7 @@ def _changed(parts: GgufParts, template_of: TemplateOf) -> dict[str, Value]:
             value = _value(change, parts.metadata, template_of)
             if value is None:
                 metadata.pop(change.key, None)
-            else:
+            elif not isinstance(value, Scalar) or is_of_its_type(value):  # it may follow from a key that is absurd
                 metadata[change.key] = value
     return metadata
 

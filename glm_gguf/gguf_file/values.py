@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -178,6 +179,15 @@ def numbers(metadata: Metadata, key: str) -> tuple[Number, ...] | None:
     """The array of numbers under a key; None if there is none, or if it has another type."""
     value = metadata.get(key)
     return value.items if isinstance(value, NumberArray) else None
+
+
+def is_of_its_type(value: Scalar) -> bool:
+    """Whether the declared type holds the number."""
+    try:
+        struct.pack(f"<{STRUCT_CODES[value.type]}", value.value)
+    except (struct.error, OverflowError):
+        return False
+    return True
 
 
 def _require_fixed_size(kind: ValueType) -> None:

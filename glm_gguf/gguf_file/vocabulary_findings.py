@@ -106,7 +106,7 @@ def _lengths(contents: Contents, tokens: Sequence[str]) -> Iterator[Finding]:
             yield problem(
                 f"{key} has {len(items)} items, but the vocabulary has {n_tokens} tokens",
                 "llama.cpp cannot load the vocabulary",
-                *(_as_control(items, tokens) if key == TYPES_KEY else removes(key)),
+                *(_as_control((), tokens) if key == TYPES_KEY else removes(key)),
             )
 
 
@@ -119,7 +119,7 @@ def _specials(metadata: Metadata, tokens: Sequence[str]) -> Iterator[Finding]:
             f"special tokens are missing from the vocabulary: {' '.join(missing)}",
             "a prompt cannot be written as in training",
         )
-    types = numbers(metadata, TYPES_KEY) or ()
+    types = _types(metadata)
     plain = [name for name in FORMAT_TOKENS if name in ids and ids[name] < len(types) and types[ids[name]] != CONTROL]
     if plain or not types:
         yield problem(
@@ -162,7 +162,7 @@ def _stated_end(metadata: Metadata, ids: Mapping[str, int], n_tokens: int) -> It
 
 def _ordinary_ends(metadata: Metadata, ids: Mapping[str, int], tokens: Sequence[str]) -> Iterator[Finding]:
     """Findings about keys that end generation at a token of the text."""
-    types = numbers(metadata, TYPES_KEY) or ()
+    types = _types(metadata)
     for name in END_KEYS:
         key = f"tokenizer.ggml.{name}_token_id"
         stated = integer(metadata, key)
@@ -197,6 +197,12 @@ def _as_control(types: Sequence[Number], tokens: Sequence[str]) -> tuple[str, tu
             kinds[id_] = UNUSED
     fix, changes = sets(TYPES_KEY, NumberArray(ValueType.INT32, tuple(kinds)))
     return fix, changes
+
+
+def _types(metadata: Metadata) -> Sequence[Number]:
+    """The types of the tokens; none where llama.cpp would refuse them."""
+    value = metadata.get(TYPES_KEY)
+    return value.items if isinstance(value, NumberArray) and value.item_type is ValueType.INT32 else ()
 
 
 def _is_control(token: str) -> bool:

@@ -32,6 +32,7 @@ MENDABLE = (
     *("eaten-gmask", "chatglm-template", "template-with-newline", "template-with-escaped-newline", "class-epsilon"),
     *("no-epsilon", "too-few-types", "plain-specials", "no-types", "yarn-on-rumination", "factor-without-type"),
     *("ordinary-eos", "ordinary-eot", "ordinary-fim", "add-eos", "add-bos-as-number"),
+    *("epsilon-f64", "layers-u64", "eos-i32", "types-f32"),
     *("nested-array", "no-eos", "eos-beyond-the-vocabulary", "yarn-without-length"),
 )
 """Problems that the diagnosis names and keys put right."""

@@ -87,6 +87,7 @@ TENSORS: dict[str, tuple[dict[str, np.ndarray], tuple[str, ...]]] = {
     "a whole layer": ({**PAIR, "base_model.model.lm_head.weight": matrix(300, 64)}, ("whole weights", "lm_head")),
     "tokens": ({**PAIR, "base_model.model.x.trainable_tokens_delta": matrix(1, 64)}, ("trainable_token_indices",)),
     "MLX's names": ({"layers.0.q_proj.lora_a": matrix(64, 4)}, ("MLX",)),
+    "kohya's names": ({"lora_te_layers_0.lora_down.weight": matrix(4, 64)}, ("kohya", "not PEFT")),
     "two kinds of factors": (
         {**PAIR, f"{NAME}.lora_embedding_A": matrix(RANK, 64), f"{NAME}.lora_embedding_B": matrix(64, RANK)},
         (Q_PROJ, "of a matrix and of an embedding"),
