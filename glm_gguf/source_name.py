@@ -70,7 +70,7 @@ def unfit_repository(names: Collection[str]) -> Mistake | None:
     ggufs = sorted(name for name in names if name.endswith(".gguf"))
     pytorch = sorted(name for name in names if Path(name).suffix in PYTORCH and name not in ADAPTER_FILES)
     if "config.json" not in names and any(name in ADAPTER_FILES for name in names):
-        return "this is a PEFT adapter, not a whole model", MAKE_ADAPTER
+        return "this is a PEFT adapter, not a whole model", f"fetch it into a directory; {MAKE_ADAPTER}"
     if any(name.endswith(".safetensors") for name in names):
         return None
     if ggufs:
@@ -118,7 +118,9 @@ def _fetched(address: str, wanted: Wanted) -> str:
     if wanted is Wanted.CHECKPOINT:
         return f"write {address}"
     if wanted is Wanted.PEFT:
-        return f"fetch it first: hf download {address.partition('://')[2]} --local-dir DIR"
+        hub, _, name = address.partition("://")
+        how = f"modelscope download {name} --local_dir DIR" if hub == "ms" else f"hf download {name} --local-dir DIR"
+        return f"fetch it first: {how}"
     return MAKE_ADAPTER if wanted is Wanted.ADAPTER else f"fetch it first: glm-gguf pull {address}"
 
 

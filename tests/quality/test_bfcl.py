@@ -19,6 +19,7 @@ from glm_gguf.cli.main import cli
 from glm_gguf.quality.bfcl.ast_match import is_right
 from glm_gguf.quality.bfcl.cases import CATEGORIES, read_berkeley
 from glm_gguf.quality.bfcl.evaluation import BerkeleyEvaluation, CategoryScore
+from tests.answers.test_models_of_2024 import model
 
 DATA = Path(__file__).resolve().parents[1] / "golden" / "bfcl"
 """Made questions in the form of the data, and verdicts.jsonl: what bfcl-eval 2026.3.23 says of answers to them."""
@@ -44,6 +45,15 @@ def test_calls_are_judged_as_berkeleys_checker_judges_them(name: str) -> None:
 def test_a_model_has_the_score_that_berkeleys_checker_gives_its_answers(
     tiny_gguf: Callable[[str], Path], number: int
 ) -> None:
+    _require_berkeleys_score(tiny_gguf("Q8_0"), number)
+
+
+def test_a_model_of_2024_has_the_score_that_berkeleys_checker_gives_its_answers(tmp_path: Path) -> None:
+    _require_berkeleys_score(model(tmp_path), 0)
+
+
+def _require_berkeleys_score(path: Path, number: int) -> None:
+    """Let a model answer with the calls of one verdict a question, as GLM-4 writes them, and compare the scores."""
     data, verdicts = read_berkeley(DATA), _verdicts()
     chosen = {case.id: verdicts[case.id][number % len(verdicts[case.id])] for case in _cases(data)}
 
@@ -52,7 +62,7 @@ def test_a_model_has_the_score_that_berkeleys_checker_gives_its_answers(
         calls = [f"{name}\n{json.dumps(arguments)}" for name, arguments in chosen[case.id]["calls"]]
         return "<|assistant|>".join(calls) + "<|observation|>" if calls else "None of them.<|user|>"
 
-    with scripted(tiny_gguf("Q8_0"), script) as (glm, _):
+    with scripted(path, script) as (glm, _):
         run = BerkeleyEvaluation(glm, data)
         assert len(list(run.answers())) == len(chosen)
     told = {one.name: one.right for one in run.score.categories}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from adapters import factors, write_adapter
 from checkpoints import write_checkpoint
-from damage import SMALL, says
+from damage import SMALL, command_line, says
 from gguf import GGUFReader
 from hub_server import REPOSITORY, HubServer, files_of
 
@@ -48,3 +48,21 @@ def test_another_repository_is_refused(hub: HubServer, base: Path, tmp_path: Pat
     with pytest.raises(RequestError) as caught:
         convert_adapter(adapter, f"hf://{REPOSITORY}", tmp_path / "a.gguf")
     says(str(caught.value), f"hf://{REPOSITORY}", "'THUDM/GLM-Z1-9B-0414'", "not on this model")
+
+
+NAMED: dict[str, tuple[tuple[str, ...], str]] = {
+    "alone": (("hf://me/my-lora",), "fetch it into a directory; glm-gguf convert ADAPTER_DIR --base BASE"),
+    "of ModelScope": (("ms://me/my-lora", "--base", "base"), "modelscope download me/my-lora --local_dir DIR"),
+    "to merge": (("base", "--adapter", "hf://me/my-lora=0.5"), "hf download me/my-lora --local-dir DIR"),
+    "with its base": (("hf://me/my-lora", "--base", "base"), "hf download me/my-lora --local-dir DIR"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "fix"), NAMED.values(), ids=NAMED)
+def test_an_adapter_on_a_hub_is_to_be_fetched(
+    hub: HubServer, base: Path, tmp_path: Path, arguments: tuple[str, ...], fix: str
+) -> None:
+    hub.push("me/my-lora", files_of(write_adapter(tmp_path / "lora")))
+    done = command_line("convert", *(str(base) if name == "base" else name for name in arguments))
+    assert done.returncode == 1
+    says(done.stderr, "Error: ", "://me/my-lora", fix)
