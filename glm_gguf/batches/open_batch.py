@@ -155,7 +155,7 @@ def _locked_part(paths: BatchPaths) -> FileIO:
                 paths.beside(ending).unlink(missing_ok=True)
         raise OutputError("the output exists", path=paths.out, fix="remove it, or name another")
     try:
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", path=part, fix="name another place") from error
     file = FileIO(descriptor, "r+")

@@ -46,9 +46,8 @@ class LineResult:
 
 def answered_line(number: int, custom_id: str, answer: Answer) -> LineResult:
     """Write an answer as a line; its status may be that of an error."""
-    response = (
-        f'{{"status_code": {answer.status}, "request_id": {json.dumps(answer.request_id)}, "body": {answer.body}}}'
-    )
+    head = f'"status_code": {answer.status}, "request_id": {json.dumps(answer.request_id)}'
+    response = f'{{{head}, "body": {answer.body or "null"}}}'
     ok = answer.status == 200
     return LineResult(number, _written(custom_id, response, "null"), ok, _counts(answer.body) if ok else TokenCounts())
 

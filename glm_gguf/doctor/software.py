@@ -16,6 +16,7 @@ from glm_gguf.gguf_file.finding import Finding, advice, problem
 EXTRAS: Final = {
     "fast": "ggml quantises, which takes several times as long",
     "server": "glm-gguf serve does not start",
+    "ray": "batches do not run over a Ray cluster",
     "research": "web pages and PDF files are not read",
     "report": "glm-gguf compare writes no report",
     "mcp": "tools of MCP servers cannot be used",

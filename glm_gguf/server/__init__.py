@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glm_gguf.server.app import create_app
+    from glm_gguf.server.batches.settings import BatchSettings
     from glm_gguf.server.limits import Limits
     from glm_gguf.server.settings import ServerSettings
     from glm_gguf.server.uvicorn_server import run_server
 
-__all__ = ["Limits", "ServerSettings", "create_app", "run_server"]
+__all__ = ["BatchSettings", "Limits", "ServerSettings", "create_app", "run_server"]
 
-_HOMES = {"Limits": "limits", "ServerSettings": "settings", "create_app": "app", "run_server": "uvicorn_server"}
+_HOMES = {
+    "BatchSettings": "batches.settings",
+    "Limits": "limits",
+    "ServerSettings": "settings",
+    "create_app": "app",
+    "run_server": "uvicorn_server",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from starlette.responses import FileResponse
@@ -47,6 +47,11 @@ UPLOAD: Final = {
 }
 
 
+CONTENT: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The file.", "content": {"application/jsonl": {"schema": {"type": "string"}}}}
+}
+
+
 def no_batches_router() -> APIRouter:
     """Return routes that say how batches are switched on."""
     router = APIRouter(include_in_schema=False)
@@ -63,9 +68,15 @@ def no_batches_router() -> APIRouter:
 
 def files_router(store: BatchStore) -> APIRouter:
     """Return the routes of files."""
-    router = APIRouter(tags=["OpenAI's batches"])
+    router = APIRouter(tags=["OpenAI's batches"], responses=OPENAI_LOOKUP_ERRORS)
 
-    @router.post("/v1/files", summary="Upload a batch's input", response_model=FileObject, openapi_extra=UPLOAD)
+    @router.post(
+        "/v1/files",
+        summary="Upload a batch's input",
+        response_model=FileObject,
+        responses=OPENAI_ERRORS,
+        openapi_extra=UPLOAD,
+    )
     async def upload(request: Request) -> Response:
         """Keep a file of requests, one a line."""
         given = await read_upload(request, store.settings)
@@ -75,7 +86,7 @@ def files_router(store: BatchStore) -> APIRouter:
         store.add_file(file)
         return whole(file)
 
-    @router.get("/v1/files", summary="List files", response_model=FileList, responses=OPENAI_LOOKUP_ERRORS)
+    @router.get("/v1/files", summary="List files", response_model=FileList)
     async def files(request: Request) -> Response:
         """List files; the newest is the first one."""
         page = store.files(page_request(request, 10_000, 10_000, ("limit", "after", "order", "purpose")))
@@ -87,7 +98,7 @@ def files_router(store: BatchStore) -> APIRouter:
         """Return what is known of a file."""
         return whole(store.file(file_id))
 
-    @router.get("/v1/files/{file_id}/content", summary="Read a file", response_class=FileResponse)
+    @router.get("/v1/files/{file_id}/content", summary="Read a file", response_class=FileResponse, responses=CONTENT)
     async def content(file_id: str) -> Response:
         """Return the bytes of a file."""
         found = store.file(file_id)
@@ -104,7 +115,7 @@ def files_router(store: BatchStore) -> APIRouter:
 
 def batches_router(store: BatchStore, runner: BatchRunner) -> APIRouter:
     """Return the routes of batches."""
-    router = APIRouter(route_class=JsonRoute, tags=["OpenAI's batches"])
+    router = APIRouter(route_class=JsonRoute, tags=["OpenAI's batches"], responses=OPENAI_LOOKUP_ERRORS)
 
     @router.post("/v1/batches", summary="Answer a file", response_model=BatchObject, responses=OPENAI_ERRORS)
     async def create(body: BatchRequest) -> Response:
@@ -126,7 +137,7 @@ def batches_router(store: BatchStore, runner: BatchRunner) -> APIRouter:
         runner.notice()
         return whole(batch)
 
-    @router.get("/v1/batches", summary="List batches", response_model=BatchList, responses=OPENAI_LOOKUP_ERRORS)
+    @router.get("/v1/batches", summary="List batches", response_model=BatchList)
     async def batches(request: Request) -> Response:
         """List batches; the newest is the first one."""
         page = store.batches(page_request(request, 100, 20, ("limit", "after")))
