@@ -13,6 +13,7 @@ from glm_gguf.convert.kernels.quantiser import reproducible
 from glm_gguf.convert.options import ConvertFields, ConvertOptions, with_fields
 from glm_gguf.convert.plan import Plan
 from glm_gguf.convert.planning import make_plans
+from glm_gguf.convert.recipe.recipe import Recipe
 from glm_gguf.convert.source.gguf_source import GgufSource
 from glm_gguf.convert.source.open_source import open_source
 from glm_gguf.convert.source.source import Source
@@ -30,6 +31,7 @@ from glm_gguf.convert.writing.write import Progress, Silent, write_with_retries
 from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.contents import MACHINE_TYPES
 from glm_gguf.gguf_file.values import TextArray
+from glm_gguf.whole_file import whole_file
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +75,12 @@ class Conversion:
         return tuple(path for output in self.outputs for path in output.paths)
 
     @property
+    def recipes(self) -> dict[Path, Recipe]:
+        """Where each recipe that was chosen by size is written, beside its file."""
+        chosen = ((output.paths[0].with_suffix(".recipe"), output.plan.recipe) for output in self.outputs)
+        return {path: recipe for path, recipe in chosen if recipe is not None and recipe.path is None}
+
+    @property
     def plans(self) -> tuple[Plan, ...]:
         """The plan of each type."""
         return tuple(output.plan for output in self.outputs)
@@ -93,11 +101,11 @@ class Conversion:
 
     def check_places(self) -> None:
         """Raise OutputError where the files of a dry run cannot stand."""
-        check_places(self.out, self.paths, self._inputs())
+        check_places(self.out, [*self.paths, *self.recipes], self._inputs())
 
     def _inputs(self) -> list[Path]:
         """The files that are read, and must not be written."""
-        given = (self.options.types.imatrix, self.options.metadata)
+        given = (self.options.types.imatrix, self.options.types.recipe, self.options.metadata)
         of_adapters = (path for adapter in self.options.adapters for path in adapter.path.iterdir())
         inputs = self.plans[0].checkpoint.source.inputs()
         return [*inputs, *(path for path in given if path is not None), *of_adapters]
@@ -108,10 +116,14 @@ class Conversion:
         n_bytes = sum(plan.n_bytes + HEADER_BYTES for plan in self.plans)
         directory, plan = self.paths[0].parent, self.plans[0]
         with output_directory(self.out):
-            n_bytes = check_outputs(self.paths, self._inputs(), n_bytes, force=self.options.force)
+            n_bytes = check_outputs([*self.paths, *self.recipes], self._inputs(), n_bytes, force=self.options.force)
             products = one_thread_a_product(needed=bool(self.options.adapters))
             with source.shards.reading(directory, n_bytes), products:
                 write_with_retries(self._marked().layouts(), source.shards, self.options.threads, progress)
+            for path, recipe in self.recipes.items():
+                with whole_file(path) as file:
+                    file.write(recipe.text().encode())
+                    file.finish()
         tell_of_other_partial_files(directory, plan.default_name.removesuffix(f"{plan.file_type.name}.gguf"))
 
 

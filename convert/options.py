@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import ItemsView, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from dataclasses import fields as dataclass_fields
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypedDict
@@ -14,6 +15,10 @@ from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import RequestError
 
 PADDINGS = ("auto", "on", "off")
+TARGETS = ("any", "cpu", "gpu")
+RECIPES = ("fit", "bpw", "recipe")
+"""Fields that choose a type for each tensor, in the place of llama.cpp's mixes."""
+ENDS = ("output_tensor", "token_embedding")
 _PAIRS = 'give pairs of a pattern and a type, as in [("ffn_down", "Q6_K")]'
 
 
@@ -56,22 +61,71 @@ class TypeChoices:
     pad_ffn: str = "auto"
     """Whether zeros pad the feed-forward to a width that 256 divides: "on", "off", or "auto" for the recipe's choice.
     llama.cpp's types choose off."""
+    fit: int | None = None
+    """Bytes of the file for which types are chosen, in the place of `type`."""
+    bpw: float | None = None
+    """The same by bits per weight, without the header."""
+    recipe: Path | None = None
+    """File of a recipe, in the place of `type`."""
+    target: str = "any"
+    """What computes the file that `fit` or `bpw` makes: "cpu", "gpu" or "any"."""
 
     def __post_init__(self) -> None:
         _check_kind("type", self.type, str, 'give "Q5_K_M", say')
-        for name in ("output_tensor", "token_embedding"):
+        for name in ENDS:
             _check_kind(name, getattr(self, name), str | None, 'give "Q6_K", say')
         _check_kind("pure", self.pure, bool, "give True or False")
         if self.pad_ffn not in PADDINGS:
             raise RequestError(
                 f"{self.pad_ffn!r} is no choice", field="pad_ffn", fix=f"there are {', '.join(PADDINGS)}"
             )
+        self._check_recipe()
         # a frozen dataclass has no other way to bring its fields to one form
         object.__setattr__(self, "also", _texts("also", self.also))
         object.__setattr__(self, "imatrix", _path("imatrix", self.imatrix))
         pairs = self.tensor_types.items() if isinstance(self.tensor_types, Mapping) else self.tensor_types
         _check_kind("tensor_types", pairs, Sequence | ItemsView, _PAIRS)
         object.__setattr__(self, "tensor_types", tuple(_texts("tensor_types", pair, 2) for pair in pairs))
+
+    def _check_recipe(self) -> None:
+        """Refuse what contradicts a recipe, and a target without a choice of types."""
+        _check_kind("fit", self.fit, int | None, "give a whole number of bytes")
+        _check_kind("bpw", self.bpw, int | float | None, "give a number of bits, as in 4.8")
+        object.__setattr__(self, "recipe", _path("recipe", self.recipe))
+        if self.target not in TARGETS:
+            raise RequestError(f"{self.target!r} is no target", field="target", fix=f"there are {', '.join(TARGETS)}")
+        asked = [name for name in RECIPES if getattr(self, name) is not None]
+        if len(asked) > 1:
+            raise RequestError(f"{' and '.join(asked)} both choose the types", field=asked[1], fix="give one of them")
+        if self.target != "any" and asked in ([], ["recipe"]):
+            raise RequestError("no types are chosen by size", field="target", fix="give fit or bpw too")
+        for name in ("fit", "bpw"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 2**63:
+                raise RequestError(f"{value} is no size", field=name, fix="give a number above 0")
+        if asked:
+            self._refuse_beside(asked[0])
+
+    def _refuse_beside(self, asked: str) -> None:
+        others = ["type", "also", "pure"] + (["tensor_types", *ENDS, "pad_ffn"] if asked == "recipe" else [])
+        defaults = {entry.name: entry.default for entry in dataclass_fields(self)}
+        for name in others:
+            if getattr(self, name) not in (defaults[name], [], {}):
+                fix = (
+                    "edit the recipe" if asked == "recipe" and name not in ("type", "also", "pure") else "leave it out"
+                )
+                raise RequestError(f"{asked} chooses the types", field=name, fix=fix)
+
+    @property
+    def own_recipe(self) -> bool:
+        """Whether a recipe chooses the types, and not llama.cpp's mix of one."""
+        return any(getattr(self, name) is not None for name in RECIPES)
+
+    @property
+    def origin(self) -> str:
+        """How the types are chosen, in a line."""
+        size = f"fit of {self.fit} bytes" if self.fit is not None else f"{self.bpw} bits per weight"
+        return size if self.target == "any" else f"{size} for {self.target}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +210,10 @@ class ConvertFields(TypedDict, total=False):
     token_embedding: str | None
     pure: bool | None
     pad_ffn: str | None
+    fit: int | None
+    bpw: float | None
+    recipe: str | Path | None
+    target: str | None
     yarn: float | None
     split_max_bytes: int | None
     name: str | None

@@ -9,6 +9,7 @@ from gguf import GGMLQuantizationType as Type
 from glm_gguf.convert.metadata import KeyValues
 from glm_gguf.convert.recipe.file_types import FileType, tensor_bytes
 from glm_gguf.convert.recipe.imatrix import Floats
+from glm_gguf.convert.recipe.recipe import Recipe
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.gguf_checkpoint import GgufCheckpoint
 from glm_gguf.convert.source.tensor_names import SourceTensor
@@ -61,6 +62,8 @@ class Plan:
     metadata: KeyValues
     files: tuple[tuple[TensorPlan, ...], ...]
     default_name: str
+    recipe: Recipe | None = None
+    """What chose the types; None where llama.cpp's mix did."""
 
     @property
     def tensors(self) -> tuple[TensorPlan, ...]:

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gguf import GGMLQuantizationType as Type
 from gguf import Metadata, naming_convention
 
 from glm_gguf.convert.copied_keys import copied_keys, name_of_type
-from glm_gguf.convert.metadata import type_keys
+from glm_gguf.convert.fit import fit
+from glm_gguf.convert.metadata import KeyValues, type_keys
 from glm_gguf.convert.open_model import OpenModel
 from glm_gguf.convert.options import ConvertOptions
 from glm_gguf.convert.plan import Plan, TensorPlan
+from glm_gguf.convert.planned_head import planned_heads
 from glm_gguf.convert.recipe.assignment import Assigner, Overrides
 from glm_gguf.convert.recipe.file_types import ABORTS_WITHOUT_IMATRIX, NEEDS_IMATRIX, UNQUANTISED, FileType
 from glm_gguf.convert.recipe.imatrix import Imatrix
+from glm_gguf.convert.recipe.recipe import Recipe
 from glm_gguf.convert.recipe.type_lookup import file_type
 from glm_gguf.convert.source.gguf_source import GgufSource
 from glm_gguf.convert.source.open_source import open_source
 from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import ImatrixError, RequestError
+from glm_gguf.gguf_file.contents import RECIPE, RECIPE_ERROR
+from glm_gguf.gguf_file.values import Scalar, Text, ValueType
 
+MARK_BYTES = 512
+"""Room in a header for keys that come later: the types of which a machine makes its own bytes."""
+PARTS_BYTES = 2**16
+"""Room for the headers of a split file."""
 MAX_STEM_BYTES = 200  # of the 255 of a file name; the number of a split file follows
 
 
@@ -36,9 +46,26 @@ def make_plans(source: Source | GgufSource, options: ConvertOptions) -> tuple[Pl
     """Read headers, tokenizer and importance matrix, and plan each file type; raises GlmGgufError."""
     files = _file_types(options)
     model = OpenModel.open(source, options)
-    if options.types.pad_ffn == "on" and model.can_be_padded:
-        model = model.padded()
+    if options.types.own_recipe:
+        recipe = _recipe(model, options)
+        return (_plan(_shaped(model, padded=recipe.padded), recipe, options),)
+    model = _shaped(model, padded=options.types.pad_ffn == "on")
     return tuple(_plan(model, file, options) for file in files)
+
+
+def _shaped(model: OpenModel, *, padded: bool) -> OpenModel:
+    return model.padded() if padded and model.can_be_padded else model
+
+
+def _recipe(model: OpenModel, options: ConvertOptions) -> Recipe:
+    """The recipe of a file, or of a choice by size, which reads some rows of each matrix."""
+    if options.types.recipe is not None:
+        return Recipe.read(options.types.recipe)
+    padded = _shaped(model, padded=options.types.pad_ffn != "off")
+    plain = Recipe({t.gguf_name: Type.F32 for t in padded.sources if len(t.shape) > 1}, True, options.types.origin)
+    (head,) = planned_heads((_plan(padded, plain, replace(options, allow_requantize=True)),))
+    of_parts = 0 if options.split_max_bytes is None else PARTS_BYTES
+    return fit(model, options, head.data_offset + MARK_BYTES + of_parts)
 
 
 def _file_types(options: ConvertOptions) -> tuple[FileType, ...]:
@@ -50,20 +77,40 @@ def _file_types(options: ConvertOptions) -> tuple[FileType, ...]:
         raise RequestError("a vocabulary has no types", field="vocab_only", fix="name one type or none")
     if options.adapters and options.vocab_only:
         raise RequestError("a vocabulary has no weights to add to", field="adapters", fix="leave the adapters out")
+    if options.types.own_recipe and options.vocab_only:
+        raise RequestError("a vocabulary has no types to choose", field="vocab_only", fix="leave it out")
     if options.types.pad_ffn == "on" and options.vocab_only:
         raise RequestError("a vocabulary has no weights to pad", field="pad_ffn", fix="leave it out")
     return files
 
 
-def _plan(model: OpenModel, file: FileType, options: ConvertOptions) -> Plan:
-    tensors, source = _tensor_plans(model, file, options), model.checkpoint.source
+def _plan(model: OpenModel, choice: FileType | Recipe, options: ConvertOptions) -> Plan:
+    shapes = {tensor.gguf_name: tensor.shape for tensor in model.sources}
+    recipe = choice if isinstance(choice, Recipe) else None
+    if isinstance(choice, Recipe):
+        types, file = choice.assign(shapes), choice.file_type(shapes)
+    else:
+        types, file = _mix(model, choice, options).assign(shapes), choice
+    tensors, source = _tensor_plans(model, file, types), model.checkpoint.source
     if isinstance(source, GgufSource):
         keys = copied_keys(model.keys, file, model.imatrix, _requantised(tensors, options))
         name = model.merge.file_name(name_of_type(source, file), file.name)
     else:
         keys = model.merge.noted({**model.keys, **type_keys(file, model.imatrix)})
         name = _default_name(model.card or Metadata(), file, options.vocab_only)
-    return Plan(model.checkpoint, model.variant, file, keys, _split(tensors, options.split_max_bytes), name)
+    keys = keys if recipe is None else {**keys, **_recipe_keys(recipe)}
+    return Plan(model.checkpoint, model.variant, file, keys, _split(tensors, options.split_max_bytes), name, recipe)
+
+
+def _mix(model: OpenModel, file: FileType, options: ConvertOptions) -> Assigner:
+    config = model.checkpoint.config
+    groups = config.n_heads // config.n_kv_heads
+    return Assigner(file, Overrides.parse(options.types), groups, model.imatrix is not None)
+
+
+def _recipe_keys(recipe: Recipe) -> KeyValues:
+    error = {} if recipe.error is None else {RECIPE_ERROR: Scalar(ValueType.FLOAT32, recipe.error)}
+    return {RECIPE: Text(recipe.origin), **error}
 
 
 def _requantised(tensors: Sequence[TensorPlan], options: ConvertOptions) -> set[str]:
@@ -78,11 +125,8 @@ def _requantised(tensors: Sequence[TensorPlan], options: ConvertOptions) -> set[
     return {tensor.source.stored.dtype for tensor in changed}
 
 
-def _tensor_plans(model: OpenModel, file: FileType, options: ConvertOptions) -> tuple[TensorPlan, ...]:
-    config, imatrix = model.checkpoint.config, model.imatrix
-    assigner = Assigner(file, Overrides.parse(options.types), config.n_heads // config.n_kv_heads, imatrix is not None)
-    types = assigner.assign({tensor.gguf_name: tensor.shape for tensor in model.sources})
-    plans = []
+def _tensor_plans(model: OpenModel, file: FileType, types: Mapping[str, Type]) -> tuple[TensorPlan, ...]:
+    imatrix, plans = model.imatrix, []
     for tensor in model.sources:
         matrix = imatrix is not None and len(tensor.shape) > 1
         importance = imatrix.columns(tensor.gguf_name, tensor.shape[-1]) if imatrix and matrix else None

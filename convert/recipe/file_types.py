@@ -48,6 +48,10 @@ NEEDS_IMATRIX = frozenset((Type.IQ1_S, Type.IQ1_M, Type.IQ2_XXS, Type.IQ2_XS, Ty
 ABORTS_WITHOUT_IMATRIX = frozenset((Type.IQ2_XXS, Type.IQ2_XS, Type.IQ1_S))
 """Types for which ggml_quantize_chunk ends the process without one (ggml_quantize_requires_imatrix)."""
 
+LARGEST = 65504.0 * 127 * 127
+"""The largest weight of any block format: a float16 scale times a 7-bit scale times a 7-bit value.
+From about 1e12 on, ggml's i-quants compute infinities and abort the process."""
+
 
 def divides(type_: Type, n_columns: int) -> bool:
     """Whether rows of `n_columns` weights divide into the type's blocks."""

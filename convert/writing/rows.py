@@ -12,7 +12,7 @@ from glm_gguf.convert.adapter.low_rank import added
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.kernels.quantiser import quantise
 from glm_gguf.convert.plan import TensorPlan
-from glm_gguf.convert.recipe.file_types import UNQUANTISED
+from glm_gguf.convert.recipe.file_types import LARGEST, UNQUANTISED
 from glm_gguf.convert.source.float_values import Stored, weights
 from glm_gguf.convert.source.padding import Padding
 from glm_gguf.convert.source.safetensors_file import STORAGE
@@ -21,10 +21,6 @@ from glm_gguf.convert.writing.work import Job, Placement
 from glm_gguf.errors import WeightError
 
 CHUNK_WEIGHTS = 2**20  # 4 MiB as float32: a call's overhead is small beside it, and it is small beside the memory
-
-LARGEST = 65504.0 * 127 * 127
-"""The largest weight of any block format: a float16 scale times a 7-bit scale times a 7-bit value.
-From about 1e12 on, ggml's i-quants compute infinities and abort the process."""
 
 
 @dataclass(frozen=True, slots=True)

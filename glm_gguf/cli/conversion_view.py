@@ -26,6 +26,7 @@ from glm_gguf.cli.size_text import size_text
 from glm_gguf.convert import Conversion, Output, Plan, TensorPlan
 from glm_gguf.convert.padded_feed_forward import padded_width
 from glm_gguf.convert.planned_head import planned_heads
+from glm_gguf.convert.recipe.recipe import Recipe
 from glm_gguf.gguf_file.contents import MERGED_ADAPTERS, architecture
 from glm_gguf.gguf_file.parts import GgufParts
 from glm_gguf.gguf_file.values import text, texts
@@ -79,10 +80,25 @@ def output_lines(output: Output) -> Iterator[str]:
     plan = output.plan
     yield f"type         {plan.file_type.name}: {_types(plan) or 'vocabulary only'}"
     yield f"size         {size_text(plan.n_bytes)}, {plan.bits_per_weight:.2f} bits per weight{_to_run(plan)}"
+    if plan.recipe is not None:
+        yield from recipe_lines(plan, plan.recipe)
     if plan.padded_from is not None:
         yield f"feed-forward {plan.padded_from} columns, {padded_width(plan.padded_from)} with zeros"
     for path in output.paths:
         yield f"output       {path}"
+
+
+def recipe_lines(plan: Plan, recipe: Recipe) -> Iterator[str]:
+    """Yield how the types were chosen, and those of each kind of matrix."""
+    expected = "" if recipe.error is None else f", error {recipe.error:.4g}"
+    yield f"recipe       {recipe.origin}{expected}"
+    kinds: dict[str, Counter[str]] = {}
+    for tensor in plan.tensors:
+        if tensor.name in recipe.types:
+            kind = tensor.name.split(".")[-2]
+            kinds.setdefault(kind, Counter())[tensor.type.name] += 1
+    for kind, counts in kinds.items():
+        yield f"             {kind}: {', '.join(f'{count} {name}' for name, count in counts.most_common())}"
 
 
 def _to_run(plan: Plan) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from glm_gguf.cli.completed_values import file_types
 from glm_gguf.cli.convert_adapter import convert_adapter, is_adapter
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 TENSORS, METADATA = "Types of tensors", "Keys of the file"
 LEAST_SPLIT = 1000**2
+BINARY = {"K": 2**10, "M": 2**20, "G": 2**30}
 UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}  # decimal, as gguf-split counts
 
 
@@ -40,6 +43,17 @@ def parse_size(text: str | None) -> int | None:
         what = f"{text!r} means {size:,} bytes, less than 1 MB"
         raise RequestError(what, field="--split-max-size", fix="write it like 4G or 500M")
     return size
+
+
+def parse_fit(text: str | None) -> int | None:
+    """Return the bytes of `5.5GiB`, `6G` or a plain number; raises RequestError."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) *([KMG]?)(I?)B?", text.upper())
+    if not match or (match[3] and not match[2]):
+        raise RequestError(f"{text!r} is not a size", field="--fit", fix="write it like 5.5GiB, 6G or 900M")
+    unit = UNITS[match[2]] if not match[3] else BINARY[match[2]]
+    return int(Decimal(match[1]) * unit)
 
 
 def parse_tensor_type(text: str) -> tuple[str, str]:
@@ -66,7 +80,16 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
     shell_complete=file_types,
     help="File type; repeat it for several files from one pass. An unknown name lists all, with bits per weight.",
 )
-@click.option("--dry-run", is_flag=True, help="Show the plan, read no weights, write nothing.")
+@click.option("--fit", metavar="SIZE", help="Choose the best types for a file of this size: 5.5GiB, 6G.")
+@click.option("--bpw", type=float, metavar="X", help="Choose the best types for so many bits per weight.")
+@click.option("--recipe", type=FILE, metavar="FILE", help="Take the types from a file that --fit wrote.")
+@click.option(
+    *("--for", "target"),
+    type=click.Choice(["any", "cpu", "gpu"]),
+    default="any",
+    help="What computes the file of --fit or --bpw: types that are slow there are left out.",
+)
+@click.option("--dry-run", is_flag=True, help="Show the plan, write nothing; only --fit reads weights, some rows.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @click.option("--split-max-size", metavar="SIZE", help="Split into files of at most this much data: 4G, 500M.")
 @click.option("--keep-source", type=FILE, metavar="DIR", help="Keep the files that are fetched from a hub in DIR.")
@@ -140,6 +163,8 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, base: str 
                 conversion.write(progress)
     for path in conversion.paths:
         click.echo(path)
+    for path in () if quiet else conversion.recipes:
+        click.echo(f"recipe       {path}", err=True)
     if not quiet:
         _report(conversion, time.monotonic() - begun)
 
@@ -147,6 +172,9 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, base: str 
 def _options(asked: dict[str, Any]) -> ConvertOptions:
     from glm_gguf.convert.options import ConvertOptions, TypeChoices
 
+    own = [f"--{name}" for name in ("fit", "bpw", "recipe") if asked[name] is not None]
+    if own and click.get_current_context().get_parameter_source("types") is ParameterSource.COMMANDLINE:
+        raise RequestError(f"{own[0]} chooses the types", field="--type", fix="leave it out")
     types = TypeChoices(
         type=asked["types"][0],
         also=asked["types"][1:],
@@ -156,6 +184,10 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
         token_embedding=asked["token_embedding_type"],
         pure=asked["pure"],
         pad_ffn=asked["pad_ffn"],
+        fit=parse_fit(asked["fit"]),
+        bpw=asked["bpw"],
+        recipe=asked["recipe"],
+        target=asked["target"],
     )
     return ConvertOptions(
         types=types,

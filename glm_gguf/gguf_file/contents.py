@@ -22,6 +22,11 @@ REQUANTISED: Final = "quantize.requantized_from"
 PADDED_FROM: Final = "quantize.feed_forward_padded_from"
 """The width of the checkpoint's feed-forward; zeros make the file's the next multiple of 256."""
 
+RECIPE: Final = "quantize.recipe"
+"""How the types were chosen, where it was not llama.cpp's mix."""
+RECIPE_ERROR: Final = "quantize.recipe_error"
+"""Sum of the matrices' squared relative errors, each at what the recipe takes it to be worth."""
+
 
 class Contents(Protocol):
     """A GgufHeader, or all parts of a split model."""
