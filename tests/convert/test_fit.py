@@ -69,7 +69,7 @@ def test_the_file_fits_and_is_nearly_as_large(
 ) -> None:
     options = fitted(fit=budget, imatrix=imatrix if weighted else None)
     (path,) = convert(source, tmp_path / "out.gguf", options)
-    assert 0.97 * budget < path.stat().st_size <= budget
+    assert 0.9 * budget < path.stat().st_size <= budget
     assert verify(path, source).passed
     assert set(types_of(path).values()) <= CPU_TYPES
 
