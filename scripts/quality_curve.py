@@ -65,12 +65,13 @@ class Measurement:
     directory: Path
     target: str
 
-    def prepare(self, chunks: int) -> None:
-        """Write reference and importance matrix."""
+    def prepare(self, chunks: int, *, weighted: bool) -> None:
+        """Write the reference, and the importance matrix if it is used."""
         (original,) = convert(self.model, self.directory / "original.gguf", type="BF16")
         held_out, calibration = (cast(TextData, drawn_text(name, self.model)) for name in ("held out", "calibration"))
         write_reference(original, held_out, ChunkOptions(most=chunks), ENGINE, self.directory / "reference")
-        measure_imatrix(original, calibration, self.directory / "imatrix.gguf", ImatrixOptions(output=True), ENGINE)
+        if weighted:
+            measure_imatrix(original, calibration, self.directory / "imatrix.gguf", ImatrixOptions(output=True), ENGINE)
 
     def point(self, type_: str, weighted: bool) -> Point:
         """Measure one budget."""
@@ -121,7 +122,7 @@ def main() -> int:
     points: list[Point] = []
     with tempfile.TemporaryDirectory() as temporary:
         measurement = Measurement(options.model, Path(temporary), options.target)
-        measurement.prepare(options.chunks)
+        measurement.prepare(options.chunks, weighted=not options.without_imatrix)
         for weighted in (False,) if options.without_imatrix else (False, True):
             for type_ in options.types:
                 points.append(measurement.point(type_, weighted))

@@ -146,6 +146,9 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, base: str 
     from glm_gguf.convert.writing.write import Silent
 
     options = _options(asked)
+    measures = options.types.fit is not None or options.types.bpw is not None
+    if measures and not quiet:
+        click.echo("measuring    the errors of types on rows of every matrix", err=True)
     with terminable(), open_source(source, options.keep_source) as opened:
         conversion = Conversion.prepare(opened, out, options)
         if dry_run:
