@@ -72,7 +72,9 @@ def _with_scale(tensor: StoredTensor, scale: StoredTensor | None, stated: tuple[
     block = _block(tensor.shape, scale.shape, stated)
     if block is None:
         what = f"tensor {scale.name!r} has shape {list(scale.shape)}, which does not fit {list(tensor.shape)}"
-        raise ShardError(what, path=where, fix="one scale, one for each row, or one for each block is read")
+        fix = "one scale, one for each row, or one for each block is read"
+        unstated = "" if stated else "; config.json does not state the size of a block (weight_block_size)"
+        raise ShardError(what, path=where, fix=fix + unstated)
     grid = ceil(prod(tensor.shape[:-1]) / block[0]), ceil(tensor.shape[-1] / block[1])
     return replace(tensor, scale=Scale(scale, block, grid))
 

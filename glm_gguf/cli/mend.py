@@ -16,7 +16,7 @@ from glm_gguf.errors import StoreError
 from glm_gguf.gguf_file.finding import Severity
 from glm_gguf.gguf_file.head_replacement import restore_head
 from glm_gguf.gguf_file.mending import MendedKey, Mending, require_own_file
-from glm_gguf.gguf_file.parts import open_all_parts
+from glm_gguf.gguf_file.parts import first_by_name, open_all_parts
 from glm_gguf.gguf_file.values import NumberArray, Value, type_label
 
 SHOWN: Final = 4
@@ -36,8 +36,9 @@ def command(file: Path, dry_run: bool) -> None:
     """
     from glm_gguf.chat.template import bundled_template
 
-    if not dry_run and restore_head(file):
-        click.echo(f"{file}: an interrupted mend is undone", err=True)
+    for part in () if dry_run else dict.fromkeys((file, first_by_name(file))):
+        if restore_head(part):
+            click.echo(f"{part}: an interrupted mend is undone", err=True)
     mending = Mending.plan(open_all_parts(file), bundled_template)
     require_own_file(mending.file)
     _refuse_stored(file)

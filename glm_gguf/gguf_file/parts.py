@@ -78,6 +78,14 @@ def open_all_parts(path: str | os.PathLike[str]) -> GgufParts:
     return GgufParts(files)
 
 
+def first_by_name(path: Path) -> Path:
+    """The first part of a model, by the name of any part; another name is its own first."""
+    match = SPLIT_NAME.fullmatch(path.name)
+    if match is None:
+        return path
+    return path.with_name(SPLIT_PATH.format(stem=match["stem"], number=1, count=int(match["count"])))
+
+
 def _split_value(file: GgufHeader, key: str) -> int:
     """The number under a split key; GgufError if it is missing or of another type than llama.cpp reads."""
     value = file.metadata.get(key)

@@ -128,16 +128,22 @@ def test_a_head_of_the_same_length_is_written_in_place_and_a_longer_one_in_a_cop
         assert path.stat().st_mode & 0o777 == 0o640
 
 
-def test_of_a_split_model_the_first_part_is_mended(tmp_path: Path) -> None:
-    whole = glm4()
+def split_in_two(whole: Model, directory: Path) -> list[Path]:
+    """The model in two parts, whose first has its keys."""
     names = list(whole.tensors)
     split = {"split.count": (2, 2), "split.tensors.count": (I32, len(names))}
-    PROBLEMS["class-epsilon"][0](whole)
     first = Model({**whole.keys, **split, "split.no": (2, 0)}, {name: whole.tensors[name] for name in names[:9]})
     second = Model({**split, "split.no": (2, 1)}, {name: whole.tensors[name] for name in names[9:]})
-    paths = [tmp_path / f"m-0000{number}-of-00002.gguf" for number in (1, 2)]
+    paths = [directory / f"m-0000{number}-of-00002.gguf" for number in (1, 2)]
     for model, path in zip((first, second), paths, strict=True):
         model.write(path)
+    return paths
+
+
+def test_of_a_split_model_the_first_part_is_mended(tmp_path: Path) -> None:
+    whole = glm4()
+    PROBLEMS["class-epsilon"][0](whole)
+    paths = split_in_two(whole, tmp_path)
     kept = paths[1].read_bytes()
     planned(paths[1]).write()
     assert not problems(paths[0])
@@ -240,6 +246,18 @@ def test_the_command_goes_on_from_an_interrupted_mend(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     says(done.stderr, "an interrupted mend is undone")
     assert path.read_bytes() == head + old[len(head) :]
+
+
+def test_an_interrupted_mend_of_a_split_model_goes_on_whichever_part_is_named(tmp_path: Path) -> None:
+    whole = glm4()
+    PROBLEMS["class-epsilon"][0](whole)
+    paths = split_in_two(whole, tmp_path)
+    old, head = paths[0].read_bytes(), planned(paths[0]).head
+    Path(f"{paths[0]}.mending").write_bytes(old[: len(head)] + head)
+    done = command_line("mend", paths[1])
+    assert done.returncode == 0, done.stderr
+    says(done.stderr, "an interrupted mend is undone")
+    assert paths[0].read_bytes() == head + old[len(head) :]
 
 
 def test_a_head_of_another_file_is_not_put_back(tmp_path: Path) -> None:
