@@ -92,17 +92,21 @@ class Context:
         if not 0 < len(batch) <= self.plan.batches.alone:
             raise EngineError(f"a batch of {len(batch)} tokens", path=self._model.path)
         code = int(llama_cpp.llama_decode(self.pointer, batch.raw))
-        self._check_workers()
+        self._check_workers(done=batch.n_outputs > 0)
         if self._callback is not None:
             self._callback.require_success()
         if code not in (0, ABORTED):
             raise EngineError(f"llama_decode failed on {len(batch)} tokens (code {code})", path=self._model.path)
         return code == 0
 
-    def _check_workers(self) -> None:
-        """Raise WorkerLostError where a worker was lost: what was computed since means nothing."""
+    def _check_workers(self, *, done: bool = True) -> None:
+        """Raise WorkerLostError where a worker was lost: what was computed since means nothing.
+
+        Before `done` nothing is read: one worker may compute the next prefill batch while another ends this one.
+        """
         if self.plan.workers.links:
-            self.synchronize()
+            if done:
+                self.synchronize()
             self.plan.workers.check()
 
     def synchronize(self) -> None:

@@ -150,12 +150,14 @@ class LoadPlan:
         cache = cell_size(contents, options) * size.n_cells
         # A device computes in larger batches: whether there is one is known before how many layers it gets.
         batches = BatchSizes.of(options, size, on_gpu=bool(machine.gpus), cpu_features=machine.cpu.features)
-        compute = memory_need(contents, options, size, batches).compute
+        several = len(machine.gpus) > 1
+        compute = memory_need(contents, options, size, batches, pipelined=several).compute
         layers, asked_layers = layer_sizes(contents, cache), options.n_gpu_layers
         offload = plan_offload(layers, asked_layers, machine.gpus, machine.memory, compute)
         on_gpu = offload.n_on_gpus > 0
         batches = BatchSizes.of(options, size, on_gpu=on_gpu, cpu_features=machine.cpu.features)
-        need = memory_need(contents, options, size, batches)
+        pipelined = several and not offload.cpu_share
+        need = memory_need(contents, options, size, batches, pipelined=pipelined)
         free = machine.memory
         fits = free is None or main_memory(need, offload) <= free
         repack = repacks(contents.tensors, options.repack, machine.cpu, on_gpu=on_gpu, copies_fit=fits)

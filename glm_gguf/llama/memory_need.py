@@ -17,6 +17,7 @@ PROCESS: Final = 24 * 2**20
 PROCESS_PER_TOKEN: Final = 1228
 """Bytes that a process gains beside llama.cpp's buffers, and a token of the vocabulary: llama.cpp's and llguidance's
 tables of it. A process with GLM's 151,552 tokens gained 193 MiB."""
+PIPELINE_COPIES: Final = 4  # GGML_SCHED_MAX_COPIES of ggml-backend.cpp
 PAGE_ENTRY: Final = 8
 """Bytes of the kernel's tables for a page of mapped weights."""
 
@@ -44,13 +45,32 @@ class MemoryNeed:
 
 
 def memory_need(
-    contents: GgufParts, options: EngineOptions, size: ContextSize, batches: BatchSizes, page: int = mmap.PAGESIZE
+    contents: GgufParts,
+    options: EngineOptions,
+    size: ContextSize,
+    batches: BatchSizes,
+    page: int = mmap.PAGESIZE,
+    *,
+    pipelined: bool = False,
 ) -> MemoryNeed:
-    """Count the bytes of a model with these options, on a system whose pages have `page` bytes."""
+    """Count the bytes of a model with these options, on a system whose pages have `page` bytes.
+
+    It is `pipelined` where several devices compute all layers: llama.cpp keeps a batch's inputs in several copies then.
+    """
     cell = cell_size(contents, options)
     cache = cell * (-(-max(size.n_cells, batches.alone) // STEP) * STEP)
     process = PROCESS + PROCESS_PER_TOKEN * _vocabulary(contents) + PAGE_ENTRY * contents.file_size // page
-    return MemoryNeed(contents.file_size, cell, cache, compute_buffers(contents, options, size, batches), process)
+    compute = compute_buffers(contents, options, size, batches)
+    if pipelined:
+        compute += (PIPELINE_COPIES - 1) * input_size(contents, options, size, batches)
+    return MemoryNeed(contents.file_size, cell, cache, compute, process)
+
+
+def input_size(contents: GgufParts, options: EngineOptions, size: ContextSize, batches: BatchSizes) -> int:
+    """Estimate the bytes that a device gets for one batch: the mask, and the hidden states of the layer before."""
+    rows = -(-batches.alone // size.n_running) * size.n_running
+    width = model_integer(contents.metadata, "embedding_length") or 0
+    return rows * ((4 if options.flash_attention is False else 2) * size.n_cells + 4 * width)
 
 
 def memory_to_run(contents: GgufParts, n_ctx: int) -> int:

@@ -12,10 +12,14 @@ from typing import Final, Protocol
 
 from glm_gguf.errors import WorkerLostError
 from glm_gguf.workers import rpc_frames as rpc
-from glm_gguf.workers.sockets import CHUNK, pass_on, read_exactly, read_into
+from glm_gguf.workers.sockets import CHUNK, Inbox
 
 SMALLEST_WEIGHTS: Final = 2**10
 """Bytes; to send fewer takes less time than to ask."""
+
+
+MOST_PENDING: Final = 2**16
+"""Bytes of requests that are sent together."""
 
 
 class Session(Protocol):
@@ -39,6 +43,7 @@ class Far:
         self._connection: socket.socket | None = None
         try:
             self._connection = session.opened()
+            self._inbox = Inbox(self._connection)
         except WorkerLostError:
             return
 
@@ -59,7 +64,7 @@ class Far:
         """Receive, or fill with zeros."""
         if self._connection is not None:
             try:
-                return read_into(self._connection, view)
+                return self._inbox.fill(view)
             except EOFError:
                 self.lose("it ended the connection")
             except OSError as error:
@@ -84,6 +89,9 @@ class Relay:
     def __init__(self, session: Session, near: socket.socket) -> None:
         self._session = session
         self._near = near
+        self._inbox = Inbox(near)
+        self._pending = bytearray()
+        """Requests without a reply, to be sent together with those that follow."""
         self._buffer = memoryview(bytearray(CHUNK))
         self._block = memoryview(bytearray(0))
 
@@ -101,27 +109,29 @@ class Relay:
 
     def _request(self, far: Far) -> None:
         """Pass one request on, and its reply back."""
-        head = read_exactly(self._near, rpc.HEAD.size)
+        head = bytes(self._inbox.take(rpc.HEAD.size))
         command, size = rpc.HEAD.unpack(head)
         if command == rpc.SET_TENSOR and size >= rpc.TENSOR_HEAD + SMALLEST_WEIGHTS:
             return self._tensor(far, head, size)
         if command == rpc.SET_TENSOR_HASH:  # ggml's cache of large tensors; ours is of all
-            pass_on(self._near, size, lambda piece: None, self._buffer)
+            self._inbox.pass_on(size, lambda piece: None)
             return self._near.sendall(rpc.LENGTH.pack(1) + rpc.REPLIES[command])
-        expected = None
-        if size + len(head) <= len(self._buffer):
-            payload = self._buffer[len(head) : len(head) + size]
-            self._buffer[: len(head)] = head
-            read_into(self._near, payload)
-            if command == rpc.HELLO:  # no capabilities: RDMA would go past us
-                payload[:] = bytes(size)
-            expected = rpc.reply_length(command, payload)
-            far.send(self._buffer[: len(head) + size])
-        else:
+        if size > MOST_PENDING:
+            self._flush(far)
             far.send(head)
-            pass_on(self._near, size, far.send, self._buffer)
+            return self._inbox.pass_on(size, far.send)
+        payload = self._inbox.take(size)
+        # No capabilities: RDMA would go past us.
+        self._pending += head + (bytes(size) if command == rpc.HELLO else payload)
+        expected = rpc.reply_length(command, payload)
+        if expected is not None or self._inbox.is_empty or len(self._pending) > MOST_PENDING:
+            self._flush(far)
         if expected is not None:
             self._reply(far, command, expected)
+
+    def _flush(self, far: Far) -> None:
+        far.send(bytes(self._pending))
+        self._pending.clear()
 
     def _reply(self, far: Far, command: int, expected: int) -> None:
         """Pass a reply back. Its length is checked: ggml would abort on another."""
@@ -129,36 +139,40 @@ class Relay:
         far.fill(length)
         if not far.lost and rpc.LENGTH.unpack(length)[0] != expected:
             far.lose(f"it answered request {command} by {rpc.LENGTH.unpack(length)[0]} bytes of {expected}")
-        if far.lost and command in rpc.REPLIES:
-            return self._near.sendall(rpc.LENGTH.pack(expected) + rpc.REPLIES[command])
-        if expected <= len(self._buffer):
+        told = rpc.LENGTH.pack(expected)
+        if command in rpc.REPLIES:
             found = self._buffer[:expected]
             far.fill(found)
-            whole = bytes(found) if not far.lost or command not in rpc.REPLIES else rpc.REPLIES[command]
-            return self._near.sendall(rpc.LENGTH.pack(expected) + whole)
-        self._near.sendall(rpc.LENGTH.pack(expected))
-        while expected:
+            return self._near.sendall(told + (rpc.REPLIES[command] if far.lost else bytes(found)))
+        while expected or told:
             piece = self._buffer[: min(expected, len(self._buffer))]
             far.fill(piece)
-            self._near.sendall(piece)
+            self._near.sendall(told + bytes(piece) if told else piece)
+            told = b""
             expected -= len(piece)
 
     def _tensor(self, far: Far, head: bytes, size: int) -> None:
         """Send a tensor: weights in blocks, but for those that the worker has."""
-        tensor = read_exactly(self._near, rpc.TENSOR_HEAD)
+        tensor = bytes(self._inbox.take(rpc.TENSOR_HEAD))
         size -= rpc.TENSOR_HEAD
         if not rpc.is_weight(tensor):
-            far.send(head + tensor)
-            return pass_on(self._near, size, far.send, self._buffer)
+            self._pending += head + tensor
+            if size <= MOST_PENDING:
+                self._pending += self._inbox.take(size)
+                return self._flush(far) if self._inbox.is_empty else None
+            self._flush(far)
+            return self._inbox.pass_on(size, far.send)
         if not self._block:
             self._block = memoryview(bytearray(rpc.BLOCK))
-        far.send(rpc.HEAD.pack(rpc.WEIGHTS, size + rpc.TENSOR_HEAD) + tensor)
+        self._pending += rpc.HEAD.pack(rpc.WEIGHTS, size + rpc.TENSOR_HEAD) + tensor
         answer = memoryview(bytearray(1))
         while size:
             block = self._block[: min(size, rpc.BLOCK)]
-            read_into(self._near, block)
-            far.send(hashlib.sha256(block).digest())
+            self._inbox.fill(block)
+            self._pending += hashlib.sha256(block).digest()
+            self._flush(far)
             far.fill(answer)
             if answer != rpc.HAS:
                 far.send(block)
             size -= len(block)
+        return None

@@ -34,20 +34,48 @@ def read_into(connection: socket.socket, view: memoryview) -> None:
         view = view[count:]
 
 
-def read_exactly(connection: socket.socket, size: int) -> bytes:
-    """Read so many bytes; EOFError where the other side ends before, OSError."""
-    buffer = bytearray(size)
-    read_into(connection, memoryview(buffer))
-    return bytes(buffer)
+class Inbox:
+    """What comes in by a socket, read as much at once as there is: ggml sends a message in three pieces."""
 
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = memoryview(bytearray(CHUNK))
+        self._start = self._end = 0
 
-def pass_on(source: socket.socket, size: int, send: Callable[[memoryview], None], buffer: memoryview) -> None:
-    """Pass so many bytes on, a buffer at a time."""
-    while size:
-        piece = buffer[: min(size, len(buffer))]
-        read_into(source, piece)
-        send(piece)
-        size -= len(piece)
+    @property
+    def is_empty(self) -> bool:
+        """The next byte has to be waited for."""
+        return self._start == self._end
+
+    def take(self, size: int) -> memoryview:
+        """Return the next bytes, at most CHUNK, valid until the next call; EOFError where the other side ends."""
+        if self._start + size > CHUNK:
+            held = bytes(self._buffer[self._start : self._end])
+            self._buffer[: len(held)] = held
+            self._start, self._end = 0, len(held)
+        while self._end - self._start < size:
+            count = self._connection.recv_into(self._buffer[self._end :])
+            if not count:
+                raise EOFError
+            self._end += count
+        taken = self._buffer[self._start : self._start + size]
+        self._start += size
+        if self.is_empty:
+            self._start = self._end = 0
+        return taken
+
+    def fill(self, view: memoryview) -> None:
+        """Fill a buffer with the next bytes."""
+        held = min(self._end - self._start, len(view))
+        view[:held] = self.take(held)
+        read_into(self._connection, view[held:])
+
+    def pass_on(self, size: int, send: Callable[[memoryview], None]) -> None:
+        """Pass the next bytes on, a buffer at a time."""
+        while size:
+            held = min(size, (self._end - self._start) or CHUNK)
+            send(self.take(held))
+            size -= held
 
 
 def hang_up(connection: socket.socket) -> None:
