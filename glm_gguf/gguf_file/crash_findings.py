@@ -14,7 +14,7 @@ from glm_gguf.gguf_file.contents import Contents, architecture, head_dim, kv_hea
 from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, problem, removes
 from glm_gguf.gguf_file.sampling_findings import sampling_findings
 from glm_gguf.gguf_file.tensor_list import TensorInfo
-from glm_gguf.gguf_file.values import Metadata, NestedArray, decimal, text, texts
+from glm_gguf.gguf_file.values import Metadata, NestedArray, Scalar, decimal, text, texts
 
 MAX_LAYERS: Final = 512
 """LLAMA_MAX_LAYERS of llama-hparams.h."""
@@ -24,6 +24,9 @@ EXPERT_KEYS: Final = ("expert_count", "expert_used_count", "expert_group_count")
 
 VECTORS: Final = ("norm.weight", ".bias")
 """Ends of the names of tensors that ggml adds or multiplies element by element."""
+
+TABLES: Final = ("token_embd.weight", "output.weight")
+"""Tensors with a row for each token: their rows are counted before llama.cpp sees them."""
 
 TENSOR_ALIGNMENT: Final = 32
 """Bytes; TENSOR_ALIGNMENT of ggml-impl.h, required of a mapped file."""
@@ -119,9 +122,19 @@ def _rope(metadata: Metadata) -> Iterator[Finding]:
     if rotated is not None and length is not None and (not 2 <= rotated <= length or rotated % 2):
         # 0 does not abort: the first decoding never ends.
         yield _crash(f"{keys}.dimension_count is {rotated}, which must be even and from 2 to {length}")
+    yield from _sections(metadata, f"{keys}.dimension_sections", rotated or length)
     scaling = text(metadata, f"{keys}.scaling.type")
     if scaling is not None and scaling not in ROPE_SCALINGS:
         yield _crash(f"{keys}.scaling.type is {scaling!r}, but llama.cpp knows {', '.join(ROPE_SCALINGS)}")
+
+
+def _sections(metadata: Metadata, key: str, rotated: int | None) -> Iterator[Finding]:
+    """The sections of GLM-4.1V's positions: ggml_compute_forward_rope asserts that they fit."""
+    found = metadata.get(key)
+    sections = [found.value] * 4 if isinstance(found, Scalar) else getattr(found, "items", ())
+    numbers = [section for section in sections if isinstance(section, int | float)]
+    if rotated is not None and (min(numbers, default=0) < 0 or 2 * sum(numbers) > rotated):
+        yield _crash(f"{key} is {sections[:4]}, but half of the {rotated} rotated dimensions are shared")
 
 
 def _numbers(metadata: Metadata) -> Iterator[Finding]:
@@ -142,6 +155,8 @@ def _numbers(metadata: Metadata) -> Iterator[Finding]:
 
 def _tensor_types(tensors: tuple[TensorInfo, ...]) -> Iterator[Finding]:
     for tensor in tensors:
+        if tensor.name in TABLES and len(tensor.shape) != 2:
+            yield _crash(f"tensor {tensor.name!r} has {len(tensor.shape)} dimensions instead of 2")
         if tensor.name.endswith(VECTORS) and tensor.type.name != "f32":
             yield _crash(f"tensor {tensor.name!r} is {tensor.type.name}, but norms and biases must be f32")
         elif not tensor.type.holds_weights:

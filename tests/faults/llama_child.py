@@ -36,7 +36,9 @@ def main() -> None:
         if child == 0:
             resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            silent = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silent, 1)  # ggml lets a debugger tell where it aborts
+            os.dup2(silent, 2)
             load(Path(line.rstrip("\n")))
             os._exit(0)
         _, status = os.waitpid(child, 0)

@@ -261,6 +261,11 @@ CRASHES: dict[str, tuple[Change, str]] = {
     "bf16-norm": (shape("blk.0.attn_norm.weight", (8,), 30), "norms and biases must be f32"),
     "f16-bias": (shape("blk.0.attn_q.bias", (8,), 1), "norms and biases must be f32"),
     "q8_1-weights": (shape("token_embd.weight", (32, 16), 9), "q8_1, a type that holds no weights"),
+    "wide-sections": (
+        put("glm4.rope.dimension_sections", I32, 8),
+        "[8, 8, 8, 8], but half of the 2 rotated dimensions",
+    ),
+    "flat-embedding": (shape("token_embd.weight", (128,), 30), "has 1 dimensions instead of 2"),
     "other-tokenizer": (put("tokenizer.ggml.model", STR, "llama"), "model is 'llama' instead of 'gpt2'"),
     "sampling-nan": (put("general.sampling.temp", F32, math.nan), "general.sampling.temp is nan, which must be from 0"),
     "sampling-infinite": (put("general.sampling.penalty_repeat", F32, math.inf), "penalty_repeat is inf"),
