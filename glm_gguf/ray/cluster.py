@@ -131,7 +131,7 @@ def _connected(cluster: RayCluster) -> Iterator[Any]:
     try:
         ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        fix = "start one by ray start --head, or give `local`"
+        fix = "start one by ray start --head, or give `local`; one that wants a token needs RAY_AUTH_MODE=token"
         raise RequestError(f"no cluster answers: {in_one_line(error)}", field="ray", fix=fix) from error
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
