@@ -102,7 +102,12 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
     help="PEFT adapter of SOURCE, to merge into it; may be repeated.",
 )
 @click.option("--base", metavar="MODEL", help="Base of an adapter in SOURCE: a GGUF, a directory or hf://OWNER/NAME.")
-@grouped_option(TENSORS, "--imatrix", type=FILE, metavar="FILE", help="Importance matrix, GGUF or .dat.")
+@grouped_option(
+    *(TENSORS, "--imatrix"),
+    type=click.Path(),
+    metavar="FILE",
+    help="Importance matrix, GGUF or .dat; also hf://OWNER/NAME, with /FILE or without.",
+)
 @grouped_option(
     *(TENSORS, "--tensor-type"),
     multiple=True,
@@ -173,6 +178,7 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, base: str 
 
 
 def _options(asked: dict[str, Any]) -> ConvertOptions:
+    from glm_gguf.cli.imatrix_argument import imatrix_path
     from glm_gguf.convert.options import ConvertOptions, TypeChoices
 
     own = [f"--{name}" for name in ("fit", "bpw", "recipe") if asked[name] is not None]
@@ -181,7 +187,7 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
     types = TypeChoices(
         type=asked["types"][0],
         also=asked["types"][1:],
-        imatrix=asked["imatrix"],
+        imatrix=None if asked["imatrix"] is None else imatrix_path(asked["imatrix"]),
         tensor_types=tuple(parse_tensor_type(text) for text in asked["tensor_type"]),
         output_tensor=asked["output_tensor_type"],
         token_embedding=asked["token_embedding_type"],

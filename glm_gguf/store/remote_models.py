@@ -13,7 +13,7 @@ from glm_gguf.convert.source.hub.hub_client import HubClient, TransferSettings
 from glm_gguf.convert.source.hub.open_hub import LOOK_UPS, StopEvent
 from glm_gguf.convert.source.hub.repository import RemoteFile, Repository
 from glm_gguf.convert.source.hub.retries import RetryPolicy
-from glm_gguf.convert.source.hub.wanted_files import gguf_name
+from glm_gguf.convert.source.hub.wanted_files import Wanted, gguf_name
 from glm_gguf.errors import HubError
 from glm_gguf.gguf_file.parts import SPLIT_NAME
 from glm_gguf.source_name import unfit_repository
@@ -43,9 +43,14 @@ class RemoteModel:
 
 
 @contextmanager
-def open_repository(address: Address, settings: TransferSettings, stop: StopEvent) -> Iterator[Fetcher]:
-    """Open a repository at its current commit, to fetch its GGUFs; raises HubError. Closing it ends all waits."""
-    repository = LOOK_UPS[address.hub](address, RetryPolicy(stop.wait, tries=4), settings, gguf_name)
+def open_repository(
+    address: Address, settings: TransferSettings, stop: StopEvent, wanted: Wanted = gguf_name
+) -> Iterator[Fetcher]:
+    """Open a repository at its current commit, to fetch its wanted files, by default GGUFs; raises HubError.
+
+    Closing it ends all waits.
+    """
+    repository = LOOK_UPS[address.hub](address, RetryPolicy(stop.wait, tries=4), settings, wanted)
     client = HubClient(repository.credentials, settings)
     try:
         yield Fetcher(repository, client, RetryPolicy(stop.wait), settings)

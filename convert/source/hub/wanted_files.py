@@ -43,6 +43,13 @@ def gguf_name(name: object) -> str | None:
     return name if all(_is_plain(part) for part in name.split("/")) else None
 
 
+def matrix_name(name: object) -> str | None:
+    """Return `name` if an importance matrix is called so, in folders or not, and its path is safe here, else None."""
+    if not isinstance(name, str) or name.count("/") > MOST_FOLDERS or "imatrix" not in name.split("/")[-1].lower():
+        return None
+    return name if all(_is_plain(part) for part in name.split("/")) else None
+
+
 def _is_plain(name: str) -> bool:
     """Tell whether a name, which may come from anyone, is a safe name of a file or folder on every system."""
     plain = 0 < len(name) <= 200 and name.isprintable() and not set(name) & set('/\\:*?"<>|')
