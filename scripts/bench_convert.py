@@ -2,13 +2,14 @@
 """Convert a random checkpoint of GLM-4-9B's shapes with glm-gguf and with llama.cpp, each on all cores.
 
     scripts/bench_convert.py --llama-cpp TREE --python PYTHON --llama-quantize BINARY --dir DIRECTORY
-        [--official ../shared/glm] [--layers 4] [--types Q4_K_M IQ4_XS] [--rounds 3] [--threads N]
+        [--official ../shared/glm] [--layers 4] [--types Q4_K_M IQ4_XS] [--imatrix] [--rounds 3] [--threads N]
 
 llama.cpp converts to BF16 once a round (PYTHON has torch and transformers), then runs llama-quantize for each type.
 Ours is one `glm-gguf convert` a type. Rounds alternate the order. Before each process the disk is flushed and the
-checkpoint leaves the page cache; llama-quantize's BF16 file stays there. Seconds are wall time. Memory is a
-process's peak: resident by wait4, anonymous by samples. wait4 also counts the written bytes. The tensors of both
-files must be equal. DIRECTORY needs 5 bytes a weight (9B with 4 layers: 2.1e9 weights); the script removes its files.
+checkpoint leaves the page cache; llama-quantize's BF16 file stays there. `--imatrix` gives both random importance.
+Seconds are wall time, and the processor's by wait4. Memory is a process's peak: resident by wait4, anonymous by
+samples. wait4 also counts the written bytes. The tensors of both files must be equal. DIRECTORY needs 5 bytes a weight
+(9B with 4 layers: 2.1e9 weights); the script removes its files.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from gguf import GGUFReader
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
 from checkpoints import Shape, stored, write_official_tokenizer, write_tensors_one_by_one  # noqa: E402
-from measure_memory import NINE_B, anonymous_kib  # noqa: E402
+from measure_memory import NINE_B, anonymous_kib, write_importance  # noqa: E402
 
 from glm_gguf.convert.source.config import read_config  # noqa: E402
 from glm_gguf.convert.source.source import Source  # noqa: E402
@@ -40,13 +41,15 @@ from glm_gguf.convert.source.tensor_names import stored_shapes  # noqa: E402
 from glm_gguf.cpus import usable_cpus  # noqa: E402
 
 ROWS = 2**24  # weights drawn at once
+IMATRIX = "imatrix.dat"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a process: seconds, KiB of memory, bytes written."""
+    """The cost of a process: seconds, those of the processor, KiB of memory, bytes written."""
 
     seconds: float
+    processor: float
     resident: int
     anonymous: int
     written: int
@@ -54,7 +57,8 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         """Add the cost of two processes, run one after the other."""
         peaks = max(self.resident, other.resident), max(self.anonymous, other.anonymous)
-        return Cost(self.seconds + other.seconds, *peaks, self.written + other.written)
+        processor = self.processor + other.processor
+        return Cost(self.seconds + other.seconds, processor, *peaks, self.written + other.written)
 
 
 def run(command: list[object], source: Path, **environment: str) -> Cost:
@@ -78,7 +82,8 @@ def run(command: list[object], source: Path, **environment: str) -> Cost:
         if process.returncode:
             said.seek(0)
             raise SystemExit(f"{command} failed:\n{said.read().decode()[-4000:]}")
-    return Cost(seconds, usage.ru_maxrss, peak[0], usage.ru_oublock * 512)
+    processor = usage.ru_utime + usage.ru_stime
+    return Cost(seconds, processor, usage.ru_maxrss, peak[0], usage.ru_oublock * 512)
 
 
 def sample(pid: int, peak: list[int]) -> None:
@@ -88,10 +93,16 @@ def sample(pid: int, peak: list[int]) -> None:
         time.sleep(0.02)
 
 
+def with_importance(source: Path) -> list[object]:
+    """The words that give an importance matrix, where the benchmark has one."""
+    imatrix = source.parent / IMATRIX
+    return ["--imatrix", imatrix] if imatrix.exists() else []
+
+
 def ours(source: Path, type_: str, threads: int) -> Cost:
     """Run glm-gguf convert."""
     out = source.parent / f"ours-{type_}.gguf"
-    command = [sys.executable, "-m", "glm_gguf", "convert", source, "-o", out, "--force"]
+    command = [sys.executable, "-m", "glm_gguf", "convert", source, "-o", out, "--force", *with_importance(source)]
     return run([*command, "--type", type_, "--threads", threads], source, PYTHONPATH=str(ROOT))
 
 
@@ -110,7 +121,8 @@ class LlamaCpp:
 
     def quantise(self, source: Path, type_: str, threads: int) -> Cost:
         """llama-quantize of the BF16 file."""
-        return run([self.binary, self.bf16(source), source.parent / f"theirs-{type_}.gguf", type_, threads], source)
+        command = [self.binary, *with_importance(source), self.bf16(source)]
+        return run([*command, source.parent / f"theirs-{type_}.gguf", type_, threads], source)
 
     def bf16(self, source: Path) -> Path:
         """The path of the intermediate file."""
@@ -164,18 +176,24 @@ def show(label: str, costs: list[Cost]) -> None:
     """A row of the table: median seconds, largest memory."""
     seconds = statistics.median(cost.seconds for cost in costs)
     memory = (max(getattr(cost, kind) for cost in costs) / 1024 for kind in ("resident", "anonymous"))
-    print(f"{label:20} {seconds:8.1f} {next(memory):12,.0f} {next(memory):12,.0f} {costs[-1].written / 1e6:12,.0f}")
+    processor = statistics.median(cost.processor for cost in costs)
+    print(
+        f"{label:20} {seconds:8.1f} {processor:9.1f} {next(memory):12,.0f} {next(memory):12,.0f} "
+        f"{costs[-1].written / 1e6:12,.0f}"
+    )
 
 
 def report(rounds: list[dict[str, tuple[Cost, Cost]]]) -> None:
     """Print the table and the ratio of each round."""
-    print(f"{'':20} {'seconds':>8} {'MiB resident':>12} {'MiB anon.':>12} {'MB written':>12}")
+    print(f"{'':20} {'seconds':>8} {'processor':>9} {'MiB resident':>12} {'MiB anon.':>12} {'MB written':>12}")
     for type_ in rounds[0]:
         pairs = [costs[type_] for costs in rounds]
         show(f"{type_} ours", [mine for mine, _ in pairs])
         show(f"{type_} llama.cpp", [theirs for _, theirs in pairs])
-        ratios = [mine.seconds / theirs.seconds for mine, theirs in pairs]
-        print(f"{type_} ratio {statistics.median(ratios):.3f}  (rounds: {' '.join(f'{r:.3f}' for r in ratios)})")
+        for kind in ("seconds", "processor"):
+            ratios = [getattr(mine, kind) / getattr(theirs, kind) for mine, theirs in pairs]
+            rounds_of = " ".join(f"{ratio:.3f}" for ratio in ratios)
+            print(f"{type_} ratio of {kind} {statistics.median(ratios):.3f}  (rounds: {rounds_of})")
 
 
 def main() -> None:
@@ -186,12 +204,15 @@ def main() -> None:
     parser.add_argument("--official", type=Path, default=ROOT.parent / "shared" / "glm")
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--types", nargs="+", default=["Q4_K_M", "IQ4_XS"])
+    parser.add_argument("--imatrix", action="store_true", help="random importance, the same for both")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=usable_cpus())
     options = parser.parse_args()
     peer = LlamaCpp(options.llama_cpp, options.python.absolute(), options.llama_quantize)
     with tempfile.TemporaryDirectory(prefix="glm-gguf-bench-", dir=options.dir) as made:
         source = make_checkpoint(Path(made) / "GLM-4-9B-0414", options.layers, options.official)
+        if options.imatrix:
+            write_importance(source, source.parent / IMATRIX)
         rounds = []
         for number in range(options.rounds):
             rounds.append(one_round(number, source, peer, options))

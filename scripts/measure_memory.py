@@ -73,14 +73,15 @@ def anonymous_kib(pid: int) -> int:
 
 
 def write_importance(source: Path, path: Path) -> Path:
-    """An importance matrix (.dat) of ones for every matrix."""
+    """An importance matrix (.dat) of random numbers for every matrix."""
+    rng = np.random.default_rng(0)
     tensors = source_tensors(Checkpoint.open(Source.local(source)))
     entries: Mapping[str, int] = {t.gguf_name: t.shape[-1] for t in tensors if len(t.shape) > 1}
     with path.open("wb") as file:
         file.write(np.int32(len(entries)).tobytes())
         for name, columns in entries.items():
             file.write(np.int32(len(name)).tobytes() + name.encode() + np.array([1, columns], np.int32).tobytes())
-            file.write(np.ones(columns, np.float32).tobytes())
+            file.write((rng.random(columns, np.float32) + np.float32(0.01)).tobytes())
     return path
 
 
