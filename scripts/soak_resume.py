@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """kill -9 a conversion at random moments, continue it, and compare the file with an undisturbed run's.
 
-    scripts/soak_resume.py [--kills 50] [--seed 0] [--type IQ3_S]
+    scripts/soak_resume.py [--kills 50] [--seed 0] [--type IQ3_S] [--imatrix]
 
 A conversion is killed until it ends by itself; then the next one begins, up to the given number of kills. Prints a
 line a conversion; the exit status is 1 if a file differs.
@@ -21,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from checkpoints import Shape, write_checkpoint
 from interruptions import start
+from measure_memory import write_importance
 
 SHAPE = Shape(hidden=512, ffn=1024, layers=6, heads=8, kv_heads=2, head_dim=64, vocab=1024)
 
@@ -31,15 +32,19 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--type", action="append", help="several times for several files", default=[])
+    parser.add_argument("--imatrix", action="store_true", help="random importance")
     options = parser.parse_args()
     types = [argument for type_ in options.type or ["IQ3_S"] for argument in ("--type", type_)]
     moments = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="glm-gguf-resume-") as made:
         source, whole, out = write_checkpoint(Path(made) / "model", SHAPE), Path(made) / "whole", Path(made) / "out"
+        if options.imatrix:
+            types += ["--imatrix", str(write_importance(source, Path(made) / "imatrix.dat"))]
         whole.mkdir()
         out.mkdir()
+        convert(start(source, whole, *types), None)  # it may compile kernels
         begun = time.monotonic()
-        convert(start(source, whole, *types), None)
+        convert(start(source, whole, *types, "--force"), None)
         seconds = time.monotonic() - begun
         expected = {path.name: path.read_bytes() for path in whole.iterdir()}
         kills = conversions = 0
