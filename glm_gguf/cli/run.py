@@ -19,7 +19,7 @@ from glm_gguf.cli.called_tools import MCP_OPTION, Approval, called_tools, show_r
 from glm_gguf.cli.conversation import RUN_DEFAULTS, Conversation
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import ModelChoice, model_options
-from glm_gguf.cli.run_prompts import read_prompts
+from glm_gguf.cli.given_prompts import read_prompts
 from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.errors import RequestError
 

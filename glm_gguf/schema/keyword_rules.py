@@ -8,18 +8,9 @@ from urllib.parse import urlsplit
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.patterns import is_sound
+from glm_gguf.schema.type_names import FOREIGN_TYPES, TYPES
 from glm_gguf.schema.walk import MANY, NAMED, ONE, Place, Schema, rewrite_children
 
-TYPES: Final = frozenset(("null", "boolean", "object", "array", "number", "string", "integer"))
-FOREIGN_TYPES: Final = {
-    **dict.fromkeys(("float", "double", "decimal"), "number"),
-    **dict.fromkeys(("int", "long", "short", "byte", "bigint"), "integer"),
-    **dict.fromkeys(("str", "text", "char"), "string"),
-    **dict.fromkeys(("dict", "map", "hashmap", "hashtable"), "object"),
-    **dict.fromkeys(("list", "tuple", "set", "arraylist", "queue", "stack"), "array"),
-    **{"bool": "boolean", "none": "null", "nonetype": "null"},
-}
-"""Names of JSON's types in programming languages, in lower case; published tools use them."""
 _ANY: Final = "any"
 _WRONG: Final = object()
 _NOTHING: Final = object()

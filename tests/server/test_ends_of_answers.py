@@ -11,7 +11,7 @@ from server.questions import HELLO
 from server.serving import Served
 
 from glm_gguf.chat.events import Finish, FinishReason
-from glm_gguf.server.anthropic_messages.events import stop_reason
+from glm_gguf.server.anthropic_messages.stop_reason import stop_reason
 from glm_gguf.server.chat_completions.response import wire_finish
 from glm_gguf.server.completions.writer import completion_finish
 from glm_gguf.server.ollama.response import done_reason

@@ -18,6 +18,7 @@ from glm_gguf.chat.events import (
     ToolCallStart,
     Usage,
 )
+from glm_gguf.server.anthropic_messages.stop_reason import stop_reason
 from glm_gguf.server.problem import ANTHROPIC, Problem
 from glm_gguf.server.streams.call_arguments import arguments_object
 from glm_gguf.server.streams.wire_stream import WireEvent
@@ -131,13 +132,6 @@ class MessageEvents:
         self._usage = _usage(finish.usage)
         yield {"type": "message_delta", "delta": dict(self._stop), "usage": self._usage}
         yield {"type": "message_stop"}
-
-
-def stop_reason(finish: Finish) -> str:
-    """Return Anthropic's reason for the end; it has none for a deadline, which counts as the length."""
-    if finish.stop_text is not None:
-        return "stop_sequence"
-    return {"stop": "end_turn", "tool_calls": "tool_use"}.get(finish.reason, "max_tokens")
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
