@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from glm_gguf.chat.events import Finish
-from glm_gguf.server.anthropic_messages.stop_reason import stop_reason
 from glm_gguf.server.anthropic_messages.request import MessageRequest
+from glm_gguf.server.anthropic_messages.stop_reason import stop_reason
 from glm_gguf.server.bodies.field_decisions import IgnoredField, KnownField, NoEffect, RefusedField
 from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER, UNENFORCED_HEADER
 from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS

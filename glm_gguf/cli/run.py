@@ -17,9 +17,9 @@ from glm_gguf.chat.events import ChatResult, Event, ToolCall, collect
 from glm_gguf.cli.answer_view import show_answer
 from glm_gguf.cli.called_tools import MCP_OPTION, Approval, called_tools, show_result
 from glm_gguf.cli.conversation import RUN_DEFAULTS, Conversation
+from glm_gguf.cli.given_prompts import read_prompts
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import ModelChoice, model_options
-from glm_gguf.cli.given_prompts import read_prompts
 from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.errors import RequestError
 

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 from damage import command_line
 
-from glm_gguf.cli.main import cli
 from glm_gguf.cli.given_prompts import read_prompts
+from glm_gguf.cli.main import cli
 from glm_gguf.cli.utf8_text import utf8_text
 from glm_gguf.errors import GgufError, RequestError
 
