@@ -35,7 +35,10 @@ CACHE_SIZE = 64 * 10**9
     help="GPU to lend, such as CUDA0; may be repeated. Default: all, or the CPU where there is none.",
 )
 @click.option(
-    "--memory", type=SIZE, metavar="SIZE", help="Memory to lend at most, of each device. Default: what is free."
+    "--memory",
+    type=SIZE,
+    metavar="SIZE",
+    help="Memory to lend a client at most, of each device. Default: what is free.",
 )
 @click.option(
     "--cache-dir",

@@ -17,7 +17,11 @@ from waiting import until
 
 from glm_gguf import GLM, EngineError, EngineOptions, RequestError, SamplingParams
 from glm_gguf.llama.offload import layer_sizes
+from glm_gguf.llama.required_version import VERSION
+from glm_gguf.workers import rpc_frames as rpc
+from glm_gguf.workers.greeting import Greeting, greeted
 from glm_gguf.workers.lent_session import Lent
+from glm_gguf.workers.sockets import Inbox
 from glm_gguf.workers.worker_port import Lending, WorkerPort
 
 GREEDY = SamplingParams(temperature=0, max_tokens=48)
@@ -187,6 +191,24 @@ def test_nobody_at_the_address_is_told(tiny_gguf: Callable[[str], Path]) -> None
 def test_wrong_options_are_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         EngineOptions(**fields)  # type: ignore[arg-type]
+
+
+def test_a_message_that_makes_ggml_abort_ends_one_client_alone(tiny_gguf: Callable[[str], Path]) -> None:
+    with worker() as lender, GLM(tiny_gguf("F16"), options=options(lender.address)) as glm, ExitStack() as stack:
+        control, stream = (stack.enter_context(socket.create_connection(target(lender))) for _ in range(2))
+        welcome = greeted(control, Greeting(VERSION))
+        greeted(stream, Greeting(VERSION, welcome.session))
+        hello = rpc.HEAD.pack(rpc.HELLO, 24) + bytes(24)
+        alloc = rpc.HEAD.pack(rpc.ALLOC_BUFFER, 12) + (0).to_bytes(4, "little") + (64).to_bytes(8, "little")
+        stream.sendall(hello + alloc)
+        replies = Inbox(stream)
+        replies.take(8 + 28 + 8)
+        pointer = bytes(replies.take(16))[:8]
+        # struct rpc_tensor: id, type, buffer, and zeros: its data lie outside of the buffer, against an assertion
+        tensor = (bytes(8) + bytes(4) + pointer).ljust(rpc.TENSOR_HEAD, b"\0")
+        stream.sendall(rpc.HEAD.pack(rpc.SET_TENSOR, len(tensor)) + tensor)
+        assert b"ended by signal 6" in b"".join(iter(lambda: control.recv(4096), b""))
+        assert glm.complete("Hello", sampling=GREEDY)
 
 
 def test_only_this_machine_is_listened_to_unless_asked() -> None:
