@@ -73,13 +73,15 @@ class Machine:
 
 @contextmanager
 def machine(number: int) -> Iterator[Machine]:
-    """Make a namespace and its link: 10.207.NUMBER.1 here, .2 there."""
-    name, link = f"glm-gguf-{os.getpid()}-{number}", f"gg{os.getpid() % 100000}-{number}"
-    made = Machine(name, link, f"10.207.{number}.2")
+    """Make a namespace and its link, numbered from 1 to 3; its other end is this machine."""
+    own = os.getpid()  # another process may do the same
+    name, link = f"glm-gguf-{own}-{number}", f"gg{own % 100000}-{number}"
+    network = f"10.{64 + own % 128}.{own // 128 % 80 * 3 + number}"
+    made = Machine(name, link, f"{network}.2")
     run("ip", "netns", "add", name)
     try:
         run("ip", "link", "add", link, "type", "veth", "peer", "name", "far", "netns", name)
-        run("ip", "address", "add", f"10.207.{number}.1/24", "dev", link)
+        run("ip", "address", "add", f"{network}.1/24", "dev", link)
         run("ip", "link", "set", link, "up")
         run(*made.prefix, "ip", "address", "add", f"{made.address}/24", "dev", "far")
         for device in ("far", "lo"):
