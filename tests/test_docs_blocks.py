@@ -42,13 +42,18 @@ ELSEWHERE = (
     " bench ",
     " launch ",
     "glm-gguf worker",
+    "lm_eval",
+    "--mcp-search",
     "--worker",
     "ssh ",
     "docker ",
     "apt-get ",
 )
 """What a shell block holds that needs a network, a terminal, minutes, or a program of others."""
-FOREIGN = ("aider", "apt-get", "cat", "claude", "cp", "curl", "docker", "eval", "source", "ssh", "systemctl", "tee")
+FOREIGN = (
+    *("aider", "apt-get", "cat", "claude", "cp", "curl", "docker", "eval", "lm_eval", "source", "ssh", "systemctl"),
+    "tee",
+)
 SHELL = blocks("sh")
 OFFLINE = [block for block in SHELL if not any(word in block.text for word in ELSEWHERE)]
 CURLS = [block for block in SHELL if "curl " in block.text]

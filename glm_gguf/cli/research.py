@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,12 +14,13 @@ import click
 
 from glm_gguf.cli.amounts import TIME
 from glm_gguf.cli.grouped_help import GroupedCommand, grouped_option
+from glm_gguf.cli.mcp_corpus import mcp_corpus
 from glm_gguf.cli.model_options import ModelChoice, model_options
 from glm_gguf.cli.transcript_file import require_writable
 from glm_gguf.cli.utf8_text import Utf8Text
 
 if TYPE_CHECKING:
-    from glm_gguf.research.research_sources import ResearchSources
+    from glm_gguf.research.corpus import Corpus
 
 SOURCES, LIMITS = "Sources", "Limits"
 LANGUAGE = click.Choice(["en", "zh"])
@@ -41,6 +44,11 @@ LANGUAGE = click.Choice(["en", "zh"])
     help="Folder of Markdown, text, HTML and PDF files.",
 )
 @grouped_option(SOURCES, "--searxng", metavar="URL", help="SearXNG server that searches the web.")
+@grouped_option(
+    SOURCES, "--mcp", type=click.Path(path_type=Path), metavar="FILE", help="JSON file of MCP servers that search."
+)
+@grouped_option(SOURCES, "--mcp-search", metavar="NAME", help="Their tool that searches, such as wiki__search.")
+@grouped_option(SOURCES, "--mcp-fetch", metavar="NAME", help="Their tool that reads a page, such as wiki__fetch.")
 @grouped_option(SOURCES, "--allow", multiple=True, metavar="HOST", help="Open pages of this host only; repeatable.")
 @grouped_option(
     SOURCES,
@@ -57,12 +65,13 @@ LANGUAGE = click.Choice(["en", "zh"])
 def command(choice: ModelChoice, question: str, transcript: Path | None, **given: Any) -> None:
     """Let the model in FILE look things up for QUESTION, and write a report.
 
-    It searches the folder of --sources, the web through --searxng, or both. Queries and pages are told on standard
-    error, the report goes to standard output. GLM-Z1-Rumination was trained for this; chat and Z1 models can do it too.
+    It searches the folder of --sources, and the web through --searxng or the tools of an MCP server. Queries and pages
+    are told on standard error, the report goes to standard output. GLM-Z1-Rumination was trained for this; chat and Z1
+    models can do it too.
 
     --transcript keeps every turn. The same command goes on from it after an interruption.
     """
-    from glm_gguf.cli.research_view import show_research, show_update
+    from glm_gguf.cli.research_view import show_research
     from glm_gguf.research.research import Research
     from glm_gguf.research.research_options import ResearchOptions
 
@@ -71,18 +80,27 @@ def command(choice: ModelChoice, question: str, transcript: Path | None, **given
         require_writable(transcript, "transcript")
     names = ("max_turns", "total_tokens", "total_seconds", "search_language", "thinking_language")
     options = ResearchOptions(**{name: given[name] for name in names if given[name] is not None})
-    sources = _sources(given)
-    with sources.opened(partial(show_update, given["sources"])) as corpus, choice.open() as glm:
+    with _corpus(given) as corpus, choice.open() as glm:
         research = Research(glm, corpus, options, choice.sampling, transcript)
         report = show_research(research.stream(question), quiet=given["as_json"], thoughts=given["show_thoughts"])
         if given["as_json"]:
             click.echo(json.dumps(asdict(report), ensure_ascii=False, indent=2))
 
 
-def _sources(given: dict[str, Any]) -> ResearchSources:
-    """Return what the options name; RequestError for options that nothing would heed."""
+@contextmanager
+def _corpus(given: dict[str, Any]) -> Iterator[Corpus]:
+    """Open what the options name; RequestError for options that nothing would heed."""
+    from glm_gguf.cli.research_view import show_update
     from glm_gguf.research.fetch_rules import FetchRules
+    from glm_gguf.research.joined_corpora import JoinedCorpora
     from glm_gguf.research.research_sources import ResearchSources
 
     rules = FetchRules(hosts=given["allow"], private_hosts=given["allow_private"])
-    return ResearchSources(given["sources"], given["searxng"], rules)
+    with ExitStack() as stack:
+        others = stack.enter_context(mcp_corpus(given))
+        if others is not None and given["sources"] is None:
+            yield others
+            return
+        sources = ResearchSources(given["sources"], given["searxng"], rules)
+        own = stack.enter_context(sources.opened(partial(show_update, given["sources"])))
+        yield own if others is None else JoinedCorpora(own, others)
