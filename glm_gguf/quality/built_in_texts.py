@@ -5,6 +5,7 @@ Chinese, English, code, and dialogues with calls. Evaluation's have nothing of c
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 from typing import Final
 
@@ -32,4 +33,8 @@ def tool_requests() -> tuple[Dialogue, ...]:
 
 def _text(kind: str) -> TextData:
     with resources.as_file(resources.files("glm_gguf.quality") / FOLDER / kind) as directory:
-        return TextData((NAME.format(kind),), read_data([directory]).documents)
+        documents = (
+            replace(document, optional=True) if isinstance(document, Dialogue) else document
+            for document in read_data([directory]).documents
+        )
+        return TextData((NAME.format(kind),), tuple(documents))

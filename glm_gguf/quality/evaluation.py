@@ -26,7 +26,7 @@ from glm_gguf.quality.reference_file import (
     ReferenceWriter,
     rows_of_chunk,
 )
-from glm_gguf.quality.text_data import TextData, has_template, without_dialogues
+from glm_gguf.quality.text_data import TextData
 from glm_gguf.quality.token_statistics import Divergence, Mean, TokenRows
 from glm_gguf.regular_file import open_regular
 from glm_gguf.whole_file import whole_file
@@ -115,8 +115,7 @@ def require_vocabulary(path: Path, vocabulary: str, reference: str) -> None:
 
 
 def _cut(model: ChunkModel, data: TextData, chunks: ChunkOptions) -> Chunks:
-    usable = data if has_template(model.model) else without_dialogues(data)
-    return Chunks.of(usable.token_ids(model.model), chunks, model.model.vocabulary.first_id)
+    return Chunks.of(data.token_ids(model.model), chunks, model.model.vocabulary.first_id)
 
 
 def _measured(

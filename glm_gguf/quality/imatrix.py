@@ -18,7 +18,7 @@ from glm_gguf.quality.chunks import ChunkOptions, Chunks
 from glm_gguf.quality.imatrix_file import ImportanceMatrix, joined, require_model
 from glm_gguf.quality.imatrix_state import ImatrixState, kept_state, state_path
 from glm_gguf.quality.on_step import OnStep, untold
-from glm_gguf.quality.text_data import TextData, has_template, without_dialogues
+from glm_gguf.quality.text_data import TextData
 
 SAVE_SECONDS: Final = 10.0
 """Between two states on the disk; an interruption writes one too."""
@@ -69,8 +69,7 @@ def _measured(
 ) -> ImportanceMatrix:
     sums = ActivationSums(output=options.output)
     with open_chunk_model(path, engine, options.chunks.n_tokens, sums) as model:
-        usable = data if has_template(model.model) else without_dialogues(data)
-        chunks = Chunks.of(usable.token_ids(model.model), options.chunks, model.model.vocabulary.first_id)
+        chunks = Chunks.of(data.token_ids(model.model), options.chunks, model.model.vocabulary.first_id)
         state = kept_state(out, _binding(model, chunks, options, engine))
         sums.sums = dict(state.sums)
         _compute(model, chunks, sums, state, out, on_step)

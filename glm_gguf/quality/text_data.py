@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,8 @@ from glm_gguf.chat.tools import declarations
 from glm_gguf.errors import GlmGgufError, RequestError
 from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.regular_file import read_text
-from glm_gguf.variant import Variant
 
+LOGGER = logging.getLogger(__name__)
 MOST_BYTES: Final = 2**28
 CONVERSATIONS: Final = ".jsonl"
 FORM: Final = 'write {"messages": […], "tools": […]} a line'
@@ -35,6 +36,8 @@ class Dialogue:
     place: str
     messages: Sequence[Mapping[str, Any]]
     tools: Sequence[Mapping[str, Any]]
+    optional: bool = False
+    """Left out where the template cannot render it: a base model has none, and some show no tools."""
 
 
 Document = PlainText | Dialogue
@@ -74,16 +77,6 @@ def read_data(paths: Sequence[Path]) -> TextData:
     for path in paths:
         data = data.plus(TextData((str(path),), tuple(_documents(path))))
     return data
-
-
-def without_dialogues(data: TextData) -> TextData:
-    """Leave out the conversations, for a model that has no chat template."""
-    return TextData(data.names, tuple(document for document in data.documents if isinstance(document, PlainText)))
-
-
-def has_template(model: ModelHandle) -> bool:
-    """Tell whether a model can render conversations."""
-    return PromptRenderer(model).variant is not Variant.BASE
 
 
 def read_dialogues(path: Path) -> Iterator[Dialogue]:
@@ -129,5 +122,8 @@ def _rendered(dialogue: Dialogue, renderer: PromptRenderer) -> tuple[int, ...]:
     try:
         return renderer.beginning(conversation(dialogue.messages), declarations(dialogue.tools))
     except GlmGgufError as error:
+        if dialogue.optional:
+            LOGGER.info("left out: %s: %s", dialogue.place, error)
+            return ()
         error.where = error.where or dialogue.place
         raise

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from checkpoints_2024 import hf_shape
 from click.testing import CliRunner, Result
 from gguf import GGUFReader
 
@@ -160,6 +161,15 @@ def test_conversations_are_read_through_the_chat_template(tiny_gguf: Made) -> No
         ids = data.token_ids(glm._model)
         assert glm.detokenize(ids) == expected
         assert glm._model.vocabulary.control_ids["<|observation|>"] in ids
+
+
+def test_dialogues_of_the_own_text_are_left_out_where_a_template_shows_no_tools(tmp_path: Path) -> None:
+    (model,) = convert(write_checkpoint(tmp_path / "model", hf_shape()), tmp_path / "2024.gguf", ConvertOptions())
+    out = tmp_path / "out.gguf"
+    assert imatrix(model, "--chunks", "1", "-o", out).exit_code == 0
+    own = TEXTS / "calibration" / "4-dialogues.jsonl"
+    error = str(imatrix(model, "--data", own, "-o", tmp_path / "other.gguf").exception)
+    assert f"{own}, line 1: the file's chat template shows the model no tools" in error
 
 
 @pytest.mark.parametrize(
