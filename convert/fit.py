@@ -45,7 +45,7 @@ def fit(model: OpenModel, options: ConvertOptions, header_bytes: int) -> Recipe:
         return min(fitted, key=lambda each: each.cost).recipe
     least = min(bounds.least for bounds in found if isinstance(bounds, Bounds))
     most = max(bounds.most for bounds in found if isinstance(bounds, Bounds))
-    raise _outside(options.types, Bounds(least, most))
+    raise _outside(options.types, Bounds(least, most), sum(tensor.n_weights for tensor in model.sources))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,13 @@ def _shapes(model: OpenModel, choice: str) -> Iterator[OpenModel]:
         yield model.padded()
 
 
-def _outside(types: TypeChoices, bounds: Bounds) -> RequestError:
+def _outside(types: TypeChoices, bounds: Bounds, n_weights: int) -> RequestError:
     """Return the error of a budget outside the bounds."""
-    what = f"{types.origin} is outside of what these types can be: {bounds.least:,} to {bounds.most:,} bytes"
-    return RequestError(what, field="fit" if types.fit is not None else "bpw", fix="name a size between the two")
+    field, words = "fit", f"{bounds.least:,} to {bounds.most:,} bytes"
+    if types.fit is None:
+        field, words = "bpw", f"{8 * bounds.least / n_weights:.3f} to {8 * bounds.most / n_weights:.3f} bits per weight"
+    what = f"{types.origin} is outside of what these types can be: {words}"
+    return RequestError(what, field=field, fix="name a size between the two")
 
 
 def _matrices(model: OpenModel) -> list[SourceTensor]:

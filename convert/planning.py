@@ -88,7 +88,8 @@ def _plan(model: OpenModel, choice: FileType | Recipe, options: ConvertOptions) 
     shapes = {tensor.gguf_name: tensor.shape for tensor in model.sources}
     recipe = choice if isinstance(choice, Recipe) else None
     if isinstance(choice, Recipe):
-        types, file = choice.assign(shapes), choice.file_type(shapes)
+        types = choice.assign(shapes)
+        file = choice.file_type(shapes, sum(tensor.n_weights for tensor in model.sources))
     else:
         types, file = _mix(model, choice, options).assign(shapes), choice
     tensors, source = _tensor_plans(model, file, types), model.checkpoint.source

@@ -80,16 +80,16 @@ class Recipe:
             raise RequestError(f"{len(missing)} matrices have no type, {missing[0]} first", path=self.path, fix=FIX)
         return {name: self.types[name] if name in matrices else Type.F32 for name in shapes}
 
-    def file_type(self, shapes: Shapes) -> FileType:
-        """What the file is called: its bits per weight, and the number of the mix whose type most weights have."""
+    def file_type(self, shapes: Shapes, n_weights: int) -> FileType:
+        """What a file of `n_weights` is called: its bits for each, and the number of the mix of its commonest type."""
         weights: Counter[Type] = Counter()
         for name, type_ in self.types.items():
             weights[type_] += prod(shapes[name])
         base = weights.most_common(1)[0][0] if weights else Type.F32
         named = [file for file in FILE_TYPES.values() if file.base is base]
         mix = next((file for file in named if file.name.endswith("_M")), named[0])
-        n_bytes = sum(tensor_bytes(type_, shapes[name]) for name, type_ in self.types.items())
-        return FileType(f"{8 * n_bytes / max(1, weights.total()):.2f}bpw", mix.id, base)
+        n_bytes = sum(tensor_bytes(self.types.get(name, Type.F32), shape) for name, shape in shapes.items())
+        return FileType(f"{8 * n_bytes / n_weights:.2f}bpw", mix.id, base)
 
     def text(self) -> str:
         """The recipe as a file holds it."""

@@ -87,7 +87,7 @@ def test_the_error_falls_as_the_budget_grows(source: Path, tmp_path: Path) -> No
 def test_bits_per_weight_are_those_of_the_tensors(source: Path) -> None:
     plan = make_plan(source, fitted(bpw=5.0))
     assert 4.9 < plan.bits_per_weight <= 5.0
-    assert re.search(r"-4\.9\dBPW\.gguf|-5\.00BPW\.gguf", plan.default_name.upper().replace("GGUF", "gguf"))
+    assert plan.default_name.endswith(f"-{plan.bits_per_weight:.2f}BPW.gguf")
 
 
 def test_the_feed_forward_is_padded_where_that_pays(source: Path, tmp_path: Path) -> None:
@@ -214,6 +214,11 @@ def _original(source: Path) -> Path:
     if not path.exists():
         convert(source, path, choose("BF16"))
     return path
+
+
+def test_the_bounds_of_bits_per_weight_are_named(source: Path) -> None:
+    line = refusal(source, fitted(bpw=40), kind=RequestError)
+    assert re.search(r"bpw: 40 bits per weight .*: 2\.\d+ to 1\d\.\d+ bits per weight; name a size between", line)
 
 
 @pytest.mark.parametrize(
