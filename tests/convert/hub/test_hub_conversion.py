@@ -66,6 +66,16 @@ def convert_quickly(
         Conversion.prepare(source, out, choose()).write(Silent())
 
 
+def test_types_are_chosen_on_a_hub_as_in_a_directory(
+    full_hub: HubServer, checkpoint: Path, tmp_path: Path, out: Path
+) -> None:
+    """Rows are sampled by range requests; the shards are then streamed and checked as ever."""
+    convert(HF, out, bpw=9.0, target="cpu")
+    (same,) = convert(checkpoint, tmp_path / "same.gguf", bpw=9.0, target="cpu")
+    assert out.read_bytes() == same.read_bytes()
+    assert out.with_suffix(".recipe").read_bytes() == same.with_suffix(".recipe").read_bytes()
+
+
 @pytest.mark.parametrize("type_", ["F32", "BF16", "Q8_0", "Q4_0", "IQ4_NL"])
 @pytest.mark.parametrize("address", [HF, MS])
 def test_the_file_is_the_directorys(
