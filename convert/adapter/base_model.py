@@ -55,6 +55,11 @@ class BaseModel:
         return HEAD not in self.shapes
 
     @property
+    def fused(self) -> bool:
+        """Whether query, key and value are one tensor, as other converters write the models of 2024."""
+        return any(name.endswith(".attn_qkv.weight") for name in self.shapes)
+
+    @property
     def ends(self) -> frozenset[str]:
         """Modules of embedding and output head, by the names of all families."""
         weights = (name for names in FAMILIES[self.architecture] for name in (names.embedding, names.head))

@@ -13,6 +13,7 @@ from glm_gguf.errors import ShardError
 from glm_gguf.source_name import MERGE_WITH_PEFT
 
 PADDED_BASE = 'the base is padded with zeros: merge the adapter into the checkpoint, or convert that with pad_ffn="off"'
+ATTENTION = ("q_proj", "k_proj", "v_proj", "query_key_value")
 OTHER_BASE = "give the base that the adapter was trained on"
 
 
@@ -31,6 +32,9 @@ def _parts(adapter: PeftAdapter, base: BaseModel, parts: Parts | None, module: s
     if base.tied and module in base.ends:
         what = f"it changes {module}, and output head and embedding of {base.where} are one tensor"
         raise ShardError(what, path=adapter.where, fix="train it without embed_tokens and lm_head")
+    if parts is None and base.fused and module.endswith(ATTENTION):
+        what = f"it changes {short_repr(module)}, and {base.where} holds query, key and value as one matrix"
+        raise ShardError(what, path=adapter.where, fix="name the checkpoint, or a GGUF that glm-gguf made of it")
     if parts is None:
         near = get_close_matches(module, base.modules(), n=1)
         hint = f"; there is {near[0]}" if near else ""

@@ -23,6 +23,7 @@ from checkpoints_2024 import (
 )
 from damage import choose, command_line, says
 from every_type import IMATRIX_ONLY
+from fused_attention import with_fused_attention
 from gguf import GGUFReader
 from interruptions import Counts, Stops, write_recording
 from peers import llama_quantize, tensors_of
@@ -33,10 +34,8 @@ from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.verify import verify
 from glm_gguf.gguf_file.diagnosis import diagnose
-from glm_gguf.gguf_file.head_writer import encode_head
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import open_all_parts
-from glm_gguf.gguf_file.tensor_list import TensorEntry
 from glm_gguf.variant import Variant
 
 WIDE = Shape(hidden=256, ffn=416, layers=3, heads=8, kv_heads=2, head_dim=32, bias=True)
@@ -111,28 +110,6 @@ def test_a_gguf_as_source_gives_the_file_that_llama_quantize_makes(type_: str, w
     convert(wide / "bf16.gguf", ours, choose(type_))
     llama_quantize(wide / "bf16.gguf", theirs, FILE_TYPES[type_].id)
     assert ours.read_bytes() == theirs.read_bytes()
-
-
-def with_fused_attention(source: Path, out: Path) -> Path:
-    """Write a GGUF anew with one tensor for query, key and value, as llama.cpp's converter makes of ChatGLM's form."""
-    header = GgufHeader.read(source)
-    data = {tensor.name: tensor.data.tobytes() for tensor in GGUFReader(source).tensors}
-    offset, entries, blobs = 0, [], []
-    for tensor in header.tensors:
-        name, shape, blob = tensor.name, tensor.shape, data[tensor.name]
-        if "attn_k." in name or "attn_v." in name:
-            continue
-        if "attn_q." in name:
-            parts = [name.replace("attn_q.", f"attn_{part}.") for part in "kv"]
-            rows = sum(other.shape[-1] for other in header.tensors if other.name in (name, *parts))
-            name, shape = name.replace("attn_q.", "attn_qkv."), (*shape[:-1], rows)
-            blob = b"".join([blob, *(data[part] for part in parts)])
-        entries.append(TensorEntry(name, shape, tensor.type, offset))
-        blobs.append(blob + b"\0" * (-len(blob) % 32))
-        offset += len(blobs[-1])
-    head = encode_head(header.metadata, entries)
-    out.write_bytes(head + b"\0" * (-len(head) % 32) + b"".join(blobs))
-    return out
 
 
 @pytest.mark.parametrize("type_", ["Q2_K", "Q3_K_M", "Q4_K_S", "Q4_K_M", "Q5_K_M", "IQ4_XS"])

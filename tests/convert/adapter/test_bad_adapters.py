@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from adapters import Q_PROJ, RANK, factors, write_adapter
 from checkpoints import Shape, write_checkpoint
+from checkpoints_2024 import hf_shape
 from damage import LFS, SMALL, change_json, files_below, says
+from fused_attention import with_fused_attention
 
 from glm_gguf.convert import convert
 from glm_gguf.convert.adapter.lora_file import AdapterOptions, convert_adapter
 from glm_gguf.errors import ConfigError, GgufError, GlmGgufError, OutputError, RequestError, ShardError, SourceError
 
+OWN_QKV = "transformer.encoder.layers.0.self_attention.query_key_value"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 NAME = f"base_model.model.{Q_PROJ}"
 
@@ -233,6 +236,17 @@ def test_the_name_in_a_gguf_has_no_ending_of_a_form(tmp_path: Path) -> None:
     (model,) = convert(hf_form, tmp_path / "model.gguf", type="BF16")
     adapter = write_adapter(tmp_path / "lora", base="THUDM/GLM-4-9B-Chat")
     assert convert_adapter(adapter, model, tmp_path / "out.gguf").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "rows"), [("model.layers.0.self_attn.q_proj", 64), (OWN_QKV, 128)], ids=["one of three", "all three"]
+)
+def test_a_gguf_with_fused_attention_is_told_as_one(module: str, rows: int, tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "GLM-4-9B-Chat", hf_shape(SMALL))
+    (model,) = convert(source, tmp_path / "model.gguf", type="BF16")
+    fused = with_fused_attention(model, tmp_path / "fused.gguf")
+    adapter = write_adapter(tmp_path / "lora", factors(module, (rows, 64)))
+    says(refused(adapter, fused, ShardError), repr(module), "query, key and value as one matrix", "name the checkpoint")
 
 
 def test_a_gguf_is_known_by_its_name(base: Path, tmp_path: Path) -> None:
