@@ -55,7 +55,9 @@ def command(program: str | None, arguments: Sequence[str], model: str | None, po
         return
     path = shutil.which(program)
     if path is None:
-        raise RequestError(f"there is no {program} on the PATH", fix=f"install it: {PROGRAMS[program].install}")
+        shown = "" if "--print" not in arguments else f"; only to show the variables: glm-gguf launch --print {program}"
+        fix = f"install it: {PROGRAMS[program].install}{shown}"
+        raise RequestError(f"there is no {program} on the PATH", fix=fix)
     with terminable(), _endpoint(url, key, model, port) as endpoint:
         code = _run(program, path, arguments, endpoint)
     click.get_current_context().exit(code)

@@ -18,6 +18,7 @@ from glm_gguf.cli.mcp_corpus import mcp_corpus
 from glm_gguf.cli.model_options import ModelChoice, model_options
 from glm_gguf.cli.transcript_file import require_writable
 from glm_gguf.cli.utf8_text import Utf8Text
+from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
     from glm_gguf.research.corpus import Corpus
@@ -76,6 +77,7 @@ def command(choice: ModelChoice, question: str, transcript: Path | None, **given
     from glm_gguf.research.research_options import ResearchOptions
 
     choice.require_files()
+    require_question(question)
     if transcript is not None:
         require_writable(transcript, "transcript")
     names = ("max_turns", "total_tokens", "total_seconds", "search_language", "thinking_language")
@@ -85,6 +87,12 @@ def command(choice: ModelChoice, question: str, transcript: Path | None, **given
         report = show_research(research.stream(question), quiet=given["as_json"], thoughts=given["show_thoughts"])
         if given["as_json"]:
             click.echo(json.dumps(asdict(report), ensure_ascii=False, indent=2))
+
+
+def require_question(text: str) -> None:
+    """Raise RequestError for an empty question, before a model is loaded."""
+    if not text.strip():
+        raise RequestError("the question is empty", field="question", fix="ask something")
 
 
 @contextmanager
@@ -98,6 +106,9 @@ def _corpus(given: dict[str, Any]) -> Iterator[Corpus]:
     rules = FetchRules(hosts=given["allow"], private_hosts=given["allow_private"])
     with ExitStack() as stack:
         others = stack.enter_context(mcp_corpus(given))
+        if others is None and given["sources"] is None and given["searxng"] is None:
+            fix = "give --sources DIR, --searxng URL, --mcp FILE, or a folder and one of the others"
+            raise RequestError("there is nothing to look things up in", field="sources", fix=fix)
         if others is not None and given["sources"] is None:
             yield others
             return

@@ -50,8 +50,9 @@ def open_folder(path: Path) -> FolderIndex:
 def show_update(path: Path, update: IndexUpdate) -> None:
     """Tell how many documents a folder has, and name those that could not be read."""
     total = update.added + update.changed + update.unchanged
+    count = "1 document" if total == 1 else f"{total:,} documents"
     changes = f"{update.added} new, {update.changed} changed, {update.removed} gone"
-    click.secho(f"{path}: {total:,} documents ({changes})", dim=True, err=True)
+    click.secho(f"{path}: {count} ({changes})", dim=True, err=True)
     for name, why in update.unread[:SHOWN_FAULTS]:
         click.secho(f"warning: {name} is not read: {why}", err=True, fg="yellow")
     if len(update.unread) > SHOWN_FAULTS:

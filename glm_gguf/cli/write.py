@@ -10,6 +10,7 @@ import click
 from glm_gguf.chat.events import ReasoningDelta, TextDelta
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import ModelChoice, model_options
+from glm_gguf.cli.research import require_question
 from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.errors import RequestError
 
@@ -41,8 +42,10 @@ def command(choice: ModelChoice, question: str, sources: Path, most_sources: int
     from glm_gguf.research.sourced_writing import SourcedText, SourcedWriting
 
     choice.require_files()
+    require_question(question)
     found = _sources(sources, question, most_sources)
-    click.secho(f"{len(found)} sources: {', '.join(one.title for one in found)}", dim=True, err=True)
+    count = "1 source" if len(found) == 1 else f"{len(found)} sources"
+    click.secho(f"{count}: {', '.join(one.title for one in found)}", dim=True, err=True)
     with choice.open() as glm:
         for event in SourcedWriting(glm, found, choice.sampling).stream(question):
             match event:

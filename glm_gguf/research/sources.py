@@ -54,7 +54,8 @@ def read_sources(path: Path) -> list[SourceText]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RequestError(f"the file holds no JSON: {error}", path=path) from error
+        fix = "name a folder of documents, or a JSON file of search results"
+        raise RequestError(f"the file holds no JSON: {error}", path=path, fix=fix) from error
     results = values.get("results") if isinstance(values, dict) else values
     if not isinstance(results, list) or not results:
         _refuse(path, None, "the file holds no list of results")

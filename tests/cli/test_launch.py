@@ -143,6 +143,8 @@ def test_a_program_that_is_missing_is_told_with_how_to_get_it(tmp_path: Path) ->
     ended = launched("codex", path=str(tmp_path))
     told = "Error: there is no codex on the PATH; install it: npm install -g @openai/codex\n"
     assert (ended.returncode, ended.stderr) == (1, told)
+    behind = launched("codex", "--print", path=str(tmp_path)).stderr
+    assert behind.endswith("only to show the variables: glm-gguf launch --print codex\n")
     listed = launched("--list", path=str(tmp_path)).stdout
     assert [line.split()[0] for line in listed.splitlines()] == list(PROGRAMS)
 

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from glm_gguf.cli.main import cli
 from glm_gguf.cli.research_view import show_research
 from glm_gguf.research.corpus import Hit
 from glm_gguf.research.research_events import (
@@ -78,6 +80,13 @@ def test_a_mistake_is_told_in_a_line(tiny_gguf: Callable[[str], Path], tmp_path:
     assert match in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["research", "write"])
+def test_an_empty_question_is_refused_before_anything_is_read(tiny_gguf: Callable[[str], Path], name: str) -> None:
+    result = CliRunner().invoke(cli, [name, str(tiny_gguf("Q8_0")), " ", "--sources", "."])
+    assert "the question is empty" in str(result.exception)
+    assert "documents" not in result.stderr
 
 
 def test_the_view_tells_every_event(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,13 +34,13 @@ def write(model: Path, place: Path, *arguments: str, question: str = "Who?") -> 
 def test_a_text_is_written_from_a_file_and_from_a_folder(tiny_gguf: Callable[[str], Path], place: Path) -> None:
     done = write(tiny_gguf("Q8_0"), place, "--sources", "r.json")
     assert done.returncode == 0, done.stderr
-    assert "1 sources: Light" in done.stderr
+    assert "1 source: Light" in done.stderr
     assert done.stdout.strip()
     page = write(tiny_gguf("Q8_0"), place, "--sources", "r.json", "--html")
     assert page.stdout.startswith("<!doctype html>")
     assert done.stdout.split()[0].strip("#*.,") in page.stdout
     folder = write(tiny_gguf("Q8_0"), place, "--sources", "notes", "--most-sources", "1", question="the keeper")
-    assert "1 sources: Harrow light" in folder.stderr
+    assert "1 source: Harrow light" in folder.stderr
     assert folder.returncode == 0
 
 
