@@ -54,7 +54,7 @@ class Trials:
     """What was tried, and what came out."""
 
     model: Path
-    expected: list[bytes] = field(default_factory=list)
+    expected: list[tuple[bytes, float]] = field(default_factory=list)
     found: list[dict[str, Any]] = field(default_factory=list)
 
     def note(self, name: str, *, right: bool, **figures: float | str) -> None:
@@ -69,16 +69,16 @@ class Trials:
         """One thread here, and the kernels of a worker."""
         return EngineOptions(threads=1, n_ctx=n_ctx, repack=False, draft=0, n_host_cache=0, workers=workers)
 
-    def answer(self, *workers: str) -> list[bytes]:
+    def answer(self, *workers: str) -> list[tuple[bytes, float]]:
         """Open the model, and answer."""
         with GLM(self.model, options=self.options(*workers)) as glm:
             return tokens(glm)
 
 
-def tokens(glm: GLM) -> list[bytes]:
-    """Answer greedily; the bytes of each token."""
+def tokens(glm: GLM) -> list[tuple[bytes, float]]:
+    """Answer greedily; the bytes and the log probability of each token."""
     with glm.stream_completion(PROMPT, sampling=GREEDY) as events:
-        return [event.token for event in events if isinstance(event, TokenLogprob)]
+        return [(event.token, round(event.logprob, 3)) for event in events if isinstance(event, TokenLogprob)]
 
 
 @contextmanager
@@ -266,7 +266,10 @@ def main() -> int:
             write_checkpoint(directory / "made", shape), trials.model, ConvertOptions(types=TypeChoices(type="F16"))
         )
         trials.expected = trials.answer()
-        print(f"{trials.model.stat().st_size / 1e6:.0f} MB; {len(set(trials.expected))} tokens differ", flush=True)
+        print(
+            f"{trials.model.stat().st_size / 1e6:.0f} MB; {len(set(trials.expected))} probabilities differ",
+            flush=True,
+        )
         measure_base(directory)
         same_tokens(trials)
         memory(trials)

@@ -75,7 +75,9 @@ class Link:
         with self._lock:
             if self._reason is None:
                 self._reason = reason
-        threading.Timer(REASON_SECONDS, self.lose, [reason]).start()
+        later = threading.Timer(REASON_SECONDS, self.lose, [reason])
+        later.daemon = True
+        later.start()
 
     def opened(self) -> socket.socket:
         """Open another connection in this session, for ggml's messages; raises WorkerLostError."""

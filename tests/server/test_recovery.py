@@ -15,6 +15,7 @@ from waiting import until
 from workers.test_workers import options, target
 
 from glm_gguf import GLM
+from glm_gguf.server.pool.catalogue import ModelFiles
 from glm_gguf.server.settings import ServerSettings
 
 
@@ -63,3 +64,20 @@ def test_it_notices_without_a_request_and_more_than_once(served: tuple[Served, R
         link.cut()
         until(lambda loads=loads: running.service.pool.models()[0].loads == loads + 1)  # type: ignore[misc]
         until(lambda: status(running) == (200, "ready"))
+
+
+def test_of_several_models_the_next_request_loads_the_lost_one(tiny_gguf: Callable[[str], Path]) -> None:
+    model = tiny_gguf("F16")
+    with worker() as lender, RoughLink(target(lender)) as link:
+        catalogue = ModelFiles(
+            lambda: {"tiny": model},
+            lambda path, beside: GLM(path, options=options(link.address)),
+            lambda path, beside: True,
+        )
+        with serving(ServerSettings("tiny"), catalogue, wait=False) as running:
+            body = {**SHORT, "model": "tiny"}
+            expected = httpx.post(f"{running.url}/v1/chat/completions", json=body, timeout=60).json()["choices"]
+            link.cut()
+            until(lambda: running.service.pool.models()[0].state_name == "degraded")
+            again = httpx.post(f"{running.url}/v1/chat/completions", json=body, timeout=60).json()["choices"]
+    assert again == expected
