@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from functools import cache
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,14 +38,23 @@ class _Tensor(ctypes.Structure):
     )
 
 
-# const char * ggml_op_desc(const struct ggml_tensor * t)
-_op_desc = ggml_function("ggml_op_desc", ctypes.c_char_p, ctypes.c_void_p)
-# size_t ggml_nbytes(const struct ggml_tensor * tensor)
-_nbytes = ggml_function("ggml_nbytes", ctypes.c_size_t, ctypes.c_void_p)
-# void ggml_backend_tensor_get(const struct ggml_tensor * tensor, void * data, size_t offset, size_t size)
-_tensor_get = ggml_function(
-    "ggml_backend_tensor_get", None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t
-)
+@cache
+def _op_desc() -> Callable[..., Any]:
+    # const char * ggml_op_desc(const struct ggml_tensor * t)
+    return ggml_function("ggml_op_desc", ctypes.c_char_p, ctypes.c_void_p)
+
+
+@cache
+def _nbytes() -> Callable[..., Any]:
+    # size_t ggml_nbytes(const struct ggml_tensor * tensor)
+    return ggml_function("ggml_nbytes", ctypes.c_size_t, ctypes.c_void_p)
+
+
+@cache
+def _tensor_get() -> Callable[..., Any]:
+    # void ggml_backend_tensor_get(const struct ggml_tensor * tensor, void * data, size_t offset, size_t size)
+    arguments = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t
+    return ggml_function("ggml_backend_tensor_get", None, *arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,7 @@ class Node:
     @property
     def operation(self) -> str:
         """What computes it, such as MUL_MAT."""
-        described: bytes = _op_desc(self.address)
+        described: bytes = _op_desc()(self.address)
         return described.decode()
 
     @property
@@ -83,8 +94,8 @@ class Node:
         """Copy its values, f32, from the device that has them: [rows, columns], in the order of its memory."""
         assert self.is_f32
         tensor = _Tensor.from_address(self.address)
-        raw = np.empty(_nbytes(self.address), np.uint8)
-        _tensor_get(self.address, raw.ctypes.data, 0, raw.size)
+        raw = np.empty(_nbytes()(self.address), np.uint8)
+        _tensor_get()(self.address, raw.ctypes.data, 0, raw.size)
         whole = np.lib.stride_tricks.as_strided(raw.view(np.float32), tuple(tensor.ne)[::-1], tuple(tensor.nb)[::-1])
         return whole.reshape(-1, tensor.ne[0])
 
