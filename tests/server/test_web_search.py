@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,9 +18,13 @@ from server.serving import Served, serving
 from waiting import until
 
 from glm_gguf import GLM
+from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.research.research_events import Source
+from glm_gguf.research.research_options import ResearchOptions
 from glm_gguf.research.research_sources import ResearchSources
 from glm_gguf.server.limits import Limits
+from glm_gguf.server.research.question import Question
+from glm_gguf.server.research.researches import Researches
 from glm_gguf.server.responses.web_search import url_citations
 from glm_gguf.server.settings import ServerSettings
 
@@ -182,6 +188,27 @@ def test_a_client_that_leaves_stops_the_research(open_tiny: Callable[[], GLM], n
         with httpx.stream("POST", f"{served.url}/v1/responses", json=body, timeout=60) as answer:
             assert next(answer.iter_lines()) == "event: response.created"
         until(lambda: not served.service.active and not served.glm.status.running)
+
+
+def test_a_research_whose_events_nobody_reads_is_stopped(open_tiny: Callable[[], GLM], notes: Path) -> None:
+    """A client may leave between the beginning and the first event."""
+    question = Question("Who?", (), ResearchOptions(), SamplingParams(temperature=2, top_p=1))
+
+    async def begun_and_dropped(glm: GLM) -> None:
+        async def never() -> dict[str, str]:
+            return await asyncio.Future()
+
+        researches = Researches(ResearchSources(notes), Limits(researches=1))
+        request: Any = SimpleNamespace(receive=never)
+        async with asyncio.timeout(60):
+            for _ in range(3):  # each has the one place
+                await researches.begin(request, glm, question, "tools")
+                while researches.running:
+                    await asyncio.sleep(0)
+        assert researches.close(60)
+
+    with open_tiny() as glm:
+        asyncio.run(begun_and_dropped(glm))
 
 
 def test_more_than_the_limit_are_refused(open_tiny: Callable[[], GLM], notes: Path) -> None:

@@ -34,6 +34,11 @@ class Researches:
         self._jobs = Jobs("glm-gguf-research", limits.researches, "questions are researched")
         self._stops: set[threading.Event] = set()
 
+    @property
+    def running(self) -> int:
+        """How many are under way."""
+        return len(self._stops)
+
     def require_sources(self, field: str) -> ResearchSources:
         """Return the sources; Refused for a server that has none."""
         if self.sources is None:
@@ -74,7 +79,9 @@ class Researches:
             stop.set()
             await asyncio.gather(thread, return_exceptions=True)
             raise
-        return _told(first, queue, thread, stop)
+        events = _told(first, queue, thread, stop)
+        await anext(events)  # once begun, it is closed wherever it is dropped
+        return events
 
     def close(self, seconds: float) -> bool:
         """Stop all; return whether their threads ended within `seconds`."""
@@ -102,8 +109,9 @@ async def _first(queue: _Queue, thread: asyncio.Task[None]) -> ResearchEvent:
 async def _told(
     first: ResearchEvent, queue: _Queue, thread: asyncio.Task[None], stop: threading.Event
 ) -> AsyncGenerator[ResearchEvent, None]:
-    """Yield the events; at the end, or when nobody reads on, wait for the thread: it uses the model."""
+    """Yield the first event, and then all of them; at the end, or when nobody reads on, wait for the thread."""
     try:
+        yield first
         event: ResearchEvent | None = first
         while event is not _END:
             yield event
