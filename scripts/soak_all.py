@@ -40,6 +40,7 @@ ROUND = 15.0
 LIVES = (3, 3, 6, 30)
 """Rounds of a server's life."""
 BATCH = 40
+UNFINISHED = ("validating", "in_progress", "finalizing")
 
 
 @dataclass
@@ -112,8 +113,9 @@ class Soak:
         else:
             await asyncio.to_thread(services.kill_worker)
             await asyncio.to_thread(services.wait_ready)
-        services.broken = False
-        self.findings.faults.append({"kind": f"{kill} killed", "at": began, "seconds": services.seconds - began})
+        services.broken, seconds = False, services.seconds - began
+        restored = (await asyncio.to_thread(read_gauges, services.url)).get("host_tokens", 0)
+        self.findings.faults.append({"kind": f"{kill} killed", "at": began, "seconds": seconds, "restored": restored})
 
     async def _live(self, http: httpx.AsyncClient, seed: int, end: float) -> None:
         """One client, which asks one thing after another."""
@@ -136,11 +138,7 @@ class Soak:
 
     async def _end_batch(self, http: httpx.AsyncClient, batch: str, wanted: dict[str, Case]) -> None:
         """Wait for a batch; it must have each line once, and each answer as it was alone."""
-        while (found := (await http.get(f"/v1/batches/{batch}")).raise_for_status().json())["status"] in (
-            "validating",
-            "in_progress",
-            "finalizing",
-        ):
+        while (found := (await http.get(f"/v1/batches/{batch}")).raise_for_status().json())["status"] in UNFINISHED:
             await asyncio.sleep(0.1)
         fine = found["status"] == "completed" and found["error_file_id"] is None
         self.tally.expect("batches", fine, found)
@@ -206,7 +204,7 @@ class Client:
         try:
             await way(self._random.choice(list(self._soak.alone)))
         except (httpx.HTTPError, Failed) as error:
-            excused = broken or services.faults != before
+            excused = (broken or services.faults != before) and getattr(error, "status", 503) == 503
             self._soak.tally.expect("failed during a fault" if excused else "failed", excused, repr(error))
             await asyncio.sleep(0.2)
 
@@ -226,7 +224,7 @@ class Client:
         if text is not None:
             self._soak.compare(f"{case.api}, streamed", case, text)
         elif "tools" not in case.body():
-            raise Failed(f"{case}: a stream without its end: {lines[-3:]}")
+            raise Failed(f"{case}: a stream without its end: {lines[-3:]}", 503)
         return None
 
     async def _leave(self, case: Case) -> None:
@@ -255,11 +253,15 @@ class Client:
             self._soak.tally.done["429"] += 1
             await asyncio.sleep(self._random.random())
             return False
-        raise Failed(f"{response.status_code} {response.text[:300]}")
+        raise Failed(response.text[:300], response.status_code)
 
 
 class Failed(Exception):
-    """A request that was not answered."""
+    """A request that was not answered. During a fault only 503 is right, and a stream that breaks off."""
+
+    def __init__(self, what: str, status: int) -> None:
+        super().__init__(what, status)
+        self.status = status
 
 
 def main() -> None:

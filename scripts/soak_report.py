@@ -80,8 +80,11 @@ class Findings:
                 first, last = rests[min(1, len(rests) - 1)], rests[-1]
                 files, threads = f"{first.files}, {last.files}", f"{first.threads}, {last.threads}"
                 yield f"| {life} | {first.rss_mb:.0f}, {last.rss_mb:.0f} | {files} | {threads} | {len(rests)} |"
-        yield "\n| Fault | At, s | Ready again after, s |\n|---|---|---|"
-        yield from (f"| {one['kind']} | {one['at']:.0f} | {one['seconds']:.1f} |" for one in self.faults)
+        yield "\n| Fault | At, s | Ready again after, s | Tokens in the host cache then |\n|---|---|---|---|"
+        yield from (
+            f"| {one['kind']} | {one['at']:.0f} | {one['seconds']:.1f} | {one['restored']:,.0f} |"
+            for one in self.faults
+        )
         yield ""
 
     def _svg(self) -> str:
