@@ -8,7 +8,6 @@ import click
 
 from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.data_options import FILE
-from glm_gguf.errors import OutputError
 
 
 @click.command(name="card")
@@ -24,11 +23,12 @@ def command(file: str | None, base_model: str | None, evaluation: Path | None, o
     """
     from glm_gguf.cli.model_argument import DEFAULT_MODEL, model_path
     from glm_gguf.quality.card import CardSource, card
+    from glm_gguf.quality.outputs import require_output
     from glm_gguf.quality.saved_evaluation import SavedEvaluation
     from glm_gguf.whole_file import whole_file
 
-    if out is not None and out.exists() and not force:
-        raise OutputError("exists already", path=out, fix="force=True replaces it")
+    if out is not None:
+        require_output(out, force=force)
     measured = None if evaluation is None else SavedEvaluation.read(evaluation)
     written = card(CardSource(model_path(DEFAULT_MODEL if file is None else file), base_model, measured))
     if out is None:

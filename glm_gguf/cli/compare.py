@@ -12,7 +12,7 @@ from glm_gguf.cli.data_options import FILE, data_options
 from glm_gguf.cli.evaluation_options import REQUESTS, read_requests, reference_path
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.load_options import LoadChoice, load_options
-from glm_gguf.errors import OutputError, RequestError
+from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
     from glm_gguf.quality.chunks import ChunkOptions
@@ -74,12 +74,13 @@ def command(
 
 def _beside(out: Path, *, force: bool) -> Path:
     """Return where the Markdown goes; raises GlmGgufError for outputs that cannot be written."""
+    from glm_gguf.quality.outputs import require_output
+
     if out.suffix != ".html":
         raise RequestError(f"{out.name} does not end in .html", field="out", fix="name a page, such as report.html")
     markdown = out.with_suffix(".md")
     for path in (out, markdown):
-        if path.exists() and not force:
-            raise OutputError("exists already", path=path, fix="force=True replaces it")
+        require_output(path, force=force)
     return markdown
 
 

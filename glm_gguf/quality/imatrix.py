@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from glm_gguf.errors import ImatrixError, OutputError
+from glm_gguf.errors import ImatrixError
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.fingerprint import fingerprint
@@ -18,6 +18,7 @@ from glm_gguf.quality.chunks import ChunkOptions, Chunks
 from glm_gguf.quality.imatrix_file import ImportanceMatrix, joined, require_model
 from glm_gguf.quality.imatrix_state import ImatrixState, kept_state, state_path
 from glm_gguf.quality.on_step import OnStep, untold
+from glm_gguf.quality.outputs import require_output
 from glm_gguf.quality.text_data import TextData
 
 SAVE_SECONDS: Final = 10.0
@@ -49,8 +50,7 @@ def measure_imatrix(
 
     An interruption leaves `out`.part, from which the same call goes on. Raises GlmGgufError.
     """
-    if out.exists() and not options.force:
-        raise OutputError("exists already", path=out, fix="force=True replaces it")
+    require_output(out, force=options.force)
     contents = open_all_parts(path)
     added = [ImportanceMatrix.read(each) for each in options.add]
     for matrix, place in zip(added, options.add, strict=True):

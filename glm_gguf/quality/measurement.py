@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from glm_gguf.errors import OutputError, RequestError
+from glm_gguf.errors import RequestError
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.fingerprint import vocabulary_hash
@@ -23,6 +23,7 @@ from glm_gguf.quality.evaluation import (
     write_reference,
 )
 from glm_gguf.quality.on_step import OnStep
+from glm_gguf.quality.outputs import require_output
 from glm_gguf.quality.text_data import Dialogue, TextData
 
 Watch = Callable[[str], AbstractContextManager[OnStep]]
@@ -46,8 +47,8 @@ class Task:
         if self.reference is None and (self.requests or self.save_reference is not None):
             name = "requests" if self.requests else "save_reference"
             raise RequestError("there is nothing to compare with", field=name, fix="give a reference too")
-        if self.save_reference is not None and self.save_reference.exists():
-            raise OutputError("exists already", path=self.save_reference, fix="choose another name")
+        if self.save_reference is not None:
+            require_output(self.save_reference)
 
     @property
     def reads_saved(self) -> bool:

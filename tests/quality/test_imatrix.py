@@ -148,6 +148,8 @@ def test_without_options_the_own_text_is_read_and_the_name_is_the_models(
     assert "imatrix: 2 of 2\n" in result.stderr
     assert "25 matrices, 2 chunks of 512 tokens; texts: glm-gguf's own calibration text" in result.stderr
     assert "output.weight.in_sum2" in arrays(tmp_path / "tiny-F32.imatrix.gguf")
+    error = str(imatrix(tiny_gguf("F32"), "-o", tmp_path / "none" / "x.gguf").exception)
+    assert "there is no such directory; make it first" in error
     assert "exists already; force=True replaces it" in str(imatrix(tiny_gguf("F32"), "--chunks", "2").exception)
 
 

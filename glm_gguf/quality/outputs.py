@@ -1,0 +1,19 @@
+"""Outputs that can be written, told before hours of measuring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from glm_gguf.errors import OutputError
+
+
+def require_output(path: Path, *, force: bool | None = None) -> None:
+    """Raise OutputError where a file exists already, unless it may be replaced, or its directory is missing.
+
+    `force` is None where nobody can ask for that.
+    """
+    if path.exists() and not force:
+        fix = "choose another name" if force is None else "force=True replaces it"
+        raise OutputError("exists already", path=path, fix=fix)
+    if not path.absolute().parent.is_dir():
+        raise OutputError("there is no such directory", path=path.absolute().parent, fix="make it first")
