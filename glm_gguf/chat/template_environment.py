@@ -11,18 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from functools import reduce, wraps
+from functools import wraps
 from typing import Any, Final, NoReturn
 
 import jinja2
 from jinja2 import nodes
-from jinja2.compiler import CodeGenerator, Frame
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.visitor import NodeTransformer
 
+from glm_gguf.chat.template_code import MeteredCode
 from glm_gguf.chat.template_costs import STEP_CHARACTERS, STEP_ITEMS, Meter, Metered, TooCostlyError, length, size, walk
 
 STEPS: Final = 2_000_000
@@ -70,73 +69,23 @@ class _GenerationTag(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-class _Meters(NodeTransformer):
-    """Charges what the sandbox has no hook for: passes of loops, searches, joined and written texts."""
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:
-        """Charge every pass."""
-        self.generic_visit(node)
-        node.iter = _filtered("metered_items", node.iter)
-        return node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
-        """Write `a ~ b` as the sum of texts, which is charged."""
-        self.generic_visit(node)
-        texts: list[nodes.Expr] = [_filtered("string", part) for part in node.nodes]
-        return reduce(nodes.Add, texts)
-
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
-        """Charge a search and a comparison."""
-        self.generic_visit(node)
-        node.expr = _filtered("charged", node.expr)
-        for operand in node.ops:
-            operand.expr = _filtered("charged", operand.expr)
-        return node
-
-    def visit_Pair(self, node: nodes.Pair) -> nodes.Node:
-        """Charge a key, whose hash is computed from all that it holds."""
-        self.generic_visit(node)
-        node.key = _filtered("charged", node.key)
-        return node
-
-    def visit_Output(self, node: nodes.Output) -> nodes.Node:
-        """Charge written text."""
-        self.generic_visit(node)
-        node.nodes = [
-            part if isinstance(part, nodes.TemplateData) else _filtered("charged", part) for part in node.nodes
-        ]
-        return node
-
-    def visit_AssignBlock(self, node: nodes.AssignBlock) -> nodes.Node:
-        """Charge the text of an assigned block."""
-        self.generic_visit(node)
-        node.filter = _filtered("string", node.filter)
-        return node
-
-
-class _MeteredCode(CodeGenerator):
-    """Compiles a template with its meters."""
-
-    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:
-        """Add the charges before names of filters are collected."""
-        _Meters().visit(node)
-        node.set_environment(self.environment).set_lineno(1)
-        super().visit_Template(node, frame)
-
-
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
     """The environment of transformers' utils/chat_template_utils.py; renderings run inside `metered`."""
 
-    code_generator_class = _MeteredCode
+    code_generator_class = MeteredCode
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _GenerationTag])
+        extensions = ["jinja2.ext.loopcontrols", _GenerationTag]
+        # Not optimized: constants computed while it compiles would cost a rendering nothing, however long they are.
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=extensions, optimized=False)
         self._meter: ContextVar[Meter] = ContextVar("meter")
         self.filters["tojson"] = _to_json
         self.filters = {name: self._metered_filter(name, function) for name, function in self.filters.items()}
         self.filters["metered_items"] = self._metered_items
-        self.filters["charged"] = self._walked
+        self.filters["charged"] = jinja2.pass_context(
+            lambda _, value: self._walked(value)
+        )  # so it is not computed before
         for name in _COMPARING:
             self.tests[name] = self._metered_test(self.tests[name])
         del self.globals["lipsum"]  # text at random, as much as is asked for
@@ -238,21 +187,17 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     def _walked(self, value: Any) -> Any:
         """Return a value after charging the walk over all that it holds; a list in the place of an iterator."""
+        if isinstance(value, str | int | None):
+            return self._charged(value)
         if isinstance(value, Iterator) and not isinstance(value, LoopContext):
             value = list(self._metered_items(value))
-        meter = self._meter.get(None)
-        self._spend(_OPERATION + (0 if meter is None else walk(value, meter.left)))
+        if (meter := self._meter.get(None)) is not None:
+            meter.spend(_OPERATION + walk(value, meter.left))
         return value
 
     def _spend(self, steps: int) -> None:
-        meter = self._meter.get(None)
-        if meter is not None:
+        if (meter := self._meter.get(None)) is not None:
             meter.spend(steps)
-
-
-def _filtered(name: str, node: nodes.Node | None) -> nodes.Filter:
-    """Return a node behind a filter; None stands for the text of a block."""
-    return nodes.Filter(node, name, [], [], None, None)
 
 
 def _n_passed(function: Callable[..., Any]) -> int:
