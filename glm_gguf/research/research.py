@@ -27,6 +27,7 @@ from glm_gguf.research.research_events import (
     Searched,
     Source,
     TurnStarted,
+    Writing,
 )
 from glm_gguf.research.research_options import ResearchOptions
 from glm_gguf.research.research_prompt import ResearchPrompt
@@ -156,8 +157,7 @@ class _Run:
         events = []
         for event in self._streamed("required" if required else "auto", report=False):
             events.append(event)
-            if isinstance(event, PrefillProgress | ReasoningDelta):
-                yield event
+            yield event if isinstance(event, PrefillProgress | ReasoningDelta) else Writing()
         answer = collect(events)
         self._budget.prompt_tokens += answer.usage.prompt_tokens
         return replace(answer, content=answer.content.rpartition(CLOSE_THOUGHT)[2].strip())  # as templates show it

@@ -20,6 +20,11 @@ class TurnStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Writing:
+    """The model writes on. The text is held back, for it may be a call; whoever closes the iterator here stops it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Text that the model wrote before a call."""
 
@@ -90,6 +95,7 @@ ResearchEvent = (
     TurnStarted
     | PrefillProgress
     | ReasoningDelta
+    | Writing
     | Note
     | Searched
     | Opened

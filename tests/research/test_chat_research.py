@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from research.conftest import SmallCorpus
 from research.scripted_engine import scripted
+from waiting import until
 
+from glm_gguf import GLM
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.errors import RequestError
 from glm_gguf.research.research import Research
-from glm_gguf.research.research_events import CallFailed
+from glm_gguf.research.research_events import CallFailed, Writing
 from glm_gguf.research.research_options import ResearchOptions
 from glm_gguf.research.research_prompt import INSTRUCTION, TOOLS, WRITE, ResearchPrompt
 from glm_gguf.variant import Variant
@@ -93,3 +95,14 @@ def test_a_base_model_is_refused() -> None:
 
 def test_the_declarations_are_tools() -> None:
     assert Toolbox((), TOOLS).declarations == TOOLS  # type: ignore[arg-type]
+
+
+def test_closing_stops_the_model_in_the_middle_of_an_answer(
+    tiny_gguf: Callable[[str], Path], corpus: SmallCorpus
+) -> None:
+    options = {"threads": 1, "n_ctx": 4096, "n_gpu_layers": 0}
+    with GLM(tiny_gguf("Q8_0"), options=options) as glm:
+        told = Research(glm, corpus, sampling={"temperature": 2, "top_p": 1}).stream("Who keeps the light?")
+        next(event for event in told if isinstance(event, Writing))
+        told.close()
+        until(lambda: not glm.status.running)
