@@ -47,6 +47,9 @@ class Place:
             cache_type_v=exact,
             flash_attention=False,
             repack=False,
+            # Without flash attention values lie transposed: a worker is asked for each row of a prefix by itself, which
+            # takes up to 3 s of 800 tokens. Short ones are enough here.
+            n_host_cache=None if lender is None else 256,
             workers=() if lender is None else (lender,),
             lora=tuple(LoraAdapter(path, 0.0) for path in self.adapters),
         )
