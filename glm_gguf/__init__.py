@@ -173,11 +173,7 @@ __all__ = [
 _NAMES = {
     "glm_gguf.model": ("GLM",),
     "glm_gguf.chat_model": ("ChatModel",),
-    "glm_gguf.agent": (
-        "RunEvent",
-        "RunResult",
-        "ToolResult",
-    ),
+    "glm_gguf.agent": ("RunEvent", "RunResult", "ToolResult"),
     "glm_gguf.run_options": (
         "Approval",
         "RunOptions",

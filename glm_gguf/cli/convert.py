@@ -22,7 +22,7 @@ from glm_gguf.cpus import usable_cpus
 from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
-    from glm_gguf.convert import Conversion, ConvertOptions
+    from glm_gguf.convert import Conversion, ConvertOptions, TypeChoices
 
 FILE = click.Path(path_type=Path)
 TENSORS, METADATA = "Types of tensors", "Keys of the file"
@@ -151,9 +151,8 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, base: str 
     from glm_gguf.convert.writing.write import Silent
 
     options = _options(asked)
-    measures = options.types.fit is not None or options.types.bpw is not None
-    if measures and not quiet:
-        click.echo("measuring    the errors of types on rows of every matrix", err=True)
+    if not quiet:
+        _tell_of_measurements(options.types)
     with terminable(), open_source(source, options.keep_source) as opened:
         conversion = Conversion.prepare(opened, out, options)
         if dry_run:
@@ -171,8 +170,6 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, base: str 
                 conversion.write(progress)
     for path in conversion.paths:
         click.echo(path)
-    for path in () if quiet else conversion.recipes:
-        click.echo(f"recipe       {path}", err=True)
     if not quiet:
         _report(conversion, time.monotonic() - begun)
 
@@ -214,7 +211,14 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
     )
 
 
+def _tell_of_measurements(types: TypeChoices) -> None:
+    if types.fit is not None or types.bpw is not None:
+        click.echo("measuring    the errors of types on rows of every matrix", err=True)
+
+
 def _report(conversion: Conversion, seconds: float) -> None:
+    for path in conversion.recipes:
+        click.echo(f"recipe       {path}", err=True)
     rate = sum(plan.n_params for plan in conversion.plans) / seconds / 1e6
     written = size_text(sum(plan.n_bytes for plan in conversion.plans))
     click.echo(f"done in {seconds:.1f} s: {written} written, {rate:.0f} million weights a second", err=True)

@@ -66,9 +66,8 @@ def command(
         settings = replace(settings, sessions=SessionDirectory(session_dir, int(session_limit)))
     _require_safe_tools(settings, asked, host)
     settings = replace(settings, research=served_sources(asked))
-    if not settings.api_keys and not _is_loopback(host) and not allow_unauthenticated:
-        fix = f"set {KEY_VARIABLE}, give --api-key-file, or --allow-unauthenticated"
-        raise RequestError("without a key everyone who reaches this address could send requests", where=host, fix=fix)
+    if not allow_unauthenticated:
+        _require_keys(settings, host)
     opening = _opening(models, shared, fetches=bool(settings.api_keys) or _is_loopback(host))
     with called_tools(asked.tools, asked.mcp) as called, _listener(host, port) as listener:
         functions = None if asked.tools is None else called.functions
@@ -78,6 +77,13 @@ def command(
     if not ended:
         os._exit(code)  # Python would wait for the thread that does not end
     click.get_current_context().exit(code)
+
+
+def _require_keys(settings: ServerSettings, host: str) -> None:
+    """Raise RequestError for a server that everyone could reach and use."""
+    if not settings.api_keys and not _is_loopback(host):
+        fix = f"set {KEY_VARIABLE}, give --api-key-file, or --allow-unauthenticated"
+        raise RequestError("without a key everyone who reaches this address could send requests", where=host, fix=fix)
 
 
 def _run(settings: ServerSettings, opening: Catalogue | Callable[[], GLM], listener: socket.socket) -> tuple[int, bool]:

@@ -70,21 +70,12 @@ def files_router(store: BatchStore) -> APIRouter:
     """Return the routes of files."""
     router = APIRouter(tags=["OpenAI's batches"], responses=OPENAI_LOOKUP_ERRORS)
 
-    @router.post(
-        "/v1/files",
-        summary="Upload a batch's input",
-        response_model=FileObject,
-        responses=OPENAI_ERRORS,
-        openapi_extra=UPLOAD,
-    )
+    posted: dict[str, Any] = {"response_model": FileObject, "responses": OPENAI_ERRORS, "openapi_extra": UPLOAD}
+
+    @router.post("/v1/files", summary="Upload a batch's input", **posted)
     async def upload(request: Request) -> Response:
         """Keep a file of requests, one a line."""
-        given = await read_upload(request, store.settings)
-        store.require_room(given.n_bytes)
-        file = new_file(given.filename, "batch", given.n_bytes, given.kept_seconds)
-        await given.write(store.path(file.id))
-        store.add_file(file)
-        return whole(file)
+        return whole(await uploaded(request, store))
 
     @router.get("/v1/files", summary="List files", response_model=FileList)
     async def files(request: Request) -> Response:
@@ -113,6 +104,16 @@ def files_router(store: BatchStore) -> APIRouter:
     return router
 
 
+async def uploaded(request: Request, store: BatchStore) -> FileObject:
+    """Keep the file of a request where there is room for it."""
+    given = await read_upload(request, store.settings)
+    store.require_room(given.n_bytes)
+    file = new_file(given.filename, "batch", given.n_bytes, given.kept_seconds)
+    await given.write(store.path(file.id))
+    store.add_file(file)
+    return file
+
+
 def batches_router(store: BatchStore, runner: BatchRunner) -> APIRouter:
     """Return the routes of batches."""
     router = APIRouter(route_class=JsonRoute, tags=["OpenAI's batches"], responses=OPENAI_LOOKUP_ERRORS)
@@ -123,16 +124,7 @@ def batches_router(store: BatchStore, runner: BatchRunner) -> APIRouter:
         if store.file(body.input_file_id).purpose != "batch":
             what = "input_file_id: this is an output; give a file of the purpose batch."
             raise Refused(Problem(400, what, param="input_file_id"))
-        now = int(time.time())
-        batch = BatchObject(
-            id=new_batch_id(),
-            endpoint=body.endpoint,
-            input_file_id=body.input_file_id,
-            created_at=now,
-            expires_at=now + store.settings.window_seconds,
-            metadata=body.metadata,
-            output_expires_after=None if body.output_expires_after is None else body.output_expires_after.seconds,
-        )
+        batch = new_batch(body, int(time.time()), store.settings.window_seconds)
         store.add_batch(batch)
         runner.notice()
         return whole(batch)
@@ -154,8 +146,7 @@ def batches_router(store: BatchStore, runner: BatchRunner) -> APIRouter:
     async def cancel(batch_id: str) -> Response:
         """Stop a batch; what is answered is kept."""
         found = store.batch(batch_id)
-        if found.status not in UNFINISHED:
-            raise Refused(Problem(409, f"The batch is {found.status} already.", param="batch_id"))
+        require_unfinished(found)
         if found.status in ("validating", "in_progress"):
             found = cancelled(found, int(time.time()), begun=found.in_progress_at is not None)
             store.update(found)
@@ -163,6 +154,25 @@ def batches_router(store: BatchStore, runner: BatchRunner) -> APIRouter:
         return whole(runner.counted(found))
 
     return router
+
+
+def require_unfinished(batch: BatchObject) -> None:
+    """Raise Refused for a batch that is over."""
+    if batch.status not in UNFINISHED:
+        raise Refused(Problem(409, f"The batch is {batch.status} already.", param="batch_id"))
+
+
+def new_batch(body: BatchRequest, now: int, window_seconds: int) -> BatchObject:
+    """Return the batch that a request asks for."""
+    return BatchObject(
+        id=new_batch_id(),
+        endpoint=body.endpoint,
+        input_file_id=body.input_file_id,
+        created_at=now,
+        expires_at=now + window_seconds,
+        metadata=body.metadata,
+        output_expires_after=None if body.output_expires_after is None else body.output_expires_after.seconds,
+    )
 
 
 def cancelled(batch: BatchObject, now: int, *, begun: bool) -> BatchObject:
