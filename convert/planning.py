@@ -149,7 +149,7 @@ def _check_importance(plan: TensorPlan, file: FileType, imatrix: Imatrix | None)
             f"{file.name} makes {plan.name} {plan.type.name}, which needs an importance matrix"
             + ("" if imatrix is None else f", and {imatrix.path.name} has no entry for it"),
             field="type",
-            fix="give imatrix=FILE, made by llama-imatrix",
+            fix="give imatrix=FILE, made by glm-gguf imatrix or llama-imatrix",
         )
 
 

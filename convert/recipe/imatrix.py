@@ -27,7 +27,7 @@ MAX_BYTES = 2**30  # a 32B model's has 20 MB
 MAX_IMPORTANCE = 1e12
 """Squared activations of a working model are smaller; from about 1e15 on, ggml's i-quants abort the process."""
 PART_OF_ATTENTION = re.compile(r"\.attn_[qkv]\.")
-REMAKE = "make it again with llama-imatrix"
+REMAKE = "make it again: glm-gguf imatrix, or llama-imatrix"
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "requests": "--requests",
     "evaluation": "--evaluation",
     "base_model": "--base-model",
+    "category": "--category",
+    "answers": "--answers",
 }
 """Field of EngineOptions, SamplingParams or ConvertOptions, or argument of `convert` → its name on the command line."""
 KEYWORD = re.compile(r'(?<![\w-])([a-z_]+)=(True\b|"[^"]*"|\w+)')

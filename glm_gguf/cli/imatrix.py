@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     type=FILE,
     metavar="PATH",
     multiple=True,
-    help="Importance matrix of the same model to add (GGUF); may be repeated. Without --data nothing is computed.",
+    help="Importance matrix of the model FILE to add (GGUF); may be repeated. Without --data nothing is computed.",
 )
 @click.option("--process-output", is_flag=True, help="Measure output.weight too.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")

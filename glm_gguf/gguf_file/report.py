@@ -8,16 +8,37 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from glm_gguf.architectures import MODELS
-from glm_gguf.gguf_file.contents import TEMPLATE_KEY, Contents, architecture, head_dim, kv_heads, model_integer
+from glm_gguf.gguf_file.contents import (
+    PADDED_FROM,
+    TEMPLATE_KEY,
+    Contents,
+    architecture,
+    head_dim,
+    kv_heads,
+    model_integer,
+)
 from glm_gguf.gguf_file.diagnosis import diagnose
 from glm_gguf.gguf_file.finding import Finding, Severity
 from glm_gguf.gguf_file.tensor_list import TensorInfo
-from glm_gguf.gguf_file.values import Array, Number, NumberArray, Scalar, Text, TextArray, Value, text, type_label
+from glm_gguf.gguf_file.values import (
+    Array,
+    Number,
+    NumberArray,
+    Scalar,
+    Text,
+    TextArray,
+    Value,
+    integer,
+    text,
+    type_label,
+)
 from glm_gguf.variant import Variant, detect_variant
 
 SHOWN_ITEMS: Final = 8
 """Items shown of a longer array, beside its length."""
 F16_BYTES: Final = 2
+PADDED: Final = (".ffn_up.weight", ".ffn_down.weight")
+"""What the zeros of a padded feed-forward go into; gate and up are one matrix."""
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -51,8 +72,8 @@ class Report:
 
     @property
     def n_weights(self) -> int:
-        """Number of parameters."""
-        return sum(share.n_weights for share in self.types)
+        """Number of parameters, without the zeros of a padded feed-forward."""
+        return sum(share.n_weights for share in self.types) - _padding_zeros(self.contents)
 
     @property
     def tensor_bytes(self) -> int:
@@ -105,6 +126,15 @@ class Report:
             "chat_template": self.chat_template,
             "findings": [finding_json(finding) for finding in self.findings],
         }
+
+
+def _padding_zeros(contents: Contents) -> int:
+    """Weights that `convert --pad-ffn` added: they are zero, and the model has as many parameters as before."""
+    width, before = model_integer(contents.metadata, "feed_forward_length"), integer(contents.metadata, PADDED_FROM)
+    if width is None or before is None or not 0 < before < width:
+        return 0
+    padded = (tensor for tensor in contents.tensors if tensor.name.endswith(PADDED))
+    return sum(tensor.n_elements // width * (width - before) for tensor in padded)
 
 
 def finding_json(finding: Finding) -> Json:

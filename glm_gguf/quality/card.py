@@ -28,6 +28,7 @@ HUB: Final = "https://huggingface.co/"
 REPOSITORY: Final = re.compile(r"[\w.-]+/[\w.-]+")
 RECIPE_KEYS: Final = re.compile(r"quantize\.|glm_gguf\.|glm-gguf\.")
 """Keys that say how types were chosen: llama.cpp's of an importance matrix, and our own."""
+RECIPE: Final = "quantize.recipe"
 MOST_SHOWN: Final = 200
 """Characters of a value."""
 
@@ -90,14 +91,20 @@ def _about(source: CardSource, contents: GgufParts, report: Report) -> Iterator[
     rows = {
         "original": "" if source.base_model is None else f"[{source.base_model}]({HUB}{source.base_model})",
         "licence": _shown(licence or "not stated in the file"),
-        "file type": file_type(contents.metadata) or "",
+        "file type": _type(contents.metadata),
         "size": f"{written_size(contents.file_size)}, {report.bits_per_weight or 0:.2f} bits per weight",
         "weights": f"{report.n_weights:,}",
         "adapters merged": _shown(", ".join(texts(contents.metadata, MERGED_ADAPTERS) or ())),
     }
-    yield markdown_table(("", ""), [(name, value) for name, value in rows.items() if value])
+    yield markdown_table(("", ""), [(name, value) for name, value in rows.items() if value], texts=2)
     if problems := [finding for finding in report.findings if finding.severity == "problem"]:
         yield "\n".join(f"- Known fault: {_shown(finding.what)}; {_shown(finding.mend)}" for finding in problems)
+
+
+def _type(metadata: Metadata) -> str:
+    """Return the name of the mix; where a recipe chose each type, the key names the most frequent one alone."""
+    name = file_type(metadata) or ""
+    return f"chosen tensor by tensor, mostly {name}" if name and RECIPE in metadata else name
 
 
 def _recipe(contents: GgufParts) -> Iterator[str]:
@@ -106,12 +113,11 @@ def _recipe(contents: GgufParts) -> Iterator[str]:
     for tensor in contents.tensors:
         kinds.setdefault(LAYER.sub("", tensor.name), Counter())[tensor.type.name] += 1
     rows = [(name, ", ".join(f"{n} {kind}" for kind, n in types.most_common())) for name, types in kinds.items()]
-    yield markdown_table(("tensor", "types"), [(f"`{name}`", types) for name, types in rows])
+    yield markdown_table(("tensor", "types"), [(f"`{name}`", types) for name, types in rows], texts=2)
     chosen = {key: value for key, value in contents.metadata.items() if RECIPE_KEYS.match(key)}
     if chosen:
-        yield markdown_table(
-            ("key", "value"), [(f"`{key}`", _shown(str(plain_value(value)))) for key, value in chosen.items()]
-        )
+        values = [(f"`{key}`", _shown(str(plain_value(value)))) for key, value in chosen.items()]
+        yield markdown_table(("key", "value"), values, texts=2)
 
 
 def _evaluation(found: SavedEvaluation | None) -> Iterator[str]:
@@ -129,8 +135,8 @@ def _running(path: Path) -> Iterator[str]:
 
 def _hashes(contents: GgufParts) -> Iterator[str]:
     yield "## Files"
-    rows = [(file.path.name, f"{file.file_size:,}", f"`{_sha256(file.path)}`") for file in contents.files]
-    yield markdown_table(("file", "bytes", "SHA-256"), rows)
+    rows = [(file.path.name, f"`{_sha256(file.path)}`", f"{file.file_size:,}") for file in contents.files]
+    yield markdown_table(("file", "SHA-256", "bytes"), rows, texts=2)
 
 
 def _sha256(path: Path) -> str:

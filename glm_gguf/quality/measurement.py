@@ -19,6 +19,7 @@ from glm_gguf.quality.evaluation import (
     evaluate,
     evaluate_against,
     is_reference,
+    open_reference,
     require_vocabulary,
     write_reference,
 )
@@ -66,13 +67,27 @@ def measured(paths: Sequence[Path], task: Task, engine: EngineOptions, watch: Wa
     if task.reads_saved and task.requests:
         fix = "give the reference as a GGUF"
         raise RequestError("saved log probabilities answer no requests", field="requests", fix=fix)
-    if not task.reads_saved:
+    if task.reads_saved:
+        _require_cut(task.reference, task.chunks)
+    else:
         vocabulary = vocabulary_hash(open_all_parts(task.reference).metadata)
         for path in paths:
             require_vocabulary(path, vocabulary, str(task.reference))
     with _log_probabilities(task, task.reference, engine, watch) as known:
         answers = _answers(task.reference, task, replace(engine, cache_type_k=None, cache_type_v=None), watch)
         return tuple(_compared(path, known, (task, answers), engine, watch) for path in paths)
+
+
+def _require_cut(saved: Path, chunks: ChunkOptions) -> None:
+    """Raise RequestError for chunks that saved log probabilities do not have: they were cut when they were saved."""
+    with open_reference(saved) as reader:
+        head = reader.head
+    fix = "leave it out, or give the reference as a GGUF"
+    if chunks.n_tokens not in (ChunkOptions().n_tokens, head.chunk_tokens):
+        what = f"the saved reference has chunks of {head.chunk_tokens} tokens"
+        raise RequestError(what, field="chunk_tokens", fix=fix)
+    if chunks.most not in (None, head.n_chunks):
+        raise RequestError(f"the saved reference has {head.n_chunks} chunks", field="chunks", fix=fix)
 
 
 def _evaluated(path: Path, task: Task, engine: EngineOptions, watch: Watch) -> Evaluation:

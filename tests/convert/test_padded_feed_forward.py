@@ -28,6 +28,7 @@ from glm_gguf.gguf_file.contents import PADDED_FROM
 from glm_gguf.gguf_file.diagnosis import diagnose
 from glm_gguf.gguf_file.header import GgufHeader
 from glm_gguf.gguf_file.parts import open_all_parts
+from glm_gguf.gguf_file.report import Report
 from glm_gguf.gguf_file.values import integer
 
 SHAPE = Shape(ffn=416, layers=2, heads=4, kv_heads=2, head_dim=64, bias=True)
@@ -98,6 +99,14 @@ def test_keys_tell_of_it_and_nothing_is_wrong(made: Path) -> None:
     assert integer(header.metadata, PADDED_FROM) == WIDTH
     assert dict(header.metadata).keys() - plain.metadata.keys() == {PADDED_FROM}
     assert not diagnose(open_all_parts(made / "padded-BF16.gguf"))
+
+
+def test_zeros_are_no_parameters_and_a_padded_file_has_more_bits_a_weight(made: Path) -> None:
+    padded, plain = (Report.of(open_all_parts(made / f"{name}-BF16.gguf")) for name in ("padded", "plain"))
+    assert (
+        padded.n_weights == plain.n_weights == sum(values.size for values in arrays(made / "plain-F32.gguf").values())
+    )
+    assert padded.bits_per_weight == 8 * padded.tensor_bytes / plain.n_weights
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])

@@ -15,6 +15,9 @@ from click.testing import CliRunner, Result
 from gguf import GGUFReader
 
 from glm_gguf.cli.main import cli
+from glm_gguf.convert import convert
+from glm_gguf.gguf_file.file_types import file_type
+from glm_gguf.gguf_file.header import GgufHeader
 from tests.gguf_file.builder import glm4
 
 Made = Callable[[str], Path]
@@ -48,9 +51,19 @@ def test_types_and_hash_are_those_of_the_file(tiny_gguf: Made) -> None:
     downs = [tensor.tensor_type.name for tensor in GGUFReader(path).tensors if "ffn_down" in tensor.name]
     assert sorted(set(downs)) == ["Q5_0", "Q8_0"]
     assert f"| `ffn_down.weight` | {downs.count('Q5_0')} q5_0, {downs.count('Q8_0')} q8_0 |" in written
+    assert "| tensor | types |\n| --- | --- |\n" in written
+    assert "| file | SHA-256 | bytes |\n| --- | --- | ---: |\n" in written
     assert "## Evaluation" not in written
     if (program := shutil.which("sha256sum")) is not None:
         assert subprocess.run([program, path], capture_output=True, text=True, check=True).stdout.split()[0] in written
+
+
+def test_a_file_of_a_recipe_does_not_carry_the_name_of_a_mix(tiny_gguf: Made, tmp_path: Path) -> None:
+    fitted = tmp_path / "fitted.gguf"
+    convert(tiny_gguf("F32"), fitted, bpw=4.8)
+    assert "| file type | Q4_K_M |" in card(tiny_gguf("Q4_K_M")).stdout
+    named = file_type(GgufHeader.read(fitted).metadata)
+    assert f"| file type | chosen tensor by tensor, mostly {named} |" in card(fitted).stdout
 
 
 def test_the_evaluation_is_written(tiny_gguf: Made, evaluation: Path, tmp_path: Path) -> None:

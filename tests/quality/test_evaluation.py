@@ -136,6 +136,8 @@ def test_what_cannot_be_asked_together_is_refused(saved: Path, tiny_gguf: Made, 
     model = tiny_gguf("Q8_0")
     assert "has texts of its own" in str(evaluate(model, "--reference", saved, "--data", ENGLISH).exception)
     assert "answer no requests" in str(evaluate(model, "--reference", saved, "--requests", "built-in").exception)
+    assert "has chunks of 128 tokens" in str(evaluate(model, "--reference", saved, "--chunk-tokens", 256).exception)
+    assert "the saved reference has" in str(evaluate(model, "--reference", saved, "--chunks", 999).exception)
     assert "nothing to compare with" in str(evaluate(model, "--requests", "built-in").exception)
     assert "nothing to compare with" in str(evaluate(model, "--save-reference", tmp_path / "x").exception)
     assert "exists already" in str(evaluate(model, "--reference", model, "--save-reference", saved).exception)
