@@ -18,7 +18,9 @@ COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F0
 DARK_COLOURS: Final = ("#56B4E9", "#E69F00", "#2CC295", "#E5A4C8", "#7FA8FF", "#F0746E")
 MARKERS: Final = "osD^vPX*"
 SIZE: Final = (7.2, 4.2)
-"""Inches."""
+"""Inches, without the legend."""
+ROW: Final = 0.24
+"""Inches of a line of the legend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,9 @@ def _svg(draw: Callable[[Axes, Theme], None], theme: Theme) -> bytes:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         draw(axes, theme)
+        files = axes.get_legend_handles_labels()
+        figure.set_figheight(SIZE[1] + ROW * len(files[1]))
+        figure.legend(*files, loc="outside lower left")  # names at the points would cover each other
         written = io.BytesIO()
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
     return written.getvalue()
@@ -118,9 +123,10 @@ def _points(axes: Axes, theme: Theme, rows: Sequence[Compared], places: Sequence
             color=colour,
             capsize=3,
             markersize=8,
+            linestyle="none",
+            label=row.evaluation.file,
         )
-        axes.annotate(row.evaluation.file, (place, far.kld.value), (8, 6), textcoords="offset points", color=theme.text)
-    axes.margins(x=0.25)
+    axes.margins(x=0.1)
     axes.set_ylabel("mean KL divergence")
     if all(row.evaluation.divergence.kld.value > 0 for row in rows if row.evaluation.divergence):
         axes.set_yscale("log")
@@ -140,7 +146,6 @@ def _layers(axes: Axes, theme: Theme, rows: Sequence[Compared]) -> None:
     axes.set_xlabel("layer")
     axes.set_ylabel("relative error")
     axes.set_ylim(bottom=0)
-    axes.legend()
 
 
 def require_library() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,11 @@ from quality.test_imatrix import ENGLISH
 from server.page.conftest import running_chromium
 
 from glm_gguf.cli.main import cli
+from glm_gguf.quality.comparison import Compared
+from glm_gguf.quality.evaluation import Evaluation
 from glm_gguf.quality.layer_errors import layer_errors
+from glm_gguf.quality.plots import plots
+from glm_gguf.quality.token_statistics import Divergence, Mean
 
 Made = Callable[[str], Path]
 NAMES = ("tiny-Q2_K.gguf", "tiny-Q8_0.gguf")
@@ -87,6 +93,30 @@ def test_the_page_opens_without_a_network_and_axe_finds_nothing_serious(scheme: 
         assert all("#161616" not in image.evaluate(SOURCE) for image in page.locator("img").all())
 
 
+def test_names_in_plots_cover_nothing_and_are_not_cut() -> None:
+    zero, near = Mean(0.1, 0.01), Mean(0.1001, 0.01)
+    names = [f"GLM-4-32B-0414-a-fine-tune-with-a-long-name-{number}-Q4_K_M.gguf" for number in range(8)]
+    far = Divergence(zero, zero, near, 0.1, 0.1, 0.1, zero, zero, 0.1)
+    one = Evaluation("", 10**9, 4.5, ("f16", "f16"), ("text",), 512, 8, 2040, zero, "original", far)
+    rows = [Compared(replace(one, file=name, n_bytes=10**9 + n), 100.0 + n, (0.1, 0.2)) for n, name in enumerate(names)]
+    with running_chromium() as chromium:
+        page = chromium.new_page()
+        for plot in plots(rows):
+            page.set_content(f"<body style='margin:0'>{plot.light.decode().partition('?>')[2]}</body>")
+            shown = page.locator("svg text").evaluate_all(BOXES)
+            width, height = page.locator("svg").evaluate("node => [node.clientWidth, node.clientHeight]")
+            assert {text for text, *_ in shown} >= set(names)
+            assert all(
+                left >= 0 and top >= 0 and right <= width and low <= height for _, left, top, right, low in shown
+            )
+            named = sorted((top, low) for text, _, top, _, low in shown if text in names)
+            assert all(low <= top + 2 for (_, low), (top, _) in pairwise(named))
+
+
+BOXES = """nodes => nodes.map(node => {
+    const box = node.getBoundingClientRect();
+    return [node.textContent.trim(), box.left, box.top, box.right, box.bottom];
+})"""
 SOURCE = "node => atob(node.currentSrc.split(',')[1])"
 
 
