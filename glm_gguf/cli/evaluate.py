@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,7 @@ from glm_gguf.llama.engine_options import EngineOptions
 if TYPE_CHECKING:
     from glm_gguf.quality.chunks import ChunkOptions
     from glm_gguf.quality.evaluation import Evaluation
+    from glm_gguf.quality.measurement import Task
 
 
 @click.command(name="evaluate", cls=GroupedCommand)
@@ -33,17 +34,7 @@ if TYPE_CHECKING:
 @suite_options
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @load_options()
-def command(
-    file: str | None,
-    reference: str | None,
-    save_reference: Path | None,
-    data: tuple[Path, ...],
-    chunks: ChunkOptions,
-    requests: str | None,
-    suite: SuiteChoice | None,
-    as_json: bool,
-    choice: LoadChoice,
-) -> None:
+def command(file: str | None, suite: SuiteChoice | None, as_json: bool, choice: LoadChoice, **asked: Any) -> None:
     """Measure the perplexity of a file, and how far it is from its original.
 
     Both models read the same texts, one after the other, so that the memory of one suffices. All figures are computed
@@ -54,23 +45,18 @@ def command(
     from glm_gguf.cli.chunk_progress import chunk_progress
     from glm_gguf.cli.model_argument import DEFAULT_MODEL, model_path
     from glm_gguf.cli.termination import terminable
-    from glm_gguf.quality.built_in_texts import evaluation_text
-    from glm_gguf.quality.chunks import ChunkOptions
-    from glm_gguf.quality.measurement import Task, measured
-    from glm_gguf.quality.text_data import read_data
+    from glm_gguf.quality.measurement import measured
 
-    path = model_path(DEFAULT_MODEL if file is None else file)
+    path, measures = model_path(DEFAULT_MODEL if file is None else file), Measures(**asked)
     if suite is not None:
-        others = {"reference": reference, "save_reference": save_reference, "data": data, "requests": requests}
-        suite.require_alone({**others, "chunks": chunks.most, "chunk_tokens": chunks != ChunkOptions(most=chunks.most)})
+        suite.require_alone(measures.given())
         with terminable():
             score_suite(path, suite, choice.options, as_json=as_json)
         return
     if "n_parallel" in choice.given:
         raise RequestError("only a suite asks several at once", field="n_parallel", fix="leave it out")
     options = replace(choice.options, n_parallel=EngineOptions().n_parallel)  # of a suite, or configured for servers
-    text = read_data(data) if data else evaluation_text()
-    task = Task(text, chunks, read_requests(requests), reference_path(reference, data), save_reference)
+    task = measures.task()
     with terminable():
         (found,) = measured([path], task, options, chunk_progress)
     if as_json:
@@ -78,6 +64,34 @@ def command(
     else:
         for line in lines(found):
             click.echo(line)
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What is measured without a suite, by its options."""
+
+    reference: str | None
+    save_reference: Path | None
+    data: tuple[Path, ...]
+    chunks: ChunkOptions
+    requests: str | None
+
+    def given(self) -> dict[str, object]:
+        """Return the options by their names, with true values where they were given."""
+        from glm_gguf.quality.chunks import DEFAULT_TOKENS
+
+        given = {name: getattr(self, name) for name in ("reference", "save_reference", "data", "requests")}
+        return {**given, "chunks": self.chunks.most, "chunk_tokens": self.chunks.n_tokens != DEFAULT_TOKENS}
+
+    def task(self) -> Task:
+        """Read texts and requests; raises RequestError for those that cannot be used."""
+        from glm_gguf.quality.built_in_texts import evaluation_text
+        from glm_gguf.quality.measurement import Task
+        from glm_gguf.quality.text_data import read_data
+
+        text = read_data(self.data) if self.data else evaluation_text()
+        reference = reference_path(self.reference, self.data)
+        return Task(text, self.chunks, read_requests(self.requests), reference, self.save_reference)
 
 
 def lines(found: Evaluation) -> Iterator[str]:
