@@ -42,7 +42,7 @@ class Recipe:
     @classmethod
     def read(cls, path: Path) -> Recipe:
         """Read a file; raises RequestError, which names the line."""
-        text = read_regular(path, MOST_BYTES, RequestError, "this is no recipe").decode("utf-8", "replace")
+        text = read_regular(path, MOST_BYTES, RequestError, "this is no recipe").decode("utf-8-sig", "replace")
         types: dict[str, Type] = {}
         lines: dict[str, int] = {}
         padded = False

@@ -27,10 +27,11 @@ def command(file: str | None, base_model: str | None, evaluation: Path | None, o
     from glm_gguf.quality.saved_evaluation import SavedEvaluation
     from glm_gguf.whole_file import whole_file
 
+    path = model_path(DEFAULT_MODEL if file is None else file)
     if out is not None:
-        require_output(out, force=force)
+        require_output(out, force=force, inputs=[path, *([] if evaluation is None else [evaluation])])
     measured = None if evaluation is None else SavedEvaluation.read(evaluation)
-    written = card(CardSource(model_path(DEFAULT_MODEL if file is None else file), base_model, measured))
+    written = card(CardSource(path, base_model, measured))
     if out is None:
         click.echo(written, nl=False)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,19 +61,21 @@ def command(
     from glm_gguf.quality.report import Report
     from glm_gguf.quality.text_data import read_data
 
-    markdown = _beside(out, force=force)
+    paths = [model_path(file) for file in files]
+    read = [*paths, Path(reference), *data, *([] if requests is None else [Path(requests)])]
+    markdown = _beside(out, read, force=force)
     require_library()
     text = read_data(data) if data else evaluation_text()
     task = Task(text, chunks, read_requests(requests), reference_path(reference, data))
     with terminable():
-        report = Report.of(compared([model_path(file) for file in files], task, choice.options, chunk_progress))
+        report = Report.of(compared(paths, task, choice.options, chunk_progress))
     _write(markdown, report.markdown())
     _write(out, report.html())
     for path in (markdown, out):
         click.echo(path)
 
 
-def _beside(out: Path, *, force: bool) -> Path:
+def _beside(out: Path, inputs: Sequence[Path], *, force: bool) -> Path:
     """Return where the Markdown goes; raises GlmGgufError for outputs that cannot be written."""
     from glm_gguf.quality.outputs import require_output
 
@@ -80,7 +83,7 @@ def _beside(out: Path, *, force: bool) -> Path:
         raise RequestError(f"{out.name} does not end in .html", field="out", fix="name a page, such as report.html")
     markdown = out.with_suffix(".md")
     for path in (out, markdown):
-        require_output(path, force=force)
+        require_output(path, force=force, inputs=inputs)
     return markdown
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 import yaml
@@ -20,7 +21,7 @@ from glm_gguf.gguf_file.report import Report
 from glm_gguf.gguf_file.values import Metadata, integer, plain_value, text, texts
 from glm_gguf.llama.memory_need import written_size
 from glm_gguf.quality.saved_evaluation import SavedEvaluation
-from glm_gguf.quality.tables import markdown_table
+from glm_gguf.quality.tables import CONTROL, code, markdown_table, shown
 from glm_gguf.regular_file import BLOCK, open_regular
 
 LAYER: Final = re.compile(r"^blk\.\d+\.")
@@ -29,8 +30,6 @@ REPOSITORY: Final = re.compile(r"[\w.-]+/[\w.-]+")
 RECIPE_KEYS: Final = re.compile(r"quantize\.|glm_gguf\.|glm-gguf\.")
 """Keys that say how types were chosen: llama.cpp's of an importance matrix, and our own."""
 RECIPE: Final = "quantize.recipe"
-MOST_SHOWN: Final = 200
-"""Characters of a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +49,24 @@ class CardSource:
 def card(source: CardSource) -> str:
     """Write the card as Markdown, its first lines as hubs read them; raises GlmGgufError."""
     contents = open_all_parts(source.path)
+    _require_model(source.path, contents.metadata)
     if source.evaluation is not None:
         source.evaluation.require_file(source.path.name, contents.file_size)
     report = Report.of(contents)
-    name = _shown(text(contents.metadata, "general.name") or source.path.stem)
+    name = shown(text(contents.metadata, "general.name") or source.path.stem)
     front = yaml.safe_dump(_front(source, contents.metadata), allow_unicode=True, sort_keys=False).strip()
     parts = [f"---\n{front}\n---", f"# {name}, GGUF", *_about(source, contents, report), *_recipe(contents)]
     parts += [*_evaluation(source.evaluation), *_running(source.path), *_hashes(contents)]
     return "\n\n".join(parts) + "\n"
+
+
+def _require_model(path: Path, metadata: Metadata) -> None:
+    """Raise RequestError for a GGUF that is no model, or whose name cannot be written into commands."""
+    if (kind := text(metadata, "general.type")) not in (None, "model"):
+        raise RequestError(f"this GGUF is of type {kind!r}, no model", path=path, fix="name the file of a model")
+    if CONTROL.search(path.name):
+        fix = "rename the file"
+        raise RequestError("the name has control characters, and stands in commands", where=repr(path.name), fix=fix)
 
 
 def _front(source: CardSource, metadata: Metadata) -> Mapping[str, Any]:
@@ -90,15 +99,15 @@ def _about(source: CardSource, contents: GgufParts, report: Report) -> Iterator[
     licence = text(contents.metadata, "general.license.name") or text(contents.metadata, "general.license")
     rows = {
         "original": "" if source.base_model is None else f"[{source.base_model}]({HUB}{source.base_model})",
-        "licence": _shown(licence or "not stated in the file"),
+        "licence": shown(licence or "not stated in the file"),
         "file type": _type(contents.metadata),
         "size": f"{written_size(contents.file_size)}, {report.bits_per_weight or 0:.2f} bits per weight",
         "weights": f"{report.n_weights:,}",
-        "adapters merged": _shown(", ".join(texts(contents.metadata, MERGED_ADAPTERS) or ())),
+        "adapters merged": shown(", ".join(texts(contents.metadata, MERGED_ADAPTERS) or ())),
     }
     yield markdown_table(("", ""), [(name, value) for name, value in rows.items() if value], texts=2)
     if problems := [finding for finding in report.findings if finding.severity == "problem"]:
-        yield "\n".join(f"- Known fault: {_shown(finding.what)}; {_shown(finding.mend)}" for finding in problems)
+        yield "\n".join(f"- Known fault: {shown(finding.what)}; {shown(finding.mend)}" for finding in problems)
 
 
 def _type(metadata: Metadata) -> str:
@@ -113,10 +122,10 @@ def _recipe(contents: GgufParts) -> Iterator[str]:
     for tensor in contents.tensors:
         kinds.setdefault(LAYER.sub("", tensor.name), Counter())[tensor.type.name] += 1
     rows = [(name, ", ".join(f"{n} {kind}" for kind, n in types.most_common())) for name, types in kinds.items()]
-    yield markdown_table(("tensor", "types"), [(f"`{name}`", types) for name, types in rows], texts=2)
+    yield markdown_table(("tensor", "types"), [(code(name), types) for name, types in rows], texts=2)
     chosen = {key: value for key, value in contents.metadata.items() if RECIPE_KEYS.match(key)}
     if chosen:
-        values = [(f"`{key}`", _shown(str(plain_value(value)))) for key, value in chosen.items()]
+        values = [(code(key), shown(str(plain_value(value)))) for key, value in chosen.items()]
         yield markdown_table(("key", "value"), values, texts=2)
 
 
@@ -129,13 +138,14 @@ def _evaluation(found: SavedEvaluation | None) -> Iterator[str]:
 
 def _running(path: Path) -> Iterator[str]:
     yield "## How to run it"
-    yield f"```sh\nglm-gguf chat {path.name}\nglm-gguf serve {path.name}\n```"
-    yield f"With llama.cpp:\n\n```sh\nllama-server -m {path.name} --jinja\n```"
+    name = quote(path.name if not path.name.startswith("-") else f"./{path.name}")
+    yield f"```sh\nglm-gguf chat {name}\nglm-gguf serve {name}\n```"
+    yield f"With llama.cpp:\n\n```sh\nllama-server -m {name} --jinja\n```"
 
 
 def _hashes(contents: GgufParts) -> Iterator[str]:
     yield "## Files"
-    rows = [(file.path.name, f"`{_sha256(file.path)}`", f"{file.file_size:,}") for file in contents.files]
+    rows = [(shown(file.path.name), f"`{_sha256(file.path)}`", f"{file.file_size:,}") for file in contents.files]
     yield markdown_table(("file", "SHA-256", "bytes"), rows, texts=2)
 
 
@@ -145,9 +155,3 @@ def _sha256(path: Path) -> str:
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _shown(value: str) -> str:
-    """Return what a file says in one line without Markdown or HTML of its own."""
-    line = " ".join(value.split())[:MOST_SHOWN]
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", line)

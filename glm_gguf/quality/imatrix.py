@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from glm_gguf.errors import ImatrixError
+from glm_gguf.errors import ImatrixError, RequestError
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.fingerprint import fingerprint
@@ -50,18 +50,31 @@ def measure_imatrix(
 
     An interruption leaves `out`.part, from which the same call goes on. Raises GlmGgufError.
     """
-    require_output(out, force=options.force)
     contents = open_all_parts(path)
+    read = [*(part.path for part in contents.files), *options.add, *(() if data is None else map(Path, data.names))]
+    require_output(out, force=options.force, inputs=read)
     added = [ImportanceMatrix.read(each) for each in options.add]
     for matrix, place in zip(added, options.add, strict=True):
         require_model(matrix, place, contents.tensors)
     if data is None and not added:
         raise ImatrixError("there is nothing to measure on, and nothing to add", fix="give texts or matrices")
+    if data is None:
+        _require_unmeasured(options)
     measured = [] if data is None else [_measured(path, data, out, options, engine, on_step)]
     result = joined([*measured, *added])
     result.write(out)
-    state_path(out).unlink(missing_ok=True)
+    if measured:
+        state_path(out).unlink(missing_ok=True)
     return result
+
+
+def _require_unmeasured(options: ImatrixOptions) -> None:
+    """Raise RequestError for options of a measurement where none is made."""
+    default, cut = ChunkOptions(), options.chunks
+    given = {"chunk_tokens": cut.n_tokens != default.n_tokens, "chunks": cut.most is not None, "output": options.output}
+    for name in (name for name, is_given in given.items() if is_given):
+        fix = "give texts too, or leave it out"
+        raise RequestError("matrices are added, and nothing is measured", field=name, fix=fix)
 
 
 def _measured(

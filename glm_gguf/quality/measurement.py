@@ -67,6 +67,8 @@ def measured(paths: Sequence[Path], task: Task, engine: EngineOptions, watch: Wa
     if task.reads_saved and task.requests:
         fix = "give the reference as a GGUF"
         raise RequestError("saved log probabilities answer no requests", field="requests", fix=fix)
+    if task.reads_saved and task.save_reference is not None:
+        raise RequestError("the reference is saved already", field="save_reference", fix="leave it out")
     if task.reads_saved:
         _require_cut(task.reference, task.chunks)
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from glm_gguf.errors import RequestError
 from glm_gguf.quality.comparison import Compared
+from glm_gguf.quality.tables import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,6 +96,7 @@ def _settings(theme: Theme) -> Mapping[str, object]:
         "legend.frameon": False,
         "font.family": "sans-serif",
         "font.size": 11,
+        "text.parse_math": False,  # a dollar in a name begins no formula
         "svg.fonttype": "none",  # text stays text, in the reader's fonts, which have all characters of names
         "svg.hashsalt": "glm-gguf",  # the same rows give the same bytes
     }
@@ -124,7 +126,7 @@ def _points(axes: Axes, theme: Theme, rows: Sequence[Compared], places: Sequence
             capsize=3,
             markersize=8,
             linestyle="none",
-            label=row.evaluation.file,
+            label=one_line(row.evaluation.file),
         )
     axes.margins(x=0.1)
     axes.set_ylabel("mean KL divergence")
@@ -140,7 +142,7 @@ def _layers(axes: Axes, theme: Theme, rows: Sequence[Compared]) -> None:
             color=theme.colours[number % len(theme.colours)],
             marker=MARKERS[number % len(MARKERS)],
             markersize=5,
-            label=row.evaluation.file,
+            label=one_line(row.evaluation.file),
         )
     axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     axes.set_xlabel("layer")

@@ -8,6 +8,7 @@ codes and the low ones are compressed apart: zlib finds more in them.
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 import zlib
@@ -33,6 +34,7 @@ LEVEL: Final = 1
 MOST_HEAD: Final = 2**20
 MOST: Final = 2**24
 """Of the counts in a head: tokens of a vocabulary, of a chunk, and chunks."""
+ROUNDING: Final = 1e-3
 _LENGTH: Final = struct.Struct("<Q")
 
 
@@ -48,7 +50,9 @@ class ReferenceHead:
     n_chunks: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "texts", tuple(map(str, self.texts)))
+        object.__setattr__(self, "texts", tuple(self.texts))
+        if not all(isinstance(text, str) for text in (self.model, self.vocabulary, *self.texts)):
+            raise ValueError("names are no texts")
         counts = (self.n_vocab, self.chunk_tokens, self.n_chunks)
         if not all(type(count) is int and 0 < count < MOST for count in counts):
             raise ValueError(f"counts are {counts}")
@@ -97,6 +101,12 @@ def rows_of_chunk(chunk_tokens: int) -> int:
     return chunk_tokens - 1 - chunk_tokens // 2
 
 
+def _plausible(scales: Floats, least: Floats) -> bool:
+    """Tell whether these can be scales and least values of log probabilities; neither is NaN or infinite then."""
+    wide = (scales >= 0) & (scales * HIGHEST_CODE <= RANGE * (1 + ROUNDING))
+    return bool((wide & (least <= ROUNDING) & (least >= -RANGE - math.log(MOST) - ROUNDING)).all())
+
+
 class ReferenceWriter:
     """Writes head, tokens and coded rows into a file; OutputError where the disk takes no more."""
 
@@ -129,7 +139,7 @@ class ReferenceReader:
         try:
             fields: dict[str, Any] = json.loads(self._take(min(self._length(), MOST_HEAD)))
             self.head = ReferenceHead(**fields)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise self._damaged() from error
         tokens = np.frombuffer(self._part(4 * self.head.n_chunks * self.head.chunk_tokens), "<i4")
         if not ((tokens >= 0) & (tokens < self.head.n_vocab)).all():
@@ -141,6 +151,8 @@ class ReferenceReader:
         rows, columns = self.head.n_rows, self.head.n_vocab
         for _ in range(self.head.n_chunks):
             heads = np.frombuffer(self._part(8 * rows), "<f4")
+            if not _plausible(heads[:rows], heads[rows:]):
+                raise self._damaged()
             raw = np.empty((rows * columns, 2), np.uint8)
             for number in (0, 1):
                 raw[:, number] = np.frombuffer(self._part(rows * columns), np.uint8)

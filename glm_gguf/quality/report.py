@@ -10,7 +10,7 @@ from typing import Final
 
 from glm_gguf.quality.comparison import Compared
 from glm_gguf.quality.plots import Plot, plots
-from glm_gguf.quality.tables import markdown_table
+from glm_gguf.quality.tables import markdown_table, plain
 
 STYLE: Final = """
 :root { color-scheme: light dark; --text: #1b1b1b; --paper: #fff; --line: #dcdcdc; --faint: #595959 }
@@ -74,8 +74,8 @@ class Report:
 
     def markdown(self) -> str:
         """Write the report as Markdown, without the plots; the errors by layer are a table."""
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
-        parts = [f"# {self.title}", *self.about, markdown_table(self.header, rows)]
+        rows = [[plain(cell) for cell in row] for row in self.rows]
+        parts = [f"# {plain(self.title)}", *map(plain, self.about), markdown_table(self.header, rows)]
         if self.layers:
             header = ("layer", *(row[0] for row in rows))
             parts += ["## Relative error of each layer's output", markdown_table(header, self.layers)]

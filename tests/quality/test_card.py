@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -91,3 +92,60 @@ def test_markdown_in_a_files_keys_stays_text(tmp_path: Path) -> None:
     written = card(path).stdout
     assert "# \\<b\\>x\\</b\\> \\# \\[y\\](z), GGUF\n" in written
     assert yaml.safe_load(written.split("\n---\n")[0])["license"] == "a: b\n---\nlicense: mit"
+
+
+def test_names_in_commands_and_tables_stay_names(tiny_gguf: Made, tmp_path: Path) -> None:
+    path = tmp_path / "a $(b)`|.gguf"
+    path.symlink_to(tiny_gguf("Q8_0"))
+    written = card(path).stdout
+    command = next(line for line in written.splitlines() if line.startswith("llama-server"))
+    assert shlex.split(command)[2] == path.name
+    assert "| a \\$(b)\\`\\|.gguf |" in written
+    bad = tmp_path / "a\n```.gguf"
+    bad.symlink_to(path)
+    assert "control characters" in str(card(bad).exception)
+
+
+def test_a_gguf_that_is_no_model_has_no_card(tmp_path: Path) -> None:
+    model = glm4()
+    model.keys["general.type"] = (8, "imatrix")
+    path = tmp_path / "imatrix.gguf"
+    path.write_bytes(model.encode())
+    assert "no model" in str(card(path).exception)
+
+
+def test_no_card_replaces_what_it_is_about(tiny_gguf: Made, evaluation: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.symlink_to(tiny_gguf("Q8_0"))
+    for out in (path, tiny_gguf("Q8_0"), evaluation):
+        error = str(card(path, "--evaluation", evaluation, "-o", out, "--force").exception)
+        assert "this file is read, and would be replaced" in error
+
+
+def test_markdown_in_an_evaluation_stays_text(tiny_gguf: Made, evaluation: Path, tmp_path: Path) -> None:
+    found, path = json.loads(evaluation.read_text()), tmp_path / "evaluation.json"
+    path.write_text(json.dumps({**found, "texts": ["<b>x</b>\n# y"], "reference": "[z](w)"}))
+    written = card(tiny_gguf("Q8_0"), "--evaluation", path).stdout
+    assert "Texts: \\<b\\>x\\</b\\> \\# y; 1 chunks" in written
+    assert "Compared with \\[z\\](w)." in written
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"calls": {"n_requests": 0, "n_same": 0}},
+        {"chunk_tokens": {"a": 1}},
+        {"n_bytes": float("inf")},
+        {"n_tokens": -5},
+        {"perplexity": {"value": float("nan"), "error": 1}},
+        {"texts": "abc"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_figures_that_nothing_measured_are_refused(
+    changed: dict[str, object], tiny_gguf: Made, evaluation: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps({**json.loads(evaluation.read_text()), **changed}))
+    error = str(card(tiny_gguf("Q8_0"), "--evaluation", path).exception)
+    assert "no output of evaluate --json" in error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -124,6 +126,11 @@ def test_what_cannot_be_reported_is_refused_first(report: Path, tiny_gguf: Made,
     model = tiny_gguf("Q8_0")
     reference = ("--reference", model)
     assert "exists already" in str(compare(model, *reference, "-o", report).exception)
+    markdown = tmp_path / "texts.md"
+    markdown.write_text("mine")
+    over = compare(model, *reference, "--data", markdown, "--force", "-o", tmp_path / "texts.html")
+    assert "this file is read, and would be replaced" in str(over.exception)
+    assert markdown.read_text() == "mine"
     assert "does not end in .html" in str(compare(model, *reference, "-o", tmp_path / "report.md").exception)
     assert "Missing option '--reference'" in compare(model).output
 
@@ -135,3 +142,14 @@ def test_a_saved_reference_has_no_layers(tiny_gguf: Made, tmp_path: Path) -> Non
     assert compare(model, "--reference", saved, "-o", out).exit_code == 0
     assert out.read_text().count("<figure>") == 2
     assert "Relative error" not in out.with_suffix(".md").read_text()
+
+
+def test_a_files_name_is_text_in_page_plots_and_markdown(tiny_gguf: Made, tmp_path: Path) -> None:
+    model, out = tmp_path / "$\\x$ <b>_y_|\x01.gguf", tmp_path / "report.html"
+    model.symlink_to(tiny_gguf("Q8_0"))
+    assert compare(model, "--reference", model, "-o", out).exit_code == 0
+    assert "<b>" not in out.read_text()
+    assert "\\$\\\\x\\$ \\<b\\>\\_y\\_\\|.gguf" in out.with_suffix(".md").read_text()
+    for svg in re.findall(r"base64,([\w+/=]+)", out.read_text()):
+        text = "".join(ElementTree.fromstring(base64.b64decode(svg)).itertext())
+        assert "$\\x$ <b>_y_|.gguf" in text

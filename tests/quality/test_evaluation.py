@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from glm_gguf.convert import ConvertOptions, convert
 from glm_gguf.demo.tools import DECLARATIONS
 from glm_gguf.quality.call_agreement import CallAgreement
 from glm_gguf.quality.evaluation import open_reference
-from glm_gguf.quality.reference_file import CodedRows
+from glm_gguf.quality.reference_file import MAGIC, CodedRows
 
 GOLDEN = json.loads((Path(__file__).resolve().parents[1] / "golden" / "quality" / "perplexity.json").read_text())
 """scripts/record_quality.py recorded it with llama-perplexity."""
@@ -141,6 +143,8 @@ def test_what_cannot_be_asked_together_is_refused(saved: Path, tiny_gguf: Made, 
     assert "nothing to compare with" in str(evaluate(model, "--requests", "built-in").exception)
     assert "nothing to compare with" in str(evaluate(model, "--save-reference", tmp_path / "x").exception)
     assert "exists already" in str(evaluate(model, "--reference", model, "--save-reference", saved).exception)
+    error = evaluate(model, "--reference", saved, "--save-reference", tmp_path / "x").exception
+    assert "is saved already" in str(error)
     assert "chunks of 8 tokens" in str(evaluate(model, "--chunk-tokens", 8).exception)
 
 
@@ -148,6 +152,27 @@ def test_what_cannot_be_asked_together_is_refused(saved: Path, tiny_gguf: Made, 
 def test_a_damaged_reference_is_refused(cut: int, saved: Path, tiny_gguf: Made, tmp_path: Path) -> None:
     path = tmp_path / "cut"
     path.write_bytes(saved.read_bytes()[:cut])
+    error = str(evaluate(tiny_gguf("Q8_0"), "--reference", path).exception)
+    assert "the log probabilities of the reference are damaged" in error
+
+
+@pytest.mark.parametrize("fault", ["a number that is no text", "a scale of NaN", "nested head"])
+def test_a_forged_reference_is_refused(fault: str, saved: Path, tiny_gguf: Made, tmp_path: Path) -> None:
+    path, data = tmp_path / "forged", saved.read_bytes()
+    at = len(MAGIC) + 8
+    end = at + struct.unpack("<Q", data[at - 8 : at])[0]
+    head, rest = data[at:end], data[end:]
+    if fault == "nested head":
+        head = b"[" * 99999
+    elif fault == "a scale of NaN":
+        begin = 8 + struct.unpack("<Q", rest[:8])[0]
+        (length,) = struct.unpack("<Q", rest[begin : begin + 8])
+        scales = zlib.decompress(rest[begin + 8 : begin + 8 + length])
+        forged = zlib.compress(np.full(len(scales) // 4, np.nan, "<f4").tobytes())
+        rest = rest[:begin] + struct.pack("<Q", len(forged)) + forged + rest[begin + 8 + length :]
+    else:
+        head = json.dumps({**json.loads(head), "model": 5}).encode()
+    path.write_bytes(MAGIC + struct.pack("<Q", len(head)) + head + rest)
     error = str(evaluate(tiny_gguf("Q8_0"), "--reference", path).exception)
     assert "the log probabilities of the reference are damaged" in error
 

@@ -128,6 +128,28 @@ def test_matrices_are_added(made: Path, tiny_gguf: Made, tmp_path: Path) -> None
     assert GGUFReader(out).fields["imatrix.datasets"].contents() == [str(ENGLISH), *_texts(GOLDEN)]
 
 
+def test_added_matrices_measure_nothing(made: Path, tiny_gguf: Made, tmp_path: Path) -> None:
+    out, left = tmp_path / "sum.gguf", state_path(tmp_path / "sum.gguf")
+    for option in (("--chunk-tokens", 64), ("--chunks", 1), ("--process-output",)):
+        error = str(imatrix(tiny_gguf("F32"), "--in", made, "-o", out, *option).exception)
+        assert "matrices are added, and nothing is measured" in error
+    left.write_bytes(b"of a measurement")
+    assert imatrix(tiny_gguf("F32"), "--in", made, "-o", out).exit_code == 0
+    assert left.read_bytes() == b"of a measurement"
+
+
+def test_no_matrix_replaces_what_it_is_made_of(made: Path, tiny_gguf: Made, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_bytes(ENGLISH.read_bytes())
+    before = {path: path.read_bytes() for path in (tiny_gguf("F32"), made, text)}
+    for out in before:
+        result = imatrix(tiny_gguf("F32"), "--in", made, "--data", text, "--chunks", 1, "-o", out, "--force")
+        assert "this file is read, and would be replaced" in str(result.exception)
+    assert {path: path.read_bytes() for path in before} == before
+    error = str(imatrix(tiny_gguf("F32"), "--in", made, "-o", tmp_path, "--force").exception)
+    assert "something that is no file has this name" in error
+
+
 def _texts(path: Path) -> list[str]:
     return GGUFReader(path).fields["imatrix.datasets"].contents()  # type: ignore[no-any-return]
 
