@@ -90,6 +90,7 @@ def _measure(model: OpenModel, padded: OpenModel, options: ConvertOptions) -> Er
     plain = {tensor.gguf_name: tensor for tensor in _matrices(model)}
     widths = {tensor.gguf_name: tensor.shape[1] for tensor in _matrices(padded)}
     overrides, shards = Overrides.parse(options.types), model.checkpoint.source.shards
+    overrides.require_matches(plain)
     _log.info("measuring the errors of types on %d matrices", len(plain))
 
     def measured(tensor: SourceTensor) -> Mapping[Type, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gguf import GGMLQuantizationType as Type
@@ -41,6 +41,17 @@ class Overrides:
             token_embedding=None if embedding is None else tensor_type(embedding, "token_embedding"),
             pure=choices.pure,
         )
+
+    def require_matches(self, matrices: Iterable[str]) -> None:
+        """Refuse a pattern that no matrix's name has: it is a mistake, which llama.cpp ignores."""
+        names = tuple(matrices)
+        for pattern, _ in self.patterns:
+            if not any(pattern.search(name) for name in names):
+                raise RequestError(
+                    f"no matrix has a name with {pattern.pattern!r}",
+                    field="tensor_types",
+                    fix="glm-gguf convert --dry-run lists the names",
+                )
 
     def match(self, name: str) -> Type | None:
         """The type of the first pattern found in `name`."""
@@ -93,13 +104,7 @@ class Assigner:
                 field="tensor_types",
                 fix="name a quantised type and give the rest by pattern",
             )
-        for pattern, _ in self.overrides.patterns:
-            if not any(pattern.search(name) for name, shape in shapes.items() if len(shape) > 1):
-                raise RequestError(
-                    f"no matrix has a name with {pattern.pattern!r}",
-                    field="tensor_types",
-                    fix="glm-gguf convert --dry-run lists the names",
-                )
+        self.overrides.require_matches(name for name, shape in shapes.items() if len(shape) > 1)
 
     def _matrix_type(self, name: str, n_columns: int, n_layers: int, tied: bool, seen: Counter[Category]) -> Type:
         kind = category(name)

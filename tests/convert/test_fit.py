@@ -106,7 +106,8 @@ def test_a_recipe_makes_the_same_tensors_again_and_may_be_edited(source: Path, t
     assert tensors_of(again) == tensors_of(first)
     assert text(GgufHeader.read(again).metadata, RECIPE) == "of first.recipe"
     assert not (tmp_path / "again.recipe").exists()
-    recipe.write_text(re.sub(rf"(?m)^{EMBEDDING} .*$", f"{EMBEDDING} q8_0  # by hand", recipe.read_text()))
+    by_hand = re.sub(rf"(?m)^{EMBEDDING} .*$", f"{EMBEDDING} q8_0  # by hand", recipe.read_text())
+    recipe.write_text(by_hand, encoding="utf-8-sig")  # as editors of Windows save it
     (edited,) = convert(source, tmp_path / "edited.gguf", fitted(recipe=recipe, target="any"))
     assert types_of(edited) == {**types_of(first), EMBEDDING: "Q8_0"}
 
@@ -262,6 +263,11 @@ def test_a_bad_recipe_is_refused_with_its_line(source: Path, line: str, told: st
     recipe = tmp_path / "bad.recipe"
     recipe.write_text(f"# a recipe\ntoken_embd.weight Q8_0\n{line}\n")
     says(refusal(source, fitted(recipe=recipe, target="any"), kind=RequestError), told, "bad.recipe")
+
+
+def test_a_pattern_without_a_matrix_is_refused(source: Path) -> None:
+    options = fitted(fit=BUDGETS[0], tensor_types=[("no_such", "Q6_K")])
+    says(refusal(source, options, kind=RequestError), "no matrix has a name with 'no_such'")
 
 
 def test_a_damaged_weight_is_named(source: Path, tmp_path: Path) -> None:
