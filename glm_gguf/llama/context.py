@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
@@ -91,7 +91,8 @@ class Context:
         """
         if not 0 < len(batch) <= self.plan.batches.alone:
             raise EngineError(f"a batch of {len(batch)} tokens", path=self._model.path)
-        code = int(llama_cpp.llama_decode(self.pointer, batch.raw))
+        with nullcontext() if self._callback is None else self._callback.signals_kept():
+            code = int(llama_cpp.llama_decode(self.pointer, batch.raw))
         self._check_workers(done=batch.n_outputs > 0)
         if self._callback is not None:
             self._callback.require_success()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from types import FrameType
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -100,6 +104,10 @@ class Node:
         return whole.reshape(-1, tensor.ne[0])
 
 
+ENDING: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that end a command."""
+
+
 class Observer(Protocol):
     """Who looks at the nodes of a graph."""
 
@@ -116,9 +124,36 @@ class EvaluationCallback:
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._raised: BaseException | None = None
+        self._signals: list[int] = []
         # bool (*ggml_backend_sched_eval_callback)(struct ggml_tensor * t, bool ask, void * user_data): true to an
         # `ask` wants the values; false else ends the computation
         self.raw = llama_cpp.ggml_backend_sched_eval_callback(self._called)
+
+    @contextmanager
+    def signals_kept(self) -> Iterator[None]:
+        """Keep the signals that arrive, end the batch, and raise them behind it.
+
+        Python handles a signal where it enters `_called`, before its first line: ctypes would print what that raises,
+        and the batch would go on without the node. Only the main thread handles signals.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in ENDING}
+        kept = {number: handler for number, handler in before.items() if callable(handler)}
+        try:
+            for number in kept:
+                signal.signal(number, self._keep)
+            yield
+        finally:
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+            arrived, self._signals = self._signals, []
+            for number in arrived:
+                signal.raise_signal(number)
+
+    def _keep(self, number: int, _: FrameType | None) -> None:
+        self._signals.append(number)
 
     def require_success(self) -> None:
         """Raise what the observer raised."""
@@ -127,7 +162,7 @@ class EvaluationCallback:
             raise raised
 
     def _called(self, address: int, asks: bool, _: object) -> bool:
-        if self._raised is not None:
+        if self._raised is not None or self._signals:
             return asks
         try:
             if asks:

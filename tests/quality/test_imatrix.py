@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +86,18 @@ def test_an_interrupted_run_goes_on_to_the_same_file(after: int, made: Path, tin
     assert told[0] == after
     assert out.read_bytes() == made.read_bytes()
     assert not state_path(out).exists()
+
+
+def test_ctrl_c_ends_a_run_in_the_middle_of_a_chunk(tiny_gguf: Made, tmp_path: Path) -> None:
+    out, data = tmp_path / "out.gguf", 200 * ["--data", str(ENGLISH)]
+    command = [sys.executable, "-m", "glm_gguf", "imatrix", str(tiny_gguf("F32")), "-o", str(out), "--threads", "1"]
+    with subprocess.Popen([*command, *data], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "imatrix: 0 of" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+    assert (process.returncode, out.exists()) == (130, False), told
+    assert "Traceback" not in told
 
 
 def test_what_another_run_left_is_not_continued(tiny_gguf: Made, tmp_path: Path) -> None:
