@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from checkpoints import write_checkpoint
 from checkpoints_2024 import hf_shape
 from click.testing import CliRunner, Result
 from gguf import GGUFReader
+from waiting import PATIENCE
 
 from glm_gguf import GLM
 from glm_gguf.cli.main import cli
@@ -21,6 +25,8 @@ from glm_gguf.convert import ConvertOptions, convert
 from glm_gguf.convert.recipe.imatrix import Imatrix
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.llama.engine_options import EngineOptions
+from glm_gguf.llama.evaluation_callback import Node
+from glm_gguf.quality.chunk_model import open_chunk_model
 from glm_gguf.quality.chunks import ChunkOptions
 from glm_gguf.quality.imatrix import ImatrixOptions, measure_imatrix
 from glm_gguf.quality.imatrix_state import state_path
@@ -98,6 +104,39 @@ def test_ctrl_c_ends_a_run_in_the_middle_of_a_chunk(tiny_gguf: Made, tmp_path: P
         told = process.stderr.read()
     assert (process.returncode, out.exists()) == (130, False), told
     assert "Traceback" not in told
+
+
+class Told:
+    """An observer of all nodes that tells of the tenth."""
+
+    def __init__(self) -> None:
+        self.n_taken, self.tenth = 0, threading.Event()
+
+    def wants(self, node: Node) -> bool:
+        return True
+
+    def take(self, node: Node) -> None:
+        self.n_taken += 1
+        if self.n_taken == 10:
+            self.tenth.set()
+
+
+def test_a_signal_between_two_nodes_ends_the_batch(tiny_gguf: Made) -> None:
+    observer = Told()
+
+    def interrupt() -> None:
+        if observer.tenth.wait(PATIENCE):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with open_chunk_model(tiny_gguf("F32"), ENGINE, 512, observer) as model:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            deque(map(model.compute, 100 * [range(512)]))
+        thread.join()
+        before = observer.n_taken
+        model.compute(range(512))  # the model is as it was
+        assert observer.n_taken > before
 
 
 def test_what_another_run_left_is_not_continued(tiny_gguf: Made, tmp_path: Path) -> None:
