@@ -243,3 +243,8 @@ def test_the_error_tree_in_the_docstring_is_the_tree() -> None:
     assert defined <= set(glm_gguf.__all__), "every error is public"
     for name in defined - {"GlmGgufError"}:
         assert issubclass(getattr(errors, name), errors.GlmGgufError)
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    names = [path.name for path in (REPOSITORY / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names)), "pytest imports one module of each name"

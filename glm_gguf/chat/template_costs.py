@@ -83,6 +83,9 @@ def walk(value: Any, most: int) -> int:
         if isinstance(one, str | bytes):
             steps += len(one) / STEP_CHARACTERS
             continue
+        if isinstance(one, range):  # a text is compared with each of its numbers
+            steps += len(one) / _STEP_HELD
+            continue
         held = _held(one)
         steps += len(held) / _STEP_HELD
         pending.extend(held)
@@ -95,4 +98,4 @@ def _held(value: Any) -> Collection[Any]:
         value = value._Namespace__attrs
     if isinstance(value, Mapping):
         return [*value.keys(), *value.values()]
-    return value if isinstance(value, Collection) and not isinstance(value, range) else ()
+    return value if isinstance(value, Collection) else ()

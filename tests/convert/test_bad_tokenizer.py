@@ -176,7 +176,7 @@ def test_a_missing_special_token_is_named(special: str, source: Path) -> None:
 
 @pytest.mark.parametrize("size", [N_BASE + len(SPECIALS) - 1, N_BASE, 1])
 def test_a_vocab_size_smaller_than_the_tokenizer_is_refused(size: int, tmp_path: Path) -> None:
-    source = made(tmp_path / "model", vocab=size)
+    source = made(tmp_path / "model", vocab=size, extra={"eos_token_id": 0})
     says(refusal(source, kind=TokenizerError), f"vocab_size is {size}", "has id")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from click.testing import CliRunner, Result
-from quality.test_imatrix import ENGLISH
+from quality.test_imatrix_collection import ENGLISH
 from server.page.conftest import running_chromium
 
 from glm_gguf.cli.main import cli

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 from click.testing import CliRunner, Result
-from quality.test_imatrix import ENGLISH, damaged
+from quality.test_imatrix_collection import ENGLISH, damaged
 
 from glm_gguf.cli.main import cli
 from glm_gguf.convert import ConvertOptions, convert

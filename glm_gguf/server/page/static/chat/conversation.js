@@ -91,6 +91,17 @@ export function merged(older, newer) {
   return { ...newer, messages: [...messages.values()] };
 }
 
+/**
+ * Returns our state of a conversation with what another tab added: the branch that we show stays, and our running answer.
+ * @param {Conversation} ours
+ * @param {Conversation} theirs
+ * @param {string} [running] the answer that is being written here
+ */
+export function joined(ours, theirs, running) {
+  const both = merged(ours, { ...theirs, messages: theirs.messages.filter(({ id }) => id !== running) });
+  return running ? { ...both, leaf: ours.leaf } : showing(both, ours.leaf);
+}
+
 /** @param {Message} message */
 const isUnfinished = (message) => message.role === "assistant" && message.finish === "failed";
 

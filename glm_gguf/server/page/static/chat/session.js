@@ -4,7 +4,7 @@ import { Problem } from "../wire/problem.js";
 import { answerBody } from "./answer_body.js";
 import { Answering } from "./answering.js";
 import { begunRuns } from "./begun_runs.js";
-import { branchTo, merged, newConversation, resultsFrom, showing, shownMessages, withMessage } from "./conversation.js";
+import { branchTo, joined, newConversation, resultsFrom, showing, shownMessages, withMessage } from "./conversation.js";
 import { Conversations } from "./kept_conversations.js";
 import { answered, isEmpty, newRun, unanswered, withoutAnswer } from "./run.js";
 import { firstComplaint } from "./settings.js";
@@ -283,11 +283,7 @@ export class Session extends EventTarget {
   #merge(theirs) {
     const { id } = theirs;
     const [ours, run] = [this.#conversations.get(id), this.answering.get(id)];
-    let both = theirs;
-    if (ours) {
-      both = merged(ours, { ...theirs, messages: theirs.messages.filter((message) => message.id !== run?.id) });
-      both = run ? { ...both, leaf: ours.leaf } : showing(both, ours.leaf);
-    }
+    const both = ours ? joined(ours, theirs, run?.id) : theirs;
     this.#conversations.hold(both);
     if (this.conversation.id === id) this.#open(both);
   }
