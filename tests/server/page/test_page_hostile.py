@@ -159,6 +159,8 @@ def test_an_artifact_that_is_hidden_runs_no_more(visit: Visit, wire: Wire) -> No
     assert page.locator("iframe").count() == 0
 
 
+BEGUN = "performance.getEntriesByType('resource').some(({ name }) => name.endsWith('/openapi.json'))"
+"""The page has asked for the last thing that it asks for by itself."""
 SETTLED = "new Promise(done => requestIdleCallback(() => setTimeout(done, 150)))"
 """Time for what was tried to arrive: that something never comes can only be waited for."""
 
@@ -167,6 +169,7 @@ def escaped(visit: Visit, page: Page, listener: Listener, escapes: dict[str, str
     """What came out of artifacts that tried: their names, with what was heard, asked of the server, and titled."""
     own = [f"{visit.address}/page/artifact.html"]
     found: dict[str, tuple[Any, ...]] = {}
+    page.wait_for_function(BEGUN)
     for name, escape in escapes.items():
         visit.asked.clear()
         page.evaluate(SHOW, ALIVE + escape.replace("$", f"http://127.0.0.1:{listener.port}"))
