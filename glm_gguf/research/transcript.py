@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from glm_gguf.appended_lines import AppendedLines, whole_lines
 from glm_gguf.chat.events import ToolCall
-from glm_gguf.errors import OutputError, RequestError
-from glm_gguf.file_calls import FILE_CALLS
-from glm_gguf.regular_file import read_regular
+from glm_gguf.errors import RequestError
 from glm_gguf.research.corpus import Hit
 from glm_gguf.research.research_events import CallFailed, LookUp, Opened, Report, Searched, Source
 
@@ -44,15 +43,9 @@ class Transcript:
         self.path = path
         self.turns: list[Turn] = []
         self.report: Report | None = None
-        text = read_regular(path, MOST_BYTES) if path.exists() else b""
-        whole = text[: text.rfind(b"\n") + 1]
+        whole = whole_lines(path, MOST_BYTES)
         self._read(whole.decode("utf-8", "replace").splitlines(), question)
-        try:
-            self._file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 (close() closes it)
-            self._file.truncate(len(whole))
-            self._file.seek(len(whole))
-        except OSError as error:
-            raise OutputError(f"cannot be written: {error.strerror}", path=path) from error
+        self._file = AppendedLines(path, len(whole))
         if not whole:
             self._write({"research": VERSION, "question": question})
 
@@ -72,12 +65,7 @@ class Transcript:
         self._file.close()
 
     def _write(self, line: dict[str, Any]) -> None:
-        try:
-            self._file.write(json.dumps(line, ensure_ascii=True).encode() + b"\n")
-            self._file.flush()
-            FILE_CALLS.flush_for_certain(self._file.fileno())
-        except OSError as error:
-            raise OutputError(f"cannot be written: {error.strerror}", path=self.path) from error
+        self._file.write(line, flush_to_disk=True)
 
     def _read(self, lines: Sequence[str], question: str) -> None:
         for number, line in enumerate(lines, 1):

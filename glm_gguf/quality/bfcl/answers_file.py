@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from glm_gguf.appended_lines import AppendedLines, whole_lines
 from glm_gguf.chat.events import ChatResult
-from glm_gguf.errors import OutputError, RequestError
+from glm_gguf.errors import RequestError
 from glm_gguf.quality.bfcl.cases import Calls
-from glm_gguf.regular_file import read_regular
 
 MOST_BYTES: Final = 2**30
 FORM: Final = 1
@@ -66,20 +66,14 @@ class AnswersFile:
     def __init__(self, path: Path | None, conditions: Mapping[str, Any]) -> None:
         self.path = path
         self.answers: dict[str, CaseAnswer] = {}
-        self._file = None
+        self._file: AppendedLines | None = None
         if path is None:
             return
-        data = read_regular(path, MOST_BYTES) if path.exists() else b""
-        whole = data[: data.rfind(b"\n") + 1]
+        whole = whole_lines(path, MOST_BYTES)
         head = {"bfcl": FORM, **conditions}
         for number, line in enumerate(whole.decode("utf-8", "replace").splitlines(), 1):
             self._take(number, line, head)
-        try:
-            self._file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 (close() closes it)
-            self._file.truncate(len(whole))
-            self._file.seek(len(whole))
-        except OSError as error:
-            raise OutputError(f"cannot be written: {error.strerror}", path=path) from error
+        self._file = AppendedLines(path, len(whole))
         if not whole:
             self._write(head)
 
@@ -98,13 +92,8 @@ class AnswersFile:
             self._file.close()
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        if self._file is None:
-            return
-        try:
-            self._file.write(json.dumps(line).encode() + b"\n")
-            self._file.flush()
-        except OSError as error:
-            raise OutputError(f"cannot be written: {error.strerror}", path=self.path) from error
+        if self._file is not None:
+            self._file.write(line)
 
     def _take(self, number: int, line: str, head: Mapping[str, Any]) -> None:
         try:

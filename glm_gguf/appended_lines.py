@@ -1,0 +1,45 @@
+"""A file of JSON lines that a later run goes on with: lines are added at its end; one that was cut is dropped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from glm_gguf.errors import OutputError
+from glm_gguf.file_calls import FILE_CALLS
+from glm_gguf.regular_file import read_regular
+
+
+def whole_lines(path: Path, most_bytes: int) -> bytes:
+    """Read the lines of a file that end; none of a file that is not there. Raises what `read_regular` raises."""
+    data = read_regular(path, most_bytes) if path.exists() else b""
+    return data[: data.rfind(b"\n") + 1]
+
+
+class AppendedLines:
+    """The open file, behind its first `n_bytes`; what stands there is dropped. Raises OutputError."""
+
+    def __init__(self, path: Path, n_bytes: int) -> None:
+        self._path = path
+        try:
+            self._file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 (close() closes it)
+            self._file.truncate(n_bytes)
+            self._file.seek(n_bytes)
+        except OSError as error:
+            raise OutputError(f"cannot be written: {error.strerror}", path=path) from error
+
+    def write(self, line: Mapping[str, Any], *, flush_to_disk: bool = False) -> None:
+        """Write an object as a line, whole before this returns; on the disk for certain where asked."""
+        try:
+            self._file.write(json.dumps(line).encode() + b"\n")
+            self._file.flush()
+            if flush_to_disk:
+                FILE_CALLS.flush_for_certain(self._file.fileno())
+        except OSError as error:
+            raise OutputError(f"cannot be written: {error.strerror}", path=self._path) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
