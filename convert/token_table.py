@@ -12,9 +12,10 @@ from gguf import TokenType
 from glm_gguf.convert.source.json_file import short_repr
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS, Bpe, read_bpe
+from glm_gguf.convert.special_ids import special_ids
 from glm_gguf.errors import TokenizerError
 from glm_gguf.regular_file import read_text
-from glm_gguf.special_tokens import END_OF_TEXT, FORMAT_TOKENS, OBSERVATION, USER
+from glm_gguf.special_tokens import FORMAT_TOKENS
 
 MOST_TEMPLATE_BYTES = 2**24
 
@@ -55,7 +56,7 @@ class TokenTable:
             merges=bpe.merges,
             # llama-vocab.cpp: one regular expression under two names, with and without ignore_merges
             pre="glm4" if bpe.whole_words else "chatglm-bpe",
-            special_ids=_special_ids(config, added),
+            special_ids=special_ids(config, added, file.where),
             chat_template=templates.pop("default", None),
             named_templates=templates,
         )
@@ -83,27 +84,6 @@ def _token_list(bpe: Bpe, vocab_size: int, where: str) -> tuple[tuple[str, ...],
         doubled, _ = Counter(texts).most_common(1)[0]
         raise TokenizerError(f"{short_repr(doubled)} has two ids", path=where, fix="llama.cpp loads no such vocabulary")
     return texts, tuple(types)
-
-
-def _special_ids(config: Mapping[str, Any], added: Mapping[str, int]) -> dict[str, int]:
-    """The ids of llama.cpp's converter, and `<|observation|>` as end of message.
-
-    Without eom_token_id, other runtimes do not stop after a tool call, and the model invents its result.
-    """
-
-    def configured(key: str) -> int:
-        value = config.get(key)
-        text = value.get("content") if isinstance(value, dict) else value
-        return added.get(text, added[END_OF_TEXT]) if isinstance(text, str) else added[END_OF_TEXT]
-
-    return {
-        "eos": configured("eos_token"),
-        "padding": configured("pad_token"),
-        "eot": added[USER],
-        "unknown": added[END_OF_TEXT],
-        "bos": added[END_OF_TEXT],
-        "eom": added[OBSERVATION],
-    }
 
 
 def _templates(source: Source, config: Mapping[str, Any]) -> dict[str, str]:

@@ -1,10 +1,12 @@
-"""Parts of a message's content, in any API's form: their text, or a line that stands for a part without text."""
+"""Parts of a message in any API's form: their text, a line that stands for a part without one, or a refusal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
+
+from glm_gguf.errors import RequestError
 
 READS_TEXT: Final = "the GLM-4 models read text"
 TEXT_KINDS: Final = frozenset({"text", "input_text", "output_text"})
@@ -32,6 +34,43 @@ _STAND_INS: Final[Mapping[str, str]] = MappingProxyType(
         "document": "a document that this model cannot read",
     }
 )
+
+
+def content_text(content: object, field: str, role: str, *, lenient: bool = False) -> str:
+    """Return the text of a content: None is empty, several text parts are lines."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list | tuple):
+        raise RequestError(f"content is text or a list of parts, not {type(content).__name__}", field=field)
+    texts = (_part_text(part, f"{field}[{index}]", role, lenient=lenient) for index, part in enumerate(content))
+    return "\n".join(text for text in texts if text is not None)
+
+
+def _part_text(part: object, field: str, role: str, *, lenient: bool) -> str | None:
+    """Return the text of one content part; None for a thought.
+
+    An unreadable part of a user's new message is refused. If `lenient` (tools' results, old messages), a line stands
+    for it: the client sends that message again with every turn.
+    """
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, Mapping):
+        raise RequestError(f"a content part is an object, not {type(part).__name__}", field=field)
+    text, kind = part_text(part), part.get("type", "text")
+    if text is not None:
+        return text
+    if lenient and kind in TEXT_KINDS and part.get("text") is None and "text" in part:
+        return None
+    if kind in TEXT_KINDS or kind == "refusal":
+        key = "refusal" if kind == "refusal" else "text"
+        raise RequestError(f"the text is {type(part.get(key)).__name__}, not a string", field=f"{field}.{key}")
+    if role == "assistant" and kind in THOUGHT_KINDS:
+        return None
+    if not lenient:
+        raise RequestError(f"cannot read a part of type {kind!r}", field=f"{field}.type", fix=READS_TEXT)
+    return stand_in(part)
 
 
 def part_text(part: Mapping[str, Any]) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from glm_gguf.chat.messages import content_text
+from glm_gguf.chat.content_parts import content_text
 from glm_gguf.errors import RequestError
 from glm_gguf.special_tokens import CLOSE_THOUGHT, OPEN_THOUGHT
 

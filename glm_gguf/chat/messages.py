@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from glm_gguf.chat.call_results import CallGroup, CallResult, Entry, PastCall, TemplateMessage, order_results
-from glm_gguf.chat.content_parts import READS_TEXT, TEXT_KINDS, THOUGHT_KINDS, part_text, stand_in
+from glm_gguf.chat.content_parts import content_text
 from glm_gguf.chat.custom_tool import INPUT
 from glm_gguf.errors import RequestError
 
@@ -87,43 +87,6 @@ def _role(message: Mapping[str, Any], field: str) -> str:
     if role not in ROLES:
         _fail(f"{field}.role", f"unknown role {role!r}", f"use one of {', '.join(ROLES)}")
     return str(role)
-
-
-def content_text(content: object, field: str, role: str, *, lenient: bool = False) -> str:
-    """Return the text of a content: None is empty, several text parts are lines."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list | tuple):
-        _fail(field, f"content is text or a list of parts, not {type(content).__name__}")
-    texts = (_part_text(part, f"{field}[{index}]", role, lenient=lenient) for index, part in enumerate(content))
-    return "\n".join(text for text in texts if text is not None)
-
-
-def _part_text(part: object, field: str, role: str, *, lenient: bool) -> str | None:
-    """Return the text of one content part; None for a thought.
-
-    An unreadable part of a user's new message is refused. If `lenient` (tools' results, old messages), a line stands
-    for it: the client sends that message again with every turn.
-    """
-    if isinstance(part, str):
-        return part
-    if not isinstance(part, Mapping):
-        _fail(field, f"a content part is an object, not {type(part).__name__}")
-    text, kind = part_text(part), part.get("type", "text")
-    if text is not None:
-        return text
-    if lenient and kind in TEXT_KINDS and part.get("text") is None and "text" in part:
-        return None
-    if kind in TEXT_KINDS or kind == "refusal":
-        key = "refusal" if kind == "refusal" else "text"
-        _fail(f"{field}.{key}", f"the text is {type(part.get(key)).__name__}, not a string")
-    if role == "assistant" and kind in THOUGHT_KINDS:
-        return None
-    if not lenient:
-        _fail(f"{field}.type", f"cannot read a part of type {kind!r}", READS_TEXT)
-    return stand_in(part)
 
 
 def _id(value: object) -> str | int | None:

@@ -245,3 +245,15 @@ def test_an_odd_tokenizer_config_converts(case: str, source: Path) -> None:
 def test_a_checkpoint_without_tokenizer_config_converts(source: Path) -> None:
     (source / "tokenizer_config.json").unlink()
     convert(source, source.parent / "out.gguf", choose())
+
+
+@pytest.mark.parametrize("key", ["eos_token", "pad_token"])
+@pytest.mark.parametrize("value", ["</s>", {"content": "</s>"}, 5], ids=["text", "object", "number"])
+def test_a_named_token_that_was_never_added_is_told(
+    key: str, value: object, source: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    change_json(source / "tokenizer_config.json", lambda config: config.update({key: value}))
+    convert(source, source.parent / "out.gguf", choose())
+    (told,) = [record.getMessage() for record in caplog.records if key in record.getMessage()]
+    assert "no added token; <|endoftext|> stands for it" in told
+    assert "tokenizer_config.json" in told

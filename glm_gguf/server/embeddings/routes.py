@@ -11,9 +11,9 @@ from glm_gguf.errors import RequestError
 from glm_gguf.model import GLM
 from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.docs.openapi import OPENAI_ERRORS
+from glm_gguf.server.embeddings.dimensions import refuse_to_cut
 from glm_gguf.server.embeddings.request import EmbeddingRequest
 from glm_gguf.server.embeddings.response import EmbeddingList, embedding_list
-from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.service import Service
 from glm_gguf.server.streams.sse import unless_gone
 
@@ -29,9 +29,7 @@ async def create(body: EmbeddingRequest, request: Request) -> Response:
     glm = model.glm
     tokens = await service.prepared(request, partial(_tokens, glm, inputs))
     vectors = await unless_gone(request.receive, _embedded(glm, tokens))
-    if body.dimensions not in (None, len(vectors[0])):
-        what = f"dimensions: the model's vectors have {len(vectors[0])}, and cannot be cut."
-        raise Refused(Problem(400, what, param="dimensions"))
+    refuse_to_cut(vectors, body.dimensions)
     count = sum(map(len, tokens))
     wanted = body.encoding_format == "base64"
     return embedding_list(vectors, model.name, count, base64_wanted=wanted).response()

@@ -13,6 +13,7 @@ from glm_gguf.model import GLM
 from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.bodies.wire import Many, Whole, WireResponse
 from glm_gguf.server.docs.openapi import OLLAMA_ERRORS, with_example
+from glm_gguf.server.embeddings.dimensions import refuse_to_cut
 from glm_gguf.server.ollama.options import OllamaOptions
 from glm_gguf.server.ollama.requested_model import ModelRequest, requested_model
 from glm_gguf.server.ollama.response import nanoseconds
@@ -90,9 +91,7 @@ async def embed(body: OllamaEmbedRequest, request: Request) -> Response:
     loaded = perf_counter()
     tokens = await _tokens(service, request, model.glm, body.inputs, cut=body.truncate is not False)
     vectors = await _vectors(request, model.glm, tokens, "input")
-    if vectors and body.dimensions not in (None, len(vectors[0])):
-        what = f"dimensions: the model's vectors have {len(vectors[0])}, and cannot be cut."
-        raise Refused(Problem(400, what, param="dimensions"))
+    refuse_to_cut(vectors, body.dimensions)
     return OllamaVectors(
         model=model.name,
         embeddings=[vector.tolist() for vector in vectors],

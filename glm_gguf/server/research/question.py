@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from glm_gguf.chat.messages import content_text
+from glm_gguf.chat.content_parts import content_text
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.research.research_options import ResearchOptions
