@@ -60,7 +60,7 @@ def main() -> None:
         timed = timers(Path(directory), options.types)
         for _ in range(options.rounds):
             for type_, timer in timed.items():
-                rates = timer.rates(Seconds(0, 0), 1e18)
+                rates = timer.rates_with(Seconds(0, 0), 1e18)
                 found = rates.start
                 before = least.get(type_, found)
                 least[type_] = Seconds(min(before.answer, found.answer), min(before.prompt, found.prompt))

@@ -101,11 +101,12 @@ def rates(path: Path, options: EngineOptions, depth: int, clock: Callable[[], fl
     contents = ModelFile.open(path).contents
     timer = KernelTimer(contents, LoadPlan.estimate(contents, options, machine), clock)
     bandwidth = inf if clock is time.process_time else measure_bandwidth(options.threads, machine.memory)
-    estimate = timer.rates(timer.attention(), bandwidth)
+    estimate = timer.rates(bandwidth)
     with GLM(path, options=options) as glm:
         seconds(glm, list(range(1000, 1008)), ANSWER, clock)  # the first answer reads the file
         for behind in sorted({0, depth}):
-            yield f"cache {options.cache_type_k}: {compared(glm, estimate, behind, clock)}"
+            beside = " (other programs disturbed the estimate)" if estimate.disturbed else ""
+            yield f"cache {options.cache_type_k}: {compared(glm, estimate, behind, clock)}{beside}"
 
 
 def compared(glm: GLM, estimate: KernelRates, depth: int, clock: Callable[[], float]) -> str:

@@ -161,5 +161,6 @@ class Planner:
             return [None for _ in files]
         options = self.choice.options
         timers = [KernelTimer(contents, LoadPlan.estimate(contents, options, self.facts.machine)) for contents in files]
-        attention = timers[0].attention()
-        return [timer.rates(attention, self.facts.bandwidth) for timer in timers]
+        attention, disturbed = timers[0].attention()
+        bandwidth = self.facts.bandwidth
+        return [timer.rates_with(attention, bandwidth, disturbed=disturbed) for timer in timers]

@@ -154,6 +154,8 @@ class FitReport:
         click.echo()
         if rates:
             click.echo("rates        tokens a second of prompts and answers, where the context is half full")
+        if any(choice.fit.rates is not None and choice.fit.rates.disturbed for choice in self.choices):
+            click.echo("             other programs ran meanwhile: the rates are of a machine that does nothing else")
         if typed and self.imatrix is None:
             click.echo("types        IQ3_XXS, IQ2_XS and other small ones need --imatrix FILE")
         command, reason = self.recommendation()

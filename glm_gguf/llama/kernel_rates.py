@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -23,16 +23,12 @@ from glm_gguf.llama.load_plan import LoadPlan
 from glm_gguf.llama.model_handle import load_weights
 from glm_gguf.llama.offload import Offload
 from glm_gguf.llama.probe_file import OUTPUT, Probe, attention_probe, layers_probe, vocabulary_size
+from glm_gguf.llama.timed_passes import Clock, Disturbed, fastest_seconds, typical_seconds
 
 ROWS: Final = 64
 """Tokens of a timed prefill."""
 DEPTH: Final = 1024
 """Tokens before those whose attention is timed."""
-SECONDS: Final = 0.15
-MOST_SECONDS: Final = 1.0
-"""How long passes are repeated while other programs disturb them."""
-AGREEMENT: Final = 1.1
-"""The second fastest pass takes at most so many times as long as the fastest where nothing disturbs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +56,8 @@ class KernelRates:
 
     start: Seconds
     depth: Seconds
+    disturbed: bool = False
+    """Whether other programs ran meanwhile, so that one thread's processor time stands for the time of all threads."""
 
     def answer_rate(self, depth: int) -> float:
         """Estimate the tokens a second of an answer after so many tokens."""
@@ -77,22 +75,46 @@ class KernelTimer:
 
     contents: GgufParts
     plan: LoadPlan
-    clock: Callable[[], float] = time.perf_counter
+    clock: Clock = time.perf_counter
     """In seconds; with one thread, the processor's time leaves out what other programs compute."""
 
-    def attention(self) -> Seconds:
-        """Time what each token before another adds, in all layers."""
+    def rates(self, bandwidth: float) -> KernelRates:
+        """Time everything. `bandwidth` in bytes a second bounds the rate of answers on a CPU."""
+        attention, disturbed = self.attention()
+        return self.rates_with(attention, bandwidth, disturbed=disturbed)
+
+    def rates_with(self, attention: Seconds, bandwidth: float, *, disturbed: bool = False) -> KernelRates:
+        """Time the layers, where the attention is known from another file of the same shapes.
+
+        Where other programs have `disturbed` that, they are expected to go on.
+        """
+        start, disturbed = self._measured(KernelTimer._start, disturbed=disturbed)
+        layers = sum(tensor.n_bytes for tensor in self.contents.tensors if tensor.name.startswith("blk."))
+        least = self.plan.offload.cpu_share * (layers + self._output_bytes) / bandwidth
+        return KernelRates(replace(start, answer=max(start.answer, least)), attention, disturbed)
+
+    def attention(self) -> tuple[Seconds, bool]:
+        """Time what each token before another adds, in all layers; returns whether other programs disturbed it."""
+        return self._measured(KernelTimer._attention)
+
+    def _measured(self, take: Callable[[KernelTimer], Seconds], *, disturbed: bool = False) -> tuple[Seconds, bool]:
+        """Take a time of all threads; of one thread by the processor's clock where other programs disturb them."""
+        if not disturbed:
+            with suppress(Disturbed):
+                return take(self), False
+        options = replace(self.plan.options, threads=1, threads_batch=None)
+        found = take(replace(self, plan=replace(self.plan, options=options), clock=time.process_time))
+        return Seconds(found.answer / self.plan.threads, found.prompt / self.plan.threads_batch), True
+
+    def _attention(self) -> Seconds:
         probe, found = attention_probe(self.contents), Seconds(0, 0)
         for on_gpu, share in _shares(self.plan):
             start, deep = (self._timed(probe, depth, on_gpu=on_gpu) for depth in (0, DEPTH))
             found += (deep + start.times(-1)).at_least_zero().times(share * self._n_layers / DEPTH)
         return found
 
-    def rates(self, attention: Seconds, bandwidth: float) -> KernelRates:
-        """Time a probe of one layer and one of three, whose difference is that of two layers.
-
-        `bandwidth` in bytes a second bounds the rate of answers on a CPU.
-        """
+    def _start(self) -> Seconds:
+        """Time a probe of one layer and one of three, whose difference is that of two layers."""
         count = self._n_layers
         places = (count // 2,), (count // 6, count // 2, count * 5 // 6)
         small, large = (layers_probe(self.contents, layers) for layers in places)
@@ -106,8 +128,7 @@ class KernelTimer:
                 outside = one + byte.times(-small.n_bytes)  # negative for prompts: the last layer computes few rows
                 answer = max(0.0, outside.answer) * vocabulary_size(self.contents) / small.rows
                 start += Seconds(answer, outside.prompt)
-        least = self.plan.offload.cpu_share * (n_bytes + self._output_bytes) / bandwidth
-        return KernelRates(Seconds(max(start.answer, least), start.prompt), attention)
+        return start
 
     @property
     def _n_layers(self) -> int:
@@ -127,26 +148,17 @@ class KernelTimer:
                 for position in range(0, depth, batch.capacity):
                     _decode(context, batch, position, min(batch.capacity, depth - position))
                 _decode(context, batch, depth, 1)
-                answer, prompt = (self._fastest(context, batch, depth, count) for count in (1, ROWS))
+                answer, prompt = (self._seconds(context, batch, depth, count) for count in (1, ROWS))
                 return Seconds(answer, prompt / ROWS)
 
-    def _fastest(self, context: llama_cpp.llama_context_p, batch: Batch, position: int, count: int) -> float:
-        """Return the seconds of decoding `count` tokens at a position, of the fastest pass: others slow the rest."""
-        passes: list[float] = []
-        while not enough(passes):
+    def _seconds(self, context: llama_cpp.llama_context_p, batch: Batch, position: int, count: int) -> float:
+        """Return the seconds of decoding `count` tokens at a position; raises Disturbed, unless GPUs are part of it."""
+
+        def run() -> None:
             llama_cpp.llama_memory_seq_rm(llama_cpp.llama_get_memory(context), 0, position, -1)
-            start = self.clock()
             _decode(context, batch, position, count)
-            passes.append(self.clock() - start)
-        return min(passes)
 
-
-def enough(passes: Sequence[float]) -> bool:
-    """Tell whether the fastest of these passes, in seconds, is as fast as this machine is."""
-    if len(passes) < 2 or sum(passes) < SECONDS:
-        return False
-    first, second = sorted(passes)[:2]
-    return second <= AGREEMENT * first or sum(passes) > MOST_SECONDS
+        return (fastest_seconds if self.plan.offload.n_on_gpus else typical_seconds)(run, self.clock)
 
 
 def _shares(plan: LoadPlan) -> list[tuple[bool, float]]:

@@ -13,7 +13,7 @@ from glm_gguf.gguf_file.parts import GgufParts, open_all_parts
 from glm_gguf.llama.batch import Batch
 from glm_gguf.llama.context import Context
 from glm_gguf.llama.engine_options import EngineOptions
-from glm_gguf.llama.kernel_rates import DEPTH, ROWS, KernelRates, KernelTimer, Seconds, enough
+from glm_gguf.llama.kernel_rates import DEPTH, ROWS, KernelRates, KernelTimer, Seconds
 from glm_gguf.llama.load_plan import LoadPlan, Machine
 from glm_gguf.llama.probe_file import Probe, attention_probe, layers_probe
 from tests.gguf_file.builder import Model, glm4, glm4_9b
@@ -61,7 +61,7 @@ def test_a_few_layers_tell_the_rates_of_all(tmp_path: Path) -> None:
     path = middle_sized().write_hollow(tmp_path / "model.gguf")
     contents = open_all_parts(path)
     timer = KernelTimer(contents, LoadPlan.of(contents, OPTIONS, Machine.here(OPTIONS)), time.process_time)
-    rates = timer.rates(timer.attention(), 1e15)
+    rates = timer.rates(1e15)
     with opened(path, OPTIONS) as model, context_of(model, OPTIONS) as context:
         seconds(context, 0, 1)
         found = seconds(context, 0, 1), seconds(context, 0, ROWS) / ROWS
@@ -73,26 +73,10 @@ def test_a_few_layers_tell_the_rates_of_all(tmp_path: Path) -> None:
     assert 1 / rates.answer_rate(DEPTH) == pytest.approx(deep, rel=0.35)
 
 
-PASSES = {
-    "nothing disturbs them": ([0.1, 0.101], True),
-    "too short": ([0.01, 0.01], False),
-    "one": ([0.5], False),
-    "another program ran in the first": ([0.3, 0.1], False),
-    "in all but two": ([0.3, 0.1, 0.2, 0.101], True),
-    "in all, for too long": ([0.6, 0.5], True),
-}
-
-
-@pytest.mark.parametrize("case", PASSES)
-def test_passes_that_others_disturb_are_repeated(case: str) -> None:
-    passes, expected = PASSES[case]
-    assert enough(passes) == expected
-
-
 def test_memory_bounds_the_rate_of_answers(tmp_path: Path) -> None:
     contents = open_all_parts(middle_sized().write_hollow(tmp_path / "model.gguf"))
     plan = LoadPlan.of(contents, OPTIONS, Machine.here(OPTIONS))
-    rates = KernelTimer(contents, plan).rates(Seconds(0, 0), 1e6)
+    rates = KernelTimer(contents, plan).rates_with(Seconds(0, 0), 1e6)
     embedding = 512 * VOCABULARY * 34 // 32
     assert 1e6 * rates.start.answer == pytest.approx(contents.file_size - embedding, rel=0.02)
     assert isinstance(rates, KernelRates)
