@@ -1,4 +1,4 @@
-"""`glm-gguf launch`: start a coding agent that asks a model here."""
+"""`glm-gguf launch`: start a coding agent, or another program, that asks a model here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 @click.argument("program", required=False, shell_complete=_names)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(program: str | None, arguments: Sequence[str], model: str | None, port: int, **flags: bool) -> None:
-    """Start PROGRAM, a coding agent, so that it asks a model on this machine.
+    """Start PROGRAM, such as a coding agent, so that it asks a model on this machine.
 
     Where no glm-gguf server listens on the port, the command starts one and ends it with PROGRAM. It sets the variables
     that PROGRAM reads, and changes no file of it. ARGUMENTS go to PROGRAM; options of this command stand before it.

@@ -91,6 +91,12 @@ PROGRAMS: Final[Mapping[str, Program]] = {
         lambda endpoint: ("--model", f"openai/{endpoint.model}", "--no-show-model-warnings"),
     ),
     "opencode": Program("opencode", "npm install -g opencode-ai", _opencode),
+    "llm": Program(
+        "llm",
+        "python -m pip install llm",
+        lambda endpoint: {},
+        lambda endpoint: ("openai", "endpoint", f"{endpoint.url}/v1", "--model", endpoint.model, "--key", endpoint.key),
+    ),
     "qwen": Program(
         "Qwen Code",
         "npm install -g @qwen-code/qwen-code",

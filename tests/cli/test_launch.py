@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import signal
 import socket
 import stat
@@ -195,11 +194,3 @@ def test_ctrl_c_is_the_programs_and_sigterm_ends_all(
         os.killpg(running.pid, number) if number == signal.SIGINT else running.send_signal(number)
         assert running.wait(60) == code
     until(lambda: not listens(port))
-
-
-@pytest.mark.skipif(shutil.which("claude") is None, reason="Claude Code is not installed")
-def test_claude_code_asks_the_model(tiny_gguf: Callable[[str], Path], tmp_path: Path, port: int) -> None:
-    words = ["-p", "What is 3 plus 4?", "--tools", "Read", "--system-prompt", "You are brief."]
-    variables = {**os.environ, "HOME": str(tmp_path)}
-    ended = command_line("launch", "--port", port, "--model", tiny_gguf("Q8_0"), "claude", *words, env=variables)
-    assert (ended.returncode, bool(ended.stdout.strip())) == (0, True), ended.stderr
