@@ -1,4 +1,4 @@
-"""An MCP server with one tool, `weather`. Programs that join names offer it as `get_weather` where they call it `get`."""
+"""An MCP server with one tool, `weather`: `get_weather` for programs that join names and call the server `get`."""
 
 from __future__ import annotations
 
