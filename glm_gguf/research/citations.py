@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from glm_gguf.research.research_events import Source
@@ -16,6 +17,15 @@ MISSING: Final = "[?]"
 _CITATION: Final = re.compile(r"【\s*(\d{1,6})\s*(?:†[^【】\n]*)?】")
 
 
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A place of the text, from `start` to before `end`, that names the reference `number`."""
+
+    start: int
+    end: int
+    number: int
+
+
 class CitationResolver:
     """Resolves the citations of a text while it is written. Feed it text in any pieces, then flush."""
 
@@ -23,6 +33,9 @@ class CitationResolver:
         self._sources = sources
         self._numbers: dict[int, int] = {}
         self._held = ""
+        self._length = 0
+        self.citations: list[Citation] = []
+        """Where the resolved text names references."""
         self.missing: list[int] = []
         """Numbers that were cited and that no source has."""
 
@@ -39,17 +52,26 @@ class CitationResolver:
         if start < 0 or "】" in text[start:] or "\n" in text[start:] or len(text) - start > MOST_CITATION:
             start = len(text)
         self._held = text[start:]
-        return _CITATION.sub(self._resolved, text[:start])
+        resolved, at = "", 0
+        for found in _CITATION.finditer(text, 0, start):
+            resolved += text[at : found.start()]
+            resolved += self._resolved(int(found[1]), self._length + len(resolved))
+            at = found.end()
+        resolved += text[at:start]
+        self._length += len(resolved)
+        return resolved
 
     def flush(self) -> str:
         """Return what was held back: it is no citation."""
         held, self._held = self._held, ""
         return held
 
-    def _resolved(self, found: re.Match[str]) -> str:
-        index = int(found[1])
+    def _resolved(self, index: int, start: int) -> str:
         if index >= len(self._sources):
             if index not in self.missing:
                 self.missing.append(index)
             return MISSING
-        return f"[{self._numbers.setdefault(index, len(self._numbers) + 1)}]"
+        number = self._numbers.setdefault(index, len(self._numbers) + 1)
+        mark = f"[{number}]"
+        self.citations.append(Citation(start, start + len(mark), number))
+        return mark

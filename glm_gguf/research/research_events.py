@@ -8,8 +8,9 @@ from typing import Literal
 from glm_gguf.chat.events import PrefillProgress, ReasoningDelta, TextDelta
 from glm_gguf.research.corpus import Hit
 
-EndedBy = Literal["finish", "answer", "turns", "tokens", "seconds", "repeats", "context"]
-"""Why the report was written: the model said so, answered without a call, or met a budget or the end of the context."""
+EndedBy = Literal["finish", "answer", "turns", "tokens", "seconds", "repeats", "context", "search"]
+"""Why the report was written: the model said so, answered without a call, or met a budget or the end of the context; or
+one search alone was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ The form is that of the model card's search-based writing: rules as system messa
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from glm_gguf.answers.accepted_keywords import SamplingLike, options_value
-from glm_gguf.chat.events import PrefillProgress, ReasoningDelta, TextDelta, collect
+from glm_gguf.chat.events import PrefillProgress, ReasoningDelta, TextDelta, Usage, collect
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.sampling_params import SamplingParams
-from glm_gguf.research.citations import CitationResolver
+from glm_gguf.research.citations import Citation, CitationResolver
 from glm_gguf.research.research_events import Source
 from glm_gguf.research.search_terms import CJK_RUN
 from glm_gguf.research.sources import SourceText
@@ -62,11 +62,21 @@ class SourcedText:
     """Numbers that the model cited and that no source has; the text has `[?]` there."""
     complete: bool
     """False if the text was cut by a limit."""
+    citations: tuple[Citation, ...] = field(default=(), compare=False)
+    """Where the text names which reference."""
+    usage: Usage = field(default_factory=Usage, compare=False)
 
     def markdown(self) -> str:
         """Return the text with its references as Markdown."""
         lines = [f"{one.number}. {one.title}{f': {one.address}' if one.address else ''}" for one in self.references]
         return "\n".join([self.text.rstrip(), *(["", "## References", "", *lines] if lines else []), ""])
+
+
+def require_writer(glm: GLM) -> None:
+    """Raise RequestError for a model that was not trained to write from sources."""
+    if glm.variant in (Variant.BASE, Variant.RUMINATION):
+        fix = "use a chat model; a Rumination model has `research`"
+        raise RequestError(f"a {glm.variant} model does not write from given sources", fix=fix)
 
 
 WriteEvent = PrefillProgress | ReasoningDelta | TextDelta | SourcedText
@@ -80,9 +90,7 @@ class SourcedWriting:
     """
 
     def __init__(self, glm: GLM, sources: Sequence[SourceText], sampling: SamplingLike = None) -> None:
-        if glm.variant in (Variant.BASE, Variant.RUMINATION):
-            fix = "use a chat model; a Rumination model has `research`"
-            raise RequestError(f"a {glm.variant} model does not write from given sources", field="file", fix=fix)
+        require_writer(glm)
         if not sources:
             raise RequestError("there are no sources", field="sources", fix="give at least one")
         self._glm = glm
@@ -95,16 +103,23 @@ class SourcedWriting:
         assert isinstance(last, SourcedText)
         return last
 
-    def stream(self, question: str) -> Generator[WriteEvent, None, None]:
-        """Answer a question event by event; the last event is the SourcedText. Closing the iterator stops the model."""
+    def stream(
+        self, question: str, history: Sequence[Mapping[str, Any]] = (), seconds: float | None = None
+    ) -> Generator[WriteEvent, None, None]:
+        """Answer a question event by event; the last event is the SourcedText. Closing the iterator stops the model.
+
+        `history` holds the messages before it: of the system, the user and the assistant.
+        """
         if not isinstance(question, str) or not question.strip():
             raise RequestError("the question is empty", field="question", fix="ask something")
-        return self._events(question, self._messages(question))
+        return self._events(question, self._messages(question, history), seconds)
 
-    def _events(self, question: str, messages: list[dict[str, Any]]) -> Generator[WriteEvent, None, None]:
+    def _events(
+        self, question: str, messages: list[dict[str, Any]], seconds: float | None
+    ) -> Generator[WriteEvent, None, None]:
         citations = CitationResolver(self._sources)
         received, written = [], []
-        with self._glm.stream(messages, sampling=self._sampling, progress=True) as events:
+        with self._glm.stream(messages, sampling=self._sampling, timeout=seconds, progress=True) as events:
             for event in events:
                 received.append(event)
                 if isinstance(event, TextDelta):
@@ -116,25 +131,29 @@ class SourcedWriting:
         if rest := citations.flush():
             written.append(rest)
             yield TextDelta(rest)
-        complete = collect(received).finish_reason == "stop"
-        yield SourcedText(question, "".join(written), citations.references, tuple(citations.missing), complete)
+        answer, text = collect(received), "".join(written)
+        told = citations.references, tuple(citations.missing), answer.finish_reason == "stop"
+        yield SourcedText(question, text, *told, tuple(citations.citations), answer.usage)
 
-    def _messages(self, question: str) -> list[dict[str, Any]]:
+    def _messages(self, question: str, history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the conversation, with sources cut alike until it leaves room for the text."""
         n_ctx = self._glm.n_ctx
         room = n_ctx - min(self._sampling.max_tokens or ANSWER_TOKENS, n_ctx // 2)
         characters = min(max(len(source.text) for source in self._sources), MOST_A_TOKEN * room)
-        while (count := len(self._glm.prompt_ids(messages := self._written(question, characters)))) > room:
+        while (count := len(self._glm.prompt_ids(messages := self._written(question, history, characters)))) > room:
             if characters <= LEAST_CHARACTERS:
                 fix = "give fewer sources, or a larger n_ctx"
                 raise RequestError(f"{len(self._sources)} sources do not fit the context", field="sources", fix=fix)
             characters = max(int(characters * min(room / count, 0.9)), LEAST_CHARACTERS)
         return messages
 
-    def _written(self, question: str, characters: int) -> list[dict[str, Any]]:
+    def _written(self, question: str, history: Sequence[Mapping[str, Any]], characters: int) -> list[dict[str, Any]]:
         rules = RULES["zh" if CJK_RUN.search(question) else "en"]
         observations = [
             {"role": "observation", "content": f"【{number}†{one.title}†{one.address}】\n{one.text[:characters]}"}
             for number, one in enumerate(self._sources)
         ]
-        return [{"role": "system", "content": rules}, {"role": "user", "content": question}, *observations]
+        told = [str(message["content"]) for message in history if message["role"] == "system"]
+        before = [dict(message) for message in history if message["role"] != "system"]
+        system = {"role": "system", "content": "\n\n".join([rules, *told])}
+        return [system, *before, {"role": "user", "content": question}, *observations]

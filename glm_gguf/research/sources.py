@@ -15,6 +15,7 @@ from glm_gguf.research.corpus import Corpus
 from glm_gguf.research.document_text import title_line
 
 MOST_BYTES: Final = 2**26
+OTHER_WORDS: Final = "ask in the words of the sources"
 CONTENTS: Final = ("content", "text", "raw_content", "snippet", "body")
 ADDRESSES: Final = ("url", "address", "link", "href")
 """Names that search engines give to the text and to the address of a result; the first that is there counts."""
@@ -31,10 +32,15 @@ class SourceText:
 
 
 def corpus_sources(corpus: Corpus, question: str, most: int) -> list[SourceText]:
-    """Return the documents that fit a question best; a warning names each that cannot be opened.
+    """Return the documents that fit a question best, as `found_sources` does; CorpusError if there is none."""
+    found = found_sources(corpus, question, most)
+    if not found:
+        raise CorpusError("no source fits the question", fix=OTHER_WORDS)
+    return found
 
-    CorpusError if there is none.
-    """
+
+def found_sources(corpus: Corpus, question: str, most: int) -> list[SourceText]:
+    """Return the documents that fit a question best; a warning names each that cannot be opened."""
     found = []
     for hit in corpus.search(question, most):
         try:
@@ -43,8 +49,6 @@ def corpus_sources(corpus: Corpus, question: str, most: int) -> list[SourceText]
             _log.warning("a source is left out: %s", error)
             continue
         found.append(SourceText(page.title, page.address, page.text))
-    if not found:
-        raise CorpusError("no source fits the question", fix="ask in the words of the sources")
     return found
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Self, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from glm_gguf.answers.prepared_answer import AsyncEvents
 from glm_gguf.chat.events import Event, Finish, PrefillProgress
+from glm_gguf.research.research_events import Report, TurnStarted
+from glm_gguf.research.sourced_writing import SourcedText
 from glm_gguf.server.pool.model_pool import ModelPool
 from glm_gguf.server.pool.pooled_model import StateName
 
@@ -60,6 +62,14 @@ class Metrics:
         self._answer_seconds = Histogram(
             "glm_gguf_answer_seconds", "From a request to the end of its answer", registry=registry, buckets=SECONDS
         )
+        self._researches = Counter(
+            "glm_gguf_researches",
+            "Finished researches by what ended them; search is a text from one search",
+            ["ended_by"],
+            registry=registry,
+        )
+        self._turns = Counter("glm_gguf_research_turns", "Answers of researches before their reports", registry=registry)
+        self._running = Gauge("glm_gguf_researches_running", "Researches under way", registry=registry)
         registry.register(_ModelGauges(pool))
 
     def text(self) -> bytes:
@@ -86,6 +96,26 @@ class Metrics:
         if with_prompt:
             self._tokens.labels("prompt").inc(usage.prompt_tokens)
             self._tokens.labels("cached").inc(usage.cached_tokens)
+
+
+    def read_researches(self, running: Callable[[], int]) -> None:
+        """Take the number of researches under way from `running`."""
+        self._running.set_function(running)
+
+    def count_research(self, event: object) -> None:
+        """Count a turn of a research, or its end with the tokens of all its answers."""
+        match event:
+            case TurnStarted():
+                self._turns.inc()
+            case Report(ended_by=ended_by):
+                self._count_report(ended_by, event.prompt_tokens, event.tokens)
+            case SourcedText(usage=usage):
+                self._count_report("search", usage.prompt_tokens, usage.completion_tokens)
+
+    def _count_report(self, ended_by: str, prompt: int, answer: int) -> None:
+        self._researches.labels(ended_by).inc()
+        self._tokens.labels("prompt").inc(prompt)
+        self._tokens.labels("answer").inc(answer)
 
 
 class _ModelGauges(Collector):

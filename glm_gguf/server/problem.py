@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from glm_gguf.errors import (
     ContextLengthError,
+    CorpusError,
     DeadlineError,
     EngineFailedError,
     GlmGgufError,
@@ -134,7 +135,7 @@ def problem_of(error: GlmGgufError) -> Problem:
             return Problem(400, message, param=param or "response_format", code="format_not_met")
         case RequestError() | TemplateError() | HubError():
             return Problem(400, message, param=param)
-        case TransferError():
+        case TransferError() | CorpusError():
             return Problem(502, message, "server_error")
     return Problem(500, message, "server_error")
 
@@ -207,7 +208,7 @@ _ANTHROPIC_TYPES: Final[Mapping[int, str]] = MappingProxyType(
 _ANTHROPIC_CODES: Final = frozenset({"thread_unsupported_request"})
 """Codes that Anthropic's API has too."""
 
-OPENAI: Final = ErrorForm(_openai_body)
+OPENAI: Final = ErrorForm(_openai_body, (("question", "messages"), ("sources", "web_search_options")))
 RESPONSES: Final = ErrorForm(
     _openai_body,
     (

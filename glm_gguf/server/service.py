@@ -56,7 +56,8 @@ class Service:
         self._rendering = Jobs("glm-gguf-rendering", settings.limits.preparing)
         self._compiling = Jobs("glm-gguf-compiling", settings.limits.preparing)
         """Requests with schemas or grammars have threads of their own, so that slow ones block no others."""
-        self.researches = Researches(settings.research, settings.limits)
+        self.researches = Researches(settings.research, settings.limits, self.metrics.count_research)
+        self.metrics.read_researches(lambda: self.researches.running)
         self._fetching = Jobs("glm-gguf-fetching", settings.limits.fetches, "models are being fetched")
 
     @property

@@ -67,7 +67,8 @@ def test_citations_become_references_however_the_text_is_cut(name: str) -> None:
     for size in (1, 2, 3, 5, len(text)):
         resolver = CitationResolver(SOURCES)
         pieces = [resolver.feed(text[at : at + size]) for at in range(0, len(text), size)]
-        assert "".join([*pieces, resolver.flush()]) == expected
+        assert (whole := "".join([*pieces, resolver.flush()])) == expected
+        assert [whole[one.start : one.end] for one in resolver.citations] == re.findall(r"\[\d\]", expected)
         assert [one.title for one in resolver.references] == [SOURCES[number - 1].title for number in cited]
         assert resolver.missing == missing
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
+from research.scripted_engine import call, scripted, text
 from server.questions import SHORT
 from server.serving import Served, chat, serving
 
 from glm_gguf import GLM
+from glm_gguf.research.research_sources import ResearchSources
 from glm_gguf.server.settings import ServerSettings
 
 
@@ -39,3 +42,22 @@ def test_metrics_count_what_was_done(open_tiny: Callable[[], GLM]) -> None:
     assert float(values['glm_gguf_tokens_total{kind="answer"}']) > 2
     assert values["glm_gguf_n_cells"] == "4096.0"
     assert float(values["glm_gguf_cells_used"]) > 0
+
+
+def test_metrics_count_researches_and_their_turns(
+    rumination: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "light.md").write_text("# The light\n\nAnsel keeps the light.")
+    answers = [call("search", '{"query": "light"}'), call("finish"), text("Ansel.")]
+    settings = ServerSettings("tiny", research=ResearchSources(tmp_path / "notes"))
+    with scripted(rumination, answers) as (glm, _), serving(settings, lambda: glm) as fresh:
+        asked = {"input": "Who keeps the light?", "tools": [{"type": "web_search"}]}
+        used = httpx.post(f"{fresh.url}/v1/responses", json=asked, timeout=60).json()["usage"]
+        lines = httpx.get(f"{fresh.url}/metrics").text.splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert values['glm_gguf_researches_total{ended_by="finish"}'] == "1.0"
+    assert values["glm_gguf_research_turns_total"] == "2.0"
+    assert values["glm_gguf_researches_running"] == "0.0"
+    assert float(values['glm_gguf_tokens_total{kind="answer"}']) == used["output_tokens"]

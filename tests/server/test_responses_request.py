@@ -339,9 +339,9 @@ REFUSED = {
     ),
     "a choice of a built-in tool": ({"tool_choice": {"type": "file_search"}}, "tool_choice", "'file_search'"),
     "a choice of a built-in tool that was given": (
-        {"tools": [F, {"type": "web_search"}], "tool_choice": {"type": "web_search"}},
+        {"tools": [F, {"type": "file_search"}], "tool_choice": {"type": "file_search"}},
         "tool_choice",
-        "'web_search'",
+        "'file_search'",
     ),
     "a call required of built-in tools": (
         {"tools": [{"type": "file_search"}], "tool_choice": "required"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -181,6 +182,16 @@ def test_beside_functions_the_tool_is_left_out_and_named(served: Served) -> None
     assert answer.headers["x-ignored-fields"] == "tools%3Aweb_search"
 
 
+FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
+CHOSEN = [{"type": "web_search"}, {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]}]
+
+
+@pytest.mark.parametrize("choice", CHOSEN, ids=["by its type", "as the only one allowed"])
+def test_a_search_that_is_chosen_beside_functions_is_made(rumination: Path, notes: Path, choice: Any) -> None:
+    with researching(rumination, notes) as (client, _):
+        require_report(asked(client, tools=[{"type": KINDS[0]}, FUNCTION], tool_choice=choice))
+
+
 def test_a_client_that_leaves_stops_the_research(open_tiny: Callable[[], GLM], notes: Path) -> None:
     settings = ServerSettings("tiny", research=ResearchSources(notes))
     body = {"input": "Who?", "tools": [{"type": KINDS[0]}], "temperature": 2, "top_p": 1, "stream": True}
@@ -200,9 +211,10 @@ def test_a_research_whose_events_nobody_reads_is_stopped(open_tiny: Callable[[],
 
         researches = Researches(ResearchSources(notes), Limits(researches=1))
         request: Any = SimpleNamespace(receive=never)
+        begun = partial(question.researched, glm)
         async with asyncio.timeout(60):
             for _ in range(3):  # each has the one place
-                await researches.begin(request, glm, question, "tools")
+                await researches.begin(request, begun, "tools")
                 while researches.running:
                     await asyncio.sleep(0)
         assert researches.close(60)

@@ -38,7 +38,7 @@ OPENAI: Final = {
     "stream_options": NoEffect("OpenAI", "it affects how a stream is written, not the answer"),
     "client_metadata": NoEffect("Codex", _ACCOUNTS),
     **_all("modalities audio", RefusedField("OpenAI", "the models write text", (["text"],))),
-    "web_search_options": RefusedField("OpenAI", "the server does not search; declare a function that searches"),
+    "web_search_options": RefusedField("OpenAI", "this API has no such field; use chat completions"),
     "moderation": RefusedField("OpenAI", "the server does not moderate"),
     "verbosity": RefusedField("OpenAI", "the models have no such setting; request it in a message", ("medium",)),
     "background": RefusedField("OpenAI", "the server does not write responses in the background"),

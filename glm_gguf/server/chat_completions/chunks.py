@@ -26,6 +26,7 @@ from glm_gguf.server.bodies.wire import PromptProgress, WireResponse, WireUsage,
 from glm_gguf.server.chat_completions.response import (
     AnswerForm,
     ChoiceLogprobs,
+    UrlCitation,
     WireFinish,
     choice_logprobs,
     wire_finish,
@@ -58,6 +59,8 @@ class Delta(WireResponse):
     reasoning_content: str | None = None
     tool_calls: list[ToolCallChunk] | None = None
     function_call: FunctionDelta | None = None
+    annotations: list[UrlCitation] | None = None
+    """Citations of a text that was written from a search, in a chunk before the last."""
 
 
 class ChunkChoice(WireResponse):
@@ -122,6 +125,11 @@ class ChunkWriter:
         choice = ChunkChoice(index=index, delta=Delta(), logprobs=None, finish_reason=None)
         told = prompt_progress(event, self._begun)
         return self._head.model_copy(update={"choices": [choice], "prompt_progress": told})
+
+    def annotated(self, citations: list[UrlCitation]) -> ChatCompletionChunk:
+        """Write the citations of the first answer."""
+        choice = ChunkChoice(index=0, delta=Delta(annotations=citations), logprobs=None, finish_reason=None)
+        return self._head.model_copy(update={"choices": [choice]})
 
     def usage(self) -> ChatCompletionChunk:
         """Write the last chunk, with token counts and no choice."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -50,6 +51,22 @@ class ChatToolChoice(WireRequest):
     allowed_tools: AllowedTools | None = None
 
 
+SOURCES: Final = MappingProxyType({"low": 3, "medium": 10, "high": 20})
+"""Context size of a search → the documents that the text is written from, at most."""
+
+
+class WebSearchOptions(WireRequest):
+    """How much is searched: search_context_size; user_location has no effect."""
+
+    search_context_size: Literal["low", "medium", "high"] | None = None
+    user_location: dict[str, Any] | None = None
+
+    @property
+    def most(self) -> int:
+        """The documents that the text is written from, at most."""
+        return SOURCES[self.search_context_size or "medium"]
+
+
 class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFields):
     """OpenAI's fields with an effect here, our own, and other servers' names for both."""
 
@@ -79,6 +96,9 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
     """Answer as server-sent events."""
     stream_options: StreamOptions | None = None
     """include_usage: the last chunk has the token counts."""
+    web_search_options: WebSearchOptions | None = None
+    """Write from one search in the server's sources, with citations. search_context_size: low, medium or high, that is
+    3, 10 or 20 documents; user_location has no effect."""
     return_progress: bool | None = None
     """A stream tells in `prompt_progress` how far a long prompt is computed (llama.cpp)."""
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from glm_gguf.chat.events import ChatResult, Event, Finish, FinishReason, TokenLogprob, ToolCall, collect
+from glm_gguf.research.citations import Citation
+from glm_gguf.research.research_events import Source
 from glm_gguf.server.bodies.wire import WireResponse, WireUsage, new_id, wire_usage
 from glm_gguf.server.streams.logprobs import ContentLogprob, content_logprob
 from glm_gguf.server.streams.shown_tokens import ShownTokens
@@ -31,6 +33,22 @@ class MessageToolCall(WireResponse):
     function: FunctionCall
 
 
+class CitedPlace(WireResponse):
+    """A place of the text, and the page that it cites."""
+
+    start_index: int
+    end_index: int
+    url: str
+    title: str
+
+
+class UrlCitation(WireResponse):
+    """A citation of a text that was written from a search."""
+
+    type: Literal["url_citation"]
+    url_citation: CitedPlace
+
+
 class AssistantMessage(WireResponse):
     """The model's message."""
 
@@ -40,6 +58,8 @@ class AssistantMessage(WireResponse):
     reasoning_content: str | None = None
     tool_calls: list[MessageToolCall] | None = None
     function_call: FunctionCall | None = None
+    annotations: list[UrlCitation] | None = None
+    """Citations of a text that was written from a search."""
 
 
 class ChoiceLogprobs(WireResponse):
@@ -115,6 +135,12 @@ def chat_completion(
     if results[0].unenforced is not None:
         completion.unenforced = results[0].unenforced
     return completion
+
+
+def url_citation(place: Citation, source: Source) -> UrlCitation:
+    """Write a citation as OpenAI does."""
+    cited = CitedPlace(start_index=place.start, end_index=place.end, url=source.address, title=source.title)
+    return UrlCitation(type="url_citation", url_citation=cited)
 
 
 def wire_finish(reason: FinishReason, *, legacy: bool = False) -> WireFinish:

@@ -13,6 +13,7 @@ from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.chat_completions.chunks import ChunkWriter
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.chat_completions.response import AnswerForm, ChatCompletion, chat_completion
+from glm_gguf.server.chat_completions.web_search import begin_searched, searched
 from glm_gguf.server.docs.openapi import OPENAI_ERRORS, stream_response
 from glm_gguf.server.pool.pooled_model import LoadedModel
 from glm_gguf.server.service import Service
@@ -34,12 +35,16 @@ async def create(body: ChatCompletionRequest, request: Request) -> Response:
     service: Service = request.app.state.service
     if body.stream:
         return service.sse_response(await begin_stream(body, request))
+    if body.web_search_options is not None:
+        return (await searched(body, request)).response()
     model, answers, form = await _begun(body, request)
     return chat_completion(await gather_events(request, answers), model.name, model.fingerprint, form).response()
 
 
 async def begin_stream(body: ChatCompletionRequest, request: Request) -> AsyncGenerator[bytes, None]:
     """Begin an answer, and return its stream; every refusal happens here."""
+    if body.web_search_options is not None:
+        return await begin_searched(body, request)
     model, answers, form = await _begun(body, request)
     writer = ChunkWriter(len(answers), model.name, model.fingerprint, form)
     return chunk_stream(writer, answers, usage=form.usage)

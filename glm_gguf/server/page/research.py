@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
 from glm_gguf.chat.events import PrefillProgress, ReasoningDelta, TextDelta
+from glm_gguf.model import GLM
+from glm_gguf.research.corpus import Corpus
 from glm_gguf.research.research_events import (
     CallFailed,
     Note,
@@ -19,18 +22,22 @@ from glm_gguf.research.research_events import (
     ReportStarted,
     ResearchEvent,
     Searched,
+    Source,
     TurnStarted,
 )
+from glm_gguf.research.searched_writing import SearchedEvent
+from glm_gguf.research.sourced_writing import SourcedText
 from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.page.answers import Identifier, begin_kept
 from glm_gguf.server.page.kept_answers import KeptAnswers
-from glm_gguf.server.research.question import question_of
+from glm_gguf.server.research.question import Question, question_of
 from glm_gguf.server.service import Service
 from glm_gguf.server.streams.sse import DONE, data, error_data
 from glm_gguf.server.streams.wire_stream import stream_problem
 
 FIELD: Final = "research"
+PageEvent = ResearchEvent | SearchedEvent
 
 
 def research_router(kept: KeptAnswers) -> APIRouter:
@@ -44,14 +51,23 @@ def research_router(kept: KeptAnswers) -> APIRouter:
             service.researches.require_sources(FIELD)
             question = await service.prepared(request, lambda: question_of(body.to_request(), service.settings))
             model = await service.model(request, body.model)
-            return _chunks(await service.researches.begin(request, model.glm, question, FIELD))
+            return _chunks(await service.researches.begin(request, _begun(body, question, model.glm), FIELD))
 
         return await begin_kept(kept, identifier, request, pieces)
 
     return router
 
 
-async def _chunks(events: AsyncGenerator[ResearchEvent, None]) -> AsyncGenerator[bytes, None]:
+def _begun(
+    body: ChatCompletionRequest, question: Question, glm: GLM
+) -> Callable[[Corpus], Generator[PageEvent, None, None]]:
+    """Return a research, or where the request has `web_search_options` a text from one search."""
+    if body.web_search_options is None:
+        return partial(question.researched, glm)
+    return partial(question.written, glm, body.web_search_options.most)
+
+
+async def _chunks(events: AsyncGenerator[PageEvent, None]) -> AsyncGenerator[bytes, None]:
     """Write a research as chunks of chat completions, in whose deltas `research` holds a step; an error is the last."""
     try:
         async with aclosing(events):
@@ -64,7 +80,7 @@ async def _chunks(events: AsyncGenerator[ResearchEvent, None]) -> AsyncGenerator
     yield DONE
 
 
-def _written(event: ResearchEvent) -> Iterator[dict[str, Any]]:
+def _written(event: PageEvent) -> Iterator[dict[str, Any]]:
     match event:
         case PrefillProgress(done, total, cached):
             yield {"choices": [], "prompt_progress": {"processed": done, "total": total, "cache": cached}}
@@ -86,12 +102,15 @@ def _written(event: ResearchEvent) -> Iterator[dict[str, Any]]:
         case ReportStarted(ended_by):
             yield _delta(research={"kind": "report", "endedBy": ended_by})
         case Report():
-            yield _delta(research={"kind": "sources", "sources": [asdict(source) for source in event.sources]})
-            yield _delta("stop" if event.complete else "length")
-            yield {
-                "choices": [],
-                "usage": {"prompt_tokens": event.prompt_tokens, "completion_tokens": event.tokens},
-            }
+            yield from _ended(event.sources, event.prompt_tokens, event.tokens, complete=event.complete)
+        case SourcedText(usage=usage):
+            yield from _ended(event.references, usage.prompt_tokens, usage.completion_tokens, complete=event.complete)
+
+
+def _ended(sources: Sequence[Source], prompt: int, answer: int, *, complete: bool) -> Iterator[dict[str, Any]]:
+    yield _delta(research={"kind": "sources", "sources": [asdict(source) for source in sources]})
+    yield _delta("stop" if complete else "length")
+    yield {"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": answer}}
 
 
 def _delta(finish: str | None = None, **delta: Any) -> dict[str, Any]:

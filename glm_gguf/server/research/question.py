@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from glm_gguf.chat.content_parts import content_text
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.sampling_params import SamplingParams
+from glm_gguf.model import GLM
+from glm_gguf.research.corpus import Corpus
+from glm_gguf.research.research import Research
+from glm_gguf.research.research_events import ResearchEvent
 from glm_gguf.research.research_options import ResearchOptions
+from glm_gguf.research.searched_writing import SearchedEvent, SearchedWriting
 from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.settings import ServerSettings
 
@@ -22,6 +27,15 @@ class Question:
     history: tuple[Mapping[str, Any], ...]
     options: ResearchOptions
     sampling: SamplingParams
+
+    def researched(self, glm: GLM, corpus: Corpus) -> Generator[ResearchEvent, None, None]:
+        """Look things up, turn by turn, and write a report."""
+        return Research(glm, corpus, self.options, self.sampling).stream(self.text, self.history)
+
+    def written(self, glm: GLM, most: int, corpus: Corpus) -> Generator[SearchedEvent, None, None]:
+        """Search once, and write from the `most` documents that fit best."""
+        writing = SearchedWriting(glm, corpus, most, self.sampling)
+        return writing.stream(self.text, self.history, self.options.total_seconds)
 
 
 def question_of(request: AnswerRequest, settings: ServerSettings) -> Question:
@@ -38,7 +52,8 @@ def question_of(request: AnswerRequest, settings: ServerSettings) -> Question:
     if texts[-1]["role"] != "user":
         what = "the last message is not the user's"
         raise RequestError(what, field=f"messages[{len(texts) - 1}].role", fix="end with the question")
-    options = ResearchOptions(total_tokens=sampling.max_tokens, total_seconds=settings.limits.seconds)
+    seconds = min(request.options.get("timeout") or settings.limits.seconds, settings.limits.seconds)
+    options = ResearchOptions(total_tokens=sampling.max_tokens, total_seconds=seconds)
     if sampling.logprobs is not None:
         raise RequestError("a research has no log probabilities", field="logprobs", fix="leave it out")
     history = tuple(one for one in texts[:-1] if one["content"])

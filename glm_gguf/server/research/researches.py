@@ -1,36 +1,36 @@
-"""Researches under way, each on a thread; its events go into the event loop."""
+"""Researches and texts from a search under way, each on a thread; its events go into the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, closing
-from typing import Final
+from typing import Final, TypeVar
 
 from fastapi import Request
 
-from glm_gguf.model import GLM
-from glm_gguf.research.research import Research
-from glm_gguf.research.research_events import ResearchEvent
+from glm_gguf.research.corpus import Corpus
 from glm_gguf.research.research_sources import ResearchSources
 from glm_gguf.server.jobs import Jobs
 from glm_gguf.server.limits import Limits
 from glm_gguf.server.problem import Problem, Refused
-from glm_gguf.server.research.question import Question
 from glm_gguf.server.streams.sse import unless_gone
 
 NO_SOURCES: Final = "this server has nothing to search; it is started with --research-sources for that."
-_END: Final = None
-_Queue = asyncio.Queue[ResearchEvent | None]
-Events = AsyncGenerator[ResearchEvent, None]
+E = TypeVar("E")
+"""Events of what is made: of a research, or of a text from a search."""
 
 
 class Researches:
     """Researches questions in the sources of the server, a limited number at once."""
 
-    def __init__(self, sources: ResearchSources | None, limits: Limits) -> None:
+    def __init__(
+        self, sources: ResearchSources | None, limits: Limits, observed: Callable[[object], None] = lambda event: None
+    ) -> None:
+        """`observed` is told each event, on the thread that made it."""
         self.sources = sources
+        self._observed = observed
         self._jobs = Jobs("glm-gguf-research", limits.researches, "questions are researched")
         self._stops: set[threading.Event] = set()
 
@@ -45,30 +45,31 @@ class Researches:
             raise Refused(Problem(400, f"{field}: {NO_SOURCES}", param=field))
         return self.sources
 
-    async def begin(self, request: Request, glm: GLM, question: Question, field: str) -> Events:
-        """Begin a research, and return its events; every refusal happens here.
+    async def begin(
+        self, request: Request, begun: Callable[[Corpus], Generator[E, None, None]], field: str
+    ) -> AsyncGenerator[E, None]:
+        """Begin what looks things up in a corpus, and return its events; every refusal happens here.
 
         `field` asked for it. Closing the events stops the model.
         """
         sources = self.require_sources(field)
-        queue: _Queue = asyncio.Queue()
+        queue: asyncio.Queue[E | None] = asyncio.Queue()
         loop, stop = asyncio.get_running_loop(), threading.Event()
 
-        def tell(event: ResearchEvent | None) -> None:
+        def tell(event: E | None) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(queue.put_nowait, event)
 
         def work() -> None:
             try:
-                with sources.opened() as corpus:
-                    research = Research(glm, corpus, question.options, question.sampling)
-                    with closing(research.stream(question.text, question.history)) as events:
-                        for event in events:
-                            if stop.is_set():
-                                return
-                            tell(event)
+                with sources.opened() as corpus, closing(begun(corpus)) as events:
+                    for event in events:
+                        if stop.is_set():
+                            return
+                        self._observed(event)
+                        tell(event)
             finally:
-                tell(_END)
+                tell(None)
 
         self._stops.add(stop)
         thread = asyncio.create_task(self._jobs.run(work))
@@ -90,7 +91,7 @@ class Researches:
         return self._jobs.close(seconds)
 
 
-async def _first(queue: _Queue, thread: asyncio.Task[None]) -> ResearchEvent:
+async def _first(queue: asyncio.Queue[E | None], thread: asyncio.Task[None]) -> E:
     """Return the first event, or raise what kept the research from beginning."""
     getter = asyncio.create_task(queue.get())
     try:
@@ -100,20 +101,20 @@ async def _first(queue: _Queue, thread: asyncio.Task[None]) -> ResearchEvent:
         first = await getter
     finally:
         getter.cancel()
-    if first is _END:
+    if first is None:
         await thread
         raise AssertionError("a research has a first event")
     return first
 
 
 async def _told(
-    first: ResearchEvent, queue: _Queue, thread: asyncio.Task[None], stop: threading.Event
-) -> AsyncGenerator[ResearchEvent, None]:
+    first: E, queue: asyncio.Queue[E | None], thread: asyncio.Task[None], stop: threading.Event
+) -> AsyncGenerator[E, None]:
     """Yield the first event, and then all of them; at the end, or when nobody reads on, wait for the thread."""
     try:
         yield first
-        event: ResearchEvent | None = first
-        while event is not _END:
+        event: E | None = first
+        while event is not None:
             yield event
             event = await queue.get()
         await thread
@@ -122,11 +123,11 @@ async def _told(
         await asyncio.gather(thread, return_exceptions=True)
 
 
-async def gather_research(request: Request, events: Events) -> list[ResearchEvent]:
+async def gathered(request: Request, events: AsyncGenerator[E, None]) -> list[E]:
     """Return all events; ClientGone if the client leaves, which stops the model."""
 
-    async def gathered() -> list[ResearchEvent]:
+    async def all_events() -> list[E]:
         async with aclosing(events):
             return [event async for event in events]
 
-    return await unless_gone(request.receive, gathered())
+    return await unless_gone(request.receive, all_events())

@@ -78,8 +78,8 @@ class ResponseRequest(WireRequest):
     instructions: str | None = None
     """A system message before the conversation."""
     tools: Many[ResponseTool] | None = None
-    """Functions that the model may call. web_search without functions beside it is answered by a research, where the
-    server has sources; other tools of a service are ignored and named in a header."""
+    """Functions that the model may call. web_search is answered by a research, where the server has sources, and
+    tool_choice names it or no function stands beside it; other tools of a service are ignored and named in a header."""
     tool_choice: Literal["auto", "required", "none"] | ResponseToolChoice | None = None
     """auto, required, none, a function by name, or some of them (allowed_tools)."""
     parallel_tool_calls: bool | None = None
@@ -145,7 +145,7 @@ class ResponseRequest(WireRequest):
     def searches(self) -> bool:
         """The server is asked to search, and no function of the client's could be called between."""
         asked = any(is_web_search(tool.type) for tool in self.tools or ())
-        return asked and self._may_search and not offered_tools(self.tools or ()).tools
+        return asked and self._may_search and (self._must_search or not offered_tools(self.tools or ()).tools)
 
     @property
     def _may_search(self) -> bool:
@@ -157,6 +157,16 @@ class ResponseRequest(WireRequest):
                 return is_web_search(kind)
             case word:
                 return word != "none"
+
+    @property
+    def _must_search(self) -> bool:
+        """The choice of tools leaves nothing but a search."""
+        match self.tool_choice:
+            case ResponseToolChoice(type="allowed_tools", tools=allowed):
+                return all(is_web_search(tool.type) for tool in allowed or ())
+            case ResponseToolChoice(type=kind):
+                return is_web_search(kind)
+        return False
 
     @property
     def left_out(self) -> list[str]:

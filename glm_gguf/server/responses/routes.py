@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
@@ -12,7 +13,7 @@ from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.bodies.wire import new_id
 from glm_gguf.server.docs.openapi import OPENAI_ERRORS, stream_response
 from glm_gguf.server.research.question import question_of
-from glm_gguf.server.research.researches import gather_research
+from glm_gguf.server.research.researches import gathered
 from glm_gguf.server.responses.events import ResponseEvents
 from glm_gguf.server.responses.request import ResponseRequest
 from glm_gguf.server.responses.response import InputTokenCount, WholeResponse, response_frame
@@ -53,12 +54,12 @@ async def _researched(body: ResponseRequest, request: Request) -> Response:
     require_plain_search(body)
     question = await service.prepared(request, lambda: question_of(body.to_request(), service.settings))
     model = await service.model(request, body.model)
-    events = await service.researches.begin(request, model.glm, question, FIELD)
+    events = await service.researches.begin(request, partial(question.researched, model.glm), FIELD)
     frame = response_frame(body, new_id("resp_"), model.name, int(time.time()))
     fold = SearchFold(ResponseEvents(frame, new_id, summary=body.wants_summary))
     if body.stream:
         return service.sse_response(fold.stream(events))
-    for event in await gather_research(request, events):
+    for event in await gathered(request, events):
         deque(fold.feed(event), maxlen=0)
     return WholeResponse.model_validate(fold.response).response()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,23 @@ def test_the_next_question_has_the_report_before_it_and_may_be_a_plain_one(visit
     assert [one["content"] for one in asked["messages"]] == ["Who keeps the light?", REPORT, "Is that so?"]
 
 
+def test_an_answer_from_one_search_can_be_chosen_instead(visit: Visit, wire: Wire) -> None:
+    page = switched_on(visit, wire)
+    page.get_by_label("How it is researched").select_option("One search")
+    answer = wire.answer()
+    say(page, "Who keeps the light?")
+    assert wire.request()["web_search_options"] == {}
+    assert wire.routes == ["page-research"]
+    answer.say(research=STEPS[1])
+    answer.say(research={"kind": "report", "endedBy": "search"})
+    finish(answer)
+    wait_for_answers(page, 1)
+    page.reload()
+    expect(page.get_by_label("How it is researched")).to_have_value("one")
+    page.get_by_role("button", name="Research").click()
+    expect(page.get_by_label("How it is researched")).to_be_hidden()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 360])
 def test_a_research_can_be_read_by_everyone(scheme: str, width: int, visit: Visit, wire: Wire) -> None:
@@ -176,3 +194,24 @@ def test_the_real_server_researches_for_the_page(
         expect(answer.locator(".trail summary")).to_have_text("Researched: 1 search, 1 page")
         expect(answer.get_by_role("region", name="Sources").get_by_role("listitem")).to_have_text("The light light.md")
         expect(answer.locator(".prose").last).to_contain_text("Ansel keeps it")
+
+
+def test_the_real_server_answers_the_page_from_one_search(
+    tiny_gguf: Callable[[str], Path], tmp_path: Path, visit_in_tab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "light.md").write_text("# The light\n\nAnsel keeps the light.")
+    settings = ServerSettings("tiny", research=ResearchSources(tmp_path / "notes"))
+    with (
+        scripted(tiny_gguf("Q8_0"), ["\nAnsel does【0†source】.<|user|>"]) as (glm, _),
+        serving(settings, lambda: glm) as served,
+    ):
+        page = visit_in_tab(served.url).page()
+        page.get_by_role("button", name="Research").click()
+        page.get_by_label("How it is researched").select_option("One search")
+        say(page, "Who keeps the light?")
+        answer = wait_for_answers(page, 1)
+        expect(answer.locator(".trail summary")).to_have_text("Researched: 1 search, 0 pages")
+        expect(answer.get_by_role("region", name="Sources").get_by_role("listitem")).to_have_text("The light light.md")
+        expect(answer.locator(".prose").last).to_have_text("Ansel does[1].")

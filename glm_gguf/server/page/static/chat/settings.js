@@ -14,14 +14,14 @@
  * @property {string} tools JSON text of a list of declarations
  * @property {string} servers names of the MCP servers that are switched on, a line each
  *
- * @typedef {TextSettings & {research: boolean} & Record<NumberName, number | null>} Settings
+ * @typedef {TextSettings & {research: boolean, oneSearch: boolean} & Record<NumberName, number | null>} Settings
  * @typedef {{minimum: number, maximum: number, whole: boolean}} Bounds
  * @typedef {Partial<Record<NumberName, Bounds>>} ServerBounds of the numbers that the server takes
  */
 
 /** @type {Readonly<Settings>} */
 export const DEFAULTS = Object.freeze({
-  system: "", temperature: null, topP: null, maxTokens: null, thinkingBudget: null, seed: null, format: "text", schema: "", tools: "", servers: "", research: false,
+  system: "", temperature: null, topP: null, maxTokens: null, thinkingBudget: null, seed: null, format: "text", schema: "", tools: "", servers: "", research: false, oneSearch: false,
 });
 
 /** @type {readonly unknown[]} */
@@ -95,7 +95,7 @@ export function settingsFrom(value) {
 /** @param {keyof Settings} name @param {unknown} value */
 function isSound(name, value) {
   if (isNumber(name)) return value === null || Number.isFinite(value);
-  if (name === "research") return typeof value === "boolean";
+  if (name === "research" || name === "oneSearch") return typeof value === "boolean";
   return name === "format" ? FORMATS.includes(value) : typeof value === "string";
 }
 

@@ -24,6 +24,7 @@ export const ENDINGS = {
   seconds: "The time is used up.",
   repeats: "The last turns found nothing new.",
   context: "The context is full.",
+  search: "One search was asked for.",
 };
 
 /**

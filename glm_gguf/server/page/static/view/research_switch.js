@@ -1,10 +1,11 @@
-/** The button by which the next questions of a conversation are researched; hidden where the server has no sources. */
+/** The button by which the next questions of a conversation are researched, and how; hidden where the server has no sources. */
 
 import { byId, icon } from "./dom.js";
 
 export class ResearchSwitch {
   #session;
   #button = byId("research", HTMLButtonElement);
+  #depth = byId("research-depth", HTMLSelectElement);
 
   /** @param {import("../chat/session.js").Session} session */
   constructor(session) {
@@ -14,6 +15,9 @@ export class ResearchSwitch {
       const { settings } = session.conversation;
       session.configure({ ...settings, research: !settings.research });
     });
+    this.#depth.addEventListener("change", () => {
+      session.configure({ ...session.conversation.settings, oneSearch: this.#depth.value === "one" });
+    });
     for (const change of /** @type {const} */ (["conversation", "settings"])) session.on(change, () => this.draw());
     this.draw();
   }
@@ -22,7 +26,10 @@ export class ResearchSwitch {
   draw() {
     const { conversation, researches } = this.#session;
     this.#button.hidden = !researches;
-    this.#button.setAttribute("aria-pressed", String(conversation.settings.research));
-    byId("draft").setAttribute("placeholder", researches && conversation.settings.research ? "Ask a question to research" : "Message the model");
+    const { research, oneSearch } = conversation.settings;
+    this.#button.setAttribute("aria-pressed", String(research));
+    this.#depth.hidden = !researches || !research;
+    this.#depth.value = oneSearch ? "one" : "many";
+    byId("draft").setAttribute("placeholder", researches && research ? "Ask a question to research" : "Message the model");
   }
 }

@@ -119,9 +119,9 @@ export class SettingsPanel {
   #entered() {
     const text = (/** @type {keyof Settings} */ name) => this.#field(name).input.value;
     const number = (/** @type {NumberName} */ name) => numberOf(text(name));
-    const { research } = this.#session.conversation.settings;
+    const { research, oneSearch } = this.#session.conversation.settings;
     return {
-      research, system: text("system"), format: formatOf(text("format")), schema: text("schema"), tools: text("tools"), servers: text("servers"),
+      research, oneSearch, system: text("system"), format: formatOf(text("format")), schema: text("schema"), tools: text("tools"), servers: text("servers"),
       temperature: number("temperature"), topP: number("topP"), maxTokens: number("maxTokens"), seed: number("seed"), thinkingBudget: number("thinkingBudget"),
     };
   }

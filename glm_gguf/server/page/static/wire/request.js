@@ -33,14 +33,15 @@ export function requestBody(model, messages, settings, serverTools) {
 }
 
 /**
- * Returns the body that has the last message researched; calls and results before it are left out, and so are tools and formats.
+ * Returns the body that has the last message researched, or answered from one search; calls and results before it are left out, and so are tools and formats.
  * @param {string} model
  * @param {import("../chat/conversation.js").Message[]} messages from the first one to the last
  * @param {import("../chat/settings.js").Settings} settings
  */
 export function researchBody(model, messages, settings) {
   const texts = messages.filter((message) => message.role === "user" || (message.role === "assistant" && message.content && !message.calls.length));
-  return { ...requestBody(model, texts, { ...settings, format: "text", tools: "" }, []), research: true };
+  const body = { ...requestBody(model, texts, { ...settings, format: "text", tools: "" }, []), research: true };
+  return settings.oneSearch ? { ...body, web_search_options: {} } : body;
 }
 
 /** @param {import("../chat/conversation.js").Message[]} messages @param {string} system */
