@@ -100,18 +100,13 @@ def _corpus(given: dict[str, Any]) -> Iterator[Corpus]:
     """Open what the options name; RequestError for options that nothing would heed."""
     from glm_gguf.cli.research_view import show_update
     from glm_gguf.research.fetch_rules import FetchRules
-    from glm_gguf.research.joined_corpora import JoinedCorpora
     from glm_gguf.research.research_sources import ResearchSources
 
     rules = FetchRules(hosts=given["allow"], private_hosts=given["allow_private"])
     with ExitStack() as stack:
-        others = stack.enter_context(mcp_corpus(given))
-        if others is None and given["sources"] is None and given["searxng"] is None:
+        tools = stack.enter_context(mcp_corpus(given))
+        if tools is None and given["sources"] is None and given["searxng"] is None:
             fix = "give --sources DIR, --searxng URL, --mcp FILE, or a folder and one of the others"
             raise RequestError("there is nothing to look things up in", field="sources", fix=fix)
-        if others is not None and given["sources"] is None:
-            yield others
-            return
-        sources = ResearchSources(given["sources"], given["searxng"], rules)
-        own = stack.enter_context(sources.opened(partial(show_update, given["sources"])))
-        yield own if others is None else JoinedCorpora(own, others)
+        sources = ResearchSources(given["sources"], given["searxng"], rules, tools)
+        yield stack.enter_context(sources.opened(partial(show_update, given["sources"])))

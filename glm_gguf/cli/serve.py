@@ -65,15 +65,16 @@ def command(
     if session_dir is not None:
         settings = replace(settings, sessions=SessionDirectory(session_dir, int(session_limit)))
     _require_safe_tools(settings, asked, host)
-    settings = replace(settings, research=served_sources(asked))
     if not allow_unauthenticated:
         _require_keys(settings, host)
     opening = _opening(models, shared, fetches=bool(settings.api_keys) or _is_loopback(host))
-    with called_tools(asked.tools, asked.mcp) as called, _listener(host, port) as listener:
+    with called_tools(asked.tools, asked.mcp) as called:
         functions = None if asked.tools is None else called.functions
-        settings = replace(settings, tools=functions, servers=called.by_server)
-        _greet(settings, listener)
-        code, ended = _run(settings, opening, listener)
+        research = served_sources(asked, called)
+        settings = replace(settings, tools=functions, servers=called.by_server, research=research)
+        with _listener(host, port) as listener:
+            _greet(settings, listener)
+            code, ended = _run(settings, opening, listener)
     if not ended:
         os._exit(code)  # Python would wait for the thread that does not end
     click.get_current_context().exit(code)

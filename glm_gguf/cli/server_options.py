@@ -85,6 +85,16 @@ SERVER_OPTIONS = (
         help="Host that may lie in a private network; may be repeated.",
     ),
     click.option(
+        "--research-mcp-search",
+        metavar="NAME",
+        help="Tool of a server in --mcp that a research searches with, such as wiki__search.",
+    ),
+    click.option(
+        "--research-mcp-fetch",
+        metavar="NAME",
+        help="Tool of a server in --mcp by which it reads a page, such as wiki__fetch.",
+    ),
+    click.option(
         "--models-max",
         type=click.IntRange(min=1),
         metavar="N",
@@ -139,6 +149,8 @@ class ServerChoice:
     research_sources: tuple[str, ...] = ()
     research_allow: tuple[str, ...] = ()
     research_allow_private: tuple[str, ...] = ()
+    research_mcp_search: str | None = None
+    research_mcp_fetch: str | None = None
     alias: str | None = None
     api_keys: tuple[str, ...] = ()
     api_key_file: Path | None = None

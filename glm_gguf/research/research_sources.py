@@ -1,4 +1,4 @@
-"""What a research looks things up in, as a user names it: a folder, the web through a SearXNG server, or both."""
+"""What a research looks things up in, as a user names it: a folder, the web through a SearXNG server, tools."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from glm_gguf.research.searxng import SearxngCorpus
 
 @dataclass(frozen=True, slots=True)
 class ResearchSources:
-    """A folder, a SearXNG server, or both; each research opens them anew."""
+    """A folder, a SearXNG server or other tools, or a folder and one of these; each research opens them anew."""
 
     folder: Path | None = None
     searxng: str | None = None
     rules: FetchRules = field(default_factory=FetchRules)
+    tools: Callable[[], Corpus] | None = None
+    """Makes a corpus of tools, such as those of an MCP server."""
 
     def __post_init__(self) -> None:
         if self.searxng is None:
@@ -29,14 +31,18 @@ class ResearchSources:
                 if hosts:
                     fix = "name a SearXNG server, or leave it out"
                     raise RequestError("no page of the web is opened", field=name, fix=fix)
-            if self.folder is None:
+            if self.folder is None and self.tools is None:
                 fix = "give a folder of documents, the URL of a SearXNG server, or both"
                 raise RequestError("there is nothing to look things up in", field="sources", fix=fix)
+        elif self.tools is not None:
+            raise RequestError("a SearXNG server searches the web already", field="mcp", fix="give one of them")
 
     @contextmanager
     def opened(self, told: Callable[[IndexUpdate], None] = lambda update: None) -> Iterator[Corpus]:
         """Open them, the folder's index brought up to date; `told` what has changed in it."""
-        web = None if self.searxng is None else SearxngCorpus(self.searxng, self.rules)
+        web: Corpus | None = None if self.tools is None else self.tools()
+        if self.searxng is not None:
+            web = SearxngCorpus(self.searxng, self.rules)
         if self.folder is None:
             assert web is not None
             yield web

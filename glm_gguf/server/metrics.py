@@ -68,7 +68,7 @@ class Metrics:
             ["ended_by"],
             registry=registry,
         )
-        self._turns = Counter("glm_gguf_research_turns", "Answers of researches before their reports", registry=registry)
+        self._turns = Counter("glm_gguf_research_turns", "Answers of researches before reports", registry=registry)
         self._running = Gauge("glm_gguf_researches_running", "Researches under way", registry=registry)
         registry.register(_ModelGauges(pool))
 
@@ -96,7 +96,6 @@ class Metrics:
         if with_prompt:
             self._tokens.labels("prompt").inc(usage.prompt_tokens)
             self._tokens.labels("cached").inc(usage.cached_tokens)
-
 
     def read_researches(self, running: Callable[[], int]) -> None:
         """Take the number of researches under way from `running`."""
