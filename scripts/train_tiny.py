@@ -1,4 +1,8 @@
-"""Make the tiny demo checkpoint from nothing: dialogues, tokenizer, training, judging. Resumes where it stopped."""
+"""Make the tiny demo checkpoint from nothing: dialogues, tokenizer, training, judging. Resumes where it stopped.
+
+With --agents the bundled checkpoint learns what agents send: tools of servers under joined names such as
+mcp__get__weather, tools of the agent beside them, long prompts. `scripts/try_clients.py --calls` runs agents with it.
+"""
 
 import argparse
 import re
@@ -12,6 +16,7 @@ from tiny.training import Plan, Training
 from tokenizers import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
+BUNDLED = ROOT / "glm_gguf" / "demo" / "checkpoint"
 GOLDEN = ROOT / "tests" / "golden" / "tiny_heldout.json"
 CORPUS = 6000  # dialogues the tokenizer is learnt from
 
@@ -36,13 +41,18 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=Widths().hidden, help="hidden size")
     parser.add_argument("--ffn", type=int, default=Widths().feed_forward, help="width of the feed-forward layers")
     parser.add_argument("--golden", type=Path, default=GOLDEN, help="where the held-out set is written")
+    parser.add_argument("--agents", action="store_true", help="train the bundled checkpoint on, with agents' prompts")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     evaluation.write_golden(options.golden)
     held_out = evaluation.exclusion()
-    plan = Plan(options.out, options.minutes, options.seed, Widths(options.hidden, options.ffn))
-    training = Training(plan, learn_tokenizer(options.seed, held_out), held_out)
+    start = BUNDLED if options.agents else None
+    plan = Plan(options.out, options.minutes, options.seed, Widths(options.hidden, options.ffn), start)
+    learnt = (
+        learn_tokenizer(options.seed, held_out) if start is None else Tokenizer.from_file(str(start / "tokenizer.json"))
+    )
+    training = Training(plan, learnt, held_out)
     training.resume()
     training.run()
 

@@ -1,14 +1,20 @@
-"""Run coding agents against a server with a model: Codex, Claude Code, aider, as far as they are installed.
+"""Run programs of `glm-gguf launch` against a server with a model, as far as they are installed.
 
     scripts/try_clients.py MODEL.gguf [--yarn 8]
+    scripts/try_clients.py MODEL.gguf --calls
 
-Each asks one question. Told are its exit code, the end of what it wrote, and the paths and statuses of its requests.
-Homes and working directories are temporary, and no agent is told of any host but this machine's.
+Each asks one question. With --calls it has a tool, `weather` of an MCP server or a function, and its prompt is as short
+as its settings allow: a tiny model that `scripts/train_tiny.py --agents` has trained calls it, and tells the result.
+
+Told are its exit code, how often the tool was called, whether its result is told, the end of what it wrote, and
+the paths and statuses of its requests. Homes and working directories are temporary, and no program is told of any host
+but this machine's.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -16,26 +22,38 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from glm_gguf.demo.tools import get_weather
+
 QUESTION = "What is 3 plus 4?"
-CODEX = """
-model = "glm"
-model_provider = "local"
-approval_policy = "never"
-sandbox_mode = "read-only"
-model_context_window = 32768
+WEATHER = "What is the weather in Paris?"
+PROMPT = "You are a helpful assistant."
+SERVER = Path(__file__).resolve().parent.parent / "tests" / "cli" / "weather_server.py"
+FUNCTIONS = """
+import os
+from glm_gguf.demo import tools
 
-[features]
-multi_agent = false
-
-[model_providers.local]
-name = "glm-gguf"
-base_url = "{url}/v1"
-wire_api = "responses"
-env_key = "GLM_KEY"
-stream_idle_timeout_ms = 900000
+def get_weather(city: str) -> dict:
+    "Weather of a city"
+    with open(os.environ["CALLS"], "a") as file:
+        file.write(city + "\\n")
+    return tools.get_weather(city)
 """
+CODEX_LEFT_OUT = ["unified_exec", "shell_tool", "goals", "skills", "apps", "multi_agent"]
+"""Features of Codex that make its prompt long."""
+QWEN_LEFT_OUT = ["agent", "send_message", "skill", "task_stop", "tool_search", "ask_user_question", "exit_plan_mode"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a program is started with, behind its name."""
+
+    words: list[str]
+    variables: dict[str, str] = field(default_factory=dict)
+    stdin: str | None = None
 
 
 def main() -> int:
@@ -43,20 +61,23 @@ def main() -> int:
     parser.add_argument("model")
     parser.add_argument("--yarn", default="1", help="stretch a small model's context")
     parser.add_argument("--max-tokens", default="200", help="of each answer; Codex reports one that is cut as an error")
+    parser.add_argument("--calls", action="store_true", help="ask for what only a tool knows")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
-        return try_all(asked, Path(directory))
+        return try_all(asked, Path(directory).resolve())
 
 
 def try_all(asked: argparse.Namespace, directory: Path) -> int:
     command = [sys.executable, "-m", "glm_gguf", "serve", asked.model, "--port", "0", "--alias", "glm"]
-    sizes = ["--n-ctx", "32768", "--yarn", asked.yarn, "--max-tokens", asked.max_tokens]
+    n_ctx = "4096" if asked.calls else "32768"
+    sizes = ["--n-ctx", n_ctx, "--yarn", asked.yarn, "--max-tokens", asked.max_tokens, "--temperature", "0"]
     log = directory / "server.log"
     key = {**os.environ, "GLM_GGUF_API_KEY": ""}
     with log.open("w") as out, subprocess.Popen([*command, *sizes], stderr=out, stdout=out, env=key) as server:
         try:
             url = address(log, server)
-            failed = [name for name, made in agents(url, directory).items() if not tried(name, *made, url, directory)]
+            sessions = calling(directory) if asked.calls else asking()
+            failed = [name for name, session in sessions if not tried(name, session, url, directory)]
         finally:
             server.terminate()
     return 1 if failed else 0
@@ -76,36 +97,95 @@ def address(log: Path, server: subprocess.Popen[bytes]) -> str:
     raise SystemExit(log.read_text())
 
 
-def agents(url: str, directory: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
-    """Command and environment of each agent."""
-    (directory / "config.toml").write_text(CODEX.format(url=url))
-    quiet = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1", "DISABLE_TELEMETRY": "1"}
-    claude = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": "none", "ANTHROPIC_MODEL": "glm", **quiet}
-    openai = {"OPENAI_API_BASE": f"{url}/v1", "OPENAI_API_KEY": "none"}
-    flags = ["--no-show-model-warnings", "--yes-always", "--no-check-update", "--no-git", "--no-pretty"]
-    return {
-        "codex": (
-            ["codex", "exec", "--skip-git-repo-check", QUESTION],
-            {"CODEX_HOME": str(directory), "GLM_KEY": "none"},
-        ),
-        "claude": (["claude", "-p", QUESTION, "--tools", "Read", "--system-prompt", "You are brief."], claude),
-        "aider": (["aider", "--model", "openai/glm", *flags, "--message", QUESTION], openai),
+def asking() -> Iterator[tuple[str, Session]]:
+    """Yield sessions with a question and no tool that is needed."""
+    quiet = {"DISABLE_AUTOUPDATER": "1", "DISABLE_TELEMETRY": "1"}
+    flags = ["--yes-always", "--no-check-update", "--no-git", "--no-pretty"]
+    codex = ["exec", "--skip-git-repo-check", "-c", 'approval_policy="never"', "-c", 'sandbox_mode="read-only"']
+    yield "codex", Session([*codex, QUESTION])
+    yield "claude", Session(["-p", QUESTION, "--tools", "Read", "--system-prompt", "You are brief."], quiet)
+    yield "aider", Session([*flags, "--message", QUESTION])
+    yield "llm", Session([QUESTION])
+
+
+def calling(directory: Path) -> Iterator[tuple[str, Session]]:
+    """Yield sessions that need a tool; the files that they read are written into the directory."""
+    words, path = [str(SERVER), str(calls_of(directory))], os.pathsep.join(filter(None, sys.path))
+    entry = {"command": sys.executable, "args": words, "env": {"PYTHONPATH": path}}
+    servers = {"mcpServers": {"get": entry}}
+    write(directory / "mcp.json", json.dumps(servers))
+    yield "codex", codex_session(entry, directory)
+    allowed = ["--strict-mcp-config", "--allowedTools", "mcp__get__weather"]
+    prompt = ["--tools", "", "--system-prompt", PROMPT]
+    yield "claude", Session(["-p", WEATHER, *prompt, "--mcp-config", "mcp.json", *allowed])
+    tools = {"core": ["none"], "exclude": QWEN_LEFT_OUT}
+    settings = {"memory": {"enableManagedAutoMemory": False}, "tools": tools}
+    trusted = {"mcpServers": {"get": {**entry, "trust": True}}}
+    write(directory / ".qwen" / "settings.json", json.dumps({**settings, **trusted}))
+    yield "qwen", Session(["--system-prompt", PROMPT, "--approval-mode", "yolo", WEATHER])
+    own = {"type": "local", "command": [sys.executable, *words], "environment": entry["env"]}
+    agent = {"build": {"prompt": PROMPT}}
+    opencode = {"mcp": {"get": own}, "tools": {"*": False, "get_*": True}, "agent": agent}
+    write(directory / "opencode.json", json.dumps(opencode))
+    alone = {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1"}
+    yield "opencode", Session(["run"], alone, WEATHER)
+    write(directory / "functions.py", FUNCTIONS)
+    yield "llm", Session(["--functions", "functions.py", WEATHER], {"CALLS": str(calls_of(directory))})
+
+
+def codex_session(entry: dict[str, object], directory: Path) -> Session:
+    write(directory / "prompt.md", PROMPT)
+    given = {
+        "model_instructions_file": "prompt.md",
+        "include_permissions_instructions": False,
+        "include_environment_context": False,
+        "approval_policy": "never",
+        "sandbox_mode": "read-only",
+        "mcp_servers.get.command": entry["command"],
+        "mcp_servers.get.args": entry["args"],
+        **{f"features.{name}": False for name in CODEX_LEFT_OUT},
     }
+    words = [word for name, value in given.items() for word in ("-c", f"{name}={json.dumps(value)}")]
+    path = os.pathsep.join(filter(None, sys.path))
+    words += ["-c", f"mcp_servers.get.env={{PYTHONPATH={json.dumps(path)}}}"]
+    return Session(["exec", "--skip-git-repo-check", *words, WEATHER], {"CODEX_HOME": str(directory)})
 
 
-def tried(name: str, command: list[str], environment: dict[str, str], url: str, directory: Path) -> bool:
-    """Run an agent; True where it ended well, or is not installed."""
-    if shutil.which(command[0]) is None:
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+
+
+def calls_of(directory: Path) -> Path:
+    """The file with a line for each call of the tool."""
+    return directory / "calls.txt"
+
+
+def tried(name: str, session: Session, url: str, directory: Path) -> bool:
+    """Run a program; True where it ended well, or is not installed."""
+    if shutil.which(name) is None:
         print(f"{name}: not installed")
         return True
     before = requests(url)
-    home = {**os.environ, "HOME": str(directory), **environment}
+    calls_of(directory).write_text("")
+    home = {**os.environ, "HOME": str(directory), "PWD": str(directory), **session.variables}
+    port = url.rpartition(":")[2]
     ended = subprocess.run(
-        command, cwd=directory, env=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900
+        [sys.executable, "-m", "glm_gguf", "launch", "--port", port, name, *session.words],
+        cwd=directory,
+        env=home,
+        input=session.stdin or "",
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
     asked = {request: count - before.get(request, 0) for request, count in requests(url).items()}
     told = ", ".join(f"{request} {count:g}" for request, count in asked.items() if count and "metrics" not in request)
-    print(f"{name}: exit {ended.returncode}; {told}\n    {(ended.stdout or ended.stderr).strip()[-200:]!r}")
+    paris = get_weather("Paris")
+    calls = len(calls_of(directory).read_text().split())
+    known = f"{paris['weather']}, {paris['temperature']}" in ended.stdout
+    print(f"{name}: exit {ended.returncode}; {calls} calls{', whose result it tells' if known else ''}; {told}")
+    print(f"    {(ended.stdout or ended.stderr).strip()[-200:]!r}")
     return ended.returncode == 0
 
 

@@ -13,7 +13,7 @@ from tiny import answers, phrases, requests, template
 Message = dict[str, Any]
 Declaration = dict[str, Any]
 
-HISTORY_CALL = re.compile(r"(<\|assistant\|>\w+) \n")
+HISTORY_CALL = re.compile(r"(<\|assistant\|>[\w-]+) \n")
 THOUGHTS = ("This needs no tool.", "不需要工具。")
 TOOL_COUNTS = {1: 16, 2: 32, 3: 28, 4: 12, 5: 4, 6: 8}
 EXCHANGE_COUNTS = {1: 30, 2: 25, 3: 20, 4: 15, 6: 10}
@@ -126,8 +126,8 @@ def _exchange(
     return _talk(request.text, answers.REFUSALS[language])
 
 
-def chat(dice: Random, held_out: Exclusion, most_tools: int = 6) -> Dialogue:
-    """Draw a conversation under the chat template; its calls are written half as history, half as generated."""
+def conversation(dice: Random, held_out: Exclusion, most_tools: int) -> tuple[list[Declaration], list[Message]]:
+    """Draw declarations and messages."""
     language = int(dice.random() < 0.45)
     tools = [] if dice.random() < 0.1 else [_loosened(dice, tool) for tool in draw_tools(dice, (), most_tools)]
     names = [tool["function"]["name"] for tool in tools]
@@ -140,6 +140,17 @@ def chat(dice: Random, held_out: Exclusion, most_tools: int = 6) -> Dialogue:
     for _ in range(_weighted(dice, EXCHANGE_COUNTS)):
         messages += _exchange(dice, language, names, held_out, announce)
         language = 1 - language if dice.random() < 0.08 else language
+    return tools, messages
+
+
+def chat(dice: Random, held_out: Exclusion, most_tools: int = 6) -> Dialogue:
+    """Draw a conversation under the chat template."""
+    tools, messages = conversation(dice, held_out, most_tools)
+    return rendered(dice, tools, messages)
+
+
+def rendered(dice: Random, tools: list[Declaration], messages: list[Message]) -> Dialogue:
+    """Write a conversation as the template does, each call as history or as generated."""
     text = template.render(template.CHAT, messages, tools) + "<|user|>"
     return Dialogue("", HISTORY_CALL.sub(lambda call: call[1] + dice.choice([" \n", "\n"]), text))
 

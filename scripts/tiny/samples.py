@@ -1,6 +1,6 @@
 """Training samples: token ids with the loss on the assistant's turns, batched by length, and copying drills."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -12,6 +12,7 @@ from tiny.tokenizer import SPECIAL_TOKENS
 
 POOL_BATCHES = 12  # batches drawn together, so that each holds dialogues of like length
 DRILL_ROWS, DRILL_LENGTH = 48, 32
+Draw = Callable[[Random, dialogues.Exclusion, int], dialogues.Dialogue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,15 @@ def sample(tokenizer: Tokenizer, dialogue: dialogues.Dialogue) -> Sample:
     return Sample(ids, learnt)
 
 
-def batches(tokenizer: Tokenizer, seed: str, held_out: dialogues.Exclusion, size: tuple[int, int]) -> Iterator[Batch]:
+def batches(
+    tokenizer: Tokenizer, seed: str, held_out: dialogues.Exclusion, size: tuple[int, int], draw: Draw = dialogues.draw
+) -> Iterator[Batch]:
     """Draw a pool of dialogues and yield it as batches; size = (padded tokens a batch, most tools a dialogue)."""
     dice = Random(seed)
     tokens, most_tools = size
     pool: list[Sample] = []
     while sum(len(each.ids) for each in pool) < POOL_BATCHES * tokens:
-        pool.append(sample(tokenizer, dialogues.draw(dice, held_out, most_tools)))
+        pool.append(sample(tokenizer, draw(dice, held_out, most_tools)))
     pool.sort(key=lambda each: len(each.ids))
     rows: list[list[Sample]] = [[]]
     for each in pool:

@@ -13,9 +13,10 @@ from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy
 from transformers import Glm4ForCausalLM
 
-from tiny import checkpoint, dialogues, evaluation, samples, wiring
+from tiny import agents, checkpoint, dialogues, evaluation, samples, wiring
 
 MATRIX_RATE, OTHER_RATE = 4e-3, 3e-3
+LATER_RATE = 0.5  # of these, where a trained model learns more
 WARM_UP, DRILLS_UNTIL, FEW_TOOLS_UNTIL = 0.02, 0.01, 0.10  # as parts of the time given
 BATCH_TOKENS = 6144
 DRILL_EVERY = 14  # batches, once the first drills are over
@@ -24,12 +25,16 @@ SAVE_SECONDS, JUDGE_SECONDS, JUDGED_CASES = 120.0, 600.0, 50
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where the files go, how long to train, with which seed, and how wide the model is."""
+    """Where the files go, how long to train, with which seed, and how wide the model is.
+
+    `start` is a checkpoint that is trained on, with the dialogues of agents.
+    """
 
     out: Path
     minutes: float
     seed: int
     widths: checkpoint.Widths
+    start: Path | None = None
 
 
 @dataclass(slots=True)
@@ -51,7 +56,10 @@ class Training:
         self.plan, self.tokenizer, self.held_out = plan, tokenizer, held_out
         self.progress = Progress()
         self.model: Glm4ForCausalLM = checkpoint.new_model(tokenizer, plan.widths)
-        wiring.wire(self.model)
+        if plan.start is None:
+            wiring.wire(self.model)
+        else:
+            self.model.load_state_dict(checkpoint.load(plan.start).state_dict())
         self.forward: Any = torch.compile(self.model.model, dynamic=True)
         matrices = [weight for name, weight in self.model.named_parameters() if _is_matrix(name, weight)]
         others = [weight for name, weight in self.model.named_parameters() if not _is_matrix(name, weight)]
@@ -107,9 +115,9 @@ class Training:
         """Yield the next pool of batches; early on, dialogues with few tools and a copying drill between them."""
         self.progress.pools += 1
         name = f"{self.plan.seed} {self.progress.pools}"
-        most_tools = 2 if self.part < FEW_TOOLS_UNTIL else 6
-        size = (BATCH_TOKENS, most_tools)
-        for index, batch in enumerate(samples.batches(self.tokenizer, name, self.held_out, size)):
+        most_tools = 2 if self.part < FEW_TOOLS_UNTIL and self.plan.start is None else 6
+        size, draw = (BATCH_TOKENS, most_tools), dialogues.draw if self.plan.start is None else agents.draw
+        for index, batch in enumerate(samples.batches(self.tokenizer, name, self.held_out, size, draw)):
             if self.part < DRILLS_UNTIL or index % DRILL_EVERY == 0:
                 yield samples.drill(f"{name} {index}", self.tokenizer.get_vocab_size())
             yield batch
@@ -117,6 +125,7 @@ class Training:
     def _step(self, batch: samples.Batch) -> float:
         """Take one optimiser step and return the mean loss of the learnt tokens, in nats."""
         rate = min(1.0, self.part / WARM_UP + 0.01) * 0.5 * (1 + math.cos(math.pi * self.part))
+        rate *= 1.0 if self.plan.start is None else LATER_RATE
         for optimiser, base in zip(self.optimisers, (MATRIX_RATE, OTHER_RATE), strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = base * rate
