@@ -60,7 +60,7 @@ class Limits:
     fetches: int = 4
     """Models that are fetched at once; a further request is refused."""
     researches: int = 4
-    """Questions that are researched at once; a further one is refused."""
+    """Questions that are researched, or answered from a search, at once; a further one is refused."""
     kept_answers: int = 16
     """Answers of the page that are kept for a reload, running or done. The oldest that is done gives way; if none is, a
     further one is refused."""
