@@ -13,7 +13,7 @@ LEAST_PASSES: Final = 3
 SECONDS: Final = 0.15
 MOST_SECONDS: Final = 1.0
 """How long passes are repeated while other programs disturb them."""
-PREEMPTIONS_A_SECOND: Final = 30
+PREEMPTIONS_A_SECOND: Final = 60
 """Where another program wants the same processors, the scheduler takes them away 250 times a second and more."""
 
 Clock = Callable[[], float]
