@@ -111,7 +111,7 @@ class EngineOptions:
     n_host_cache: int | None = None
     """Tokens of evicted prefixes that main memory keeps, so that no request computes them again. None is as many as
     n_ctx, as far as a quarter of the free memory holds them. A GPU offloads only prefixes in long runs of cells: to
-    compute the others again is faster than to copy them."""
+    compute the others again is faster than to copy them. Without flash attention and with workers None is 0."""
     cache_type_k: CacheType | None = None
     cache_type_v: CacheType | None = None
     """Types of the KV cache. None is f16, and q8_0 where memory does not hold DEFAULT_CONTEXT tokens of it. Quantised

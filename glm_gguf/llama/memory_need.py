@@ -128,10 +128,17 @@ def _vocabulary(contents: GgufParts) -> int:
     return max((tensor.shape[1] for tensor in contents.tensors if tensor.name == "token_embd.weight"), default=0)
 
 
-def host_cache_size(need: MemoryNeed, options: EngineOptions, n_cells: int, available: int | None) -> int:
-    """Return how many tokens of evicted prefixes main memory keeps, where a model leaves `available` bytes free."""
+def host_cache_size(
+    need: MemoryNeed, options: EngineOptions, n_cells: int, available: int | None, *, by_rows: bool = False
+) -> int:
+    """Return how many tokens of evicted prefixes main memory keeps, where a model leaves `available` bytes free.
+
+    None where llama.cpp copies them `by_rows`: the engine answers nobody meanwhile.
+    """
     if options.n_host_cache is not None:
         return options.n_host_cache
+    if by_rows:
+        return 0
     if available is None or not need.cell:
         return n_cells
     return min(n_cells, max(0, available) // 4 // need.cell)

@@ -44,6 +44,11 @@ class Offload:
         """The GPUs, by llama.cpp's names and their makers'."""
         return tuple(f"{gpu.name} ({gpu.description})" for gpu in self.gpus)
 
+    @property
+    def caches_on_workers(self) -> bool:
+        """Whether workers may hold keys and values: they hold layers, and not the output alone."""
+        return self.n_on_gpus > 1 and any(gpu.lent for gpu in self.gpus)
+
     def __str__(self) -> str:
         where = f": {', '.join(self.gpu_names)}" if self.gpus else ""
         return f"{self.n_on_gpus} of {self.n_layers} on a {self.device_word}{where}"

@@ -53,6 +53,26 @@ def test_a_plan_is_written_for_people(contents: GgufParts) -> None:
     assert f"layers           {gpu.offload.n_layers} of {gpu.offload.n_layers} on a GPU: CUDA0 (a GPU)" in str(gpu)
 
 
+def test_workers_that_send_values_by_rows_offload_no_prefix_unless_asked_to(contents: GgufParts) -> None:
+    lender = replace(GPU, name="10.0.0.2:50052", lent=True)
+    plain = replace(OPTIONS, n_gpu_layers=-1, flash_attention=False)
+
+    def host_cache(options: EngineOptions, *gpus: Device) -> str:
+        return LoadPlan.of(contents, options, replace(PLAIN, gpus=gpus)).lines()[-1].split(maxsplit=2)[-1]
+
+    told = "tokens of evicted prefixes in main memory"
+    why = "; without flash attention workers send each row of values by itself"
+    assert host_cache(plain, lender) == f"0 {told}{why}"
+    assert host_cache(replace(plain, n_host_cache=99), lender) == f"99 {told}{why}"
+    for options, gpus in (
+        (replace(plain, flash_attention=None), (lender,)),
+        (replace(plain, n_gpu_layers=1), (lender,)),  # the output alone
+        (plain, (GPU,)),
+        (plain, ()),
+    ):
+        assert host_cache(options, *gpus) == f"1,024 {told}"
+
+
 @pytest.mark.parametrize(
     "fields",
     [{}, {"n_batch": 512}, {"n_batch": 512, "n_ctx": 4096}, {"n_batch": 512, "flash_attention": False}],

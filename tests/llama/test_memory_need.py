@@ -105,7 +105,7 @@ def test_the_host_cache_is_as_large_as_the_context_or_a_quarter_of_what_is_left(
     assert host_cache_size(need, OPTIONS, 1024, 100 * need.cache) == 1024
     assert host_cache_size(need, OPTIONS, 1024, need.cache) == 256
     assert host_cache_size(need, OPTIONS, 1024, -1) == 0
-    assert host_cache_size(need, replace(OPTIONS, n_host_cache=7), 1024, 0) == 7
+    assert host_cache_size(need, replace(OPTIONS, n_host_cache=7), 1024, 0, by_rows=True) == 7
 
 
 @pytest.mark.parametrize("page", [4096, 16384, 65536])
