@@ -16,7 +16,7 @@ from glm_gguf.cli.model_options import (
     device_option,
     field_option,
     given_options,
-    option_name,
+    spelled_options,
     worker_option,
 )
 from glm_gguf.llama.engine_options import EngineOptions
@@ -36,9 +36,7 @@ class LoadChoice:
 
     def words(self) -> Iterator[str]:
         """Spell the given options, so that another command can be told them."""
-        for name, value in self.given.items():
-            for each in value if name in LISTS else (value,):
-                yield from (option_name(name), str(each))
+        return spelled_options(self.given)
 
 
 def load_options(*, leaving_out: tuple[str, ...] = ()) -> Decorator:

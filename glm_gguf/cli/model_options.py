@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -174,10 +174,24 @@ def shared_options(command: Callable[..., None]) -> Callable[..., None]:
         with configured.told():
             command(shared=SharedOptions(EngineOptions(**engine), sampling, session), **given)
 
-    decorated: Callable[..., None] = with_options
-    for decorate in reversed([*_sampling(), *_engine()]):
+    decorated = engine_options(with_options)
+    for decorate in reversed([*_sampling()]):
         decorated = decorate(decorated)
     return decorated
+
+
+def engine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of the engine; the command gets each as click read it."""
+    for decorate in reversed([*_engine()]):
+        command = decorate(command)
+    return command
+
+
+def spelled_options(given: Mapping[str, Any]) -> Iterator[str]:
+    """Spell the options that were given, by the names of their parameters, so that another command can be told them."""
+    for name, value in given.items():
+        for each in value if isinstance(value, tuple) else () if value is None else (value,):
+            yield from (option_name(name), str(each))
 
 
 def _sampling() -> list[Decorator]:

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 from damage import command_line
+from lending import worker
 from server.serving import Served, serving
 from waiting import until
 
@@ -35,6 +36,9 @@ messages = [{{"role": "user", "content": "Hello"}}]
 asked = {{"model": os.environ["ANTHROPIC_MODEL"], "max_tokens": 5, "messages": messages}}
 answer = httpx.post(base + "/v1/messages", json=asked, headers=headers, timeout=60)
 told = {{"status": answer.status_code, "model": asked["model"], "words": sys.argv[1:], "url": base}}
+if "n_ctx" in sys.argv:
+    listed = httpx.get(base + "/v1/models", headers=headers, timeout=60).json()["data"]
+    told["n_ctx"] = listed[0]["context_length"]
 try:
     print(json.dumps(told), flush=True)
     time.sleep(600 if "wait" in sys.argv else 0)
@@ -115,6 +119,39 @@ def test_what_a_running_server_refuses_is_told(key: str, words: Any, told: str, 
     assert ended.stderr.replace(", ", " ").startswith("Error: ")
     assert told.split("{url}: ")[-1] in ended.stderr
     assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        pytest.param(("--n-ctx", "512"), "--n-ctx: the server at {url} runs with its own options", id="n_ctx"),
+        pytest.param(("--worker", "127.0.0.1:1", "--draft", "off"), "--worker: the server at {url} runs", id="several"),
+        pytest.param(("--print", "--lora", "a.gguf"), "--lora: --print starts no server; leave it out", id="print"),
+    ],
+)
+def test_options_of_the_engine_are_refused_where_no_server_is_started(
+    words: tuple[str, ...], told: str, served: Served, path: str
+) -> None:
+    ended = launched("--port", served.url.rpartition(":")[2], *words, "claude", path=path, GLM_GGUF_API_KEY="k")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert told.format(url=served.url) in ended.stderr
+
+
+def test_a_started_server_has_the_options_of_the_engine(tiny_gguf: Callable[[str], Path], path: str, port: int) -> None:
+    engine = ("--n-ctx", 640, "--draft", "off", "--threads", 1)
+    with worker() as lender:
+        given = ("--model", tiny_gguf("Q8_0"), *engine, "--worker", lender.address)
+        ended = launched("--port", port, *given, "claude", "n_ctx", path=path)
+        assert any("has come" in line for line in lender.lines), lender.lines
+    assert (ended.returncode, json.loads(ended.stdout)["status"]) == (3, 200), ended.stderr
+    assert json.loads(ended.stdout)["n_ctx"] == 640
+
+
+def test_a_worker_that_does_not_answer_is_told(tiny_gguf: Callable[[str], Path], path: str, port: int) -> None:
+    given = ("--model", tiny_gguf("Q8_0"), "--worker", "127.0.0.1:1")
+    ended = launched("--port", port, *given, "claude", path=path)
+    assert ended.returncode == 1
+    assert "the server did not start: the model tiny-Q8_0 could not be loaded: 127.0.0.1:1: " in ended.stderr
 
 
 def test_variables_are_printed_for_a_shell_and_nothing_is_started(port: int, path: str) -> None:
