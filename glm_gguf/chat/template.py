@@ -37,9 +37,10 @@ _RENDER_ERRORS = (
     ArithmeticError,
     RuntimeError,
     MemoryError,
+    AssertionError,  # truncate's, for an end that is longer than the text
     NameError,  # jinja2 writes 1e999 as inf into its code
 )
-_COMPILE_ERRORS = (SyntaxError, AssertionError, *_RENDER_ERRORS)
+_COMPILE_ERRORS = (SyntaxError, *_RENDER_ERRORS)
 """What jinja2 and Python raise for code that they cannot compile: levels of blocks, numbers of 5,000 digits."""
 
 MOST_SOURCE: Final = 2**18
@@ -94,7 +95,7 @@ class ChatTemplate:
             with self._environment.metered(mask.n_characters):
                 rendering = self._template.render(hidden)
         except _RENDER_ERRORS as error:
-            raise TemplateError(f"cannot be rendered: {type(error).__name__}: {error}", where="template") from error
+            raise TemplateError(f"cannot be rendered: {in_one_line(error)}", where="template") from error
         return mask.split(rendering)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -31,9 +31,11 @@ _RECURSION: Final = 10
 _OPERATION: Final = 4
 _MOST_WIDTH: Final = 10_000
 """Columns, spaces or items that a filter or a method may pad to."""
+_MOST_INDENT: Final = 100
+"""Columns for each level of JSON."""
 _MOST_BITS: Final = 4_096
-_FILLING: Final = frozenset({"batch", "center", "indent", "ljust", "rjust", "slice", "tojson", "wordwrap", "zfill"})
-"""Text filters and methods with a width."""
+_FILLING: Final = frozenset({"batch", "center", "indent", "ljust", "rjust", "slice", "wordwrap", "zfill"})
+"""Text filters and methods with a width, or a text in its place."""
 _SHALLOW: Final = frozenset(
     (
         *("attr", "batch", "count", "d", "default", "first", "items", "last", "length", "list", "map", "random"),
@@ -43,11 +45,19 @@ _SHALLOW: Final = frozenset(
 """Filters that take the items of a value and look at none of them; others write or compare all that it holds."""
 _SLOW: Final = frozenset(
     (
-        *("dictsort", "escape", "forceescape", "groupby", "indent", "max", "min", "pprint", "sort", "sum", "title"),
-        *("trim", "truncate", "unescape", "unique", "urlencode", "urlize", "wordcount", "wordwrap", "xmlattr"),
+        *("dictsort", "escape", "forceescape", "groupby", "indent", "list", "max", "min", "pprint", "rsplit", "sort"),
+        *("split", "splitlines", "sum", "title", "trim", "truncate", "unescape", "unique", "urlencode", "urlize"),
+        *("wordcount", "wordwrap", "xmlattr"),
     )
 )
 """Filters and methods whose Python code takes a step for every item, or for every eight characters."""
+_REPEATING: Final = frozenset(
+    (
+        *("indent", "join", "replace", "urlize", "wordwrap"),  # their results hold an argument many times
+        *("lstrip", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "strip", "trim"),  # they look it through as often
+    )
+)
+"""Filters and methods that may use the whole of an argument for every character or item of their value."""
 _COMPARING: Final = frozenset(
     ("==", "eq", "equalto", "!=", "ne", "<", "lt", "lessthan", "<=", "le", ">", "gt", "greaterthan", ">=", "ge", "in")
 )
@@ -80,7 +90,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         # Not optimized: constants computed while it compiles would cost a rendering nothing, however long they are.
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=extensions, optimized=False)
         self._meter: ContextVar[Meter] = ContextVar("meter")
-        self.filters["tojson"] = _to_json
+        self.filters["tojson"] = self._to_json
         self.filters = {name: self._metered_filter(name, function) for name, function in self.filters.items()}
         self.filters["metered_items"] = self._metered_items
         self.filters["charged"] = jinja2.pass_context(
@@ -135,7 +145,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             self._spend((length(left) * _times(right) + length(right) * _times(left)) // STEP_ITEMS)
         if operator == "%" and isinstance(left, str):
             _require_narrow(left)
-            right = self._walked(right)
+            self._spend_fields(left, (right,))
         return self._charged(super().call_binop(context, operator, left, right))
 
     def _metered_filter(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -167,18 +177,46 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
     def _spend_before(self, name: str, value: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Refuse or charge a filter or method whose work or result may be far larger than its arguments."""
         given = [*args, *kwargs.values()]
-        if name in _FILLING and (width := max(filter(_is_number, given), default=0)) > _MOST_WIDTH:
+        if name in _FILLING and (width := max(map(_width, given), default=0)) > _MOST_WIDTH:
             raise TooCostlyError(f"{name}: {width} is too wide")
         if name in ("format", "format_map"):
             _require_narrow(str(value))
-        if name in ("join", "replace"):
-            self._spend(length(value) * max(map(size, given), default=0))
-        if name == "striptags":  # it copies the rest of the text for every tag
+            self._spend_fields(str(value), given)
+        if name in _REPEATING:
+            widths = (one if isinstance(one, int) and name == "indent" else length(one) for one in given)
+            self._spend(length(value) * max(widths, default=0) // STEP_CHARACTERS)
+        if name in ("striptags", "wordwrap"):  # they copy the rest of the text for every tag or line
             self._spend(len(str(value)) ** 2 // STEP_CHARACTERS**2)
         if name == "sum" and not all(isinstance(one, str | int | float | None) for one in given):
             raise TooCostlyError("sum: it adds numbers only")
         if name in _SLOW:
             self._spend(length(value) // (STEP_ITEMS if isinstance(value, str) else 1))
+
+    def _spend_fields(self, format_string: str, given: Sequence[Any]) -> None:
+        """Charge a format: each of its fields may write the longest value, or all of them."""
+        n_fields = format_string.count("%") + format_string.count("{")
+        most = STEPS if (meter := self._meter.get(None)) is None else meter.left
+        self._spend(n_fields * max((walk(value, most) for value in given), default=0))
+
+    def _to_json(
+        self,
+        value: Any,
+        ensure_ascii: bool = False,
+        indent: int | str | None = None,
+        separators: tuple[str, str] | None = None,
+        sort_keys: bool = False,
+    ) -> str:
+        """Write JSON without jinja2's HTML escapes, and charge what stands between the items while it is written."""
+        given = {"ensure_ascii": ensure_ascii, "indent": indent, "separators": separators, "sort_keys": sort_keys}
+        if _width(indent) > _MOST_INDENT:
+            raise TooCostlyError(f"tojson: an indent of {_width(indent)} is too wide")
+        if indent is None and separators is None:
+            return json.dumps(value, **given)
+        pieces = []
+        for piece in json.JSONEncoder(**given).iterencode(value):
+            self._spend(len(piece) // STEP_CHARACTERS)
+            pieces.append(piece)
+        return "".join(pieces)
 
     def _charged(self, value: Any) -> Any:
         """Return a value after charging its size."""
@@ -209,8 +247,8 @@ def _times(value: Any) -> int:
     return max(value, 0) if isinstance(value, int) else 0
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
+def _width(value: Any) -> float:
+    return value if isinstance(value, int | float) else len(value) if isinstance(value, str) else 0
 
 
 def _require_few_bits(bits: int) -> None:
@@ -221,17 +259,6 @@ def _require_few_bits(bits: int) -> None:
 def _require_narrow(format_string: str) -> None:
     if _WIDE_FORMAT.search(format_string):
         raise TooCostlyError("a format pads text to a needless width")
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Write JSON without jinja2's HTML escapes."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _refuse(message: str) -> NoReturn:

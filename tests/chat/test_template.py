@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,7 @@ REFUSED = {
     "infinity": ("{{ 1e999 | int }}", "NameError"),
     "a template of a million characters": ("x" * 1_000_000, "1,000,000 characters, above 262,144"),
     "bytes": ("{{ 'x'.encode() }}", "SecurityError"),
+    "an end longer than its text": ("{{ 'xxxxxxxxxxxx' | truncate(5, true, 'y' * 9) }}", "AssertionError"),
 }
 
 
@@ -245,6 +247,68 @@ def test_a_template_that_computes_without_end_is_stopped(source: str) -> None:
     with pytest.raises(TemplateError, match="TooCostlyError"):
         ChatTemplate(source).render([{"role": "user", "content": "x" * 10_000}])
     assert time.process_time() - begun < 30  # seconds; a tenth of that on an idle machine
+
+
+AMPLIFIED = {
+    "a field written often": "{{ ('{0}' * 9000).format('x' * 99999) }}",
+    "a field of a mapping": "{{ ('{a}' * 9000).format_map({'a': 'x' * 99999}) }}",
+    "a key written often": "{{ '%(a)s' * 9000 % {'a': 'x' * 99999} }}",
+    "a format's filter": "{{ ('%(a)s' * 9000) | format(a='x' * 99999) }}",
+    "lines indented by a text": "{{ ('\\nx' * 90000) | indent('x' * 9999) }}",
+    "lines indented far": "{{ ('\\nx' * 90000) | indent(9999) }}",
+    "JSON indented by a text": "{{ ([0] * 90000) | tojson(indent='x' * 9999) }}",
+    "JSON separated by a text": "{{ ([0] * 9000) | tojson(separators=('x' * 99999, 'y')) }}",
+    "JSON indented far and deeply": "{% set s = namespace(t=[0] * 999) %}{% for i in range(300) %}{% set s.t = [s.t] %}"
+    "{% endfor %}{{ s.t | tojson(indent=9999) }}",
+    "lines of a letter, with a text between": "{{ ('a' * 90000) | wordwrap(1, true, 'x' * 9999) }}",
+    "lines of a letter": "{{ ('a' * 999999) | wordwrap(1) }}",
+    "a short text in place of every letter": "{{ ('a' * 9000000).replace('a', '😀' * 63) }}",
+    "attributes of many links": "{{ ('http://a.de ' * 9000) | urlize(target='x' * 99999) }}",
+    "letters in a list": "{{ ('语' * 9000000) | list | length }}",
+    "a search from the end": "{{ ('a' * 999999).rfind('ab' + 'a' * 500000) }}",
+    "letters to strip": "{{ ('a' * 999999).strip('b' * 999999 + 'a') }}",
+    "letters to trim": "{{ ('a' * 999999) | trim('b' * 999999 + 'a') }}",
+}
+MOST_HELD = 150 * 10**6
+"""Bytes; each of these took gigabytes or minutes."""
+
+
+@pytest.mark.parametrize("source", AMPLIFIED.values(), ids=AMPLIFIED.keys())
+def test_what_an_argument_may_become_is_charged_before_it_is_made(source: str) -> None:
+    template = ChatTemplate(source)
+    begun = time.process_time()
+    tracemalloc.start()
+    try:
+        with pytest.raises(TemplateError, match="TooCostlyError"):
+            template.render([{"role": "user", "content": "x"}])
+        assert tracemalloc.get_traced_memory()[1] < MOST_HELD
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("source", "rendered"),
+    [
+        ("{{ messages[0].content.split('</think>')[-1].strip('\\n') }}", " b"),
+        ("{{ messages[0].content.rsplit('</think>', 1)[0] | indent(4) }}", "a\n    a"),
+        ("{{ '%s-%s' % ('a', 1) }}{{ '{}{}'.format(1, 'b') }}", "a-11b"),
+        ("{{ {'a': [1, {}]} | tojson(indent=2) }}", '{\n  "a": [\n    1,\n    {}\n  ]\n}'),
+        ("{{ [1, 2] | tojson(separators=(',', ':'), indent=none) }}", "[1,2]"),
+    ],
+    ids=["split", "indent", "formats", "indented JSON", "narrow JSON"],
+)
+def test_templates_use_the_same_methods_in_their_ordinary_ways(source: str, rendered: str) -> None:
+    content = "a\na</think> b\n" if "split" in source else "x"
+    assert joined_text(ChatTemplate(source).render([{"role": "user", "content": content}])) == rendered
+
+
+def test_a_templates_own_reason_is_told_in_some_words() -> None:
+    with pytest.raises(TemplateError, match="TemplateError: no images here$"):
+        ChatTemplate("{{ raise_exception('no images here') }}").render([])
+    with pytest.raises(TemplateError) as told:
+        ChatTemplate("{{ raise_exception('x' * 9999999) }}").render([])
+    assert len(str(told.value)) < 500
 
 
 def test_a_long_conversation_is_not_taken_for_an_endless_one() -> None:
