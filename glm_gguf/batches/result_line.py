@@ -59,14 +59,16 @@ def unanswered_line(number: int, custom_id: str, code: str, message: str) -> Lin
 
 
 def read_result(data: bytes) -> tuple[str, bool] | None:
-    """Return the custom_id of a result's line, and whether it is a good one; None where the line is torn."""
+    """Return the custom_id of a result's line, and whether it is a good one; None for a torn line and for no result."""
     if not data.endswith(b"\n"):
         return None
     try:
         value = json.loads(data)
-        return value["custom_id"], value["response"] is not None and value["response"]["status_code"] == 200
+        custom_id, response = value["custom_id"], value["response"]
+        ok = response is not None and response["status_code"] == 200
     except (ValueError, TypeError, LookupError, RecursionError):
         return None
+    return (custom_id, ok) if isinstance(custom_id, str) else None
 
 
 def _written(custom_id: str, response: str, error: str) -> bytes:

@@ -51,13 +51,10 @@ _SLOW: Final = frozenset(
     )
 )
 """Filters and methods whose Python code takes a step for every item, or for every eight characters."""
-_REPEATING: Final = frozenset(
-    (
-        *("indent", "join", "replace", "urlize", "wordwrap"),  # their results hold an argument many times
-        *("lstrip", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "strip", "trim"),  # they look it through as often
-    )
-)
-"""Filters and methods that may use the whole of an argument for every character or item of their value."""
+_WRITING: Final = frozenset({"indent", "join", "replace", "urlize", "wordwrap"})
+"""Filters and methods whose result may hold an argument for every character or item of their value."""
+_SEARCHING: Final = frozenset({"lstrip", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "strip", "trim"})
+"""Filters and methods that may look an argument through for every character of their value."""
 _COMPARING: Final = frozenset(
     ("==", "eq", "equalto", "!=", "ne", "<", "lt", "lessthan", "<=", "le", ">", "gt", "greaterthan", ">=", "ge", "in")
 )
@@ -182,7 +179,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         if name in ("format", "format_map"):
             _require_narrow(str(value))
             self._spend_fields(str(value), given)
-        if name in _REPEATING:
+        if name in _WRITING | _SEARCHING:
             widths = (one if isinstance(one, int) and name == "indent" else length(one) for one in given)
             self._spend(length(value) * max(widths, default=0) // STEP_CHARACTERS)
         if name in ("striptags", "wordwrap"):  # they copy the rest of the text for every tag or line

@@ -22,6 +22,7 @@ from glm_gguf.chat.events import (
     Usage,
     collect,
 )
+from glm_gguf.cli.printable import say, show
 
 _CLEARED_LINE = "\r\x1b[K"  # xterm's "erase in line" (EL)
 LOADING_SECONDS = 0.5
@@ -76,13 +77,13 @@ def _print(event: Event) -> None:
             told = f"{_CLEARED_LINE}prompt: {done:,} of {total:,} tokens ({100 * done // total} %), {cached:,} cached"
             click.secho(told, dim=True, err=True, nl=False)
         case TextDelta(text):
-            click.echo(text, nl=False)
+            show(text, nl=False)
         case ReasoningDelta(text):
-            click.secho(text, dim=True, err=True, nl=False)
+            say(text, dim=True, nl=False)
         case ToolCallStart(_, name):
-            click.secho(f"→ {name} ", fg="cyan", err=True, nl=False)
+            say(f"→ {name} ", fg="cyan", nl=False)
         case ToolCallDelta(_, arguments):
-            click.secho(arguments, fg="cyan", err=True, nl=False)
+            say(arguments, fg="cyan", nl=False)
         case ToolCallCut():
             click.secho("(the call was cut off and does not count)", dim=True, err=True)
         case Finish("length" | "timeout", usage):

@@ -11,6 +11,7 @@ import click
 
 from glm_gguf.cli.grouped_help import GroupedCommand, grouped_option
 from glm_gguf.cli.model_options import ModelChoice, model_options
+from glm_gguf.cli.printable import say
 from glm_gguf.cli.server_packages import require_server
 from glm_gguf.cli.termination import terminable
 from glm_gguf.errors import RequestError
@@ -79,7 +80,7 @@ def command(
 def _require_right(errors: tuple[LineError, ...], path: Path) -> None:
     """Print what is wrong with each line, and raise RequestError if something is."""
     for error in errors[1:]:
-        click.echo(f"{path}{'' if error.line is None else f', line {error.line}'}: {error.message}", err=True)
+        say(f"{path}{'' if error.line is None else f', line {error.line}'}: {error.message}")
     if errors:
         first, more = errors[0], f" ({len(errors)} lines are wrong)" if len(errors) > 1 else ""
         where = None if first.line is None else f"line {first.line}"

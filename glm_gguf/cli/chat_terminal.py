@@ -12,6 +12,7 @@ from glm_gguf.chat.events import ChatResult, Event, ToolCall
 from glm_gguf.cli.answer_view import TokenRate, show_answer
 from glm_gguf.cli.called_tools import show_result
 from glm_gguf.cli.conversation import Conversation
+from glm_gguf.cli.printable import say
 from glm_gguf.errors import ContextLengthError
 
 NEARLY_FULL = 0.8
@@ -46,7 +47,7 @@ class ChatTerminal:
 
     def say(self, text: str) -> None:
         """Print a note."""
-        click.secho(text, dim=True, err=True)
+        say(text, dim=True)
 
     def ask(self, text: str) -> None:
         """Send a message, with the attached files before it."""

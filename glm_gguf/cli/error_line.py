@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from glm_gguf.cli.model_options import ENGINE_OPTIONS, SAMPLING_OPTIONS, option_name
+from glm_gguf.cli.printable import printable
 from glm_gguf.errors import GlmGgufError
 
 OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SAMPLING_OPTIONS} | {
@@ -86,7 +87,7 @@ def _as_option(found: re.Match[str]) -> str:
 def error_line(error: GlmGgufError) -> str:
     """Return the line of an error, with options for fields."""
     field = None if error.field is None else OPTION_OF_FIELD.get(error.field, error.field)
-    return f"Error: {error.line(field, None if error.fix is None else as_options(error.fix))}"
+    return printable(f"Error: {error.line(field, None if error.fix is None else as_options(error.fix))}")
 
 
 def system_error_line(error: OSError | MemoryError) -> str:
@@ -94,4 +95,4 @@ def system_error_line(error: OSError | MemoryError) -> str:
     if isinstance(error, MemoryError):
         return "Error: there is not enough memory; close other programs, or give a smaller model or --n-ctx"
     what = error.strerror or str(error) or type(error).__name__
-    return f"Error: {'standard output, or a file' if error.filename is None else error.filename}: {what}"
+    return printable(f"Error: {'standard output, or a file' if error.filename is None else error.filename}: {what}")

@@ -11,6 +11,7 @@ from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.data_options import FILE, data_options
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.load_options import LoadChoice, load_options
+from glm_gguf.cli.printable import say
 
 if TYPE_CHECKING:
     from glm_gguf.quality.chunks import ChunkOptions
@@ -63,5 +64,5 @@ def command(
     with terminable(), chunk_progress("imatrix") as view:
         found = measure_imatrix(path, text, out, options, choice.options, view)
     rows = f"{len(found.sums)} matrices, {found.n_chunks} chunks of {found.chunk_tokens} tokens"
-    click.echo(f"{rows}; texts: {', '.join(found.datasets)}", err=True)
+    say(f"{rows}; texts: {', '.join(found.datasets)}")
     click.echo(out)

@@ -14,6 +14,7 @@ from glm_gguf.cli.completed_values import devices, model_names
 from glm_gguf.cli.configured import Configured
 from glm_gguf.cli.grouped_help import grouped_option
 from glm_gguf.cli.model_argument import DEFAULT_MODEL, model_path
+from glm_gguf.cli.printable import say
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import CacheType, EngineOptions, LoraAdapter
 from glm_gguf.llama.sampling_params import SamplingParams
@@ -119,13 +120,13 @@ class ModelChoice:
             glm = GLM(self.path, session=self.session, on_loading=told, options=self.options)
         warn_without_gpu(self.options, glm.footprint)
         if verbose:
-            click.secho(footprint_line(glm.footprint), dim=True, err=True)
+            say(footprint_line(glm.footprint), dim=True)
         if line := given_up_line(glm.footprint):
             click.secho(line, dim=True, err=True)
         for finding in glm.problems:
-            click.secho(f"warning: {finding.what}: {finding.why}; {finding.mend}", err=True, fg="yellow")
+            say(f"warning: {finding.what}: {finding.why}; {finding.mend}", fg="yellow")
         if glm.session_refused is not None:
-            click.secho(f"warning: {glm.session_refused}", err=True, fg="yellow")
+            say(f"warning: {glm.session_refused}", fg="yellow")
         return glm
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from glm_gguf.cli.conversion_view import LINE_SECONDS, print_summary, watch
+from glm_gguf.cli.printable import say
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.convert import Conversion
 from glm_gguf.convert.source.hub.repository import RemoteFile, Repository
@@ -106,7 +107,7 @@ def pull_view() -> Iterator[PullView]:
 def tell_of_faults(pulled: Pulled) -> None:
     """Print what is odd about a model, and what mends it, to stderr."""
     for finding in pulled.findings:
-        click.secho(f"{finding.severity}: {finding.what}: {finding.why}; {finding.mend}", err=True, fg="yellow")
+        say(f"{finding.severity}: {finding.what}: {finding.why}; {finding.mend}", fg="yellow")
     if pulled.newer_commit is not None:
         line = f"the hub has another version by now, commit {pulled.newer_commit}; --force fetches it"
         click.echo(line, err=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from glm_gguf.chat.events import ReasoningDelta, TextDelta
+from glm_gguf.cli.printable import say, show
 from glm_gguf.research.folder_index import FolderIndex, IndexUpdate
 from glm_gguf.research.research_events import (
     CallFailed,
@@ -54,7 +55,7 @@ def show_update(path: Path, update: IndexUpdate) -> None:
     changes = f"{update.added} new, {update.changed} changed, {update.removed} gone"
     click.secho(f"{path}: {count} ({changes})", dim=True, err=True)
     for name, why in update.unread[:SHOWN_FAULTS]:
-        click.secho(f"warning: {name} is not read: {why}", err=True, fg="yellow")
+        say(f"warning: {name} is not read: {why}", fg="yellow")
     if len(update.unread) > SHOWN_FAULTS:
         click.secho(f"warning: {len(update.unread) - SHOWN_FAULTS} more are not read", err=True, fg="yellow")
 
@@ -86,26 +87,26 @@ class _View:
         if isinstance(event, ReasoningDelta):
             self._thought += len(event.text)
             if self._thoughts:
-                click.secho(event.text, dim=True, err=True, nl=False)
+                say(event.text, dim=True, nl=False)
             return
         self.end_thought()
         match event:
             case TurnStarted(number):
                 click.secho(f"turn {number}", bold=True, err=True)
             case Note(text):
-                click.secho(f"  {text}", dim=True, err=True)
+                say(f"  {text}", dim=True)
             case Searched(query, hits):
-                click.secho(f"  search: {query}  ({len(hits)} hits)", fg="cyan", err=True)
+                say(f"  search: {query}  ({len(hits)} hits)", fg="cyan")
             case Opened(title, address, part, parts):
                 which = f", part {part} of {parts}" if parts > 1 else ""
-                click.secho(f"  open: {title}  ({address}{which})", fg="cyan", err=True)
+                say(f"  open: {title}  ({address}{which})", fg="cyan")
             case CallFailed(_, error):
-                click.secho(f"  failed: {error}", fg="yellow", err=True)
+                say(f"  failed: {error}", fg="yellow")
             case ReportStarted(ended_by):
                 click.secho(f"report: {ENDINGS[ended_by]}", bold=True, err=True)
             case TextDelta(text):
                 self.streamed = True
-                click.echo(text, nl=False)
+                show(text, nl=False)
             case _:
                 pass
 
@@ -119,10 +120,10 @@ class _View:
 
 def _show_end(report: Report, *, streamed: bool) -> None:
     """Print the sources, and the report itself where an earlier process has written it."""
-    click.echo("" if streamed else report.text)
+    show("" if streamed else report.text)
     if report.sources:
         click.echo("\n## Sources\n")
         for source in report.sources:
-            click.echo(f"{source.number}. {source.title}: {source.address}")
+            show(f"{source.number}. {source.title}: {source.address}")
     if not report.complete:
         click.secho("warning: the report was cut by a limit", err=True, fg="yellow")

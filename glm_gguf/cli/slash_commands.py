@@ -13,7 +13,6 @@ import click
 
 from glm_gguf.cli.chat_terminal import ChatTerminal
 from glm_gguf.cli.footprint_line import footprint_line
-from glm_gguf.cli.printable import printable
 from glm_gguf.cli.sampling_field import SETTABLE, shown_value, with_field
 from glm_gguf.cli.transcript_file import read_transcript, write_transcript
 from glm_gguf.cli.utf8_text import utf8_text
@@ -137,7 +136,7 @@ def _tools(chat: ChatTerminal, _: str) -> None:
         function = declared["function"]
         arguments = ", ".join(function.get("parameters", {}).get("properties", {}))
         description = function.get("description", "").split("\n")[0]
-        chat.say(printable(f"{function['name']}({arguments})  {description}".rstrip()))
+        chat.say(f"{function['name']}({arguments})  {description}".rstrip())
     if not chat.conversation.toolbox.declarations:
         chat.say("none; --tools FILE.py declares the functions of a Python file, --mcp FILE the tools of servers")
 

@@ -13,6 +13,7 @@ import click
 from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.merged_adapters import parse_merged
 from glm_gguf.cli.model_argument import model_path
+from glm_gguf.cli.printable import show
 
 if TYPE_CHECKING:
     from glm_gguf.convert.verify import TensorError, Verification
@@ -69,7 +70,7 @@ def _print_tensor(error: TensorError) -> None:
 def _print_result(result: Verification) -> None:
     for difference in result.differences:
         mark = "differs" if difference.serious else "changed"
-        click.echo(f"{mark}: {difference.what}: {difference.in_file} in the file, {difference.expected} in the source")
+        show(f"{mark}: {difference.what}: {difference.in_file} in the file, {difference.expected} in the source")
     wrong = sum(not tensor.plausible for tensor in result.tensors)
     if result.passed:
         click.echo(f"{len(result.tensors)} tensors, vocabulary and keys agree with the source")

@@ -10,6 +10,7 @@ import click
 
 from glm_gguf.cli.amounts import SIZE
 from glm_gguf.cli.completed_values import devices
+from glm_gguf.cli.printable import say
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.cli.termination import terminable
 from glm_gguf.cpus import usable_cores
@@ -85,7 +86,7 @@ def command(
             _warn(where)
         kept = "keeps no weights" if cache is None else f"keeps up to {size_text(int(cache_size))} of weights"
         click.echo(f"worker at {where}, {kept}; Ctrl-C ends it", err=True)
-        with WorkerPort(listener, Lending(lent, cache, VERSION), lambda line: click.echo(line, err=True)) as served:
+        with WorkerPort(listener, Lending(lent, cache, VERSION), say) as served:
             served.run()
 
 

@@ -10,6 +10,7 @@ import click
 from glm_gguf.chat.events import ReasoningDelta, TextDelta
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import ModelChoice, model_options
+from glm_gguf.cli.printable import say, show
 from glm_gguf.cli.research import require_question
 from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.errors import RequestError
@@ -45,17 +46,17 @@ def command(choice: ModelChoice, question: str, sources: Path, most_sources: int
     require_question(question)
     found = _sources(sources, question, most_sources)
     count = "1 source" if len(found) == 1 else f"{len(found)} sources"
-    click.secho(f"{count}: {', '.join(one.title for one in found)}", dim=True, err=True)
+    say(f"{count}: {', '.join(one.title for one in found)}", dim=True)
     with choice.open() as glm:
         for event in SourcedWriting(glm, found, choice.sampling).stream(question):
             match event:
                 case ReasoningDelta(text):
-                    click.secho(text, dim=True, err=True, nl=False)
+                    say(text, dim=True, nl=False)
                 case TextDelta(text) if not html:
-                    click.echo(text, nl=False)
+                    show(text, nl=False)
                 case SourcedText():
                     rest = event.markdown().removeprefix(event.text.rstrip())  # the text itself is printed
-                    click.echo(html_page(event) if html else rest, nl=False)
+                    show(html_page(event) if html else rest, nl=False)
                     _warn(event.missing, complete=event.complete)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -19,6 +20,8 @@ FORMAT: Final = 1
 NAME: Final = "glm-gguf-worker"
 MOST_BYTES: Final = 2**16
 MOST_DEVICES: Final = 16  # llama_max_devices()
+MOST_MEMORY: Final = 2**60
+"""Bytes of a device; more is nonsense."""
 SECONDS: Final = 15.0
 """How long a greeting may take; a worker starts a process for it."""
 
@@ -117,7 +120,9 @@ def greeted(connection: socket.socket, greeting: Greeting) -> Welcome:
 
 def _device(found: Any) -> LentDevice:
     match found:
-        case {"name": str() as name, "description": str() as description, "memory": int() as memory} if memory >= 0:
+        case {"name": str() as name, "description": str() as description, "memory": int() as memory} if (
+            0 <= memory <= MOST_MEMORY
+        ):
             return LentDevice(name, description, memory)
     raise NoGreeting("its devices are none")
 
@@ -127,9 +132,13 @@ def _line(fields: Mapping[str, object]) -> bytes:
 
 
 def _read_line(connection: socket.socket) -> dict[str, Any]:
-    """Read byte by byte: what follows the line is not JSON."""
+    """Read byte by byte: what follows the line is not JSON. The connection's time limit holds for the whole line."""
     line = bytearray()
+    end = time.monotonic() + (connection.gettimeout() or SECONDS)
     while not line.endswith(b"\n"):
+        if (left := end - time.monotonic()) <= 0:
+            raise TimeoutError("the greeting takes too long")
+        connection.settimeout(left)
         byte = connection.recv(1)
         if not byte or len(line) == MOST_BYTES or not line.startswith(b"{"[: len(line)]):
             raise NoGreeting(f"it answered {bytes(line[:20])!r}" if line else "it ended the connection")

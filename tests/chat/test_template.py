@@ -304,7 +304,7 @@ def test_templates_use_the_same_methods_in_their_ordinary_ways(source: str, rend
 
 
 def test_a_templates_own_reason_is_told_in_some_words() -> None:
-    with pytest.raises(TemplateError, match="TemplateError: no images here$"):
+    with pytest.raises(TemplateError, match=r"TemplateError: no images here$"):
         ChatTemplate("{{ raise_exception('no images here') }}").render([])
     with pytest.raises(TemplateError) as told:
         ChatTemplate("{{ raise_exception('x' * 9999999) }}").render([])

@@ -86,6 +86,20 @@ def test_a_killed_batch_goes_on_and_loses_no_line(tiny_gguf: Callable[[str], Pat
     assert wrong_output(lines, read_lines(out)) is None
 
 
+@pytest.mark.parametrize("forged", [b'{"custom_id": 5, "response": null}\n', b'{"custom_id": "a", "response": 1}\n'])
+def test_what_is_no_result_is_answered(forged: bytes, tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    source, out = write_lines(tmp_path / "in.jsonl", [chat_line("a", "Hello")]), tmp_path / "out.jsonl"
+    process = start_batch(tiny_gguf("Q8_0"), source, out)
+    until(partial(_has, tmp_path / "out.jsonl.journal", 1))
+    process.kill()
+    process.communicate()
+    (tmp_path / "out.jsonl.part").write_bytes(forged)
+    process = start_batch(tiny_gguf("Q8_0"), source, out)
+    process.communicate()
+    assert process.returncode == 0
+    assert [one["custom_id"] for one in read_lines(out)] == ["a"]
+
+
 def _has(part: Path, n_bytes: int) -> bool:
     return part.exists() and part.stat().st_size >= n_bytes
 

@@ -1,9 +1,13 @@
-"""Targets that read files. Hashes and lengths are put right first, so that mutations reach what lies behind them."""
+"""Targets that read files, and the greetings of workers.
+
+Hashes and lengths are put right first, so that mutations reach what lies behind them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import struct
 import tempfile
 import zlib
@@ -13,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from glm_gguf.batches.input_file import InputRules
+from glm_gguf.batches.open_batch import BatchPaths, open_batch
 from glm_gguf.convert.adapter.peft_adapter import PeftAdapter
 from glm_gguf.convert.recipe.imatrix import Imatrix
 from glm_gguf.convert.source.local_shards import LocalShards
@@ -25,6 +31,7 @@ from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.gguf_file.report import Report
 from glm_gguf.llama.model_file import ModelFile
 from glm_gguf.llama.session_file import FRONT, HASH_BYTES, MAGIC, VERSION, read_session
+from glm_gguf.workers.greeting import MOST_MEMORY, NoGreeting, read_greeting, read_welcome
 
 WEIGHTS = bytes(256)
 MARK = b"\0\0\0\0BODY"
@@ -110,3 +117,34 @@ def adapter(data: bytes) -> None:
     written("adapter_model.safetensors", shard(header))
     found = PeftAdapter.open(scratch())
     json.dumps({name: pair.scale for name, pair in found.pairs.items()})
+
+
+def batch(data: bytes) -> None:
+    """A batch's input, and the results that an earlier run left."""
+    lines, _, results = data.partition(MARK)
+    paths = BatchPaths(written("in.jsonl", lines), scratch() / "out.jsonl")
+    paths.beside("part").write_bytes(results)
+    with open_batch(paths, InputRules()) as opened:
+        for error in opened.checked.errors:
+            json.dumps(error.as_json())
+        if opened.checked.errors:
+            return
+        paths.beside("journal").write_text(json.dumps({"input": opened.checked.sha256}))
+        found = opened.begin({})
+        assert found + sum(1 for _ in opened.index.pending()) == opened.checked.n_lines
+
+
+def greeting(data: bytes) -> None:
+    """The first line of a worker's client, and of a worker."""
+    for read in (read_greeting, read_welcome):
+        here, there = socket.socketpair()
+        with here, there:
+            here.settimeout(10)
+            there.settimeout(10)
+            with suppress(OSError):  # it is longer than the line that is read
+                there.sendall(data[:50_000])
+            there.shutdown(socket.SHUT_WR)
+            with suppress(NoGreeting):
+                found = read(here)
+                for device in getattr(found, "devices", ()):
+                    assert 0 <= device.memory <= MOST_MEMORY

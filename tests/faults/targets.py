@@ -26,6 +26,8 @@ TARGETS: Final = {
     "template": "texts:template",
     "output": "texts:output",
     "schema": "texts:schema",
+    "greeting": "readers:greeting",
+    "batch": "readers:batch",
     "mcp": "texts:mcp",
     "page": "texts:page",
     "chat": "bodies:chat",

@@ -19,7 +19,7 @@ from glm_gguf import GLM, EngineError, EngineOptions, RequestError, SamplingPara
 from glm_gguf.llama.offload import layer_sizes
 from glm_gguf.llama.required_version import VERSION
 from glm_gguf.workers import rpc_frames as rpc
-from glm_gguf.workers.greeting import Greeting, greeted
+from glm_gguf.workers.greeting import Greeting, LentDevice, Welcome, greeted, read_greeting
 from glm_gguf.workers.lent_session import Lent
 from glm_gguf.workers.sockets import Inbox
 from glm_gguf.workers.worker_port import Lending, WorkerPort
@@ -154,6 +154,9 @@ def test_a_client_of_llama_cpp_itself_is_refused() -> None:
         pytest.param(b"", "there is no worker of glm-gguf: it ended the connection", id="it ends"),
         pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", "no worker of glm-gguf: it answered", id="HTTP"),
         pytest.param(b"{}\n", "it is no worker of glm-gguf", id="other JSON"),
+        pytest.param(
+            Welcome(VERSION, devices=(LentDevice("CPU", "", 10**400),)).line(), "its devices are none", id="memory"
+        ),
     ],
 )
 def test_what_is_no_worker_is_told(answer: bytes, message: str, tiny_gguf: Callable[[str], Path]) -> None:
@@ -169,6 +172,25 @@ def test_what_is_no_worker_is_told(answer: bytes, message: str, tiny_gguf: Calla
         with pytest.raises(EngineError, match=message):
             GLM(tiny_gguf("F16"), workers=f"127.0.0.1:{listener.getsockname()[1]}")
         serving.join()
+
+
+def test_a_greeting_that_comes_byte_by_byte_has_the_time_of_one() -> None:
+    here, there = socket.socketpair()
+    ended = threading.Event()
+
+    def trickle() -> None:
+        with suppress(OSError):
+            while not ended.wait(0.02):
+                there.sendall(b"{")
+
+    with here, there:
+        here.settimeout(0.3)
+        sender = threading.Thread(target=trickle)
+        sender.start()
+        with pytest.raises(TimeoutError):
+            read_greeting(here)
+        ended.set()
+        sender.join()
 
 
 def test_nobody_at_the_address_is_told(tiny_gguf: Callable[[str], Path]) -> None:
