@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,12 +13,18 @@ from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message
 
 from glm_gguf import GLM, EngineOptions
 from glm_gguf.convert import ConvertOptions, TypeChoices, convert
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.anthropic_messages.request import CountRequest, MessageRequest
+from glm_gguf.server.batches.settings import BatchSettings
+from glm_gguf.server.batches.store import new_file
+from glm_gguf.server.batches.upload import read_upload
 from glm_gguf.server.bodies.ignored_fields import declared_fields
 from glm_gguf.server.bodies.json_body import parsed, validation_problem
 from glm_gguf.server.bodies.known_fields import ignored_fields, refused_field
@@ -77,6 +85,25 @@ def ollama(data: bytes) -> None:
     read(data, OllamaChatRequest, "/api/chat", _asked_of_ollama)
     read(data, OllamaGenerateRequest, "/api/generate", _asked_of_ollama)
     read(data, OllamaEmbedRequest, "/api/embed")
+
+
+def upload(data: bytes) -> None:
+    """POST /v1/files: the Content-Type in the first line, and the form behind it."""
+    kind, _, form = data.partition(b"\n")
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": form, "more_body": False}
+
+    async def kept() -> None:
+        scope = {"type": "http", "method": "POST", "headers": [(b"content-type", kind)], "app": None}
+        request = Request(scope, receive)
+        async with asyncio.timeout(60):
+            found = await read_upload(request, BatchSettings(scratch(), file_bytes=2**16))
+        new_file(found.filename, "batch", found.n_bytes, found.kept_seconds).model_dump_json()
+        await request.close()
+
+    with suppress(BodyRefused, Refused, HTTPException):
+        asyncio.run(kept())
 
 
 def read(data: bytes, body: type[BaseModel], path: str, use: Use | None = None) -> None:

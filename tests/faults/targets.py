@@ -35,6 +35,7 @@ TARGETS: Final = {
     "responses": "bodies:responses",
     "messages": "bodies:messages",
     "ollama": "bodies:ollama",
+    "upload": "bodies:upload",
 }
 """Name → module of this folder and function."""
 

@@ -109,6 +109,30 @@ def test_wrong_lines_fail_a_batch_and_are_listed(client: openai.OpenAI) -> None:
     assert told == [(1, "invalid_url", "url"), (3, "duplicate_custom_id", "custom_id")]
 
 
+def uploaded(client: openai.OpenAI, *parts: tuple[str, bytes], charset: str = "") -> httpx.Response:
+    """Send a form as no client writes it."""
+    body = b"".join(
+        b"--XX\r\nContent-Disposition: form-data; name=%s\r\n\r\n%s\r\n" % (n.encode(), v) for n, v in parts
+    )
+    headers = {"Content-Type": f"multipart/form-data; boundary=XX{charset}", "Authorization": "Bearer secret"}
+    return httpx.post(f"{client.base_url}files", content=body + b"--XX--\r\n", headers=headers, timeout=60)
+
+
+def test_hostile_forms_and_queries_are_the_clients_fault(client: openai.OpenAI) -> None:
+    file, purpose = ('"file"; filename="in.jsonl"', b"{}\n"), ('"purpose"', b"batch")
+    anchor = ('"expires_after[anchor]"', b"created_at")
+    seconds = uploaded(client, file, purpose, anchor, ('"expires_after[seconds]"', b"000003600" + b"9" * 30))
+    assert (seconds.status_code, seconds.json()["error"]["param"]) == (400, "expires_after[seconds]")
+    codec = uploaded(client, file, purpose, charset="; charset=undefined")
+    assert (codec.status_code, codec.json()["error"]["param"]) == (400, "file")
+    odd = uploaded(client, (r'"file"; filename="\\ud800"', b"{}\n"), purpose, charset="; charset=raw_unicode_escape")
+    assert (odd.status_code, odd.json()["filename"]) == (200, "?")
+    client.files.delete(odd.json()["id"])
+    for number in ("000000001" + "9" * 30, "1" * 900):
+        listed = httpx.get(f"{client.base_url}files?limit={number}", headers={"Authorization": "Bearer secret"})
+        assert (listed.status_code, listed.json()["error"]["param"]) == (400, "limit")
+
+
 def test_a_cancelled_batch_keeps_what_is_answered(client: openai.OpenAI) -> None:
     lines = [chat_line("short", "Hi", max_tokens=1), *(chat_line(f"long-{n}", "Hi", **ENDLESS) for n in range(60))]
     batch = begun(client, lines)

@@ -16,7 +16,7 @@ def page_request(request: Request, most: int, default: int, names: tuple[str, ..
         name = unknown[:100]
         raise Refused(Problem(400, f"{name}: the list has no such filter; leave it out.", param=name))
     limit = given.get("limit", str(default))
-    if not limit.isdecimal() or not 1 <= int(limit[:9]) <= most:
+    if not limit.isdecimal() or len(limit) > 9 or not 1 <= int(limit) <= most:
         raise Refused(Problem(400, f"limit: give 1 to {most}.", param="limit"))
     order = given.get("order", "desc")
     if order not in ("asc", "desc"):

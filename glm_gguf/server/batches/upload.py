@@ -54,6 +54,8 @@ async def read_upload(request: Request, settings: BatchSettings) -> Upload:
     except TimeoutError:
         late = f"The upload took longer than {settings.upload_seconds:g} seconds."
         raise Refused(Problem(408, late, code="request_timeout")) from None
+    except UnicodeError:  # a codec that the Content-Type names
+        raise _wrong("file", "the form is not of its charset; leave the charset out") from None
     for name in form:
         if name not in FIELDS:
             raise _wrong(name[:100], "an upload has no such field; leave it out")
@@ -64,7 +66,8 @@ async def read_upload(request: Request, settings: BatchSettings) -> Upload:
         raise _wrong("purpose", "only batch is possible")
     if not 1 <= (n_bytes := file.size or 0) <= settings.file_bytes:
         raise _wrong("file", f"{n_bytes} bytes; give 1 to {settings.file_bytes}")
-    return Upload(file, (file.filename or "batch.jsonl")[:255], n_bytes, _kept_seconds(form))
+    filename = (file.filename or "batch.jsonl")[:255].encode("utf-8", "replace").decode()
+    return Upload(file, filename, n_bytes, _kept_seconds(form))
 
 
 def _kept_seconds(form: FormData) -> int | None:
@@ -74,9 +77,10 @@ def _kept_seconds(form: FormData) -> int | None:
         return None
     if anchor != "created_at":
         raise _wrong("expires_after[anchor]", "give created_at")
-    if not isinstance(seconds, str) or not seconds.isdecimal() or not 3600 <= int(seconds[:9]) <= 2_592_000:
+    number = int(seconds) if isinstance(seconds, str) and seconds.isdecimal() and len(seconds) < 10 else 0
+    if not 3600 <= number <= 2_592_000:
         raise _wrong("expires_after[seconds]", "give 3600 to 2592000")
-    return int(seconds)
+    return number
 
 
 def _wrong(field: str, what: str) -> Refused:
