@@ -204,13 +204,13 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         sort_keys: bool = False,
     ) -> str:
         """Write JSON without jinja2's HTML escapes, and charge what stands between the items while it is written."""
-        given = {"ensure_ascii": ensure_ascii, "indent": indent, "separators": separators, "sort_keys": sort_keys}
         if _width(indent) > _MOST_INDENT:
             raise TooCostlyError(f"tojson: an indent of {_width(indent)} is too wide")
+        encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
         if indent is None and separators is None:
-            return json.dumps(value, **given)
+            return encoder.encode(value)
         pieces = []
-        for piece in json.JSONEncoder(**given).iterencode(value):
+        for piece in encoder.iterencode(value):
             self._spend(len(piece) // STEP_CHARACTERS)
             pieces.append(piece)
         return "".join(pieces)
