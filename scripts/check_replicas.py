@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -140,12 +141,19 @@ class Conversation:
         """Ask, and go on; returns how many tokens were found in the KV cache."""
         reply = self.ask(running).json()
         usage = reply["usage"]
-        self._messages += [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Go on."}]
+        self._messages += [{"role": "assistant", "content": self._answer(reply)}, {"role": "user", "content": "Go on."}]
         if self._api == 0:
             return int(usage["prompt_tokens_details"]["cached_tokens"])
         return int(
             usage["cache_read_input_tokens"] if self._api == 1 else usage["input_tokens_details"]["cached_tokens"]
         )
+
+    def _answer(self, reply: dict[str, Any]) -> str:
+        """Return the text of an answer, as a client sends it back: it is in the KV cache too."""
+        if self._api == 0:
+            return str(reply["choices"][0]["message"]["content"])
+        parts = reply["content"] if self._api == 1 else reply["output"][-1]["content"]
+        return "".join(part["text"] for part in parts)
 
 
 def killing(running: Pool, conversations: list[Conversation]) -> dict[str, int]:
