@@ -40,6 +40,7 @@ def test_the_composed_servers_are_those_that_nginx_is_told() -> None:
     told = "".join(services["nginx"]["command"])
     assert all(f"/{name}/" in told for name in services if name != "nginx")
     assert all((DEPLOY / volume.split(":")[0]).exists() for volume in services["nginx"]["volumes"])
+    assert {service["restart"] for service in services.values()} == {"unless-stopped"}  # until a worker answers
 
 
 def test_the_image_is_made_of_files_that_are_here() -> None:
