@@ -224,10 +224,12 @@ def compare(path: Path, options: argparse.Namespace) -> None:
     print(told("ours", mine), flush=True)
     if options.llama_server is None:
         return
-    with LlamaServer(options.llama_server, path, options.threads, N_CTX) as server:
+    # tokens are forced, so that llama-server may go beyond the tiny model's 4096 without stretching
+    longer = () if yarn is None else ("--override-kv", f"glm4.context_length=int:{N_CTX}")
+    with LlamaServer(options.llama_server, path, options.threads, N_CTX, longer) as server:
         spared = grammar_seconds(server, max(prompts, key=lambda prompt: len(prompt.target)))
     for flags in options.flags or FLAGS:
-        with LlamaServer(options.llama_server, path, options.threads, N_CTX, flags.split()) as server:
+        with LlamaServer(options.llama_server, path, options.threads, N_CTX, [*longer, *flags.split()]) as server:
             days = [their_day(server, prompts) for _ in range(options.rounds)]
         print(told(f"llama-server {flags}"[:56], days, spared), flush=True)
 
