@@ -8,6 +8,10 @@ from typing import Final
 
 MOST_ROWS: Final = 31
 """Rows of a batch that counts as decode; a larger one is prefill."""
+SIZES: Final = (4, 8, 16, MOST_ROWS)
+"""Rows of batches that are tried: kernels compute rows by fours, so that the curve has steps."""
+_FIRST: Final = 2
+"""Measurements of a size until it counts as tried; the first also sets up the graph."""
 _LATEST: Final = 4
 """Measurements of one number of rows, of which the shortest counts: other processes only make a batch longer."""
 _MOST_AGE: Final = 256
@@ -27,6 +31,10 @@ class BatchCurve:
     def reach(self) -> int:
         """Rows of the largest batch that is worth a try: twice what is known. 0 while nothing is known."""
         return min(MOST_ROWS, max(4, 2 * max(self._seconds))) if self._seconds else 0
+
+    def untried(self, most: int) -> list[int]:
+        """List the SIZES up to `most` rows that were not tried lately, the largest first."""
+        return [size for size in reversed(SIZES) if size <= most and len(self._latest.get(size, ())) < _FIRST]
 
     def note(self, rows: int, seconds: float) -> None:
         """Take a measurement of a batch of at most MOST_ROWS."""

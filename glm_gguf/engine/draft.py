@@ -49,8 +49,15 @@ class Acceptance:
         self._right[index] += accepted
         self._tried[index] += accepted + (accepted < len(draft.tokens))
 
+    def watch(self, draft: Draft, *, right: bool) -> None:
+        """Note whether the first token of a draft would have been right that no batch had."""
+        index = _match_class(draft)
+        self._fade(index, _KEPT_UNUSED)
+        self._right[index] += right
+        self._tried[index] += 1
+
     def pass_over(self, draft: Draft) -> None:
-        """Note that a draft did not pay: in time one like it is tried again."""
+        """Note that a draft did not pay, and is not known: in time one like it is tried again."""
         self._fade(_match_class(draft), _KEPT_UNUSED)
 
     def _fade(self, index: int, kept: float) -> None:

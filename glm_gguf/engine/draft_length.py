@@ -13,6 +13,9 @@ MOST_DRAFT: Final = MOST_ROWS - 1
 _FREE: Final = 1.02
 """Beside other answers a draft may make a batch slower by this factor at most."""
 
+_WORTH_A_TRY: Final = 0.5
+"""Share of a draft that must be right on average, so that it measures a size of batch that was not tried."""
+
 
 class DraftLength:
     """The length of drafts: a number, or what pays by the batches measured so far."""
@@ -29,6 +32,10 @@ class DraftLength:
         """
         if not self._adapts:
             return len(gains)
+        for size in self.curve.untried(n_rows + len(gains)) if alone and self.curve.reach else ():
+            drafted = size - n_rows
+            if sum(gains[:drafted]) > _WORTH_A_TRY * drafted:
+                return drafted
         reach = min(len(gains), self.curve.reach - n_rows)
         if reach <= 0:
             return 0

@@ -87,10 +87,12 @@ class Drafter:
         lengths = [0] * len(whole)
         for index, _ in order[:count]:
             lengths[index] += 1
-        for sequence, draft, length in zip(sequences, whole, lengths, strict=True):
-            if draft.tokens and not length:
-                sequence.acceptance.pass_over(draft)
         return [Draft(draft.tokens[:length], draft.match) for draft, length in zip(whole, lengths, strict=True)]
+
+    def watch(self, sequence: RunningSequence, token: int) -> None:
+        """Take the token that came where a batch had nothing of a sequence's draft."""
+        if sequence.draft.tokens:
+            sequence.acceptance.watch(sequence.draft, right=sequence.draft.tokens[0] == token)
 
     def note(self, sequence: RunningSequence, draft: Draft, accepted: int) -> None:
         """Take the result of a draft."""

@@ -10,6 +10,8 @@ from glm_gguf.llama.engine_options import Scales
 
 WORTH_OFFLOADING: Final = 16
 """Tokens: to search for fewer at every new prompt costs more than to compute them again."""
+MOST_RESIDENT: Final = 512
+"""Cells of finished answers that stay in the KV cache where main memory can take them."""
 SHORTEST_RUN_ON_GPU: Final = 8
 """Cells. llama.cpp copies each run by itself, keys and values of every layer. On an H200 with 40 layers a run takes
 0.8 ms, the time of 6 tokens of prefill. Sequences decoded in the same batches have runs of one cell."""
@@ -51,6 +53,10 @@ class HostCache:
         self._shortest_run = shortest_run
         self._prefixes: list[HostPrefix] = []  # the most recently used last
         self._trie: TokenTrie[HostPrefix] = TokenTrie()
+
+    def most_resident(self, n_cells: int) -> int:
+        """Return how many of the KV cache's cells finished answers may hold: the rest is offloaded early."""
+        return MOST_RESIDENT if self.most_tokens else n_cells
 
     @property
     def used(self) -> int:

@@ -15,8 +15,6 @@ from glm_gguf.llama.context_size import MOST_SEQUENCES
 from glm_gguf.llama.engine_options import Scales
 
 LOGGER = logging.getLogger(__name__)
-MOST_RESIDENT: Final = 512
-"""Cells of unpinned prefixes that stay resident where main memory can take them."""
 
 
 class Cells(Protocol):
@@ -64,7 +62,7 @@ class KvCache:
         self._cells = cells
         self.n_cells = n_cells
         self.host = host
-        self._most_resident = MOST_RESIDENT if host.most_tokens else n_cells
+        self._most_resident = host.most_resident(n_cells)
         # llama.cpp computes only sequences below n_seq_max, but its unified cache tells more of them apart.
         self._free_running = list(range(n_running))
         self._free_resident = list(range(n_running, MOST_SEQUENCES))

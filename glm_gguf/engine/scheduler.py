@@ -241,8 +241,7 @@ class Scheduler:
 
     def _computed(self) -> bool:
         """Compute the batch; measure it where each of its rows is sampled."""
-        begun = time.monotonic()
-        done = self._context.decode(self._batch)
+        begun, done = time.monotonic(), self._context.decode(self._batch)
         if done and self._batch.n_outputs == len(self._batch) <= MOST_ROWS:
             self._context.synchronize()
             self._drafter.note_batch(len(self._batch), time.monotonic() - begun)
@@ -262,12 +261,15 @@ class Scheduler:
         sequence, draft = slice_.sequence, slice_.draft
         length = len(sequence.tokens)
         end = self._extend(sequence, slice_.sampled(self._context, masks.get(slice_.row)))
+        new = sequence.tokens[length:]
         if draft.tokens:
-            accepted = common_length(sequence.tokens[length:], draft.tokens)
+            accepted = common_length(new, draft.tokens)
             self.cache.append(slice_.prefix, draft.tokens[:accepted])
             self.cache.rollback(slice_.prefix)
             self._drafter.note(sequence, draft, accepted)
             self._deliveries.put(sequence.handle, DraftVerified(len(draft.tokens), accepted))
+        elif new:
+            self._drafter.watch(sequence, new[0])
         if end is not None:
             self._end(sequence, end)
 

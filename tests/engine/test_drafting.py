@@ -121,7 +121,7 @@ def test_a_batch_that_other_processes_held_up_does_not_change_the_curve() -> Non
     ("curve", "right", "expected"),
     [
         ({1: 1.0, 2: 1.0, 16: 1.0}, 0.5, 30),
-        ({1: 1.0, 2: 2.0, 4: 4.0}, 0.9, 0),
+        ({1: 1.0, 2: 2.0, 4: 4.0, 8: 8.0, 16: 16.0, 31: 31.0}, 0.9, 0),
         ({1: 1.0, 4: 1.04, 8: 3.0}, 0.5, 3),
         ({1: 1.0, 4: 1.04, 8: 1.9, 16: 2.0, 31: 4.0}, 0.98, 15),
     ],
@@ -129,9 +129,24 @@ def test_a_batch_that_other_processes_held_up_does_not_change_the_curve() -> Non
 )
 def test_a_draft_is_as_long_as_pays(curve: dict[int, float], right: float, expected: int) -> None:
     length = DraftLength("auto")
-    for rows, seconds in curve.items():
+    for rows, seconds in [*curve.items()] * 2:
         length.curve.note(rows, seconds)
     assert length.count_that_pays([right**i for i in range(1, MOST_ROWS)], 1, alone=True) == expected
+
+
+def test_a_size_of_batch_is_tried_where_a_draft_is_likely_right() -> None:
+    """Four rows cost what four steps do, sixteen what six do: only a try tells."""
+    length, right = DraftLength("auto"), [0.97**i for i in range(1, MOST_ROWS)]
+    for rows, seconds in ((1, 1.0), (4, 4.0), (4, 4.0)):
+        length.curve.note(rows, seconds)
+    assert length.count_that_pays([0.3**i for i in range(1, MOST_ROWS)], 1, alone=True) == 0
+    assert length.count_that_pays(right, 1, alone=False) == 0
+    tried = []
+    while len(tried) < 6:
+        tried.append(1 + length.count_that_pays(right, 1, alone=True))
+        length.curve.note(tried[-1], {8: 5.0, 16: 6.0, 31: 21.0}[tried[-1]])
+    assert tried == [31, 31, 16, 16, 8, 8]
+    assert length.count_that_pays(right, 1, alone=True) == 15
 
 
 def test_beside_other_answers_only_rows_that_cost_nothing_are_drafted() -> None:
@@ -151,6 +166,16 @@ def test_acceptance_follows_the_drafts_and_returns_when_they_are_passed_over() -
     for _ in range(500):
         acceptance.pass_over(draft)
     assert acceptance.probability(draft) > 0.49
+
+
+def test_acceptance_learns_from_drafts_that_no_batch_had() -> None:
+    acceptance, draft = Acceptance(), Draft([1] * 4, LENGTH)
+    for _ in range(60):
+        acceptance.watch(draft, right=True)
+    assert acceptance.probability(draft) > 0.95
+    for _ in range(200):
+        acceptance.watch(draft, right=False)
+    assert acceptance.probability(draft) < 0.1
 
 
 @pytest.mark.parametrize("draft", ["auto", 1, 7, 30])
