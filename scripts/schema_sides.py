@@ -151,7 +151,7 @@ def ours(_: str) -> Judge:
 
     from glm_gguf.errors import GlmGgufError
     from glm_gguf.schema.grammar_share import compile_schema, limits
-    from glm_gguf.schema.patterns import byte_tokenizer
+    from glm_gguf.schema.pattern_search import byte_tokenizer
 
     def judge(schema: Any, tests: list[dict[str, Any]]) -> dict[str, Any]:
         start = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from glm_gguf.schema.patterns import is_regular
+from glm_gguf.schema.pattern_search import is_regular
 
 INPUT: Final = "input"
 """Name of the one argument, the text."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Final, Protocol
+from typing import Protocol
 
 from glm_gguf.engine.cell_spans import CellSpans, Span
 from glm_gguf.engine.host_cache import HostCache, HostPrefix

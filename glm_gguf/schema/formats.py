@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from glm_gguf.schema.patterns import Search, automaton, compiled_search, is_sound, string_grammar
+from glm_gguf.schema.pattern_search import Search, automaton, compiled_search, is_sound, string_grammar
 
 IN_GRAMMARS: Final = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "uuid", "uri"))
 """Formats that llguidance's grammars enforce (docs/json_schema.md of that project)."""

@@ -15,7 +15,7 @@ from glm_gguf.schema.deep_stack import on_deep_stack
 from glm_gguf.schema.draft import DRAFT_4, draft_of, is_draft_3, modern
 from glm_gguf.schema.keyword_rules import well_formed
 from glm_gguf.schema.normal_form import normal_form
-from glm_gguf.schema.patterns import byte_tokenizer
+from glm_gguf.schema.pattern_search import byte_tokenizer
 from glm_gguf.schema.references import self_contained
 from glm_gguf.schema.satisfiability import possible
 from glm_gguf.schema.size_limits import modest_nodes, require_modest

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.patterns import is_sound
+from glm_gguf.schema.pattern_search import is_sound
 from glm_gguf.schema.type_names import FOREIGN_TYPES, TYPES
 from glm_gguf.schema.walk import MANY, NAMED, ONE, Place, Schema, rewrite_children
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from glm_gguf.schema.ecma_regex import normal_pattern
 from glm_gguf.schema.formats import CHECKED, IN_GRAMMARS, PATTERNS
-from glm_gguf.schema.patterns import without_leading_assertions
+from glm_gguf.schema.pattern_search import without_leading_assertions
 from glm_gguf.schema.walk import Schema, rewrite
 
 ANNOTATIONS = frozenset(

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.patterns import compiled_search
+from glm_gguf.schema.pattern_search import compiled_search
 from glm_gguf.schema.walk import Schema
 
 Verdict = bool | None

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.bounds import KINDS, kinds, no_number, spans
 from glm_gguf.schema.keyword_rules import RULES
-from glm_gguf.schema.patterns import compiled_search
+from glm_gguf.schema.pattern_search import compiled_search
 from glm_gguf.schema.quick_check import fits
 from glm_gguf.schema.walk import ROOT, Place, Schema, rewrite_children
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from glm_gguf.schema.formats import CHECKED
-from glm_gguf.schema.patterns import is_regular, without_assertions
+from glm_gguf.schema.pattern_search import is_regular, without_assertions
 from glm_gguf.schema.references import SelfContained
 from glm_gguf.schema.walk import Place, Schema, rewrite, subschemas
 

@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema import ValidationError
 from referencing.jsonschema import lookup_recursive_ref
 
-from glm_gguf.schema.patterns import compiled_search
+from glm_gguf.schema.pattern_search import compiled_search
 
 
 def unevaluated_properties(validator: Any, _: Any, value: Any, parent: Any) -> Iterator[ValidationError]:

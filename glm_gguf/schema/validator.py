@@ -19,7 +19,7 @@ from referencing.jsonschema import specification_with
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.formats import fits_format
-from glm_gguf.schema.patterns import compiled_search
+from glm_gguf.schema.pattern_search import compiled_search
 from glm_gguf.schema.unevaluated_properties import unevaluated_properties
 from glm_gguf.schema.walk import Schema, rewrite
 

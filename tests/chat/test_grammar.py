@@ -13,7 +13,7 @@ from glm_gguf.chat.grammar import AnswerGrammar, AnswerRules, answer_grammar, ru
 from glm_gguf.chat.response_format import ChoiceFormat, LarkFormat, RegexFormat, SchemaFormat, response_format
 from glm_gguf.chat.tool_choice import AutoChoice, NamedChoice, NoChoice, RequiredChoice, tool_choice
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.patterns import ROLES, byte_tokenizer
+from glm_gguf.schema.pattern_search import ROLES, byte_tokenizer
 
 
 def tool(name: str, properties: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:

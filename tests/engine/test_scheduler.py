@@ -10,7 +10,7 @@ from engine.conversations import EXACT, GREEDY, PLAIN, Bench, Reply, random_prom
 from loading import planned
 
 from glm_gguf.engine.delivery import AnswerFailed, Ended
-from glm_gguf.engine.kv_cache import MOST_RESIDENT
+from glm_gguf.engine.host_cache import MOST_RESIDENT
 from glm_gguf.engine.request import Request, RequestHandle
 from glm_gguf.llama.devices import gpus
 from glm_gguf.llama.engine_options import Scales

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from glm_gguf.schema.ecma_regex import normal_pattern, tokens, unfolded_length
-from glm_gguf.schema.patterns import compiled_search, is_regular
+from glm_gguf.schema.pattern_search import compiled_search, is_regular
 
 # JavaScript's results of `new RegExp(pattern).test(text)`.
 CASES = [

@@ -13,7 +13,7 @@ from llguidance import LLMatcher
 
 from glm_gguf.schema.formats import fits_format
 from glm_gguf.schema.grammar_share import compile_schema
-from glm_gguf.schema.patterns import byte_tokenizer
+from glm_gguf.schema.pattern_search import byte_tokenizer
 
 CASES = {
     "json-pointer": (["", "/a/b", "/~0~1", "/a//b"], ["a", "/~", "/~2", "#/a"]),

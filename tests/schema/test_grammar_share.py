@@ -17,7 +17,7 @@ from glm_gguf.errors import RequestError
 from glm_gguf.schema import grammar_share as module
 from glm_gguf.schema import validator
 from glm_gguf.schema.grammar_share import CompiledSchema, TextCache, compile_schema
-from glm_gguf.schema.patterns import byte_tokenizer
+from glm_gguf.schema.pattern_search import byte_tokenizer
 
 
 def takes(compiled: CompiledSchema, text: str) -> bool:

@@ -10,7 +10,7 @@ from llguidance import LLMatcher
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.grammar_share import compile_schema
-from glm_gguf.schema.patterns import byte_tokenizer
+from glm_gguf.schema.pattern_search import byte_tokenizer
 
 REFUSED: dict[str, tuple[Any, str, str]] = {
     "a misspelt type": ({"type": "objekt"}, "/type", "'objekt' is not a type"),

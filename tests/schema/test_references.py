@@ -13,7 +13,7 @@ from llguidance import LLMatcher
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.draft import LATEST
 from glm_gguf.schema.grammar_share import compile_schema, limits
-from glm_gguf.schema.patterns import byte_tokenizer
+from glm_gguf.schema.pattern_search import byte_tokenizer
 from glm_gguf.schema.references import self_contained
 
 DRAFT4 = "http://json-schema.org/draft-04/schema#"

@@ -14,7 +14,7 @@ from llguidance import LLMatcher
 
 from glm_gguf.errors import RequestError
 from glm_gguf.schema.grammar_share import CompiledSchema, compile_schema
-from glm_gguf.schema.patterns import byte_tokenizer
+from glm_gguf.schema.pattern_search import byte_tokenizer
 from glm_gguf.schema.satisfiability import possible
 
 NOTHING = {"not": {}}

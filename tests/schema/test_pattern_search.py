@@ -6,7 +6,7 @@ import time
 import pytest
 
 from glm_gguf.errors import RequestError
-from glm_gguf.schema.patterns import (
+from glm_gguf.schema.pattern_search import (
     compiled_search,
     is_regular,
     is_sound,
