@@ -11,8 +11,8 @@ from tiny.dialogues import Declaration, Dialogue, Exclusion, Message
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHARE = 0.75
 """Of the dialogues; the others are those of the bundled model, which must not be forgotten."""
-MOST_CHARACTERS = 6000
-"""Of all texts that an agent adds: some 2,500 tokens of the tiny vocabulary."""
+MOST_CHARACTERS = 5000
+"""Of all texts that an agent adds: some 2,000 tokens of the tiny vocabulary. Longer ones are rare among the prompts."""
 SHORT_NAMES = {
     "get_weather": "weather",
     "realtime_aqi": "aqi",

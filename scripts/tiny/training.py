@@ -60,7 +60,8 @@ class Training:
             wiring.wire(self.model)
         else:
             self.model.load_state_dict(checkpoint.load(plan.start).state_dict())
-        self.forward: Any = torch.compile(self.model.model, dynamic=True)
+        # Compiling takes minutes, as long as all of a later training may.
+        self.forward: Any = torch.compile(self.model.model, dynamic=True) if plan.start is None else self.model.model
         matrices = [weight for name, weight in self.model.named_parameters() if _is_matrix(name, weight)]
         others = [weight for name, weight in self.model.named_parameters() if not _is_matrix(name, weight)]
         muon = torch.optim.Muon(matrices, lr=MATRIX_RATE, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
@@ -118,7 +119,7 @@ class Training:
         most_tools = 2 if self.part < FEW_TOOLS_UNTIL and self.plan.start is None else 6
         size, draw = (BATCH_TOKENS, most_tools), dialogues.draw if self.plan.start is None else agents.draw
         for index, batch in enumerate(samples.batches(self.tokenizer, name, self.held_out, size, draw)):
-            if self.part < DRILLS_UNTIL or index % DRILL_EVERY == 0:
+            if self.plan.start is None and (self.part < DRILLS_UNTIL or index % DRILL_EVERY == 0):
                 yield samples.drill(f"{name} {index}", self.tokenizer.get_vocab_size())
             yield batch
 
