@@ -19,6 +19,9 @@ from scripts.soak_report import Sample
 
 N_CTX = 4096
 
+START_SECONDS = 600.0
+"""Patience with a server that loads its model beside other work."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -105,7 +108,7 @@ class Services:
 
     def wait_ready(self) -> None:
         """Wait until the model is loaded."""
-        until(lambda: _health(self.url) == "ready" or not self._running.is_alive())
+        until(lambda: _health(self.url) == "ready" or not self._running.is_alive(), START_SECONDS)
         if not self._running.is_alive():
             raise SystemExit(f"the server ended by itself, with {self._running.exitcode}")
 
