@@ -54,7 +54,7 @@ async def read_upload(request: Request, settings: BatchSettings) -> Upload:
     except TimeoutError:
         late = f"The upload took longer than {settings.upload_seconds:g} seconds."
         raise Refused(Problem(408, late, code="request_timeout")) from None
-    except UnicodeError:  # a codec that the Content-Type names
+    except ValueError:  # of a codec that the Content-Type names
         raise _wrong("file", "the form is not of its charset; leave the charset out") from None
     for name in form:
         if name not in FIELDS:
