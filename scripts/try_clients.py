@@ -62,6 +62,7 @@ def main() -> int:
     parser.add_argument("--yarn", default="1", help="stretch a small model's context")
     parser.add_argument("--max-tokens", default="200", help="of each answer; Codex reports one that is cut as an error")
     parser.add_argument("--calls", action="store_true", help="ask for what only a tool knows")
+    parser.add_argument("--question", default=WEATHER, help="what is asked with --calls: the weather of a city")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
         return try_all(asked, Path(directory).resolve())
@@ -76,7 +77,7 @@ def try_all(asked: argparse.Namespace, directory: Path) -> int:
     with log.open("w") as out, subprocess.Popen([*command, *sizes], stderr=out, stdout=out, env=key) as server:
         try:
             url = address(log, server)
-            sessions = calling(directory) if asked.calls else asking()
+            sessions = calling(directory, asked.question) if asked.calls else asking()
             failed = [name for name, session in sessions if not tried(name, session, url, directory)]
         finally:
             server.terminate()
@@ -108,32 +109,32 @@ def asking() -> Iterator[tuple[str, Session]]:
     yield "llm", Session([QUESTION])
 
 
-def calling(directory: Path) -> Iterator[tuple[str, Session]]:
+def calling(directory: Path, question: str) -> Iterator[tuple[str, Session]]:
     """Yield sessions that need a tool; the files that they read are written into the directory."""
     words, path = [str(SERVER), str(calls_of(directory))], os.pathsep.join(filter(None, sys.path))
     entry = {"command": sys.executable, "args": words, "env": {"PYTHONPATH": path}}
     servers = {"mcpServers": {"get": entry}}
     write(directory / "mcp.json", json.dumps(servers))
-    yield "codex", codex_session(entry, directory)
+    yield "codex", codex_session(entry, directory, question)
     allowed = ["--strict-mcp-config", "--allowedTools", "mcp__get__weather"]
     prompt = ["--tools", "", "--system-prompt", PROMPT]
-    yield "claude", Session(["-p", WEATHER, *prompt, "--mcp-config", "mcp.json", *allowed])
+    yield "claude", Session(["-p", question, *prompt, "--mcp-config", "mcp.json", *allowed])
     tools = {"core": ["none"], "exclude": QWEN_LEFT_OUT}
     settings = {"memory": {"enableManagedAutoMemory": False}, "tools": tools}
     trusted = {"mcpServers": {"get": {**entry, "trust": True}}}
     write(directory / ".qwen" / "settings.json", json.dumps({**settings, **trusted}))
-    yield "qwen", Session(["--system-prompt", PROMPT, "--approval-mode", "yolo", WEATHER])
+    yield "qwen", Session(["--system-prompt", PROMPT, "--approval-mode", "yolo", question])
     own = {"type": "local", "command": [sys.executable, *words], "environment": entry["env"]}
     agent = {"build": {"prompt": PROMPT}}
     opencode = {"mcp": {"get": own}, "tools": {"*": False, "get_*": True}, "agent": agent}
     write(directory / "opencode.json", json.dumps(opencode))
     alone = {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1"}
-    yield "opencode", Session(["run"], alone, WEATHER)
+    yield "opencode", Session(["run"], alone, question)
     write(directory / "functions.py", FUNCTIONS)
-    yield "llm", Session(["--functions", "functions.py", WEATHER], {"CALLS": str(calls_of(directory))})
+    yield "llm", Session(["--functions", "functions.py", question], {"CALLS": str(calls_of(directory))})
 
 
-def codex_session(entry: dict[str, object], directory: Path) -> Session:
+def codex_session(entry: dict[str, object], directory: Path, question: str) -> Session:
     write(directory / "prompt.md", PROMPT)
     given = {
         "model_instructions_file": "prompt.md",
@@ -148,7 +149,7 @@ def codex_session(entry: dict[str, object], directory: Path) -> Session:
     words = [word for name, value in given.items() for word in ("-c", f"{name}={json.dumps(value)}")]
     path = os.pathsep.join(filter(None, sys.path))
     words += ["-c", f"mcp_servers.get.env={{PYTHONPATH={json.dumps(path)}}}"]
-    return Session(["exec", "--skip-git-repo-check", *words, WEATHER], {"CODEX_HOME": str(directory)})
+    return Session(["exec", "--skip-git-repo-check", *words, question], {"CODEX_HOME": str(directory)})
 
 
 def write(path: Path, text: str) -> None:
@@ -181,10 +182,10 @@ def tried(name: str, session: Session, url: str, directory: Path) -> bool:
     )
     asked = {request: count - before.get(request, 0) for request, count in requests(url).items()}
     told = ", ".join(f"{request} {count:g}" for request, count in asked.items() if count and "metrics" not in request)
-    paris = get_weather("Paris")
-    calls = len(calls_of(directory).read_text().split())
-    known = f"{paris['weather']}, {paris['temperature']}" in ended.stdout
-    print(f"{name}: exit {ended.returncode}; {calls} calls{', whose result it tells' if known else ''}; {told}")
+    cities = calls_of(directory).read_text().splitlines()
+    results = [get_weather(city) for city in cities]
+    known = any(f"{result['weather']}, {result['temperature']}" in ended.stdout for result in results)
+    print(f"{name}: exit {ended.returncode}; {len(cities)} calls{', whose result it tells' if known else ''}; {told}")
     print(f"    {(ended.stdout or ended.stderr).strip()[-200:]!r}")
     return ended.returncode == 0
 
