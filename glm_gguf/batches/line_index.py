@@ -13,8 +13,10 @@ from typing import Final, Self
 
 from glm_gguf.errors import OutputError
 
-_TABLES = """
+_APPLICATION_ID: Final = 0x676C6D62
+_TABLES = f"""
 PRAGMA journal_mode = OFF;
+PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA synchronous = OFF;
 CREATE TABLE line (number INTEGER PRIMARY KEY, offset INTEGER, length INTEGER, id BLOB UNIQUE, block INTEGER);
 CREATE INDEX line_of_block ON line (block);
@@ -41,6 +43,13 @@ class PlacedLine:
     number: int
     """From 1."""
     extent: Extent
+
+
+def is_index(path: Path) -> bool:
+    """Tell whether a file is an index, or the empty beginning of one."""
+    with open(path, "rb") as file:
+        header = file.read(100)
+    return not header or (header.startswith(b"SQLite format 3\0") and header[68:72] == _APPLICATION_ID.to_bytes(4))
 
 
 class LineIndex:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from glm_gguf.batches.input_file import CheckedInput, InputRules, check_input, read_extent
-from glm_gguf.batches.line_index import Extent, LineIndex
+from glm_gguf.batches.line_index import Extent, LineIndex, is_index
 from glm_gguf.batches.result_line import LineResult, read_result
-from glm_gguf.errors import OutputError, RequestError
+from glm_gguf.errors import GlmGgufError, OutputError, RequestError
 from glm_gguf.file_calls import FILE_CALLS
 from glm_gguf.regular_file import open_regular, read_text
 from glm_gguf.whole_file import locked, whole_file, write_whole
@@ -29,6 +29,8 @@ class BatchPaths:
 
     input: Path
     out: Path
+    kept: tuple[Path, ...] = ()
+    """Further files that the batch reads, such as the model."""
 
     def beside(self, ending: str) -> Path:
         """Return the path of a file that stands beside the output while the batch runs."""
@@ -62,7 +64,8 @@ class OpenBatch:
             found = None
         others = [name for name, value in identity.items() if not isinstance(found, dict) or found.get(name) != value]
         if others:
-            raise RequestError(f"the results there are of another {' and '.join(others)}", path=journal, fix=fix)
+            what = f"the results there were made with another {' and other '.join(others)}"
+            raise RequestError(what, path=journal, fix=fix)
         return self._found()
 
     def add(self, result: LineResult) -> bool:
@@ -136,6 +139,7 @@ def open_batch(paths: BatchPaths, rules: InputRules) -> Iterator[OpenBatch]:
     """Lock a batch, and check its input; raises GlmGgufError where the output exists or another process is at it."""
     with ExitStack() as stack:
         file = stack.enter_context(open_regular(paths.input))
+        _require_own(paths)
         part = stack.enter_context(_locked_part(paths))
         index = stack.enter_context(LineIndex(paths.beside("index")))
         try:
@@ -144,6 +148,29 @@ def open_batch(paths: BatchPaths, rules: InputRules) -> Iterator[OpenBatch]:
             if paths.beside("part").exists() and os.fstat(part.fileno()).st_size == 0:
                 for ending in ("part", "journal"):
                     paths.beside(ending).unlink(missing_ok=True)
+
+
+def _require_own(paths: BatchPaths) -> None:
+    """Raise OutputError where the batch would write or remove a file that it reads, or one that is not of a batch."""
+    beside = [paths.beside(ending) for ending in ("part", "journal", "index")]
+    for path in (paths.out, *beside):
+        for used in (paths.input, *paths.kept):
+            if path.exists() and path.samefile(used):
+                what = f"a batch to {paths.out.name} reads this file, and would write it"
+                raise OutputError(what, path=path, fix="name another output")
+    part, journal, index = beside
+    for path, own in ((part, lambda _: True), (journal, _is_journal), (index, is_index)):
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_file() or not own(path)):
+            what = f"this file is of no batch, and a batch to {paths.out.name} would overwrite it"
+            raise OutputError(what, path=path, fix="name another output, or move it away")
+
+
+def _is_journal(path: Path) -> bool:
+    try:
+        found = json.loads(read_text(path, MOST_JOURNAL_BYTES))
+    except (ValueError, GlmGgufError):
+        return False
+    return isinstance(found, dict) and "input" in found
 
 
 def _locked_part(paths: BatchPaths) -> FileIO:

@@ -39,9 +39,11 @@ class RequestLine:
 def read_line(data: bytes, line: int, endpoint: str | None = None) -> RequestLine | LineError:
     """Read a line; `endpoint` is the only url that it may have, None for any of ENDPOINTS."""
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        value = json.loads(data, parse_constant=_no_json)
+    except ValueError as error:
         return LineError("invalid_json_line", f"This is not JSON: {error}.", line)
+    except RecursionError:
+        return LineError("invalid_json_line", "Its lists and objects are nested too deeply.", line)
     if not isinstance(value, dict):
         return LineError("invalid_json_line", "This is no JSON object.", line)
     missing = next((name for name in FIELDS if name not in value), None)
@@ -52,6 +54,10 @@ def read_line(data: bytes, line: int, endpoint: str | None = None) -> RequestLin
         code, param, what = wrong
         return LineError(code, f"{param}: {what}.", line, param)
     return RequestLine(value["custom_id"], value["url"], value["body"])
+
+
+def _no_json(constant: str) -> Any:
+    raise ValueError(f"it has no {constant}")
 
 
 def _wrong_field(value: dict[str, Any], endpoint: str | None) -> tuple[str, str, str] | None:
@@ -66,7 +72,8 @@ def _wrong_field(value: dict[str, Any], endpoint: str | None) -> tuple[str, str,
         return "invalid_method", "method", "only POST is possible"
     allowed = ENDPOINTS if endpoint is None else (endpoint,)
     if url not in allowed:
-        return "invalid_url", "url", f"give {' or '.join(allowed)}"
+        what = "" if endpoint is None else ", the endpoint of this batch"
+        return "invalid_url", "url", f"give {' or '.join(allowed)}{what}"
     if not isinstance(body, dict):
         return "invalid_body", "body", "give the request as an object"
     if body.get("stream"):

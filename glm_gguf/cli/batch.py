@@ -66,7 +66,7 @@ def command(
 
     choice.require_files()
     answer = _here(choice) if ray is None and ray_actors is None else _on_ray(choice, ray, ray_actors)
-    with terminable(), open_batch(BatchPaths(input, output), InputRules()) as batch:
+    with terminable(), open_batch(BatchPaths(input, output, _files(choice)), InputRules()) as batch:
         _require_right(batch.checked.errors, input)
         n_found = batch.begin(_identity(choice))
         with batch_view(batch.checked.n_lines, n_found) as view:
@@ -79,22 +79,29 @@ def command(
 
 def _require_right(errors: tuple[LineError, ...], path: Path) -> None:
     """Print what is wrong with each line, and raise RequestError if something is."""
-    for error in errors[1:]:
+    from glm_gguf.batches.input_file import MOST_ERRORS
+
+    for error in errors[:-1]:
         say(f"{path}{'' if error.line is None else f', line {error.line}'}: {error.message}")
     if errors:
-        first, more = errors[0], f" ({len(errors)} lines are wrong)" if len(errors) > 1 else ""
-        where = None if first.line is None else f"line {first.line}"
-        what = first.message.rstrip(".") + more
+        last, count = errors[-1], f"{len(errors)} lines{' and more' if len(errors) == MOST_ERRORS else ''}"
+        where = None if last.line is None else f"line {last.line}"
+        what = last.message.rstrip(".") + (f" ({count} are wrong)" if len(errors) > 1 else "")
         raise RequestError(what, path=path, where=where, fix="put it right: nothing was answered yet")
 
 
 def _identity(choice: ModelChoice) -> dict[str, str]:
     """Return what results depend on besides the input."""
-    from glm_gguf.gguf_file.parts import open_all_parts
     from glm_gguf.llama.fingerprint import fingerprint
 
-    paths = tuple(file.path for file in open_all_parts(choice.path).files)
-    return {"model": fingerprint(paths, choice.options), "options": repr(choice.sampling)}
+    return {"model": fingerprint(_files(choice), choice.options), "options": repr(choice.sampling)}
+
+
+def _files(choice: ModelChoice) -> tuple[Path, ...]:
+    """Return the files of the model."""
+    from glm_gguf.gguf_file.parts import open_all_parts
+
+    return tuple(file.path for file in open_all_parts(choice.path).files)
 
 
 def _on_ray(choice: ModelChoice, address: str | None, actors: int | None) -> Answer:

@@ -25,12 +25,14 @@ from glm_gguf.errors import RequestError
 from glm_gguf.regular_file import read_text
 
 if TYPE_CHECKING:
+    from glm_gguf.engine.session_directory import SessionDirectory
     from glm_gguf.model import GLM
     from glm_gguf.server.batches.settings import BatchSettings
     from glm_gguf.server.pool.catalogue import Catalogue
     from glm_gguf.server.settings import ServerSettings
 
 KEY_VARIABLE = "GLM_GGUF_API_KEY"
+SESSION_BYTES = 4 * 10**9
 
 
 @click.command(name="serve", cls=GroupedCommand)
@@ -44,7 +46,7 @@ def command(
     port: int,
     allow_unauthenticated: bool,
     session_dir: Path | None,
-    session_limit: float,
+    session_limit: float | None,
     **given: Any,
 ) -> None:
     """Serve the model in FILE to clients of OpenAI's and Anthropic's APIs (/v1/…) and of Ollama's (/api/…).
@@ -57,13 +59,11 @@ def command(
     from --api-key-file or --api-key. The first Ctrl-C or SIGTERM waits for running answers, the second cuts them off.
     """
     require_server()
-    from glm_gguf.engine.session_directory import SessionDirectory
 
     models = chosen_models(files)
     asked = ServerChoice(**given)
     settings = _settings(tuple(models), shared, host, asked)
-    if session_dir is not None:
-        settings = replace(settings, sessions=SessionDirectory(session_dir, int(session_limit)))
+    settings = replace(settings, sessions=_sessions(session_dir, session_limit))
     _require_safe_tools(settings, asked, host)
     if not allow_unauthenticated:
         _require_keys(settings, host)
@@ -155,14 +155,30 @@ def _settings(names: Sequence[str], shared: SharedOptions, host: str, given: Ser
     )
 
 
+def _sessions(directory: Path | None, limit: float | None) -> SessionDirectory | None:
+    """Open the directory of conversations, if there is one."""
+    from glm_gguf.engine.session_directory import SessionDirectory
+
+    if directory is None:
+        if limit is not None:
+            fix = "give --session-dir too, or leave it out"
+            raise RequestError("no conversations are kept", field="--session-limit", fix=fix)
+        return None
+    return SessionDirectory(directory, SESSION_BYTES if limit is None else int(limit))
+
+
 def _batches(given: ServerChoice, shared: SharedOptions) -> BatchSettings | None:
     """Return where batches are kept; they leave a slot to other requests, if there are several."""
     from glm_gguf.server.batches.settings import BatchSettings
 
     if given.batch_dir is None:
+        if given.batch_limit is not None:
+            raise RequestError(
+                "no batches are kept", field="--batch-limit", fix="give --batch-dir too, or leave it out"
+            )
         return None
-    parallel = max(1, shared.options.n_parallel - 1)
-    return BatchSettings(given.batch_dir, total_bytes=int(given.batch_limit), parallel=parallel)
+    settings = BatchSettings(given.batch_dir, parallel=max(1, shared.options.n_parallel - 1))
+    return settings if given.batch_limit is None else replace(settings, total_bytes=int(given.batch_limit))
 
 
 def _require_one(names: Sequence[str], given: Mapping[str, object]) -> None:

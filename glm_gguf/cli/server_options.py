@@ -116,9 +116,7 @@ SERVER_OPTIONS = (
         "--session-limit",
         type=SIZE,
         metavar="SIZE",
-        default="4G",
-        show_default=True,
-        help="Size of --session-dir; the least recently used is removed first.",
+        help="Size of --session-dir; the least recently used is removed first. Default: 4G.",
     ),
     click.option(
         "--batch-dir",
@@ -130,9 +128,7 @@ SERVER_OPTIONS = (
         "--batch-limit",
         type=SIZE,
         metavar="SIZE",
-        default="4G",
-        show_default=True,
-        help="Size of the files in --batch-dir; further uploads are refused.",
+        help="Size of the files in --batch-dir; further uploads are refused. Default: 4G.",
     ),
     click.option(
         "--timeout", type=float, metavar="SECONDS", help="Maximum time of an answer, in seconds. Default: 3600."
@@ -161,7 +157,7 @@ class ServerChoice:
     """Seconds."""
     models_max: int | None = None
     batch_dir: Path | None = None
-    batch_limit: float = 4e9
+    batch_limit: float | None = None
     """Bytes."""
 
 

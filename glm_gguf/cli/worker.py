@@ -47,9 +47,7 @@ CACHE_SIZE = 64 * 10**9
     metavar="DIR",
     help="Where to keep weights, so that they are sent once. Default: in the user's cache directory.",
 )
-@click.option(
-    "--cache-size", type=SIZE, default=CACHE_SIZE, metavar="SIZE", help="Size of what is kept at most. Default: 64G."
-)
+@click.option("--cache-size", type=SIZE, metavar="SIZE", help="Size of what is kept at most. Default: 64G.")
 @click.option("--no-cache", is_flag=True, help="Keep no weights.")
 def command(
     host: str,
@@ -58,7 +56,7 @@ def command(
     device: tuple[str, ...],
     memory: float | None,
     cache_dir: Path | None,
-    cache_size: float,
+    cache_size: float | None,
     no_cache: bool,
 ) -> None:
     """Lend this machine's memory and processors to a model that runs elsewhere, with --worker HOST:PORT there.
@@ -76,8 +74,10 @@ def command(
     rpc_function("ggml_backend_rpc_start_server", None)  # raises where there is none
     if device:
         named_gpus(device)
-    if no_cache and cache_dir is not None:
-        raise RequestError("nothing is kept", field="--cache-dir", fix="leave out one of it and --no-cache")
+    for name, given in (("--cache-dir", cache_dir), ("--cache-size", cache_size)):
+        if no_cache and given is not None:
+            raise RequestError("nothing is kept", field=name, fix="leave out one of it and --no-cache")
+    cache_size = CACHE_SIZE if cache_size is None else cache_size
     cache = None if no_cache else _cache(cache_dir, int(cache_size))
     lent = Lent(threads or usable_cores(), device, None if memory is None else int(memory))
     with terminable(), _listener(host, port) as listener:

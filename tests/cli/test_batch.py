@@ -122,6 +122,11 @@ WRONG = {
     "half a line": (GOOD[:30], "line 2: This is not JSON"),
     "no id": (json.dumps({"method": "POST", "url": "/v1/responses", "body": {}}), "line 2: custom_id: it is missing"),
     "the id of another line": (GOOD, "line 2: custom_id: line 1 has 'a' too"),
+    "no number": (
+        GOOD.replace('"a"', '"b"').replace('"body": {', '"body": {"seed": NaN, '),
+        "line 2: This is not JSON: it has",
+    ),
+    "a tower": ("[" * 100_000, "line 2: Its lists and objects are nested too deeply"),
     "a stream": (json.dumps(chat_line("b", "x", stream=True)), "line 2: body.stream: a batch has whole answers"),
 }
 
@@ -146,7 +151,7 @@ def test_results_of_another_input_are_never_mixed_in(batch: Callable[..., Result
     (tmp_path / "out.jsonl.journal").write_text('{"input": "of another"}')
     result = batch(f"{GOOD}\n")
     assert result.exit_code == 1
-    assert "the results there are of another input and model and options" in str(result.exception)
+    assert "the results there were made with another input and other model and other options" in str(result.exception)
     assert (tmp_path / "out.jsonl.part").stat().st_size
 
 
@@ -154,3 +159,39 @@ def test_an_output_that_exists_is_kept(batch: Callable[..., Result], tmp_path: P
     (tmp_path / "out.jsonl").write_text("mine")
     assert "the output exists" in str(batch(f"{GOOD}\n").exception)
     assert (tmp_path / "out.jsonl").read_text() == "mine"
+
+
+@pytest.mark.parametrize("ending", SIDES)
+@pytest.mark.parametrize("read", ["input", "model", "link to the input"])
+def test_a_file_that_the_batch_reads_is_never_written(
+    tiny_gguf: Callable[[str], Path], tmp_path: Path, ending: str, read: str
+) -> None:
+    model, source, side = tmp_path / "model.gguf", tmp_path / "in.jsonl", tmp_path / f"out.{ending}"
+    model.symlink_to(tiny_gguf("Q8_0"))
+    source.write_text(f"{GOOD}\n")
+    if read == "input":
+        source = source.rename(side)
+    elif read == "model":
+        model = model.rename(side)
+    else:
+        side.symlink_to(source)
+    before = source.read_bytes(), model.read_bytes()
+    result = CliRunner().invoke(cli, ["batch", str(model), str(source), str(tmp_path / "out")])
+    assert "a batch to out reads this file, and would write it" in str(result.exception)
+    assert (source.read_bytes(), model.read_bytes()) == before
+
+
+@pytest.mark.parametrize("ending", ["journal", "index"])
+def test_a_file_of_no_batch_is_never_overwritten(batch: Callable[..., Result], tmp_path: Path, ending: str) -> None:
+    side = tmp_path / f"out.jsonl.{ending}"
+    side.write_text("mine")
+    assert "this file is of no batch" in str(batch(f"{GOOD}\n").exception)
+    assert side.read_text() == "mine"
+
+
+def test_an_output_that_is_the_input_is_not_to_be_removed(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text(f"{GOOD}\n")
+    result = CliRunner().invoke(cli, ["batch", str(tiny_gguf("Q8_0")), str(source), str(source)])
+    assert "reads this file, and would write it" in str(result.exception)
+    assert source.read_text() == f"{GOOD}\n"

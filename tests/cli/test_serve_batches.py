@@ -8,8 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import openai
+import pytest
 from batch_runs import chat_line, write_lines
+from click.testing import CliRunner
 from waiting import until
+
+from glm_gguf.cli.main import cli
 
 
 @contextmanager
@@ -45,3 +49,12 @@ def test_a_killed_server_goes_on_with_its_batch(tiny_gguf: Callable[[str], Path]
         results = client.files.content(output).text.splitlines()
     assert [json.loads(line)["custom_id"] for line in results] == [line["custom_id"] for line in lines]
     assert set(before) <= set(results)
+
+
+@pytest.mark.parametrize(
+    ("option", "fix"), [("--batch-limit", "--batch-dir"), ("--session-limit", "--session-dir")], ids=lambda one: one
+)
+def test_a_limit_of_nothing_is_refused(option: str, fix: str, tiny_gguf: Callable[[str], Path]) -> None:
+    result = CliRunner().invoke(cli, ["serve", str(tiny_gguf("Q8_0")), option, "1G"])
+    assert f"{option}: no " in str(result.exception)
+    assert f"give {fix} too" in str(result.exception)

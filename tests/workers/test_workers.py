@@ -11,11 +11,13 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from lending import WorkerProcess, worker
 from rough_link import RoughLink
 from waiting import until
 
 from glm_gguf import GLM, EngineError, EngineOptions, RequestError, SamplingParams
+from glm_gguf.cli.main import cli
 from glm_gguf.llama.offload import layer_sizes
 from glm_gguf.llama.required_version import VERSION
 from glm_gguf.workers import rpc_frames as rpc
@@ -237,3 +239,10 @@ def test_only_this_machine_is_listened_to_unless_asked() -> None:
     with worker() as quiet, worker("--host", "0.0.0.0") as loud:
         assert not any("WARNING" in line for line in quiet.lines)
         assert any("WARNING: everyone who reaches 0.0.0.0" in line for line in loud.lines)
+
+
+@pytest.mark.parametrize("option", ["--cache-dir", "--cache-size"])
+def test_a_cache_that_is_not_kept_is_not_described(option: str, tmp_path: Path) -> None:
+    given = str(tmp_path) if option == "--cache-dir" else "1G"
+    result = CliRunner().invoke(cli, ["worker", "--no-cache", option, given])
+    assert f"{option}: nothing is kept" in str(result.exception)
