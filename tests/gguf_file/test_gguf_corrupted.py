@@ -18,13 +18,13 @@ from tests.gguf_file.ggml_library import InitParams, ggml
 def check(path: Path, raw: bytes) -> None:
     """Any bytes give a GgufError, or a header that ggml accepts too, in little time."""
     path.write_bytes(raw)
-    started = time.process_time()
+    started = time.thread_time()
     try:
         header = GgufHeader.read(path)
     except GgufError:
         return
     finally:
-        assert time.process_time() - started < 1.0
+        assert time.thread_time() - started < 5
     assert header.data_end <= header.file_size == len(raw)
     if any(isinstance(value, NestedArray) for value in header.metadata.values()):
         return

@@ -41,9 +41,9 @@ def test_regular_patterns_are_known(pattern: str, regular: bool) -> None:
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "^(([a-z])+.)+[A-Z]([a-z])+$", "((a*)b?)*c"])
 def test_exponential_patterns_are_searched_in_linear_time(pattern: str) -> None:
-    start = time.process_time()
+    start = time.thread_time()
     assert not compiled_search(pattern)("a" * 200 + "!")
-    assert time.process_time() - start < 1
+    assert time.thread_time() - start < 5
 
 
 TEXTS = ["", "a", "aa", "ab", "b", "a b", "北京", 'a"b', "a\\b", "x\ny", "A1", "ä"]
@@ -56,10 +56,10 @@ def test_both_ways_of_searching_agree(pattern: str) -> None:
 
 @pytest.mark.parametrize("pattern", [r"^(?!x)(a|aa)+$"])
 def test_a_pattern_without_a_search_in_time_is_refused(pattern: str) -> None:
-    start = time.process_time()
+    start = time.thread_time()
     with pytest.raises(RequestError, match="in bounded time"):
         compiled_search(pattern)("a" * 300 + "!")
-    assert time.process_time() - start < 1
+    assert time.thread_time() - start < 5
 
 
 @pytest.mark.parametrize("pattern", ["(", "a{2", "[z-a]", "(?P<", "*"])

@@ -103,7 +103,7 @@ def test_very_many_fields_are_looked_up_quickly() -> None:
     body = {"x": {f"made_up_{number}": 1 for number in range(100_000)}}
     started = time.process_time()
     assert misplaced_field(body, declared) is None
-    assert time.process_time() - started < 2  # 0.1 s on a quiet machine, 10 s if every name were compared with all
+    assert time.process_time() - started < 5  # 0.1 s on a quiet machine, 10 s if every name were compared with all
 
 
 MESSAGE_KEYS: dict[str, tuple[dict[str, Any], str, str]] = {

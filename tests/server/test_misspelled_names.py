@@ -160,4 +160,4 @@ def test_very_many_unknown_fields_take_little_time() -> None:
     body = {f"temp_{'abcdefghij'[number % 10]}_{number}": 1 for number in range(100_000)}
     started = time.process_time()
     assert misplaced_field(body, declared) is None
-    assert time.process_time() - started < 2  # 0.2 s on a quiet machine, a minute if every name were compared
+    assert time.process_time() - started < 5  # 0.2 s on a quiet machine, a minute if every name were compared
