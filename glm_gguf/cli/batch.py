@@ -54,7 +54,7 @@ def command(
 
     All lines are checked before the model is loaded. Prompts with a shared beginning follow one another. Results
     gather in OUTPUT.part; the same command goes on from there after an interruption. OUTPUT appears when all are there.
-    The exit code is 1 if a request was refused.
+    The exit code is 1 if a request was refused. A lost worker is awaited for two minutes; then the command ends.
 
     With --ray the models run as actors of a Ray cluster; FILE lies at the same path on each node. A lost actor is
     started again, and another one answers its lines.
@@ -118,21 +118,10 @@ def _on_ray(choice: ModelChoice, address: str | None, actors: int | None) -> Ans
 
 def _here(choice: ModelChoice) -> Answer:
     """Return what answers all lines by a model in this process."""
+    from glm_gguf.cli.batch_model import answer_here
 
     def answer(batch: OpenBatch, watch: Watch) -> None:
         with choice.open() as glm:
-            asyncio.run(_answer(batch, glm, choice, watch))
+            asyncio.run(answer_here(batch, glm, choice, watch))
 
     return answer
-
-
-async def _answer(batch: OpenBatch, glm: GLM, choice: ModelChoice, watch: Watch) -> None:
-    """Answer all lines that have no result, with all slots full."""
-    from glm_gguf.batches.answer_lines import answer_lines
-    from glm_gguf.server.app import create_app
-    from glm_gguf.server.in_process import in_process
-    from glm_gguf.server.settings import ServerSettings
-
-    app = create_app(ServerSettings(choice.path.stem, sampling=choice.sampling), lambda: glm)
-    async with in_process(app) as client:
-        await answer_lines(batch, client, 2 * choice.options.n_parallel, watch)

@@ -1,0 +1,80 @@
+"""The model of a batch in this process: loaded again when it lost a worker, for a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from glm_gguf.batches.answer_lines import answer_lines
+from glm_gguf.batches.result_line import Answer, LineResult
+from glm_gguf.errors import EngineError, GlmGgufError
+
+if TYPE_CHECKING:
+    from glm_gguf.batches.open_batch import OpenBatch
+    from glm_gguf.cli.model_options import ModelChoice
+    from glm_gguf.model import GLM
+    from glm_gguf.server.in_process import InProcessClient
+
+LOST_SECONDS: Final = 120.0
+"""How long a batch waits for a lost worker."""
+
+
+async def answer_here(
+    batch: OpenBatch, glm: GLM, choice: ModelChoice, watch: Callable[[LineResult], None], patience: float = LOST_SECONDS
+) -> None:
+    """Answer all lines that have no result, with all slots full; EngineError where a lost worker stays away."""
+    from glm_gguf.server.app import create_app
+    from glm_gguf.server.in_process import in_process
+    from glm_gguf.server.settings import ServerSettings
+
+    model = BatchModel(glm, choice, patience)
+    app = create_app(ServerSettings(choice.path.stem, sampling=choice.sampling), model.open)
+    async with in_process(app) as client:
+
+        async def answer(url: str, body: bytes) -> Answer:
+            return await model.answer(client, url, body)
+
+        await answer_lines(batch, answer, 2 * choice.options.n_parallel, watch)
+
+
+class BatchModel:
+    """Opens the model of a batch as often as its server asks; gives up when `patience` seconds bring no worker back."""
+
+    def __init__(self, glm: GLM, choice: ModelChoice, patience: float) -> None:
+        """`glm` is what the first opening returns."""
+        self._glm: GLM | None = glm
+        self._choice = choice
+        self._patience = patience
+        self._lost_at: float | None = None
+        self._given_up: EngineError | None = None
+
+    def open(self) -> GLM:
+        """Return the model, loaded again after the first time; raises GlmGgufError. The server's thread calls it."""
+        from glm_gguf.model import GLM
+
+        if self._glm is not None:
+            glm, self._glm = self._glm, None
+            return glm
+        self._lost_at = time.monotonic() if self._lost_at is None else self._lost_at
+        try:
+            glm = GLM(self._choice.path, session=self._choice.session, options=self._choice.options)
+        except GlmGgufError as error:
+            if time.monotonic() - self._lost_at >= self._patience:
+                self._given_up = self._lost(error)
+            raise
+        self._lost_at = None
+        return glm
+
+    async def answer(self, client: InProcessClient, url: str, body: bytes) -> Answer:
+        """Return the response to a request; EngineError where it would have to wait for a worker for ever."""
+        response = await client(url, body)
+        if response.retry_after is not None and self._given_up is not None:
+            raise self._given_up
+        return response
+
+    def _lost(self, error: GlmGgufError) -> EngineError:
+        """Make the error of a worker that stays away, from why the model could not be loaded again."""
+        what = f"a worker was lost, and the model could not be loaded again within {self._patience:g} s: {error.what}"
+        fix = "start it there (glm-gguf worker) and give the same command again: it goes on where it stopped"
+        return EngineError(what, path=error.path, where=error.where, fix=fix)
