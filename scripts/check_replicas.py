@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import getpass
 import json
+import os
 import re
 import shutil
 import socket
@@ -100,8 +102,9 @@ def nginx(directory: Path, addresses: list[str], port: int) -> Iterator[None]:
     temporary = "".join(
         f"{kind}_temp_path {directory}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    user = f"user {getpass.getuser()};\n" if os.geteuid() == 0 else ""  # else nobody, who may not write there
     (directory / "nginx.conf").write_text(
-        f"daemon off; worker_processes 2; pid {directory}/pid; error_log {directory}/error.log;\n"
+        f"{user}daemon off; worker_processes 2; pid {directory}/pid; error_log {directory}/error.log;\n"
         f"load_module {MODULE};\nevents {{}}\nhttp {{ access_log off;\n{temporary}{text}}}\n"
     )
     with subprocess.Popen(["nginx", "-e", f"{directory}/error.log", "-c", f"{directory}/nginx.conf"]) as process:

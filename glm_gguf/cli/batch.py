@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from glm_gguf.batches.open_batch import OpenBatch
     from glm_gguf.batches.request_line import LineError
     from glm_gguf.batches.result_line import LineResult
-    from glm_gguf.model import GLM
 
 Watch = Callable[["LineResult"], None]
 Answer = Callable[["OpenBatch", Watch], None]

@@ -11,7 +11,7 @@ from typing import Final
 from glm_gguf.errors import EngineError
 from glm_gguf.llama.devices import Device, backend_devices, rpc_function
 from glm_gguf.llama.required_version import VERSION
-from glm_gguf.workers.address import Address
+from glm_gguf.workers.address import Address, require_distinct
 from glm_gguf.workers.link import Link
 
 
@@ -38,9 +38,14 @@ NO_WORKERS: Final = Workers()
 
 @contextmanager
 def borrowed(addresses: Sequence[str]) -> Iterator[Workers]:
-    """Borrow devices inside the block; raises EngineError for a worker that does not answer or has another version."""
+    """Borrow devices inside the block.
+
+    Raises EngineError for a worker that does not answer or has another version, RequestError for one in two spellings.
+    """
+    workers = [Address.parse(text) for text in addresses]
+    require_distinct(workers)
     with ExitStack() as stack:
-        links = [stack.enter_context(Link(Address.parse(text), VERSION)) for text in addresses]
+        links = [stack.enter_context(Link(worker, VERSION)) for worker in workers]
         yield Workers(tuple(links), tuple(device for link in links for device in _devices(link)))
 
 

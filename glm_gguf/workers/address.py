@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -34,6 +36,24 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def numbers(self) -> frozenset[tuple[object, ...]]:
+        """Look up the IP addresses that it stands for, with the port; none where the name is unknown."""
+        try:
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except OSError:  # connecting tells why
+            return frozenset()
+        return frozenset(number for *_, number in found)
+
+
+def require_distinct(addresses: Sequence[Address]) -> None:
+    """Raise RequestError where two of them are one worker in two spellings."""
+    seen: dict[tuple[object, ...], Address] = {}
+    for address in addresses:
+        for number in address.numbers():
+            other = seen.setdefault(number, address)
+            if other is not address:
+                raise RequestError(f"{other} and {address} are one worker", field="workers", fix="give each once")
 
 
 def is_loopback(host: str) -> bool:
