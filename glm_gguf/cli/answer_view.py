@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +24,9 @@ from glm_gguf.chat.events import (
     collect,
 )
 from glm_gguf.cli.printable import say, show
+from glm_gguf.errors import GlmGgufError, WorkerLostError
 
+ENGINE_LOG = logging.getLogger("glm_gguf.engine.engine")
 _CLEARED_LINE = "\r\x1b[K"  # xterm's "erase in line" (EL)
 LOADING_SECONDS = 0.5
 """A faster loading is not told."""
@@ -51,24 +54,42 @@ def loading_line() -> Iterator[Callable[[float], None]]:
 
 def show_answer(events: Iterable[Event]) -> ChatResult:
     """Print an answer as it arrives: its text to stdout, thought (dimmed) and calls to stderr; return it whole."""
-    return collect(_printed(events))
+    ENGINE_LOG.addFilter(_is_not_raised)
+    try:
+        return collect(_printed(events))
+    finally:
+        ENGINE_LOG.removeFilter(_is_not_raised)
+
+
+def _is_not_raised(record: logging.LogRecord) -> bool:
+    """Tell whether the answer's end tells nothing of what the engine logs; a lost worker is raised there too."""
+    return not (isinstance(record.args, tuple) and any(isinstance(one, WorkerLostError) for one in record.args))
 
 
 def _printed(events: Iterable[Event]) -> Iterator[Event]:
     """Pass events on and print them; end every line that was begun."""
     last: Event | None = None
-    for event in events:
-        if isinstance(last, PrefillProgress) and not isinstance(event, PrefillProgress):
-            click.echo(_CLEARED_LINE, err=True, nl=False)
-        if isinstance(last, ReasoningDelta) and not isinstance(event, ReasoningDelta):
-            click.echo(err=True)
-        if isinstance(last, ToolCallStart | ToolCallDelta) and not isinstance(event, ToolCallDelta):
-            click.echo(err=True)
-        if isinstance(last, TextDelta) and not isinstance(event, TextDelta) and not last.text.endswith("\n"):
-            click.echo()
-        _print(event)
-        last = event
-        yield event
+    try:
+        for event in events:
+            _end_line(last, event)
+            _print(event)
+            last = event
+            yield event
+    except GlmGgufError:
+        _end_line(last, None)
+        raise
+
+
+def _end_line(last: Event | None, event: Event | None) -> None:
+    """End the line of the last event where another one, or an error, does not go on with it."""
+    if isinstance(last, PrefillProgress) and not isinstance(event, PrefillProgress):
+        click.echo(_CLEARED_LINE, err=True, nl=False)
+    if isinstance(last, ReasoningDelta) and not isinstance(event, ReasoningDelta):
+        click.echo(err=True)
+    if isinstance(last, ToolCallStart | ToolCallDelta) and not isinstance(event, ToolCallDelta):
+        click.echo(err=True)
+    if isinstance(last, TextDelta) and not isinstance(event, TextDelta) and not last.text.endswith("\n"):
+        click.echo()
 
 
 def _print(event: Event) -> None:

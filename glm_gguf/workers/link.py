@@ -58,7 +58,7 @@ class Link:
         """Raise WorkerLostError where the worker is lost."""
         if self.lost:
             self._told.wait(REASON_SECONDS)
-            fix = f"open the model again when the worker answers; {START}"
+            fix = f"{START}, and load the model again"
             raise WorkerLostError(f"the worker was lost: {self._reason}", where=str(self.address), fix=fix)
 
     def lose(self, reason: str) -> None:
