@@ -76,5 +76,6 @@ class BatchModel:
     def _lost(self, error: GlmGgufError) -> EngineError:
         """Make the error of a worker that stays away, from why the model could not be loaded again."""
         what = f"a worker was lost, and the model could not be loaded again within {self._patience:g} s: {error.what}"
-        fix = "start it there (glm-gguf worker) and give the same command again: it goes on where it stopped"
+        again = "give the same command again: it goes on where it stopped"
+        fix = again if error.fix is None else f"{error.fix}, then {again}"
         return EngineError(what, path=error.path, where=error.where, fix=fix)

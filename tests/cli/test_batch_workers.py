@@ -43,7 +43,7 @@ def test_a_batch_ends_where_its_worker_stays_away_and_keeps_its_results(
         lenders, told = (staying, lost), f"{lost.address}: a worker was lost, and the model could not be loaded again"
         with pytest.raises(EngineError, match=told) as raised:
             answer_all(model, source.parent, lenders, lambda result: lost.kill(), 1)
-        assert "give the same command again" in str(raised.value)
+        assert "start it there: glm-gguf worker, then give the same command again: it goes on" in str(raised.value)
         kept = len(read_lines(tmp_path / "out.jsonl.part"))
         assert 0 < kept < len(LINES)
         with worker(port=target(lost)[1]):
