@@ -31,6 +31,8 @@ def served_sources(given: ServerChoice, called: CalledTools) -> ResearchSources 
     from glm_gguf.research.fetch_rules import FetchRules
     from glm_gguf.research.research_sources import ResearchSources
 
+    if not all(one.strip() for one in given.research_sources):
+        raise RequestError("it is empty", field=FIELD, fix="name a folder or a SearXNG server, or leave it out")
     servers = [one for one in given.research_sources if one.startswith(SCHEMES)]
     folders = [Path(one) for one in given.research_sources if not one.startswith(SCHEMES)]
     _require_one(folders, "folder")

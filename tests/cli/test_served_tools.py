@@ -55,6 +55,7 @@ def test_a_search_of_a_client_is_made_by_the_tools_of_a_server(tiny_gguf: Callab
 
 
 WRONG = {
+    "a name that is empty": (["--research-sources", ""], "--research-sources: it is empty; name a folder"),
     "a reader alone": (TOOLS[2:], "--research-mcp-fetch: which tool searches?"),
     "a web server beside them": (
         ["--mcp", "FILE", *TOOLS, "--research-sources", "http://127.0.0.1:1"],

@@ -52,6 +52,7 @@ MISSPELLED: list[tuple[str, dict[str, Any], str, Any, str]] = [
     ("/v1/chat/completions", SHORT, "tool", [TOOL], "tools"),
     ("/v1/chat/completions", SHORT, "streem", True, "stream"),
     ("/v1/chat/completions", SHORT, "tool_choise", "none", "tool_choice"),
+    ("/v1/chat/completions", SHORT, "web_search_optoins", {}, "web_search_options"),
     ("/v1/chat/completions", {}, "messagess", HELLO, "messages"),
     ("/v1/completions", {"prompt": "a"}, "max_tokns", 5, "max_tokens"),
     ("/v1/embeddings", {"input": "a"}, "dimension", 5, "dimensions"),
@@ -110,6 +111,12 @@ def test_names_of_extensions_pass_and_are_named_in_the_header(served: Served) ->
     response = chat(served.url, {**SHORT, **dict.fromkeys(names, 1)})
     assert response.status_code == 200, response.text
     assert response.headers[IGNORED_HEADER] == ", ".join(names)
+
+
+def test_an_empty_object_that_asks_for_a_search_is_refused_where_none_is_made(served: Served) -> None:
+    refused = httpx.post(f"{served.url}/v1/responses", json={"input": "a", "web_search_options": {}})
+    assert refused.status_code == 400
+    assert "web_search_options: this API has no such field" in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("nothing", [None, "", [], {}], ids=str)

@@ -132,6 +132,11 @@ def test_the_maximum_of_tokens_bounds_all_answers(rumination: Path, notes: Path)
 
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a filter": ({"tools": [{"type": KINDS[0], "filters": {"allowed_domains": ["a.b"]}}]}, "tools[0].filters", "heed"),
+    "a size": (
+        {"tools": [{"type": KINDS[0], "search_context_size": "huge"}]},
+        "tools[0].search_context_size",
+        "medium",
+    ),
     "a format": ({"text": {"format": {"type": "json_object"}}}, "text.format", "no format"),
     "a result of a call": (
         {

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 NOTHING: Final = ("", "off", "default")
 """Texts that request nothing in any field."""
+EMPTY_ASKS: Final = frozenset({"web_search_options"})
+"""Fields whose empty object requests something: all of it by default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,13 @@ from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 
-from glm_gguf.server.bodies.field_decisions import IgnoredField, NoEffect, RefusedField, asks_for_nothing
+from glm_gguf.server.bodies.field_decisions import (
+    EMPTY_ASKS,
+    IgnoredField,
+    NoEffect,
+    RefusedField,
+    asks_for_nothing,
+)
 from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS
 from glm_gguf.server.bodies.misspelled_names import LONG_NAME, meant_name
 from glm_gguf.server.problem import Problem, Refused
@@ -88,7 +94,7 @@ def meant_field(name: str, value: Any, declared: Collection[str]) -> str | None:
             continue
         known = None if meant in declared else KNOWN_FIELDS.get(meant)
         off = known.off if isinstance(known, RefusedField) else (True,) if meant in declared else ()
-        if (meant in declared or isinstance(known, RefusedField)) and not _is_off(value, off, meant in declared):
+        if (meant in declared or isinstance(known, RefusedField)) and not _is_off(meant, value, off, meant in declared):
             return meant
     return None
 
@@ -113,7 +119,7 @@ def _resembling(name: str, value: Any, declared: Collection[str]) -> Iterator[tu
     """Yield an unknown field whose name is nearly that of a declared field, or of a refused one."""
     meant = meant_name(name, frozenset(declared) - {"model"})  # `mode` may be anything
     if meant is not None:
-        if not _is_off(value, (), declared=True):
+        if not _is_off(meant, value, (), declared=True):
             yield name, f"its name is `{meant}` here"
     elif (meant := meant_name(name, _LONG_REFUSED, most=1)) is not None:
         field = KNOWN_FIELDS[meant]
@@ -150,8 +156,10 @@ def advice(field: RefusedField) -> str:
     return field.why if "; " in field.why or field.why.startswith("give ") else f"{field.why}; leave it out"
 
 
-def _is_off(value: Any, off: Collection[Any], declared: bool) -> bool:
+def _is_off(name: str, value: Any, off: Collection[Any], declared: bool) -> bool:
     """Return whether a value requests nothing; for a declared field, only null and empty values do."""
+    if value == {} and name in EMPTY_ASKS:
+        return False
     return value is None or value in ("", [], {}) if declared else asks_for_nothing(value, off)
 
 

@@ -27,6 +27,7 @@ FIELD: Final = "tools"
 """The field of a request that asks for a research."""
 NEGLIGIBLE: Final = ("type", "search_context_size", "user_location", "external_web_access", "search_content_types")
 """Fields of the tool without an effect on what is right; any other would be broken silently."""
+CONTEXT_SIZES: Final = ("low", "medium", "high")
 
 
 def require_plain_search(request: ResponseRequest) -> None:
@@ -36,6 +37,10 @@ def require_plain_search(request: ResponseRequest) -> None:
         if is_web_search(tool.type) and (unmet := sorted(given - set(NEGLIGIBLE))):
             fix = "leave it out: the server's options say what is searched"
             raise RequestError("a research does not heed it", field=f"{FIELD}[{index}].{unmet[0]}", fix=fix)
+        size = (tool.model_extra or {}).get("search_context_size")
+        if is_web_search(tool.type) and size not in (None, *CONTEXT_SIZES):
+            what, fix = f"{size!r} is no size", f"give {', '.join(CONTEXT_SIZES)}"
+            raise RequestError(what, field=f"{FIELD}[{index}].search_context_size", fix=fix)
 
 
 class SearchFold:
