@@ -30,6 +30,7 @@ __all__ = [
     "declare",
     "error_text",
     "function_names",
+    "on_a_loop",
     "result_text",
 ]
 
@@ -81,7 +82,7 @@ class Toolbox:
         except RequestError as error:
             return error_text(error.what)
         while inspect.isawaitable(result):
-            result = (wait or _on_a_loop)(result)
+            result = (wait or on_a_loop)(result)
         return result_text(result)
 
     async def aanswer(self, call: ToolCall) -> str:
@@ -183,11 +184,11 @@ async def beside(function: Callable[[], T]) -> T:
     return await future
 
 
-def _on_a_loop(result: Awaitable[Any]) -> Any:
-    """Wait for a result on a new event loop; RequestError if one runs on this thread, which this would block."""
+def on_a_loop(result: Awaitable[Any], bounded: Callable[[Awaitable[Any]], Awaitable[Any]] | None = None) -> Any:
+    """Wait for a result on a new event loop, `bounded` there; RequestError if one runs on this thread already."""
 
     async def waited() -> Any:
-        return await result
+        return await (result if bounded is None else bounded(result))
 
     try:
         asyncio.get_running_loop()

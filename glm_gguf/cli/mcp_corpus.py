@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
+    from glm_gguf.research.call_limit import CallLimit
     from glm_gguf.research.corpus import Corpus
 
 
 @contextmanager
-def mcp_corpus(given: Mapping[str, Any]) -> Iterator[Callable[[], Corpus] | None]:
+def mcp_corpus(given: Mapping[str, Any]) -> Iterator[Callable[[CallLimit], Corpus] | None]:
     """Start the servers of --mcp, and yield what makes their corpus; None without the option.
 
     RequestError for options that nothing would heed.
@@ -38,12 +39,12 @@ def mcp_corpus(given: Mapping[str, Any]) -> Iterator[Callable[[], Corpus] | None
 
 def tool_corpus(
     tools: Sequence[Callable[..., Any]], search: str, fetch: str | None, option: str
-) -> Callable[[], Corpus]:
+) -> Callable[[CallLimit], Corpus]:
     """Return what makes a corpus of two tools; RequestError names `option` with `-search` or `-fetch` behind it."""
     from glm_gguf.research.tool_corpus import ToolCorpus
 
-    def made() -> Corpus:
-        return ToolCorpus(tools, search, fetch)
+    def made(limit: CallLimit | None = None) -> Corpus:
+        return ToolCorpus(tools, search, fetch, limit)
 
     try:
         made()

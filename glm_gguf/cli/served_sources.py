@@ -14,6 +14,7 @@ from glm_gguf.cli.server_options import ServerChoice
 from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
+    from glm_gguf.research.call_limit import CallLimit
     from glm_gguf.research.corpus import Corpus
     from glm_gguf.research.research_sources import ResearchSources
 
@@ -54,7 +55,7 @@ def served_sources(given: ServerChoice, called: CalledTools) -> ResearchSources 
     return sources
 
 
-def _tools(given: ServerChoice, called: CalledTools) -> Callable[[], Corpus] | None:
+def _tools(given: ServerChoice, called: CalledTools) -> Callable[[CallLimit], Corpus] | None:
     """Return what makes a corpus of the named tools; None without them."""
     if given.research_mcp_search is None:
         if given.research_mcp_fetch is not None:

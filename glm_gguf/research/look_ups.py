@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from glm_gguf.chat.events import ToolCall
 from glm_gguf.chat.tools import error_text, result_text
-from glm_gguf.errors import CorpusError, GlmGgufError, in_one_line
+from glm_gguf.errors import CorpusError, DeadlineError, GlmGgufError, in_one_line
 from glm_gguf.research.corpus import Corpus, Hit, Page
 from glm_gguf.research.research_events import CallFailed, LookUp, Opened, Searched
 
@@ -137,7 +137,7 @@ def _asked(ask: Any) -> Any:
     """Ask a corpus, which may be the user's and raise anything: the model is told, but of a fault of the set-up."""
     try:
         return ask()
-    except CorpusError as error:
+    except (CorpusError, DeadlineError) as error:
         raise _CannotAnswer(str(error)) from error
     except GlmGgufError:
         raise

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glm_gguf.errors import RequestError
+from glm_gguf.research.call_limit import CallLimit
 from glm_gguf.research.corpus import Corpus
 from glm_gguf.research.fetch_rules import FetchRules
 from glm_gguf.research.folder_index import FolderIndex, IndexUpdate
@@ -22,7 +23,7 @@ class ResearchSources:
     folder: Path | None = None
     searxng: str | None = None
     rules: FetchRules = field(default_factory=FetchRules)
-    tools: Callable[[], Corpus] | None = None
+    tools: Callable[[CallLimit], Corpus] | None = None
     """Makes a corpus of tools, such as those of an MCP server."""
 
     def __post_init__(self) -> None:
@@ -38,9 +39,11 @@ class ResearchSources:
             raise RequestError("a SearXNG server searches the web already", field="mcp", fix="give one of them")
 
     @contextmanager
-    def opened(self, told: Callable[[IndexUpdate], None] = lambda update: None) -> Iterator[Corpus]:
-        """Open them, the folder's index brought up to date; `told` what has changed in it."""
-        web: Corpus | None = None if self.tools is None else self.tools()
+    def opened(
+        self, told: Callable[[IndexUpdate], None] = lambda update: None, limit: CallLimit | None = None
+    ) -> Iterator[Corpus]:
+        """Open them, the folder's index brought up to date; `told` what has changed in it. `limit` is for the tools."""
+        web: Corpus | None = None if self.tools is None else self.tools(limit or CallLimit())
         if self.searxng is not None:
             web = SearxngCorpus(self.searxng, self.rules)
         if self.folder is None:

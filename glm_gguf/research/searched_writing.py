@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from glm_gguf.answers.accepted_keywords import SamplingLike
-from glm_gguf.errors import RequestError
+from glm_gguf.errors import DeadlineError, RequestError
 from glm_gguf.research.corpus import Corpus, Hit
 from glm_gguf.research.research_events import ReportStarted, Searched
 from glm_gguf.research.sourced_writing import SourcedWriting, WriteEvent, require_writer
@@ -32,10 +33,16 @@ class SearchedWriting:
     def stream(
         self, question: str, history: Sequence[Mapping[str, Any]] = (), seconds: float | None = None
     ) -> Generator[SearchedEvent, None, None]:
-        """Search for a question as it is, and answer it; the last event is the SourcedText."""
+        """Search for a question as it is, and answer it; the last event is the SourcedText.
+
+        DeadlineError if the `seconds` for both pass before the text begins.
+        """
+        began = time.monotonic()
         sources = found_sources(self._corpus, question, self._most)
         if not sources:
             raise RequestError("no source fits the question", field="question", fix=OTHER_WORDS)
+        if seconds is not None and (seconds := seconds - (time.monotonic() - began)) <= 0:
+            raise DeadlineError("the time limit passed during the search", fix="give a larger timeout")
         events = SourcedWriting(self._glm, sources, self._sampling).stream(question, history, seconds)
         yield Searched(question, tuple(Hit(one.title, one.address, "") for one in sources))
         yield ReportStarted("search")

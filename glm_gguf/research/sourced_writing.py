@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from glm_gguf.answers.accepted_keywords import SamplingLike, options_value
 from glm_gguf.chat.events import PrefillProgress, ReasoningDelta, TextDelta, Usage, collect
-from glm_gguf.errors import RequestError
+from glm_gguf.errors import DeadlineError, RequestError
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.research.citations import Citation, CitationResolver
 from glm_gguf.research.research_events import Source
@@ -132,6 +132,8 @@ class SourcedWriting:
             written.append(rest)
             yield TextDelta(rest)
         answer, text = collect(received), "".join(written)
+        if answer.finish_reason == "timeout" and not answer.usage.completion_tokens:
+            raise DeadlineError("the time limit passed before the text began", fix="give a larger timeout")
         told = citations.references, tuple(citations.missing), answer.finish_reason == "stop"
         yield SourcedText(question, text, *told, tuple(citations.citations), answer.usage)
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from glm_gguf.chat.events import ToolCall
-from glm_gguf.chat.tools import Toolbox
+from glm_gguf.chat.tools import Toolbox, on_a_loop
 from glm_gguf.errors import CorpusError, RequestError
+from glm_gguf.research.call_limit import CallLimit
 from glm_gguf.research.corpus import Hit, Page
 from glm_gguf.research.document_text import title_line
 from glm_gguf.research.passages import SNIPPET
@@ -27,9 +28,17 @@ class ToolCorpus:
     """Searches with the tool named `search`, and opens the addresses of its hits with the tool named `fetch`.
 
     `ToolCorpus([*servers], "wiki__search", "wiki__fetch")`. Without `fetch`, a page is what the search told of it.
+    A call of an `async def`, such as a server's tool, is cancelled at the limit.
     """
 
-    def __init__(self, tools: Sequence[Callable[..., Any]], search: str, fetch: str | None = None) -> None:
+    def __init__(
+        self,
+        tools: Sequence[Callable[..., Any]],
+        search: str,
+        fetch: str | None = None,
+        limit: CallLimit | None = None,
+    ) -> None:
+        self._limit = CallLimit() if limit is None else limit
         self._box = Toolbox.of(list(tools))
         self._search, self._query = search, self._argument(search, "search", QUERIES)
         self._fetch = fetch
@@ -84,7 +93,8 @@ class ToolCorpus:
         return asked[0]
 
     def _called(self, name: str, argument: str, value: str) -> str:
-        text = self._box.answer(ToolCall(name, json.dumps({argument: value})))
+        call = ToolCall(name, json.dumps({argument: value}))
+        text = self._box.answer(call, lambda result: on_a_loop(result, self._limit.awaited))
         failed = _object(text)
         if failed is not None and list(failed) == ["error"]:
             raise CorpusError(f"{name}: {failed['error']}", where=value)

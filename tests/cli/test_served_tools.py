@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,6 +21,7 @@ from waiting import until
 from glm_gguf.cli.main import cli
 from glm_gguf.errors import GlmGgufError
 
+UNIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
 TOOLS = ["--research-mcp-search", "wiki__search", "--research-mcp-fetch", "wiki__fetch"]
 
 
@@ -30,11 +34,11 @@ def wiki(tmp_path: Path) -> Path:
     return tmp_path / "mcp.json"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
-def test_a_search_of_a_client_is_made_by_the_tools_of_a_server(tiny_gguf: Callable[[str], Path], wiki: Path) -> None:
+@contextmanager
+def served(model: Path, wiki: Path) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
+    """Serve a model with the tools; yield the process, its address, and its first lines."""
     options = ["--port", "0", "--threads", "1", "--n-gpu-layers", "0", "--mcp", str(wiki), *TOOLS]
-    command = [sys.executable, "-m", "glm_gguf", "serve", str(tiny_gguf("Q8_0")), *options]
-    messages = [{"role": "user", "content": "Who keeps the light?"}]
+    command = [sys.executable, "-m", "glm_gguf", "serve", str(model), *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8") as running:
         assert running.stderr is not None
         lines = [running.stderr.readline()]
@@ -42,9 +46,42 @@ def test_a_search_of_a_client_is_made_by_the_tools_of_a_server(tiny_gguf: Callab
             assert lines[-1], lines
             lines.append(running.stderr.readline())
         url = found[0]
-        until(lambda: httpx.get(f"{url}/health").status_code == 200)
-        body = {"messages": messages, "web_search_options": {}, "max_tokens": 8}
-        answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+        try:
+            until(lambda: httpx.get(f"{url}/health").status_code == 200)
+            yield running, url, lines
+        finally:
+            if running.poll() is None:
+                running.kill()
+
+
+def searching(question: str, **fields: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": question}]
+    return {"messages": messages, "web_search_options": {}, "max_tokens": 8, **fields}
+
+
+def researches(url: str) -> int:
+    """How many are under way, as the server tells it."""
+    (value,) = re.findall(r"^glm_gguf_researches_running (\S+)", httpx.get(f"{url}/metrics").text, re.MULTILINE)
+    return int(float(value))
+
+
+@contextmanager
+def sent(url: str, body: dict[str, Any]) -> Iterator[None]:
+    """Send a request, and leave at the end without its answer."""
+    address, content = httpx.URL(url), json.dumps(body)
+    with socket.create_connection((address.host, address.port or 80), 60) as client:
+        host = f"Host: {address.netloc.decode()}\r\nContent-Type: application/json"
+        head = f"POST /v1/chat/completions HTTP/1.1\r\n{host}\r\nContent-Length: {len(content)}\r\n\r\n"
+        client.sendall((head + content).encode())
+        until(lambda: researches(url) == 1)
+        yield
+
+
+@UNIX
+def test_a_search_of_a_client_is_made_by_the_tools_of_a_server(tiny_gguf: Callable[[str], Path], wiki: Path) -> None:
+    with served(tiny_gguf("Q8_0"), wiki) as (running, url, lines):
+        answer = httpx.post(f"{url}/v1/chat/completions", json=searching("Who keeps the light?"), timeout=60)
+        assert running.stderr is not None
         running.send_signal(signal.SIGINT)
         running.stderr.read()
         assert running.wait(60) == 0
@@ -52,6 +89,29 @@ def test_a_search_of_a_client_is_made_by_the_tools_of_a_server(tiny_gguf: Callab
     assert "questions are researched in wiki__search\n" in lines
     asked = (wiki.parent / "asked.txt").read_text("utf-8").splitlines()
     assert asked == ["search Who keeps the light?", "fetch 1", "fetch 2"]
+
+
+@UNIX
+def test_a_search_that_never_ends_is_bounded_by_the_time_limit_its_client_and_the_second_signal(
+    tiny_gguf: Callable[[str], Path], wiki: Path
+) -> None:
+    with served(tiny_gguf("Q8_0"), wiki) as (running, url, _):
+        body = searching("endless", timeout=1)
+        late = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30)
+        assert (late.status_code, late.json()["error"]["code"]) == (408, "deadline_exceeded")
+        with sent(url, searching("endless")):
+            pass
+        until(lambda: researches(url) == 0, 30)
+        with sent(url, searching("endless")):
+            assert running.stderr is not None
+            running.send_signal(signal.SIGINT)
+            while "Ctrl-C again" not in (line := running.stderr.readline()):
+                assert line
+            running.send_signal(signal.SIGINT)
+            rest = running.stderr.read()
+            running.wait(30)
+    assert "Traceback" not in rest
+    assert (wiki.parent / "asked.txt").read_text("utf-8").splitlines() == ["search endless"]
 
 
 WRONG = {

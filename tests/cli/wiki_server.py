@@ -1,9 +1,13 @@
-"""An MCP server with two pages, which writes what it was asked into the file that its argument names."""
+"""An MCP server with two pages, which writes what it was asked into the file that its argument names.
+
+After a search for "endless" it answers nothing.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 from mcp.server.mcpserver import MCPServer
@@ -18,9 +22,11 @@ def note(text: str) -> None:
 
 
 @server.tool()
-def search(query: str) -> str:
+async def search(query: str) -> str:
     """Search the wiki."""
     note(f"search {query}")
+    if query == "endless":
+        time.sleep(1000)  # blocks its event loop
     return json.dumps([{"id": number, "title": title} for number, (title, _) in PAGES.items()])
 
 

@@ -95,6 +95,16 @@ def test_the_context_size_says_how_many_documents_are_read(
     assert engine.prompts[0].count("<|observation|>\n【") == count
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_time_that_is_over_before_the_text_begins_is_an_error(
+    tiny_gguf: Callable[[str], Path], notes: Path, stream: bool
+) -> None:
+    with searching(tiny_gguf("Q8_0"), notes) as (client, _):
+        with pytest.raises(openai.APIStatusError, match="time limit passed") as late:
+            asked(client, stream=stream, extra_body={"timeout": 1e-9})
+        assert late.value.status_code == 408
+
+
 def test_the_conversation_before_the_question_is_read(tiny_gguf: Callable[[str], Path], notes: Path) -> None:
     before = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hello"}]
     conversation = [*before, {"role": "assistant", "content": "Good day."}, *SEARCHES["messages"]]

@@ -84,7 +84,7 @@ async def _begun(
     form = AnswerForm(
         usage=body.includes_usage, hides_thought=body.hides_thought, progress=body.return_progress is True
     )
-    return model, await service.researches.begin(request, begun, FIELD), form
+    return model, await service.researches.begin(request, begun, FIELD, question.options.total_seconds), form
 
 
 def _question(body: ChatCompletionRequest, service: Service) -> Question:

@@ -51,7 +51,10 @@ def research_router(kept: KeptAnswers) -> APIRouter:
             service.researches.require_sources(FIELD)
             question = await service.prepared(request, lambda: question_of(body.to_request(), service.settings))
             model = await service.model(request, body.model)
-            return _chunks(await service.researches.begin(request, _begun(body, question, model.glm), FIELD))
+            begun, seconds = _begun(body, question, model.glm), question.look_up_seconds
+            if body.web_search_options is not None:
+                seconds = question.options.total_seconds
+            return _chunks(await service.researches.begin(request, begun, FIELD, seconds))
 
         return await begin_kept(kept, identifier, request, pieces)
 

@@ -13,7 +13,7 @@ from glm_gguf.model import GLM
 from glm_gguf.research.corpus import Corpus
 from glm_gguf.research.research import Research
 from glm_gguf.research.research_events import ResearchEvent
-from glm_gguf.research.research_options import ResearchOptions
+from glm_gguf.research.research_options import REPORT_SHARE, ResearchOptions
 from glm_gguf.research.searched_writing import SearchedEvent, SearchedWriting
 from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.settings import ServerSettings
@@ -27,6 +27,12 @@ class Question:
     history: tuple[Mapping[str, Any], ...]
     options: ResearchOptions
     sampling: SamplingParams
+
+    @property
+    def look_up_seconds(self) -> float | None:
+        """The time for look-ups of a research; the rest is kept for the report."""
+        most = self.options.total_seconds
+        return None if most is None else most * (1 - REPORT_SHARE)
 
     def researched(self, glm: GLM, corpus: Corpus) -> Generator[ResearchEvent, None, None]:
         """Look things up, turn by turn, and write a report."""

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from fastapi import Request
 
+from glm_gguf.research.call_limit import CallLimit
 from glm_gguf.research.corpus import Corpus
 from glm_gguf.research.research_sources import ResearchSources
 from glm_gguf.server.jobs import Jobs
@@ -46,15 +47,20 @@ class Researches:
         return self.sources
 
     async def begin(
-        self, request: Request, begun: Callable[[Corpus], Generator[E, None, None]], field: str
+        self,
+        request: Request,
+        begun: Callable[[Corpus], Generator[E, None, None]],
+        field: str,
+        seconds: float | None = None,
     ) -> AsyncGenerator[E, None]:
         """Begin what looks things up in a corpus, and return its events; every refusal happens here.
 
-        `field` asked for it. Closing the events stops the model.
+        `field` asked for it. `seconds` are for its look-ups by tools. Closing the events stops the model and the tools.
         """
         sources = self.require_sources(field)
         queue: asyncio.Queue[E | None] = asyncio.Queue()
         loop, stop = asyncio.get_running_loop(), threading.Event()
+        limit = CallLimit(seconds, stop)
 
         def tell(event: E | None) -> None:
             if not loop.is_closed():
@@ -62,7 +68,7 @@ class Researches:
 
         def work() -> None:
             try:
-                with sources.opened() as corpus, closing(begun(corpus)) as events:
+                with sources.opened(limit=limit) as corpus, closing(begun(corpus)) as events:
                     for event in events:
                         if stop.is_set():
                             return

@@ -54,7 +54,8 @@ async def _researched(body: ResponseRequest, request: Request) -> Response:
     require_plain_search(body)
     question = await service.prepared(request, lambda: question_of(body.to_request(), service.settings))
     model = await service.model(request, body.model)
-    events = await service.researches.begin(request, partial(question.researched, model.glm), FIELD)
+    begun = partial(question.researched, model.glm)
+    events = await service.researches.begin(request, begun, FIELD, question.look_up_seconds)
     frame = response_frame(body, new_id("resp_"), model.name, int(time.time()))
     fold = SearchFold(ResponseEvents(frame, new_id, summary=body.wants_summary))
     if body.stream:
