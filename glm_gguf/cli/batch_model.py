@@ -21,14 +21,18 @@ LOST_SECONDS: Final = 120.0
 
 
 async def answer_here(
-    batch: OpenBatch, glm: GLM, choice: ModelChoice, watch: Callable[[LineResult], None], patience: float = LOST_SECONDS
+    batch: OpenBatch,
+    glm: GLM,
+    choice: ModelChoice,
+    watch: Callable[[LineResult], None],
+    lost_seconds: float = LOST_SECONDS,
 ) -> None:
     """Answer all lines that have no result, with all slots full; EngineError where a lost worker stays away."""
     from glm_gguf.server.app import create_app
     from glm_gguf.server.in_process import in_process
     from glm_gguf.server.settings import ServerSettings
 
-    model = BatchModel(glm, choice, patience)
+    model = BatchModel(glm, choice, lost_seconds)
     app = create_app(ServerSettings(choice.path.stem, sampling=choice.sampling), model.open)
     async with in_process(app) as client:
 
@@ -39,13 +43,13 @@ async def answer_here(
 
 
 class BatchModel:
-    """Opens the model of a batch as often as its server asks; gives up when `patience` seconds bring no worker back."""
+    """Opens the model of a batch as often as its server asks; gives up when `lost_seconds` bring no worker back."""
 
-    def __init__(self, glm: GLM, choice: ModelChoice, patience: float) -> None:
+    def __init__(self, glm: GLM, choice: ModelChoice, lost_seconds: float) -> None:
         """`glm` is what the first opening returns."""
         self._glm: GLM | None = glm
         self._choice = choice
-        self._patience = patience
+        self._lost_seconds = lost_seconds
         self._lost_at: float | None = None
         self._given_up: EngineError | None = None
 
@@ -60,7 +64,7 @@ class BatchModel:
         try:
             glm = GLM(self._choice.path, session=self._choice.session, options=self._choice.options)
         except GlmGgufError as error:
-            if time.monotonic() - self._lost_at >= self._patience:
+            if time.monotonic() - self._lost_at >= self._lost_seconds:
                 self._given_up = self._lost(error)
             raise
         self._lost_at = None
@@ -75,7 +79,9 @@ class BatchModel:
 
     def _lost(self, error: GlmGgufError) -> EngineError:
         """Make the error of a worker that stays away, from why the model could not be loaded again."""
-        what = f"a worker was lost, and the model could not be loaded again within {self._patience:g} s: {error.what}"
+        what = (
+            f"a worker was lost, and the model could not be loaded again within {self._lost_seconds:g} s: {error.what}"
+        )
         again = "give the same command again: it goes on where it stopped"
         fix = again if error.fix is None else f"{error.fix}, then {again}"
         return EngineError(what, path=error.path, where=error.where, fix=fix)

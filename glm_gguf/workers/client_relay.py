@@ -1,7 +1,7 @@
 """Between ggml's client and a worker: passes messages on, and answers itself when the worker is lost.
 
-Then it drops requests, and replies what llama.cpp can go on with until it returns: no memory, or zeros. Nobody uses
-these: who called llama.cpp asks the link first (Context.decode, ModelHandle).
+Then it drops requests, and replies what llama.cpp can go on with until it returns: memory that is not there, and zeros.
+Nobody uses these: who called llama.cpp asks the link first (Context.decode, ModelHandle).
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ MOST_BYTES: Final = 2**40
 HELLO_REPLY: Final = bytes((7, 0, 0, 0)) + bytes(24)
 REPLIES: Final = MappingProxyType(
     {
-        ALLOC_BUFFER: bytes(16),  # no pointer: llama.cpp reports that there is no memory
+        # memory that is not there: without any, llama_decode throws where it reserves anew, which ends the process
+        ALLOC_BUFFER: struct.pack("<QQ", 1, 2**62),
         GET_ALIGNMENT: LENGTH.pack(128),
         GET_MAX_SIZE: LENGTH.pack(2**63),
         BUFFER_GET_BASE: LENGTH.pack(2**20),  # ggml asserts that it is not null

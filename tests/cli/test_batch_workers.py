@@ -23,14 +23,18 @@ LINES = [chat_line(f"long-{n}", "Tell me a story.", max_tokens=2 if n < 4 else 4
 
 
 def answer_all(
-    model: Path, folder: Path, lenders: tuple[WorkerProcess, ...], watch: Callable[[LineResult], None], patience: float
+    model: Path,
+    folder: Path,
+    lenders: tuple[WorkerProcess, ...],
+    watch: Callable[[LineResult], None],
+    lost_seconds: float,
 ) -> int:
     """Answer the batch of a folder over workers; return how many lines were answered before."""
     paths = BatchPaths(folder / "in.jsonl", folder / "out.jsonl")
     choice = ModelChoice(model, options(*(lender.address for lender in lenders)), SamplingParams())
     with open_batch(paths, InputRules()) as batch, choice.open() as glm:
         n_found = batch.begin({})
-        asyncio.run(answer_here(batch, glm, choice, watch, patience))
+        asyncio.run(answer_here(batch, glm, choice, watch, lost_seconds))
         batch.finish("input")
     return n_found
 

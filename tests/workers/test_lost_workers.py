@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from lending import worker
+from lora_adapters import factors, write_adapter
 from rough_link import RoughLink
 from waiting import until
 from workers.test_workers import GREEDY, answers, options, target
 
 from glm_gguf import GLM, SamplingParams
+from glm_gguf.engine.scheduler import Scheduler
 from glm_gguf.errors import EngineError, WorkerLostError
+from glm_gguf.llama.batch import Batch
+from glm_gguf.llama.context import Context
+from glm_gguf.llama.engine_options import LoraAdapter
 
 ENDLESS = SamplingParams(temperature=2, top_p=1, max_tokens=900)
 LONG = [{"role": "user", "content": "rain " * 1500}]
@@ -29,6 +35,27 @@ def test_a_worker_killed_in_decode_ends_the_answer(tiny_gguf: Callable[[str], Pa
         assert glm.status.worker_lost
         with pytest.raises(WorkerLostError):
             glm.chat("Hello")
+
+
+def test_a_worker_lost_before_memory_is_reserved_anew_costs_no_process(
+    tiny_gguf: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Another mix of adapters has llama_decode reserve its buffers, and throw where there is no memory."""
+    path = tiny_gguf("F16")
+    adapter = LoraAdapter(write_adapter(tmp_path / "adapter.gguf", factors(path, 0)), 0.0)
+    with worker() as lender, GLM(path, options=replace(options(lender.address), lora=(adapter,))) as glm:
+        glm.complete("Hello", sampling=GREEDY, max_tokens=2)
+
+        def lose(scheduler: Scheduler, context: Context) -> None:
+            lender.kill()
+            until(lambda: context.plan.workers.lost)
+            context.use_adapters((1.0,))
+            batch = Batch(4)
+            batch.add(0, 0, [1, 2, 3], outputs=1)
+            context.decode(batch)
+
+        with pytest.raises(WorkerLostError):
+            glm._engine.call(lose)
 
 
 def test_a_worker_killed_in_prefill_ends_the_answer(tiny_gguf: Callable[[str], Path]) -> None:
