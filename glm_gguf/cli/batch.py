@@ -65,9 +65,10 @@ def command(
 
     choice.require_files()
     answer = _here(choice) if ray is None and ray_actors is None else _on_ray(choice, ray, ray_actors)
-    with terminable(), open_batch(BatchPaths(input, output, _files(choice)), InputRules()) as batch:
+    files = _files(choice)
+    with terminable(), open_batch(BatchPaths(input, output, files), InputRules()) as batch:
         _require_right(batch.checked.errors, input)
-        n_found = batch.begin(_identity(choice))
+        n_found = batch.begin(_identity(choice, files))
         with batch_view(batch.checked.n_lines, n_found) as view:
             answer(batch, view.has)
         n_failed = batch.index.count_results(ok=False)
@@ -89,11 +90,11 @@ def _require_right(errors: tuple[LineError, ...], path: Path) -> None:
         raise RequestError(what, path=path, where=where, fix="put it right: nothing was answered yet")
 
 
-def _identity(choice: ModelChoice) -> dict[str, str]:
+def _identity(choice: ModelChoice, files: tuple[Path, ...]) -> dict[str, str]:
     """Return what results depend on besides the input."""
     from glm_gguf.llama.fingerprint import fingerprint
 
-    return {"model": fingerprint(_files(choice), choice.options), "options": repr(choice.sampling)}
+    return {"model": fingerprint(files, choice.options), "options": repr(choice.sampling)}
 
 
 def _files(choice: ModelChoice) -> tuple[Path, ...]:

@@ -89,8 +89,7 @@ class KernelTimer:
         Where other programs have `disturbed` that, they are expected to go on.
         """
         start, disturbed = self._measured(KernelTimer._start, disturbed=disturbed)
-        layers = sum(tensor.n_bytes for tensor in self.contents.tensors if tensor.name.startswith("blk."))
-        least = self.plan.offload.cpu_share * (layers + self._output_bytes) / bandwidth
+        least = self.plan.offload.cpu_share * (self._layer_bytes + self._output_bytes) / bandwidth
         return KernelRates(replace(start, answer=max(start.answer, least)), attention, disturbed)
 
     def attention(self) -> tuple[Seconds, bool]:
@@ -118,12 +117,11 @@ class KernelTimer:
         count = self._n_layers
         places = (count // 2,), (count // 6, count // 2, count * 5 // 6)
         small, large = (layers_probe(self.contents, layers) for layers in places)
-        n_bytes = sum(tensor.n_bytes for tensor in self.contents.tensors if tensor.name.startswith("blk."))
         start = Seconds(0, 0)
         for on_gpu, share in _shares(self.plan):
             one, three = (self._timed(probe, 0, on_gpu=on_gpu) for probe in (small, large))
             byte = (three + one.times(-1)).at_least_zero().times(1 / (large.n_bytes - small.n_bytes))
-            start += byte.times(share * n_bytes)
+            start += byte.times(share * self._layer_bytes)
             if on_gpu or not self.plan.offload.n_on_gpus:  # the output goes to a GPU first
                 outside = one + byte.times(-small.n_bytes)  # negative for prompts: the last layer computes few rows
                 answer = max(0.0, outside.answer) * vocabulary_size(self.contents) / small.rows
@@ -133,6 +131,10 @@ class KernelTimer:
     @property
     def _n_layers(self) -> int:
         return model_integer(self.contents.metadata, "block_count") or 1
+
+    @property
+    def _layer_bytes(self) -> int:
+        return sum(tensor.n_bytes for tensor in self.contents.tensors if tensor.name.startswith("blk."))
 
     @property
     def _output_bytes(self) -> int:

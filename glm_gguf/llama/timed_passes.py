@@ -41,23 +41,17 @@ def typical_seconds(run: Callable[[], None], clock: Clock) -> float:
 
     The clock of a process or thread is not disturbed.
     """
-    passes: list[Pass] = []
-    while not enough(passes):
-        passes.append(_timed(run, clock))
-    return undisturbed(passes)
+    return undisturbed(_passes(run, clock))
 
 
 def fastest_seconds(run: Callable[[], None], clock: Clock) -> float:
     """Run a computation several times; returns the seconds of the fastest pass, disturbed or not."""
-    passes: list[Pass] = []
-    while not enough(passes):
-        passes.append(_timed(run, clock))
-    return min(one.seconds for one in passes)
+    return min(one.seconds for one in _passes(run, clock))
 
 
 def enough(passes: Sequence[Pass]) -> bool:
     """Tell whether these passes say how fast this machine is, or never will."""
-    quiet = [one.seconds for one in passes if not one.disturbed]
+    quiet = _quiet(passes)
     if len(quiet) >= LEAST_PASSES and sum(quiet) >= SECONDS:
         return True
     return len(passes) >= LEAST_PASSES and sum(one.seconds for one in passes) > MOST_SECONDS
@@ -65,10 +59,23 @@ def enough(passes: Sequence[Pass]) -> bool:
 
 def undisturbed(passes: Sequence[Pass]) -> float:
     """Return the median of the passes that nothing disturbed; raises Disturbed without any."""
-    quiet = [one.seconds for one in passes if not one.disturbed]
+    quiet = _quiet(passes)
     if not quiet:
         raise Disturbed
     return median(quiet)
+
+
+def _quiet(passes: Sequence[Pass]) -> list[float]:
+    """Return the seconds of the passes that nothing disturbed."""
+    return [one.seconds for one in passes if not one.disturbed]
+
+
+def _passes(run: Callable[[], None], clock: Clock) -> list[Pass]:
+    """Run a computation until its passes are enough."""
+    passes: list[Pass] = []
+    while not enough(passes):
+        passes.append(_timed(run, clock))
+    return passes
 
 
 def _timed(run: Callable[[], None], clock: Clock) -> Pass:

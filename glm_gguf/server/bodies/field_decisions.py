@@ -8,8 +8,7 @@ from typing import Any, Final
 
 NOTHING: Final = ("", "off", "default")
 """Texts that request nothing in any field."""
-EMPTY_ASKS: Final = frozenset({"web_search_options"})
-"""Fields whose empty object requests something: all of it by default."""
+_EMPTY_ASKS: Final = frozenset({"web_search_options"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,11 @@ class RefusedField:
 
 
 KnownField = NoEffect | IgnoredField | RefusedField
+
+
+def asks_by_presence(name: str, value: Any) -> bool:
+    """Return whether an empty object requests something in this field: all of it by default."""
+    return value == {} and name in _EMPTY_ASKS
 
 
 def asks_for_nothing(value: Any, off: Iterable[Any] = ()) -> bool:

@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from glm_gguf.server.bodies.field_decisions import (
-    EMPTY_ASKS,
     IgnoredField,
     KnownField,
     NoEffect,
     RefusedField,
+    asks_by_presence,
     asks_for_nothing,
 )
 
@@ -257,8 +257,9 @@ def refused_field(body: Mapping[str, Any], declared: Collection[str]) -> tuple[s
     """Return the first unsupported field, and why it is refused."""
     for name, value in body.items():
         known = None if name in declared else KNOWN_FIELDS.get(name)
-        empty_asks = value == {} and name in EMPTY_ASKS
-        if isinstance(known, RefusedField) and (empty_asks or not asks_for_nothing(value, known.off)):
+        if isinstance(known, RefusedField) and (
+            asks_by_presence(name, value) or not asks_for_nothing(value, known.off)
+        ):
             return name, known
     return None
 

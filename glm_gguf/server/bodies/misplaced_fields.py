@@ -13,10 +13,10 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel
 
 from glm_gguf.server.bodies.field_decisions import (
-    EMPTY_ASKS,
     IgnoredField,
     NoEffect,
     RefusedField,
+    asks_by_presence,
     asks_for_nothing,
 )
 from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS
@@ -158,7 +158,7 @@ def advice(field: RefusedField) -> str:
 
 def _is_off(name: str, value: Any, off: Collection[Any], declared: bool) -> bool:
     """Return whether a value requests nothing; for a declared field, only null and empty values do."""
-    if value == {} and name in EMPTY_ASKS:
+    if asks_by_presence(name, value):
         return False
     return value is None or value in ("", [], {}) if declared else asks_for_nothing(value, off)
 

@@ -30,7 +30,7 @@ from glm_gguf.server.research.question import Question, question_of
 from glm_gguf.server.research.researches import gathered
 from glm_gguf.server.service import Service
 from glm_gguf.server.streams.sse import DONE, data, error_data
-from glm_gguf.server.streams.wire_stream import progress_comment, stream_problem
+from glm_gguf.server.streams.wire_stream import event_chunks, stream_problem
 
 FIELD: Final = "web_search_options"
 
@@ -130,11 +130,6 @@ async def _stream(
 
 
 def _written(writer: ChunkWriter, event: Event, answer: SearchedAnswer) -> Iterator[bytes]:
-    if isinstance(event, PrefillProgress):
-        told = writer.progress(0, event)
-        yield progress_comment(event) if told is None else data(told.as_json())
-        return
     if isinstance(event, Finish) and answer.citations:
         yield data(writer.annotated(answer.citations).as_json())
-    for chunk in writer.feed(0, event):
-        yield data(chunk.as_json())
+    yield from event_chunks(writer, 0, event)

@@ -59,12 +59,8 @@ class Researches:
         """
         sources = self.require_sources(field)
         queue: asyncio.Queue[E | None] = asyncio.Queue()
-        loop, stop = asyncio.get_running_loop(), threading.Event()
+        tell, stop = _teller(queue), threading.Event()
         limit = CallLimit(seconds, stop)
-
-        def tell(event: E | None) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(queue.put_nowait, event)
 
         def work() -> None:
             try:
@@ -95,6 +91,17 @@ class Researches:
         for stop in list(self._stops):
             stop.set()
         return self._jobs.close(seconds)
+
+
+def _teller(queue: asyncio.Queue[E | None]) -> Callable[[E | None], None]:
+    """Return what puts an event into the queue from another thread, while the running loop is open."""
+    loop = asyncio.get_running_loop()
+
+    def tell(event: E | None) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(queue.put_nowait, event)
+
+    return tell
 
 
 async def _first(queue: asyncio.Queue[E | None], thread: asyncio.Task[None]) -> E:

@@ -63,18 +63,24 @@ async def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage
     """Write answers as chunks; an error becomes the last one."""
     try:
         async for index, event in merged_events(answers):
-            if isinstance(event, PrefillProgress):
-                told = fold.progress(index, event)
-                yield progress_comment(event) if told is None else data(told.as_json())
-                continue
-            for chunk in fold.feed(index, event):
-                yield data(chunk.as_json())
+            for written in event_chunks(fold, index, event):
+                yield written
     except Exception as error:  # the outermost edge: inside a stream only an event can report it
         yield error_data(stream_problem(error))
         return
     if usage:
         yield data(fold.usage().as_json())
     yield DONE
+
+
+def event_chunks(fold: ChunkFold, index: int, event: Event) -> Iterator[bytes]:
+    """Write one event of an answer as chunks; progress as a comment where no chunk was asked for."""
+    if isinstance(event, PrefillProgress):
+        told = fold.progress(index, event)
+        yield progress_comment(event) if told is None else data(told.as_json())
+        return
+    for chunk in fold.feed(index, event):
+        yield data(chunk.as_json())
 
 
 async def wire_stream(fold: WireFold, answer: Sequence[AsyncEvents]) -> AsyncGenerator[bytes, None]:
