@@ -121,3 +121,8 @@ def locked(file: IO[bytes]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def is_one_of(path: Path, inputs: Iterable[Path]) -> bool:
+    """Tell whether an output is the same file as an input, by whatever name or link."""
+    return path.exists() and any(each.exists() and each.samefile(path) for each in inputs)

@@ -14,6 +14,7 @@ from glm_gguf.convert.writing.journal import Binding
 from glm_gguf.convert.writing.layout import FileLayout
 from glm_gguf.convert.writing.partial_file import INTERRUPTIONS, JOURNAL, PARTIAL, PartialFile, as_output_error
 from glm_gguf.errors import OutputError, RequestError
+from glm_gguf.whole_file import is_one_of
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def _is_made(out: Target | None) -> bool:
 
 def _check_places(paths: Sequence[Path], sources: Sequence[Path], *, force: bool) -> None:
     for path in paths:
-        if any(path.exists() and source.exists() and path.samefile(source) for source in sources):
+        if is_one_of(path, sources):
             raise OutputError("this file is an input", path=path, fix="choose another output")
         if os.path.lexists(path) and not force:
             kind = "exists already" if path.exists() else "is a link to a file that is not there"

@@ -17,7 +17,7 @@ from glm_gguf.batches.result_line import LineResult, read_result
 from glm_gguf.errors import GlmGgufError, OutputError, RequestError
 from glm_gguf.file_calls import FILE_CALLS
 from glm_gguf.regular_file import open_regular, read_text
-from glm_gguf.whole_file import locked, whole_file, write_whole
+from glm_gguf.whole_file import is_one_of, locked, whole_file, write_whole
 
 Order = Literal["input", "finished"]
 MOST_JOURNAL_BYTES: Final = 2**16
@@ -154,10 +154,9 @@ def _require_own(paths: BatchPaths) -> None:
     """Raise OutputError where the batch would write or remove a file that it reads, or one that is not of a batch."""
     beside = [paths.beside(ending) for ending in ("part", "journal", "index")]
     for path in (paths.out, *beside):
-        for used in (paths.input, *paths.kept):
-            if path.exists() and path.samefile(used):
-                what = f"a batch to {paths.out.name} reads this file, and would write it"
-                raise OutputError(what, path=path, fix="name another output")
+        if is_one_of(path, (paths.input, *paths.kept)):
+            what = f"a batch to {paths.out.name} reads this file, and would write it"
+            raise OutputError(what, path=path, fix="name another output")
     part, journal, index = beside
     for path, own in ((part, lambda _: True), (journal, _is_journal), (index, is_index)):
         if os.path.lexists(path) and (path.is_symlink() or not path.is_file() or not own(path)):

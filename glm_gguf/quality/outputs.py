@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from glm_gguf.errors import OutputError
+from glm_gguf.whole_file import is_one_of
 
 
 def require_output(path: Path, *, force: bool | None = None, inputs: Iterable[Path] = ()) -> None:
@@ -13,7 +14,7 @@ def require_output(path: Path, *, force: bool | None = None, inputs: Iterable[Pa
 
     `force` is None where nobody can ask for that. What is read is never replaced.
     """
-    if path.exists() and any(each.exists() and each.samefile(path) for each in inputs):
+    if is_one_of(path, inputs):
         raise OutputError("this file is read, and would be replaced", path=path, fix="choose another name")
     if path.exists() and not path.is_file():
         raise OutputError("cannot be written: something that is no file has this name", path=path)
