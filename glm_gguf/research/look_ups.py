@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from glm_gguf.chat.events import ToolCall
 from glm_gguf.chat.tools import error_text, result_text
@@ -19,8 +19,9 @@ from glm_gguf.research.corpus import Corpus, Hit, Page
 from glm_gguf.research.research_events import CallFailed, LookUp, Opened, Searched
 
 _PART: Final = re.compile(r"#part-(\d+)$")
-Key = tuple[str, str]
-"""What a call asks for: equal keys have equal results."""
+Key = tuple[Literal["search", "open"], str]
+"""What a call asks for, a query or an address: equal keys have equal results."""
+_ASKED: Final = {"search": "query", "open": "address"}
 
 
 class _CannotAnswer(Exception):
@@ -49,21 +50,23 @@ class LookUps:
 
     def answer(self, call: ToolCall, turn: int) -> Observation:
         """Answer a call; what goes wrong is told to the model."""
+        key: Key | None = None
         try:
-            arguments = _arguments(call)
-            key = self._key(call.name, arguments)
+            key = self._key(call.name, _arguments(call))
             if key in self._answered:
                 told = f"turn {self._answered[key]} made this call, and its result is above"
                 raise _CannotAnswer(f"{told}: search for something else, open another page, or finish")
             observation = self._search(key[1]) if key[0] == "search" else self._open(key[1])
         except _CannotAnswer as error:
-            return Observation(error_text(str(error)), CallFailed(written(call), str(error)))
+            asked = {} if key is None else {_ASKED[key[0]]: key[1]}
+            return Observation(error_text(str(error)), CallFailed(written(call), str(error), **asked))
         self._answered[key] = turn
         self.remember(observation.event)
         return Observation(result_text(observation.text), observation.event)  # a corpus may give what is no Unicode
 
     def remember(self, event: LookUp, turn: int | None = None) -> None:
         """Take what a look-up has found; `turn` if an earlier process has made it."""
+        key: Key
         match event:
             case Searched(query, hits):
                 self._hits = hits

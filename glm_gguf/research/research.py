@@ -237,6 +237,8 @@ class _Run:
             if self._transcript is not None:
                 self._transcript.add(turn)
             yield turn.event
+            if self._budget.met() is not None:  # the calls behind it are not made
+                break
         return None
 
     def _add(self, turn: Turn) -> None:

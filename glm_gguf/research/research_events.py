@@ -52,10 +52,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class CallFailed:
-    """A call without a result: malformed, unknown, repeated, or of a page that cannot be opened."""
+    """A call without a result: malformed, unknown, repeated, or of what cannot be searched or opened."""
 
     call: str
     error: str
+    query: str | None = None
+    """What it searches for, if it is a search."""
+    address: str | None = None
+    """The page that it opens, if it opens one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,11 @@ class Report:
     """False if a budget or the context cut the report."""
     prompt_tokens: int = field(default=0, compare=False)
     """Tokens of all prompts of this process; most of each are those of the one before."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether the tokens or the time ended the research, or a limit cut the report."""
+        return not self.complete or self.ended_by in ("tokens", "seconds")
 
 
 LookUp = Searched | Opened | CallFailed

@@ -17,6 +17,7 @@ from glm_gguf.research.research_events import Report, TurnStarted
 from glm_gguf.research.sourced_writing import SourcedText
 from glm_gguf.server.pool.model_pool import ModelPool
 from glm_gguf.server.pool.pooled_model import StateName
+from glm_gguf.server.research.researches import Unfinished
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -64,7 +65,7 @@ class Metrics:
         )
         self._researches = Counter(
             "glm_gguf_researches",
-            "Finished researches by what ended them; search is a text from one search",
+            "Researches by what ended them; search is a text from one search",
             ["ended_by"],
             registry=registry,
         )
@@ -110,6 +111,8 @@ class Metrics:
                 self._count_report(ended_by, event.prompt_tokens, event.tokens)
             case SourcedText(usage=usage):
                 self._count_report("search", usage.prompt_tokens, usage.completion_tokens)
+            case Unfinished(why):
+                self._researches.labels(why).inc()
 
     def _count_report(self, ended_by: str, prompt: int, answer: int) -> None:
         self._researches.labels(ended_by).inc()

@@ -213,6 +213,7 @@ RESPONSES: Final = ErrorForm(
     _openai_body,
     (
         ("messages", "input"),
+        ("question", "input"),
         ("max_tokens", "max_output_tokens"),
         ("logprobs", "top_logprobs"),
         (r"response_format\.json_schema", "text.format"),

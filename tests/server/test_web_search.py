@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from server.serving import Served, serving
 from waiting import until
 
 from glm_gguf import GLM
+from glm_gguf.errors import EngineError
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.research.research_events import Source
 from glm_gguf.research.research_options import ResearchOptions
@@ -78,7 +80,12 @@ def require_report(response: Response) -> None:
     assert search["action"]["query"] == "who keeps the light"
     assert {one["url"] for one in search["action"]["sources"]} == {"light.md", "oil.md"}
     assert (page["status"], page["action"]["type"], page["action"]["url"]) == ("completed", "open_page", "light.md")
-    assert dead["status"] == "failed"
+    gone = {
+        "type": "open_page",
+        "url": "gone.md",
+        "error": "gone.md: there is no such document; open the address of a hit",
+    }
+    assert (dead["status"], dead["action"]) == ("failed", gone)
     (message,) = (item for item in response.output if item.type == "message")
     (part,) = message.content
     cited = [part.text[one.start_index : one.end_index] for one in part.annotations]
@@ -130,6 +137,49 @@ def test_the_maximum_of_tokens_bounds_all_answers(rumination: Path, notes: Path)
     assert response.usage.output_tokens <= 100
 
 
+FAILED: dict[str, tuple[str, dict[str, str] | None]] = {
+    "a page again": (OPEN, {"type": "open_page", "url": "light.md"}),
+    "a search again": (SEARCH, {"type": "search", "query": "who keeps the light"}),
+    "no arguments": (call("open"), None),
+    "no tool": (call("browse"), None),
+}
+
+
+@pytest.mark.parametrize("name", sorted(FAILED))
+def test_a_failed_look_up_is_shown_as_what_it_is_and_another_call_as_a_thought(
+    rumination: Path, notes: Path, name: str
+) -> None:
+    failing, action = FAILED[name]
+    with researching(rumination, notes, [SEARCH, OPEN, failing, FINISH, REPORT]) as (client, _):
+        response = asked(client)
+    failed = [one for one in response.output if one.type == "web_search_call" and one.status == "failed"]
+    told = [{name: text for name, text in one.action.to_dict().items() if name != "error"} for one in failed]
+    assert told == ([] if action is None else [action])
+    thoughts = "".join(part.text for one in response.output if one.type == "reasoning" for part in one.content)
+    assert (failing.partition("</think>\n")[2].removesuffix("<|observation|>") in thoughts) == (action is None)
+
+
+def test_a_whole_report_after_the_tokens_were_used_up_is_incomplete(rumination: Path, notes: Path) -> None:
+    with researching(rumination, notes, [SEARCH, text("word " * 900), REPORT]) as (client, _):
+        response = asked(client, max_output_tokens=600)
+    assert response.output_text.endswith("See [the note](light.md).")
+    assert (response.status, response.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one after another", "in one answer"])
+def test_the_maximum_of_calls_bounds_the_look_ups(rumination: Path, notes: Path, together: bool) -> None:
+    calls = [SEARCH, OPEN, call("open", '{"url": "oil.md"}')]
+    if together:
+        written = "\n".join(one.partition("</think>\n")[2].removesuffix("<|observation|>") for one in calls)
+        calls = [text(written).replace("<|user|>", "<|observation|>")]
+    else:
+        calls = calls[:2]
+    with researching(rumination, notes, [*calls, REPORT]) as (client, _):
+        response = asked(client, max_tool_calls=2)
+    assert [one.action.type for one in response.output if one.type == "web_search_call"] == ["search", "open_page"]
+    assert (response.status, response.to_dict()["max_tool_calls"]) == ("completed", 2)
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a filter": ({"tools": [{"type": KINDS[0], "filters": {"allowed_domains": ["a.b"]}}]}, "tools[0].filters", "heed"),
     "a size": (
@@ -150,6 +200,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "messages only",
     ),
     "log probabilities": ({"top_logprobs": 2}, "top_logprobs", "no log probabilities"),
+    "an empty question": ({"input": " "}, "input", "the question is empty"),
+    "no calls": ({"max_tool_calls": 0}, "max_tool_calls", "greater than or equal to 1"),
     "no question": ({"input": [{"role": "assistant", "content": "Yes."}]}, "input[0].role", "not the user's"),
 }
 
@@ -204,6 +256,25 @@ def test_a_client_that_leaves_stops_the_research(open_tiny: Callable[[], GLM], n
         with httpx.stream("POST", f"{served.url}/v1/responses", json=body, timeout=60) as answer:
             assert next(answer.iter_lines()) == "event: response.created"
         until(lambda: not served.service.active and not served.glm.status.running)
+        assert researches(served) == {"abandoned": 1}
+
+
+def test_a_research_that_an_error_ends_is_counted(rumination: Path, notes: Path) -> None:
+    settings = ServerSettings("tiny", research=ResearchSources(notes))
+    with (
+        scripted(rumination, [SEARCH, EngineError("llama.cpp refused")]) as (glm, _),
+        serving(settings, lambda: glm) as served,
+    ):
+        body = {"input": "Who?", "tools": [{"type": KINDS[0]}]}
+        assert httpx.post(f"{served.url}/v1/responses", json=body, timeout=60).status_code == 500
+        assert researches(served) == {"failed": 1}
+
+
+def researches(served: Served) -> dict[str, float]:
+    """How many there were, by what ended them."""
+    lines = httpx.get(f"{served.url}/metrics", timeout=60).text
+    found = re.findall(r'^glm_gguf_researches_total\{ended_by="(\w+)"\} (\S+)', lines, re.MULTILINE)
+    return {name: float(count) for name, count in found}
 
 
 def test_a_research_whose_events_nobody_reads_is_stopped(open_tiny: Callable[[], GLM], notes: Path) -> None:

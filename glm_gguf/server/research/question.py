@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from glm_gguf.chat.content_parts import content_text
@@ -44,10 +44,11 @@ class Question:
         return writing.stream(self.text, self.history, self.options.total_seconds)
 
 
-def question_of(request: AnswerRequest, settings: ServerSettings) -> Question:
+def question_of(request: AnswerRequest, settings: ServerSettings, most_calls: int | None = None) -> Question:
     """Return the question of a conversation; RequestError for what no research heeds, such as calls and results in it.
 
-    `max_tokens` bounds all answers of the research together, as OpenAI's max_output_tokens does.
+    `max_tokens` bounds all answers of the research together, as OpenAI's max_output_tokens does. `most_calls` is
+    OpenAI's max_tool_calls; a server's own limit holds too.
     """
     request.require_modest(settings.limits)
     sampling = request.sampling
@@ -60,6 +61,8 @@ def question_of(request: AnswerRequest, settings: ServerSettings) -> Question:
         raise RequestError(what, field=f"messages[{len(texts) - 1}].role", fix="end with the question")
     seconds = min(request.options.get("timeout") or settings.limits.seconds, settings.limits.seconds)
     options = ResearchOptions(total_tokens=sampling.max_tokens, total_seconds=seconds)
+    if most_calls is not None:
+        options = replace(options, max_turns=min(most_calls, options.max_turns))
     if sampling.logprobs is not None:
         raise RequestError("a research has no log probabilities", field="logprobs", fix="leave it out")
     history = tuple(one for one in texts[:-1] if one["content"])

@@ -6,7 +6,8 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, closing
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
 
 from fastapi import Request
 
@@ -23,13 +24,20 @@ E = TypeVar("E")
 """Events of what is made: of a research, or of a text from a search."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What ended before its last event: its client left, or an error was raised."""
+
+    why: Literal["abandoned", "failed"]
+
+
 class Researches:
     """Researches questions in the sources of the server, a limited number at once."""
 
     def __init__(
         self, sources: ResearchSources | None, limits: Limits, observed: Callable[[object], None] = lambda event: None
     ) -> None:
-        """`observed` is told each event, on the thread that made it."""
+        """`observed` is told each event, on the thread that made it, and of what is Unfinished."""
         self.sources = sources
         self._observed = observed
         self._jobs = Jobs("glm-gguf-research", limits.researches, "questions are researched")
@@ -63,6 +71,7 @@ class Researches:
         limit = CallLimit(seconds, stop)
 
         def work() -> None:
+            finished = False
             try:
                 with sources.opened(limit=limit) as corpus, closing(begun(corpus)) as events:
                     for event in events:
@@ -70,7 +79,10 @@ class Researches:
                             return
                         self._observed(event)
                         tell(event)
+                finished = True
             finally:
+                if not finished:
+                    self._observed(Unfinished("abandoned" if stop.is_set() else "failed"))
                 tell(None)
 
         self._stops.add(stop)

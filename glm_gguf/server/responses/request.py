@@ -15,7 +15,7 @@ from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.bodies.message_origin import TracedMessage, checked_messages
 from glm_gguf.server.bodies.sampling_fields import Probability, Temperature
 from glm_gguf.server.bodies.thinking_fields import effort_budget, unknown_effort
-from glm_gguf.server.bodies.wire import Length, Many, Whole, WireRequest, within
+from glm_gguf.server.bodies.wire import Count, Length, Many, Whole, WireRequest, within
 from glm_gguf.server.docs.openapi import with_example
 from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.responses.history import item_messages, item_tools, left_out_items
@@ -90,6 +90,8 @@ class ResponseRequest(WireRequest):
     """effort limits the thought: none, minimal, low, medium, high; summary sends it as its own summary."""
     max_output_tokens: Length | None = None
     """Maximum number of tokens of an answer; -1 is no limit."""
+    max_tool_calls: Count | None = None
+    """At most so many searches and pages of a research (web_search); all other tools are the client's to run."""
     temperature: Temperature | None = None
     """0 always takes the most likely token."""
     top_p: Probability | None = None

@@ -52,7 +52,9 @@ async def _researched(body: ResponseRequest, request: Request) -> Response:
     service: Service = request.app.state.service
     service.researches.require_sources(FIELD)
     require_plain_search(body)
-    question = await service.prepared(request, lambda: question_of(body.to_request(), service.settings))
+    question = await service.prepared(
+        request, lambda: question_of(body.to_request(), service.settings, body.max_tool_calls)
+    )
     model = await service.model(request, body.model)
     begun = partial(question.researched, model.glm)
     events = await service.researches.begin(request, begun, FIELD, question.look_up_seconds)

@@ -55,18 +55,20 @@ class SearchFold:
         return self._events.response
 
     def feed(self, event: ResearchEvent) -> Iterator[WireEvent]:
-        """Translate the next event. What the model says before a call is a thought here: it is no answer."""
+        """Translate the next event. Words before a call, and calls of nothing, are thoughts: no answer."""
         match event:
             case ReasoningDelta() | TextDelta():
                 yield from self._events.feed(event)
             case Note(text):
                 yield from self._events.feed(ReasoningDelta(text))
+            case CallFailed(call, error, query=None, address=None):
+                yield from self._events.feed(ReasoningDelta(f"{call}\n{error}\n"))
             case Searched() | Opened() | CallFailed():
                 yield from self._events.looked_up(_action(event), failed=isinstance(event, CallFailed))
             case Report(text=text, sources=sources):
                 yield from self._events.annotate(url_citations(text, sources))
                 usage = Usage(prompt_tokens=event.prompt_tokens, completion_tokens=event.tokens)
-                yield from self._events.feed(Finish("stop" if event.complete else "length", usage))
+                yield from self._events.feed(Finish("length" if event.limited else "stop", usage))
 
     async def stream(self, events: AsyncGenerator[ResearchEvent, None]) -> AsyncGenerator[bytes, None]:
         """Write a research as server-sent events; an error becomes the last one."""
@@ -89,8 +91,10 @@ def _action(event: Searched | Opened | CallFailed) -> dict[str, Any]:
             return {"type": "search", "query": query, "sources": sources}
         case Opened(title, address):
             return {"type": "open_page", "url": address, "title": title}
-        case CallFailed(call, error):
-            return {"type": "search", "query": call, "error": error}
+        case CallFailed(error=error, address=None):
+            return {"type": "search", "query": event.query, "error": error}
+        case CallFailed(error=error):
+            return {"type": "open_page", "url": event.address, "error": error}
 
 
 def url_citations(text: str, sources: Sequence[Source]) -> list[dict[str, Any]]:
