@@ -58,7 +58,7 @@ def _part_text(part: object, field: str, role: str, *, lenient: bool) -> str | N
         return part
     if not isinstance(part, Mapping):
         raise RequestError(f"a content part is an object, not {type(part).__name__}", field=field)
-    text, kind = part_text(part), part.get("type", "text")
+    text, kind = part_text(part), _kind(part)
     if text is not None:
         return text
     if lenient and kind in TEXT_KINDS and part.get("text") is None and "text" in part:
@@ -69,13 +69,13 @@ def _part_text(part: object, field: str, role: str, *, lenient: bool) -> str | N
     if role == "assistant" and kind in THOUGHT_KINDS:
         return None
     if not lenient:
-        raise RequestError(f"cannot read a part of type {kind!r}", field=f"{field}.type", fix=READS_TEXT)
+        raise RequestError(f"cannot read a part of type {part['type']!r}", field=f"{field}.type", fix=READS_TEXT)
     return stand_in(part)
 
 
 def part_text(part: Mapping[str, Any]) -> str | None:
     """Return the text of a part; None if it has none."""
-    kind = part.get("type", "text")
+    kind = _kind(part)
     match part:
         case {"refusal": str(text)} if kind == "refusal":
             return text
@@ -95,7 +95,7 @@ def part_text(part: Mapping[str, Any]) -> str | None:
 
 def is_media(part: Mapping[str, Any]) -> bool:
     """Tell whether a part is media that these models cannot read."""
-    return part.get("type") in _STAND_INS
+    return _kind(part) in _STAND_INS
 
 
 def stand_in(part: Mapping[str, Any]) -> str:
@@ -108,6 +108,12 @@ def stand_in(part: Mapping[str, Any]) -> str:
     name = next((name for name in named if isinstance(name, str) and name), None)
     line = _STAND_INS.get(str(kind), f"a part of type {kind!r} that this model cannot read")
     return f"[{line}]" if name is None else f"[{line}: {name}]"
+
+
+def _kind(part: Mapping[str, Any]) -> str:
+    """Return the type of a part; of no known one where it is no text."""
+    kind = part.get("type", "text")
+    return kind if isinstance(kind, str) else ""
 
 
 def _document(source: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,7 @@
-"""Changes to good inputs, drawn by hypothesis: pieces replaced by what breaks many readers, doubled, exchanged, cut."""
+"""Changes to good inputs, drawn by hypothesis: pieces replaced by what breaks many readers, doubled, exchanged, cut.
+
+Where inputs hold JSON, its values and keys are changed too.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from hypothesis import strategies as st
+
+from tests.faults.known_json import json_changes
+from tests.faults.targets import seeds
 
 TELLING: Final = (
     *(b"-1", b"0", b"1.5", b"1e999", b"NaN", b"9223372036854775807", b"18446744073709551616", b"9" * 4400),
@@ -46,7 +52,15 @@ def mutated(data: bytes, edits: Sequence[Edit]) -> bytes:
     return data
 
 
-def inputs(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
-    """Return a strategy of inputs: mutated seeds, and at times bytes of no seed."""
-    changed = st.builds(mutated, st.sampled_from(seeds), EDITS)
-    return st.one_of(changed, changed, changed, st.binary(max_size=300))
+def inputs(name: str) -> st.SearchStrategy[bytes]:
+    """Return a strategy of inputs of a target: mutated seeds, and at times bytes of no seed."""
+    seed = st.sampled_from(seeds(name))
+    changed, random_bytes, changes = st.builds(mutated, seed, EDITS), st.binary(max_size=300), json_changes(name)
+    if changes is None:
+        return st.one_of(changed, changed, changed, random_bytes)
+
+    def changed_json(data: bytes, number: int) -> bytes:
+        return changes.changed(data, number) or data
+
+    other = st.builds(changed_json, seed, st.integers(0, 2**32 - 1))
+    return st.one_of(changed, other, other, random_bytes)

@@ -40,7 +40,7 @@ def test_mutated_inputs_raise_only_our_errors(name: str) -> None:
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
-    @given(inputs(seeds(name)))
+    @given(inputs(name))
     def check(data: bytes) -> None:
         begun = time.thread_time()
         try_out(run, data)
