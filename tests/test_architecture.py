@@ -17,7 +17,7 @@ from glm_gguf import errors
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LEAVES = (
-    "amounts",
+    *("amounts", "misspelled_names"),
     *("errors", "architectures", "special_tokens", "variant", "cpus", "core_kinds", "control_groups", "source_name"),
     *("file_calls", "linux_files", "darwin_files", "whole_file", "regular_file", "home_directory", "loop_thread"),
     "appended_lines",

@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from glm_gguf.architectures import CHATGLM
+from glm_gguf.cli.printable import print_line, say
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.convert import Conversion, Output, Plan, TensorPlan
 from glm_gguf.convert.padded_feed_forward import padded_width
@@ -47,18 +48,18 @@ def print_plan(conversion: Conversion) -> None:
             shape = " × ".join(map(str, tensor.shape))
             table.add_row(tensor.name, shape, tensor.source.stored.dtype, tensor.type.name, f"{tensor.n_bytes:,}")
         # a table in a pipe or file is as wide as it needs to be
-        Console(width=None if sys.stdout.isatty() else 200).print(table)
+        Console(width=None if sys.stdout.isatty() else 200, markup=False).print(table)
         for line in (*model_lines(output.plan), *output_lines(output)):
-            click.echo(line)
+            print_line(line)
 
 
 def print_summary(conversion: Conversion) -> None:
     """Print the plan's totals to stderr."""
     for line in model_lines(conversion.plans[0]):
-        click.echo(line, err=True)
+        say(line)
     for output in conversion.outputs:
         for line in output_lines(output):
-            click.echo(line, err=True)
+            say(line)
 
 
 def model_lines(plan: Plan) -> Iterator[str]:
@@ -154,7 +155,7 @@ class Lines:
     def _tell(self) -> None:
         self._told, number = time.monotonic(), self._shards.index(self._current) + 1
         done = f"{size_text(self._done)} of {size_text(self._total)} written"
-        click.echo(f"[{number}/{len(self._shards)}] {self._current}, {done}", err=True)
+        say(f"[{number}/{len(self._shards)}] {self._current}, {done}")
 
 
 class Bar:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from glm_gguf.cli import imatrix_argument
 from glm_gguf.cli.completed_values import file_types
 from glm_gguf.cli.convert_adapter import convert_adapter, is_adapter
 from glm_gguf.cli.grouped_help import GroupedCommand, grouped_option
@@ -106,7 +107,7 @@ def parse_tensor_type(text: str) -> tuple[str, str]:
     *(TENSORS, "--imatrix"),
     type=click.Path(),
     metavar="FILE",
-    help="Importance matrix, GGUF or .dat; also hf://OWNER/NAME, with /FILE or without.",
+    help=imatrix_argument.HELP,
 )
 @grouped_option(
     *(TENSORS, "--tensor-type"),
@@ -175,7 +176,6 @@ def command(source: str, out: str | None, dry_run: bool, quiet: bool, base: str 
 
 
 def _options(asked: dict[str, Any]) -> ConvertOptions:
-    from glm_gguf.cli.imatrix_argument import imatrix_path
     from glm_gguf.convert.options import ConvertOptions, TypeChoices
 
     own = [f"--{name}" for name in ("fit", "bpw", "recipe") if asked[name] is not None]
@@ -184,7 +184,7 @@ def _options(asked: dict[str, Any]) -> ConvertOptions:
     types = TypeChoices(
         type=asked["types"][0],
         also=asked["types"][1:],
-        imatrix=None if asked["imatrix"] is None else imatrix_path(asked["imatrix"]),
+        imatrix=None if asked["imatrix"] is None else imatrix_argument.imatrix_path(asked["imatrix"]),
         tensor_types=tuple(parse_tensor_type(text) for text in asked["tensor_type"]),
         output_tensor=asked["output_tensor_type"],
         token_embedding=asked["token_embedding_type"],

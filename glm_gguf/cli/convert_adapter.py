@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from glm_gguf.cli.printable import print_line, say
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.cli.termination import terminable
 from glm_gguf.errors import RequestError
@@ -68,14 +69,14 @@ def _refuse_unheeded(context: click.Context) -> None:
 
 def _print_plan(file: LoraFile) -> None:
     for tensor in file.tensors:
-        click.echo(f"{tensor.name:36} {' × '.join(map(str, tensor.factor.shape)):>16}  {tensor.type.name}")
+        print_line(f"{tensor.name:36} {' × '.join(map(str, tensor.factor.shape)):>16}  {tensor.type.name}")
     for line in _lines(file):
-        click.echo(line)
+        print_line(line)
 
 
 def _print_summary(file: LoraFile) -> None:
     for line in _lines(file):
-        click.echo(line, err=True)
+        say(line)
 
 
 def _lines(file: LoraFile) -> tuple[str, ...]:

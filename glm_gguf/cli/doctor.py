@@ -7,6 +7,8 @@ import sys
 
 import click
 
+from glm_gguf.cli.printable import print_line, show
+
 PROBLEM_EXIT = 3
 
 
@@ -26,8 +28,8 @@ def command(offline: bool, as_json: bool) -> None:
         click.secho("looking around, for some seconds …", dim=True, err=True)
     report = DoctorReport.make(offline=offline)
     if as_json:
-        click.echo(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
+        show(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
     else:
         for line in lines(report):
-            click.echo(line)
+            print_line(line)
     sys.exit(PROBLEM_EXIT if report.has_problem else 0)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from glm_gguf.store.model_address import SCHEME
+
+HELP: Final = "Importance matrix, GGUF or .dat; also hf://OWNER/NAME, with /FILE or without."
 
 
 def imatrix_path(text: str) -> Path:

@@ -14,6 +14,7 @@ import click
 
 from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.model_argument import model_path
+from glm_gguf.cli.printable import print_line, printable, printable_line
 from glm_gguf.errors import GgufError
 from glm_gguf.gguf_file.finding import Finding
 from glm_gguf.gguf_file.header import ARCHITECTURE_KEY
@@ -51,7 +52,7 @@ def command(model: str, as_json: bool, tensors: bool, template: bool) -> None:
         return
     if as_json:
         # Escaped, so that it survives any terminal's or pipe's encoding.
-        print_line(json.dumps(report.as_json(), indent=2, allow_nan=False))
+        click.echo(json.dumps(report.as_json(), indent=2, allow_nan=False))
     else:
         for line in _lines(report, tensors):
             print_line(line)
@@ -62,13 +63,7 @@ def command(model: str, as_json: bool, tensors: bool, template: bool) -> None:
 def _print_template(report: Report, file: Path) -> None:
     if report.chat_template is None:
         raise GgufError("there is no chat template", path=file, fix="base models have none; see glm-gguf inspect")
-    print_line("\n".join(_printable(line, keep="\t") for line in report.chat_template.split("\n")))
-
-
-def print_line(line: str) -> None:
-    """Print a line, with escapes for what the output's encoding cannot hold."""
-    encoding = sys.stdout.encoding or "utf-8"
-    click.echo(line.encode(encoding, "backslashreplace").decode(encoding))
+    click.echo(printable(report.chat_template))
 
 
 def _lines(report: Report, with_tensors: bool) -> Iterator[str]:
@@ -80,7 +75,7 @@ def _lines(report: Report, with_tensors: bool) -> Iterator[str]:
     yield ""
     yield "Keys"
     for key, value in report.contents.metadata.items():
-        yield from _key_lines(_printable(key), value)
+        yield from _key_lines(printable_line(key), value)
     if with_tensors:
         yield ""
         yield "Tensors"
@@ -93,10 +88,10 @@ def summary_lines(report: Report) -> Iterator[str]:
     """Files, name, variant and sizes of a model."""
     contents, bits, cache = report.contents, report.bits_per_weight, report.kv_bytes_per_token
     for file in contents.files:
-        yield f"{_printable(str(file.path))}: GGUF {file.version}, {_size(file.file_size)}"
+        yield f"{file.path}: GGUF {file.version}, {_size(file.file_size)}"
     name = text(contents.metadata, "general.name")
-    yield f"  {'name':<17} {_printable(name) if name else 'none'}"
-    yield f"  {'architecture':<17} {_printable(text(contents.metadata, ARCHITECTURE_KEY) or 'none')}"
+    yield f"  {'name':<17} {name or 'none'}"
+    yield f"  {'architecture':<17} {text(contents.metadata, ARCHITECTURE_KEY) or 'none'}"
     yield f"  {'variant':<17} {report.variant or 'none: glm-gguf does not run it'}"
     yield f"  {'tensors':<17} {len(contents.tensors)} in {_size(report.tensor_bytes)}"
     yield f"  {'weights':<17} {report.n_weights:,}"
@@ -123,14 +118,14 @@ def value_text(value: Value) -> str:
         case Scalar(value=number):
             return str(number).lower()
         case Text(value=string):
-            return _printable(string[:WIDTH])
+            return printable_line(string[:WIDTH])
         case _:
-            return _printable(", ".join(str(item) for item in value.items[:4]))
+            return printable_line(", ".join(str(item) for item in value.items[:4]))
 
 
 def _tensor_line(tensor: TensorInfo) -> str:
     shape = " x ".join(str(extent) for extent in tensor.shape)
-    return f"  {_printable(tensor.name):<36} {tensor.type.name:<8}{shape:>18}{_size(tensor.n_bytes):>14}"
+    return f"  {printable_line(tensor.name):<36} {tensor.type.name:<8}{shape:>18}{_size(tensor.n_bytes):>14}"
 
 
 def finding_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
@@ -138,9 +133,9 @@ def finding_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
     if not findings:
         yield "Nothing is wrong with this file."
     for finding in findings:
-        yield from _wrap(f"{finding.severity}: {_printable(finding.what)}", "")
-        yield from _wrap(f"why: {_printable(finding.why)}", "  ")
-        yield from _wrap(f"mend: {_printable(finding.mend)}", "  ")
+        yield from _wrap(f"{finding.severity}: {printable_line(finding.what)}", "")
+        yield from _wrap(f"why: {printable_line(finding.why)}", "  ")
+        yield from _wrap(f"mend: {printable_line(finding.mend)}", "  ")
 
 
 def _wrap(paragraph: str, indent: str) -> list[str]:
@@ -155,13 +150,6 @@ def _fit(line: str) -> str:
         if columns > WIDTH:
             return line[: index - 2] + "…"
     return line
-
-
-def _printable(string: str, keep: str = "") -> str:
-    """A file's text with control characters escaped, so that it cannot steer the terminal."""
-    return "".join(
-        character if character.isprintable() or character in keep else ascii(character)[1:-1] for character in string
-    )
 
 
 def _size(n_bytes: int) -> str:

@@ -30,7 +30,12 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 
 @click.command(name="launch", cls=GroupedCommand, context_settings={"allow_interspersed_args": False})
-@click.option("--model", metavar="FILE", shell_complete=model_names, help="Model to serve; or its name on a server.")
+@click.option(
+    "--model",
+    metavar="FILE",
+    shell_complete=model_names,
+    help="Model to serve; of a server that runs, its name or file.",
+)
 @click.option("--port", type=click.IntRange(1, 65535), metavar="PORT", default=8080, show_default=True, help="Port.")
 @click.option("--print", "prints", is_flag=True, help="Only show the variables that the program reads.")
 @click.option("--list", "lists", is_flag=True, help="List the programs, and how to get each.")

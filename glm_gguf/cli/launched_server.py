@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 import httpx2
 
 from glm_gguf.cli.launched_programs import Endpoint
+from glm_gguf.cli.model_argument import model_path
 from glm_gguf.errors import RequestError
 
 NO_KEY: Final = "none"
@@ -31,11 +32,11 @@ def running_endpoint(url: str, key: str | None, model: str | None) -> Endpoint |
     return None if response is None else _chosen(_models(response, url), url, key, model)
 
 
-def _asked(url: str, key: str | None) -> httpx2.Response | None:
-    """Ask for the models; None where nobody listens."""
+def _asked(url: str, key: str | None, path: str = "/v1/models") -> httpx2.Response | None:
+    """Ask for the models, in OpenAI's form or at another path; None where nobody listens."""
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     try:
-        return httpx2.get(f"{url}/v1/models", headers=headers, timeout=10.0, trust_env=False)
+        return httpx2.get(f"{url}{path}", headers=headers, timeout=10.0, trust_env=False)
     except httpx2.ConnectError:
         return None
     except httpx2.HTTPError as error:
@@ -90,12 +91,30 @@ def _models(response: httpx2.Response, url: str) -> list[dict[str, Any]]:
 def _chosen(models: Sequence[dict[str, Any]], url: str, key: str | None, wanted: str | None) -> Endpoint:
     """Return the wanted model, else the only one, else the one that is loaded."""
     names = [model["id"] for model in models]
-    if wanted is not None and wanted not in names:
-        what = f"the server has no model {wanted!r}"
-        raise RequestError(what, field="--model", where=url, fix=f"name one of {', '.join(names)}")
+    name = wanted if wanted is None or wanted in names else _name_of_file(wanted, url, key)
+    if wanted is not None and name not in names:
+        fix = f"name one of {', '.join(names)}, or choose another port by --port"
+        raise RequestError(f"the server has no model {wanted!r}", field="--model", where=url, fix=fix)
     ready = [model for model in models if model.get("state") == "ready"]
-    found = next((model for model in models if model["id"] == wanted), (ready or models)[0])
+    found = next((model for model in models if model["id"] == name), (ready or models)[0])
     return Endpoint(url, key or NO_KEY, found["id"], found.get("context_length"))
+
+
+def _name_of_file(wanted: str, url: str, key: str | None) -> str | None:
+    """Return the server's name for the file that is wanted; None if it does not have it, or there is no such file."""
+    from glm_gguf.cli.plan_source import planned_address
+    from glm_gguf.server.pool.file_facts import read_facts
+
+    try:
+        path = None if planned_address(wanted) is not None else model_path(wanted)
+    except RequestError:  # it is no file, and the store has no such name
+        return None
+    listed = _asked(url, key, "/api/tags")
+    if path is None or not path.is_file() or listed is None:
+        return None
+    digest = read_facts(path).digest
+    names = (str(one["name"]) for one in listed.json()["models"] if one["digest"] == digest)
+    return next((name.removesuffix(":latest") for name in names), None)
 
 
 def _foreign(url: str) -> RequestError:

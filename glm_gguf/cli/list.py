@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from glm_gguf.cli.model_json import model_json
+from glm_gguf.cli.printable import printable_line
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.cli.user_store import user_store
 from glm_gguf.store.known_models import KNOWN_MODELS
@@ -54,9 +55,10 @@ def _print_table(models: Sequence[Model]) -> None:
     for title in ("pulled", "source"):
         table.add_column(title, overflow="fold")
     for model in models:
-        table.add_row(model.name, model.type, size_text(model.n_bytes), (model.pulled or "")[:10], _origin(model))
+        name, pulled = printable_line(model.name), (model.pulled or "")[:10]
+        table.add_row(name, model.type, size_text(model.n_bytes), pulled, _origin(model))
     # a table in a pipe or file is as wide as it needs to be
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    Console(width=None if sys.stdout.isatty() else 200, markup=False).print(table)
 
 
 def _origin(model: Model) -> str:

@@ -108,6 +108,9 @@ def _show_version(ctx: click.Context, param: click.Parameter, asked: bool) -> No
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Convert GLM-4 checkpoints to GGUF, and run them."""
+    from glm_gguf.cli.printable import say_warnings
+
+    say_warnings()
     if ctx.invoked_subcommand not in UNCONFIGURED and any(name.startswith("GLM_GGUF_") for name in os.environ):
         from glm_gguf.configuration.variables import read_variables
 

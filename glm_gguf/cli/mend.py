@@ -9,7 +9,8 @@ from typing import Final
 
 import click
 
-from glm_gguf.cli.inspect import PROBLEM_EXIT, finding_lines, print_line, value_text
+from glm_gguf.cli.inspect import PROBLEM_EXIT, finding_lines, value_text
+from glm_gguf.cli.printable import print_line, say
 from glm_gguf.cli.termination import terminable
 from glm_gguf.cli.user_store import user_store
 from glm_gguf.errors import StoreError
@@ -38,7 +39,7 @@ def command(file: Path, dry_run: bool) -> None:
 
     for part in () if dry_run else dict.fromkeys((file, first_by_name(file))):
         if restore_head(part):
-            click.echo(f"{part}: an interrupted mend is undone", err=True)
+            say(f"{part}: an interrupted mend is undone")
     mending = Mending.plan(open_all_parts(file), bundled_template)
     require_own_file(mending.file)
     _refuse_stored(file)

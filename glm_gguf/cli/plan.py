@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from glm_gguf.cli import imatrix_argument
 from glm_gguf.cli.completed_values import file_types, model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.load_options import LoadChoice, load_options
@@ -44,7 +44,7 @@ WITH_IMATRIX = ("IQ3_XXS", "IQ2_XS")
     shell_complete=file_types,
     help=f"File type of a checkpoint; may be repeated. Default: {', '.join(TYPES)}.",
 )
-@click.option("--imatrix", type=click.Path(path_type=Path), metavar="FILE", help="Importance matrix of a checkpoint.")
+@click.option("--imatrix", type=click.Path(), metavar="FILE", help=imatrix_argument.HELP)
 @click.option("--pad-ffn", is_flag=True, help="Plan a checkpoint's files as convert --pad-ffn on makes them.")
 @click.option("--no-rates", is_flag=True, help="Time nothing: tell sizes alone, at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object, sizes in bytes.")
@@ -53,7 +53,7 @@ def command(
     source: str | None,
     n_ctx: tuple[int, ...],
     types: tuple[str, ...],
-    imatrix: Path | None,
+    imatrix: str | None,
     pad_ffn: bool,
     no_rates: bool,
     as_json: bool,
@@ -115,7 +115,7 @@ class Planner:
         return tuple(Choice(None, fit, disk_free) for fits in self._fits([contents]) for fit in fits)
 
     def of_checkpoint(
-        self, source: str, types: Sequence[str], imatrix: Path | None, *, pad_ffn: bool
+        self, source: str, types: Sequence[str], imatrix: str | None, *, pad_ffn: bool
     ) -> tuple[Choice, ...]:
         """Return a choice a type and context of a checkpoint."""
         from glm_gguf.cli.plan_source import planned_address, written_to
@@ -130,7 +130,8 @@ class Planner:
             types = types or (address.type,)
         first, *also = types or (*TYPES, *(WITH_IMATRIX if imatrix else ()))
         with open_source(source if address is None else address.source) as opened:
-            choices = TypeChoices(first, tuple(also), imatrix, pad_ffn="on" if pad_ffn else "auto")
+            matrix = None if imatrix is None else imatrix_argument.imatrix_path(imatrix)
+            choices = TypeChoices(first, tuple(also), matrix, pad_ffn="on" if pad_ffn else "auto")
             plans = make_plans(opened, ConvertOptions(types=choices))
         disk_free = shutil.disk_usage(written_to(source, imatrix)).free
         found = self._fits([GgufParts((head,)) for head in planned_heads(plans)])

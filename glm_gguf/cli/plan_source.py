@@ -34,7 +34,7 @@ def planned_contents(source: str) -> GgufParts | None:
     return ModelFile.open(model_path(source)).contents
 
 
-def written_to(source: str, imatrix: Path | None) -> Path:
+def written_to(source: str, imatrix: str | None) -> Path:
     """Return the directory in which the next command writes its file: for a pull the store, or what is there of it."""
     if imatrix is not None or planned_address(source) is None:
         return Path.cwd()

@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import click
@@ -78,7 +77,7 @@ class FitReport:
     """All that the command shows of a source: a GGUF or a checkpoint."""
 
     source: str
-    imatrix: Path | None
+    imatrix: str | None
     facts: MachineFacts
     choices: tuple[Choice, ...]
     words: tuple[str, ...] = ()
@@ -108,7 +107,7 @@ class FitReport:
             words = ["glm-gguf", "pull", source, "--type", choice.type]
         else:
             words = ["glm-gguf", "convert", source if address is None else address.source, "--type", choice.type]
-            words += [] if self.imatrix is None else ["--imatrix", str(self.imatrix)]
+            words += [] if self.imatrix is None else ["--imatrix", self.imatrix]
             words += ["--pad-ffn", "on"] if self.padded else []
         reason = f"{choice.type} is the largest type here that fits {how}{where}, up to {fit.n_ctx:,} tokens"
         if any(other.fit.weights < fit.weights and other.fit.fits for other in self.choices):

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from glm_gguf.cli.conversion_view import LINE_SECONDS, print_summary, watch
-from glm_gguf.cli.printable import say
+from glm_gguf.cli.printable import printable, printable_line, say
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.convert import Conversion
 from glm_gguf.convert.source.hub.repository import RemoteFile, Repository
@@ -51,7 +51,7 @@ class PullView:
         self._done[file.name] = n_bytes
         done = sum(self._done.values())
         if self._bar is not None and self._task is not None:
-            name = Path(file.name).name
+            name = printable_line(Path(file.name).name)
             self._bar.update(self._task, description=name, completed=done, total=self._total, visible=True)
         elif time.monotonic() - self._told >= LINE_SECONDS or done == self._total:
             self._told = time.monotonic()
@@ -67,9 +67,9 @@ class PullView:
 
     def _say(self, line: str) -> None:
         if self._bar is None:
-            click.echo(line, err=True)
+            say(line)
         else:
-            self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._bar.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 class QuietView:

@@ -10,6 +10,7 @@ import click
 
 from glm_gguf.chat.events import ReasoningDelta, TextDelta
 from glm_gguf.cli.printable import say, show
+from glm_gguf.research.document_text import KINDS
 from glm_gguf.research.folder_index import FolderIndex, IndexUpdate
 from glm_gguf.research.research_events import (
     CallFailed,
@@ -49,7 +50,7 @@ def open_folder(path: Path) -> FolderIndex:
 
 
 def show_update(path: Path, update: IndexUpdate) -> None:
-    """Tell how many documents a folder has, and name those that could not be read."""
+    """Tell how many documents a folder has, and name those that could not be read, or a folder without any."""
     total = update.added + update.changed + update.unchanged
     count = "1 document" if total == 1 else f"{total:,} documents"
     changes = f"{update.added} new, {update.changed} changed, {update.removed} gone"
@@ -58,6 +59,8 @@ def show_update(path: Path, update: IndexUpdate) -> None:
         say(f"warning: {name} is not read: {why}", fg="yellow")
     if len(update.unread) > SHOWN_FAULTS:
         click.secho(f"warning: {len(update.unread) - SHOWN_FAULTS} more are not read", err=True, fg="yellow")
+    if len(update.unread) == total:
+        say(f"warning: {path} holds nothing that can be read: {', '.join(KINDS)}", fg="yellow")
 
 
 def show_research(events: Iterable[ResearchEvent], *, quiet: bool, thoughts: bool) -> Report:

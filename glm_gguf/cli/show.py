@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import click
 
 from glm_gguf.cli.completed_values import model_names
-from glm_gguf.cli.inspect import finding_lines, print_line, summary_lines
+from glm_gguf.cli.inspect import finding_lines, summary_lines
 from glm_gguf.cli.model_argument import named_model
 from glm_gguf.cli.model_json import model_json
+from glm_gguf.cli.printable import print_line
 from glm_gguf.gguf_file.contents import model_integer
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.gguf_file.report import Report
@@ -39,7 +40,7 @@ def command(model: str, as_json: bool) -> None:
         )
         context = model_integer(report.contents.metadata, "context_length")
         values = {**model_json(found), **{name: facts[name] for name in chosen}, "context_length": context}
-        print_line(json.dumps(values, indent=2))
+        click.echo(json.dumps(values, indent=2))
         return
     for line in (*_origin(found), *summary_lines(report), "", *finding_lines(report.findings)):
         print_line(line)

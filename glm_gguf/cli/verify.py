@@ -13,7 +13,7 @@ import click
 from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.merged_adapters import parse_merged
 from glm_gguf.cli.model_argument import model_path
-from glm_gguf.cli.printable import show
+from glm_gguf.cli.printable import print_line, show
 
 if TYPE_CHECKING:
     from glm_gguf.convert.verify import TensorError, Verification
@@ -39,7 +39,7 @@ def command(model: str, source: Path, adapter: tuple[str, ...], threads: int | N
     file, adapters = model_path(model), tuple(map(parse_merged, adapter))
     if as_json:
         result = verify(file, source, threads, adapters=adapters)
-        click.echo(json.dumps({"passed": result.passed, **asdict(result)}, ensure_ascii=False, indent=2))
+        show(json.dumps({"passed": result.passed, **asdict(result)}, ensure_ascii=False, indent=2))
     else:
         result = verify(file, source, threads, _Table().add, adapters)
         _print_result(result)
@@ -64,13 +64,13 @@ class _Table:
 def _print_tensor(error: TensorError) -> None:
     mark = "" if error.plausible else "  ← more than this type loses"
     numbers = f"{error.largest:10.3g} {error.rms:10.3g} {error.relative:9.2%}"
-    click.echo(f"{error.name:36} {error.type:8} {numbers}{mark}")
+    print_line(f"{error.name:36} {error.type:8} {numbers}{mark}")
 
 
 def _print_result(result: Verification) -> None:
     for difference in result.differences:
         mark = "differs" if difference.serious else "changed"
-        show(f"{mark}: {difference.what}: {difference.in_file} in the file, {difference.expected} in the source")
+        print_line(f"{mark}: {difference.what}: {difference.in_file} in the file, {difference.expected} in the source")
     wrong = sum(not tensor.plausible for tensor in result.tensors)
     if result.passed:
         click.echo(f"{len(result.tensors)} tensors, vocabulary and keys agree with the source")

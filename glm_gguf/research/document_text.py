@@ -20,6 +20,11 @@ KINDS: Final = {
 MOST_TITLE: Final = 120
 MOST_HEAD: Final = 4096
 """Characters before which `<html` stands, if it stands at all: trafilatura reads no page without it."""
+UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+"""Byte order marks."""
+MOST_CONTROL: Final = 20
+"""One control character in so many is more than a text has; random bytes have one in ten."""
+_CONTROL: Final = bytes(set(range(32)) - set(b"\t\n\f\r\x1b"))
 _HEADING: Final = re.compile(r"(?m)^#{1,6}[ \t]+(.+?)[ \t]*#*$")
 
 
@@ -36,6 +41,8 @@ def document_text(name: str, data: bytes) -> DocumentText:
     kind = KINDS[PurePath(name).suffix.lower()]
     if kind == "pdf":
         return pdf_text(data, name)
+    if _is_binary(data):
+        raise CorpusError("it is no text, but binary data", where=name)
     text = decoded(data)
     if kind == "html":
         return html_text(text, name)
@@ -67,11 +74,17 @@ def pdf_text(data: bytes, name: str) -> DocumentText:
     return DocumentText(title_line(title, PurePath(name).stem), _lines(text))
 
 
+def _is_binary(data: bytes) -> bool:
+    """Tell whether bytes are no text in any encoding that is read: zeros outside UTF-16, or control characters."""
+    if data.startswith(UTF_16):
+        return False
+    return b"\0" in data or (len(data) - len(data.translate(None, _CONTROL))) * MOST_CONTROL > len(data)
+
+
 def decoded(data: bytes) -> str:
     """Decode a text: by its byte order mark, as UTF-8, as GB18030 where that gives common Chinese, else as Latin-1."""
-    for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if data.startswith(mark):
-            return _lines(data.decode(encoding, "replace"))
+    if data.startswith(UTF_16):
+        return _lines(data.decode("utf-16", "replace"))
     try:
         return _lines(data.decode("utf-8-sig"))
     except UnicodeDecodeError:

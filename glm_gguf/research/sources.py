@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from glm_gguf.errors import CorpusError, RequestError
+from glm_gguf.misspelled_names import meant_name
 from glm_gguf.regular_file import read_text
 from glm_gguf.research.corpus import Corpus
 from glm_gguf.research.document_text import title_line
 
 MOST_BYTES: Final = 2**26
 OTHER_WORDS: Final = "ask in the words of the sources"
+TITLES: Final = ("title",)
 CONTENTS: Final = ("content", "text", "raw_content", "snippet", "body")
 ADDRESSES: Final = ("url", "address", "link", "href")
-"""Names that search engines give to the text and to the address of a result; the first that is there counts."""
+"""Names that search engines give to the parts of a result; the first that is there counts, and other keys pass."""
 _log = logging.getLogger(__name__)
 
 
@@ -69,12 +71,22 @@ def read_sources(path: Path) -> list[SourceText]:
 def _source(path: Path, number: int, result: Any) -> SourceText:
     if not isinstance(result, Mapping):
         _refuse(path, f"[{number}]", "a result is an object")
+    for names in (TITLES, CONTENTS, ADDRESSES):
+        if result.keys().isdisjoint(names):
+            _require_spelled(path, f"[{number}]", result, names)
     text, address = _first(result, CONTENTS), _first(result, ADDRESSES)
     if text is None:
         _refuse(path, f"[{number}]", "the result has no content")
     title = result.get("title")
     shown = title_line(title if isinstance(title, str) else "", address or f"Source {number}")
     return SourceText(shown, address or "", text)
+
+
+def _require_spelled(path: Path, where: str, result: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    """Raise RequestError for a key that misspells one of these names, none of which is there."""
+    for key in result:
+        if (meant := meant_name(key, names)) is not None:
+            raise RequestError(f"{key!r} is no name of it", path=path, where=where, fix=f"give {meant!r}")
 
 
 def _first(result: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

@@ -17,6 +17,7 @@ from waiting import until
 
 from glm_gguf.llama.required_version import VERSION
 from glm_gguf.workers.greeting import Greeting, greeted
+from tests.gguf_file.builder import STR, U64, glm4
 
 CLIPBOARD = "\x1b]52;c;ZXZpbA==\x07"
 """xterm's "set selection" (OSC 52): what is pasted next."""
@@ -59,6 +60,51 @@ def test_the_reason_of_a_template_is_shown(templated: Callable[[str], Path]) -> 
     assert ended.returncode == 1
     assert SHOWN in ended.stderr
     assert CLIPBOARD not in ended.stderr
+
+
+@pytest.fixture
+def hostile_gguf(tmp_path: Path) -> Path:
+    """A GGUF whose names are such sequences, and break lines."""
+    model = glm4()
+    name = f"{CLIPBOARD}\n"
+    model.keys |= {"general.name": (STR, name), f"k{name}": (STR, name), "glm4.context_length": (U64, 32768)}
+    model.tensors |= {f"x{name}": ((4,), 0), "[/red]": ((4,), 0)}
+    return model.write(tmp_path / "hostile.gguf")
+
+
+COMMANDS: dict[str, list[str]] = {
+    "convert": ["convert", "{}", "--dry-run", "--type", "Q8_0"],
+    "inspect": ["inspect", "{}", "--tensors"],
+    "mend": ["mend", "{}", "--dry-run"],
+    "plan": ["plan", "{}", "--no-rates"],
+    "show": ["show", "{}"],
+    "verify": ["verify", "{}", "--against", "{good}"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_names_in_a_gguf_are_shown(name: str, hostile_gguf: Path, tmp_path: Path) -> None:
+    good = glm4().write(tmp_path / "good.gguf")
+    ended = command_line(*(word.format(hostile_gguf, good=good) for word in COMMANDS[name]))
+    assert "\x1b" not in ended.stdout + ended.stderr
+    assert not any(line.startswith(":") for line in ended.stdout.splitlines()), "a name has broken a line"
+    if name not in ("mend", "plan"):  # they print none of these names
+        assert SHOWN in ended.stdout + ended.stderr
+
+
+WARNING = f"""
+import logging, sys
+from glm_gguf.cli import main
+from glm_gguf.cli.config import show
+show.callback = lambda **given: logging.getLogger("glm_gguf").warning("a page of %s", {CLIPBOARD!r})
+sys.argv = ["glm-gguf", "config", "show"]
+main.main()
+"""
+
+
+def test_warnings_of_the_library_are_shown() -> None:
+    printed = subprocess.run([sys.executable, "-c", WARNING], capture_output=True, text=True, check=True)
+    assert printed.stderr == f"a page of {SHOWN}\n"
 
 
 def test_a_field_of_a_batch_is_shown(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:

@@ -106,6 +106,17 @@ def test_a_server_that_runs_is_used_and_goes_on(served: Served, path: str) -> No
     assert httpx.get(f"{served.url}/health", timeout=60).status_code == 200
 
 
+def test_a_server_that_runs_with_the_very_file_is_used(
+    served: Served, tiny_gguf: Callable[[str], Path], path: str, tmp_path: Path
+) -> None:
+    link, port = tmp_path / "link.gguf", served.url.rpartition(":")[2]
+    link.symlink_to(tiny_gguf("Q8_0"))
+    ended = launched("--port", port, "--model", link, "claude", path=path, GLM_GGUF_API_KEY="k")
+    assert json.loads(ended.stdout)["model"] == "glm-here"
+    other = launched("--port", port, "--model", tiny_gguf("F32"), "claude", path=path, GLM_GGUF_API_KEY="k")
+    assert "F32.gguf'; name one of glm-here, or choose another port by --port" in other.stderr
+
+
 @pytest.mark.parametrize(
     ("key", "words", "told"),
     [

@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from glm_gguf.cli.main import cli
-from glm_gguf.cli.research_view import show_research
+from glm_gguf.cli.research_view import show_research, show_update
 from glm_gguf.research.corpus import Hit
+from glm_gguf.research.folder_index import FolderIndex
 from glm_gguf.research.research_events import (
     CallFailed,
     Note,
@@ -59,6 +60,28 @@ def test_a_model_researches_a_folder(tiny_gguf: Callable[[str], Path], folder: P
     assert "0 new" in again.stderr
     assert json.loads(again.stdout) == told[-1]["report"]
     assert told[-1]["report"]["text"] in done.stdout
+
+
+FAULTS = {
+    "nothing": {},
+    "another kind": {"light.docx": b"The keeper"},
+    "a picture named as a text": {"light.md": b"\x89PNG\r\n\x1a\n\0\0"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(FAULTS))
+def test_a_folder_without_anything_to_read_is_named(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for file, data in FAULTS[name].items():
+        (folder / file).write_bytes(data)
+    with FolderIndex(folder, tmp_path / "index.sqlite") as index:
+        show_update(folder, index.update())
+    told = capsys.readouterr().err
+    assert f"warning: {folder} holds nothing that can be read: .md, " in told
+    assert ("light.md is not read: it is no text" in told) == ("light.md" in FAULTS[name])
 
 
 ERRORS = {

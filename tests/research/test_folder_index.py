@@ -127,6 +127,20 @@ def test_a_damaged_document_is_named_and_the_others_are_found(index: FolderIndex
         index.open("broken.pdf")
 
 
+BINARY = {
+    "a picture": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0",
+    "random bytes without a zero": bytes(range(1, 256)) * 4,
+    "UTF-16 without its mark": "The keeper".encode("utf-16-le"),
+}
+
+
+@pytest.mark.parametrize("ending", ["html", "md", "txt"])
+@pytest.mark.parametrize("name", sorted(BINARY))
+def test_binary_data_under_a_texts_name_is_named(index: FolderIndex, folder: Path, name: str, ending: str) -> None:
+    write(folder, {f"binary.{ending}": BINARY[name]})
+    assert index.update().unread == ((f"binary.{ending}", "it is no text, but binary data"),)
+
+
 def test_a_pdf_that_takes_too_long_is_named(index: FolderIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("glm_gguf.research.pdf_text.SECONDS", 0.001)
     ((path, reason),) = index.update().unread

@@ -137,6 +137,10 @@ FILES: dict[str, tuple[Any, list[SourceText]]] = {
         [SourceText("t x", "u", "c")],
     ),
     "other names": ([{"link": "l", "snippet": "s"}], [SourceText("l", "l", "s")]),
+    "other keys": (
+        [{"title": "A", "content": "c", "url": "u", "subtitle": "s", "links": [], "contents": "x", "engine": "e"}],
+        [SourceText("A", "u", "c")],
+    ),
     "no address": ([{"text": "s", "title": None}], [SourceText("Source 0", "", "s")]),
 }
 
@@ -154,6 +158,10 @@ WRONG = {
     "a number": ("3", "no list of results"),
     "an empty list": ("[]", "no list of results"),
     "a text": ('["x"]', r"\[0\]: a result is an object"),
+    "a title": ('[{"titel": "A", "url": "u", "content": "c"}]', r"\[0\]: 'titel' is no name of it; give 'title'"),
+    "a text's name": ('[{"title": "A", "contnet": "c"}]', r"'contnet' is no name of it; give 'content'"),
+    "an address": ('[{"title": "A", "content": "c", "adress": "u"}]', r"'adress' is no name of it; give 'address'"),
+    "a capital": ('[{"title": "A", "content": "c", "URL": "u"}]', r"'URL' is no name of it; give 'url'"),
     "no content": ('[{"content": "x"}, {"title": "t", "content": " "}]', r"\[1\]: the result has no content"),
 }
 

@@ -17,10 +17,10 @@ from server.questions import HELLO, SHORT
 from server.serving import Served, chat
 from typing_extensions import is_typeddict
 
+from glm_gguf.misspelled_names import edits, meant_name
 from glm_gguf.server.anthropic_messages.request import CountRequest, MessageRequest
 from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER, declared_fields
 from glm_gguf.server.bodies.misplaced_fields import declared_objects, misplaced_field
-from glm_gguf.server.bodies.misspelled_names import edits, meant_name
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.completions.request import CompletionRequest
 from glm_gguf.server.embeddings.request import EmbeddingRequest

@@ -42,6 +42,15 @@ def test_convert_takes_it_and_fetches_it_once(address: str, hub: HubServer, matr
     assert fetched[0] == fetched[1] > 0
 
 
+def test_plan_takes_it_and_names_it_in_the_next_command(hub: HubServer, matrix: bytes, tmp_path: Path) -> None:
+    hub.push("owner/GLM-GGUF", {"GLM.imatrix.gguf": matrix})
+    source = write_checkpoint(tmp_path / "model")
+    command = ["plan", str(source), "--type", "Q8_0", "--imatrix", HF, "--no-rates", "--n-ctx", "512"]
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert f"--imatrix {HF}" in result.output
+
+
 def test_a_matrix_in_a_folder_is_meant_by_its_name(hub: HubServer, matrix: bytes, tmp_path: Path) -> None:
     hub.push("owner/GLM-GGUF", {"a/imatrix.gguf": matrix, "b/imatrix.dat": b"old"})
     found = fetched_imatrix(MatrixAddress.parse(f"{HF}/imatrix.gguf"), tmp_path, QuietView())

@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 
+from glm_gguf.misspelled_names import LONG_NAME, meant_name
 from glm_gguf.server.bodies.field_decisions import (
     IgnoredField,
     NoEffect,
@@ -20,7 +21,6 @@ from glm_gguf.server.bodies.field_decisions import (
     asks_for_nothing,
 )
 from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS
-from glm_gguf.server.bodies.misspelled_names import LONG_NAME, meant_name
 from glm_gguf.server.problem import Problem, Refused
 
 NEVER_MISPLACED: Final = frozenset(("model", "stream", "stream_options"))

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 from pydantic import Field
 
 from glm_gguf.llama.bounds import MOST_INTEGER
+from glm_gguf.misspelled_names import meant_name
 from glm_gguf.server.bodies.ignored_fields import declared_fields
 from glm_gguf.server.bodies.misplaced_fields import meant_field
-from glm_gguf.server.bodies.misspelled_names import meant_name
 from glm_gguf.server.bodies.wire import LengthOrNone, WireRequest
 from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.variant import Variant
