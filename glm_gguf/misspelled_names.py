@@ -87,7 +87,14 @@ def _spellings(names: frozenset[str]) -> tuple[_Spelling, ...]:
     return tuple(_spelling(name) for name in sorted(names))
 
 
+def words_of(name: str) -> tuple[str, ...]:
+    """Return the words of a name, in snake_case, camelCase or with hyphens; none of a name beyond all names."""
+    if len(name) > LONGEST:
+        return ()
+    return tuple(word for word in _CAPITAL.sub("_", name).replace("-", "_").lower().split("_") if word)
+
+
 def _spelling(name: str) -> _Spelling:
-    words = tuple(word for word in _CAPITAL.sub("_", name).replace("-", "_").lower().split("_") if word)
+    words = words_of(name)
     bare = "".join(words)
     return _Spelling(name, words, bare, frozenset(bare))

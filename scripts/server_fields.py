@@ -43,13 +43,14 @@ INTRODUCTION = f"""# Fields of requests
 
 The server honours a field, accepts it without effect, ignores it, or refuses it by name with a 400. It ignores a few
 known fields, and unknown ones that resemble no field. The response names them in `{IGNORED_HEADER}`, and the server's
-log names each once. `null`, `false`, an empty text, list or object, `"off"` and `"default"` request nothing, and pass
-in any field. `false` and `"off"` do not pass where `true` is the default.
+log names each once. `null` requests nothing, and passes in any field. So do `false`, an empty text, list or object,
+`"off"` and `"default"` in a field that the API does not honour; `false` and `"off"` do not where `true` is the default.
 
 The server refuses misspelled fields (`maxTokens`, `temprature`), and fields of a request inside an object that it does
 not read (`extra_body`, `chat_template_kwargs`). The error gives the right name or place. A name is misspelled if it
 differs from a field by one letter, or by two from a name of eight letters. Swapped neighbours count as one. Another
-word (`message_id`) or digit (`stop2`) makes an unknown name.
+word (`message_id`) or digit (`stop2`) makes an unknown name. Unknown names that tell what they request are refused too:
+a thought switched off or limited (`thinking_enabled`), a form of the answer (`response_schema`).
 
 If no grammar enforces a keyword of a JSON schema, the server checks the answer and writes it up to four times.
 `{UNENFORCED_HEADER}` then has the path of the first such keyword. The field `unenforced` of a chat completion, or of

@@ -63,7 +63,10 @@ def _entry(message: Mapping[str, Any], field: str, *, answered: bool) -> Entry |
     if message.get("content") is None and role in ("system", "developer", "user"):
         raise RequestError("the message has no content", field=f"{field}.content", fix="give it a text")
     lenient = answered or role in ("assistant", "tool", "observation")
-    content = content_text(message.get("content"), f"{field}.content", role, lenient=lenient)
+    given = message.get("content")
+    if role in ("tool", "observation") and not _is_content(given):
+        given = _json(given, f"{field}.content")
+    content = content_text(given, f"{field}.content", role, lenient=lenient)
     match role:
         case "tool" | "observation":
             return CallResult(content, _id(message.get("tool_call_id")))
@@ -87,6 +90,24 @@ def _role(message: Mapping[str, Any], field: str) -> str:
     if role not in ROLES:
         _fail(f"{field}.role", f"unknown role {role!r}", f"use one of {', '.join(ROLES)}")
     return str(role)
+
+
+def _is_content(value: object) -> bool:
+    """Tell a text or parts from any other value, which tools give too."""
+    if isinstance(value, list | tuple):
+        return all(
+            isinstance(part, str) or (isinstance(part, Mapping) and ("type" in part or "text" in part))
+            for part in value
+        )
+    return value is None or isinstance(value, str)
+
+
+def _json(value: object, field: str) -> str:
+    """Write the result of a call as JSON; RequestError for what JSON does not have."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RequestError(f"the result is not JSON: {error}", field=field, fix="give a text") from error
 
 
 def _id(value: object) -> str | int | None:

@@ -242,6 +242,11 @@ PARTS: dict[str, tuple[Any, str]] = {
         "T\nhttps://a\na",
     ),
     "a tool that was found": ([{"type": "tool_reference", "tool_name": "f"}], "the tool f"),
+    "an object": ({"a": [1]}, '{"a": [1]}'),
+    "a number": (5, "5"),
+    "a truth": (False, "false"),
+    "objects that are no parts": ([{"a": "ü"}], '[{"a": "ü"}]'),
+    "numbers": ([1, 2], "[1, 2]"),
     "a resource of MCP": ([{"type": "resource", "resource": {"uri": "a:b", "text": "a"}}], "a"),
 }  # fmt: skip
 
@@ -293,9 +298,10 @@ def test_metadata_that_names_no_function_is_the_clients_own() -> None:
         ({"role": "user"}, "messages[0].content"),
         ({"role": "user", "content": 5}, "messages[0].content"),
         ({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"x": {1}}}}]}, None),
+        ({"role": "tool", "content": {"x": {1}}}, "messages[0].content"),
         ("a text among messages", "messages[0]"),
     ],
-    ids=["role", "no content", "number", "arguments", "text"],
+    ids=["role", "no content", "number", "arguments", "result", "text"],
 )
 def test_every_bad_message_is_one_kind_of_error(message: Any, field: str | None) -> None:
     with pytest.raises(RequestError) as refusal:

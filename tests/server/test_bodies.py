@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from server.questions import HELLO, SHORT, TOOLS
 from server.serving import Served, chat, serving
@@ -105,6 +108,17 @@ def test_unknown_fields_and_nulls_are_passed_over(served: Served) -> None:
     )
     body = {**dict.fromkeys(names), "messages": HELLO, "max_tokens": 2, "store": True, "whatever": {"a": []}}
     assert chat(served.url, body).status_code == 200
+
+
+def test_a_byte_order_mark_is_no_part_of_a_body(served: Served) -> None:
+    response = httpx.post(f"{served.url}/v1/chat/completions", content=b"\xef\xbb\xbf" + json.dumps(SHORT).encode())
+    assert response.status_code == 200, response.text
+
+
+def test_a_compressed_body_is_refused_as_such(served: Served) -> None:
+    packed, headers = gzip.compress(json.dumps(SHORT).encode()), {"Content-Encoding": "gzip"}
+    refused = httpx.post(f"{served.url}/v1/chat/completions", content=packed, headers=headers)
+    assert (refused.status_code, "Content-Encoding" in refused.json()["error"]["message"]) == (415, True)
 
 
 def test_what_a_request_leaves_open_is_the_servers(open_tiny: Callable[[], GLM]) -> None:

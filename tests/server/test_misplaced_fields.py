@@ -30,6 +30,15 @@ EVERYWHERE: dict[str, tuple[dict[str, Any], str]] = {
     "Bedrock": ({"inferenceConfig": {"maxTokens": 4}}, "inferenceConfig"),
     "TGI": ({"parameters": {"max_new_tokens": 4}}, "parameters"),
     "transformers": ({"num_beams": 4}, "num_beams"),
+    "a schema under another name": ({"response_schema": SCHEMA}, "response_schema"),
+    "a schema in camelCase": ({"responseJsonSchema": SCHEMA}, "responseJsonSchema"),
+    "a pattern": ({"output_regex": "a+"}, "output_regex"),
+    "vLLM's by its first word": ({"guided_json_object": True}, "guided_json_object"),
+    "a thought that false switches off": ({"thinking_enabled": False}, "thinking_enabled"),
+    "a thought that true switches off": ({"disable_reasoning": True}, "disable_reasoning"),
+    "no tokens of a thought": ({"max_reasoning_tokens": 0}, "max_reasoning_tokens"),
+    "a mode of thoughts": ({"thinking_mode": "off"}, "thinking_mode"),
+    "a thought in the text": ({"separate_reasoning": False}, "separate_reasoning"),
     "tokens that false asks for": ({"skip_special_tokens": False}, "skip_special_tokens"),
 }
 SOME: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -46,6 +55,11 @@ SOME: dict[str, tuple[str, dict[str, Any], str]] = {
         {"chat_template_kwargs": {"enableThinking": False}},
         "chat_template_kwargs.enableThinking",
     ),
+    "chat, of the template, by its words": (
+        "/v1/chat/completions",
+        {"chat_template_kwargs": {"enable_reasoning": False}},
+        "chat_template_kwargs.enable_reasoning",
+    ),
     "texts": ("/v1/completions", {"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
     "responses": ("/v1/responses", {"max_tokens": 4}, "max_tokens"),
     "responses, thoughts": ("/v1/responses", {"enable_thinking": False}, "enable_thinking"),
@@ -59,6 +73,9 @@ HARMLESS: dict[str, tuple[dict[str, Any], str | None]] = {
     "nothing in extra_body": ({"extra_body": {"guided_json": None, "logprobs": None}}, "extra_body"),
     "an object of its own": ({"my_trace": {"model": "x", "stream": True, "user": "y"}}, "my_trace"),
     "metadata": ({"metadata": {"temperature": "0.1", "seed": "5"}}, None),
+    "a thought as it is": ({"enable_reasoning": True, "thinking_mode": "auto"}, "enable_reasoning, thinking_mode"),
+    "a thought that is not switched": ({"clear_thinking": False, "reasoning_details": [1]}, "reasoning_details"),
+    "no schema": ({"response_schema": None, "hide_thinking": False}, None),
     "a switch as it is": ({"skipSpecialTokens": True}, "skipSpecialTokens"),
 }
 

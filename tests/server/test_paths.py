@@ -71,6 +71,16 @@ def test_what_is_open_stays_open(locked: Served, path: str) -> None:
     assert asked(locked, "GET", path)[0] == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/health", "/v1/health", "/models", "/metrics", "/api/tags", "/docs"])
+def test_head_is_answered_as_get_without_a_body(served: Served, path: str) -> None:
+    # docker's health checks (wget --spider) and monitors ask so
+    assert asked(served, "HEAD", path) == (200, b"")
+
+
+def test_head_needs_the_key_too(locked: Served) -> None:
+    assert asked(locked, "HEAD", "/v1/models")[0] == 401
+
+
 def test_a_client_whose_address_lacks_the_version_works(served: Served) -> None:
     with openai.OpenAI(base_url=served.url, api_key="none", max_retries=0) as client:
         assert client.chat.completions.create(model="tiny", **SHORT).choices
@@ -88,7 +98,8 @@ def test_a_client_whose_address_lacks_the_version_works(served: Served) -> None:
         ("/", "/"),
         ("//", "/"),
         ("/health", "/health"),
-        ("/v1/tokenize", "/v1/tokenize"),
+        ("/v1/tokenize", "/tokenize"),
+        ("/v1/health/", "/health"),
         ("/nothing/", "/nothing/"),
         ("/v1", "/v1"),
     ],

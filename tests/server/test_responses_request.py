@@ -17,6 +17,7 @@ from glm_gguf.errors import RequestError
 from glm_gguf.llama.bounds import MOST_INTEGER
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.server.answer_request import AnswerRequest
+from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER
 from glm_gguf.server.problem import Refused
 from glm_gguf.server.responses.request import ResponseRequest
 from glm_gguf.server.responses.response import response_frame
@@ -141,6 +142,14 @@ OFF: dict[str, tuple[dict[str, Any], Any]] = {
 @pytest.mark.parametrize(("fields", "sampling"), OFF.values(), ids=OFF.keys())
 def test_values_that_mean_off_are_read(fields: dict[str, Any], sampling: dict[str, Any]) -> None:
     assert asked(**fields).sampling == SamplingParams(**sampling)
+
+
+@pytest.mark.parametrize(("context", "named"), [("auto", False), ("current_turn", False), ("all_turns", True)])
+def test_which_thoughts_a_model_reads_is_the_templates_matter(served: Served, context: str, named: bool) -> None:
+    body = {"input": "Hello", "max_output_tokens": 2, "reasoning": {"context": context}}
+    response = httpx.post(f"{served.url}/v1/responses", json=body)
+    assert response.status_code == 200, response.text
+    assert (response.headers.get(IGNORED_HEADER) == "reasoning.context") == named
 
 
 def test_plain_text_asks_for_nothing() -> None:

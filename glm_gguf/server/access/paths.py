@@ -1,4 +1,4 @@
-"""Paths as clients write them: without /v1, with it twice, with doubled slashes or one at the end."""
+"""Paths as clients write them: without /v1, with one too many, with doubled slashes or one at the end; HEAD as GET."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def served_paths(routes: Iterable[BaseRoute]) -> frozenset[str]:
 
 
 class PathMiddleware:
-    """Rewrites a request's path to the meant route, before anything else reads it."""
+    """Rewrites a request's path to the meant route, and HEAD to GET, before anything else reads them.
+
+    The HTTP server keeps the scope of the connection, and sends no body where that says HEAD.
+    """
 
     def __init__(self, app: ASGIApp, paths: frozenset[str]) -> None:
         self._app = app
@@ -34,6 +37,8 @@ class PathMiddleware:
         """Pass a request on."""
         if scope["type"] == "http":
             scope["path"] = meant_path(scope["path"], self._paths)
+            if scope["method"] == "HEAD":
+                scope = {**scope, "method": "GET"}
         await self._app(scope, receive, send)
 
 
@@ -43,7 +48,7 @@ def meant_path(path: str, paths: frozenset[str]) -> str:
     short = plain.rstrip("/") or "/"
     while short.startswith(f"{VERSION}{VERSION}/"):
         short = short.removeprefix(VERSION)
-    for candidate in (short, f"{VERSION}{short}"):
+    for candidate in (short, f"{VERSION}{short}", short.removeprefix(VERSION)):
         if candidate in paths:
             return candidate
     open_ended = tuple(known for known in paths if known.endswith("/") and known != "/")

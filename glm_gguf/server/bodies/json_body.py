@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Coroutine
 from types import MappingProxyType
 from typing import Any, Final
@@ -80,6 +81,9 @@ class JsonRequest(Request):
         declared = self.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > most:
             raise too_large
+        coding = self.headers.get("content-encoding", "identity")
+        if coding.lower() not in ("", "identity"):
+            raise BodyRefused(Problem(415, f"The body is encoded ({coding[:40]}). Send it without Content-Encoding."))
         held: Body = self.scope[BODY]
         pieces, size = [], 0
         try:
@@ -104,7 +108,7 @@ def parsed(body: bytes, limits: Limits) -> Any:
     """Parse JSON; BodyRefused if it is invalid, too deep, or above the limits."""
     require_short(body, limits)
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(body.removeprefix(BOM_UTF8).decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise BodyRefused(Problem(400, f"The body is not UTF-8: byte {error.start} is invalid.")) from None
     except RecursionError:

@@ -21,6 +21,7 @@ from glm_gguf.server.bodies.field_decisions import (
     asks_for_nothing,
 )
 from glm_gguf.server.bodies.known_fields import KNOWN_FIELDS
+from glm_gguf.server.bodies.telling_names import told_wish
 from glm_gguf.server.problem import Problem, Refused
 
 NEVER_MISPLACED: Final = frozenset(("model", "stream", "stream_options"))
@@ -111,6 +112,8 @@ def _misplaced(body: Mapping[str, Any], declared: Collection[str], objects: Obje
         elif known is None and compared < MOST_COMPARED:
             compared += 1
             yield from _resembling(name, value, declared)
+            told = told_wish(name, value)
+            yield from () if told is None else [(name, advice(told))]
         if name in WRAPPERS or known is None:
             yield from _inside(name, value, (), declared)
 

@@ -12,6 +12,7 @@ from glm_gguf.llama.bounds import MOST_INTEGER
 from glm_gguf.misspelled_names import meant_name
 from glm_gguf.server.bodies.ignored_fields import declared_fields
 from glm_gguf.server.bodies.misplaced_fields import meant_field
+from glm_gguf.server.bodies.telling_names import told_wish
 from glm_gguf.server.bodies.wire import LengthOrNone, WireRequest
 from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.variant import Variant
@@ -96,6 +97,8 @@ class ThinkingFields(WireRequest):
                 _refuse(f"chat_template_kwargs.{name}", f"the template does not read it; see `{meant}` of the request")
             if value is not None and (near := meant_name(name, known)) is not None:
                 _refuse(f"chat_template_kwargs.{name}", f"its name is `{near}` here")
+            if told_wish(name, value) is not None:
+                _refuse(f"chat_template_kwargs.{name}", "the template does not read it; give the request's own field")
         return [f"chat_template_kwargs.{name}" for name, value in given.items() if value is not None]
 
     @property

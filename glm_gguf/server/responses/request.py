@@ -64,6 +64,8 @@ class ResponseReasoning(WireRequest):
     summary: str | None = None
     generate_summary: str | None = None
     """The former name of `summary`."""
+    context: str | None = None
+    """The chat template decides which earlier thoughts a model reads; "all_turns" is ignored and named."""
 
 
 class ResponseRequest(WireRequest):
@@ -178,6 +180,8 @@ class ResponseRequest(WireRequest):
         tools = [f"tools:{kind}" for kind in left_out]
         items = [f"input:{kind}" for kind in left_out_items(self.items)]
         effort = ["reasoning.effort"] if self.reasoning and unknown_effort(self.reasoning.effort) else []
+        if self.reasoning and self.reasoning.context not in (None, "", "auto", "current_turn"):
+            effort.append("reasoning.context")
         return [*tools, *items, *effort, *(["text.verbosity"] if verbosity not in (None, "medium") else [])]
 
     def to_request(self) -> AnswerRequest:
