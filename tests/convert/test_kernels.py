@@ -16,6 +16,7 @@ import pytest
 from checkpoints import Shape, write_checkpoint
 from every_type import IMATRIX_ONLY
 from gguf import GGMLQuantizationType, GGUFReader
+from guarded_arrays import guarded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
@@ -142,6 +143,19 @@ def test_bytes_are_ggmls_whatever_the_bits(
     chosen, scaled = rng.choice(few, (3, 512)), np.ldexp(normal((1, 512), seed % 1000), exponent)
     rows = np.concatenate([chosen, scaled, chosen[:1] * SIGNS[:1, :512]])
     assert_same(type_, weighted, rows, seed)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="mprotect is of POSIX")
+@pytest.mark.parametrize("at_end", [False, True], ids=["before", "behind"])
+@pytest.mark.parametrize(("type_", "weighted"), CASES)
+def test_a_kernel_touches_nothing_beside_its_arrays(type_: GGMLQuantizationType, weighted: bool, at_end: bool) -> None:
+    for n_rows, n_columns, scale in ((1, 256, 1), (17, 256, LARGEST), (3, 768, 1e-42), (33, 768, 1)):
+        rows = normal((n_rows, n_columns), n_rows).clip(-1, 1) * np.float32(scale)
+        expected = ggml.quantise(type_, rows, importance(n_columns) if weighted else None)
+        out = guarded(np.zeros_like(expected), at_end=at_end)
+        given = quantiser.flat(guarded(importance(n_columns), at_end=at_end)) if weighted else None
+        compiled(type_, weighted)(quantiser.flat(guarded(rows, at_end=at_end)), given, out)
+        assert np.array_equal(out, expected.reshape(-1))
 
 
 @pytest.mark.parametrize(("type_", "weighted"), CASES)
