@@ -17,6 +17,11 @@ SIGNS: Mapping[str, str] = {
     r"\.g_idx$": "GPTQ",
     r"\.(qweight|qzeros)$": "AWQ or GPTQ",
     r"_blocks$": "MXFP4",
+    r"\.(q_weight|q_scale|q_groups|q_invperm)$": "EXL2",
+    r"\.(trellis|suh|svh)$": "EXL3",
+    r"\.W_q$": "HQQ",
+    r"\.(codes|codebooks)$": "AQLM",
+    r"\.weight[.:]_(data|scale)$": "quanto or torchao",
     r"\.scales$": "MLX",
 }
 """Names of tensors beside quantised weights → the quantiser that writes them; the first match counts."""
@@ -43,9 +48,19 @@ def refuse_quantised(source: Source, tensors: Iterable[StoredTensor]) -> None:
     config.json alone decides nothing: a model that was dequantised and saved keeps its entry.
     """
     sign = _sign(tuple(tensors))
-    if sign is None:
-        return
-    odd, by = sign
+    if sign is not None:
+        raise _quantised(source, *sign)
+
+
+def refuse_stated(source: Source, odd: StoredTensor) -> None:
+    """Raise SourceError for a tensor that no such model has if config.json states a quantiser that may write it."""
+    stated = _quantiser_in_config(quantisation_config(source))
+    if stated not in (None, METHODS["fp8"]) and "lora_" not in odd.name:
+        raise _quantised(source, odd, str(stated))
+
+
+def _quantised(source: Source, odd: StoredTensor, by: str) -> SourceError:
+    """The error about a tensor that a quantiser writes: the one that config.json states, or `by`."""
     stated = _quantiser_in_config(quantisation_config(source))
     found = f"it holds {short_repr(odd.name)} ({odd.dtype})"
     if stated is None:
@@ -53,7 +68,7 @@ def refuse_quantised(source: Source, tensors: Iterable[StoredTensor]) -> None:
     else:
         what = f"this checkpoint is quantised already, by {stated} (config.json, quantization_config): {found}"
     out = WAYS_OUT.get(by if stated is None else stated)
-    raise SourceError(what, path=source.where, fix=FIX if out is None else f"{FIX}; {out}")
+    return SourceError(what, path=source.where, fix=FIX if out is None else f"{FIX}; {out}")
 
 
 def _sign(tensors: Sequence[StoredTensor]) -> tuple[StoredTensor, str] | None:

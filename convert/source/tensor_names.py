@@ -16,6 +16,7 @@ from glm_gguf.convert.adapter.low_rank import LowRank
 from glm_gguf.convert.source.checkpoint import Checkpoint
 from glm_gguf.convert.source.model_config import ModelConfig
 from glm_gguf.convert.source.padding import NONE, Padding
+from glm_gguf.convert.source.prequantised import refuse_stated
 from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.errors import ShardError
 
@@ -124,6 +125,7 @@ def _refuse_others(checkpoint: Checkpoint, expected: frozenset[str]) -> None:
     model = MODELS[config.architecture]
     for name, stored in checkpoint.tensors.items():
         if name not in expected and not _is_redundant(name, config):
+            refuse_stated(checkpoint.source, stored)
             raise ShardError(
                 f"{stored.shard.name} holds {name!r}, which no {model} of {config.n_layers} layers has",
                 path=checkpoint.source.where,

@@ -14,6 +14,8 @@ ANNOTATIONS = frozenset(
 )
 DEMANDS = ("dependentRequired", "dependentSchemas", "dependencies")
 """Keywords by which one property demands others."""
+_TEXTS = ("type", "string")
+"""All names are texts."""
 MOST_CHOICES = 4
 """Demands of one object that are written as choices: each doubles the forms in a grammar."""
 
@@ -26,7 +28,7 @@ def normal_form(schema: Schema) -> Schema:
 
 def _normal(node: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in node.items() if key not in ANNOTATIONS}
-    kept = _modern_items(_modern_bounds(kept))
+    kept = _named_properties(_modern_items(_modern_bounds(kept)))
     for keyword, neutral in (("uniqueItems", False), ("minItems", 0), ("minLength", 0), ("minProperties", 0)):
         if keyword in kept and kept[keyword] == neutral:
             del kept[keyword]
@@ -49,6 +51,29 @@ def _with_choices(node: dict[str, Any]) -> dict[str, Any]:
         choice = held if name in node.get("required", ()) else {"anyOf": [{"properties": {name: False}}, held]}
         kept["allOf"] = [*kept.get("allOf", ()), choice]
     return kept
+
+
+def _named_properties(node: dict[str, Any]) -> dict[str, Any]:
+    """Write a record, whose keys are of a list or a pattern, as properties, which grammars know."""
+    names = {key: value for key, value in _object(node.get("propertyNames")).items() if (key, value) != _TEXTS}
+    if len(names) != 1 or "additionalProperties" not in node or "patternProperties" in node:
+        return node
+    (keyword, value), rest = *names.items(), node["additionalProperties"]
+    properties = node.get("properties", {})
+    if keyword in ("enum", "const"):
+        allowed = [name for name in (value if keyword == "enum" else [value]) if isinstance(name, str)]
+        never = dict.fromkeys((name for name in properties if name not in allowed), False)
+        found = {"properties": {name: properties.get(name, rest) for name in allowed} | never}
+    elif keyword == "pattern" and not properties:
+        found = {"patternProperties": {value: rest}}
+    else:
+        return node
+    others = {key: value for key, value in node.items() if key not in ("propertyNames", "properties")}
+    return {**others, **found, "additionalProperties": False}
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _modern_bounds(node: dict[str, Any]) -> dict[str, Any]:

@@ -88,6 +88,16 @@ QUANTISED: dict[str, tuple[dict[str, Any] | None, Tensors, str]] = {
         {f"{DOWN}_blocks": some("U8", np.uint8, 64, 48), f"{DOWN}_scales": some("U8", np.uint8, 64, 3)},
         "MXFP4 (config.json, quantization_config)",
     ),
+    "EXL2": ({"quant_method": "exl2"}, {f"{DOWN}.q_weight": some("I32", np.int32, 8, 8)}, "exl2 (config.json"),
+    "EXL3": (None, {f"{DOWN}.trellis": some("I16", np.int16, 4, 4)}, "with EXL3"),
+    "HQQ": ({"quant_method": "hqq"}, {f"{DOWN}.W_q": some("U8", np.uint8, 64, 48)}, "hqq (config.json"),
+    "AQLM": (None, {f"{DOWN}.codes": some("I16", np.int16, 4, 4)}, "with AQLM"),
+    "quanto": (None, {f"{DOWN}.weight._data": some("I8", np.int8, 64, 96)}, "with quanto or torchao"),
+    "a quantiser that nobody knows": (
+        {"quant_method": "zip3"},
+        {f"{DOWN}.zipped": some("I16", np.int16, 4, 4)},
+        "zip3 (config.json",
+    ),
     "FP4 in half bytes": (None, {f"{DOWN}.weight": some("F4", np.uint8, 64, 48)}, "quantised already"),
     "MLX": (
         {"group_size": 64, "bits": 4},

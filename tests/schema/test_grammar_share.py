@@ -102,6 +102,30 @@ EXACT |= {
         [{"a": 1, "b": 1}, {}, {"c": 1, "d": 1}],
         [{"a": 1}, {"c": 1}],
     ),
+    "keys of a list": (
+        {"propertyNames": {"type": "string", "enum": ["a", "b"]}, "additionalProperties": {"type": "integer"}},
+        [{}, {"a": 1}, {"a": 1, "b": 2}],
+        [{"c": 1}, {"a": "x"}],
+    ),
+    "keys of a list beside properties": (
+        {
+            "properties": {"a": {"type": "string"}, "z": {}},
+            "propertyNames": {"enum": ["a", "b"]},
+            "additionalProperties": {"type": "integer"},
+        },
+        [{"a": "x"}, {"a": "x", "b": 2}],
+        [{"z": 1}, {"a": 1}, {"b": "x"}, {"c": 1}],
+    ),
+    "one key": (
+        {"propertyNames": {"const": "a"}, "additionalProperties": True},
+        [{}, {"a": [1]}],
+        [{"b": 1}],
+    ),
+    "keys of a pattern": (
+        {"propertyNames": {"pattern": "^[a-c]+$"}, "additionalProperties": {"type": "integer"}},
+        [{}, {"ab": 1}, {"a": 1, "cc": 2}],
+        [{"d": 1}, {"a": "x"}],
+    ),
     "draft 3's required": (
         {"$schema": OLDEST, "properties": {"a": {"required": True, "type": "any"}, "b": {"type": "string"}}},
         [{"a": 1}, {"a": 1, "b": "x"}],
