@@ -142,5 +142,5 @@ def _hint(name: str, known: Collection[str]) -> str:
         return f"; {_ELSEWHERE[name]}"
     if name in ChatOptions.__optional_keys__ and name not in known:
         return "; chat() takes it" if "temperature" in known or "n_ctx" in known else ""
-    near = difflib.get_close_matches(name, known, n=1)
+    near = [one for one in known if one == name.lower()] or difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"

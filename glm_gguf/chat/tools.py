@@ -17,6 +17,7 @@ from glm_gguf.chat.events import ToolCall
 from glm_gguf.chat.function import Declaration, call_function, declare
 from glm_gguf.chat.plain_value import json_text
 from glm_gguf.errors import RequestError
+from glm_gguf.misspelled_names import meant_name
 
 __all__ = [
     "Declaration",
@@ -30,6 +31,7 @@ __all__ = [
     "declare",
     "error_text",
     "function_names",
+    "misspelled_keys",
     "on_a_loop",
     "result_text",
 ]
@@ -42,6 +44,10 @@ Wait = Callable[[Awaitable[Any]], Any]
 
 OTHER_NAMES = ("input_schema", "inputSchema", "args_schema")
 """Other APIs' names of `parameters`: ignored, the function would have no arguments."""
+_KEYS = ("name", "description", "parameters", "strict")
+"""Keys of a declaration that a model is told, or a grammar heeds."""
+MOST_COMPARED = 32
+"""Unknown keys of a declaration that are compared with the known ones, which takes 0.1 ms each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,4 +229,13 @@ def _declaration(tool: Tool, field: str) -> Declaration:
     foreign = next((key for key in OTHER_NAMES if key in function and "parameters" not in function), None)
     if foreign is not None:
         raise RequestError("the schema is named `parameters`", field=f"{field}.function.{foreign}", fix="rename it")
+    for key, meant in misspelled_keys(function):
+        raise RequestError(f"its name is `{meant}` here", field=f"{field}.function.{key}", fix="rename it")
     return {"type": "function", "function": dict(function)}
+
+
+def misspelled_keys(function: Mapping[str, Any], known: Sequence[str] = _KEYS) -> list[tuple[str, str]]:
+    """Return the misspelled keys of a declaration that hold something, each with the key that is meant."""
+    others = [key for key, value in function.items() if isinstance(key, str) and key not in known and value]
+    near = ((key, meant_name(key, known)) for key in others[:MOST_COMPARED])
+    return [(key, meant) for key, meant in near if meant is not None]

@@ -6,6 +6,8 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import importlib.util
+import inspect
 import pathlib
 import sys
 import types
@@ -33,6 +35,10 @@ TEXT_FORMATS: Final[Mapping[type, str | None]] = {
     pathlib.Path: None,
 }
 """Class whose values are texts in JSON → the format of the text."""
+INTEGERS: Final = "^(0|-?[1-9][0-9]*)$"
+"""Keys of a dict that are whole numbers; JSON's keys are texts."""
+FREE: Final = (Any, object, inspect.Parameter.empty)
+"""Hints of any value."""
 _PRESENCE = ("Required", "NotRequired", "ReadOnly", "ClassVar", "Final")
 
 Inside = tuple[type, ...]
@@ -52,9 +58,8 @@ def hint_schema(hint: Any, inside: Inside = ()) -> dict[str, Any]:
     if hint in LISTS or origin in LISTS:
         return _list_schema(origin or hint, members, inside)
     if hint in DICTS or origin in DICTS:
-        values = hint_schema(members[1], inside) if len(members) == 2 else {}
-        return {"type": "object"} | ({"additionalProperties": values} if values else {})
-    return _class_schema(hint, inside) if isinstance(hint, type) else {}
+        return _dict_schema(members, inside)
+    return _class_schema(hint, inside) if isinstance(hint, type) else _other_schema(hint)
 
 
 def resolved(hint: Any) -> Any:
@@ -75,6 +80,8 @@ def is_type(value: object) -> bool:
 def answer_schema(hint: Any) -> dict[str, Any]:
     """Return the schema of an answer that becomes a value of a type; objects hold only declared fields."""
     schema = with_definitions(hint_schema(hint))
+    if not schema and resolved(hint) not in FREE:
+        raise RequestError(f"{hint!r} has no JSON form", fix="give a pydantic model, a dataclass or a TypedDict")
     for _, node in subschemas(schema):
         if "properties" in node:
             node.setdefault("additionalProperties", False)
@@ -107,6 +114,11 @@ def model_adapter(hint: Any) -> Any:
 def _no_schema(hint: Any, error: Exception) -> RequestError:
     name = getattr(hint, "__name__", str(hint))
     return RequestError(f"pydantic makes no JSON schema of it: {str(error).splitlines()[0]}", where=name)
+
+
+def is_named_tuple(kind: type) -> bool:
+    """Tell a NamedTuple from other classes."""
+    return issubclass(kind, tuple) and hasattr(kind, "_fields")
 
 
 def is_typed_dict(kind: type) -> bool:
@@ -154,9 +166,45 @@ def _class_schema(kind: type, inside: Inside) -> dict[str, Any]:
     if is_typed_dict(kind):
         hints = class_hints(kind)
         return _object(hints, [name for name in hints if _is_required(kind, name, hints[name])], {}, (*inside, kind))
+    if is_named_tuple(kind):
+        hints, least = class_hints(kind), len(kind._fields) - len(kind._field_defaults)  # type: ignore[attr-defined]
+        items = [hint_schema(hint, (*inside, kind)) for hint in hints.values()]
+        return {"type": "array", "prefixItems": items, "items": False, "minItems": least, "maxItems": len(items)}
     if dataclasses.is_dataclass(kind):
         return _dataclass_schema(kind, (*inside, kind))
-    return {}
+    return _other_schema(kind)
+
+
+def _dict_schema(members: tuple[Any, ...], inside: Inside) -> dict[str, Any]:
+    """Return the schema of a dict; its keys are texts, also where the hint has numbers, or some texts only."""
+    if len(members) != 2:
+        return {"type": "object"}
+    names, values = hint_schema(members[0], inside), hint_schema(members[1], inside)
+    schema: dict[str, Any] = {"type": "object"} | ({"additionalProperties": values} if values else {})
+    if "enum" in names:
+        return schema | {"propertyNames": names, "additionalProperties": values or True}
+    if resolved(members[0]) is int:
+        return schema | {"propertyNames": {"pattern": INTEGERS}, "additionalProperties": values or True}
+    return schema
+
+
+def other_adapter(hint: Any) -> Any:
+    """Return pydantic's TypeAdapter of a type that is none of ours, such as timedelta; None without pydantic or one."""
+    if hint in FREE or importlib.util.find_spec("pydantic") is None:
+        return None
+    importlib.import_module("pydantic")
+    try:
+        adapter = model_adapter(hint)
+        adapter.json_schema()
+    except (RequestError, TypeError, NameError, RuntimeError, ValueError):
+        return None
+    return adapter
+
+
+def _other_schema(hint: Any) -> dict[str, Any]:
+    adapter = other_adapter(hint)
+    schema: dict[str, Any] = {} if adapter is None else adapter.json_schema()
+    return schema
 
 
 def _model_schema(kind: type) -> dict[str, Any]:

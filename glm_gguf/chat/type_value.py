@@ -10,14 +10,17 @@ from typing import Any
 
 from glm_gguf.chat.type_schema import (
     DICTS,
+    JSON_TYPES,
     LISTS,
     SETS,
     TEXT_FORMATS,
     UNIONS,
     class_hints,
     is_model,
+    is_named_tuple,
     is_typed_dict,
     model_adapter,
+    other_adapter,
     resolved,
 )
 from glm_gguf.errors import RequestError
@@ -34,8 +37,8 @@ def from_json(value: Any, hint: Any) -> Any:
     if isinstance(value, list) and (origin in LISTS or hint in LISTS):
         return _from_list(value, origin or hint, members)
     if isinstance(value, dict) and origin in DICTS and len(members) == 2:
-        return {from_json(key, members[0]): from_json(item, members[1]) for key, item in value.items()}
-    return _instance(value, hint) if isinstance(hint, type) and origin is None else value
+        return {_key(key, members[0]): from_json(item, members[1]) for key, item in value.items()}
+    return _instance(value, hint) if isinstance(hint, type) and origin is None else _other(value, hint)
 
 
 def validated(value: Any, hint: Any) -> Any:
@@ -66,22 +69,38 @@ def _from_list(value: list[Any], origin: Any, members: tuple[Any, ...]) -> Any:
     return tuple(items) if origin is tuple else items
 
 
+def _key(key: str, hint: Any) -> Any:
+    """Convert a key of an object, which is a text in JSON."""
+    return int(key) if resolved(hint) is int else from_json(key, hint)
+
+
+def _other(value: Any, hint: Any) -> Any:
+    """Make a value of a type that pydantic alone knows; a value of any other type stays."""
+    adapter = other_adapter(hint)
+    if adapter is None:
+        return value
+    return validated(value, hint)
+
+
 def _instance(value: Any, kind: type) -> Any:
+    if kind in JSON_TYPES:
+        return int(value) if kind is int and isinstance(value, float) and value.is_integer() else value
     if kind in TEXT_FORMATS and isinstance(value, str):
         return kind.fromisoformat(value) if hasattr(kind, "fromisoformat") else kind(value)
     if issubclass(kind, enum.Enum):
         return kind(value)
     if is_model(kind):
         return validated(value, kind)
+    if is_named_tuple(kind) and isinstance(value, list):
+        members = class_hints(kind).values()
+        return kind(*(from_json(item, hint) for item, hint in zip(value, members, strict=False)))
+    if not (is_typed_dict(kind) or dataclasses.is_dataclass(kind)):
+        return _other(value, kind)
     if not isinstance(value, dict):
         return value
-    if is_typed_dict(kind):
-        hints = class_hints(kind)
-        return {name: from_json(item, hints[name]) for name, item in value.items()}
-    if dataclasses.is_dataclass(kind):
-        hints = class_hints(kind)
-        return kind(**{name: from_json(item, hints[name]) for name, item in value.items()})
-    return value
+    hints = class_hints(kind)
+    made = {name: from_json(item, hints[name]) for name, item in value.items()}
+    return made if is_typed_dict(kind) else kind(**made)
 
 
 def _from_union(value: Any, members: tuple[Any, ...]) -> Any:

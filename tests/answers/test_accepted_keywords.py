@@ -333,3 +333,8 @@ def test_a_session_is_saved_of_a_text_too(glm: GLM, tmp_path: Path) -> None:
     for messages in ("Hello", HELLO, HELLO[0], [], None):
         glm.save_session(tmp_path / "a.session", messages, [])
     assert (tmp_path / "a.session").stat().st_size > 0
+
+
+def test_capitals_are_not_taken_for_another_option(glm: GLM) -> None:
+    with pytest.raises(TypeError, match="did you mean 'top_k'"):
+        glm.chat("Hello", top_K=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import dataclasses
 import datetime
 import enum
@@ -13,7 +14,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping, MutableSet, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, NewType, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
 
 import annotated_types
 import numpy as np
@@ -200,6 +201,32 @@ def test_more_types_arrive_as_what_they_are() -> None:
     assert made["key"] == uuid.UUID("12345678123456781234567812345678")
     assert made["where"] == Path("b/c")
     assert made["mood"] is Mood.GOOD
+
+
+class Named(NamedTuple):
+    name: str
+    mood: Mood = Mood.GOOD
+
+
+OTHER_TYPES: dict[str, tuple[Any, str, Any]] = {
+    "a named tuple": (Named, '["a", "bad"]', Named("a", Mood.BAD)),
+    "a named tuple with its default": (Named, '["a"]', Named("a")),
+    "a duration": (datetime.timedelta, '"PT5S"', datetime.timedelta(seconds=5)),
+    "bytes": (bytes, '"ab"', b"ab"),
+    "a deque": (collections.deque[int], "[1]", collections.deque([1])),
+    "keys that are numbers": (dict[int, str], '{"-3": "a"}', {-3: "a"}),
+    "a whole number with a point": (int, "3.0", 3),
+}
+
+
+@pytest.mark.parametrize(("hint", "written", "value"), OTHER_TYPES.values(), ids=OTHER_TYPES)
+def test_other_types_arrive_as_what_they_are(hint: Any, written: str, value: Any) -> None:
+    def take(thing):  # type: ignore[no-untyped-def]
+        return thing
+
+    take.__annotations__["thing"] = hint
+    made = call_function(take, f'{{"thing": {written}}}')
+    assert (made, type(made)) == (value, type(value))
 
 
 @pytest.mark.parametrize("arguments", ['"pair": [1], ', '"pair": [1, "a", 2], ', '"day": "yesterday", '])

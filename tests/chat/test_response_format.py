@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import pydantic
 import pytest
@@ -38,6 +40,10 @@ class Key(TypedDict):
     key: Literal["a", "b"]
 
 
+def accepts(schema: dict[str, Any], value: Any) -> bool:
+    return compile_schema(schema).problem(value) is None
+
+
 def schema_of(kind: Any) -> dict[str, Any]:
     form = response_format(kind)
     assert isinstance(form, SchemaFormat)
@@ -60,6 +66,40 @@ def test_definitions_of_a_list_of_models_stand_at_the_root() -> None:
 @pytest.mark.parametrize("kind", [dict[str, int], int | None, Key, Point, list[Point]], ids=str)
 def test_other_types_are_formats_too(kind: Any) -> None:
     assert schema_of(kind)
+
+
+class Pair(NamedTuple):
+    name: Literal["a"]
+    count: int = 0
+
+
+class Foreign:
+    """No JSON form is known."""
+
+
+def test_a_named_tuple_is_an_array_as_pydantic_reads_it() -> None:
+    ours, theirs = schema_of(Pair), pydantic.TypeAdapter(Pair).json_schema()
+    assert (ours["minItems"], ours["maxItems"]) == (theirs["minItems"], theirs["maxItems"]) == (1, 2)
+    assert pydantic.TypeAdapter(Pair).validate_json('["a", 3]') == Pair("a", 3)
+    assert accepts(ours, ["a", 3])
+    assert not accepts(ours, ["b"])
+
+
+@pytest.mark.parametrize("kind", [datetime.timedelta, pydantic.HttpUrl, deque[int]], ids=str)
+def test_a_type_that_pydantic_alone_knows_has_its_schema(kind: Any) -> None:
+    assert schema_of(kind) == pydantic.TypeAdapter(kind).json_schema()
+
+
+def test_keys_of_a_dict_are_what_its_hint_says() -> None:
+    assert accepts(schema_of(dict[int, str]), {"3": "a"})
+    assert not accepts(schema_of(dict[int, str]), {"a": "a"})
+    assert not accepts(schema_of(dict[Literal["a"], int]), {"b": 1})
+
+
+@pytest.mark.parametrize("kind", [Foreign, Callable[[int], int], range], ids=str)
+def test_a_type_without_a_json_form_is_refused(kind: Any) -> None:
+    with pytest.raises(RequestError, match="has no JSON form"):
+        response_format(kind)
 
 
 @pytest.mark.parametrize("value", [3, "json", City(name="Rome", streets=[], open=True), {"type": "object"}], ids=repr)

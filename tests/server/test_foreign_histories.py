@@ -69,6 +69,26 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
         {"messages": [ASK], "tools": [{"type": "function", "function": {"name": "f", "inputSchema": SCHEMA}}]},
         "tools[0].function.inputSchema",
     ),
+    "a misspelled schema": (
+        "/v1/chat/completions",
+        {"messages": [ASK], "tools": [{"type": "function", "function": {"name": "f", "paramaters": SCHEMA}}]},
+        "tools[0].function.paramaters",
+    ),
+    "a misspelled schema of a response": (
+        "/v1/responses",
+        {"input": [ASK], "tools": [{"type": "function", "name": "f", "paramters": SCHEMA}]},
+        "tools[0].paramters",
+    ),
+    "a misspelled schema of Anthropic's": (
+        "/v1/messages",
+        {"messages": [ASK], "tools": [{"name": "f", "input_shema": SCHEMA}]},
+        "tools[0].input_shema",
+    ),
+    "a misspelled description": (
+        "/v1/chat/completions",
+        {"messages": [ASK], "tools": [{"type": "function", "function": {"name": "f", "desciption": "d"}}]},
+        "tools[0].function.desciption",
+    ),
     "a name of two lines": (
         "/v1/chat/completions",
         {"messages": [ASK], "tools": [{"type": "function", "function": {"name": "a\nb"}}]},

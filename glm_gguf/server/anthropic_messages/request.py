@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from glm_gguf.answers.answer_options import AnswerOptions
+from glm_gguf.chat.tools import misspelled_keys
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.server.answer_request import AnswerRequest
@@ -21,6 +22,9 @@ from glm_gguf.server.bodies.wire import Cut, Length, LengthOrNone, Many, WireReq
 from glm_gguf.server.docs.openapi import with_example
 from glm_gguf.server.problem import Problem, Refused
 
+TOLD: Final = ("name", "description", "input_schema", "strict")
+"""Keys of a tool that the model is told, or a grammar heeds."""
+
 
 class MessageTurn(WireRequest):
     """One message of the conversation."""
@@ -32,6 +36,8 @@ class MessageTurn(WireRequest):
 
 class MessageTool(WireRequest):
     """A function that the model may call; a tool of another type is Anthropic's own, and left out."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
 
     type: str | None = None
     name: Annotated[str, Field(min_length=1)] | None = None
@@ -218,6 +224,8 @@ def _tools(tools: Sequence[MessageTool]) -> list[dict[str, Any]]:
         if tool.name is None or tool.type == "function" or tool.parameters or tool.inputSchema:
             what = "a function needs `name` and `input_schema` here"
             raise RequestError(what, field=f"tools[{index}]", fix="give them beside each other")
+        for key, meant in misspelled_keys(tool.model_extra or {}, TOLD):
+            raise RequestError(f"its name is `{meant}` here", field=f"tools[{index}].{key}", fix="rename it")
         function = tool.model_dump(include={"name", "description", "strict"}, exclude_none=True)
         if tool.input_schema is not None:
             function["parameters"] = tool.input_schema

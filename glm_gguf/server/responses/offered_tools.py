@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from glm_gguf.chat.custom_tool import custom_function
-from glm_gguf.chat.tools import OTHER_NAMES, Declaration
+from glm_gguf.chat.tools import OTHER_NAMES, Declaration, misspelled_keys
 from glm_gguf.errors import RequestError
 from glm_gguf.server.responses.tools import (
     AllowedResponseTool,
@@ -111,7 +111,8 @@ def _offered(tool: DeclaredTool, where: str, namespace: str | None = None) -> It
     """Offer a tool, or those of a namespace; nothing for a tool of OpenAI's service."""
     match tool:
         case FunctionTool():
-            told = {"description", "parameters", "strict", *OTHER_NAMES}
+            misspelled = (key for key, _ in misspelled_keys(tool.model_extra or {}))
+            told = {"description", "parameters", "strict", *OTHER_NAMES, *misspelled}
             function = tool.model_dump(include=told, exclude_none=True)
             yield _tool(tool.name, namespace, function, where)
         case CustomTool():
