@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
-from glm_gguf.convert.adapter.low_rank import one_thread_a_product
+from glm_gguf.convert.adapter.low_rank import one_thread_a_product, tell_of_zeros
 from glm_gguf.convert.kernels.quantiser import reproducible
 from glm_gguf.convert.options import ConvertFields, ConvertOptions, with_fields
 from glm_gguf.convert.plan import Plan
@@ -124,6 +124,7 @@ class Conversion:
                 with whole_file(path) as file:
                     file.write(recipe.text().encode())
                     file.finish()
+        tell_of_zeros(update for tensor in plan.tensors for update in tensor.source.updates)
         tell_of_other_partial_files(directory, plan.default_name.removesuffix(f"{plan.file_type.name}.gguf"))
 
 

@@ -75,6 +75,10 @@ class Factor:
         n_rows, step = self.shape[0], max(1, n_weights // self.shape[1])
         return (self.rows(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
+    def is_zero(self) -> bool:
+        """Read whether every weight is 0, up to the first that is not."""
+        return not any(block.any() for block in self.blocks())
+
     def _stored(self, start: int, n_weights: int) -> Floats:
         """Weights from number `start` on, in the stored order."""
         stored, dtype = self.stored, np.dtype(STORAGE[self.stored.dtype])

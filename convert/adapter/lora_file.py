@@ -20,7 +20,7 @@ from glm_gguf.convert.adapter.base_model import BaseModel, open_base
 from glm_gguf.convert.adapter.base_names import refuse_other_base
 from glm_gguf.convert.adapter.factor import Factor
 from glm_gguf.convert.adapter.fit import fit
-from glm_gguf.convert.adapter.low_rank import LowRank
+from glm_gguf.convert.adapter.low_rank import LowRank, tell_of_zeros
 from glm_gguf.convert.adapter.peft_adapter import PeftAdapter
 from glm_gguf.convert.kernels import ggml
 from glm_gguf.convert.source.tensor_names import llama_order
@@ -149,6 +149,7 @@ class LoraFile:
                 for tensor in self.tensors:
                     _write_tensor(file, tensor)
                 file.finish()
+        tell_of_zeros(self.updates)
         return self.path
 
     def _header(self) -> bytes:

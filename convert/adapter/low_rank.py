@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from glm_gguf.convert.adapter.factor import Factor, Floats
 
+_log = logging.getLogger(__name__)
 STRIP_WEIGHTS = 2**17
 """Weights that are added to at once: their product in float64 stays in a core's cache."""
 
@@ -53,6 +55,16 @@ def one_thread_a_product(*, needed: bool) -> Iterator[None]:
 
     with threadpool_limits(limits=1, user_api="blas"):
         yield
+
+
+def tell_of_zeros(updates: Iterable[LowRank]) -> None:
+    """Warn of each adapter that adds nothing: its factors are read up to the first weights that are not 0."""
+    of_file: dict[str, list[LowRank]] = {}
+    for update in updates:
+        of_file.setdefault(update.left.where, []).append(update)
+    for where, own in of_file.items():
+        if all(update.left.is_zero() or update.right.is_zero() for update in own):
+            _log.warning("%s changes nothing: a factor of each product is 0, as before a training", where)
 
 
 def added(values: Floats, updates: Sequence[LowRank], start: int) -> Floats:

@@ -73,6 +73,7 @@ def command(choice: ModelChoice, question: str, transcript: Path | None, **given
     --transcript keeps every turn. The same command goes on from it after an interruption.
     """
     from glm_gguf.cli.research_view import show_research
+    from glm_gguf.research.conversation import require_question
     from glm_gguf.research.research import Research
     from glm_gguf.research.research_options import ResearchOptions
 
@@ -87,12 +88,6 @@ def command(choice: ModelChoice, question: str, transcript: Path | None, **given
         report = show_research(research.stream(question), quiet=given["as_json"], thoughts=given["show_thoughts"])
         if given["as_json"]:
             click.echo(json.dumps(asdict(report), ensure_ascii=False, indent=2))
-
-
-def require_question(text: str) -> None:
-    """Raise RequestError for an empty question, before a model is loaded."""
-    if not text.strip():
-        raise RequestError("the question is empty", field="question", fix="ask something")
 
 
 @contextmanager

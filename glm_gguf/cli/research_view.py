@@ -11,7 +11,7 @@ import click
 from glm_gguf.chat.events import ReasoningDelta, TextDelta
 from glm_gguf.cli.printable import say, show
 from glm_gguf.research.document_text import KINDS
-from glm_gguf.research.folder_index import FolderIndex, IndexUpdate
+from glm_gguf.research.folder_index import IndexUpdate
 from glm_gguf.research.research_events import (
     CallFailed,
     Note,
@@ -36,17 +36,6 @@ ENDINGS: Final[dict[EndedBy, str]] = {
     "context": "the context is full",
 }
 SHOWN_FAULTS: Final = 10
-
-
-def open_folder(path: Path) -> FolderIndex:
-    """Open a folder and bring its index up to date; name what could not be read."""
-    folder = FolderIndex(path)
-    try:
-        show_update(path, folder.update())
-    except BaseException:
-        folder.close()
-        raise
-    return folder
 
 
 def show_update(path: Path, update: IndexUpdate) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ from glm_gguf.chat.events import ReasoningDelta, TextDelta
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import ModelChoice, model_options
 from glm_gguf.cli.printable import say, show
-from glm_gguf.cli.research import require_question
 from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.errors import RequestError
 
@@ -42,6 +42,7 @@ def command(
     Of a folder the documents that fit the question best are used. A JSON file holds a list of objects with `title`,
     `url` and `content`, or an object with such a list as `results`, as SearXNG returns it.
     """
+    from glm_gguf.research.conversation import require_question
     from glm_gguf.research.html_page import html_page
     from glm_gguf.research.sourced_writing import SourcedText, SourcedWriting
 
@@ -69,13 +70,14 @@ def command(
 
 def _sources(path: Path, question: str, most: int | None) -> list[SourceText]:
     """Read a file of results, or find the documents of a folder."""
-    from glm_gguf.cli.research_view import open_folder
+    from glm_gguf.cli.research_view import show_update
+    from glm_gguf.research.research_sources import ResearchSources
     from glm_gguf.research.sources import corpus_sources, read_sources
 
     if most is not None and most < 1:
         raise RequestError(f"{most} sources", field="most_sources", fix="give at least 1")
     if path.is_dir():
-        with open_folder(path) as folder:
+        with ResearchSources(path).opened(partial(show_update, path)) as folder:
             return corpus_sources(folder, question, MOST_SOURCES if most is None else most)
     if most is not None:
         raise RequestError("a file's results are all used", field="most_sources", fix="leave it out")

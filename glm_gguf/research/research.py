@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from glm_gguf.answers.accepted_keywords import SamplingLike, options_value
 from glm_gguf.chat.events import ChatResult, Event, PrefillProgress, ReasoningDelta, TextDelta, collect
 from glm_gguf.chat.tools import error_text
-from glm_gguf.errors import DeadlineError, RequestError
+from glm_gguf.errors import DeadlineError
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.research.budget import Budget
 from glm_gguf.research.context_room import OBSERVED, make_room
+from glm_gguf.research.conversation import require_question
 from glm_gguf.research.corpus import Corpus
 from glm_gguf.research.look_ups import LookUps, Observation
 from glm_gguf.research.research_events import (
@@ -77,8 +78,7 @@ class Research:
 
         `history` holds the messages before it: of the system, the user and the assistant.
         """
-        if not isinstance(question, str) or not question.strip():
-            raise RequestError("the question is empty", field="question", fix="ask something")
+        require_question(question)
         return self._events(question, self._prompt.opening(question, history))
 
     def _events(self, question: str, opening: list[dict[str, Any]]) -> Generator[ResearchEvent, None, None]:

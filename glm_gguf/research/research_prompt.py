@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from glm_gguf.chat.events import ChatResult, ToolCall
 from glm_gguf.errors import RequestError
+from glm_gguf.research.conversation import split_history
 from glm_gguf.research.look_ups import written
 from glm_gguf.research.research_options import Language, ResearchOptions
 from glm_gguf.variant import Variant
@@ -74,8 +75,7 @@ class ResearchPrompt:
 
     def opening(self, question: str, history: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
         """Return the messages before the first answer. Rumination's template has no system message but its own."""
-        told = [str(message["content"]) for message in history if message["role"] == "system"]
-        before = [dict(message) for message in history if message["role"] != "system"]
+        told, before = split_history(history)
         if self.rumination:
             return [*before, {"role": "user", "content": "\n\n".join([*told, question])}]
         system = {"role": "system", "content": "\n\n".join([self.instruction, *told])}

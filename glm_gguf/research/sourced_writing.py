@@ -15,6 +15,7 @@ from glm_gguf.chat.events import PrefillProgress, ReasoningDelta, TextDelta, Usa
 from glm_gguf.errors import DeadlineError, RequestError
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.research.citations import Citation, CitationResolver
+from glm_gguf.research.conversation import require_question, split_history
 from glm_gguf.research.research_events import Source
 from glm_gguf.research.search_terms import CJK_RUN
 from glm_gguf.research.sources import SourceText
@@ -110,8 +111,7 @@ class SourcedWriting:
 
         `history` holds the messages before it: of the system, the user and the assistant.
         """
-        if not isinstance(question, str) or not question.strip():
-            raise RequestError("the question is empty", field="question", fix="ask something")
+        require_question(question)
         return self._events(question, self._messages(question, history), seconds)
 
     def _events(
@@ -155,7 +155,6 @@ class SourcedWriting:
             {"role": "observation", "content": f"【{number}†{one.title}†{one.address}】\n{one.text[:characters]}"}
             for number, one in enumerate(self._sources)
         ]
-        told = [str(message["content"]) for message in history if message["role"] == "system"]
-        before = [dict(message) for message in history if message["role"] != "system"]
+        told, before = split_history(history)
         system = {"role": "system", "content": "\n\n".join([rules, *told])}
         return [system, *before, {"role": "user", "content": question}, *observations]

@@ -103,21 +103,23 @@ class ToolCorpus:
 
 def _results(text: str) -> list[Mapping[str, Any]] | None:
     """Return the results of a search in JSON; None for another text."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+    value = _json(text)
     lists = [one for one in value.values() if isinstance(one, list)] if isinstance(value, dict) else [value]
     found = next((one for one in lists if isinstance(one, list)), None)
     return None if found is None else [one for one in found if isinstance(one, Mapping)]
 
 
 def _object(text: str) -> Mapping[str, Any] | None:
+    value = _json(text)
+    return value if isinstance(value, dict) else None
+
+
+def _json(text: str) -> Any:
+    """Return a value in JSON; None for another text."""
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
 
 
 def _first(result: Mapping[str, Any], names: Sequence[str]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from adapters import write_adapter
+from adapters import Q_PROJ, factors, write_adapter
 from checkpoints import write_checkpoint
 from click.testing import CliRunner, Result
 from damage import SMALL, says
@@ -51,6 +51,21 @@ def test_a_dry_run_names_the_tensors_and_writes_nothing(base: Path, adapter: Pat
     result = run(adapter, "--base", base, "-o", f"{tmp_path}/made/", "--dry-run", "--type", "f16")
     says(result.stdout, "blk.0.attn_q.weight.lora_a", "4 × 64", "F16", "made/GLM-4-9B-0414-my-lora-F16-LoRA.gguf")
     assert [path.name for path in tmp_path.iterdir()] == ["my-lora"]
+
+
+@pytest.mark.parametrize("merged", [False, True], ids=["a file", "merged"])
+def test_an_adapter_that_was_not_trained_is_warned_of(
+    base: Path, tmp_path: Path, merged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    two = {**factors(), **factors(Q_PROJ.replace("layers.0", "layers.1"))}
+    zeros = {name: values * 0 if "lora_B" in name else values for name, values in two.items()}
+    one_is_trained = {**zeros, **factors()}
+    for name, tensors in (("new", zeros), ("half", one_is_trained)):
+        directory = write_adapter(tmp_path / name, tensors, base="THUDM/GLM-4-9B-0414")
+        source = [base, "--adapter", directory] if merged else [directory, "--base", base]
+        run(*source, "-o", tmp_path / f"{name}.gguf", "-q")
+    (told,) = (one.getMessage() for one in caplog.records if "changes nothing" in one.getMessage())
+    assert f"{tmp_path / 'new' / 'adapter_model.safetensors'} changes nothing" in told
 
 
 def test_quietly_only_the_name_is_printed(base: Path, adapter: Path, tmp_path: Path) -> None:

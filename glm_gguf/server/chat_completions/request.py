@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -20,6 +19,7 @@ from glm_gguf.server.bodies.wire import Length, Many, StreamOptions, WireRequest
 from glm_gguf.server.chat_completions.legacy import modern_choice, modern_messages, modern_tools
 from glm_gguf.server.docs.openapi import with_example
 from glm_gguf.server.problem import Problem, Refused
+from glm_gguf.server.research.search_size import SOURCES, SearchSize
 
 
 class AllowedFunction(WireRequest):
@@ -51,14 +51,10 @@ class ChatToolChoice(WireRequest):
     allowed_tools: AllowedTools | None = None
 
 
-SOURCES: Final = MappingProxyType({"low": 3, "medium": 10, "high": 20})
-"""Context size of a search → the documents that the text is written from, at most."""
-
-
 class WebSearchOptions(WireRequest):
     """How much is searched: search_context_size; user_location has no effect."""
 
-    search_context_size: Literal["low", "medium", "high"] | None = None
+    search_context_size: SearchSize | None = None
     user_location: dict[str, Any] | None = None
 
     @property

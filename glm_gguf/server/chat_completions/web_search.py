@@ -29,8 +29,8 @@ from glm_gguf.server.pool.pooled_model import LoadedModel
 from glm_gguf.server.research.question import Question, question_of
 from glm_gguf.server.research.researches import gathered
 from glm_gguf.server.service import Service
-from glm_gguf.server.streams.sse import DONE, data, error_data
-from glm_gguf.server.streams.wire_stream import event_chunks, stream_problem
+from glm_gguf.server.streams.sse import data
+from glm_gguf.server.streams.wire_stream import ended_stream, event_chunks
 
 FIELD: Final = "web_search_options"
 
@@ -67,7 +67,7 @@ async def searched(body: ChatCompletionRequest, request: Request) -> ChatComplet
 async def begin_searched(body: ChatCompletionRequest, request: Request) -> AsyncGenerator[bytes, None]:
     """Begin an answer from a search, and return its stream; every refusal happens here."""
     model, events, form = await _begun(body, request)
-    return _stream(ChunkWriter(1, model.name, model.fingerprint, form), events, usage=form.usage)
+    return ended_stream(_chunks(ChunkWriter(1, model.name, model.fingerprint, form), events, usage=form.usage))
 
 
 async def _begun(
@@ -110,23 +110,18 @@ def _require_plain(request: AnswerRequest, tools: str) -> None:
         raise RequestError("there are no functions", field="tool_choice", fix="leave it out")
 
 
-async def _stream(
+async def _chunks(
     writer: ChunkWriter, events: AsyncGenerator[SearchedEvent, None], *, usage: bool
 ) -> AsyncGenerator[bytes, None]:
-    """Write an answer from a search as chunks, the citations before the end; an error becomes the last one."""
+    """Write an answer from a search as chunks, the citations before the end."""
     answer = SearchedAnswer()
-    try:
-        async with aclosing(events):
-            async for event in events:
-                for one in answer.feed(event):
-                    for written in _written(writer, one, answer):
-                        yield written
-    except Exception as error:  # the outermost edge: inside a stream only an event can report it
-        yield error_data(stream_problem(error))
-        return
+    async with aclosing(events):
+        async for event in events:
+            for one in answer.feed(event):
+                for written in _written(writer, one, answer):
+                    yield written
     if usage:
         yield data(writer.usage().as_json())
-    yield DONE
 
 
 def _written(writer: ChunkWriter, event: Event, answer: SearchedAnswer) -> Iterator[bytes]:

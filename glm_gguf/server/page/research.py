@@ -33,8 +33,8 @@ from glm_gguf.server.page.answers import Identifier, begin_kept
 from glm_gguf.server.page.kept_answers import KeptAnswers
 from glm_gguf.server.research.question import Question, question_of
 from glm_gguf.server.service import Service
-from glm_gguf.server.streams.sse import DONE, data, error_data
-from glm_gguf.server.streams.wire_stream import stream_problem
+from glm_gguf.server.streams.sse import data
+from glm_gguf.server.streams.wire_stream import ended_stream
 
 FIELD: Final = "research"
 PageEvent = ResearchEvent | SearchedEvent
@@ -54,7 +54,7 @@ def research_router(kept: KeptAnswers) -> APIRouter:
             begun, seconds = _begun(body, question, model.glm), question.look_up_seconds
             if body.web_search_options is not None:
                 seconds = question.options.total_seconds
-            return _chunks(await service.researches.begin(request, begun, FIELD, seconds))
+            return ended_stream(_chunks(await service.researches.begin(request, begun, FIELD, seconds)))
 
         return await begin_kept(kept, identifier, request, pieces)
 
@@ -71,16 +71,11 @@ def _begun(
 
 
 async def _chunks(events: AsyncGenerator[PageEvent, None]) -> AsyncGenerator[bytes, None]:
-    """Write a research as chunks of chat completions, in whose deltas `research` holds a step; an error is the last."""
-    try:
-        async with aclosing(events):
-            async for event in events:
-                for chunk in _written(event):
-                    yield data(json.dumps(chunk))
-    except Exception as error:  # the outermost edge: inside a stream only an event can report it
-        yield error_data(stream_problem(error))
-        return
-    yield DONE
+    """Write a research as chunks of chat completions, in whose deltas `research` holds a step."""
+    async with aclosing(events):
+        async for event in events:
+            for chunk in _written(event):
+                yield data(json.dumps(chunk))
 
 
 def _written(event: PageEvent) -> Iterator[dict[str, Any]]:

@@ -18,6 +18,7 @@ from glm_gguf.research.research_events import (
     Searched,
     Source,
 )
+from glm_gguf.server.research.search_size import SOURCES
 from glm_gguf.server.responses.events import ResponseEvents
 from glm_gguf.server.responses.request import ResponseRequest
 from glm_gguf.server.responses.tools import is_web_search
@@ -27,7 +28,6 @@ FIELD: Final = "tools"
 """The field of a request that asks for a research."""
 NEGLIGIBLE: Final = ("type", "search_context_size", "user_location", "external_web_access", "search_content_types")
 """Fields of the tool without an effect on what is right; any other would be broken silently."""
-CONTEXT_SIZES: Final = ("low", "medium", "high")
 
 
 def require_plain_search(request: ResponseRequest) -> None:
@@ -38,8 +38,8 @@ def require_plain_search(request: ResponseRequest) -> None:
             fix = "leave it out: the server's options say what is searched"
             raise RequestError("a research does not heed it", field=f"{FIELD}[{index}].{unmet[0]}", fix=fix)
         size = (tool.model_extra or {}).get("search_context_size")
-        if is_web_search(tool.type) and size not in (None, *CONTEXT_SIZES):
-            what, fix = f"{size!r} is no size", f"give {', '.join(CONTEXT_SIZES)}"
+        if is_web_search(tool.type) and size not in (None, *SOURCES):
+            what, fix = f"{size!r} is no size", f"give {', '.join(SOURCES)}"
             raise RequestError(what, field=f"{FIELD}[{index}].search_context_size", fix=fix)
 
 

@@ -59,18 +59,30 @@ class LineFold(Protocol):
         """Translate the next event of the answer."""
 
 
-async def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage: bool) -> AsyncGenerator[bytes, None]:
-    """Write answers as chunks; an error becomes the last one."""
+async def ended_stream(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Pass chunks on, and end their stream as OpenAI does; an error becomes the last one."""
     try:
-        async for index, event in merged_events(answers):
-            for written in event_chunks(fold, index, event):
-                yield written
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
     except Exception as error:  # the outermost edge: inside a stream only an event can report it
         yield error_data(stream_problem(error))
         return
+    yield DONE
+
+
+def chunk_stream(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage: bool) -> AsyncGenerator[bytes, None]:
+    """Write answers as chunks."""
+    return ended_stream(_chunks(fold, answers, usage=usage))
+
+
+async def _chunks(fold: ChunkFold, answers: Sequence[AsyncEvents], *, usage: bool) -> AsyncGenerator[bytes, None]:
+    async with aclosing(merged_events(answers)) as events:
+        async for index, event in events:
+            for written in event_chunks(fold, index, event):
+                yield written
     if usage:
         yield data(fold.usage().as_json())
-    yield DONE
 
 
 def event_chunks(fold: ChunkFold, index: int, event: Event) -> Iterator[bytes]:
