@@ -148,29 +148,17 @@ class ResponseRequest(WireRequest):
     @property
     def searches(self) -> bool:
         """The server is asked to search, and no function of the client's could be called between."""
-        asked = any(is_web_search(tool.type) for tool in self.tools or ())
-        return asked and self._may_search and (self._must_search or not offered_tools(self.tools or ()).tools)
-
-    @property
-    def _may_search(self) -> bool:
-        """The choice of tools leaves a search."""
+        declared = self.tools or ()
+        if not any(is_web_search(tool.type) for tool in declared):
+            return False
         match self.tool_choice:
             case ResponseToolChoice(type="allowed_tools", tools=allowed):
-                return any(is_web_search(tool.type) for tool in allowed or ())
+                left = [is_web_search(tool.type) for tool in allowed or ()]
             case ResponseToolChoice(type=kind):
-                return is_web_search(kind)
+                left = [is_web_search(kind)]
             case word:
-                return word != "none"
-
-    @property
-    def _must_search(self) -> bool:
-        """The choice of tools leaves nothing but a search."""
-        match self.tool_choice:
-            case ResponseToolChoice(type="allowed_tools", tools=allowed):
-                return all(is_web_search(tool.type) for tool in allowed or ())
-            case ResponseToolChoice(type=kind):
-                return is_web_search(kind)
-        return False
+                return word != "none" and not offered_tools(declared).tools
+        return any(left) and (all(left) or not offered_tools(declared).tools)
 
     @property
     def left_out(self) -> list[str]:
