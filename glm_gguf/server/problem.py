@@ -54,6 +54,8 @@ class Problem:
         return headers
 
 
+MOST_CHARACTERS: Final = 2000
+"""Of an error's message: clients log it, and some show it."""
 MOST_NAMES: Final = 20
 """Models that an error names."""
 
@@ -249,7 +251,14 @@ _FORMS: Final = MappingProxyType(
 
 
 def error_response(problem: Problem, path: str) -> Response:
-    """Write a problem in the form of the API at a path."""
+    """Write a problem in the form of the API at a path; a long value that it quotes is cut."""
     form = next((form for start, form in _FORMS.items() if path.startswith(start)), OPENAI)
-    content = form.text(problem).encode(errors="replace")
+    param = None if problem.param is None else _shortened(problem.param)
+    short = replace(problem, message=_shortened(problem.message), param=param)
+    content = form.text(short).encode(errors="replace")
     return Response(content, problem.status, problem.headers, "application/json")
+
+
+def _shortened(text: str) -> str:
+    """Cut the middle of a long text: what is wrong stands before it, what to do behind it."""
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 500]} … {text[-400:]}"

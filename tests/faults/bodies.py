@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -27,6 +28,7 @@ from glm_gguf.server.batches.store import new_file
 from glm_gguf.server.batches.upload import read_upload
 from glm_gguf.server.bodies.ignored_fields import declared_fields
 from glm_gguf.server.bodies.json_body import parsed, validation_problem
+from glm_gguf.server.bodies.json_values import characters
 from glm_gguf.server.bodies.known_fields import ignored_fields, refused_field
 from glm_gguf.server.bodies.memory import BodyRefused
 from glm_gguf.server.bodies.misplaced_fields import declared_objects, misplaced_field, unknown_keys
@@ -42,6 +44,8 @@ from glm_gguf.server.tokens.schemas import DetokenizeRequest, TemplateRequest, T
 from tests.faults.readers import scratch
 
 LIMITS: Final = Limits(body_bytes=2**20, containers=20_000, characters=100_000)
+MOST_CHARACTERS: Final = 5000
+"""Of a response that refuses a request."""
 CHECKPOINT: Final = Path(__file__).parents[2] / "glm_gguf" / "demo" / "checkpoint"
 
 Use = Callable[[Any, GLM], object]
@@ -107,11 +111,11 @@ def upload(data: bytes) -> None:
 
 
 def read(data: bytes, body: type[BaseModel], path: str, use: Use | None = None) -> None:
-    """Read a body as its route does; every refusal is written as a response with a status that blames the client."""
+    """Read a body as its route does; every refusal is a short response with a status that blames the client."""
     problem = _problem(data, body, use)
     if problem is not None:
         assert 400 <= problem.status < 500, problem
-        error_response(problem, path)
+        assert characters([json.loads(bytes(error_response(problem, path).body))]) < MOST_CHARACTERS
 
 
 def _problem(data: bytes, body: type[BaseModel], use: Use | None) -> Problem | None:

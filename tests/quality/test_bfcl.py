@@ -138,6 +138,11 @@ BAD = {
         "",
         "no known type for 'x'",
     ),
+    "a type that is a list": (
+        '{"id": "a", "question": [[]], "function": [{"name": "f", "parameters": {"properties": {"x": {"type": []}}}}]}',
+        "",
+        "no known type for 'x'",
+    ),
     "nothing": ("", "", "no question"),
 }
 

@@ -93,6 +93,16 @@ def test_a_field_is_told_and_stands_in_the_error_as_its_place() -> None:
     assert (problem.message, problem.param) == ("messages[0].content: wrong.", "messages[0].content")
 
 
+def test_a_long_value_is_quoted_in_part() -> None:
+    problem = problem_of(
+        RequestError(f"unknown choice '{'x' * 100_000}'", field="tool_choice", fix="give none or auto")
+    )
+    message = json.loads(error_response(problem, "/v1/chat/completions").body)["error"]["message"]
+    assert len(message) < 3000
+    assert message.startswith("tool_choice: unknown choice 'xxx")
+    assert message.endswith("xxx'; give none or auto.")
+
+
 def test_a_full_queue_says_when_to_ask_again() -> None:
     response = error_response(problem_of(QueueFullError("full")), "/v1/messages")
     assert (response.status_code, response.headers["retry-after"]) == (429, "1")

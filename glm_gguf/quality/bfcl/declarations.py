@@ -51,7 +51,8 @@ def function_fault(function: Any) -> str | None:
 
 
 def _is_known(described: Any) -> bool:
-    return isinstance(described, dict) and described.get("type") in TYPES
+    kind = described.get("type") if isinstance(described, dict) else None
+    return isinstance(kind, str) and kind in TYPES
 
 
 def _schema(described: Mapping[str, Any]) -> dict[str, Any]:
