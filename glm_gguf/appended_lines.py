@@ -9,6 +9,7 @@ from typing import Any
 
 from glm_gguf.errors import OutputError
 from glm_gguf.file_calls import FILE_CALLS
+from glm_gguf.private_file import open_private
 from glm_gguf.regular_file import read_regular
 
 
@@ -24,7 +25,8 @@ class AppendedLines:
     def __init__(self, path: Path, n_bytes: int) -> None:
         self._path = path
         try:
-            self._file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 (close() closes it)
+            mode = "r+b" if path.exists() else "w+b"
+            self._file = open(path, mode, opener=open_private)  # noqa: SIM115 (close() closes it)
             self._file.truncate(n_bytes)
             self._file.seek(n_bytes)
         except OSError as error:

@@ -16,6 +16,7 @@ from typing import IO, Final
 
 from glm_gguf.errors import OutputError
 from glm_gguf.file_calls import FILE_CALLS
+from glm_gguf.private_file import PRIVATE
 
 fcntl: ModuleType | None
 try:
@@ -73,8 +74,8 @@ def whole_file(path: Path, mode: int = 0o666) -> Iterator[UnfinishedFile]:
 
 
 def write_whole(path: Path, blocks: Iterable[bytes]) -> None:
-    """Write a file that only its owner may read, as `whole_file` does; raises OutputError."""
-    with whole_file(path, mode=0o600) as unfinished:
+    """Write a private file as `whole_file` does; raises OutputError."""
+    with whole_file(path, PRIVATE) as unfinished:
         for block in blocks:
             unfinished.write(block)
         unfinished.finish()

@@ -21,13 +21,14 @@ LEAVES = (
     *("errors", "architectures", "special_tokens", "variant", "cpus", "core_kinds", "control_groups", "source_name"),
     *("file_calls", "linux_files", "darwin_files", "whole_file", "regular_file", "home_directory", "loop_thread"),
     "appended_lines",
+    *("private_file", "strict_json"),
 )
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, ("errors", "architectures", "special_tokens")),
     "cpus": ("core_kinds", "control_groups"),
     "file_calls": ("linux_files", "darwin_files"),
-    "whole_file": ("errors", "file_calls"),
-    "appended_lines": ("errors", "file_calls", "regular_file"),
+    "whole_file": ("errors", "file_calls", "private_file"),
+    "appended_lines": ("errors", "file_calls", "private_file", "regular_file"),
     "demo": (),
     "gguf_file": LEAVES,
     "schema": LEAVES,

@@ -11,6 +11,7 @@ from typing import Any
 
 from glm_gguf.errors import GlmGgufError
 from glm_gguf.regular_file import read_regular
+from glm_gguf.strict_json import unique
 
 LFS_POINTER = b"version https://git-lfs"
 """Start of the text that git leaves in place of a large file that it has not fetched."""
@@ -26,7 +27,7 @@ def parse_object(data: bytes, where: object, error: type[GlmGgufError]) -> dict[
     """Decode `data` as one JSON object; for anything else raises `error`, which names `where`."""
     refuse_pointer(data, where, error)
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=unique)
         if SURROGATE.search(data):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as problem:
@@ -64,15 +65,6 @@ def short_repr(value: object) -> str:
     short.maxstring = short.maxother = short.maxlong = 80
     short.maxlevel = 3
     return short.repr(value)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        seen: set[str] = set()
-        doubled = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {doubled[:80]!r} occurs twice in one object")
-    return result
 
 
 def _reason(problem: Exception) -> str:

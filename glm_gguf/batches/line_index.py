@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from glm_gguf.errors import OutputError
+from glm_gguf.private_file import touch_private
 
 _APPLICATION_ID: Final = 0x676C6D62
 _TABLES = f"""
@@ -60,8 +61,9 @@ class LineIndex:
         self._last: list[tuple[bytes, int]] = []
         """The blocks of the last line, and their ids: the next line often shares them."""
         self._n_blocks = ROOT
-        path.unlink(missing_ok=True)
         with self._as_output_error():
+            path.unlink(missing_ok=True)
+            touch_private(path)
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._database.executescript(_TABLES)
             self._database.execute("BEGIN")
@@ -141,7 +143,7 @@ class LineIndex:
     def _as_output_error(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             fix = "free some space, and run it again: what is answered is kept"
             raise OutputError(f"the index of the batch cannot be written: {error}", path=self._path, fix=fix) from error
 

@@ -16,6 +16,7 @@ from glm_gguf.batches.line_index import Extent, LineIndex, is_index
 from glm_gguf.batches.result_line import LineResult, read_result
 from glm_gguf.errors import GlmGgufError, OutputError, RequestError
 from glm_gguf.file_calls import FILE_CALLS
+from glm_gguf.private_file import PRIVATE, open_private
 from glm_gguf.regular_file import open_regular, read_text
 from glm_gguf.whole_file import is_one_of, locked, whole_file, write_whole
 
@@ -98,7 +99,7 @@ class OpenBatch:
     def write_results(self, path: Path, *, ok: bool | None) -> int:
         """Write results in the order of the input, all or only the good or the failed ones; return how many bytes."""
         count = 0
-        with open(self.paths.beside("part"), "rb") as part, whole_file(path) as file:
+        with open(self.paths.beside("part"), "rb") as part, whole_file(path, PRIVATE) as file:
             for extent in self.index.results(ok=ok):
                 file.write(read_extent(part, extent))
                 count += extent.length
@@ -181,7 +182,7 @@ def _locked_part(paths: BatchPaths) -> FileIO:
                 paths.beside(ending).unlink(missing_ok=True)
         raise OutputError("the output exists", path=paths.out, fix="remove it, or name another")
     try:
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = open_private(os.fspath(part), os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", path=part, fix="name another place") from error
     file = FileIO(descriptor, "r+")

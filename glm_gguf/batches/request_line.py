@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final
+
+from glm_gguf.strict_json import strict_json
 
 ENDPOINTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
 FIELDS: Final = ("custom_id", "method", "url", "body")
@@ -39,7 +40,7 @@ class RequestLine:
 def read_line(data: bytes, line: int, endpoint: str | None = None) -> RequestLine | LineError:
     """Read a line; `endpoint` is the only url that it may have, None for any of ENDPOINTS."""
     try:
-        value = json.loads(data, parse_constant=_no_json)
+        value = strict_json(data)
     except ValueError as error:
         return LineError("invalid_json_line", f"This is not JSON: {error}.", line)
     except RecursionError:
@@ -54,10 +55,6 @@ def read_line(data: bytes, line: int, endpoint: str | None = None) -> RequestLin
         code, param, what = wrong
         return LineError(code, f"{param}: {what}.", line, param)
     return RequestLine(value["custom_id"], value["url"], value["body"])
-
-
-def _no_json(constant: str) -> Any:
-    raise ValueError(f"it has no {constant}")
 
 
 def _wrong_field(value: dict[str, Any], endpoint: str | None) -> tuple[str, str, str] | None:

@@ -17,6 +17,7 @@ from prompt_toolkit.output import create_output
 
 from glm_gguf.cli.piped_input import BLOCK
 from glm_gguf.home_directory import user_home
+from glm_gguf.private_file import touch_private
 
 PROMPT, CONTINUED = "> ", "… "
 MENU_ROWS = 6
@@ -137,7 +138,7 @@ def _history(path: Path | None) -> History:
         return InMemoryHistory()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        touch_private(path)
     except OSError:
         return InMemoryHistory()
     return _TolerantHistory(str(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from glm_gguf.errors import RequestError
 from glm_gguf.mcp.server_entry import HttpServer, ServerEntry, StdioServer
 from glm_gguf.mcp.variables import with_variables
 from glm_gguf.regular_file import read_text
+from glm_gguf.strict_json import strict_json
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ UNUSED: Final = ("description", "name")
 def read_servers(path: str | os.PathLike[str]) -> tuple[ServerEntry, ...]:
     """Read the servers of a file, without those that it disables; RequestError names what is wrong with it."""
     try:
-        read = json.loads(read_text(path, MOST_BYTES), object_pairs_hook=_without_doubles)
+        read = strict_json(read_text(path, MOST_BYTES))
     except (ValueError, RecursionError) as error:
         raise RequestError(f"this is no JSON: {error}", path=path, fix=FORM) from error
     servers = read.get("mcpServers") if isinstance(read, dict) else None
@@ -48,15 +48,6 @@ def read_servers(path: str | os.PathLike[str]) -> tuple[ServerEntry, ...]:
     if not used:
         raise RequestError("it names no server that is enabled", path=path, fix=FORM)
     return used
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of its members; ValueError where two have one name."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"two members are named {next(name for name in names if names.count(name) > 1)!r}")
-    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from glm_gguf.errors import CorpusError
+from glm_gguf.private_file import touch_private
 from glm_gguf.research.document_text import DocumentText
 from glm_gguf.research.folder_scan import FileState
 from glm_gguf.research.passages import passages
@@ -69,6 +70,7 @@ class IndexFile:
         self.path = path
         with self._as_corpus_error():
             path.parent.mkdir(parents=True, exist_ok=True)
+            touch_private(path)
             self._database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
             try:
                 self._prepare(str(folder))

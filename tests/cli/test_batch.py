@@ -124,8 +124,9 @@ WRONG = {
     "the id of another line": (GOOD, "line 2: custom_id: line 1 has 'a' too"),
     "no number": (
         GOOD.replace('"a"', '"b"').replace('"body": {', '"body": {"seed": NaN, '),
-        "line 2: This is not JSON: it has",
+        "line 2: This is not JSON: NaN",
     ),
+    "two ids": (f'{{"custom_id": "c", {GOOD[1:]}', "line 2: This is not JSON: the key 'custom_id' occurs twice"),
     "a tower": ("[" * 100_000, "line 2: Its lists and objects are nested too deeply"),
     "a stream": (json.dumps(chat_line("b", "x", stream=True)), "line 2: body.stream: a batch has whole answers"),
 }

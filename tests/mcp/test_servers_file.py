@@ -87,7 +87,7 @@ def test_what_is_not_understood_is_refused_by_name(servers: Any, told: str, tmp_
     [
         pytest.param("{", "this is no JSON", id="half"),
         pytest.param("[" * 100_000, "this is no JSON", id="deep"),
-        pytest.param('{"mcpServers": {"a": {}, "a": {}}}', "two members are named 'a'", id="doubled"),
+        pytest.param('{"mcpServers": {"a": {}, "a": {}}}', "the key 'a' occurs twice", id="doubled"),
         pytest.param('{"servers": {}}', "it has no object mcpServers", id="another form"),
     ],
 )

@@ -32,6 +32,7 @@ for _ in range(60):
         pytest.param(b'{"messages": "\xff\xfe"}', "UTF-8", id="invalid UTF-8"),
         pytest.param(b'{"messages": NaN}', "NaN", id="NaN"),
         pytest.param(b'{"messages"', "JSON", id="half"),
+        pytest.param(b'{"messages": [{"role": "user", "role": "user"}]}', "'role' occurs twice", id="a name twice"),
         pytest.param([], None, id="a list"),
         pytest.param("text", None, id="a text"),
         pytest.param(b"1" * 5000, None, id="a number with too many digits"),

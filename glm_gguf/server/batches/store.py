@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from glm_gguf.errors import OutputError, RequestError
+from glm_gguf.private_file import open_private, touch_private
 from glm_gguf.server.batches.objects import UNFINISHED, BatchObject, FileObject, Purpose
 from glm_gguf.server.batches.settings import BatchSettings
 from glm_gguf.server.bodies.wire import new_id
@@ -62,13 +63,13 @@ class BatchStore:
         try:
             for directory in (self._files, self.work):
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = (settings.directory / "lock").open("ab")
+            self._lock = open(settings.directory / "lock", "ab", opener=open_private)  # noqa: SIM115 (close() closes it)
+            touch_private(path := settings.directory / "batches.sqlite")
         except OSError as error:
             raise OutputError(f"cannot be used: {error.strerror}", path=settings.directory) from error
         if not locked(self._lock):
             raise RequestError("another server keeps its batches there", path=settings.directory, fix="name another")
         with self._as_output_error():
-            path = settings.directory / "batches.sqlite"
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             if version not in (0, VERSION):

@@ -12,6 +12,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.types import Message
 
+from glm_gguf.private_file import PRIVATE
 from glm_gguf.server.batches.settings import BatchSettings
 from glm_gguf.server.bodies.memory import BodyRefused
 from glm_gguf.server.problem import Problem, Refused
@@ -37,7 +38,7 @@ class Upload:
         """Write the bytes into a file."""
 
         def copy() -> None:
-            with whole_file(path, mode=0o600) as out:
+            with whole_file(path, PRIVATE) as out:
                 while block := self.file.file.read(BLOCK):
                     out.write(block)
                 out.finish()

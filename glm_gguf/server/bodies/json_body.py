@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from codecs import BOM_UTF8
 from collections.abc import Callable, Coroutine
 from types import MappingProxyType
@@ -26,6 +25,7 @@ from glm_gguf.server.bodies.misplaced_fields import (
 )
 from glm_gguf.server.limits import Limits
 from glm_gguf.server.problem import Problem
+from glm_gguf.strict_json import strict_json
 
 SMALL: Final = 2**16
 """Bytes that the event loop parses itself, in less than a millisecond."""
@@ -108,7 +108,7 @@ def parsed(body: bytes, limits: Limits) -> Any:
     """Parse JSON; BodyRefused if it is invalid, too deep, or above the limits."""
     require_short(body, limits)
     try:
-        value = json.loads(body.removeprefix(BOM_UTF8).decode("utf-8"), parse_constant=_refuse_constant)
+        value = strict_json(body.removeprefix(BOM_UTF8).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise BodyRefused(Problem(400, f"The body is not UTF-8: byte {error.start} is invalid.")) from None
     except RecursionError:
@@ -117,11 +117,6 @@ def parsed(body: bytes, limits: Limits) -> Any:
         raise BodyRefused(Problem(400, f"The body is not JSON: {error}.")) from None
     require_modest(value, body, limits)
     return value
-
-
-def _refuse_constant(name: str) -> None:
-    """Refuse NaN and Infinity, which are not JSON."""
-    raise ValueError(f"{name} is not JSON")
 
 
 class JsonRoute(APIRoute):
