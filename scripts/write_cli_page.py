@@ -16,8 +16,10 @@ INTRODUCTION = """# Command line
 
 Every command has `--help`; this page is the same text. `scripts/write_cli_page.py` writes it.
 
-Exit codes: 0 is success, 1 an error, 2 a mistake in the command line, 3 a fault that `inspect` or `doctor` found.
-130 is Ctrl-C. `serve` ends with 0 after Ctrl-C or SIGTERM.
+Exit codes: 0 is success, 1 an error, 2 a mistake in the command line. Its error begins with the option or argument that
+is wrong; a file that is missing or damaged is an error. 3 is a fault that `inspect`, `mend` or `doctor` found. 130 is
+Ctrl-C. `serve` ends with 0 after Ctrl-C or SIGTERM. `batch` ends with 1 too where a request was refused, `verify` where
+something differs. `launch` ends with the code of its program.
 
 Results go to standard output, everything else to standard error.
 """

@@ -106,11 +106,11 @@ def set_(name: str, value: str | None) -> None:
     if value is None and setting.secret:
         value = click.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
     if not value:
-        raise RequestError("the value is missing", where=name, fix=f"give one, or glm-gguf config unset {name}")
+        raise RequestError("it is missing", field="VALUE", where=name, fix=f"give one, or glm-gguf config unset {name}")
     try:
         taken = setting.kind.of_text(value)
     except RequestError as error:
-        raise RequestError(error.what, where=name, fix=error.fix) from None
+        raise RequestError(error.what, field="VALUE", where=name, fix=error.fix) from None
     write_setting(_path(), setting, taken)
     _warn_of_variable(setting)
 
@@ -144,7 +144,7 @@ def _setting(name: str) -> Any:
     if name not in SETTINGS:
         near = nearest(name, SETTINGS)
         fix = f"did you mean {near}?" if near else "glm-gguf config show lists the settings"
-        raise RequestError("no setting has this name", where=name, fix=fix)
+        raise RequestError("no setting has this name", field="NAME", where=name, fix=fix)
     return SETTINGS[name]
 
 

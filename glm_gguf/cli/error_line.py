@@ -63,8 +63,11 @@ OPTION_OF_FIELD = {name: option_name(name) for name, _, _ in ENGINE_OPTIONS + SA
     "base_model": "--base-model",
     "category": "--category",
     "answers": "--answers",
+    **{name: f"--{name}" for name in ("allowed-host", "api-key", "cors-origin", "models-max", "session-limit")},
+    "sleep-after": "--sleep-after",
 }
 """Field of EngineOptions, SamplingParams or ConvertOptions, or argument of `convert` → its name on the command line."""
+OPTION = re.compile(r"--[a-z][a-z-]*|[A-Z]+")
 KEYWORD = re.compile(r'(?<![\w-])([a-z_]+)=(True\b|"[^"]*"|\w+)')
 IDENTIFIER = re.compile(r"(?<![\w./-])(?:[a-z]+(?:_[a-z]+)+|yarn)(?![\w/])")  # no part of a key or of a path
 
@@ -86,8 +89,17 @@ def _as_option(found: re.Match[str]) -> str:
 
 def error_line(error: GlmGgufError) -> str:
     """Return the line of an error, with options for fields."""
-    field = None if error.field is None else OPTION_OF_FIELD.get(error.field, error.field)
-    return printable(f"Error: {error.line(field, None if error.fix is None else as_options(error.fix))}")
+    return printable(f"Error: {error.line(_option(error), None if error.fix is None else as_options(error.fix))}")
+
+
+def exit_code(error: GlmGgufError) -> int:
+    """Return 2 for an error that begins with an option or an argument, a mistake in the command line, and else 1."""
+    return 2 if OPTION.fullmatch(_option(error) or "") else 1
+
+
+def _option(error: GlmGgufError) -> str | None:
+    """Return the option that set the field at fault; the field itself where none did."""
+    return None if error.field is None else OPTION_OF_FIELD.get(error.field, error.field)
 
 
 def system_error_line(error: OSError | MemoryError) -> str:

@@ -132,7 +132,7 @@ def open_closed_streams() -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's error is one line on stderr and exit code 1.
+    """Run the command line; a user's error is one line on stderr, and exit code 1, or 2 where the line names an option.
 
     Without standalone mode click returns the code of `ctx.exit`, and None where there was none.
     """
@@ -150,10 +150,10 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except GlmGgufError as error:
-        from glm_gguf.cli.error_line import error_line
+        from glm_gguf.cli.error_line import error_line, exit_code
 
         click.echo(error_line(error), err=True)
-        sys.exit(1)
+        sys.exit(exit_code(error))
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
         if package in ("", "glm_gguf"):

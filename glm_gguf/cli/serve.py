@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import ipaddress
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +14,7 @@ import click
 from glm_gguf.cli.called_tools import called_tools
 from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
+from glm_gguf.cli.listener import listener
 from glm_gguf.cli.model_options import SharedOptions, shared_options
 from glm_gguf.cli.served_models import catalogue_of, chosen_models, store_models
 from glm_gguf.cli.served_sources import served_sources
@@ -23,6 +22,7 @@ from glm_gguf.cli.server_options import ServerChoice, server_options
 from glm_gguf.cli.server_packages import require_server
 from glm_gguf.errors import RequestError
 from glm_gguf.regular_file import read_text
+from glm_gguf.workers.address import is_loopback
 
 if TYPE_CHECKING:
     from glm_gguf.engine.session_directory import SessionDirectory
@@ -67,14 +67,14 @@ def command(
     _require_safe_tools(settings, asked, host)
     if not allow_unauthenticated:
         _require_keys(settings, host)
-    opening = _opening(models, shared, fetches=bool(settings.api_keys) or _is_loopback(host))
+    opening = _opening(models, shared, fetches=bool(settings.api_keys) or is_loopback(host))
     with called_tools(asked.tools, asked.mcp) as called:
         functions = None if asked.tools is None else called.functions
         research = served_sources(asked, called)
         settings = replace(settings, tools=functions, servers=called.by_server, research=research)
-        with _listener(host, port) as listener:
-            _greet(settings, listener)
-            code, ended = _run(settings, opening, listener)
+        with listener(host, port) as listening:
+            _greet(settings, listening)
+            code, ended = _run(settings, opening, listening)
     if not ended:
         os._exit(code)  # Python would wait for the thread that does not end
     click.get_current_context().exit(code)
@@ -82,9 +82,10 @@ def command(
 
 def _require_keys(settings: ServerSettings, host: str) -> None:
     """Raise RequestError for a server that everyone could reach and use."""
-    if not settings.api_keys and not _is_loopback(host):
+    if not settings.api_keys and not is_loopback(host):
         fix = f"set {KEY_VARIABLE}, give --api-key-file, or --allow-unauthenticated"
-        raise RequestError("without a key everyone who reaches this address could send requests", where=host, fix=fix)
+        what = "without a key everyone who reaches this address could send requests"
+        raise RequestError(what, field="--host", where=host, fix=fix)
 
 
 def _run(settings: ServerSettings, opening: Catalogue | Callable[[], GLM], listener: socket.socket) -> tuple[int, bool]:
@@ -123,7 +124,7 @@ def _require_safe_tools(settings: ServerSettings, asked: ServerChoice, host: str
     """Raise RequestError where a whole network could run functions or servers' tools, or read the user's documents."""
     given = {"--tools": asked.tools, "--mcp": asked.mcp, "--research-sources": asked.research_sources}
     option = next((name for name, value in given.items() if value), None)
-    if option is not None and not settings.api_keys and not _is_loopback(host):
+    if option is not None and not settings.api_keys and not is_loopback(host):
         fix = f"set {KEY_VARIABLE}, or give --api-key-file"
         what = f"without a key everyone who reaches this address could {'read' if 'sources' in option else 'run'} them"
         raise RequestError(what, field=option, fix=fix)
@@ -145,7 +146,7 @@ def _settings(names: Sequence[str], shared: SharedOptions, host: str, given: Ser
     return ServerSettings(
         model_name=given.alias or ", ".join(names) or "the store",
         api_keys=keys,
-        hosts=known if not keys or _is_loopback(host) or given.hosts else (),
+        hosts=known if not keys or is_loopback(host) or given.hosts else (),
         origins=given.origins,
         sampling=shared.sampling,
         sleep_after=given.sleep_after,
@@ -202,33 +203,8 @@ def _keys_of(path: Path | None) -> list[str]:
     return keys
 
 
-def _is_loopback(host: str) -> bool:
-    """Tell whether an address can be reached from this machine only."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    """Bind the address before the model is loaded; RequestError where that fails."""
-    url = f"{_in_url(host)}:{port}"
-    try:
-        family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address, family=family, backlog=512)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            fix = "choose another by --port; 0 takes a free one"
-            raise RequestError("another program listens on this port", where=url, fix=fix) from error
-        if error.errno == errno.EACCES:
-            fix = "choose one from 1024 up by --port"
-            raise RequestError("this port needs the rights of root", where=url, fix=fix) from error
-        what = f"cannot listen there: {error.strerror or error}"
-        raise RequestError(what, where=url, fix="name an address of this machine by --host") from error
 
 
 def _greet(settings: ServerSettings, listener: socket.socket) -> None:
@@ -244,7 +220,7 @@ def _greet(settings: ServerSettings, listener: socket.socket) -> None:
     if settings.api_keys:
         who = f"{len(settings.api_keys)} keys" if len(settings.api_keys) > 1 else "one key"
         click.echo(f"requests need a key ({who})", err=True)
-    elif _is_loopback(host):
+    elif is_loopback(host):
         click.echo("no key is set: only this machine may send requests", err=True)
     else:
         click.secho(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from pathlib import Path
 
 import click
 
 from glm_gguf.cli.amounts import SIZE
 from glm_gguf.cli.completed_values import devices
+from glm_gguf.cli.listener import listener
 from glm_gguf.cli.printable import say
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.cli.termination import terminable
 from glm_gguf.cpus import usable_cores
-from glm_gguf.errors import EngineError, OutputError, RequestError
+from glm_gguf.errors import OutputError, RequestError
 from glm_gguf.home_directory import user_path
 from glm_gguf.workers.address import DEFAULT_PORT, LOOPBACK, Address, is_loopback
 from glm_gguf.workers.block_cache import BlockCache
@@ -80,13 +79,13 @@ def command(
     cache_size = CACHE_SIZE if cache_size is None else cache_size
     cache = None if no_cache else _cache(cache_dir, int(cache_size))
     lent = Lent(threads or usable_cores(), device, None if memory is None else int(memory))
-    with terminable(), _listener(host, port) as listener:
-        where = Address(host, listener.getsockname()[1])
+    with terminable(), listener(host, port) as listening:
+        where = Address(host, listening.getsockname()[1])
         if not is_loopback(host):
             _warn(where)
         kept = "keeps no weights" if cache is None else f"keeps up to {size_text(int(cache_size))} of weights"
         click.echo(f"worker at {where}, {kept}; Ctrl-C ends it", err=True)
-        with WorkerPort(listener, Lending(lent, cache, VERSION), say) as served:
+        with WorkerPort(listening, Lending(lent, cache, VERSION), say) as served:
             served.run()
 
 
@@ -112,15 +111,3 @@ def _cache(directory: Path | None, most_bytes: int) -> BlockCache | None:
     except OSError as error:
         what = f"weights cannot be kept there ({error.strerror})"
         raise OutputError(what, path=found, fix="give another --cache-dir, or --no-cache") from error
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    """Listen; EngineError where the address is taken or foreign."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        raise EngineError(
-            f"cannot listen there: {reason}", where=str(Address(host, port)), fix="give another --port"
-        ) from None

@@ -30,7 +30,7 @@ class Address:
             re.fullmatch(r"(?:\[([^\[\]\s]+)\]|([^:\[\]\s]+))(?::(\d{1,5}))?", text) if isinstance(text, str) else None
         )
         port = int(found[3] or DEFAULT_PORT) if found else 0
-        if not found or not 0 < port < 2**16:
+        if not found or not 0 < port < 2**16 or not _is_name(found[1] or found[2]):
             raise RequestError(f"{text!r} is no HOST:PORT", field="workers", fix='give such as "10.0.0.2:50052"')
         return cls(found[1] or found[2], port)
 
@@ -56,11 +56,20 @@ def require_distinct(addresses: Sequence[Address]) -> None:
                 raise RequestError(f"{other} and {address} are one worker", field="workers", fix="give each once")
 
 
+def _is_name(host: str) -> bool:
+    """Tell whether it can be looked up at all: labels of a name are neither empty nor long."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches a host's address."""
+    """Tell whether only this machine reaches a host's address; IPv6 may stand in brackets."""
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
