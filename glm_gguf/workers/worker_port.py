@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from glm_gguf.workers.sockets import hang_up, without_delay
 
 MOST_CONNECTIONS: Final = 64
 """Connections at once; a session has two."""
+MOST_TOLD: Final = 1024
+"""Lines about connections that were refused: a scanner that comes for ever does not fill a log."""
+ACCEPT_SECONDS: Final = 0.1
+"""How long to wait where the system accepts no connection: what it lacks may come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +47,23 @@ class WorkerPort:
         self._lock = threading.Lock()
         self._free = threading.Semaphore(MOST_CONNECTIONS)
         self._closed = False
+        self._told: set[tuple[str, str]] = set()
 
     def run(self) -> None:
         """Accept clients until close()."""
         while True:
             try:
                 client, source = self._listener.accept()
-            except OSError:
+            except OSError as error:
                 if self._closed:
                     return
-                raise
+                self._tell_once("the system", "accepts no connection: ", error.strerror or str(error))
+                time.sleep(ACCEPT_SECONDS)
+                continue
             if self._free.acquire(blocking=False):
-                threading.Thread(target=self._serve, args=(client, f"{source[0]}:{source[1]}"), daemon=True).start()
+                threading.Thread(target=self._serve, args=(client, source[0], source[1]), daemon=True).start()
             else:
-                self._tell(f"{source[0]} is refused: {MOST_CONNECTIONS} connections are open")
+                self._tell_once(source[0], f"is refused: {MOST_CONNECTIONS} connections are open")
                 client.close()
 
     def close(self) -> None:
@@ -76,7 +84,7 @@ class WorkerPort:
     ) -> None:
         self.close()
 
-    def _serve(self, client: socket.socket, source: str) -> None:
+    def _serve(self, client: socket.socket, host: str, port: int) -> None:
         """Serve one connection, on its thread."""
         try:
             with client:
@@ -85,18 +93,26 @@ class WorkerPort:
                 greeting = read_greeting(client)
                 reason = other_version(self._llama, greeting.llama)
                 if reason is not None:
-                    self._tell(f"{source} is refused: it has llama-cpp-python {greeting.llama[:40]!a}")
+                    self._tell_once(host, "is refused: it has llama-cpp-python ", f"{greeting.llama[:40]!a}")
                     client.sendall(Welcome(self._llama, reason).line())
                 elif greeting.session is None:
-                    self._begin(client, source)
+                    self._begin(client, f"{host}:{port}")
                 else:
                     self._join(client, greeting)
         except NoGreeting as error:
-            self._tell(f"{source} is no client of glm-gguf: {error}")
+            self._tell_once(host, "is no client of glm-gguf: ", str(error))
         except OSError as error:
-            self._tell(f"{source} is gone: {error}")
+            self._tell_once(host, "is gone: ", str(error))
         finally:
             self._free.release()
+
+    def _tell_once(self, host: str, what: str, detail: str = "") -> None:
+        """Tell what happened with a host; the same of the same one is told once, and nothing where much was told."""
+        with self._lock:
+            if (host, what) in self._told or len(self._told) == MOST_TOLD:
+                return
+            self._told.add((host, what))
+        self._tell(f"{host} {what}{detail}")
 
     def _begin(self, client: socket.socket, source: str) -> None:
         """Serve a session: its connection carries signs of life."""

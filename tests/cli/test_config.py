@@ -74,7 +74,7 @@ def test_the_path_is_told_whatever_the_file_holds(invoke: Invoke, tmp_path: Path
     ("words", "parts"),
     [
         (["set", "ntx", "1"], ["ntx: no setting has this name", "did you mean n-ctx?"]),
-        (["set", "n-ctx"], ["n-ctx: the value is missing"]),
+        (["set", "n-ctx"], ["VALUE, n-ctx: it is missing"]),
         (["set", "n-ctx", "0"], ["n-ctx: 0 is out of range", "give 1 to"]),
         (["unset", "n-ctx"], ["n-ctx is not set there"]),
     ],
@@ -88,7 +88,7 @@ def test_a_mistake_is_named_and_changes_nothing(words: list[str], parts: list[st
 
 
 def test_a_key_may_come_from_a_pipe(invoke: Invoke) -> None:
-    says(told(invoke("config", "set", "api-key", input="")), "api-key: the value is missing")
+    says(told(invoke("config", "set", "api-key", input="")), "VALUE, api-key: it is missing")
     asked = invoke("config", "set", "api-key", input="geheim\n")
     assert asked.exit_code == 0
     assert "geheim" not in asked.output

@@ -126,7 +126,7 @@ def test_a_server_that_runs_with_the_very_file_is_used(
 )
 def test_what_a_running_server_refuses_is_told(key: str, words: Any, told: str, served: Served, path: str) -> None:
     ended = launched("--port", served.url.rpartition(":")[2], *words, "claude", path=path, GLM_GGUF_API_KEY=key)
-    assert ended.returncode == 1
+    assert ended.returncode == (2 if words else 1)
     assert ended.stderr.replace(", ", " ").startswith("Error: ")
     assert told.split("{url}: ")[-1] in ended.stderr
     assert ended.stdout == ""
@@ -144,7 +144,7 @@ def test_options_of_the_engine_are_refused_where_no_server_is_started(
     words: tuple[str, ...], told: str, served: Served, path: str
 ) -> None:
     ended = launched("--port", served.url.rpartition(":")[2], *words, "claude", path=path, GLM_GGUF_API_KEY="k")
-    assert (ended.returncode, ended.stdout) == (1, "")
+    assert (ended.returncode, ended.stdout) == (2, "")
     assert told.format(url=served.url) in ended.stderr
 
 

@@ -150,6 +150,18 @@ def test_a_client_of_llama_cpp_itself_is_refused() -> None:
         until(lambda: any("is no client of glm-gguf" in line for line in lender.lines))
 
 
+def test_a_scanner_does_not_fill_the_log() -> None:
+    lines: list[str] = []
+    lending = Lending(Lent(1), None, VERSION)
+    with socket.create_server(("127.0.0.1", 0)) as listener, WorkerPort(listener, lending, lines.append) as served:
+        threading.Thread(target=served.run, daemon=True).start()
+        for number in range(300):
+            with socket.create_connection(listener.getsockname()) as client, suppress(ConnectionError):
+                client.sendall(f"GET /{number} HTTP/1.1\r\n\r\n".encode())
+                assert client.recv(1) == b""
+    assert lines == ["127.0.0.1 is no client of glm-gguf: it answered b'G'"]
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
