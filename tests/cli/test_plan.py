@@ -181,7 +181,7 @@ def test_a_file_that_the_disk_has_no_room_for_is_not_recommended(large: Path) ->
 
 def test_a_context_beyond_the_models_own_is_an_error_of_one_line(checkpoint: Path) -> None:
     process = command_line("plan", checkpoint, "--n-ctx", 5000)
-    assert (process.returncode, process.stdout) == (1, "")
+    assert (process.returncode, process.stdout) == (2, "")
     assert process.stderr == "Error: --n-ctx: 5000 tokens are more than the model knows; give up to 4096, " + STRETCH
 
 

@@ -146,7 +146,7 @@ def test_a_prompt_is_utf8_whatever_the_locale_says(
 def test_a_field_is_called_by_its_option(tiny_gguf: Callable[[str], Path]) -> None:
     command = [sys.executable, "-m", "glm_gguf", "run", str(tiny_gguf("Q8_0")), "--n-ctx", "0", "Hello"]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("Error: --n-ctx: 0 is out of range")
 
 

@@ -280,11 +280,11 @@ def test_a_damaged_weight_is_named(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", ["5.5GiX", "GiB", "-1G"])
 def test_a_size_that_is_none_is_refused(source: Path, size: str) -> None:
     done = command_line("convert", source, f"--fit={size}")
-    assert done.returncode == 1
+    assert done.returncode == 2
     says(done.stderr, "--fit", "5.5GiB")
 
 
 def test_a_type_beside_a_budget_is_refused(source: Path) -> None:
     done = command_line("convert", source, "--fit", "1M", "--type", "Q4_K_M")
-    assert done.returncode == 1
+    assert done.returncode == 2
     says(done.stderr, "--type", "--fit chooses the types")

@@ -259,7 +259,7 @@ def test_the_command_names_the_file_after_the_source(made: Path, tmp_path: Path)
 def test_the_command_says_what_permits_a_second_quantisation(made: Path, tmp_path: Path) -> None:
     source = made / "model-Q8_0.gguf"
     refused = command_line("convert", source, "-q", cwd=tmp_path)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     says(refused.stderr, "SOURCE", "or give --allow-requantize")
     allowed = command_line("convert", source, "-q", "--allow-requantize", cwd=tmp_path)
     assert allowed.stdout.split() == ["model-Q4_K_M.gguf"], allowed.stderr
