@@ -64,6 +64,7 @@ READERS: Final = {
     "session": Readers(("glm_gguf/llama/session_file.py",)),
     "journal": Readers(("convert/writing/journal.py",)),
     "adapter": Readers(("convert/adapter", "convert/source/safetensors_file.py")),
+    "checkpoint": Readers(("convert/source", "convert/metadata.py")),
     "schema": Readers(("glm_gguf/schema",), schemas=True),
     "batch": Readers(("glm_gguf/batches", "glm_gguf/server/chat_completions")),
     "mcp": Readers(("glm_gguf/mcp",), ("mcp_types:CallToolResult", "mcp_types:ListToolsResult"), schemas=True),

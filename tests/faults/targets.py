@@ -23,6 +23,7 @@ TARGETS: Final = {
     "session": "readers:session",
     "journal": "readers:journal",
     "adapter": "readers:adapter",
+    "checkpoint": "checkpoint_files:checkpoint",
     "template": "texts:template",
     "output": "texts:output",
     "schema": "texts:schema",
