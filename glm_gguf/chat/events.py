@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -216,27 +216,3 @@ def collect(events: Iterable[Event]) -> ChatResult:
         stop_text=finish.stop_text,
         timings=finish.timings,
     )
-
-
-def coalesce(events: Iterable[Event]) -> Iterator[Event]:
-    """Join neighbouring deltas of one kind, so that streams cut differently compare equal."""
-    held: Event | None = None
-    for event in events:
-        joined = _join(held, event)
-        if joined is None and held is not None:
-            yield held
-        held = event if joined is None else joined
-    if held is not None:
-        yield held
-
-
-def _join(first: Event | None, second: Event) -> Event | None:
-    """Return two deltas of the same kind and call as one; else None."""
-    match first, second:
-        case TextDelta(a), TextDelta(b):
-            return TextDelta(a + b)
-        case ReasoningDelta(a), ReasoningDelta(b):
-            return ReasoningDelta(a + b)
-        case ToolCallDelta(i, a), ToolCallDelta(j, b) if i == j:
-            return ToolCallDelta(i, a + b)
-    return None

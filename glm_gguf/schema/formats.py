@@ -68,7 +68,6 @@ PATTERNS: Final = {
 """Format → pattern; those of dates and times refuse days and seconds that do not exist."""
 CHECKED: Final = frozenset(("regex",))
 """Formats that only the check of a finished value enforces."""
-ENFORCED: Final = IN_GRAMMARS | frozenset(PATTERNS) | CHECKED
 
 
 @lru_cache(maxsize=4096)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from glm_gguf.chat.events import Event, Finish, coalesce
+from glm_gguf.chat.events import Event, Finish, ReasoningDelta, TextDelta, ToolCallDelta
 from glm_gguf.chat.expected_form import ExpectedForm
 from glm_gguf.chat.role_marks import RoleMark
 from glm_gguf.chat.spelled_text import role_pieces
@@ -51,3 +51,27 @@ def feed_in_pieces(text: str, form: ExpectedForm, lengths: Iterator[int]) -> lis
 def repeat(length: int) -> Iterator[int]:
     while True:
         yield length
+
+
+def coalesce(events: Iterable[Event]) -> Iterator[Event]:
+    """Join neighbouring deltas of one kind, so that streams cut differently compare equal."""
+    held: Event | None = None
+    for event in events:
+        joined = _join(held, event)
+        if joined is None and held is not None:
+            yield held
+        held = event if joined is None else joined
+    if held is not None:
+        yield held
+
+
+def _join(first: Event | None, second: Event) -> Event | None:
+    """Return two deltas of the same kind and call as one; else None."""
+    match first, second:
+        case TextDelta(a), TextDelta(b):
+            return TextDelta(a + b)
+        case ReasoningDelta(a), ReasoningDelta(b):
+            return ReasoningDelta(a + b)
+        case ToolCallDelta(i, a), ToolCallDelta(j, b) if i == j:
+            return ToolCallDelta(i, a + b)
+    return None

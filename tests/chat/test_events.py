@@ -10,10 +10,10 @@ from glm_gguf.chat.events import (
     ToolCallDelta,
     ToolCallStart,
     Usage,
-    coalesce,
     collect,
 )
 from glm_gguf.chat.messages import template_messages
+from tests.chat.cutting import coalesce
 
 STREAM: list[Event] = [
     ReasoningDelta("a"),

@@ -86,6 +86,14 @@ def test_a_stream_says_the_same_and_has_the_citations_before_its_end(
     assert chunks[-1].usage.completion_tokens > 10
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_text_that_the_tokens_cut_says_so(tiny_gguf: Callable[[str], Path], notes: Path, stream: bool) -> None:
+    with searching(tiny_gguf("Q8_0"), notes) as (client, _):
+        told = asked(client, max_tokens=4, stream=stream)
+        last = list(told)[-1] if stream else told
+    assert last.choices[0].finish_reason == "length"
+
+
 @pytest.mark.parametrize(("size", "count"), [("low", 3), ("medium", 5)])
 def test_the_context_size_says_how_many_documents_are_read(
     tiny_gguf: Callable[[str], Path], notes: Path, size: str, count: int
