@@ -14,6 +14,7 @@ from glm_gguf.misspelled_names import meant_name
 from glm_gguf.regular_file import read_text
 from glm_gguf.research.corpus import Corpus
 from glm_gguf.research.document_text import title_line
+from glm_gguf.strict_json import unique
 
 MOST_BYTES: Final = 2**26
 OTHER_WORDS: Final = "ask in the words of the sources"
@@ -58,7 +59,7 @@ def read_sources(path: Path) -> list[SourceText]:
     """Read results of a search: a list of objects, or an object with such a list as `results`, as SearXNG has it."""
     text = read_text(path, MOST_BYTES)
     try:
-        values = json.loads(text)
+        values = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         fix = "name a folder of documents, or a JSON file of search results"
         raise RequestError(f"the file holds no JSON: {error}", path=path, fix=fix) from error
@@ -86,7 +87,7 @@ def _require_spelled(path: Path, where: str, result: Mapping[str, Any], names: t
     """Raise RequestError for a key that misspells one of these names, none of which is there."""
     for key in result:
         if (meant := meant_name(key, names)) is not None:
-            raise RequestError(f"{key!r} is no name of it", path=path, where=where, fix=f"give {meant!r}")
+            raise RequestError(f"a result has no key {key!r}", path=path, where=where, fix=f"write {meant!r}")
 
 
 def _first(result: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

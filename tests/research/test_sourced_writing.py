@@ -155,13 +155,14 @@ def test_results_of_a_search_are_read(tmp_path: Path, name: str) -> None:
 WRONG = {
     "no JSON": ("{", "no JSON"),
     "deep": ("[" * 10**5, "no JSON"),
+    "a text twice": ('[{"content": "a", "content": "b"}]', "no JSON: the key 'content' occurs twice"),
     "a number": ("3", "no list of results"),
     "an empty list": ("[]", "no list of results"),
     "a text": ('["x"]', r"\[0\]: a result is an object"),
-    "a title": ('[{"titel": "A", "url": "u", "content": "c"}]', r"\[0\]: 'titel' is no name of it; give 'title'"),
-    "a text's name": ('[{"title": "A", "contnet": "c"}]', r"'contnet' is no name of it; give 'content'"),
-    "an address": ('[{"title": "A", "content": "c", "adress": "u"}]', r"'adress' is no name of it; give 'address'"),
-    "a capital": ('[{"title": "A", "content": "c", "URL": "u"}]', r"'URL' is no name of it; give 'url'"),
+    "a title": ('[{"titel": "A", "url": "u", "content": "c"}]', r"\[0\]: a result has no key 'titel'; write 'title'"),
+    "a text's name": ('[{"title": "A", "contnet": "c"}]', r"no key 'contnet'; write 'content'"),
+    "an address": ('[{"title": "A", "content": "c", "adress": "u"}]', r"no key 'adress'; write 'address'"),
+    "a capital": ('[{"title": "A", "content": "c", "URL": "u"}]', r"no key 'URL'; write 'url'"),
     "no content": ('[{"content": "x"}, {"title": "t", "content": " "}]', r"\[1\]: the result has no content"),
 }
 
