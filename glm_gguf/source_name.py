@@ -22,7 +22,9 @@ PAGE = re.compile(
     r"(?:/tree/([^/?#]+))?",
     re.IGNORECASE,
 )
-REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*(@[\w./+-]+)?")
+OTHER_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):[/\\]{1,3}(.*)")
+"""An address of any other kind: https://, file://, ollama://, s3://, also as a Path spells it."""
+REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*(@[\w./+-]+)?(:[A-Za-z0-9_-]+)?")
 PYTORCH = (".bin", ".pt", ".pth", ".ckpt")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors")
 """Files that peft saves; MLX saves the last."""
@@ -82,8 +84,11 @@ def unfit_repository(names: Collection[str]) -> Mistake | None:
 
 
 def as_written(text: str) -> str:
-    """Return an address with both slashes, of which a Path keeps one."""
-    return re.sub(r"^(hf|ms|https?):[/\\]{1,2}", r"\1://", text)
+    """Return an address with both slashes, of which a Path keeps one; a drive of Windows (C:\\) is none."""
+    address = OTHER_ADDRESS.fullmatch(text)
+    if address is None:
+        return text
+    return f"{address[1]}://{'/' if address[1].lower() == 'file' else ''}{address[2]}"
 
 
 def _remote(text: str, wanted: Wanted) -> Mistake | None:
@@ -97,6 +102,11 @@ def _remote(text: str, wanted: Wanted) -> Mistake | None:
     plain = text.replace(os.sep, "/")
     if REPOSITORY.fullmatch(plain) and not plain.endswith(".gguf") and not os.path.lexists(text):
         return "does not exist", f"if a repository on a hub is meant: {_fetched(f'hf://{plain}', wanted)}"
+    other = OTHER_ADDRESS.fullmatch(text)
+    if other is not None and not ADDRESS.fullmatch(text) and (wanted is not Wanted.CHECKPOINT or "://" not in text):
+        path = f"/{other[2]}"
+        known = f"name {path}" if other[1].lower() == "file" else f"fetch it, and name {wanted.value}"
+        return f"addresses of the kind {other[1]}:// are not read", known
     return None
 
 
@@ -116,7 +126,7 @@ def _of_page(text: str) -> str | None:
 
 def _fetched(address: str, wanted: Wanted) -> str:
     if wanted is Wanted.CHECKPOINT:
-        return f"write {address}"
+        return f"write {re.sub(r':[A-Za-z0-9_-]+$', '', address)}"  # without a GGUF's :TYPE
     if wanted is Wanted.PEFT:
         hub, _, name = address.partition("://")
         how = f"modelscope download {name} --local_dir DIR" if hub == "ms" else f"hf download {name} --local-dir DIR"

@@ -25,6 +25,36 @@ REPOSITORY, PAGE = "this is a repository on a hub", "this is the page of a repos
 FIRST = "fetch it first: glm-gguf pull hf://THUDM/GLM-4-9B-0414"
 
 
+OTHER = "addresses of the kind {}:// are not read"
+
+
+@pytest.mark.parametrize("form", [str, Path], ids=["text", "path"])
+@pytest.mark.parametrize(
+    ("name", "what", "fix"),
+    [
+        ("ollama://glm4", OTHER.format("ollama"), "fetch it, and name a .gguf file"),
+        ("https://example.org/a.gguf", OTHER.format("https"), "fetch it, and name a .gguf file"),
+        ("file:///models/a.gguf", OTHER.format("file"), "name /models/a.gguf"),
+        ("THUDM/GLM-4-9B-0414:Q4_K_M", "does not exist", f"if a repository on a hub is meant: {FIRST}:Q4_K_M"),
+    ],
+)
+def test_other_addresses_are_told(name: str, what: str, fix: str, form: Callable[[str], str | Path]) -> None:
+    where, said, advice = told(form(name), Wanted.MODEL) or (None, "", None)
+    assert (said, advice) == (what, fix)
+    assert where == name
+
+
+def test_a_checkpoint_has_no_type() -> None:
+    assert (told("THUDM/GLM-4-9B-0414:Q4_K_M", Wanted.CHECKPOINT) or ("", "", ""))[2] == (
+        "if a repository on a hub is meant: write hf://THUDM/GLM-4-9B-0414"
+    )
+
+
+@pytest.mark.parametrize("name", ["C:\\models\\a.gguf", "C:/models/a.gguf", "a:b.gguf", "glm:latest"])
+def test_a_path_is_no_address(name: str) -> None:
+    assert told(name, Wanted.MODEL) is None
+
+
 @pytest.mark.parametrize("form", [str, Path], ids=["text", "path"])
 @pytest.mark.parametrize(
     ("name", "what", "fix"),
