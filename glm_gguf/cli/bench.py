@@ -12,6 +12,7 @@ import click
 from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.load_options import LoadChoice, load_options
+from glm_gguf.cli.printable import say
 from glm_gguf.errors import RequestError
 
 if TYPE_CHECKING:
@@ -114,5 +115,5 @@ def _measured(path: Path, choice: LoadChoice, work: Workload) -> tuple[list[Rate
     try:
         return found, measure_peer(program, path, work, plan)
     except PeerError as error:
-        click.secho(f"warning: {error}", err=True, fg="yellow")
+        say(f"warning: {error}", fg="yellow")
         return found, {}

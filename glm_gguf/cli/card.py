@@ -8,6 +8,7 @@ import click
 
 from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.data_options import FILE
+from glm_gguf.cli.printable import show
 
 
 @click.command(name="card")
@@ -33,7 +34,7 @@ def command(file: str | None, base_model: str | None, evaluation: Path | None, o
     measured = None if evaluation is None else SavedEvaluation.read(evaluation)
     written = card(CardSource(path, base_model, measured))
     if out is None:
-        click.echo(written, nl=False)
+        show(written, nl=False)
         return
     with whole_file(out) as output:
         output.write(written.encode())

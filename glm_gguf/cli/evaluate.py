@@ -15,6 +15,7 @@ from glm_gguf.cli.data_options import FILE, data_options
 from glm_gguf.cli.evaluation_options import REQUESTS, read_requests, reference_path
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.load_options import LoadChoice, load_options
+from glm_gguf.cli.printable import print_line, show
 from glm_gguf.cli.suite_options import SuiteChoice, score_suite, suite_options
 from glm_gguf.errors import RequestError
 from glm_gguf.llama.engine_options import EngineOptions
@@ -60,10 +61,10 @@ def command(file: str | None, suite: SuiteChoice | None, as_json: bool, choice: 
     with terminable():
         (found,) = measured([path], task, options, chunk_progress)
     if as_json:
-        click.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False, allow_nan=False))
+        show(json.dumps(found.as_json(), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         for line in lines(found):
-            click.echo(line)
+            print_line(line)
 
 
 @dataclass(frozen=True, slots=True)

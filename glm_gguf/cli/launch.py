@@ -19,6 +19,7 @@ from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.launched_programs import PROGRAMS, Endpoint, shell_lines
 from glm_gguf.cli.launched_server import NO_KEY, running_endpoint, started_endpoint
 from glm_gguf.cli.model_options import engine_options, spelled_options
+from glm_gguf.cli.printable import say, show
 from glm_gguf.cli.termination import terminable
 from glm_gguf.errors import RequestError
 
@@ -71,7 +72,7 @@ def command(
     if prints:
         _require_none(given, "--print starts no server", "leave it out")
         found = running_endpoint(url, key, model) or Endpoint(url, key or NO_KEY, _name(model))
-        click.echo("\n".join(shell_lines(program, found)))
+        show("\n".join(shell_lines(program, found)))
         return
     path = shutil.which(program)
     if path is None:
@@ -95,7 +96,7 @@ def _endpoint(url: str, key: str | None, model: str | None, given: Sequence[str]
     click.echo("starting the server …", err=True)
     words = [*([] if model is None else [model]), "--port", url.rpartition(":")[2], *given]
     with started_endpoint(url, words, key) as endpoint:
-        click.echo(f"{endpoint.model} at {url}", err=True)
+        say(f"{endpoint.model} at {url}")
         yield endpoint
 
 

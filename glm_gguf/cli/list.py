@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from glm_gguf.cli.model_json import model_json
-from glm_gguf.cli.printable import printable_line
+from glm_gguf.cli.printable import printable_line, say
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.cli.user_store import user_store
 from glm_gguf.store.known_models import KNOWN_MODELS
@@ -70,4 +70,4 @@ def _origin(model: Model) -> str:
 def _tell_of_unfinished(left: Sequence[Unfinished]) -> None:
     for each in left:
         line = f"unfinished   {each.name}, {size_text(each.n_bytes)}: pull goes on, glm-gguf rm {each.name} removes it"
-        click.echo(line, err=True)
+        say(line)

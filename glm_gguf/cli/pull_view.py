@@ -61,7 +61,7 @@ class PullView:
         """Print the plan's totals, and watch the conversion."""
         if self._bar is not None:
             self._bar.stop()
-        click.echo(f"source       {origin}", err=True)
+        say(f"source       {origin}")
         print_summary(conversion)
         return watch(conversion)
 

@@ -16,6 +16,7 @@ from glm_gguf.cli.amounts import TIME
 from glm_gguf.cli.grouped_help import GroupedCommand, grouped_option
 from glm_gguf.cli.mcp_corpus import mcp_corpus
 from glm_gguf.cli.model_options import ModelChoice, model_options
+from glm_gguf.cli.printable import show
 from glm_gguf.cli.transcript_file import require_writable
 from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.errors import RequestError
@@ -87,7 +88,7 @@ def command(choice: ModelChoice, question: str, transcript: Path | None, **given
         research = Research(glm, corpus, options, choice.sampling, transcript)
         report = show_research(research.stream(question), quiet=given["as_json"], thoughts=given["show_thoughts"])
         if given["as_json"]:
-            click.echo(json.dumps(asdict(report), ensure_ascii=False, indent=2))
+            show(json.dumps(asdict(report), ensure_ascii=False, indent=2))
 
 
 @contextmanager

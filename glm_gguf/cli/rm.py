@@ -7,6 +7,7 @@ import json
 import click
 
 from glm_gguf.cli.completed_values import model_names
+from glm_gguf.cli.printable import say
 from glm_gguf.cli.size_text import size_text
 from glm_gguf.cli.user_store import user_store
 from glm_gguf.errors import RequestError
@@ -35,7 +36,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps([{"name": each.name, "bytes": each.n_bytes} for each in chosen], indent=2))
         return
     for each in chosen:
-        click.echo(f"removed {each.name}, {size_text(each.n_bytes)}", err=True)
+        say(f"removed {each.name}, {size_text(each.n_bytes)}")
 
 
 def _chosen(store: Store, name: str) -> Model | Unfinished:

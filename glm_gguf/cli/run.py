@@ -20,6 +20,7 @@ from glm_gguf.cli.conversation import RUN_DEFAULTS, Conversation
 from glm_gguf.cli.given_prompts import read_prompts
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.model_options import ModelChoice, model_options
+from glm_gguf.cli.printable import show
 from glm_gguf.cli.utf8_text import Utf8Text
 from glm_gguf.errors import RequestError
 
@@ -73,7 +74,7 @@ def _print(turns: Iterator[partial[ChatResult]], texts: Sequence[str], *, as_jso
     """Take the turns, and print their answers in order."""
     for number, turn in enumerate(turns):
         if as_json:
-            click.echo(json.dumps(_as_json(turn()), ensure_ascii=False, indent=_indent(texts)))
+            show(json.dumps(_as_json(turn()), ensure_ascii=False, indent=_indent(texts)))
             continue
         if len(texts) > 1:
             click.secho(f"{chr(10) if number else ''}# {texts[number]}", dim=True, err=True)

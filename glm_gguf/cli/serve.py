@@ -16,6 +16,7 @@ from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.grouped_help import GroupedCommand
 from glm_gguf.cli.listener import listener
 from glm_gguf.cli.model_options import SharedOptions, shared_options
+from glm_gguf.cli.printable import say
 from glm_gguf.cli.served_models import catalogue_of, chosen_models, store_models
 from glm_gguf.cli.served_sources import served_sources
 from glm_gguf.cli.server_options import ServerChoice, server_options
@@ -216,7 +217,7 @@ def _greet(settings: ServerSettings, listener: socket.socket) -> None:
     if settings.tools is not None:
         click.echo(f"the page may run {', '.join(settings.tools.functions)}", err=True)
     for name, box in settings.servers.items():
-        click.echo(f"the page may switch on {name}: {', '.join(box.functions)}", err=True)
+        say(f"the page may switch on {name}: {', '.join(box.functions)}")
     if settings.api_keys:
         who = f"{len(settings.api_keys)} keys" if len(settings.api_keys) > 1 else "one key"
         click.echo(f"requests need a key ({who})", err=True)
