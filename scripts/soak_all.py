@@ -7,7 +7,7 @@ Clients ask the tiny model, with and without LoRA adapters, whole and streamed, 
 batch runs beside them. In some lives of the server a worker computes its layers. Each round ends at rest, where memory,
 file handles and threads are measured, and a prompt that needs every cell must find room. Writes soak.json, soak.md and
 soak.svg. Exits with 1 where a greedy answer differs from the one given alone, a line of a batch is lost or doubled,
-a request fails without a fault, or memory, handles or threads of one server grew between its second and last rest.
+a request fails without a fault, or memory, handles or threads of one server grew from rest to rest.
 """
 
 from __future__ import annotations

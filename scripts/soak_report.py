@@ -7,13 +7,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from glm_gguf.cli.bench_plot import COLOURS, STYLE, nice_maximum
 
 WIDTH, HEIGHT, LEFT, STEP = 640, 90, 70, 140
 GROWTH = 1.1
-"""Memory of a server's last rest by that of its second: the first has not seen all kinds of requests."""
+"""Memory of the last third of a server's rests by that of the third before, medians. A single rest differs by 15 %
+from the next one; the first third has not seen all kinds of requests in all threads."""
+LEAST_RESTS = 9
+"""Rests of a server whose memory is judged."""
 SLACK = {"files": 2, "threads": 2 + min(32, (os.cpu_count() or 1) + 4)}
 """File handles and threads by which rests of one server may differ: asyncio's pool fills one by one, and stays."""
 SERIES = (("rss_mb", "memory, MB"), ("cells", "cells used"), ("files", "file handles"), ("threads", "threads"))
@@ -50,9 +54,13 @@ class Findings:
         for life, rests in self._rests():
             if len(rests) < 3:
                 continue
+            third = len(rests) // 3
+            before, after = (
+                median(one.rss_mb for one in part) for part in (rests[-2 * third : -third], rests[-third:])
+            )
+            if len(rests) >= LEAST_RESTS and after > GROWTH * before:
+                self.wrong.append(f"server {life}: memory grew from {before:.0f} to {after:.0f} MB")
             first, last = rests[1], rests[-1]
-            if last.rss_mb > GROWTH * first.rss_mb:
-                self.wrong.append(f"server {life}: memory grew from {first.rss_mb:.0f} to {last.rss_mb:.0f} MB")
             for name in SLACK:
                 before, after = getattr(first, name), getattr(last, name)
                 if after > before + SLACK[name]:
