@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from glm_gguf.chat.type_schema import answer_schema, is_type
 from glm_gguf.errors import RequestError
+from glm_gguf.misspelled_names import meant_name
 from glm_gguf.schema.gbnf import lark_of_gbnf
 from glm_gguf.schema.walk import Schema
 
@@ -121,6 +122,10 @@ def _require_known(value: Mapping[str, Any]) -> None:
     for name, wish in value.items():
         if name not in ("type", *fields) and wish not in (None, False, ""):
             _refuse(f"a format of type {value['type']!r} has no field {name!r}", _FORMS)
+    inner = value.get("json_schema")
+    for name in inner if isinstance(inner, Mapping) else ():
+        if name not in _SCHEMA_FIELDS and (meant := meant_name(str(name), _SCHEMA_FIELDS)) is not None:
+            _refuse(f"json_schema.{name}: its name is `{meant}` here", "rename it")
 
 
 def _refuse(what: str, fix: str) -> NoReturn:

@@ -108,6 +108,12 @@ def test_an_unknown_format_is_refused_with_the_known_ones(value: Any) -> None:
         response_format(value)
 
 
+@pytest.mark.parametrize(("key", "meant"), [("strct", "strict"), ("Schema", "schema")])
+def test_a_misspelled_key_beside_a_schema_is_refused(key: str, meant: str) -> None:
+    with pytest.raises(RequestError, match=f"json_schema.{key}: its name is `{meant}`"):
+        response_format({"type": "json_schema", "json_schema": {"schema": {"type": "object"}, key: True}})
+
+
 SURPLUS = {
     "a schema beside text": ({"type": "text", "schema": {"type": "object"}}, "'schema'"),
     "a pattern beside an object": ({"type": "json_object", "pattern": "a+"}, "'pattern'"),

@@ -13,6 +13,7 @@ from server.questions import HELLO, SHORT, TOOLS
 from server.serving import Served, chat, serving
 
 from glm_gguf import GLM, SamplingParams
+from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER
 from glm_gguf.server.settings import ServerSettings
 
 DEEP = {"x": 1}
@@ -128,3 +129,30 @@ def test_what_a_request_leaves_open_is_the_servers(open_tiny: Callable[[], GLM])
         for body, tokens in (({"messages": HELLO}, 3), ({"messages": HELLO, "max_tokens": 2}, 2)):
             answer = chat(running.url, body).json()
             assert (answer["model"], answer["usage"]["completion_tokens"]) == ("glm", tokens)
+
+
+SERVICE_TOOLS: list[dict[str, Any]] = [
+    {"type": "web_search", "web_search": {"enable": True}},
+    {"type": "mcp", "server_label": "x", "server_url": "https://example.org"},
+    {"type": "code_interpreter"},
+]
+
+
+def test_tools_that_a_service_runs_are_left_out_and_named(served: Served) -> None:
+    tools = [*SERVICE_TOOLS, TOOLS["add"]]
+    response = chat(served.url, {**SHORT, "tools": tools, "tool_choice": "required", "max_tokens": 40})
+    assert response.status_code == 200, response.text
+    assert response.json()["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "add"
+    assert response.headers[IGNORED_HEADER] == "tools%3Aweb_search, tools%3Amcp, tools%3Acode_interpreter"
+
+
+def test_without_a_function_nothing_can_be_required(served: Served) -> None:
+    assert chat(served.url, {**SHORT, "tools": SERVICE_TOOLS}).status_code == 200
+    refused = chat(served.url, {**SHORT, "tools": SERVICE_TOOLS, "tool_choice": "required"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tool_choice")
+
+
+def test_a_custom_tool_is_refused_as_one(served: Served) -> None:
+    refused = chat(served.url, {**SHORT, "tools": [TOOLS["add"], {"type": "custom", "custom": {"name": "patch"}}]})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tools[1].type")
+    assert "/v1/responses" in refused.json()["error"]["message"]

@@ -17,6 +17,7 @@ from glm_gguf.server.bodies.sampling_fields import LogprobCount, SamplingFields
 from glm_gguf.server.bodies.thinking_fields import ThinkingFields
 from glm_gguf.server.bodies.wire import Length, Many, StreamOptions, WireRequest
 from glm_gguf.server.chat_completions.legacy import modern_choice, modern_messages, modern_tools
+from glm_gguf.server.chat_completions.service_tools import functions_of
 from glm_gguf.server.docs.openapi import with_example
 from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.research.search_size import SOURCES, SearchSize
@@ -73,7 +74,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
     model: str | None = None
     """Name of a model; any where the server has one."""
     tools: Many[dict[str, Any]] | None = None
-    """Functions that the model may call."""
+    """Functions that the model may call; tools of a service are ignored and named in a header."""
     tool_choice: str | ChatToolChoice | None = None
     """auto, required (or any), none, a function by name, or some of them (allowed_tools)."""
     parallel_tool_calls: bool | None = None
@@ -126,7 +127,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
         if self.legacy:
             return modern_tools(self.functions)
         allowed = self.tool_choice.allowed_tools if isinstance(self.tool_choice, ChatToolChoice) else None
-        declared = self.tools or []
+        declared = functions_of(self.tools)
         return declared if allowed is None else _allowed_tools(declared, [tool.function.name for tool in allowed.tools])
 
     def _choice(self) -> str | Mapping[str, Any] | None:

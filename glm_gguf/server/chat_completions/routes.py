@@ -13,6 +13,7 @@ from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.chat_completions.chunks import ChunkWriter
 from glm_gguf.server.chat_completions.request import ChatCompletionRequest
 from glm_gguf.server.chat_completions.response import AnswerForm, ChatCompletion, chat_completion
+from glm_gguf.server.chat_completions.service_tools import left_out_tools
 from glm_gguf.server.chat_completions.web_search import begin_searched, searched
 from glm_gguf.server.docs.openapi import OPENAI_ERRORS, stream_response
 from glm_gguf.server.pool.pooled_model import LoadedModel
@@ -55,7 +56,8 @@ async def _begun(body: ChatCompletionRequest, request: Request) -> tuple[LoadedM
     service: Service = request.app.state.service
     answer_request = await service.prepared(request, body.to_request)
     model = await service.model(request, body.model)
-    note_ignored(request, [*body.unmet(model.glm.variant), *body.unread(model.glm.template_variables)])
+    unread = body.unread(model.glm.template_variables)
+    note_ignored(request, [*left_out_tools(body.tools), *body.unmet(model.glm.variant), *unread])
     with naming_field(body.requested_form()):
         answers = await service.begin(request, model, answer_request)
     logprobs = answer_request.sampling.logprobs is not None
