@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -24,9 +23,8 @@ from glm_gguf.chat.events import (
     collect,
 )
 from glm_gguf.cli.printable import say, show
-from glm_gguf.errors import GlmGgufError, WorkerLostError
+from glm_gguf.errors import GlmGgufError
 
-ENGINE_LOG = logging.getLogger("glm_gguf.engine.engine")
 _CLEARED_LINE = "\r\x1b[K"  # xterm's "erase in line" (EL)
 LOADING_SECONDS = 0.5
 """A faster loading is not told."""
@@ -54,16 +52,7 @@ def loading_line() -> Iterator[Callable[[float], None]]:
 
 def show_answer(events: Iterable[Event]) -> ChatResult:
     """Print an answer as it arrives: its text to stdout, thought (dimmed) and calls to stderr; return it whole."""
-    ENGINE_LOG.addFilter(_is_not_raised)
-    try:
-        return collect(_printed(events))
-    finally:
-        ENGINE_LOG.removeFilter(_is_not_raised)
-
-
-def _is_not_raised(record: logging.LogRecord) -> bool:
-    """Tell whether the answer's end tells nothing of what the engine logs; a lost worker is raised there too."""
-    return not (isinstance(record.args, tuple) and any(isinstance(one, WorkerLostError) for one in record.args))
+    return collect(_printed(events))
 
 
 def _printed(events: Iterable[Event]) -> Iterator[Event]:

@@ -101,8 +101,8 @@ class Engine:
     @property
     def status(self) -> EngineStatus:
         """Counts of requests and cells."""
-        status, lost = self._scheduler.status, self._plan.workers.lost
-        if self._failure is not None or lost:
+        status, lost = self._scheduler.status, self._plan.workers.loss
+        if self._failure is not None or lost is not None:
             return EngineStatus(0, 0, 0, 0, status.n_cells, 0, status.steps, failed=True, worker_lost=lost)
         waiting = max(len(self._under_way) - status.running, 0)
         return replace(status, waiting=waiting, embeddings=status.embeddings + self._tasks.count(NewPromptJob))
@@ -234,8 +234,7 @@ class Engine:
                 if self._tasks.closed:
                     break
                 self._scheduler.step()
-        except WorkerLostError as error:
-            LOGGER.error("%s", error)
+        except WorkerLostError as error:  # whoever waits for an answer is told
             self._failure = error
         except BaseException as error:
             LOGGER.critical("the engine failed and ends; the model must be opened again", exc_info=True)

@@ -26,5 +26,5 @@ class EngineStatus:
     """Those that became tokens of answers, without a batch of their own."""
     failed: bool = False
     """The engine ended by an error of its own, or lost a worker, and answers no more requests."""
-    worker_lost: bool = False
-    """A worker that holds layers of the model was lost: the model must be opened again."""
+    worker_lost: str | None = None
+    """The worker that was lost, and why, where layers of the model lay there: the model must be opened again."""

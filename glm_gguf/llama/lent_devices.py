@@ -23,9 +23,9 @@ class Workers:
     devices: tuple[Device, ...] = ()
 
     @property
-    def lost(self) -> bool:
-        """One of them is lost."""
-        return any(link.lost for link in self.links)
+    def loss(self) -> str | None:
+        """Which of them is lost, and why; None where none is."""
+        return next((f"{link.address}: {link.loss}" for link in self.links if link.lost), None)
 
     def check(self) -> None:
         """Raise WorkerLostError where one of them is lost: then what llama.cpp computed means nothing."""

@@ -70,6 +70,7 @@ ROUTERS = (
 def create_app(settings: ServerSettings, open_model: Callable[[], GLM] | Catalogue) -> FastAPI:
     """Make the app. A thread calls `open_model` while the app starts; /health reports the state.
 
+    It is called again for a model that fell asleep, or lost a worker: the server closes what it returned before.
     A Catalogue in its place has several models, which are loaded when requests name them.
     """
     service = Service(settings, OneModel(settings.model_name, open_model) if callable(open_model) else open_model)

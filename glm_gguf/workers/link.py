@@ -54,6 +54,11 @@ class Link:
         """The worker is lost."""
         return self._reason is not None
 
+    @property
+    def loss(self) -> str | None:
+        """Why it is lost."""
+        return self._reason
+
     def check(self) -> None:
         """Raise WorkerLostError where the worker is lost."""
         if self.lost:

@@ -66,6 +66,21 @@ def test_it_notices_without_a_request_and_more_than_once(served: tuple[Served, R
         until(lambda: status(running) == (200, "ready"))
 
 
+def test_a_function_that_returns_the_freed_model_again_is_told_so(
+    tiny_gguf: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    with worker() as lender, RoughLink(target(lender)) as link:
+        glm = GLM(tiny_gguf("F16"), options=options(link.address))
+        with serving(ServerSettings("tiny"), lambda: glm) as running:
+            link.cut()
+            until(lambda: "the server has freed this model, and got it again; let the function" in caplog.text)
+            assert status(running) == (503, "degraded")
+            assert running.service.pool.models()[0].loads == 1
+    lost = [record.getMessage() for record in caplog.records if "lost a worker" in record.getMessage()]
+    assert len(lost) == 1
+    assert f"({link.address}: " in lost[0]
+
+
 def test_of_several_models_the_next_request_loads_the_lost_one(tiny_gguf: Callable[[str], Path]) -> None:
     model = tiny_gguf("F16")
     with worker() as lender, RoughLink(target(lender)) as link:

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+from weakref import WeakSet
 
-from glm_gguf.errors import GlmGgufError, as_engine_error
+from glm_gguf.errors import EngineError, GlmGgufError, as_engine_error
 from glm_gguf.llama.footprint import Footprint
+from glm_gguf.model import GLM
 from glm_gguf.server.pool.catalogue import Catalogue
 from glm_gguf.server.pool.file_facts import FileFacts
 from glm_gguf.server.pool.kept_prefixes import KeptPrefixes
@@ -28,6 +30,7 @@ class ModelLoader:
         self._kept = kept
         self._thread = ThreadPoolExecutor(1, "glm-gguf-loading")
         """One thread: malloc keeps memory for every thread that has loaded a model."""
+        self._freed: WeakSet[GLM] = WeakSet()
 
     async def load(self, model: PooledModel, beside: Sequence[Footprint]) -> None:
         """Load a model. An error becomes its state; without logging set up it goes to stderr."""
@@ -56,6 +59,7 @@ class ModelLoader:
         loaded = model.loaded
         assert loaded is not None
         model.fall_asleep()
+        self._freed.add(loaded.glm)
         await self._on_thread(self._kept.close, loaded.glm)
         LOGGER.info("the model %s was freed", model.name)
 
@@ -73,6 +77,9 @@ class ModelLoader:
     def _opened(self, name: str, beside: Sequence[Footprint]) -> LoadedModel:
         """Open a model on a thread, take its fingerprint, and restore its prefixes; close it if that fails."""
         glm = self._catalogue.open(name, beside)
+        if glm in self._freed:
+            fix = "let the function that opens it load it each time, such as lambda: GLM(path)"
+            raise EngineError("the server has freed this model, and got it again", fix=fix)
         try:
             self._kept.restore(glm)
             return LoadedModel(name, glm, f"fp_{glm.fingerprint()[:12]}", int(time.time()), FileFacts.of(glm.report))

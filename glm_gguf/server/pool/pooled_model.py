@@ -115,7 +115,7 @@ class PooledModel:
     @property
     def lost_worker(self) -> bool:
         """The model is loaded, and a worker that holds layers of it was lost."""
-        return self.loaded is not None and self.loaded.glm.status.worker_lost
+        return self.loaded is not None and self.loaded.glm.status.worker_lost is not None
 
     @property
     def state_name(self) -> StateName:

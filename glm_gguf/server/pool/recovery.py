@@ -49,7 +49,8 @@ class Recovery:
             await asyncio.sleep(WATCH_SECONDS)
         if model.loaded is not loaded:
             return
-        LOGGER.error("the model %s lost a worker; it is loaded again when the worker answers", model.name)
+        why = loaded.glm.status.worker_lost
+        LOGGER.error("the model %s lost a worker (%s); it is loaded again when the worker answers", model.name, why)
         model.recovers = True
         try:
             await self._recover(model)
