@@ -48,7 +48,7 @@ def test_a_worker_lost_before_memory_is_reserved_anew_costs_no_process(
 
         def lose(scheduler: Scheduler, context: Context) -> None:
             lender.kill()
-            until(lambda: context.plan.workers.lost)
+            until(lambda: context.plan.workers.loss)
             context.use_adapters((1.0,))
             batch = Batch(4)
             batch.add(0, 0, [1, 2, 3], outputs=1)
