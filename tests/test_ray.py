@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from batch_runs import chat_line, mixed_lines, write_lines, wrong_output
 from click.testing import CliRunner
+from lending import worker
+from workers.test_workers import options
 
 from glm_gguf.cli.main import cli
-from glm_gguf.errors import RequestError
+from glm_gguf.errors import EngineError, RequestError
 from glm_gguf.ray import BatchActor
 from glm_gguf.ray.cluster import RayCluster
 
@@ -50,6 +52,18 @@ def test_several_threads_call_an_actor_at_once(actor: BatchActor) -> None:
         answered = list(pool.map(actor, map(rows, calls)))
     for lines, given in zip(calls, answered, strict=True):
         assert wrong_output(lines, [json.loads(line) for line in given["result"]]) is None
+
+
+def test_an_actor_ends_where_its_worker_stays_away(tiny_gguf: Callable[[str], Path]) -> None:
+    with worker() as lender:
+        made = BatchActor(tiny_gguf("F16"), options(lender.address), lost_seconds=0)
+        try:
+            made(rows([chat_line("a", "Hi")]))
+            lender.kill()
+            with pytest.raises(EngineError, match=f"{lender.address}: a worker was lost, and the model could not"):
+                made(rows([chat_line(f"b-{n}", "Hi") for n in range(4)]))
+        finally:
+            made.close()
 
 
 def test_rows_without_requests_are_refused_by_name(actor: BatchActor) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from glm_gguf.batches.open_batch import OpenBatch
     from glm_gguf.batches.request_line import LineError
     from glm_gguf.batches.result_line import LineResult
+    from glm_gguf.model import GLM
 
 Watch = Callable[["LineResult"], None]
 Answer = Callable[["OpenBatch", Watch], None]
@@ -118,10 +119,26 @@ def _on_ray(choice: ModelChoice, address: str | None, actors: int | None) -> Ans
 
 def _here(choice: ModelChoice) -> Answer:
     """Return what answers all lines by a model in this process."""
-    from glm_gguf.cli.batch_model import answer_here
 
     def answer(batch: OpenBatch, watch: Watch) -> None:
         with choice.open() as glm:
             asyncio.run(answer_here(batch, glm, choice, watch))
 
     return answer
+
+
+async def answer_here(
+    batch: OpenBatch, glm: GLM, choice: ModelChoice, watch: Watch, lost_seconds: float | None = None
+) -> None:
+    """Answer all lines that have no result, with all slots full; EngineError where a lost worker stays away."""
+    from glm_gguf.batches.answer_lines import answer_lines
+    from glm_gguf.model import GLM
+    from glm_gguf.server.batch_model import LOST_SECONDS, batch_model
+    from glm_gguf.server.settings import ServerSettings
+
+    def load() -> GLM:
+        return GLM(choice.path, session=choice.session, options=choice.options)
+
+    settings = ServerSettings(choice.path.stem, sampling=choice.sampling)
+    async with batch_model(settings, glm, load, LOST_SECONDS if lost_seconds is None else lost_seconds) as answer:
+        await answer_lines(batch, answer, 2 * choice.options.n_parallel, watch)

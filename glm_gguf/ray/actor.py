@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 
 from glm_gguf.answers.accepted_keywords import engine_options
-from glm_gguf.batches.answer_lines import answer_line
+from glm_gguf.batches.answer_lines import AnswerRequest, answer_line, first_error
 from glm_gguf.batches.result_line import LineResult
-from glm_gguf.errors import RequestError
+from glm_gguf.errors import GlmGgufError, RequestError
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.loop_thread import LoopThread
 from glm_gguf.model import GLM
-from glm_gguf.server.app import create_app
-from glm_gguf.server.in_process import InProcessClient, in_process
+from glm_gguf.server.batch_model import LOST_SECONDS, batch_model
 from glm_gguf.server.settings import ServerSettings
 
 REQUEST = "request"
@@ -39,16 +38,17 @@ class BatchActor:
         path: str | os.PathLike[str],
         options: EngineOptions | Mapping[str, Any] | None = None,
         sampling: SamplingParams | Mapping[str, Any] | None = None,
+        lost_seconds: float = LOST_SECONDS,
     ) -> None:
-        """Load the model; raises GlmGgufError."""
+        """Load the model; raises GlmGgufError. A worker that is lost is awaited for `lost_seconds`."""
         given = engine_options(options, {})
         defaults = sampling if isinstance(sampling, SamplingParams) else SamplingParams(**(sampling or {}))
         settings = ServerSettings(Path(path).stem, sampling=defaults)
-        app = create_app(settings, lambda: GLM(path, options=given))
         self._slots = asyncio.Semaphore(2 * given.n_parallel)
+        served = batch_model(settings, GLM(path, options=given), lambda: GLM(path, options=given), lost_seconds)
         self._loop = LoopThread("glm-gguf-batch")
         self._stack = AsyncExitStack()
-        self._client: InProcessClient = self._loop.submit(self._stack.enter_async_context(in_process(app))).result()
+        self._answer: AnswerRequest = self._loop.submit(self._stack.enter_async_context(served)).result()
 
     def __call__(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the rows with `result`, `ok`, `prompt_tokens`, `cached_tokens` and `completion_tokens`.
@@ -74,11 +74,14 @@ class BatchActor:
         self._loop.close()
 
     async def _answered(self, requests: list[str]) -> list[LineResult]:
-        """Answer requests, as many at once as there are slots and a few that wait."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._one(number, one)) for number, one in enumerate(requests, 1)]
+        """Answer requests, as many at once as there are slots and a few that wait; raises GlmGgufError."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._one(number, one)) for number, one in enumerate(requests, 1)]
+        except* GlmGgufError as errors:
+            raise first_error(errors) from None
         return [task.result() for task in tasks]
 
     async def _one(self, number: int, request: str) -> LineResult:
         async with self._slots:
-            return await answer_line(number, str(request).encode(), self._client)
+            return await answer_line(number, str(request).encode(), self._answer)

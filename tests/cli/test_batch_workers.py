@@ -16,7 +16,7 @@ from glm_gguf import EngineError, SamplingParams
 from glm_gguf.batches.input_file import InputRules
 from glm_gguf.batches.open_batch import BatchPaths, open_batch
 from glm_gguf.batches.result_line import LineResult
-from glm_gguf.cli.batch_model import answer_here
+from glm_gguf.cli.batch import answer_here
 from glm_gguf.cli.model_options import ModelChoice
 
 LINES = [chat_line(f"long-{n}", "Tell me a story.", max_tokens=2 if n < 4 else 40) for n in range(24)]

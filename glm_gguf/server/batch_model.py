@@ -3,66 +3,59 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
 
-from glm_gguf.batches.answer_lines import answer_lines
-from glm_gguf.batches.result_line import Answer, LineResult
+from glm_gguf.batches.answer_lines import AnswerRequest
+from glm_gguf.batches.result_line import Answer
 from glm_gguf.errors import EngineError, GlmGgufError
-
-if TYPE_CHECKING:
-    from glm_gguf.batches.open_batch import OpenBatch
-    from glm_gguf.cli.model_options import ModelChoice
-    from glm_gguf.model import GLM
-    from glm_gguf.server.in_process import InProcessClient
+from glm_gguf.model import GLM
+from glm_gguf.server.app import create_app
+from glm_gguf.server.in_process import InProcessClient, in_process
+from glm_gguf.server.settings import ServerSettings
 
 LOST_SECONDS: Final = 120.0
 """How long a batch waits for a lost worker."""
+AGAIN: Final = "give the same command again: it goes on where it stopped"
 
 
-async def answer_here(
-    batch: OpenBatch,
-    glm: GLM,
-    choice: ModelChoice,
-    watch: Callable[[LineResult], None],
-    lost_seconds: float = LOST_SECONDS,
-) -> None:
-    """Answer all lines that have no result, with all slots full; EngineError where a lost worker stays away."""
-    from glm_gguf.server.app import create_app
-    from glm_gguf.server.in_process import in_process
-    from glm_gguf.server.settings import ServerSettings
+@asynccontextmanager
+async def batch_model(
+    settings: ServerSettings, glm: GLM, load: Callable[[], GLM], lost_seconds: float = LOST_SECONDS
+) -> AsyncIterator[AnswerRequest]:
+    """Serve a loaded model to the requests of a batch; `load` loads it again. Free it at the end.
 
-    model = BatchModel(glm, choice, lost_seconds)
-    app = create_app(ServerSettings(choice.path.stem, sampling=choice.sampling), model.open)
-    async with in_process(app) as client:
+    Answering raises EngineError where a lost worker stays away so long.
+    """
+    model = _BatchModel(glm, load, lost_seconds)
+    async with in_process(create_app(settings, model.open)) as client:
 
         async def answer(url: str, body: bytes) -> Answer:
             return await model.answer(client, url, body)
 
-        await answer_lines(batch, answer, 2 * choice.options.n_parallel, watch)
+        yield answer
 
 
-class BatchModel:
-    """Opens the model of a batch as often as its server asks; gives up when `lost_seconds` bring no worker back."""
+class _BatchModel:
+    """Opens the model as often as its server asks; gives up when `lost_seconds` bring no worker back."""
 
-    def __init__(self, glm: GLM, choice: ModelChoice, lost_seconds: float) -> None:
+    def __init__(self, glm: GLM, load: Callable[[], GLM], lost_seconds: float) -> None:
         """`glm` is what the first opening returns."""
         self._glm: GLM | None = glm
-        self._choice = choice
+        self._load = load
         self._lost_seconds = lost_seconds
         self._lost_at: float | None = None
         self._given_up: EngineError | None = None
 
     def open(self) -> GLM:
         """Return the model, loaded again after the first time; raises GlmGgufError. The server's thread calls it."""
-        from glm_gguf.model import GLM
-
         if self._glm is not None:
             glm, self._glm = self._glm, None
             return glm
         self._lost_at = time.monotonic() if self._lost_at is None else self._lost_at
         try:
-            glm = GLM(self._choice.path, session=self._choice.session, options=self._choice.options)
+            glm = self._load()
         except GlmGgufError as error:
             if time.monotonic() - self._lost_at >= self._lost_seconds:
                 self._given_up = self._lost(error)
@@ -82,6 +75,5 @@ class BatchModel:
         what = (
             f"a worker was lost, and the model could not be loaded again within {self._lost_seconds:g} s: {error.what}"
         )
-        again = "give the same command again: it goes on where it stopped"
-        fix = again if error.fix is None else f"{error.fix}, then {again}"
+        fix = AGAIN if error.fix is None else f"{error.fix}, then {AGAIN}"
         return EngineError(what, path=error.path, where=error.where, fix=fix)
