@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 
-def strict_json(text: str | bytes) -> Any:
+def strict_json(text: str) -> Any:
     """Parse JSON; raises ValueError, and RecursionError for what is nested too deeply."""
     return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=unique)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,7 +41,9 @@ class RequestLine:
 def read_line(data: bytes, line: int, endpoint: str | None = None) -> RequestLine | LineError:
     """Read a line; `endpoint` is the only url that it may have, None for any of ENDPOINTS."""
     try:
-        value = strict_json(data)
+        value = strict_json(data.removeprefix(BOM_UTF8).decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return LineError("invalid_json_line", f"This is not UTF-8: byte {error.start} is invalid.", line)
     except ValueError as error:
         return LineError("invalid_json_line", f"This is not JSON: {error}.", line)
     except RecursionError:

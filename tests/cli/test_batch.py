@@ -32,10 +32,10 @@ SIDES = ("part", "journal", "index")
 
 @pytest.fixture
 def batch(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> Callable[..., Result]:
-    def invoke(lines: list[Line] | str, *arguments: str) -> Result:
+    def invoke(lines: list[Line] | str | bytes, *arguments: str) -> Result:
         source = tmp_path / "in.jsonl"
-        if isinstance(lines, str):
-            source.write_text(lines)
+        if isinstance(lines, str | bytes):
+            source.write_bytes(lines if isinstance(lines, bytes) else lines.encode())
         else:
             write_lines(source, lines)
         given = [str(tiny_gguf("Q8_0")), str(source), str(tmp_path / "out.jsonl"), "--threads", "1", *arguments]
@@ -127,6 +127,8 @@ WRONG = {
         "line 2: This is not JSON: NaN",
     ),
     "two ids": (f'{{"custom_id": "c", {GOOD[1:]}', "line 2: This is not JSON: the key 'custom_id' occurs twice"),
+    "UTF-16": (GOOD.encode("utf-16-le"), "line 2: This is not JSON"),
+    "half of a pair in UTF-8": (GOOD.encode().replace(b"Hello", b"\xed\xa0\x80"), "line 2: This is not UTF-8: byte "),
     "a tower": ("[" * 100_000, "line 2: Its lists and objects are nested too deeply"),
     "a stream": (json.dumps(chat_line("b", "x", stream=True)), "line 2: body.stream: a batch has whole answers"),
 }
@@ -137,10 +139,18 @@ def test_a_wrong_line_is_told_before_anything_is_answered(
     batch: Callable[..., Result], tmp_path: Path, name: str
 ) -> None:
     line, told = WRONG[name]
-    result = batch(f"{GOOD}\n{line}\n")
+    result = batch(GOOD.encode() + b"\n" + (line if isinstance(line, bytes) else line.encode()) + b"\n")
     assert result.exit_code == 1
     assert told in str(result.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_file_as_windows_writes_it_is_answered(batch: Callable[..., Result], tmp_path: Path) -> None:
+    lines = [json.dumps(chat_line(name, "Hello")) for name in ("å", "b\u2028c", "d" * 512)]
+    result = batch(b"\xef\xbb\xbf" + "\r\n\r\n".join(lines).encode())
+    assert result.exit_code == 0, result.output
+    results = [json.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().split(b"\n")[:-1]]
+    assert [one["custom_id"] for one in results] == ["å", "b\u2028c", "d" * 512]
 
 
 def test_an_empty_input_is_refused(batch: Callable[..., Result]) -> None:
