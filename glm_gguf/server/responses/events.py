@@ -76,21 +76,17 @@ class ResponseEvents:
 
     def feed(self, event: Event) -> Iterator[WireEvent]:
         """Translate the next event of the answer."""
-        for wire_event in self._events(event):
-            yield self._numbered(wire_event)
+        yield from map(self._numbered, self._events(event))
 
     def looked_up(self, action: dict[str, Any], *, failed: bool) -> Iterator[WireEvent]:
         """Tell a look-up that the server has made."""
-        for wire_event in self._enter(SearchItem(self._new_id("ws_"), action, failed=failed)):
-            yield self._numbered(wire_event)
-        for wire_event in self._close("completed"):
-            yield self._numbered(wire_event)
+        yield from map(self._numbered, self._enter(SearchItem(self._new_id("ws_"), action, failed=failed)))
+        yield from map(self._numbered, self._close("completed"))
 
     def annotate(self, annotations: list[dict[str, Any]]) -> Iterator[WireEvent]:
         """Annotate the text that is being written."""
         if isinstance(self._open, MessageItem):
-            for wire_event in self._placed(self._open.annotate(annotations)):
-                yield self._numbered(wire_event)
+            yield from map(self._numbered, self._placed(self._open.annotate(annotations)))
 
     def flush(self) -> Iterator[WireEvent]:
         """End the answer; an incomplete one counts as cut."""
@@ -99,8 +95,7 @@ class ResponseEvents:
 
     def fail(self, problem: Problem) -> Iterator[WireEvent]:
         """End an answer that failed."""
-        for wire_event in self._close("incomplete"):
-            yield self._numbered(wire_event)
+        yield from map(self._numbered, self._close("incomplete"))
         self._response |= {"status": "failed", "error": {"code": "server_error", "message": problem.message}}
         yield self._numbered({"type": "response.failed", "response": self.response})
 
