@@ -59,7 +59,9 @@ def plan_json(*arguments: object) -> dict[str, Any]:
 def test_a_large_file_is_planned_as_it_would_be_loaded(large: Path) -> None:
     contents = open_all_parts(large)
     found = plan_json(large)
-    assert [row["n_ctx"] for row in found["choices"]] == [4096, 8192, 32768, 131072]
+    planned = {row["n_ctx"] for row in found["choices"]}
+    assert planned >= {4096, 8192, 32768, 131072}
+    assert len(planned) <= 5  # the longest that fits here is the fifth, where that is none of them
     for row in found["choices"]:
         loaded = LoadPlan.of(contents, EngineOptions(n_ctx=row["n_ctx"], n_gpu_layers=0), MACHINE)
         assert row["weights"] == large.stat().st_size == loaded.need.weights
