@@ -37,6 +37,20 @@ def no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep indexes of folders out of the cache of whoever runs the tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def one_note(tmp_path: Path, own_cache: None) -> Path:
+    """A folder with a note to research in."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "light.md").write_text("# The light\n\nAnsel keeps the light.")
+    return tmp_path / "notes"
+
+
 @pytest.fixture(scope="session")
 def open_tiny(tiny_gguf: Callable[[str], Path]) -> Callable[[], GLM]:
     """Return a function that opens the tiny model."""

@@ -44,14 +44,9 @@ def test_metrics_count_what_was_done(open_tiny: Callable[[], GLM]) -> None:
     assert float(values["glm_gguf_cells_used"]) > 0
 
 
-def test_metrics_count_researches_and_their_turns(
-    rumination: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "light.md").write_text("# The light\n\nAnsel keeps the light.")
+def test_metrics_count_researches_and_their_turns(rumination: Path, one_note: Path) -> None:
     answers = [call("search", '{"query": "light"}'), call("finish"), text("Ansel.")]
-    settings = ServerSettings("tiny", research=ResearchSources(tmp_path / "notes"))
+    settings = ServerSettings("tiny", research=ResearchSources(one_note))
     with scripted(rumination, answers) as (glm, _), serving(settings, lambda: glm) as fresh:
         asked = {"input": "Who keeps the light?", "tools": [{"type": "web_search"}]}
         used = httpx.post(f"{fresh.url}/v1/responses", json=asked, timeout=60).json()["usage"]

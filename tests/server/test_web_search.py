@@ -37,6 +37,8 @@ DEAD, FINISH = call("open", '{"url": "gone.md"}'), call("finish")
 REPORT = text("Ansel keeps it, says light.md. See [the note](light.md).")
 ANSWERS = [SEARCH, OPEN, DEAD, FINISH, REPORT]
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 @pytest.fixture(scope="session")
 def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -45,12 +47,6 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "light.md").write_text("# The light\n\nAnsel keeps the light.")
     (folder / "oil.md").write_text("# The oil\n\nThe light burns the oil of seals.")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the index out of the cache of whoever runs the tests."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @contextmanager

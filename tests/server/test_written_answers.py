@@ -20,6 +20,8 @@ ANSWER = "\nAnsel keeps the light【0†source】, and nobody else【9†source�
 TEXT = "Ansel keeps the light[1], and nobody else[?].\n\n## References\n\n1. The light: light.md"
 SEARCHES: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "Who keeps the light?"}]}
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 @pytest.fixture(scope="session")
 def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -29,12 +31,6 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(4):
         (folder / f"oil-{number}.md").write_text(f"# The oil {number}\n\nThe light burns the oil of seals.")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the index out of the cache of whoever runs the tests."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @contextmanager

@@ -178,14 +178,9 @@ def test_a_research_can_be_read_by_everyone(scheme: str, width: int, visit: Visi
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_the_real_server_researches_for_the_page(
-    rumination: Path, tmp_path: Path, visit_in_tab: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "light.md").write_text("# The light\n\nAnsel keeps the light.")
+def test_the_real_server_researches_for_the_page(rumination: Path, one_note: Path, visit_in_tab: Any) -> None:
     calls = [call("search", '{"query": "light"}'), call("click", '{"link_id": 0}'), call("finish")]
-    settings = ServerSettings("tiny", research=ResearchSources(tmp_path / "notes"))
+    settings = ServerSettings("tiny", research=ResearchSources(one_note))
     with scripted(rumination, [*calls, text(REPORT)]) as (glm, _), serving(settings, lambda: glm) as served:
         page = visit_in_tab(served.url).page()
         page.get_by_role("button", name="Research").click()
@@ -197,12 +192,9 @@ def test_the_real_server_researches_for_the_page(
 
 
 def test_the_real_server_answers_the_page_from_one_search(
-    tiny_gguf: Callable[[str], Path], tmp_path: Path, visit_in_tab: Any, monkeypatch: pytest.MonkeyPatch
+    tiny_gguf: Callable[[str], Path], one_note: Path, visit_in_tab: Any
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "light.md").write_text("# The light\n\nAnsel keeps the light.")
-    settings = ServerSettings("tiny", research=ResearchSources(tmp_path / "notes"))
+    settings = ServerSettings("tiny", research=ResearchSources(one_note))
     with (
         scripted(tiny_gguf("Q8_0"), ["\nAnsel does【0†source】.<|user|>"]) as (glm, _),
         serving(settings, lambda: glm) as served,
