@@ -8,7 +8,7 @@ from typing import Final
 from glm_gguf.architectures import GLM4, MODELS
 from glm_gguf.gguf_file.contents import Contents, architecture, head_dim, is_edge, kv_heads, model_integer
 from glm_gguf.gguf_file.crash_findings import MAX_LAYERS
-from glm_gguf.gguf_file.finding import Finding, advice, problem
+from glm_gguf.gguf_file.finding import Finding, advice, problem, removes
 from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Metadata
 
@@ -40,8 +40,15 @@ def _findings(contents: Contents) -> Iterator[Finding]:
     if shapes is None:
         return
     yield from _misshapen(tensors, shapes)
+    nextn = model_integer(contents.metadata, "nextn_predict_layers")
+    if nextn and not any(".nextn." in name for name in tensors):
+        yield problem(
+            f"{found}.nextn_predict_layers is {nextn}, and there are no such layers",
+            "llama.cpp looks for their tensors, and cannot load the model",
+            *removes(f"{found}.nextn_predict_layers"),
+        )
     foreign = [name for name in tensors if name not in shapes]
-    if foreign and not model_integer(contents.metadata, "nextn_predict_layers"):
+    if foreign and not nextn:
         yield problem(
             f"{len(foreign)} tensors do not belong to a {found} model of {layers} layers: {_some(foreign)}",
             "llama.cpp refuses a file with tensors it does not use",

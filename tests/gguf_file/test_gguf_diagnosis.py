@@ -184,6 +184,10 @@ PROBLEMS: dict[str, tuple[Change, str]] = {
     "add-eos": (put("tokenizer.ggml.add_eos_token", BOOL, True), "add_eos_token is true"),
     "add-bos-as-number": (put("tokenizer.ggml.add_bos_token", U8, 1), "add_bos_token is no truth value"),
     "epsilon-f64": (put("glm4.attention.layer_norm_rms_epsilon", F64, 1e-5), "epsilon is of type f64, not f32"),
+    "layers-that-predict": (
+        put("glm4.nextn_predict_layers", U32, 1),
+        "nextn_predict_layers is 1, and there are no such layers",
+    ),
     "layers-u64": (put("glm4.block_count", U64, 2), "block_count is of type u64, not u32"),
     "eos-i32": (put("tokenizer.ggml.eos_token_id", I32, 9), "eos_token_id is of type i32, not u32"),
     "types-f32": (
