@@ -14,6 +14,9 @@ ANNOTATIONS = frozenset(
 )
 DEMANDS = ("dependentRequired", "dependentSchemas", "dependencies")
 """Keywords by which one property demands others."""
+MOST_NAMES = 500
+"""Keys of a record that are written into one pattern; more are checked."""
+SYNTAX = frozenset("\\.+*?()|[]{}^$")
 _TEXTS = ("type", "string")
 """All names are texts."""
 MOST_CHOICES = 4
@@ -62,14 +65,23 @@ def _named_properties(node: dict[str, Any]) -> dict[str, Any]:
     properties = node.get("properties", {})
     if keyword in ("enum", "const"):
         allowed = [name for name in (value if keyword == "enum" else [value]) if isinstance(name, str)]
-        never = dict.fromkeys((name for name in properties if name not in allowed), False)
-        found = {"properties": {name: properties.get(name, rest) for name in allowed} | never}
+        others = [name for name in allowed if name not in properties]
+        if len(others) > MOST_NAMES:
+            return node
+        found = {name: schema if name in allowed else False for name, schema in properties.items()}
+        patterns = {f"^({'|'.join(map(_quoted, others))})$": rest} if others else {}
     elif keyword == "pattern" and not properties:
-        found = {"patternProperties": {value: rest}}
+        found, patterns = {}, {value: rest}
     else:
         return node
-    others = {key: value for key, value in node.items() if key not in ("propertyNames", "properties")}
-    return {**others, **found, "additionalProperties": False}
+    kept = {key: value for key, value in node.items() if key not in ("propertyNames", "properties")}
+    made = {"properties": found, "patternProperties": patterns}
+    return {**kept, **{key: value for key, value in made.items() if value}, "additionalProperties": False}
+
+
+def _quoted(name: str) -> str:
+    """Write a name as a regular expression, in ECMAScript's and Rust's syntax alike."""
+    return "".join(f"\\{letter}" if letter in SYNTAX else letter for letter in name)
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -116,6 +116,11 @@ EXACT |= {
         [{"a": "x"}, {"a": "x", "b": 2}],
         [{"z": 1}, {"a": 1}, {"b": "x"}, {"c": 1}],
     ),
+    "keys with a meaning in patterns": (
+        {"propertyNames": {"enum": ["a.b", "c|d", "(e"]}, "additionalProperties": {"type": "integer"}},
+        [{"a.b": 1}, {"c|d": 1, "(e": 2}],
+        [{"axb": 1}, {"c": 1}, {"e": 1}],
+    ),
     "one key": (
         {"propertyNames": {"const": "a"}, "additionalProperties": True},
         [{}, {"a": [1]}],
@@ -401,6 +406,16 @@ def test_compiled_schemas_are_evicted_beyond_so_many_characters() -> None:
     cache.put("dd", 3)
     cache.put("dddd", 4)
     assert (cache.get("bbbb"), cache.get("cccc"), cache.get("dd"), cache.get("dddd")) == (1, None, 3, 4)
+
+
+def test_records_of_records_do_not_multiply() -> None:
+    record: dict[str, Any] = {"type": "integer"}
+    for _ in range(6):
+        names = [f"name{number}" for number in range(100)]
+        record = {"type": "object", "propertyNames": {"enum": names}, "additionalProperties": record}
+    compiled = compile_schema(record)
+    assert len(compiled.grammar) < 2 * len(json.dumps(record))
+    assert not takes(compiled, json.dumps({"name1": {"nome1": {}}}))
 
 
 def test_names_that_must_be_texts_are_no_demand() -> None:
