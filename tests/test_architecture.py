@@ -21,7 +21,7 @@ LEAVES = (
     *("errors", "architectures", "special_tokens", "variant", "cpus", "core_kinds", "control_groups", "source_name"),
     *("file_calls", "linux_files", "darwin_files", "whole_file", "regular_file", "home_directory", "loop_thread"),
     "appended_lines",
-    *("private_file", "strict_json"),
+    *("private_file", "strict_json", "whole_json"),
 )
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, ("errors", "architectures", "special_tokens")),

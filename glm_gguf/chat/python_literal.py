@@ -23,7 +23,10 @@ def decode_literal(text: str) -> JsonObject | None:
         return None
     if not isinstance(value, dict) or not _is_json(value):
         return None
-    written = json.dumps(value, ensure_ascii=False)
+    try:
+        written = json.dumps(value, ensure_ascii=False)
+    except ValueError:  # a number with more digits than Python writes; in hexadecimals it reads any
+        return None
     return JsonObject(json.loads(written), written)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import math
+import sys
 import types
 import typing
 from typing import Any, Final
@@ -53,11 +53,11 @@ def shown_value(value: Any) -> str:
 def _value(kind: type, name: str, text: str) -> Any:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = text
     if kind is str:
         return value if isinstance(value, str | list) else text
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
+    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return value
     if type(value) is kind:
         return value

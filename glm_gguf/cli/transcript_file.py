@@ -12,6 +12,7 @@ from glm_gguf.chat.messages import template_messages
 from glm_gguf.errors import OutputError, RequestError
 from glm_gguf.regular_file import read_text
 from glm_gguf.whole_file import write_whole
+from glm_gguf.whole_json import whole_json
 
 MOST_BYTES = 2**28
 
@@ -20,8 +21,8 @@ def read_transcript(path: Path) -> list[dict[str, Any]]:
     """Read a conversation; RequestError where the file has none."""
     text = read_text(path, MOST_BYTES)
     try:
-        messages = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        messages = whole_json(text)
+    except ValueError as error:
         raise RequestError(f"the file holds no JSON: {error}", path=path) from error
     if not isinstance(messages, list):
         raise RequestError("the file holds no list of messages", path=path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Self
 from glm_gguf.errors import RequestError
 from glm_gguf.quality.tables import shown
 from glm_gguf.regular_file import read_text
+from glm_gguf.whole_json import whole_json
 
 MOST_BYTES = 2**24
 
@@ -30,9 +30,9 @@ class SavedEvaluation:
     def read(cls, path: Path) -> Self:
         """Read the output of `glm-gguf evaluate --json`; RequestError for anything else."""
         try:
-            found = json.loads(read_text(path, MOST_BYTES))
+            found = whole_json(read_text(path, MOST_BYTES))
             return cls(path, _text(found["file"]), _count(found["n_bytes"]), _about(found), tuple(_rows(found)))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             what = f"this is no output of evaluate --json ({type(error).__name__}: {error})"
             raise RequestError(what, path=path, fix="glm-gguf evaluate FILE --reference BF16.gguf --json") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from glm_gguf.chat.tools import declarations
 from glm_gguf.errors import GlmGgufError, RequestError
 from glm_gguf.llama.model_handle import ModelHandle
 from glm_gguf.regular_file import read_text
+from glm_gguf.whole_json import whole_json
 
 LOGGER = logging.getLogger(__name__)
 MOST_BYTES: Final = 2**28
@@ -105,8 +105,8 @@ def _hidden(file: Path, directory: Path) -> bool:
 
 def _dialogue(line: str, place: str) -> Dialogue:
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        found = whole_json(line)
+    except ValueError as error:
         raise RequestError(f"this is no JSON ({error})", where=place, fix=FORM) from None
     if isinstance(found, list):
         found = {"messages": found}

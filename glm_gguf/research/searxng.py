@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -17,6 +16,7 @@ from glm_gguf.research.page_fetcher import PageFetcher
 from glm_gguf.research.passages import SNIPPET
 from glm_gguf.research.public_addresses import Resolver, system_addresses
 from glm_gguf.research.web_address import WebAddress, web_address
+from glm_gguf.whole_json import whole_json
 
 MOST_BYTES: Final = 2**23
 _FIXES: Final = {
@@ -65,8 +65,8 @@ class SearxngCorpus:
 
     def _results(self, reply: Reply) -> dict[str, Any]:
         try:
-            found = json.loads(reply.body)
-        except (ValueError, RecursionError) as error:
+            found = whole_json(reply.body)
+        except ValueError as error:
             fix = "does this address belong to a SearXNG server?"
             raise CorpusError("SearXNG answered without JSON", where=self._server.origin, fix=fix) from error
         if not isinstance(found, dict) or not isinstance(found.get("results"), list):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from glm_gguf.regular_file import read_text
 from glm_gguf.research.corpus import Corpus
 from glm_gguf.research.document_text import title_line
 from glm_gguf.strict_json import unique
+from glm_gguf.whole_json import whole_json
 
 MOST_BYTES: Final = 2**26
 OTHER_WORDS: Final = "ask in the words of the sources"
@@ -59,8 +59,8 @@ def read_sources(path: Path) -> list[SourceText]:
     """Read results of a search: a list of objects, or an object with such a list as `results`, as SearXNG has it."""
     text = read_text(path, MOST_BYTES)
     try:
-        values = json.loads(text, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
+        values = whole_json(text, unique)
+    except ValueError as error:
         fix = "name a folder of documents, or a JSON file of search results"
         raise RequestError(f"the file holds no JSON: {error}", path=path, fix=fix) from error
     results = values.get("results") if isinstance(values, dict) else values

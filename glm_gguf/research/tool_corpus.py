@@ -17,6 +17,7 @@ from glm_gguf.research.call_limit import CallLimit
 from glm_gguf.research.corpus import Hit, Page
 from glm_gguf.research.document_text import title_line
 from glm_gguf.research.passages import SNIPPET
+from glm_gguf.whole_json import whole_json
 
 QUERIES: Final = ("query", "q", "search_query", "text", "pattern")
 ADDRESSES: Final = ("id", "url", "uri", "address", "path", "name")
@@ -117,8 +118,8 @@ def _object(text: str) -> Mapping[str, Any] | None:
 def _json(text: str) -> Any:
     """Return a value in JSON; None for another text."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return whole_json(text)
+    except ValueError:
         return None
 
 

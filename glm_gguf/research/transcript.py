@@ -5,7 +5,6 @@ A line is on the disk before the next turn begins. A line that a crash has cut i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from glm_gguf.chat.events import ToolCall
 from glm_gguf.errors import RequestError
 from glm_gguf.research.corpus import Hit
 from glm_gguf.research.research_events import CallFailed, LookUp, Opened, Report, Searched, Source
+from glm_gguf.whole_json import whole_json
 
 VERSION: Final = 1
 MOST_BYTES: Final = 2**28
@@ -70,8 +70,8 @@ class Transcript:
     def _read(self, lines: Sequence[str], question: str) -> None:
         for number, line in enumerate(lines, 1):
             try:
-                self._take(json.loads(line), question, first=number == 1)
-            except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
+                self._take(whole_json(line), question, first=number == 1)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
                 fix = "name another file; a new one begins a new research"
                 raise RequestError(
                     "this is no line of a research", path=self.path, where=f"line {number}", fix=fix

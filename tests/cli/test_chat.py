@@ -91,6 +91,13 @@ def test_a_conversation_is_saved_and_gone_on_with(chat: Callable[..., Result], t
     assert len(json.loads(path.read_text())) == 5
 
 
+def test_a_saved_half_of_a_character_is_replaced(chat: Callable[..., Result], tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('[{"role": "user", "content": "hi \\ud83d"}, {"role": "assistant", "content": "\\ud83d"}]')
+    assert chat("Hello\n", "--transcript", str(path)).exit_code == 0
+    assert [message["content"] for message in json.loads(path.read_text())[:2]] == ["hi \ufffd", "\ufffd"]
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -146,6 +153,8 @@ SAID = {
     "texts that end an answer": ('/set stop ["a", "b"]\n', 'stop               ["a", "b"]\n'),
     "a parameter out of range": ("/set top_p 2\n", "Error: --top-p: 2 is out of range; give 0 to 1"),
     "a parameter of another type": ("/set top_k few\n", "'few' is not a whole number"),
+    "a parameter beyond any number": (f"/set temperature 1{'0' * 400}\n", "is not a number"),
+    "a parameter of brackets": (f"/set temperature {'[' * 20_000}\n", "is not a number"),
     "a parameter misspelt": ("/set temprature 1\n", "did you mean temperature?"),
     "a command misspelt": ("/sav x\n", "did you mean /save?"),
     "no tools": ("/tools\n", "none; --tools FILE.py"),

@@ -74,6 +74,12 @@ def test_the_evaluation_is_written(tiny_gguf: Made, evaluation: Path, tmp_path: 
     assert "exists already" in str(card(tiny_gguf("Q8_0"), "-o", out).exception)
 
 
+def test_a_half_of_a_character_is_replaced(tiny_gguf: Made, evaluation: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half.json"
+    half.write_text(json.dumps({**json.loads(evaluation.read_text()), "texts": ["a\ud83d"]}))
+    assert "Texts: a\ufffd;" in card(tiny_gguf("Q8_0"), "--evaluation", half).stdout
+
+
 def test_what_does_not_belong_to_the_file_is_refused(tiny_gguf: Made, evaluation: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     assert "evaluate this file" in str(card(tiny_gguf("Q4_0"), "--evaluation", evaluation).exception)

@@ -141,6 +141,10 @@ FILES: dict[str, tuple[Any, list[SourceText]]] = {
         [{"title": "A", "content": "c", "url": "u", "subtitle": "s", "links": [], "contents": "x", "engine": "e"}],
         [SourceText("A", "u", "c")],
     ),
+    "halves of characters": (
+        [{"title": "A\ud83d", "content": "c\ud83d", "url": "u\ude00"}],
+        [SourceText("A\ufffd", "u\ufffd", "c\ufffd")],
+    ),
     "no address": ([{"text": "s", "title": None}], [SourceText("Source 0", "", "s")]),
 }
 

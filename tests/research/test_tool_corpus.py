@@ -54,6 +54,18 @@ def test_results_in_json_are_hits_and_pages() -> None:
         corpus.search("broken")
 
 
+def cut(query: str) -> str:
+    """Search as JavaScript does, which cuts texts in halves of characters."""
+    return '{"results": [{"url": "u\\ud83d", "title": "t", "text": "light \\ud83d"}]}' if query else ""
+
+
+def test_halves_of_characters_are_replaced() -> None:
+    corpus = ToolCorpus([cut], "cut")
+    (hit,) = corpus.search("light")
+    assert hit == Hit("t", "u\ufffd", "light \ufffd")
+    assert corpus.open("u\ufffd").text == "light \ufffd"
+
+
 def test_without_a_tool_that_reads_a_page_is_what_the_search_told() -> None:
     corpus = ToolCorpus([search], "search")
     corpus.search("light")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from sys import float_info
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -168,7 +168,7 @@ def _pair(pair: Sequence[Any]) -> tuple[int, float]:
     match pair:
         case [int(token), False] if not isinstance(token, bool):
             return token, BIAS.minimum
-        case [int(token), int() | float() as bias] if not isinstance(token, bool) and math.isfinite(bias):
+        case [int(token), int() | float() as bias] if not isinstance(token, bool) and abs(bias) <= float_info.max:
             return token, bias
     what = "a list of biases holds pairs of a token id and a number, or false"
     raise Refused(Problem(400, f"logit_bias: {what}.", param="logit_bias"))
