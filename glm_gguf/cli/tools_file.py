@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
+from typing import Any, NewType
 
 import click
 
+from glm_gguf.chat.function import function_name
 from glm_gguf.chat.tools import Toolbox
 from glm_gguf.errors import RequestError
 
@@ -20,16 +24,19 @@ def load_tools(path: Path | None) -> Toolbox:
     if path is None:
         return Toolbox.of([])
     module = _run(path)
-    functions = [
-        value
-        for name, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
-    ]
+    functions = [value for name, value in vars(module).items() if not name.startswith("_") and _is_tool(value, module)]
     if not functions:
         raise RequestError("the file defines no public function", path=path)
     for function in functions:
         _warn_of(function)
     return Toolbox.of(functions)
+
+
+def _is_tool(value: object, module: ModuleType) -> bool:
+    """Whether a file defines a value that runs a call: a function, a decorated one, an object with __call__."""
+    if isinstance(value, type | NewType) or not callable(value):
+        return False
+    return getattr(value, "__module__", None) == module.__name__
 
 
 def _run(path: Path) -> ModuleType:
@@ -43,6 +50,8 @@ def _run(path: Path) -> ModuleType:
     if spec is None or spec.loader is None or not path.is_file():
         raise RequestError("this is not a Python file", path=path, fix=fix)
     module = importlib.util.module_from_spec(spec)
+    if (beside := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(beside)  # the file may import its neighbours, as a program may
     try:
         spec.loader.exec_module(module)
     except SystemExit as error:
@@ -54,13 +63,14 @@ def _run(path: Path) -> ModuleType:
     return module
 
 
-def _warn_of(function: FunctionType) -> None:
+def _warn_of(function: Callable[..., Any]) -> None:
     """Warn of type hints and docstrings that the model lacks."""
     parameters = inspect.signature(function).parameters.values()
     bare = [parameter.name for parameter in parameters if parameter.annotation is parameter.empty]
     missing = [f"no type hint for {', '.join(bare)}"] if bare else []
-    if not inspect.getdoc(function):
+    told = function if hasattr(function, "__name__") else type(function).__call__
+    if not inspect.getdoc(told):
         missing.append("no docstring")
     if missing:
-        told = f"warning: {function.__name__} has {' and '.join(missing)}: the model can only guess"
-        click.secho(told, err=True, fg="yellow")
+        warning = f"warning: {function_name(function)} has {' and '.join(missing)}: the model can only guess"
+        click.secho(warning, err=True, fg="yellow")

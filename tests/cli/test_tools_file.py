@@ -1,9 +1,11 @@
 """The file that --tools names: each way in which it is none is told apart, and what its functions leave unsaid."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from glm_gguf import ToolCall
 from glm_gguf.cli.tools_file import load_tools
 from glm_gguf.errors import RequestError
 
@@ -41,3 +43,53 @@ def test_a_function_of_which_the_model_is_told_little_is_warned_of_once(
     assert capsys.readouterr().err == (
         "warning: bare has no type hint for city and no docstring: the model can only guess\n"
     )
+
+
+KINDS = '''
+import functools
+from json import dumps
+from typing import NewType, TypedDict
+
+City = NewType("City", str)
+
+class Place(TypedDict):
+    city: City
+
+@functools.lru_cache
+def cached(city: City):
+    """Doc."""
+    return f"cached {city}"
+
+class Weather:
+    def __call__(self, city: str):
+        """Doc."""
+        return f"called {city}"
+
+weather = Weather()
+half = functools.partial(dumps, indent=1)
+_hidden = Weather()
+
+async def later(city: str):
+    """Doc."""
+    return f"later {city}"
+'''
+
+
+def test_whatever_a_file_defines_that_can_be_called_is_a_tool(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tools.py").write_text(KINDS)
+    tools = load_tools(tmp_path / "tools.py")
+    assert capsys.readouterr().err == ""
+    assert list(tools.functions) == ["cached", "Weather", "later"]
+    answers = [tools.answer(ToolCall(name, '{"city": "Rome"}')) for name in tools.functions]
+    assert answers == ["cached Rome", "called Rome", "later Rome"]
+
+
+def test_a_file_may_import_its_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "neighbour_of_tools.py").write_text("NAME = 'Rome'")
+    (tmp_path / "tools.py").write_text(
+        "from neighbour_of_tools import NAME\ndef city() -> str:\n    'Doc.'\n    return NAME"
+    )
+    assert load_tools(tmp_path / "tools.py").answer(ToolCall("city", "{}")) == "Rome"
