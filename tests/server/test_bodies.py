@@ -146,6 +146,20 @@ def test_tools_that_a_service_runs_are_left_out_and_named(served: Served) -> Non
     assert response.headers[IGNORED_HEADER] == "tools%3Aweb_search, tools%3Amcp, tools%3Acode_interpreter"
 
 
+@pytest.mark.parametrize("path", ["/apply-template", "/tokenize", "/api/chat"])
+def test_they_are_left_out_of_every_prompt(served: Served, path: str) -> None:
+    body = {"model": "tiny", "messages": HELLO, "stream": False, "options": {"num_predict": 2}}
+    body = body if path == "/api/chat" else {"messages": HELLO}
+    both, alone = (
+        httpx.post(f"{served.url}{path}", json={**body, "tools": tools})
+        for tools in ([*SERVICE_TOOLS, TOOLS["add"]], [TOOLS["add"]])
+    )
+    assert both.status_code == 200, both.text
+    assert ("web_search" in both.headers.get(IGNORED_HEADER, "")) == (path == "/api/chat")
+    kept = ("prompt", "tokens", "prompt_eval_count")
+    assert [both.json().get(key) for key in kept] == [alone.json().get(key) for key in kept]
+
+
 def test_without_a_function_nothing_can_be_required(served: Served) -> None:
     assert chat(served.url, {**SHORT, "tools": SERVICE_TOOLS}).status_code == 200
     refused = chat(served.url, {**SHORT, "tools": SERVICE_TOOLS, "tool_choice": "required"})

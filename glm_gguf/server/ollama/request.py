@@ -14,6 +14,7 @@ from glm_gguf.server.bodies.misplaced_fields import require_spelled_messages
 from glm_gguf.server.bodies.sampling_fields import LogprobCount, SamplingFields
 from glm_gguf.server.bodies.thinking_fields import ThinkingFields
 from glm_gguf.server.bodies.wire import Many
+from glm_gguf.server.chat_completions.service_tools import functions_of, left_out_tools
 from glm_gguf.server.docs.openapi import with_example
 from glm_gguf.server.ollama.history import openai_messages
 from glm_gguf.server.ollama.options import OllamaOptions
@@ -107,6 +108,10 @@ class OllamaChatRequest(OllamaRequest):
         """There are no messages."""
         return not self.messages
 
+    def unmet(self, glm: GLM) -> list[str]:
+        """Return the fields without effect, and the tools that a service would run."""
+        return [*left_out_tools(self.tools), *super().unmet(glm)]
+
     def to_request(self) -> AnswerRequest:
         """Translate the request; RequestError names an invalid field."""
         given = self.messages or []
@@ -118,7 +123,7 @@ class OllamaChatRequest(OllamaRequest):
             parallel_tool_calls=self.parallel_tool_calls,
             continue_final_message=_begins_answer(messages[-1]) or None,
         )
-        return AnswerRequest(messages, self.tools or (), self.sampling_params(), options)
+        return AnswerRequest(messages, functions_of(self.tools), self.sampling_params(), options)
 
 
 class OllamaGenerateRequest(OllamaRequest):

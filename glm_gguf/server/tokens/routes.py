@@ -12,6 +12,7 @@ from glm_gguf.server.answer_request import AnswerRequest, require_short_prompt
 from glm_gguf.server.bodies.json_body import JsonRoute
 from glm_gguf.server.bodies.misplaced_fields import require_spelled_messages
 from glm_gguf.server.chat_completions.legacy import modern_messages
+from glm_gguf.server.chat_completions.service_tools import functions_of
 from glm_gguf.server.docs.openapi import OPENAI_ERRORS
 from glm_gguf.server.problem import Problem, Refused
 from glm_gguf.server.service import Service
@@ -84,7 +85,7 @@ def _piece(glm: GLM, token_id: int) -> str | list[int]:
 def _answer_request(service: Service, body: TokenizeRequest | TemplateRequest) -> AnswerRequest:
     require_spelled_messages(body.messages or ())
     options: AnswerOptions = {"variables": body.chat_template_kwargs or {}, "continue_final_message": body.continues}
-    conversation = AnswerRequest(modern_messages(body.messages or []), body.tools or [], options=options)
+    conversation = AnswerRequest(modern_messages(body.messages or []), functions_of(body.tools), options=options)
     conversation.require_modest(service.settings.limits)
     return conversation
 
