@@ -16,7 +16,7 @@ from glm_gguf.errors import GlmGgufError
 from glm_gguf.model import GLM
 from glm_gguf.server.access.middleware import AccessMiddleware
 from glm_gguf.server.access.origins import allow_cors
-from glm_gguf.server.access.paths import LONGEST, PathMiddleware, nearest_path, served_paths
+from glm_gguf.server.access.paths import LONGEST, PathMiddleware, head_paths, nearest_path, served_paths
 from glm_gguf.server.anthropic_messages import routes as anthropic_messages
 from glm_gguf.server.batches.routes import batches_router, files_router, no_batches_router
 from glm_gguf.server.batches.runner import BatchRunner
@@ -85,11 +85,12 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM] | Catalog
     routers += _batch_routers(app, settings)
     for router in routers:
         app.include_router(router)
-    app.state.paths = served_paths([*app.routes, *(route for router in routers for route in router.routes)])
+    routes = [*app.routes, *(route for router in routers for route in router.routes)]
+    app.state.paths = served_paths(routes)
     for kind, respond in _HANDLERS.items():
         app.add_exception_handler(kind, respond)
     app.add_middleware(AccessMiddleware, service=service)
-    app.add_middleware(PathMiddleware, paths=app.state.paths)
+    app.add_middleware(PathMiddleware, paths=app.state.paths, heads=head_paths(routes))
     allow_cors(app, settings.origins)
     return app
 

@@ -23,21 +23,30 @@ def served_paths(routes: Iterable[BaseRoute]) -> frozenset[str]:
     return frozenset(path.partition("{")[0] for path in paths if path)
 
 
+def head_paths(routes: Iterable[BaseRoute]) -> frozenset[str]:
+    """Return the paths of the routes that answer HEAD themselves."""
+    return served_paths(route for route in routes if "HEAD" in (getattr(route, "methods", None) or ()))
+
+
 class PathMiddleware:
     """Rewrites a request's path to the meant route, and HEAD to GET, before anything else reads them.
 
-    The HTTP server keeps the scope of the connection, and sends no body where that says HEAD.
+    The HTTP server keeps the scope of the connection, and sends no body where that says HEAD. Paths in `heads` have a
+    route for it.
     """
 
-    def __init__(self, app: ASGIApp, paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, paths: frozenset[str], heads: frozenset[str]) -> None:
         self._app = app
         self._paths = paths
+        self._heads = heads
+        self._open_heads = tuple(path for path in heads if path.endswith("/") and path != "/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
         if scope["type"] == "http":
             scope["path"] = meant_path(scope["path"], self._paths)
-            if scope["method"] == "HEAD":
+            known = scope["path"] in self._heads or scope["path"].startswith(self._open_heads)
+            if scope["method"] == "HEAD" and not known:
                 scope = {**scope, "method": "GET"}
         await self._app(scope, receive, send)
 
