@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import lzma
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,11 @@ from glm_gguf.whole_file import write_whole
 LOGGER = logging.getLogger(__name__)
 ENDING: Final = ".part"
 MOST_BYTES: Final = 2**30
+DAMAGED: Final = (
+    *(ValueError, LookupError, TypeError, EOFError, OSError, RuntimeError, ArithmeticError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+"""What zipfile and numpy raise for an archive of other bytes, or of other methods of packing."""
 HEAD: Final = "measurement"  # no tensor has this name: theirs begin with blk. or output.
 
 
@@ -70,5 +77,5 @@ def _read(path: Path) -> ImatrixState | None:
                 if name != HEAD
             }
         return ImatrixState(str(head["binding"]), int(head["n_done"]), sums)
-    except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile):
+    except DAMAGED:
         return None

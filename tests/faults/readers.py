@@ -31,6 +31,7 @@ from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.gguf_file.report import Report
 from glm_gguf.llama.model_file import ModelFile
 from glm_gguf.llama.session_file import FRONT, HASH_BYTES, MAGIC, VERSION, read_session
+from glm_gguf.quality.imatrix_state import kept_state, state_path
 from glm_gguf.workers.greeting import MOST_MEMORY, NoGreeting, read_greeting, read_welcome
 
 WEIGHTS = bytes(256)
@@ -90,6 +91,14 @@ def imatrix(data: bytes) -> None:
     found = Imatrix.read(written("imatrix.dat", data))
     for values in found.entries.values():
         assert np.isfinite(values).all()
+
+
+def measurement(data: bytes) -> None:
+    """What an interrupted measurement has kept beside its output."""
+    out = scratch() / "kept.imatrix"
+    state_path(out).write_bytes(data)
+    found = kept_state(out, "b")
+    assert found.binding == "b"
 
 
 def session(data: bytes) -> None:

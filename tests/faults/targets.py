@@ -20,6 +20,7 @@ TARGETS: Final = {
     "gguf": "readers:gguf",
     "llama": "llama_files:llama",
     "imatrix": "readers:imatrix",
+    "measurement": "readers:measurement",
     "session": "readers:session",
     "journal": "readers:journal",
     "adapter": "readers:adapter",
