@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -191,9 +192,9 @@ def _path(name: str) -> Path:
 
 def _may_write(chat: ChatTerminal, path: Path) -> bool:
     """Ask before another file is replaced; RequestError where nobody can be asked."""
-    if path.is_dir():
+    if os.path.isdir(path):  # os.path, since a Path raises OSError for a name that is too long
         raise RequestError("this is a directory", path=path, fix="name a file in it")
-    if not path.exists() or path.absolute() in chat.own_files:
+    if not os.path.exists(path) or path.absolute() in chat.own_files:
         return True
     if not chat.may_ask:
         raise RequestError("the file exists already", path=path, fix="name another, or delete it first")

@@ -40,7 +40,7 @@ def require_writable(path: Path, option: str) -> None:
     directory = path.parent
     if not directory.is_dir():
         raise OutputError(f"there is no directory {directory}", field=option, path=path, fix="create it first")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError("this is a directory", field=option, path=path, fix="name a file in it")
     if not os.access(directory, os.W_OK):
         raise OutputError(f"{directory} is not writable", field=option, path=path, fix="name another place")

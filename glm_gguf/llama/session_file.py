@@ -60,7 +60,7 @@ def write_session(path: Path, session: Session) -> None:
 
     It never replaces a file that is no session: that may be the model.
     """
-    if path.is_file() and _is_foreign(path):
+    if os.path.isfile(path) and _is_foreign(path):
         raise OutputError("a file that is no session has this name", path=path, fix="give another name, or remove it")
     prefixes = session.prefixes
     blocks = [part for prefix in prefixes for part in (np.array(prefix.tokens, "<i4").tobytes(), prefix.state)]
