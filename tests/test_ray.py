@@ -14,8 +14,9 @@ from lending import worker
 from workers.test_workers import options
 
 from glm_gguf.cli.main import cli
-from glm_gguf.errors import EngineError, RequestError
+from glm_gguf.errors import EngineError, GgufError, RequestError
 from glm_gguf.ray import BatchActor
+from glm_gguf.ray.actor import TellingBatchActor, told_error
 from glm_gguf.ray.cluster import RayCluster
 
 
@@ -64,6 +65,13 @@ def test_an_actor_ends_where_its_worker_stays_away(tiny_gguf: Callable[[str], Pa
                 made(rows([chat_line(f"b-{n}", "Hi") for n in range(4)]))
         finally:
             made.close()
+
+
+def test_the_error_of_an_actor_is_a_row(tmp_path: Path) -> None:
+    made = TellingBatchActor(tmp_path / "none.gguf")
+    told = told_error(made(rows([chat_line("a", "Hi")])))
+    assert isinstance(told, GgufError | RequestError)
+    assert str(tmp_path / "none.gguf") in str(told)
 
 
 def test_rows_without_requests_are_refused_by_name(actor: BatchActor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -24,6 +25,8 @@ from glm_gguf.server.settings import ServerSettings
 
 REQUEST = "request"
 """Name of the column that has requests."""
+ERROR = "error"
+"""Name of the column that has the error of an actor."""
 
 
 class BatchActor:
@@ -85,3 +88,32 @@ class BatchActor:
     async def _one(self, number: int, request: str) -> LineResult:
         async with self._slots:
             return await answer_line(number, str(request).encode(), self._answer)
+
+
+class TellingBatchActor:
+    """A BatchActor whose error is a row: Ray's would bury it under tracebacks, and load the model again and again."""
+
+    def __init__(self, *given: Any) -> None:
+        """Load the model, or keep why that failed."""
+        self._actor: BatchActor | GlmGgufError
+        try:
+            self._actor = BatchActor(*given)
+        except GlmGgufError as error:
+            self._actor = error
+
+    def __call__(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what BatchActor returns, or one row with the error."""
+        try:
+            if isinstance(self._actor, GlmGgufError):
+                raise self._actor
+            return self._actor(rows)
+        except GlmGgufError as error:
+            return {ERROR: np.array([pickle.dumps(error)], object)}
+
+
+def told_error(rows: Mapping[str, Any]) -> GlmGgufError | None:
+    """Return the error that rows of a TellingBatchActor have; None for results."""
+    if ERROR not in rows:
+        return None
+    error: GlmGgufError = pickle.loads(rows[ERROR][0])
+    return error

@@ -16,10 +16,10 @@ from glm_gguf.batches.answer_lines import FLUSH_SECONDS
 from glm_gguf.batches.input_file import read_extent
 from glm_gguf.batches.open_batch import OpenBatch
 from glm_gguf.batches.result_line import LineResult, TokenCounts
-from glm_gguf.errors import MOST_WORDS, EngineError, RequestError, in_one_line
+from glm_gguf.errors import EngineError, RequestError, in_one_line
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.llama.sampling_params import SamplingParams
-from glm_gguf.ray.actor import REQUEST, BatchActor
+from glm_gguf.ray.actor import REQUEST, TellingBatchActor, told_error
 
 BLOCK_LINES: Final = 64
 """Lines of a block: what a lost actor answers again."""
@@ -73,7 +73,7 @@ def answer_on_ray(
         if not (blocks := _blocks(ray, batch)):
             return
         answered = data.from_arrow_refs(blocks).map_batches(
-            BatchActor,
+            TellingBatchActor,
             fn_constructor_args=(str(model.path), model.options, model.sampling),
             batch_size=None,
             compute=pool,
@@ -83,19 +83,15 @@ def answer_on_ray(
             _add_all(batch, answered.iter_batches(batch_size=None, batch_format="numpy"), watch)
         except errors.RayError as error:
             fix = "ray's logs have the details; run it again to go on"
-            raise EngineError(f"an actor failed: {_cause(error)}", fix=fix) from error
-
-
-def _cause(error: Exception) -> str:
-    """Return the last line of Ray's error: above it stands the traceback of the actor."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:MOST_WORDS] if lines else in_one_line(error)
+            raise EngineError(f"an actor failed: {in_one_line(error)}", fix=fix) from error
 
 
 def _add_all(batch: OpenBatch, blocks: Iterator[dict[str, Any]], watch: Callable[[LineResult], None]) -> None:
-    """Add the results of blocks as they come."""
+    """Add the results of blocks as they come; raises the error of an actor."""
     flushed = time.monotonic()
     for block in blocks:
+        if (error := told_error(block)) is not None:
+            raise error
         for result in _results(block):
             if batch.add(result):
                 watch(result)

@@ -28,6 +28,8 @@ class BlockCache:
         self._directory = directory
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
+        self._refused = False
+        """The disk took no block, which is told once: a model has thousands."""
         for left in directory.glob(f"{PARTIAL}*"):
             left.unlink(missing_ok=True)
         self._used = sum(size for _, size, _ in self._files())
@@ -67,7 +69,9 @@ class BlockCache:
                     raise
                 self._used += len(data)
             except OSError as error:
-                LOGGER.warning("weights are not kept: %s", error)
+                if not self._refused:
+                    LOGGER.warning("weights are not kept: %s", error)
+                self._refused = True
 
     def _evict(self, most: int) -> None:
         """Remove the least recently used blocks until `most` bytes are left."""

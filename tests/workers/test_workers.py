@@ -21,6 +21,7 @@ from glm_gguf.cli.main import cli
 from glm_gguf.llama.offload import layer_sizes
 from glm_gguf.llama.required_version import VERSION
 from glm_gguf.workers import rpc_frames as rpc
+from glm_gguf.workers.block_cache import BlockCache
 from glm_gguf.workers.greeting import Greeting, LentDevice, Welcome, greeted, read_greeting
 from glm_gguf.workers.lent_session import Lent
 from glm_gguf.workers.sockets import Inbox
@@ -97,6 +98,15 @@ def test_a_second_start_sends_no_weights(tiny_gguf: Callable[[str], Path], tmp_p
     assert sent[0] > stored
     assert sent[1] <= sent[0] - stored
     assert sent[1] < 0.02 * stored
+
+
+def test_a_disk_that_takes_no_weights_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = BlockCache(tmp_path / "cache", 1000)
+    (tmp_path / "cache").rmdir()
+    for block in (b"one", b"two", b"three"):
+        cache.put(block, memoryview(block))
+        assert cache.get(block) is None
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["weights are not kept"]
 
 
 def test_damaged_weights_are_sent_again(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> None:
