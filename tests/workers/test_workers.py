@@ -96,7 +96,7 @@ def test_a_second_start_sends_no_weights(tiny_gguf: Callable[[str], Path], tmp_p
     stored = sum(path.stat().st_size for path in tmp_path.iterdir())
     assert stored > 0.8 * model.stat().st_size
     assert sent[0] > stored
-    assert sent[1] <= sent[0] - stored
+    assert sent[1] < sent[0] - stored + 1000  # signs of life, as long as each took
     assert sent[1] < 0.02 * stored
 
 
