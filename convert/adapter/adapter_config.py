@@ -5,9 +5,10 @@ What LoRA's product alone does not compute is refused by the name of its field. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
+from math import prod, sqrt
 from typing import Any
 
 import regex
@@ -19,6 +20,8 @@ from glm_gguf.source_name import MERGE_WITH_PEFT
 
 CONFIG = "adapter_config.json"
 LORA = "LORA"
+MOST_CHARACTERS = 100_000
+"""Of a pattern of the file with its counted repetitions written out."""
 SEARCH_SECONDS = 1.0
 """Most time that a pattern of the file may take for one name."""
 
@@ -88,13 +91,21 @@ class AdapterConfig:
         """The first pattern that a name ends with, as get_pattern_key of peft finds it; raises ConfigError."""
         for pattern in patterns:
             try:
+                _require_modest(pattern)
                 if regex.match(rf"(.*\.)?({pattern})$", module, timeout=SEARCH_SECONDS):
                     return pattern
-            except (regex.error, TimeoutError, RecursionError, OverflowError) as problem:
+            except (regex.error, TimeoutError, RecursionError, ValueError) as problem:
                 reason = "takes too long to search" if isinstance(problem, TimeoutError) else f"is wrong: {problem}"
                 what = f"the regular expression {short_repr(pattern)} of {field} {reason}"
                 raise ConfigError(what, path=self.where, fix="write the module's name") from None
         return None
+
+
+def _require_modest(pattern: str) -> None:
+    """Raise ValueError for a pattern whose counted repetitions take much memory: compiled, they are written out."""
+    counts = (int(count.lstrip("0")[:6] or 1) for count in re.findall(r"[{,]\s*(\d+)", pattern))
+    if len(pattern) * prod(counts) > MOST_CHARACTERS:
+        raise ValueError("it is too large")
 
 
 def _refuse_other_methods(raw: dict[str, Any], where: str) -> None:

@@ -113,7 +113,7 @@ def _stated_name(raw: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _modules(architecture: str, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, Parts]]:
     """Name of a weight's module → tensors, in the names of each family of the architecture."""
-    layers = sorted({int(found[1]) for name in shapes if (found := re.match(r"blk\.(\d+)\.", name))})
+    layers = sorted({int(found[1]) for name in shapes if (found := re.match(r"blk\.(\d{1,9})\.", name))})
     for names in FAMILIES[architecture]:
         named: list[tuple[str, tuple[str, ...]]] = [(names.embedding, (EMBEDDING,)), (names.head, (HEAD,))]
         for layer in layers:

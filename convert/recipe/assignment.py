@@ -70,7 +70,7 @@ def tensor_type(name: str, field: str) -> Type:
 def _pattern(text: str, type_name: str) -> tuple[re.Pattern[str], Type]:
     try:
         pattern = re.compile(text)
-    except (re.error, OverflowError, RecursionError) as problem:
+    except (re.error, OverflowError, RecursionError, ValueError) as problem:
         raise RequestError(f"{text[:80]!r} is no regular expression: {problem}", field="tensor_types") from None
     return pattern, tensor_type(type_name, "tensor_types")
 

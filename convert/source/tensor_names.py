@@ -115,7 +115,7 @@ def source_tensors(checkpoint: Checkpoint) -> tuple[SourceTensor, ...]:
 
 def llama_order(gguf_name: str) -> tuple[int, str]:
     """Sort key of llama_model_loader::weight_name_comparer: layer (-1 for none), then name."""
-    layer = re.match(r"blk\.(\d+)\.", gguf_name)
+    layer = re.match(r"blk\.(\d{1,9})\.", gguf_name)
     return (int(layer[1]) if layer else -1, gguf_name)
 
 

@@ -18,7 +18,7 @@ from glm_gguf.errors import CorpusError, DeadlineError, GlmGgufError, in_one_lin
 from glm_gguf.research.corpus import Corpus, Hit, Page
 from glm_gguf.research.research_events import CallFailed, LookUp, Opened, Searched
 
-_PART: Final = re.compile(r"#part-(\d+)$")
+_PART: Final = re.compile(r"#part-(\d{1,9})$")
 Key = tuple[Literal["search", "open"], str]
 """What a call asks for, a query or an address: equal keys have equal results."""
 _ASKED: Final = {"search": "query", "open": "address"}

@@ -109,7 +109,7 @@ def unfolded_length(pattern: str) -> int:
             total[-1] += last[-1]
             last[-1] = inner
         elif part[0] == "{" and len(part) > 1:
-            last[-1] *= max(int(number) for number in re.findall(r"\d+", part))
+            last[-1] *= max(int(number.lstrip("0")[:10] or 0) for number in re.findall(r"\d+", part))
         else:
             total[-1] += last[-1]
             last[-1] = 1

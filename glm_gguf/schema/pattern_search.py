@@ -90,7 +90,7 @@ def _expression(pattern: str) -> regex.Pattern[str] | None:
         warnings.simplefilter("ignore", FutureWarning)  # about set operations of later versions
         try:
             return regex.compile(written)
-        except (regex.error, RecursionError, OverflowError):
+        except (regex.error, RecursionError, OverflowError, ValueError):  # ValueError: a number of thousands of digits
             return None
 
 

@@ -28,6 +28,10 @@ def test_an_unknown_type_is_answered_with_all_known(type_: str, good: Path) -> N
 FORCED = {
     "pattern-type": ({"tensor_types": (("ffn", "Q9"),)}, ("tensor_types", "'Q9'", "Q6_K")),
     "pattern-broken": ({"tensor_types": (("(", "Q8_0"),)}, ("tensor_types", "'('", "regular expression")),
+    "pattern-of-digits": (
+        {"tensor_types": (("a{" + "9" * 5000 + "}", "Q8_0"),)},
+        ("tensor_types", "regular expression"),
+    ),
     "pattern-too-large": ({"tensor_types": (("a{99999999999}", "Q8_0"),)}, ("tensor_types", "regular expression")),
     "pattern-too-deep": ({"tensor_types": (("(" * 9999 + ")" * 9999, "Q8_0"),)}, ("tensor_types", "expression")),
     "output": ({"output_tensor": "Q4_K_M"}, ("output_tensor", "'Q4_K_M'", "Q4_K")),

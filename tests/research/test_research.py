@@ -141,6 +141,11 @@ BRANCHES: dict[str, tuple[list[Answer], str | None, str]] = {
         "finish",
     ),
     "a part that is not there": ([call("open", '{"url": "a.test/one#part-2"}'), *FIND], "1 parts, not 2", "finish"),
+    "a part beyond any number": (
+        [call("open", f'{{"url": "a.test/one#part-{"9" * 4301}"}}'), REPORT, REPORT],
+        "#part-999",
+        "context",
+    ),
     "repeats without end": ([SEARCH, SEARCH, SEARCH, SEARCH, REPORT], "turn 1 made this call", "repeats"),
     "the same call twice in one answer": (
         [text(f"{AS_JSON.removesuffix(END)}\n{AS_JSON}"), *FIND[1:]],

@@ -170,6 +170,8 @@ def _allowed_tools(declared: Sequence[Mapping[str, Any]], names: Collection[str 
     return [tool for tool in declared if _function_name(tool) in names]
 
 
-def _function_name(tool: Mapping[str, Any]) -> Any:
+def _function_name(tool: Mapping[str, Any]) -> str | None:
+    """Return the name of a declared function; None where it is no text, which is refused later."""
     function = tool.get("function")
-    return function.get("name") if isinstance(function, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    return name if isinstance(name, str) else None

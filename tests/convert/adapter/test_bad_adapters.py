@@ -64,6 +64,8 @@ FIELDS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "patterns as a list": ({"rank_pattern": ["q_proj"]}, ("rank_pattern", "JSON object")),
     "a rank of 0": ({"rank_pattern": {"q_proj": 0}}, ("rank_pattern of 'q_proj' is 0",)),
     "a broken pattern": ({"alpha_pattern": {"(": 3}}, ("alpha_pattern", "'('", "wrong")),
+    "a pattern of repetitions": ({"alpha_pattern": {"(?:q?){999999999}": 3}}, ("alpha_pattern", "too large")),
+    "a pattern of digits": ({"rank_pattern": {"q{" + "9" * 5000: 3}}, ("rank_pattern", "wrong")),
     "a slow pattern": ({"alpha_pattern": {r"(\w|\w|.)*(\d)(\d)": 3}}, ("alpha_pattern", "takes too long")),
     "a base that is no text": ({"base_model_name_or_path": 3}, ("base_model_name_or_path is 3",)),
 }
