@@ -155,6 +155,9 @@ def convert(
     next run can continue it.
     """
     options = with_fields(options, fields)
+    if not isinstance(progress, Progress | None):
+        fix = "give an object with the methods resumed, started and wrote"
+        raise RequestError(f"{type(progress).__name__} receives no progress", field="progress", fix=fix)
     with open_source(source, options.keep_source) as opened:
         conversion = Conversion.prepare(opened, out, options)
         conversion.write(progress or Silent())

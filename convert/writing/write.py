@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from glm_gguf.convert.plan import TensorPlan
 from glm_gguf.convert.source.fp8 import Floats, read_scales
@@ -32,6 +32,7 @@ CHECKED_SHARD = "shard:{}"
 _log = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Receives the progress of a conversion."""
 

@@ -25,6 +25,12 @@ def test_an_unknown_type_is_answered_with_all_known(type_: str, good: Path) -> N
     says(refusal(good, choose(type_), kind=RequestError), "type", repr(type_), "Q4_K_M ", "IQ2_XXS", "BF16 16.00")
 
 
+@pytest.mark.parametrize("progress", [print, True, "tqdm"], ids=str)
+def test_what_receives_no_progress_is_refused_before_anything_is_read(progress: Any, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"progress: .* resumed, started and wrote"):
+        convert(tmp_path, tmp_path / "out.gguf", progress=progress)
+
+
 FORCED = {
     "pattern-type": ({"tensor_types": (("ffn", "Q9"),)}, ("tensor_types", "'Q9'", "Q6_K")),
     "pattern-broken": ({"tensor_types": (("(", "Q8_0"),)}, ("tensor_types", "'('", "regular expression")),
