@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from glm_gguf.chat.events import ToolCall
 from glm_gguf.chat.tools import Toolbox, beside, error_text
-from glm_gguf.errors import in_one_line
+from glm_gguf.errors import RequestError, in_one_line
 from glm_gguf.loop_thread import LoopThread
 from glm_gguf.run_options import Approval, RunOptions
 
@@ -50,7 +50,7 @@ class CallRunner:
         """Start a call on its own thread; None if it is not approved."""
         if self._options.approve is not None:
             approved = self._options.approve(call)
-            if not (self._submitted(approved).result() if inspect.isawaitable(approved) else approved):
+            if not _is_approved(self._submitted(approved).result() if inspect.isawaitable(approved) else approved):
                 return None
         one = _Run(call, self._toolbox, self._submitted)
         one.thread.start()
@@ -134,7 +134,14 @@ async def _approved(call: ToolCall, approve: Approval | None) -> bool:
     if approve is None:
         return True
     answer = approve(call) if inspect.iscoroutinefunction(approve) else await beside(lambda: approve(call))
-    return bool(await answer if inspect.isawaitable(answer) else answer)
+    return _is_approved(await answer if inspect.isawaitable(answer) else answer)
+
+
+def _is_approved(answer: object) -> bool:
+    """Return whether a call may run; RequestError for a text: "n", as input() returns it, would count as true."""
+    if isinstance(answer, str | bytes):
+        raise RequestError(f"it returned the text {answer[:40]!r}", field="approve", fix="return True or False")
+    return bool(answer)
 
 
 async def _arun(call: ToolCall, toolbox: Toolbox, timeout: float | None) -> str:

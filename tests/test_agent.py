@@ -80,6 +80,19 @@ def test_an_unknown_function_goes_back_as_an_error() -> None:
     assert "no function 'other'" in run_calls([ToolCall("other", "{}")], BOX, RunOptions())[0]
 
 
+@pytest.mark.parametrize("answer", ["n", "yes", "", b"no"])
+def test_an_approval_that_is_a_text_runs_nothing(answer: Any) -> None:
+    async def later(call: ToolCall) -> Any:
+        return answer
+
+    for approve in (lambda call: answer, later):
+        both, options = calls("北京", "上海").tool_calls, RunOptions(approve=approve)
+        with pytest.raises(RequestError, match=r"approve: it returned the text .*; return True or False"):
+            run_calls(both, BOX, options)
+        with pytest.raises(RequestError, match="approve: it returned the text"):
+            asyncio.run(arun_calls(both, BOX, options))
+
+
 def test_what_is_not_approved_is_not_run() -> None:
     asked = []
 
