@@ -33,7 +33,7 @@ MENDABLE = (
     *("no-epsilon", "too-few-types", "plain-specials", "no-types", "yarn-on-rumination", "factor-without-type"),
     *("ordinary-eos", "ordinary-eot", "ordinary-fim", "add-eos", "add-bos-as-number"),
     *("epsilon-f64", "layers-u64", "eos-i32", "types-f32"),
-    *("nested-array", "no-eos", "eos-beyond-the-vocabulary", "yarn-without-length"),
+    *("nested-array", "no-eos", "eos-beyond-the-vocabulary", "yarn-without-length", "layers-that-predict"),
 )
 """Problems that the diagnosis names and keys put right."""
 
