@@ -112,5 +112,5 @@ def test_a_file_without_a_template_has_the_bundled_one(template: str | None, tmp
 def test_yarn_is_refused_with_the_reason(tmp_path: Path) -> None:
     source = write_checkpoint(tmp_path / "model", hf_shape())
     refused = command_line("convert", source, "--yarn", "4", "--out", tmp_path / "a.gguf")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     says(refused.stderr, "--yarn", "131072 tokens without YaRN", "leave the option out")
