@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -24,6 +24,8 @@ from glm_gguf.regular_file import read_text
 from glm_gguf.variant import ADVICE, Variant
 
 MOST_CARD_BYTES = 2**24
+MOST_VALUES = 100_000
+"""Of a card, where each alias counts as what it stands for."""
 
 BROKEN = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
 """Exceptions of gguf-py and yaml for a malformed file."""
@@ -86,7 +88,19 @@ def _front_matter(source: Source) -> dict[str, Any]:
         return {}
     text = "".join(f"{line}\n" for line in takewhile(lambda line: line != "---", lines))
     card = yaml.safe_load(text.replace("- no\n", '- "no"\n').replace("\t", "  "))
+    _require_modest(card)
     return card if isinstance(card, dict) else {}
+
+
+def _require_modest(card: object) -> None:
+    """Raise ValueError for too many values; lists of aliases of lists multiply, and gguf-py reads every one."""
+    level, count = [card], 0
+    while level:
+        count += len(level)
+        if count > MOST_VALUES:
+            raise ValueError(f"it has more than {MOST_VALUES} values")
+        parts = [list(one.values()) if isinstance(one, dict) else one for one in level]
+        level = list(islice((one for part in parts if isinstance(part, list | tuple) for one in part), MOST_VALUES + 1))
 
 
 def _override(card: Metadata, naming: Naming) -> None:

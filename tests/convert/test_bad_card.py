@@ -24,6 +24,7 @@ def source(good: Path, tmp_path: Path) -> Path:
     return copied(good, tmp_path / "model")
 
 
+ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
 CARDS = {
     "broken-yaml": ("---\nlicense: [mit\n---\n", "README.md", "YAML"),
     "tabs": ("---\na: {\n\t}: b\n---\n", "README.md", "YAML"),
@@ -33,7 +34,9 @@ CARDS = {
     "license-object": ("---\nlicense: {a: b}\n---\n", "general.license is", "README.md"),
     "language-objects": ("---\nlanguage: [{a: b}]\n---\n", "general.languages is", "README.md"),
     "tag-bool": ("---\ntags: [true]\n---\n", "general.tags is True", "README.md"),
-    "itself": ("---\ntags: &a [*a]\n---\n", "general.tags is", "README.md"),
+    "itself": ("---\ntags: &a [*a]\n---\n", "more than 100000 values", "README.md"),
+    "aliases": (f"---\n{ALIASES}base_model: *a8\n---\n", "more than 100000 values", "README.md"),
+    "pairs": (f"---\n{ALIASES}datasets: !!pairs [a: *a8]\n---\n", "more than 100000 values", "README.md"),
     "base-model-list": ("---\nbase_model: [{name: [[1]]}]\n---\n", "general.base_models is", "README.md"),
 }
 
