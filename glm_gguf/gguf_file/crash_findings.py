@@ -14,13 +14,15 @@ from glm_gguf.gguf_file.contents import Contents, architecture, head_dim, kv_hea
 from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, problem, removes
 from glm_gguf.gguf_file.sampling_findings import sampling_findings
 from glm_gguf.gguf_file.tensor_list import TensorInfo
-from glm_gguf.gguf_file.values import Metadata, NestedArray, Scalar, decimal, text, texts
+from glm_gguf.gguf_file.values import Metadata, NestedArray, NumberArray, Scalar, decimal, text, texts
 
 MAX_LAYERS: Final = 512
 """LLAMA_MAX_LAYERS of llama-hparams.h."""
 ROPE_SCALINGS: Final = ("none", "linear", "yarn", "longrope")
 """LLAMA_ROPE_SCALING_TYPES of llama-model.cpp."""
 EXPERT_KEYS: Final = ("expert_count", "expert_used_count", "expert_group_count")
+OF_LAYERS: Final = ("expert_used_count", "feed_forward_length", "attention.head_count", "attention.head_count_kv")
+"""Keys of which llama.cpp takes one number for each layer too (get_key_or_arr in llama-model.cpp)."""
 
 VECTORS: Final = ("norm.weight", ".bias")
 """Ends of the names of tensors that ggml adds or multiplies element by element."""
@@ -59,6 +61,7 @@ def _findings(contents: Contents) -> Iterator[Finding]:
         if text(metadata, "tokenizer.ggml.model") != TOKENIZER:
             yield _crash(f"tokenizer.ggml.model is {text(metadata, 'tokenizer.ggml.model')!r} instead of {TOKENIZER!r}")
         yield from _layer_counts(metadata)
+        yield from _of_layers(metadata)
         yield from _attention(metadata)
         yield from _rope(metadata)
         yield from _numbers(metadata)
@@ -105,6 +108,13 @@ def _layer_counts(metadata: Metadata) -> Iterator[Finding]:
     for key in EXPERT_KEYS:
         if model_integer(metadata, key):
             yield _crash(f"{name}.{key} is {model_integer(metadata, key)}, but its models have no experts")
+
+
+def _of_layers(metadata: Metadata) -> Iterator[Finding]:
+    for key in OF_LAYERS:
+        name = f"{architecture(metadata)}.{key}"
+        if isinstance(metadata.get(name), NumberArray):
+            yield _crash(f"{name} is a list, but the layers of its models are alike")
 
 
 def _attention(metadata: Metadata) -> Iterator[Finding]:

@@ -243,6 +243,8 @@ CRASHES: dict[str, tuple[Change, str]] = {
     "too-many-layers": (put("glm4.block_count", U32, 4_000_000_000), "block_count is 4000000000"),
     "nextn": (put("glm4.nextn_predict_layers", U32, 3), "nextn_predict_layers is 3"),
     "experts": (put("glm4.expert_count", U32, 3), "expert_count is 3"),
+    "experts-of-layers": (put("glm4.expert_used_count", ARR, (BOOL, [True])), "expert_used_count is a list"),
+    "heads-of-layers": (put("glm4.attention.head_count_kv", ARR, (U32, [1, 2])), "head_count_kv is a list"),
     "unknown-scaling": (put("glm4.rope.scaling.type", STR, "su"), "scaling.type is 'su'"),
     "odd-rope": (put("glm4.rope.dimension_count", U32, 3), "dimension_count is 3"),
     "rope-beyond-head": (put("glm4.rope.dimension_count", U32, 8), "dimension_count is 8"),
