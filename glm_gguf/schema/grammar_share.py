@@ -77,10 +77,14 @@ class _Found:
 
 
 class TextCache(Generic[T]):
-    """Values by text, the latest used, up to a number of characters of text; for any thread."""
+    """Values by text, the latest used, up to a number of characters of text; for any thread.
 
-    def __init__(self, most_characters: int) -> None:
+    A value counts as `of_value` characters beside its text: many short texts take memory too.
+    """
+
+    def __init__(self, most_characters: int, of_value: int = 0) -> None:
         self._most = most_characters
+        self._of_value = of_value
         self._characters = 0
         self._lock = threading.Lock()
         self._values: OrderedDict[str, T] = OrderedDict()
@@ -97,16 +101,18 @@ class TextCache(Generic[T]):
         """Keep a value, and evict the least recently used."""
         with self._lock:
             if text not in self._values:
-                self._characters += len(text)
+                self._characters += len(text) + self._of_value
             self._values[text] = value
             while self._characters > self._most:
                 evicted, _ = self._values.popitem(last=False)
-                self._characters -= len(evicted)
+                self._characters -= len(evicted) + self._of_value
 
 
 MOST_KEPT = 16_000_000
 """Characters of the schemas that stay compiled: the largest set of tools, and those of other clients."""
-_KEPT: TextCache[_Found] = TextCache(MOST_KEPT)
+OF_SCHEMA = 700
+"""A compiled schema takes 4 kB, and 6 bytes a character: 100 MB in all."""
+_KEPT: TextCache[_Found] = TextCache(MOST_KEPT, OF_SCHEMA)
 
 
 def compile_schema(schema: Schema, *, strict: bool = False, field: str = "schema") -> CompiledSchema:

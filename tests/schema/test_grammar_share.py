@@ -372,7 +372,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return compile_anew(text, where)
 
     monkeypatch.setattr(module, "_compile", counting)
-    monkeypatch.setattr(module, "_KEPT", TextCache(module.MOST_KEPT))
+    monkeypatch.setattr(module, "_KEPT", TextCache(module.MOST_KEPT, module.OF_SCHEMA))
     return made
 
 
@@ -406,6 +406,13 @@ def test_compiled_schemas_are_evicted_beyond_so_many_characters() -> None:
     cache.put("dd", 3)
     cache.put("dddd", 4)
     assert (cache.get("bbbb"), cache.get("cccc"), cache.get("dd"), cache.get("dddd")) == (1, None, 3, 4)
+
+
+def test_many_short_schemas_are_evicted_too() -> None:
+    cache: TextCache[int] = TextCache(100, of_value=20)
+    for number in range(9):
+        cache.put(str(number), number)
+    assert [cache.get(str(number)) for number in range(9)] == [None] * 5 + [5, 6, 7, 8]
 
 
 def test_records_of_records_do_not_multiply() -> None:
