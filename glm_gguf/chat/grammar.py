@@ -29,6 +29,7 @@ from glm_gguf.chat.response_format import (
 from glm_gguf.chat.tool_choice import AutoChoice, NamedChoice, NoChoice, ToolChoice, require_possible, tool_choice
 from glm_gguf.chat.tools import Declaration
 from glm_gguf.errors import RequestError
+from glm_gguf.schema.fatal_numbers import LOWEST, names_fatal_number
 from glm_gguf.schema.grammar_share import CompiledSchema, compile_schema, validated_lark
 from glm_gguf.schema.keyword_rules import is_type
 from glm_gguf.special_tokens import ASSISTANT, OBSERVATION
@@ -100,6 +101,9 @@ def answer_grammar(
         lines += _answer(rules.format, value, text, calls=bool(arguments), opened=opened)
     lines += _calls(arguments, parallel=rules.parallel, breaks=r"\n{0,2}" if starts_in_thought else "")
     text = "\n".join(lines) + "\n"
+    if isinstance(rules.format, LarkFormat) and names_fatal_number(rules.format.grammar):
+        what = f"a number in it is not above {LOWEST:g}, where llguidance fails"
+        raise RequestError(what, field="response_format", fix="leave it out")
     if isinstance(rules.format, LarkFormat | RegexFormat):
         _require_sound(text)
     return AnswerGrammar(text, arguments, value)

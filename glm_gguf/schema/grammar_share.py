@@ -13,6 +13,7 @@ from glm_gguf.errors import RequestError
 from glm_gguf.schema.crowded_patterns import without_crowded_patterns
 from glm_gguf.schema.deep_stack import on_deep_stack
 from glm_gguf.schema.draft import DRAFT_4, draft_of, is_draft_3, modern
+from glm_gguf.schema.fatal_numbers import without_fatal_numbers
 from glm_gguf.schema.keyword_rules import well_formed
 from glm_gguf.schema.normal_form import normal_form
 from glm_gguf.schema.pattern_search import byte_tokenizer
@@ -167,7 +168,7 @@ def _grammar(schema: Schema, field: str) -> tuple[str, bool]:
     """Return the tightest grammar that compiles, and whether it enforces the whole schema."""
     from llguidance import LLMatcher
 
-    told = without_crowded_patterns(schema)
+    told = without_fatal_numbers(without_crowded_patterns(schema))
     text = _laid_out(told)
     failed, messages = validated(LLMatcher.grammar_from_json_schema(text), deep=_refers(text))
     if not failed and (told is not schema or not messages):
