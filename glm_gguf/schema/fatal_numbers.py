@@ -9,8 +9,7 @@ from glm_gguf.schema.walk import Schema, rewrite, subschemas
 
 LOWEST: Final = -9.2e18
 """llguidance 1.9 negates integers of 64 bits without an end where one rounds to -2**63, the lowest there is."""
-_VALUES: Final = ("const", "enum")
-_BOUNDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+_KEYWORDS: Final = ("const", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _NEGATIVE: Final = re.compile(r"-[0-9]+(?:\.[0-9]+)?(?:[eE]\+?[0-9]+)?")
 _DIGITS: Final = 30
 """Digits of a number that is fatal whatever it is, so that nobody parses thousands of them."""
@@ -35,7 +34,7 @@ def _without(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fatal_keys(node: dict[str, Any]) -> list[str]:
-    return [key for key in (*_VALUES, *_BOUNDS) if key in node and _holds_fatal(node[key])]
+    return [key for key in _KEYWORDS if key in node and _holds_fatal(node[key])]
 
 
 def _holds_fatal(value: object) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing, closing
+from contextlib import AbstractContextManager, aclosing, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal, TypeVar
 
 from fastapi import Request
@@ -68,25 +69,9 @@ class Researches:
         sources = self.require_sources(field)
         queue: asyncio.Queue[E | None] = asyncio.Queue()
         tell, stop = _teller(queue), threading.Event()
-        limit = CallLimit(seconds, stop)
-
-        def work() -> None:
-            finished = False
-            try:
-                with sources.opened(limit=limit) as corpus, closing(begun(corpus)) as events:
-                    for event in events:
-                        if stop.is_set():
-                            return
-                        self._observed(event)
-                        tell(event)
-                finished = True
-            finally:
-                if not finished:
-                    self._observed(Unfinished("abandoned" if stop.is_set() else "failed"))
-                tell(None)
-
+        opened = sources.opened(limit=CallLimit(seconds, stop))
         self._stops.add(stop)
-        thread = asyncio.create_task(self._jobs.run(work))
+        thread = asyncio.create_task(self._jobs.run(partial(self._work, opened, begun, stop, tell)))
         thread.add_done_callback(lambda _: self._stops.discard(stop))
         try:
             first = await unless_gone(request.receive, _first(queue, thread))
@@ -97,6 +82,28 @@ class Researches:
         events = _told(first, queue, thread, stop)
         await anext(events)  # once begun, it is closed wherever it is dropped
         return events
+
+    def _work(
+        self,
+        opened: AbstractContextManager[Corpus],
+        begun: Callable[[Corpus], Generator[E, None, None]],
+        stop: threading.Event,
+        tell: Callable[[E | None], None],
+    ) -> None:
+        """Tell each event, and None at the end; a job's thread runs it."""
+        finished = False
+        try:
+            with opened as corpus, closing(begun(corpus)) as events:
+                for event in events:
+                    if stop.is_set():
+                        return
+                    self._observed(event)
+                    tell(event)
+            finished = True
+        finally:
+            if not finished:
+                self._observed(Unfinished("abandoned" if stop.is_set() else "failed"))
+            tell(None)
 
     def close(self, seconds: float) -> bool:
         """Stop all; return whether their threads ended within `seconds`."""
