@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, Final
+from unittest.mock import patch
 
 import mcp_types
 
+from glm_gguf.chat import template_environment
 from glm_gguf.chat.expected_form import ExpectedForm
 from glm_gguf.chat.template import ChatTemplate
+from glm_gguf.errors import GlmGgufError
 from glm_gguf.mcp.result_text import MOST_CHARACTERS, result_text
 from glm_gguf.mcp.tool import usable_tools
 from glm_gguf.research.document_text import MOST_TITLE, document_text
@@ -31,14 +36,22 @@ FORMS: Final = (
     ExpectedForm(functions=("f",), lenient=True),
     ExpectedForm(functions=("f",), begun=""),
 )
+STEPS: Final = template_environment.STEPS // 20
+"""Steps of a fuzzed rendering: those that use all of them take seconds with the real number."""
+MOST_SECONDS: Final = 5.0
+"""Processor time of such a template, many times what its steps take where coverage is traced."""
 ENDINGS: Final = (".html", ".pdf", ".md")
 
 
 def template(data: bytes) -> None:
     """A chat template of a hostile file: compiled, and rendered with and without tools."""
-    made = ChatTemplate(data.decode("utf-8", "replace"))
-    for tools in ((), TOOLS):
-        made.render(CONVERSATION, tools)
+    begun = time.thread_time()
+    with patch.object(template_environment, "STEPS", STEPS):
+        made = ChatTemplate(data.decode("utf-8", "replace"))
+        for tools in ((), TOOLS):
+            with suppress(GlmGgufError):
+                made.render(CONVERSATION, tools)
+    assert time.thread_time() - begun < MOST_SECONDS, "its steps cost too little"
 
 
 def output(data: bytes) -> None:
