@@ -61,7 +61,7 @@ _COMPARING: Final = frozenset(
 """Tests that compare all that two values hold."""
 _HIDDEN: Final = frozenset({"encode", "expandtabs", "from_bytes", "maketrans", "to_bytes", "translate"})
 """Methods that can make huge texts or bytes, and that no prompt needs."""
-_WIDE_FORMAT: Final = re.compile(r"%[^a-zA-Z%]*(\d{5}|\*)|\{[^{}]*:[^{}]*(\d{5}|\{)")
+_WIDE_FORMAT: Final = re.compile(r"%[^a-zA-Z%]*(\d{5}|\*)|\{[^{}:]*:[^{}]*(\d{5}|\{)")
 """A width of five digits, or one from an argument."""
 
 

@@ -8,7 +8,8 @@ from pathlib import PurePath
 from typing import Final
 
 from glm_gguf.errors import CorpusError
-from glm_gguf.research.pdf_text import pdf_title_and_text
+from glm_gguf.research.page_text import page_title_and_text
+from glm_gguf.research.read_apart import read_apart
 from glm_gguf.research.required_extra import extra_required
 
 KINDS: Final = {
@@ -18,14 +19,14 @@ KINDS: Final = {
 }
 """Ending of a name → kind of document. Other files are no documents."""
 MOST_TITLE: Final = 120
-MOST_HEAD: Final = 4096
-"""Characters before which `<html` stands, if it stands at all: trafilatura reads no page without it."""
+MOST_HERE: Final = 2**17
+"""Characters of HTML that are read in this process: trafilatura's time can grow with their square."""
 UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 """Byte order marks."""
 MOST_CONTROL: Final = 20
 """One control character in so many is more than a text has; random bytes have one in ten."""
 _CONTROL: Final = bytes(set(range(32)) - set(b"\t\n\f\r\x1b"))
-_HEADING: Final = re.compile(r"(?m)^#{1,6}[ \t]+(.+?)[ \t]*#*$")
+_HEADING: Final = re.compile(r"(?m)^#{1,6}[ \t]+(.+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +48,36 @@ def document_text(name: str, data: bytes) -> DocumentText:
     if kind == "html":
         return html_text(text, name)
     heading = _HEADING.search(text)
-    return DocumentText(title_line(heading[1] if heading else "", PurePath(name).stem), text)
+    title = _without_closing_marks(heading[1].rstrip()) if heading else ""
+    return DocumentText(title_line(title, PurePath(name).stem), text)
 
 
 def html_text(html: str, name: str) -> DocumentText:
     """Return title and main text of a web page as Markdown, without menus; of a page of few words, all its text."""
     with extra_required("web pages"):
-        import trafilatura
-    whole_page = html if "<html" in html[:MOST_HEAD].lower() else f"<html><body>{html}</body></html>"
-    tree = trafilatura.load_html(whole_page) if html.strip() else None
-    if tree is None:
-        return DocumentText(title_line("", PurePath(name).stem), "")
-    title = "".join(tree.xpath("string(//title)")) or "".join(tree.xpath("string(//h1)"))
-    text = trafilatura.extract(
-        tree, output_format="markdown", include_links=True, include_tables=True, include_comments=False
-    )
-    text = _lines(text or trafilatura.html2txt(whole_page))
-    return DocumentText(title_line(title, PurePath(name).stem), text)
+        import trafilatura  # noqa: F401 (a child process may need it)
+    small = len(html) <= MOST_HERE
+    found = page_title_and_text(html) if small else read_apart("page", html.encode("utf-8", "replace"), name)
+    if found is None:
+        raise CorpusError("it cannot be read as HTML", where=name)
+    title, text = found
+    return DocumentText(title_line(title, PurePath(name).stem), _lines(text))
 
 
 def pdf_text(data: bytes, name: str) -> DocumentText:
     """Return title and text of a PDF; CorpusError if it is damaged, locked, or only holds pictures."""
-    title, text = pdf_title_and_text(data, name)
+    with extra_required("PDF files"):
+        import pypdf  # noqa: F401 (the child process needs it)
+    title, text = read_apart("PDF", data, name)
     if not text.strip():
         raise CorpusError("the PDF holds no text, only pictures", where=name)
     return DocumentText(title_line(title, PurePath(name).stem), _lines(text))
+
+
+def _without_closing_marks(heading: str) -> str:
+    """Return a Markdown heading without the `#`s that may close it after a space."""
+    rest = heading.rstrip("#")
+    return rest if rest[-1:] in ("", " ", "\t") else heading
 
 
 def _is_binary(data: bytes) -> bool:

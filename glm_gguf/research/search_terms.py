@@ -18,7 +18,7 @@ CJK_RUN: Final = re.compile(
 MOST_TERMS: Final = 64
 """Terms of a query; SQLite bounds the depth of an expression."""
 _WORD: Final = re.compile(r"\w+")
-_QUOTED: Final = re.compile(r'"([^"]+)"|“([^”]+)”')
+_QUOTED: Final = re.compile(r'"([^"]+)"|“([^“”]+)”')
 _COMMON: Final = """
     a an and are as at be been but by can did do does for from had has have how if in into is it its of on or that the
     their there these they this to was were what when where which who whom whose why will with would

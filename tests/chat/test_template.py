@@ -287,6 +287,13 @@ def test_what_an_argument_may_become_is_charged_before_it_is_made(source: str) -
     assert time.process_time() - begun < 10
 
 
+def test_the_fields_of_a_format_are_found_in_linear_time() -> None:
+    begun = time.process_time()
+    with pytest.raises(TemplateError, match="unmatched"):
+        ChatTemplate("{{ ('{' ~ ':' * 200000).format() }}").render([{"role": "user", "content": "x"}])
+    assert time.process_time() - begun < 30  # seconds; it took three hundred
+
+
 @pytest.mark.parametrize(
     ("source", "rendered"),
     [

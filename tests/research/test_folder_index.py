@@ -13,7 +13,6 @@ from research.pdf_file import pdf_file
 
 from glm_gguf.errors import CorpusError, RequestError
 from glm_gguf.research.folder_index import FolderIndex, IndexUpdate
-from glm_gguf.research.pdf_text import pdf_title_and_text
 
 PAGES: dict[str, str | bytes] = {
     "notes.md": "# Harrow light\n\nThe keeper is Ansel Brook.\n",
@@ -139,21 +138,6 @@ BINARY = {
 def test_binary_data_under_a_texts_name_is_named(index: FolderIndex, folder: Path, name: str, ending: str) -> None:
     write(folder, {f"binary.{ending}": BINARY[name]})
     assert index.update().unread == ((f"binary.{ending}", "it is no text, but binary data"),)
-
-
-def test_a_pdf_that_takes_too_long_is_named(index: FolderIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glm_gguf.research.pdf_text.SECONDS", 0.001)
-    ((path, reason),) = index.update().unread
-    assert path == "paper.pdf"
-    assert "takes longer than" in reason
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not bound the memory of a process so")
-def test_a_pdf_that_needs_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("glm_gguf.research.pdf_text.MOST_BYTES", 2**28)
-    with pytest.raises(CorpusError, match="more memory than a document may"):
-        pdf_title_and_text(pdf_file(["Peat"], "P") + b" " * 2**28, "large.pdf")
-    assert pdf_title_and_text(pdf_file(["Peat"], "P"), "small.pdf") == ("P", "Peat")
 
 
 @pytest.mark.parametrize("address", ["../secret.md", "/etc/passwd", "notes.md\0", "", "code.py", "docs/notes.md"])

@@ -1,6 +1,6 @@
-"""The text of a PDF, read in a process of its own: `python -m glm_gguf.research.pdf_child BYTES` within so much memory.
+"""A document, read in a process of its own: `python -m glm_gguf.research.reading_child KIND BYTES`, in so many bytes.
 
-The PDF comes on standard input. Standard output gets one JSON object: `title` and `text`, or what is wrong as `error`.
+It comes on standard input. Standard output gets one JSON object: `title` and `text`, or what is wrong as `error`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ _FAULTS: Final = (ValueError, TypeError, AttributeError, LookupError, Arithmetic
 
 
 def main() -> None:
-    """Read the PDF, and write what is in it."""
-    _limit_memory(int(sys.argv[1]))
+    """Read the document, and write what is in it."""
+    kind, most = sys.argv[1], int(sys.argv[2])
+    _limit_memory(most)
     try:
-        found = _read(sys.stdin.buffer.read())
+        found = {"PDF": _pdf, "page": _page}[kind](sys.stdin.buffer.read())
     except MemoryError:
-        found = {"error": "the PDF needs more memory than a document may"}
+        found = {"error": f"the {kind} needs more memory than a document may"}
     sys.stdout.write(json.dumps(found))
 
 
-def _read(data: bytes) -> dict[str, Any]:
+def _pdf(data: bytes) -> dict[str, Any]:
     import pypdf
 
     try:
@@ -39,6 +40,16 @@ def _read(data: bytes) -> dict[str, Any]:
         title = "" if reader.metadata is None else str(reader.metadata.title or "")
     except (pypdf.errors.PyPdfError, *_FAULTS) as error:
         return {"error": f"the PDF cannot be read: {in_one_line(error)}"}
+    return {"title": title, "text": text}
+
+
+def _page(data: bytes) -> dict[str, Any]:
+    from glm_gguf.research.page_text import page_title_and_text
+
+    found = page_title_and_text(data.decode())
+    if found is None:
+        return {"error": "the page cannot be read as HTML, or needs more memory than a document may"}
+    title, text = found
     return {"title": title, "text": text}
 
 
