@@ -9,7 +9,7 @@ from pathlib import Path
 
 from glm_gguf.engine.engine import Engine
 from glm_gguf.engine.kv_cache import KvCache
-from glm_gguf.errors import EngineError, GlmGgufError
+from glm_gguf.errors import EngineError, GlmGgufError, WorkerLostError
 from glm_gguf.llama.context import Context
 from glm_gguf.llama.engine_options import Scales
 from glm_gguf.llama.session_file import SavedPrefix, Session, read_session, write_session
@@ -43,14 +43,15 @@ class Sessions:
             LOGGER.debug("%s", error)  # `read_session` says why it cannot be read
         try:
             session = read_session(path)
-            if session.fingerprint == self.fingerprint:
-                self.restore(session.prefixes)
-                return None
-            refused = EngineError("the session belongs to another model or other settings", path=path)
-        except EngineError as error:
+            if session.fingerprint != self.fingerprint:
+                refused = EngineError("the session belongs to another model or other settings", path=path)
+                return self._rebuilt(path, session, refused)
+            error = self.restore(session.prefixes)
+        except EngineError as failed:
+            error = failed
+        if error is not None:
             LOGGER.warning("%s", error)
-            return error
-        return self._rebuilt(path, session, refused)
+        return error
 
     def save(self, path: Path, tokens: Sequence[Tokens] | None) -> None:
         """Save the states of token lists, after their prefill where needed; None saves all unpinned prefixes."""
@@ -73,9 +74,9 @@ class Sessions:
         """Return the state of tokens as far as they are in the cache."""
         return self.engine.call(lambda scheduler, context: self._state(scheduler.cache, context, tokens))
 
-    def restore(self, prefixes: Sequence[SavedPrefix]) -> None:
-        """Fill the cache with saved states in order; EngineError where llama.cpp refuses one."""
-        self.engine.call(lambda scheduler, context: self._restore(scheduler.cache, context, prefixes))
+    def restore(self, prefixes: Sequence[SavedPrefix]) -> EngineError | None:
+        """Fill the cache with saved states in order; returns why llama.cpp refuses one. EngineError without an engine."""
+        return self.engine.call(lambda scheduler, context: self._restore(scheduler.cache, context, prefixes))
 
     def _rebuilt(self, path: Path, session: Session, refused: EngineError) -> EngineError:
         """Compute a session again if its tokens mean the same here; returns why the file was refused."""
@@ -111,15 +112,21 @@ class Sessions:
         finally:
             cache.unpin(prefix)
 
-    def _restore(self, cache: KvCache, context: Context, prefixes: Sequence[SavedPrefix]) -> None:
-        """Fill the cache with saved states in order, as far as there are cells."""
+    def _restore(self, cache: KvCache, context: Context, prefixes: Sequence[SavedPrefix]) -> EngineError | None:
+        """Fill the cache with saved states in order, as far as there are cells; return why one is refused."""
         for saved in prefixes:
             known = cache.known(list(saved.tokens), self.scales)
             if known < len(saved.tokens) < context.plan.size.n_ctx and cache.make_room(len(saved.tokens)):
                 prefix = cache.pin([], self.scales)
-                context.restore(prefix.sequence, saved.state)
-                if context.length(prefix.sequence) != len(saved.tokens):
+                try:
+                    context.restore(prefix.sequence, saved.state)
+                    if context.length(prefix.sequence) != len(saved.tokens):
+                        raise EngineError("a saved sequence is not as long as its tokens", fix="save it again")
+                except WorkerLostError:
+                    raise
+                except EngineError as error:
                     cache.drop(prefix)
-                    raise EngineError("a saved sequence is not as long as its tokens", fix="save it again")
+                    return error
                 cache.append(prefix, saved.tokens)
                 cache.unpin(prefix)
+        return None

@@ -17,7 +17,7 @@ import numpy as np
 
 from glm_gguf.engine.session import Sessions
 from glm_gguf.errors import EngineError, OutputError, RequestError
-from glm_gguf.llama.session_file import Session, read_session, write_session
+from glm_gguf.llama.session_file import SavedPrefix, Session, read_session, write_session
 from glm_gguf.whole_file import remove_unfinished
 
 LOGGER = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ class SessionDirectory:
     def restore(self, sessions: Sessions) -> int:
         """Fill a model's cache with its prefixes, as many of the last used as it holds; returns their tokens.
 
-        What is damaged is removed, and computed again when it is asked for. Raises OutputError.
+        What is damaged is removed, and computed again when it is asked for. Raises OutputError, and EngineError for a
+        model that is closed or failed.
         """
         free, chosen = sessions.capacity, list[_KeptFile]()
         for file in sorted(self._files(), key=lambda file: -file.used_at):
@@ -114,17 +115,17 @@ class SessionDirectory:
     def _restored(self, sessions: Sessions, file: _KeptFile) -> int:
         """Fill the cache with one file; returns its tokens."""
         try:
-            session = read_session(file.path)
-            if session.fingerprint != file.fingerprint or len(session.prefixes) != 1:
-                raise EngineError("the file holds another prefix than its name says", path=file.path)
-            sessions.restore(session.prefixes)
+            prefix = _read(file)
         except EngineError as error:
-            LOGGER.warning("%s; it is removed", error)
-            self._remove(file.path)
-            return 0
-        (prefix,) = session.prefixes
-        self._tokens[file.path.name] = _bytes(prefix.tokens)
-        return len(prefix.tokens)
+            refused: EngineError | None = error
+        else:
+            refused = sessions.restore([prefix])
+            if refused is None:
+                self._tokens[file.path.name] = _bytes(prefix.tokens)
+                return len(prefix.tokens)
+        LOGGER.warning("%s; it is removed", refused)
+        self._remove(file.path)
+        return 0
 
     def _files(self) -> list[_KeptFile]:
         """Return the files of prefixes; others are none of ours. OutputError for a directory that is gone."""
@@ -143,6 +144,14 @@ class SessionDirectory:
         self._tokens.pop(path.name, None)
         with suppress(OSError):  # another process has removed it, or reads it (Windows)
             path.unlink()
+
+
+def _read(file: _KeptFile) -> SavedPrefix:
+    """Read a file's prefix; EngineError for a damaged one."""
+    session = read_session(file.path)
+    if session.fingerprint != file.fingerprint or len(session.prefixes) != 1:
+        raise EngineError("the file holds another prefix than its name says", path=file.path)
+    return session.prefixes[0]
 
 
 def _touched(path: Path) -> bool:

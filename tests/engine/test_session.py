@@ -289,3 +289,12 @@ def test_a_session_that_cannot_be_written_leaves_nothing(tiny_gguf: Callable[[st
         with pytest.raises(GlmGgufError):
             glm.save_session(tmp_path / "s", [{"role": "system", "content": "word " * 3000}])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_state_leaves_the_cache_as_it_was(tiny_gguf: Callable[[str], Path]) -> None:
+    with GLM(tiny_gguf("Q8_0"), options=replace(OPTIONS, n_parallel=1)) as glm:
+        for number in range(8):  # more than there are spare sequences
+            refused = glm.sessions().restore([SavedPrefix((1, 2, 3), bytes([number] * 64))])
+            assert "llama.cpp refused a saved sequence" in str(refused)
+        assert glm._engine.call(lambda scheduler, _: scheduler.cache.prefixes) == ()
+        assert glm.complete("Hello", sampling=SHORT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ import pytest
 from glm_gguf import GLM, EngineOptions, SamplingParams
 from glm_gguf.chat.events import ChatResult
 from glm_gguf.engine.session_directory import SessionDirectory
-from glm_gguf.errors import OutputError, RequestError
+from glm_gguf.errors import EngineError, OutputError, RequestError
 
 OPTIONS = EngineOptions(threads=1, n_ctx=1024)
 SHORT = SamplingParams(temperature=0, max_tokens=8)
@@ -130,6 +131,32 @@ def test_a_damaged_file_is_removed_and_the_others_serve(
     assert cached(tiny_gguf("Q8_0"), kept, "one") == 0
     assert not damaged.exists()
     assert cached(tiny_gguf("Q8_0"), kept, "two") > 0
+
+
+class Closing(logging.Handler):
+    """Closes a model when the first file is told to be damaged."""
+
+    def __init__(self, glm: GLM) -> None:
+        super().__init__()
+        self._glm = glm
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._glm.close()
+
+
+def test_a_model_that_is_closed_meanwhile_costs_no_file(
+    tiny_gguf: Callable[[str], Path], kept: Path, request: pytest.FixtureRequest
+) -> None:
+    damaged, *sound = files(kept)
+    damaged.write_bytes(b"")
+    os.utime(damaged, (0, 0))  # it stays the first that is read
+    with GLM(tiny_gguf("Q8_0"), options=OPTIONS) as glm:
+        log, handler = logging.getLogger("glm_gguf.engine.session_directory"), Closing(glm)
+        log.addHandler(handler)
+        request.addfinalizer(lambda: log.removeHandler(handler))
+        with pytest.raises(EngineError, match="closed"):
+            SessionDirectory(kept, MUCH).restore(glm.sessions())
+    assert files(kept) == sound
 
 
 def test_a_file_under_another_name_is_removed(tiny_gguf: Callable[[str], Path], kept: Path) -> None:
