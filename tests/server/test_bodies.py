@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import Callable
@@ -13,7 +14,11 @@ from server.questions import HELLO, SHORT, TOOLS
 from server.serving import Served, chat, serving
 
 from glm_gguf import GLM, SamplingParams
+from glm_gguf.server.app import create_app
 from glm_gguf.server.bodies.ignored_fields import IGNORED_HEADER
+from glm_gguf.server.bodies.json_body import JsonRequest
+from glm_gguf.server.bodies.memory import BODY, BodyRefused
+from glm_gguf.server.limits import Limits
 from glm_gguf.server.settings import ServerSettings
 
 DEEP = {"x": 1}
@@ -170,3 +175,27 @@ def test_a_custom_tool_is_refused_as_one(served: Served) -> None:
     refused = chat(served.url, {**SHORT, "tools": [TOOLS["add"], {"type": "custom", "custom": {"name": "patch"}}]})
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tools[1].type")
     assert "/v1/responses" in refused.json()["error"]["message"]
+
+
+class Pieces:
+    """The body of a request: pieces that have all come."""
+
+    def __init__(self, *sizes: int) -> None:
+        self._sizes = list(sizes)
+
+    async def __call__(self) -> dict[str, Any]:
+        size = self._sizes.pop(0)
+        return {"type": "http.request", "body": b" " * size, "more_body": bool(self._sizes)}
+
+
+def test_a_refused_body_takes_no_memory_from_those_behind_it(open_tiny: Callable[[], GLM]) -> None:
+    app = create_app(ServerSettings("tiny", limits=Limits(body_bytes=300_000, bodies_bytes=150_000)), open_tiny)
+
+    def received(*sizes: int) -> bytes:
+        scope = {"type": "http", "app": app, "headers": [], BODY: app.state.service.bodies.new_body()}
+        return asyncio.run(JsonRequest(scope, Pieces(*sizes)).body())
+
+    with pytest.raises(BodyRefused) as refused:  # its response is not sent yet
+        received(200_000, 200_000)
+    assert refused.value.problem.status == 413
+    assert len(received(200_000, 10)) == 200_010

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from codecs import BOM_UTF8
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -76,32 +76,41 @@ class JsonRequest(Request):
         note_ignored(self, [*ignored_fields(value, self.declared), *unknown_keys(value, self.objects)])
 
     async def _received(self) -> bytes:
-        most, seconds = self._limits.body_bytes, self._limits.body_seconds
-        too_large = BodyRefused(Problem(413, f"The body has more than {most} bytes.", code="request_too_large"))
-        declared = self.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > most:
-            raise too_large
-        coding = self.headers.get("content-encoding", "identity")
-        if coding.lower() not in ("", "identity"):
-            raise BodyRefused(Problem(415, f"The body is encoded ({coding[:40]}). Send it without Content-Encoding."))
-        held: Body = self.scope[BODY]
-        pieces, size = [], 0
+        seconds, held = self._limits.body_seconds, self.scope[BODY]
+        self._require_readable()
         try:
             async with asyncio.timeout(seconds) as limit:
-                held.start(limit)
-                async for piece in self.stream():
-                    size += len(piece)
-                    if size > most:
-                        raise too_large
-                    held.add(len(piece))
-                    pieces.append(piece)
-            held.complete()
+                with held.incomplete(limit):
+                    return b"".join([piece async for piece in self._pieces(held)])
         except TimeoutError:
             if held.evicted:
                 raise BodyRefused(FULL) from None
             late = f"The body took longer than {seconds:g} seconds."
             raise BodyRefused(Problem(408, late, code="request_timeout")) from None
-        return b"".join(pieces)
+
+    def _require_readable(self) -> None:
+        """Refuse a body that its head tells to be too large, or encoded."""
+        declared = self.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._limits.body_bytes:
+            raise _too_large(self._limits)
+        coding = self.headers.get("content-encoding", "identity")
+        if coding.lower() not in ("", "identity"):
+            raise BodyRefused(Problem(415, f"The body is encoded ({coding[:40]}). Send it without Content-Encoding."))
+
+    async def _pieces(self, held: Body) -> AsyncIterator[bytes]:
+        """Yield the pieces of the body within its limit of bytes, each with memory for it."""
+        size = 0
+        async for piece in self.stream():
+            size += len(piece)
+            if size > self._limits.body_bytes:
+                raise _too_large(self._limits)
+            held.add(len(piece))
+            yield piece
+
+
+def _too_large(limits: Limits) -> BodyRefused:
+    what = f"The body has more than {limits.body_bytes} bytes."
+    return BodyRefused(Problem(413, what, code="request_too_large"))
 
 
 def parsed(body: bytes, limits: Limits) -> Any:

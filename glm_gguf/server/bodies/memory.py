@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -66,7 +68,7 @@ class Bodies:
 
 
 class Body:
-    """The memory of one body, from its first byte to the end of the response."""
+    """The memory of one body, from its first byte to the end of the response, or until it cannot be received."""
 
     def __init__(self, bodies: Bodies) -> None:
         self._bodies = bodies
@@ -76,10 +78,17 @@ class Body:
         self.evicted = False
         """Another body needed the memory."""
 
-    def start(self, limit: asyncio.Timeout) -> None:
-        """Start to receive it; an eviction expires the reader's time limit."""
+    @contextmanager
+    def incomplete(self, limit: asyncio.Timeout) -> Iterator[None]:
+        """Receive it in the block. An eviction expires the reader's time limit; an error frees the memory at once."""
         self._limit = limit
         self._bodies.start(self)
+        try:
+            yield
+        except BaseException:
+            self.release()
+            raise
+        self._bodies.complete(self)
 
     def add(self, size: int) -> None:
         """Add a piece; BodyRefused if there is no memory for it."""
@@ -87,10 +96,6 @@ class Body:
         more = max(self._size - FREE_BYTES, 0) - self._held
         self._bodies.add(self, more)
         self._held += more
-
-    def complete(self) -> None:
-        """The body is complete: it stays until the response ends."""
-        self._bodies.complete(self)
 
     def evict(self) -> None:
         """Free its memory and stop its reader."""
