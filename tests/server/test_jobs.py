@@ -20,7 +20,7 @@ import httpx
 import pytest
 from server.questions import HELLO, SHORT, TOOLS
 from server.serving import Served, chat, connection, idle, posted, serving
-from waiting import until
+from waiting import PATIENCE, until
 
 from glm_gguf import GLM
 from glm_gguf.server.chat_completions.chunks import ChunkWriter
@@ -207,14 +207,18 @@ class Broken:
         """Nothing to stop."""
 
 
-def test_an_error_of_the_servers_own_is_told_as_the_last_event_of_a_stream(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("n", [1, 2])
+def test_an_error_of_the_servers_own_is_told_as_the_last_event_of_a_stream(
+    n: int, caplog: pytest.LogCaptureFixture
+) -> None:
     async def read() -> list[bytes]:
         form = AnswerForm(logprobs=False, legacy=False, usage=False)
-        return [piece async for piece in chunk_stream(ChunkWriter(1, "tiny", "fp", form), [Broken()], usage=False)]
+        answers = [Broken() for _ in range(n)]
+        return [piece async for piece in chunk_stream(ChunkWriter(n, "tiny", "fp", form), answers, usage=False)]
 
-    last = asyncio.run(read())[-1]
+    last = asyncio.run(asyncio.wait_for(read(), PATIENCE))[-1]
     assert json.loads(last.removeprefix(b"data: "))["error"]["type"] == "server_error"
-    assert "unforeseen" in caplog.text
+    assert caplog.text.count("KeyError: 'unforeseen'") == 1
 
 
 STUCK = """

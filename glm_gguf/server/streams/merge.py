@@ -10,7 +10,7 @@ from fastapi import Request
 
 from glm_gguf.answers.prepared_answer import AsyncEvents
 from glm_gguf.chat.events import Event, Finish, PrefillProgress
-from glm_gguf.errors import DeadlineError, GlmGgufError
+from glm_gguf.errors import DeadlineError
 from glm_gguf.server.service import close_all
 from glm_gguf.server.streams.sse import unless_gone
 
@@ -44,27 +44,28 @@ async def _single(answer: AsyncEvents) -> AsyncGenerator[tuple[int, Event], None
 
 
 async def _interleaved(answers: Sequence[AsyncEvents]) -> AsyncGenerator[tuple[int, Event], None]:
-    arrived: asyncio.Queue[tuple[int, Event] | GlmGgufError] = asyncio.Queue()
+    arrived: asyncio.Queue[tuple[int, Event] | asyncio.Task[None]] = asyncio.Queue()
 
     async def follow(index: int, answer: AsyncEvents) -> None:
-        try:
-            async for event in answer:
-                arrived.put_nowait((index, event))
-        except GlmGgufError as error:
-            arrived.put_nowait(error)
+        async for event in answer:
+            arrived.put_nowait((index, event))
 
     tasks = [asyncio.create_task(follow(*pair)) for pair in enumerate(answers)]
+    for task in tasks:
+        task.add_done_callback(arrived.put_nowait)
     try:
-        finished = 0
-        while finished < len(answers):
-            pair = await arrived.get()
-            if isinstance(pair, GlmGgufError):
-                raise pair
-            finished += isinstance(pair[1], Finish)
-            yield pair
+        left = len(tasks)
+        while left:
+            found = await arrived.get()
+            if isinstance(found, asyncio.Task):
+                found.result()
+                left -= 1
+            else:
+                yield found
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # else asyncio would log errors of the others
 
 
 async def gather_events(request: Request, answers: Sequence[AsyncEvents]) -> list[list[Event]]:
