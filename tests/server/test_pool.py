@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 from server.conftest import OPTIONS
 from server.questions import ENDLESS, HELLO, TOOLS
 from server.serving import Served, connection, posted, serving
-from waiting import until
+from waiting import PATIENCE, until
 
 from glm_gguf import GLM, CacheType, EngineOptions
 from glm_gguf.errors import RequestError
@@ -24,6 +26,7 @@ from glm_gguf.llama.footprint import Footprint
 from glm_gguf.llama.room import Room
 from glm_gguf.server.limits import Limits
 from glm_gguf.server.pool.catalogue import ModelFiles
+from glm_gguf.server.pool.model_pool import ModelPool
 from glm_gguf.server.settings import ServerSettings
 
 TYPES = ("F32", "Q8_0", "Q4_0")
@@ -305,6 +308,31 @@ def test_a_request_while_its_model_falls_asleep_is_answered(
         until(lambda: bool(running.service.pool.chosen(None).waiters))
         go.set()
         assert told(answer.result()) == expected["F32", "Hello"]
+
+
+def test_a_model_sleeps_though_who_asked_for_it_left_at_the_moment_when_it_was_loaded(files: dict[str, Path]) -> None:
+    opening, go = threading.Event(), threading.Event()
+
+    def opened(path: Path, beside: Any) -> GLM:
+        opening.set()
+        assert go.wait(PATIENCE)
+        return GLM(path, options=OPTIONS)
+
+    async def left() -> None:
+        pool = ModelPool(ModelFiles(lambda: files, opened, lambda path, beside: True), SHORT_SLEEP)
+        with ExitStack() as held:
+            asking = asyncio.create_task(pool.acquire("F32", held))
+            assert await asyncio.to_thread(opening.wait, PATIENCE)
+            go.set()
+            pool._loader._thread.submit(lambda: None).result(PATIENCE)  # it is loaded, and the loop not told yet
+            asyncio.get_running_loop().call_soon(asking.cancel)
+            await asyncio.wait([asking])
+        model = pool.chosen("F32")
+        assert model.loads == 1
+        await asyncio.to_thread(until, lambda: model.state_name == "asleep")
+        await pool.stop()
+
+    asyncio.run(left())
 
 
 def test_no_model_sleeps_while_it_answers(files: dict[str, Path]) -> None:

@@ -259,11 +259,12 @@ class ModelPool:
             self._recovery.watch(model)
 
     def _admit_all(self, model: PooledModel) -> None:
-        """Admit all that wait for a loaded model."""
+        """Admit all that wait for a loaded model; where all have left, it may fall asleep."""
         waiters, model.waiters = model.waiters, []
         for waiter in waiters:
             if not waiter.turn.done():
                 waiter.turn.set_result(self._admitted(model, waiter.held))
+        model.start_timer()
 
     def _refuse(self, model: PooledModel, refused: Refused) -> None:
         """Refuse all that wait for a model."""
