@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from server.conftest import OPTIONS
 from server.questions import ENDLESS, HELLO
 from server.serving import Served, idle, serving
-from waiting import until
+from waiting import PATIENCE, until
 
 from glm_gguf import GLM
 from glm_gguf.server.limits import Limits
+from glm_gguf.server.pool.catalogue import ModelFiles
 from glm_gguf.server.settings import ServerSettings
 
 BODY: dict[str, Any] = {"messages": HELLO, "temperature": 0, "max_tokens": 300, "ignore_eos": True, "stream": True}
@@ -125,6 +130,37 @@ def test_an_identifier_belongs_to_one_answer(server: Served, address: str) -> No
     left(address)
     taken = httpx.post(address, json=BODY, timeout=30)
     assert (taken.status_code, taken.json()["error"]["code"]) == (409, "answer_exists")
+
+
+@pytest.mark.parametrize(
+    ("identifiers", "refusal"),
+    [(("a" * 32, "a" * 32), (409, "answer_exists")), (("a" * 32, "b" * 32), (429, "rate_limit_exceeded"))],
+    ids=["one identifier", "two"],
+)
+def test_of_two_that_begin_at_once_one_is_refused_where_one_can_be_kept(
+    tiny_gguf: Callable[[str], Path], identifiers: tuple[str, str], refusal: tuple[int, str]
+) -> None:
+    go, file = threading.Event(), tiny_gguf("Q8_0")
+
+    def opened(path: Path, beside: Any) -> GLM:
+        assert go.wait(PATIENCE)
+        return GLM(path, options=OPTIONS)
+
+    catalogue = ModelFiles(lambda: {"tiny": file}, opened, lambda path, beside: True)
+    settings = ServerSettings("several", limits=Limits(kept_answers=1))
+    with serving(settings, catalogue, wait=False) as running, ThreadPoolExecutor(2) as pool:
+
+        def post(identifier: str) -> httpx.Response:
+            body = {**BODY, "model": "tiny", "max_tokens": 3}
+            return httpx.post(f"{running.url}/page-answers/{identifier}", json=body, timeout=60)
+
+        asked = [pool.submit(post, identifier) for identifier in identifiers]
+        until(lambda: len(running.service.pool.chosen("tiny").waiters) == 2)
+        go.set()
+        answers = sorted((one.result() for one in asked), key=lambda answer: answer.status_code)
+        assert [answer.status_code for answer in answers] == [200, refusal[0]]
+        assert answers[1].json()["error"]["code"] == refusal[1]
+        until(lambda: idle(running))
 
 
 def test_what_is_refused_is_not_kept(server: Served, address: str) -> None:

@@ -19,7 +19,6 @@ IDENTIFIER: Final = r"^[0-9a-f]{32}$"
 """128 random bits that the page made."""
 Identifier = Annotated[str, Path(pattern=IDENTIFIER)]
 GONE: Final = Problem(404, "There is no such answer: it was stopped, or nobody read it for long.", code="answer_gone")
-TAKEN: Final = Problem(409, "There is an answer of this identifier.", code="answer_exists")
 PAGE_ONLY: Final = Problem(403, "Only this server's own page may keep answers.", code="page_only")
 
 
@@ -53,10 +52,9 @@ async def begin_kept(
 ) -> Response:
     """Begin an answer that goes on while the page is reloaded; every refusal happens here."""
     _require_page(request)
-    if kept.get(identifier) is not None:
-        raise Refused(TAKEN)
-    kept.require_room()
+    kept.require_room(identifier)
     pieces = await begin()
+    kept.require_room(identifier)  # others have begun meanwhile
     answer = kept.add(identifier, pieces, request.scope[HELD].pop_all())
     return _stream(kept, identifier, request, answer)
 

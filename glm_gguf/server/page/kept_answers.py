@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, aclosing
+from typing import Final
 
 from glm_gguf.server.limits import Limits
-from glm_gguf.server.problem import Refused, full_queue
+from glm_gguf.server.problem import Problem, Refused, full_queue
+
+TAKEN: Final = Problem(409, "There is an answer of this identifier.", code="answer_exists")
 
 
 class KeptAnswer:
@@ -89,8 +92,10 @@ class KeptAnswers:
         """Return an answer, unless it was forgotten."""
         return self._answers.get(identifier)
 
-    def require_room(self) -> None:
-        """Forget the oldest answer that is done if there is no room; Refused if all are being written."""
+    def require_room(self, identifier: str) -> None:
+        """Forget the oldest answer that is done if there is no room; Refused if all are being written, or it is taken."""
+        if identifier in self._answers:
+            raise Refused(TAKEN)
         if len(self._answers) >= self._limits.kept_answers:
             done = next((name for name, answer in self._answers.items() if answer.done), None)
             if done is None:
