@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +15,21 @@ import httpx
 import openai
 import pytest
 from batch_runs import Line, chat_line, line_to
+from fastapi import Request
 from openai.types import Batch
 from server.questions import SHORT
 from server.serving import Served, chat, serving
+from starlette.types import Message
 from waiting import until
 
 from glm_gguf import GLM
+from glm_gguf.batches.result_line import Answer
 from glm_gguf.errors import RequestError
+from glm_gguf.server.batches.objects import BatchRequest
+from glm_gguf.server.batches.routes import new_batch, uploaded
+from glm_gguf.server.batches.runner import BatchRunner
 from glm_gguf.server.batches.settings import BatchSettings
+from glm_gguf.server.batches.store import BatchStore, new_file
 from glm_gguf.server.settings import ServerSettings
 
 CHAT = "/v1/chat/completions"
@@ -109,7 +118,7 @@ def test_wrong_lines_fail_a_batch_and_are_listed(client: openai.OpenAI) -> None:
     assert told == [(1, "invalid_url", "url"), (3, "duplicate_custom_id", "custom_id")]
 
 
-def uploaded(client: openai.OpenAI, *parts: tuple[str, bytes], charset: str = "") -> httpx.Response:
+def form_answer(client: openai.OpenAI, *parts: tuple[str, bytes], charset: str = "") -> httpx.Response:
     """Send a form as no client writes it."""
     body = b"".join(
         b"--XX\r\nContent-Disposition: form-data; name=%s\r\n\r\n%s\r\n" % (n.encode(), v) for n, v in parts
@@ -121,11 +130,11 @@ def uploaded(client: openai.OpenAI, *parts: tuple[str, bytes], charset: str = ""
 def test_hostile_forms_and_queries_are_the_clients_fault(client: openai.OpenAI) -> None:
     file, purpose = ('"file"; filename="in.jsonl"', b"{}\n"), ('"purpose"', b"batch")
     anchor = ('"expires_after[anchor]"', b"created_at")
-    seconds = uploaded(client, file, purpose, anchor, ('"expires_after[seconds]"', b"000003600" + b"9" * 30))
+    seconds = form_answer(client, file, purpose, anchor, ('"expires_after[seconds]"', b"000003600" + b"9" * 30))
     assert (seconds.status_code, seconds.json()["error"]["param"]) == (400, "expires_after[seconds]")
-    codec = uploaded(client, file, purpose, charset="; charset=undefined")
+    codec = form_answer(client, file, purpose, charset="; charset=undefined")
     assert (codec.status_code, codec.json()["error"]["param"]) == (400, "file")
-    odd = uploaded(client, (r'"file"; filename="\\ud800"', b"{}\n"), purpose, charset="; charset=raw_unicode_escape")
+    odd = form_answer(client, (r'"file"; filename="\\ud800"', b"{}\n"), purpose, charset="; charset=raw_unicode_escape")
     assert (odd.status_code, odd.json()["filename"]) == (200, "?")
     client.files.delete(odd.json()["id"])
     for number in ("000000001" + "9" * 30, "1" * 900):
@@ -176,6 +185,74 @@ def test_a_batch_goes_on_after_a_restart(open_tiny: Callable[[], GLM], tmp_path:
         assert kept <= {line["id"] for line in found.values()}
     assert not (tmp_path / "files" / "file-left").exists()
     assert not list((tmp_path / "work").iterdir())
+
+
+def test_a_batch_whose_input_is_gone_or_another_one_fails_and_the_next_is_answered(
+    open_tiny: Callable[[], GLM], tmp_path: Path
+) -> None:
+    lines = [chat_line(f"{n}", "Hi", **ENDLESS) for n in range(60)]
+    with keeping(open_tiny, tmp_path) as client:
+        changed = begun(client, [chat_line("first", "Hi"), *lines])
+        until(lambda: answered(client.batches.retrieve(changed.id)) >= 1)
+        gone, last = begun(client, lines), begun(client, [chat_line("a", "Hi")])
+    (tmp_path / "files" / gone.input_file_id).unlink()
+    with open(tmp_path / "files" / changed.input_file_id, "a") as file:
+        file.write(json.dumps(chat_line("more", "Hi")) + "\n")
+    with keeping(open_tiny, tmp_path) as client:
+        for batch, code in ((changed, "input_changed"), (gone, "input_gone")):
+            batch = ended(client, batch)
+            assert batch.status == "failed"
+            assert batch.errors is not None
+            assert [error.code for error in batch.errors.data or []] == [code]
+        assert ended(client, last).status == "completed"
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_the_runner_goes_on_where_a_failure_cannot_be_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = BatchStore(BatchSettings(tmp_path))
+
+    async def answer(url: str, body: bytes) -> Answer:
+        store._database.execute("ALTER TABLE batch RENAME TO lost")
+        raise ValueError("unforeseen")
+
+    async def run() -> bool:
+        runner = BatchRunner(store, answer)
+        running = asyncio.create_task(runner.run())
+        await asyncio.wait({running, asyncio.create_task(told())}, return_when=asyncio.FIRST_COMPLETED)
+        return running.done()
+
+    async def told() -> None:
+        await asyncio.to_thread(until, lambda: "batches wait" in caplog.text)
+
+    file = new_file("in.jsonl", "batch", 1, None)
+    store.path(file.id).write_text(json.dumps(chat_line("a", "Hi")))
+    store.add_file(file)
+    request = BatchRequest(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
+    store.add_batch(new_batch(request, int(time.time()), 3600))
+    assert not asyncio.run(run())
+    assert "unforeseen" in caplog.text
+    store.close()
+
+
+def test_uploads_that_end_at_once_are_bounded_together(tmp_path: Path) -> None:
+    store = BatchStore(BatchSettings(tmp_path, total_bytes=1500))
+    form = httpx.Request("POST", "http://a", files={"file": b"x" * 1000}, data={"purpose": "batch"})
+    body = form.read()
+
+    async def upload() -> object:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        scope = {"type": "http", "headers": [(name.lower(), value) for name, value in form.headers.raw]}
+        return await uploaded(Request(scope, receive), store)
+
+    async def both() -> list[object]:
+        return await asyncio.gather(upload(), upload(), return_exceptions=True)
+
+    kinds = sorted(type(one).__name__ for one in asyncio.run(both()))
+    assert kinds == ["FileObject", "Refused"]
+    assert len(list((tmp_path / "files").iterdir())) == 1
+    store.close()
 
 
 def test_clients_are_answered_beside_a_batch(open_tiny: Callable[[], GLM], tmp_path: Path) -> None:

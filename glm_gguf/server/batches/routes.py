@@ -109,8 +109,14 @@ async def uploaded(request: Request, store: BatchStore) -> FileObject:
     given = await read_upload(request, store.settings)
     store.require_room(given.n_bytes)
     file = new_file(given.filename, "batch", given.n_bytes, given.kept_seconds)
-    await given.write(store.path(file.id))
-    store.add_file(file)
+    path = store.path(file.id)
+    try:
+        await given.write(path)
+        store.require_room(given.n_bytes)  # other uploads have ended meanwhile
+        store.add_file(file)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return file
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -14,7 +15,7 @@ from glm_gguf.batches.input_file import InputRules, read_extent
 from glm_gguf.batches.open_batch import BatchPaths, OpenBatch, open_batch
 from glm_gguf.batches.request_line import LineError, read_line
 from glm_gguf.batches.result_line import LineResult, unanswered_line
-from glm_gguf.errors import EngineError, GlmGgufError
+from glm_gguf.errors import EngineError, GlmGgufError, RequestError
 from glm_gguf.server.batches.objects import UNFINISHED, BatchErrors, BatchObject, FileObject, RequestCounts
 from glm_gguf.server.batches.store import BatchStore, new_file
 
@@ -30,6 +31,14 @@ WHY: Final = {
     "cancelled": ("batch_cancelled", "The batch was cancelled before the request was answered."),
     "failed": ("model_failed", "The model failed before the request was answered."),
 }
+
+
+class _CannotAnswer(Exception):
+    """A batch will never be answered, for these errors of its input."""
+
+    def __init__(self, *errors: LineError) -> None:
+        super().__init__()
+        self.errors = errors
 
 
 class BatchRunner:
@@ -60,21 +69,36 @@ class BatchRunner:
         """Answer batches until cancelled; what is under way goes on at the next start."""
         while True:
             self._changed.clear()
-            batch = None
             try:
                 self._store.delete_expired()
                 batch = self._store.next_batch()
                 if batch is not None:
-                    await self._process(batch)
+                    await self._end_of(batch)
                     continue
             except GlmGgufError as error:
                 LOGGER.error("batches wait: %s", error)
-            except Exception:  # the outermost edge of this task: the other batches go on
-                LOGGER.exception("a batch failed")
-                if batch is not None:
-                    self._store.update(_with(self._store.batch(batch.id), status="failed", failed_at=_now()))
-                    continue
+            except Exception:  # the outermost edge of this task
+                LOGGER.exception("batches wait")
             await self._wait(TICK_SECONDS)
+
+    async def _end_of(self, batch: BatchObject) -> None:
+        """Bring one batch to its end; GlmGgufError where it has to wait, such as for room on the disk."""
+        try:
+            await self._process(batch)
+        except GlmGgufError:
+            raise
+        except _CannotAnswer as error:
+            self._fail(batch, error.errors)
+        except Exception:  # the other batches go on
+            LOGGER.exception("a batch failed")
+            self._fail(batch)
+
+    def _fail(self, batch: BatchObject, errors: Sequence[LineError] = ()) -> None:
+        """Note that a batch cannot be answered, and remove what there is of its results."""
+        told = BatchErrors(data=[error.as_json() for error in errors]) if errors else None
+        self._store.update(_with(self._store.batch(batch.id), status="failed", failed_at=_now(), errors=told))
+        for left in self._store.work.glob(f"{batch.id}.*"):
+            left.unlink(missing_ok=True)
 
     async def _wait(self, seconds: float) -> None:
         """Wait until something changes, for so many seconds at most."""
@@ -85,8 +109,10 @@ class BatchRunner:
             return
 
     async def _process(self, batch: BatchObject) -> None:
-        """Bring one batch to its end."""
+        """Check the input of a batch, answer it, and write the results."""
         paths = BatchPaths(self._store.path(batch.input_file_id), self._store.work / batch.id)
+        if not paths.input.exists():
+            raise _CannotAnswer(LineError("input_gone", "The input file is gone.", None))
         rules = InputRules(batch.endpoint, self._store.settings.requests)
         with ExitStack() as stack:
             opened = await asyncio.to_thread(stack.enter_context, open_batch(paths, rules))
@@ -94,17 +120,17 @@ class BatchRunner:
             if batch.status not in UNFINISHED:  # it was cancelled meanwhile
                 return
             if opened.checked.errors:
-                errors = BatchErrors(data=[error.as_json() for error in opened.checked.errors])
-                self._store.update(_with(batch, status="failed", failed_at=_now(), errors=errors))
-                return
+                raise _CannotAnswer(*opened.checked.errors)
             if batch.status == "validating":
                 batch = _with(batch, status="in_progress", in_progress_at=_now())
                 self._store.update(batch)
-            await asyncio.to_thread(opened.begin, {"batch": batch.id})
-            self._current = _with(batch, request_counts=_counts(opened))
             try:
-                end = await self._end(batch, opened)
-                await self._finish(batch, opened, end)
+                await asyncio.to_thread(opened.begin, {"batch": batch.id})
+                self._current = _with(batch, request_counts=_counts(opened))
+                await self._finish(batch, opened, await self._end(batch, opened))
+            except RequestError as error:  # the input has changed
+                what = f"The input file is another one now: {error.what}."
+                raise _CannotAnswer(LineError("input_changed", what, None)) from error
             finally:
                 self._current = None
 
