@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final, Protocol
 
 from glm_gguf.batches.input_file import read_extent
@@ -32,19 +33,18 @@ async def answer_lines(
 ) -> None:
     """Answer all lines that have no result, `parallel` at once, and add their results as they come.
 
-    Raises EngineError where the model fails; run it again to go on.
+    Raises EngineError where the model fails, OutputError where results are lost; run it again to go on.
     """
-    pending = batch.index.pending()
-    flushing = asyncio.create_task(_flush(batch))
+    pending, over = batch.index.pending(), asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(parallel):
-                group.create_task(_answer_some(batch, pending, answer, watch))
+            group.create_task(_flush(batch, over))
+            answering = [group.create_task(_answer_some(batch, pending, answer, watch)) for _ in range(parallel)]
+            await asyncio.wait(answering)
+            over.set()
     except* GlmGgufError as errors:
         raise first_error(errors) from None
     finally:
-        flushing.cancel()
-        await asyncio.wait([flushing])
         batch.flush()
 
 
@@ -72,10 +72,12 @@ async def answer_line(number: int, data: bytes, answer: AnswerRequest) -> LineRe
     return answered_line(number, line.custom_id, response)
 
 
-async def _flush(batch: OpenBatch) -> None:
-    """Give results to the disk, once a second."""
-    while True:
-        await asyncio.sleep(FLUSH_SECONDS)
+async def _flush(batch: OpenBatch, over: asyncio.Event) -> None:
+    """Give results to the disk, once a second and at the end."""
+    while not over.is_set():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await over.wait()
         await asyncio.to_thread(batch.flush)
 
 
