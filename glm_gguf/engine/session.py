@@ -44,14 +44,13 @@ class Sessions:
         try:
             session = read_session(path)
             if session.fingerprint != self.fingerprint:
-                refused = EngineError("the session belongs to another model or other settings", path=path)
-                return self._rebuilt(path, session, refused)
-            error = self.restore(session.prefixes)
-        except EngineError as failed:
-            error = failed
-        if error is not None:
-            LOGGER.warning("%s", error)
-        return error
+                return self._rebuilt(path, session)
+            refused = self.restore(session.prefixes)
+        except EngineError as error:
+            refused = error
+        if refused is not None:
+            LOGGER.warning("%s", refused)
+        return refused
 
     def save(self, path: Path, tokens: Sequence[Tokens] | None) -> None:
         """Save the states of token lists, after their prefill where needed; None saves all unpinned prefixes."""
@@ -75,11 +74,12 @@ class Sessions:
         return self.engine.call(lambda scheduler, context: self._state(scheduler.cache, context, tokens))
 
     def restore(self, prefixes: Sequence[SavedPrefix]) -> EngineError | None:
-        """Fill the cache with saved states in order; returns why llama.cpp refuses one. EngineError without an engine."""
+        """Fill the cache with states in order; returns why llama.cpp refuses one. EngineError for a closed engine."""
         return self.engine.call(lambda scheduler, context: self._restore(scheduler.cache, context, prefixes))
 
-    def _rebuilt(self, path: Path, session: Session, refused: EngineError) -> EngineError:
+    def _rebuilt(self, path: Path, session: Session) -> EngineError:
         """Compute a session again if its tokens mean the same here; returns why the file was refused."""
+        refused = EngineError("the session belongs to another model or other settings", path=path)
         if session.vocabulary != self.vocabulary:
             return EngineError(refused.what, path=path, fix="its vocabulary is another one: save it again")
         LOGGER.warning("%s; it is computed again", refused)

@@ -93,7 +93,7 @@ class KeptAnswers:
         return self._answers.get(identifier)
 
     def require_room(self, identifier: str) -> None:
-        """Forget the oldest answer that is done if there is no room; Refused if all are being written, or it is taken."""
+        """Forget the oldest answer that is done if there is no room; Refused if all are written, or it is taken."""
         if identifier in self._answers:
             raise Refused(TAKEN)
         if len(self._answers) >= self._limits.kept_answers:
