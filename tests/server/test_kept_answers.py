@@ -151,12 +151,15 @@ def test_of_two_that_begin_at_once_one_is_refused_where_one_can_be_kept(
     with serving(settings, catalogue, wait=False) as running, ThreadPoolExecutor(2) as pool:
 
         def post(identifier: str) -> httpx.Response:
-            body = {**BODY, "model": "tiny", "max_tokens": 3}
+            body = {**ENDLESS, "model": "tiny", "stream": True}
             return httpx.post(f"{running.url}/page-answers/{identifier}", json=body, timeout=60)
 
         asked = [pool.submit(post, identifier) for identifier in identifiers]
         until(lambda: len(running.service.pool.chosen("tiny").waiters) == 2)
         go.set()
+        until(lambda: any(one.done() for one in asked))
+        for identifier in identifiers:
+            httpx.delete(f"{running.url}/page-answers/{identifier}")
         answers = sorted((one.result() for one in asked), key=lambda answer: answer.status_code)
         assert [answer.status_code for answer in answers] == [200, refusal[0]]
         assert answers[1].json()["error"]["code"] == refusal[1]
