@@ -43,6 +43,7 @@ from glm_gguf.server.page.tools import tools_router
 from glm_gguf.server.pool.catalogue import Catalogue, OneModel
 from glm_gguf.server.problem import Problem, Refused, error_response, problem_of
 from glm_gguf.server.responses import routes as responses
+from glm_gguf.server.responses.kept_items import KeptItems
 from glm_gguf.server.service import Service
 from glm_gguf.server.settings import ServerSettings
 from glm_gguf.server.streams.sse import ClientGone
@@ -77,6 +78,7 @@ def create_app(settings: ServerSettings, open_model: Callable[[], GLM] | Catalog
     app = FastAPI(title="glm-gguf", lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     app.state.kept_answers = KeptAnswers(settings.limits)
+    app.state.kept_items = KeptItems(settings.limits.kept_characters)
     routers = [*ROUTERS, page_router(), answers_router(app.state.kept_answers)]
     if settings.research is not None:
         routers.append(research_router(app.state.kept_answers))

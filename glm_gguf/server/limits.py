@@ -66,6 +66,9 @@ class Limits:
     further one is refused."""
     kept_answer_seconds: float = 60.0
     """Time for which such an answer is kept, and goes on, while no page reads it."""
+    kept_characters: int = 16 * 2**20
+    """Characters of the answers of /v1/responses that are kept for references to their items. The least recently used
+    items give way."""
     keep_alive_seconds: float = 15.0
     """Silence after which a stream sends a comment."""
     stall_seconds: float = 60.0

@@ -65,7 +65,7 @@ CHAT: list[tuple[str, Any, Verdict]] = [
     ("top_p", 0.5, "passes"),
     ("user", "me", "passes"),
     ("verbosity", "medium", "passes"),
-    ("verbosity", "low", "refused"),
+    ("verbosity", "low", "passes"),
     ("web_search_options", {"search_context_size": "low"}, "refused"),
     ("tools", [{"type": "custom", "custom": {"name": "shell"}}], "refused"),
 ]

@@ -41,7 +41,6 @@ OPENAI: Final = {
     **_all("modalities audio", RefusedField("OpenAI", "the models write text", (["text"],))),
     "web_search_options": RefusedField("OpenAI", "this API has no such field; use chat completions"),
     "moderation": RefusedField("OpenAI", "the server does not moderate"),
-    "verbosity": RefusedField("OpenAI", "the models have no such setting; request it in a message", ("medium",)),
     "background": RefusedField("OpenAI", "the server does not write responses in the background"),
     **_all(
         "previous_response_id conversation",
@@ -49,7 +48,7 @@ OPENAI: Final = {
     ),
     "context_management": IgnoredField("OpenAI, Anthropic", "a conversation is used as it is"),
     **_all("access_programs image background_options", NoEffect("OpenAI", "it controls how a service computes")),
-    "personality": IgnoredField("OpenAI", "the models have no such setting; request it in a message"),
+    **_all("personality verbosity", IgnoredField("OpenAI", "the models have no such setting; request it in a message")),
     "max_tool_calls": IgnoredField("OpenAI", "it counts calls of tools that a service runs; this API has none"),
     **_all("suffix", RefusedField("OpenAI", "GLM-4-0414 cannot fill in the middle")),
     "best_of": RefusedField("OpenAI, vLLM", "the server does not rank answers; request `n` and choose", (0, 1)),

@@ -38,8 +38,8 @@ NO_TOOLS: Final = OfferedTools()
 class ResponseEvents:
     """One response: call `begin`, `feed` with the answer's events, `flush`; `response` is the whole response.
 
-    `frame` holds what a response says of its request. An item that was announced cannot be taken back: a call that is
-    cut off stays, incomplete, and its text is left out.
+    `frame` holds what a response says of its request; `keep` gets each item when it is written. An item that was
+    announced cannot be taken back: a call that is cut off stays, incomplete, and its text is left out.
     """
 
     def __init__(
@@ -49,10 +49,12 @@ class ResponseEvents:
         *,
         summary: bool = False,
         tools: OfferedTools = NO_TOOLS,
+        keep: Callable[[dict[str, Any]], None] = lambda item: None,
     ) -> None:
         self._response = {**frame, "status": "in_progress", "output": [], "usage": None}
         self._tools = tools
         self._new_id = new_id
+        self._keep = keep
         self._summary = summary
         self._open: OutputItem | None = None
         self._shown = ShownTokens()
@@ -155,6 +157,7 @@ class ResponseEvents:
         if item is None:
             return
         self._output[-1] = item.value(status)
+        self._keep(deepcopy(self._output[-1]))
         yield from self._placed(item.end(status))
         yield self._item_event("response.output_item.done")
 

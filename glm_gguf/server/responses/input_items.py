@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter
 
 from glm_gguf.server.bodies.wire import Many, WireRequest
 from glm_gguf.server.responses.tools import ResponseTool
@@ -100,3 +100,6 @@ InputItem = Annotated[
     | Annotated[OtherItem, Tag("other")],
     Discriminator(_item_kind),
 ]
+
+READ_ITEM: Final[TypeAdapter[InputItem]] = TypeAdapter(InputItem)
+"""Reads one item."""

@@ -76,7 +76,8 @@ class ResponseRequest(WireRequest):
     model: str | None = None
     """Name of a model; any where the server has one."""
     input: str | Many[InputItem]
-    """The conversation: a text, or items (messages, calls, their outputs, thoughts)."""
+    """The conversation: a text, or items (messages, calls, their outputs, thoughts). An item_reference names an item of
+    one of the last answers."""
     instructions: str | None = None
     """A system message before the conversation."""
     tools: Many[ResponseTool] | None = None
@@ -118,6 +119,8 @@ class ResponseRequest(WireRequest):
     """Only null, as `previous_response_id`."""
     prompt: Any = None
     """Only null: the server stores no prompts either."""
+    store: bool | None = None
+    """false: no later request can name the response's items by an item_reference; nothing else is stored anyway."""
 
     @property
     def wants_summary(self) -> bool:

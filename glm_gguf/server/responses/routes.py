@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -15,6 +17,7 @@ from glm_gguf.server.docs.openapi import OPENAI_ERRORS, stream_response
 from glm_gguf.server.research.question import question_of
 from glm_gguf.server.research.researches import gathered
 from glm_gguf.server.responses.events import ResponseEvents
+from glm_gguf.server.responses.kept_items import KeptItems
 from glm_gguf.server.responses.request import ResponseRequest
 from glm_gguf.server.responses.response import InputTokenCount, WholeResponse, response_frame
 from glm_gguf.server.responses.web_search import FIELD, SearchFold, require_plain_search
@@ -31,8 +34,10 @@ router = APIRouter(route_class=JsonRoute, tags=["OpenAI"])
     responses=OPENAI_ERRORS | stream_response('event: response.created\ndata: {"type": "response.created"}\n\n'),
 )
 async def create(body: ResponseRequest, request: Request) -> Response:
-    """Answer a conversation, whole or as a stream of server-sent events. Nothing is stored."""
+    """Answer a conversation, whole or as a stream of server-sent events. Its items are kept a while for references."""
     service: Service = request.app.state.service
+    kept: KeptItems = request.app.state.kept_items
+    body = kept.resolved(body)
     note_ignored(request, body.left_out)
     if body.searches:
         return await _researched(body, request)
@@ -40,11 +45,17 @@ async def create(body: ResponseRequest, request: Request) -> Response:
     model = await service.model(request, body.model)
     answer = await service.begin(request, model, answer_request)
     frame = response_frame(body, new_id("resp_"), model.name, int(time.time()))
-    fold = ResponseEvents(frame, new_id, summary=body.wants_summary, tools=body.offered)
+    fold = ResponseEvents(frame, new_id, summary=body.wants_summary, tools=body.offered, keep=_keeper(body, request))
     if body.stream:
         return service.sse_response(wire_stream(fold, answer))
     await read_to_end(request, fold, answer)
     return WholeResponse.model_validate(fold.response).response()
+
+
+def _keeper(body: ResponseRequest, request: Request) -> Callable[[dict[str, Any]], None]:
+    """Return what keeps the items of an answer; `store`: false wants none kept."""
+    kept: KeptItems = request.app.state.kept_items
+    return kept.keep if body.store is not False else lambda item: None
 
 
 async def _researched(body: ResponseRequest, request: Request) -> Response:
@@ -59,7 +70,7 @@ async def _researched(body: ResponseRequest, request: Request) -> Response:
     begun = partial(question.researched, model.glm)
     events = await service.researches.begin(request, begun, FIELD, question.look_up_seconds)
     frame = response_frame(body, new_id("resp_"), model.name, int(time.time()))
-    fold = SearchFold(ResponseEvents(frame, new_id, summary=body.wants_summary))
+    fold = SearchFold(ResponseEvents(frame, new_id, summary=body.wants_summary, keep=_keeper(body, request)))
     if body.stream:
         return service.sse_response(fold.stream(events))
     for event in await gathered(request, events):
@@ -76,6 +87,8 @@ async def _researched(body: ResponseRequest, request: Request) -> Response:
 async def count_tokens(body: ResponseRequest, request: Request) -> Response:
     """Count the tokens of the prompt that a response would answer."""
     service: Service = request.app.state.service
+    kept: KeptItems = request.app.state.kept_items
+    body = kept.resolved(body)
     answer_request = await service.prepared(request, body.to_request)
     tokens = await service.count(request, await service.model(request, body.model), answer_request)
     return InputTokenCount(object="response.input_tokens", input_tokens=tokens).response()
