@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import re
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -56,6 +57,8 @@ class SessionDirectory:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             remove_unfinished(path)
+            with tempfile.TemporaryFile(dir=path):  # a directory that is there may be read-only
+                pass
         except OSError as error:
             raise OutputError(f"is no directory to write to: {error.strerror}", path=path) from error
 

@@ -215,3 +215,9 @@ def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
         SessionDirectory(tmp_path / "file", MUCH)
     with pytest.raises(RequestError, match="session-limit"):
         SessionDirectory(tmp_path, 0)
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="this system has no directory that root cannot write to")
+def test_a_directory_that_cannot_be_written_is_refused_when_it_is_named() -> None:
+    with pytest.raises(OutputError, match="is no directory to write to"):
+        SessionDirectory(Path("/sys/kernel"), MUCH)
