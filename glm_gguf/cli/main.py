@@ -71,7 +71,11 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Suggest a command for a name that is none."""
+        from glm_gguf.cli.peer_words import hint_of_command
+
         name = args[0]
+        if name not in COMMANDS and (hint := hint_of_command(name)):
+            ctx.fail(f"No such command {name!r}. {hint}")
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         if name not in COMMANDS and near and not name.startswith("-"):
             ctx.fail(f"No such command {name!r}. Did you mean {near[0]!r}?")
@@ -144,7 +148,9 @@ def main() -> None:
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:
-        error.show()
+        from glm_gguf.cli.peer_words import with_hint
+
+        with_hint(error, sys.argv[1:]).show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
