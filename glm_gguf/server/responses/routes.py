@@ -45,14 +45,14 @@ async def create(body: ResponseRequest, request: Request) -> Response:
     model = await service.model(request, body.model)
     answer = await service.begin(request, model, answer_request)
     frame = response_frame(body, new_id("resp_"), model.name, int(time.time()))
-    fold = ResponseEvents(frame, new_id, summary=body.wants_summary, tools=body.offered, keep=_keeper(body, request))
+    fold = ResponseEvents(frame, new_id, summary=body.wants_summary, tools=body.offered, keep=_keeping(body, request))
     if body.stream:
         return service.sse_response(wire_stream(fold, answer))
     await read_to_end(request, fold, answer)
     return WholeResponse.model_validate(fold.response).response()
 
 
-def _keeper(body: ResponseRequest, request: Request) -> Callable[[dict[str, Any]], None]:
+def _keeping(body: ResponseRequest, request: Request) -> Callable[[dict[str, Any]], None]:
     """Return what keeps the items of an answer; `store`: false wants none kept."""
     kept: KeptItems = request.app.state.kept_items
     return kept.keep if body.store is not False else lambda item: None
@@ -70,7 +70,7 @@ async def _researched(body: ResponseRequest, request: Request) -> Response:
     begun = partial(question.researched, model.glm)
     events = await service.researches.begin(request, begun, FIELD, question.look_up_seconds)
     frame = response_frame(body, new_id("resp_"), model.name, int(time.time()))
-    fold = SearchFold(ResponseEvents(frame, new_id, summary=body.wants_summary, keep=_keeper(body, request)))
+    fold = SearchFold(ResponseEvents(frame, new_id, summary=body.wants_summary, keep=_keeping(body, request)))
     if body.stream:
         return service.sse_response(fold.stream(events))
     for event in await gathered(request, events):
