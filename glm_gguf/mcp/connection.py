@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Self
@@ -18,6 +19,7 @@ from glm_gguf.mcp.http_transport import http_transport
 from glm_gguf.mcp.output_budget import OutputBudget
 from glm_gguf.mcp.server_entry import ServerEntry, StdioServer
 from glm_gguf.mcp.stdio_transport import ProcessTrace, stdio_transport
+from glm_gguf.whole_json import whole_json
 
 MOST_LISTED: Final = 10_000
 """Tools that a server may list."""
@@ -82,7 +84,8 @@ class Connection:
         The session's own `call_tool` would check the result by the server's schema, whose patterns could run for ever.
         """
         self._budget.renew()
-        parameters = mcp_types.CallToolRequestParams(name=tool, arguments=dict(arguments))
+        whole = whole_json(json.dumps(dict(arguments)))  # what UTF-8 cannot encode would end the connection
+        parameters = mcp_types.CallToolRequestParams(name=tool, arguments=whole)
         client = await self._client
         try:
             return await client.session.send_request(

@@ -29,6 +29,7 @@ class Server:
         """The tools that are used, as the server listed them at its start."""
         self._start_timeout = start_timeout
         self._connection: Connection | None = None
+        self._opening: asyncio.Task[Connection] | None = None
         self._restarts = 0
         self._lock = asyncio.Lock()
         self._is_closed = False
@@ -62,6 +63,8 @@ class Server:
     async def close(self) -> None:
         """End the connection for good."""
         self._is_closed = True
+        if self._opening is not None:
+            self._opening.cancel()  # else its time to start would have to pass
         async with self._lock:
             if self._connection is not None:
                 await self._connection.close()
@@ -82,5 +85,6 @@ class Server:
                         f"it has ended again after {MOST_RESTARTS} restarts, and is not started again"
                     )
                 self._restarts += 1
-            self._connection = await Connection.open(self.entry, self._start_timeout)
+            self._opening = asyncio.create_task(Connection.open(self.entry, self._start_timeout))
+            self._connection = await self._opening
             return self._connection

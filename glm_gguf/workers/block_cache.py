@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import tempfile
 import threading
 from contextlib import suppress
@@ -17,6 +18,8 @@ from typing import Final
 
 LOGGER = logging.getLogger(__name__)
 PARTIAL: Final = ".part-"
+_BLOCK: Final = re.compile(r"[0-9a-f]{64}")
+"""Name of a block. Other files of the directory are somebody's, and stay."""
 
 
 class BlockCache:
@@ -88,7 +91,7 @@ class BlockCache:
     def _files(self) -> list[tuple[int, int, Path]]:
         """List time of last use, size and path of each block."""
         found = []
-        for path in self._directory.iterdir():
+        for path in filter(lambda path: _BLOCK.fullmatch(path.name), self._directory.iterdir()):
             with suppress(FileNotFoundError):
                 status = path.stat()
                 found.append((status.st_mtime_ns, status.st_size, path))

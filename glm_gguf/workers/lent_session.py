@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -67,19 +68,12 @@ class LentSession:
 
     def serve(self, client: socket.socket) -> None:
         """Serve a further connection of the client until it ends."""
-        with self._lock:
-            self._streams.add(client)
         try:
-            with self._connected() as server:
-                with self._lock:
-                    self._streams.add(server)
+            with self._closable(client), self._connected() as server, self._closable(server):
                 if not self._closed:
                     WorkerRelay(client, server, self._cache).run()
         except (EOFError, OSError):  # one side has ended; heartbeats tell the other
             return
-        finally:
-            with self._lock:
-                self._streams -= {client, server}
 
     def wait(self) -> str:
         """Wait for the end of the process, and say how it ended."""
@@ -99,6 +93,17 @@ class LentSession:
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:
                 pipe.close()
+
+    @contextmanager
+    def _closable(self, connection: socket.socket) -> Iterator[None]:
+        """Let close() end a connection."""
+        with self._lock:
+            self._streams.add(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._streams.discard(connection)
 
     def _connected(self) -> socket.socket:
         """Connect with ggml's server, which may not listen yet."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
@@ -24,6 +25,8 @@ from glm_gguf.workers.sockets import connected, hang_up, without_delay
 CONNECT_SECONDS: Final = 10.0
 REASON_SECONDS: Final = 1.0
 """How long to wait for the worker's own reason, where ggml's connection broke first."""
+RETRY_SECONDS: Final = 0.1
+"""How long to wait where the process may open no more files: some may be closed."""
 START: Final = "start it there: glm-gguf worker"
 
 
@@ -154,8 +157,11 @@ class Link:
         while True:
             try:
                 near, source = self._listener.accept()
-            except OSError:  # close() ended it
-                return
+            except OSError:
+                if self._closed:
+                    return
+                time.sleep(RETRY_SECONDS)
+                continue
             if not _is_ours(source):
                 near.close()
                 continue
@@ -165,5 +171,10 @@ class Link:
 
 def _is_ours(source: tuple[str, int]) -> bool:
     """Tell whether a connection comes from this process: other users of this machine have no business here."""
-    ours = psutil.Process().net_connections("tcp4")
-    return any(connection.laddr == source for connection in ours)
+    while True:
+        try:
+            ours = psutil.Process().net_connections("tcp4")
+        except OSError:
+            time.sleep(RETRY_SECONDS)
+        else:
+            return any(connection.laddr == source for connection in ours)

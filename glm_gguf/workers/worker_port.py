@@ -124,6 +124,8 @@ class WorkerPort:
         with self._lock:
             self._sessions[session.id] = session
         try:
+            if self._closed:  # close() did not see this session
+                return
             client.sendall(Welcome(self._llama, None, session.id, session.devices).line())
             self._tell(f"{source} has come")
             threading.Thread(target=_tell_end, args=(session, client), daemon=True).start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from hostile import Hostile
+from waiting import PATIENCE, until
 
 from glm_gguf.chat.events import ToolCall
 from glm_gguf.chat.tools import Toolbox
@@ -217,3 +219,24 @@ def test_the_program_ends_with_no_process_left_where_nobody_closes_the_servers(h
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env=dict(os.environ))
     assert len(hostile.started) == 3
     assert not hostile.alive
+
+
+def test_an_interruption_ends_servers_that_have_not_answered(hostile: Hostile) -> None:
+    program = (
+        "import signal; from glm_gguf import McpServers\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a test run in the background ignores it
+        f"McpServers({str(hostile.configured('dumb'))!r}).start()"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: len(hostile.started) == 3)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=PATIENCE)
+    assert told.endswith("KeyboardInterrupt\n")
+    assert not hostile.alive
+
+
+def test_half_of_a_character_in_a_call_reaches_a_server_as_a_replacement(hostile: Hostile) -> None:
+    with McpServers(hostile.configured("meek")) as servers:
+        (text,) = run_calls([call("echo", text="a\ud83d")], Toolbox.of([*servers]), LONG)
+        assert json.loads(text) == {"text": "a\ufffd"}
+        assert ran(servers, "echo") == ["{}"]

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
+from hashlib import sha256
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 from lending import WorkerProcess, worker
 from rough_link import RoughLink
-from waiting import until
+from waiting import PATIENCE, until
 
 from glm_gguf import GLM, EngineError, EngineOptions, RequestError, SamplingParams
 from glm_gguf.cli.main import cli
 from glm_gguf.llama.offload import layer_sizes
 from glm_gguf.llama.required_version import VERSION
 from glm_gguf.workers import rpc_frames as rpc
+from glm_gguf.workers.address import Address
 from glm_gguf.workers.block_cache import BlockCache
 from glm_gguf.workers.greeting import Greeting, LentDevice, Welcome, greeted, read_greeting
-from glm_gguf.workers.lent_session import Lent
+from glm_gguf.workers.lent_session import Lent, LentSession
+from glm_gguf.workers.link import Link
 from glm_gguf.workers.sockets import Inbox
 from glm_gguf.workers.worker_port import Lending, WorkerPort
 
@@ -123,6 +129,65 @@ def test_what_is_kept_stays_below_its_size(tiny_gguf: Callable[[str], Path], tmp
     with worker("--cache-size", "2M", cache=tmp_path) as lender:
         GLM(tiny_gguf("F16"), options=options(lender.address)).close()
         assert 10**6 < sum(path.stat().st_size for path in tmp_path.iterdir()) <= 2 * 10**6
+
+
+def test_files_of_others_in_the_directory_of_weights_stay(tmp_path: Path) -> None:
+    (tmp_path / "thesis.pdf").write_bytes(bytes(1000))
+    (tmp_path / "photos").mkdir()
+    cache = BlockCache(tmp_path, 1000)
+    for content in (b"a", b"b"):
+        cache.put(sha256(block := content * 600).digest(), memoryview(block))
+    assert cache.get(sha256(b"b" * 600).digest()) == b"b" * 600
+    assert cache.get(sha256(b"a" * 600).digest()) is None
+    assert (tmp_path / "thesis.pdf").exists()
+
+
+def test_a_connection_behind_the_end_of_its_session_ends() -> None:
+    session = LentSession(Lent(1, memory=2**20), None)
+    session.close()
+    near, far = socket.socketpair()
+    with near, far:
+        session.serve(far)
+
+
+def test_a_session_that_starts_while_the_port_closes_ends() -> None:
+    before = set(psutil.Process().children())
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = WorkerPort(listener, Lending(Lent(1, memory=2**20), None, VERSION), print)
+    thread = threading.Thread(target=port.run)
+    thread.start()
+    with closing(socket.create_connection(listener.getsockname())) as client:
+        client.sendall(Greeting(VERSION).line())
+        until(lambda: set(psutil.Process().children()) > before)
+        port.close()
+        client.settimeout(PATIENCE)
+        assert client.recv(1) == b""
+        until(lambda: set(psutil.Process().children()) <= before)
+    thread.join()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which files are open")
+def test_ggml_is_heard_when_the_process_may_open_files_again() -> None:
+    import resource
+
+    def n_open() -> int:
+        return sum(os.path.exists(f"/proc/self/fd/{number}") for number in range(1024))
+
+    with worker() as lender, Link(Address.parse(lender.address), VERSION) as link:
+        usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+        host, _, port = link.endpoint.rpartition(":")
+        with socket.socket() as ggml:
+            ggml.settimeout(PATIENCE)
+            os.close(lowest := os.dup(0))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, usual[1]))
+            try:
+                before = n_open()
+                ggml.connect((host, int(port)))
+                until(lambda: n_open() > before)  # accept() had its number already
+                ggml.sendall(rpc.HEAD.pack(rpc.DEVICE_COUNT, 0))
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+            assert rpc.LENGTH.unpack(Inbox(ggml).take(rpc.LENGTH.size)) == (4,)
 
 
 def test_the_end_of_a_model_gives_the_memory_back(tiny_gguf: Callable[[str], Path]) -> None:
