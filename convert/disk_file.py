@@ -35,6 +35,8 @@ Bytes = npt.NDArray[np.uint8]
 LOCKED_ELSEWHERE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 """Errors for a lock that another process holds: EAGAIN from flock, the others from Windows."""
 
+BUSY = "another conversion is writing here"
+
 LOCKED_BYTE = 2**62  # far behind any file's end: a lock on Windows keeps others from reading what it covers
 
 
@@ -51,9 +53,11 @@ class DiskFile:
         return os.fstat(self._descriptor)
 
     def lock(self, path: Path) -> None:
-        """Lock the file until it is closed; closes it and raises OutputError if another process holds it."""
+        """Lock the file at `path` until it is closed; closes it and raises OutputError if another process has it."""
         try:
             _lock(self._descriptor, path)
+            if fcntl is not None and not _lies_at(path, self.status()):  # Windows removes no file that is open
+                raise OutputError(BUSY, path=path, fix="wait for it")
         except BaseException:
             self.close()
             raise
@@ -128,7 +132,15 @@ def _lock(descriptor: int, path: Path) -> None:
     except OSError as problem:
         if problem.errno not in LOCKED_ELSEWHERE:
             raise
-        raise OutputError("another conversion is writing here", path=path, fix="wait for it") from None
+        raise OutputError(BUSY, path=path, fix="wait for it") from None
+
+
+def _lies_at(path: Path, status: os.stat_result) -> bool:
+    """Whether an open file still has its name: another process may have removed it before it was locked."""
+    try:
+        return os.path.samestat(path.lstat(), status)
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

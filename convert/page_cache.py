@@ -29,7 +29,8 @@ class ReadAhead:
     def reached(self, offset: int) -> None:
         """Reading continues at `offset`."""
         window = offset // WINDOW
-        for ahead in range(max(self._next, window), window + AHEAD + 1):
+        n_windows = -(-self._n_bytes // WINDOW)  # behind a file's end, macOS refuses the advice (EFBIG)
+        for ahead in range(max(self._next, window), min(window + AHEAD + 1, n_windows)):
             if not self._in_memory(ahead) and self._calls.read_ahead(self._descriptor, ahead * WINDOW, WINDOW):
                 self._fetched.append(ahead)
         self._next = max(self._next, window + AHEAD + 1)

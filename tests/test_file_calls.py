@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 
 from glm_gguf import linux_files
-from glm_gguf.convert.page_cache import AHEAD, PROBES, WINDOW, ReadAhead
+from glm_gguf.convert.page_cache import PROBES, WINDOW, ReadAhead
 from glm_gguf.file_calls import FileCalls
 from glm_gguf.whole_file import write_whole
 
@@ -36,9 +36,11 @@ class Darwin:
     asked: list[tuple[int, int | bytes]] = field(default_factory=list)
 
     def fcntl(self, descriptor: int, request: int, argument: int | bytes = 0) -> int | bytes:
-        os.fstat(descriptor)  # it is open
+        size = os.fstat(descriptor).st_size  # it is open
         if request in self.lacking:
             raise OSError(self.error, os.strerror(self.error))
+        if request == 44 and struct.unpack("<qi", argument[:12])[0] >= size:  # type: ignore[index]
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))  # hfs_vnop_ioctl of XNU
         self.asked.append((request, argument))
         return argument
 
@@ -121,11 +123,11 @@ def test_macos_allocates_behind_the_end_and_reads_ahead_in_apples_structures(
     kernel = Darwin()
     with darwin(monkeypatch, kernel):
         darwin_files.allocate(descriptor, 2**33)
-        assert darwin_files.read_ahead(descriptor, 2**33, 2**24) is True
+        assert darwin_files.read_ahead(descriptor, 2**33 - 2**24, 2**24) is True
         darwin_files.begin_pass(descriptor)
     # fstore_t: flags F_ALLOCATEALL, mode F_PEOFPOSMODE, offset, length, bytes allocated; struct radvisory, padded
     allocation = struct.pack("<Iiqqq", 4, 3, 0, 2**33, 0)
-    assert kernel.asked == [(42, allocation), (44, struct.pack("<qii", 2**33, 2**24, 0)), (48, 1)]
+    assert kernel.asked == [(42, allocation), (44, struct.pack("<qii", 2**33 - 2**24, 2**24, 0)), (48, 1)]
     assert os.fstat(descriptor).st_size == 2**33
 
 
@@ -167,6 +169,6 @@ def test_what_is_read_ahead_and_released_is_whole_pages_of_every_size(
     ranges += [struct.unpack("<qi", argument[:12]) for _, argument in kernel.asked if isinstance(argument, bytes)]
     read = {offset // WINDOW for offset, n_bytes in ranges if n_bytes}
     if calls is darwin_files or hasattr(os, "posix_fadvise"):
-        assert read == set(range(5 + AHEAD))
+        assert read == set(range(6))  # the last one has 12,345 bytes; macOS reads nothing ahead behind the end
     assert all(offset % page == n_bytes % page == 0 for offset, n_bytes in ranges)
     assert page <= WINDOW // PROBES

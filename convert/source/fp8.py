@@ -100,6 +100,8 @@ def _block_size(key: str, block: object, where: str) -> tuple[int, int]:
 
 def _block(shape: tuple[int, ...], scales: tuple[int, ...], stated: tuple[int, int] | None) -> tuple[int, int] | None:
     """The rows and columns that share a scale, for a matrix of `shape`; None where the shapes do not fit."""
+    if not shape or 0 in shape or 0 in scales:
+        return None
     if prod(scales) == 1:
         return prod(shape[:-1]), shape[-1]
     if len(shape) != 2:

@@ -34,7 +34,7 @@ class PartialFile:
         """
         self.path, self.partial = path, path.with_name(path.name + PARTIAL)
         self.recorded: Mapping[str, int] = {}
-        self._kept_for_next_run, self._unrecorded = False, dict[str, int]()
+        self._kept_for_next_run, self._complete, self._unrecorded = False, False, dict[str, int]()
         journal = path.with_name(path.name + JOURNAL)
         found = _open_locked(self.partial)
         try:
@@ -109,22 +109,31 @@ class PartialFile:
         self._file.sync()
 
     def commit(self) -> None:
-        """Give the complete file its name."""
-        self._close()
+        """Give the complete file its name; what is called NAME.part from then on is another conversion's."""
+        self._close_on_windows()
         self.partial.replace(self.path)
+        self._complete = True
 
     def keep(self) -> bool:
         """Keep the file for the next run, if anything is recorded; returns whether it is."""
-        self._close()
-        self._kept_for_next_run = self._journal.exists and self.partial.exists()
+        self._kept_for_next_run = not self._complete and self._journal.exists and self.partial.exists()
         return self._kept_for_next_run
 
     def discard(self) -> None:
-        """Remove the partial file and its journal, unless they are kept."""
-        self._close()
-        if not self._kept_for_next_run:
-            self.partial.unlink(missing_ok=True)
-            self._journal.discard()
+        """Close the file, and remove the partial file and its journal, unless they are kept."""
+        try:
+            self._close_on_windows()
+            if not self._kept_for_next_run:
+                if not self._complete:
+                    self.partial.unlink(missing_ok=True)
+                self._journal.discard()
+        finally:
+            self._close()
+
+    def _close_on_windows(self) -> None:
+        """Close the file where one that is open is neither renamed nor removed; elsewhere it stays locked till then."""
+        if fcntl is None:
+            self._close()
 
     def _close(self) -> None:
         self._journal.close()

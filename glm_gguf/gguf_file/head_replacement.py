@@ -54,10 +54,12 @@ def restore_head(path: Path) -> bool:
     if not path.name or not _beside(path).exists():  # "." and "/" have no name
         return False
     beside = _beside(path)
-    with open_regular(beside, GgufError) as kept:
-        both = kept.read()
-    old, new = both[: len(both) // 2], both[len(both) // 2 :]
     with _opened(path) as file:
+        if not beside.exists():  # another process ended its replacement before the file was locked
+            return False
+        with open_regular(beside, GgufError) as kept:
+            both = kept.read()
+        old, new = both[: len(both) // 2], both[len(both) // 2 :]
         present = file.read(len(old))
         starts = range(0, len(old), SECTOR)
         sectors = ((data[start : start + SECTOR] for data in (present, old, new)) for start in starts)
@@ -65,8 +67,8 @@ def restore_head(path: Path) -> bool:
             fix = f"delete {beside.name} if the file is right"
             raise GgufError(f"{beside.name} holds the head of another file", path=path, fix=fix)
         _write_changed(file, present, old)
-    beside.unlink()
-    _sync_directory(path.parent)
+        beside.unlink()
+        _sync_directory(path.parent)
     return True
 
 

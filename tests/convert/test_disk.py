@@ -138,6 +138,7 @@ def test_what_was_taken_back_is_not_recorded_by_a_later_try(disk: Path) -> None:
     (disk / "filler").unlink()
     part.record({"later": 3})
     assert part.keep()
+    part.discard()
     entries = Entries.read(disk / "out.gguf.journal")
     assert entries is not None
     assert entries.checksums == {"right": 1, "later": 3}

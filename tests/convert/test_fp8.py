@@ -171,6 +171,23 @@ def test_a_scale_of_another_shape_is_refused(shape: tuple[int, ...], tmp_path: P
     says(line, f"{Q}_scale_inv", f"has shape {list(shape)}, which does not fit [256, 256]")
 
 
+@pytest.mark.parametrize(
+    ("shape", "scales"), [((), ()), ((0,), (1,)), ((0, 0), (0, 0)), ((0, 256), (2, 2)), ((256, 0), (256, 1))], ids=str
+)
+def test_a_weight_without_rows_or_columns_is_refused(
+    shape: tuple[int, ...], scales: tuple[int, ...], tmp_path: Path
+) -> None:
+    fp8 = write_checkpoint(tmp_path / "model", SHAPE)
+    packed = ("F8_E4M3", np.ones(shape, np.uint8))
+    write_safetensors(fp8 / SHARD, {Q: packed, f"{Q}_scale": ("F32", np.ones(scales, np.float32))})
+    says(refusal(fp8, kind=ShardError), Q, f"has shape {list(scales)}, which does not fit {list(shape)}")
+
+
+def test_a_matrix_whose_scales_are_none_is_refused(tmp_path: Path) -> None:
+    fp8 = with_scale(tmp_path, "F32", np.ones((0, 2), np.float32), form=FORMS["blocks that config.json does not state"])
+    says(refusal(fp8, kind=ShardError), f"{Q}_scale_inv", "has shape [0, 2], which does not fit [256, 256]")
+
+
 def test_a_scale_of_another_type_is_refused(tmp_path: Path) -> None:
     line = refusal(with_scale(tmp_path, "U8", np.ones((2, 2), np.uint8)), kind=ShardError)
     says(line, f"{Q}_scale_inv' is U8", "scales are bf16, f16, f32")

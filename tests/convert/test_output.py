@@ -15,6 +15,7 @@ from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.writing.journal import Binding
 from glm_gguf.convert.writing.layout import FileLayout
 from glm_gguf.convert.writing.output import open_partial_files
+from glm_gguf.convert.writing.partial_file import PartialFile
 from glm_gguf.errors import GlmGgufError, OutputError, RequestError
 
 FORCE = ConvertOptions(types=TypeChoices(type="Q8_0"), force=True, threads=2)
@@ -173,6 +174,59 @@ def test_a_second_conversion_to_the_same_file_is_refused_and_the_first_one_compl
             raise AssertionError("the second one got the file")
         assert list(tmp_path.iterdir()) == [tmp_path / "model.gguf.part"]
     assert (tmp_path / "model.gguf").read_bytes() == b"first"
+
+
+def begun(directory: Path, content: bytes) -> PartialFile:
+    layout = FileLayout(content, (), (), len(content))
+    return PartialFile(directory / "model.gguf", layout, Binding("program", "checkpoint", "request"))
+
+
+def test_a_conversion_that_begins_when_another_has_its_file_keeps_its_own(tmp_path: Path) -> None:
+    first = begun(tmp_path, b"first")
+    first.commit()
+    second = begun(tmp_path, b"second")
+    first.discard()
+    second.commit()
+    assert (tmp_path / "model.gguf").read_bytes() == b"second"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows renames and removes no file that is open")
+@pytest.mark.parametrize(("call", "ending"), [("replace", "commit"), ("unlink", "discard")])
+def test_a_partial_file_is_locked_until_it_is_one_no_more(
+    call: str, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, real = [], getattr(os, call)
+
+    def meanwhile(path: Path, *to: Path) -> None:
+        if path == tmp_path / "model.gguf.part":
+            asked.append(path)
+            with pytest.raises(OutputError, match="another conversion"):
+                begun(tmp_path, b"second")
+        real(path, *to)
+
+    first = begun(tmp_path, b"first")
+    monkeypatch.setattr(os, call, meanwhile)
+    getattr(first, ending)()
+    assert asked
+
+
+def test_a_partial_file_that_is_gone_before_it_is_locked_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    first, third, real = begun(tmp_path, b"first"), list[PartialFile](), fcntl.flock
+
+    def meanwhile(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        first.discard()
+        third.append(begun(tmp_path, b"third"))
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", meanwhile)
+    with pytest.raises(OutputError, match="another conversion"):
+        begun(tmp_path, b"second")
+    third[0].commit()
+    assert (tmp_path / "model.gguf").read_bytes() == b"third"
 
 
 def test_an_error_of_the_system_that_is_not_the_outputs_is_not_told_as_its(source: Path, tmp_path: Path) -> None:

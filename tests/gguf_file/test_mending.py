@@ -234,6 +234,24 @@ def test_a_head_that_was_written_in_part_is_put_back(written_bytes: int, tmp_pat
     assert not restore_head(path)
 
 
+def test_a_mend_that_another_process_ends_meanwhile_is_not_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    path, beside = faulty(tmp_path / "model.gguf"), tmp_path / "model.gguf.mending"
+    old, head, real = path.read_bytes(), planned(path).head, fcntl.flock
+    beside.write_bytes(old[: len(head)] + head)
+
+    def meanwhile(descriptor: int, operation: int) -> None:
+        path.write_bytes(head + old[len(head) :])
+        beside.unlink()
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", meanwhile)
+    assert not restore_head(path)
+    assert path.read_bytes() == head + old[len(head) :]
+
+
 def test_the_command_goes_on_from_an_interrupted_mend(tmp_path: Path) -> None:
     path = faulty(tmp_path / "model.gguf")
     old, head = path.read_bytes(), planned(path).head
