@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -67,7 +68,8 @@ class CallRunner:
         if one is None:
             return _refused(call)
         timeout = self._options.timeout
-        one.thread.join(None if timeout is None else max(one.start + timeout - time.monotonic(), 0))
+        left = math.inf if timeout is None else max(one.start + timeout - time.monotonic(), 0)
+        one.thread.join(min(left, threading.TIMEOUT_MAX))
         if one.observation is not None:
             return one.observation
         if one.thread.is_alive():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import json
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -199,6 +200,17 @@ def test_a_call_that_takes_too_long_is_left_behind() -> None:
     observations = run_calls([ToolCall("wait", "{}")], Toolbox.of([wait]), RunOptions(timeout=0.05))
     released.set()
     assert "took longer" in observations[0]
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e12], ids=str)
+def test_a_call_may_take_for_ever(seconds: float) -> None:
+    calls = [ToolCall("realtime_aqi", '{"city": "北京"}')]
+    options = RunOptions(timeout=seconds)
+    assert (
+        run_calls(calls, BOX, options)
+        == asyncio.run(arun_calls(calls, BOX, options))
+        == run_calls(calls, BOX, RunOptions())
+    )
 
 
 def test_a_model_that_calls_for_ever_is_stopped() -> None:

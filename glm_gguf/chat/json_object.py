@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, NoReturn
@@ -133,4 +134,15 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-_DECODERS = {strict: json.JSONDecoder(strict=strict, parse_constant=_refuse_constant) for strict in (True, False)}
+def _finite(text: str) -> float:
+    """Read a number; ValueError for one beyond all floats, which would be written as Infinity."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
+
+
+_DECODERS = {
+    strict: json.JSONDecoder(strict=strict, parse_constant=_refuse_constant, parse_float=_finite)
+    for strict in (True, False)
+}

@@ -32,7 +32,6 @@ __all__ = [
     "error_text",
     "function_names",
     "misspelled_keys",
-    "on_a_loop",
     "result_text",
 ]
 
@@ -88,7 +87,7 @@ class Toolbox:
         except RequestError as error:
             return error_text(error.what)
         while inspect.isawaitable(result):
-            result = (wait or on_a_loop)(result)
+            result = (wait or _on_a_loop)(result)
         return result_text(result)
 
     async def aanswer(self, call: ToolCall) -> str:
@@ -134,6 +133,8 @@ def declarations(tools: Tools) -> list[Declaration]:
 def _refuse_doubles(declared: Sequence[Declaration]) -> None:
     """Raise RequestError if two tools have one name: a call could mean either."""
     names = function_names(declared)
+    if len(set(names)) == len(names):
+        return
     for index, name in enumerate(names):
         if name in names[:index]:
             raise RequestError(f"two tools are named {name!r}", field=f"tools[{index}]", fix="rename one of them")
@@ -190,11 +191,11 @@ async def beside(function: Callable[[], T]) -> T:
     return await future
 
 
-def on_a_loop(result: Awaitable[Any], bounded: Callable[[Awaitable[Any]], Awaitable[Any]] | None = None) -> Any:
-    """Wait for a result on a new event loop, `bounded` there; RequestError if one runs on this thread already."""
+def _on_a_loop(result: Awaitable[Any]) -> Any:
+    """Wait for a result on a new event loop; RequestError if one runs on this thread already."""
 
     async def waited() -> Any:
-        return await (result if bounded is None else bounded(result))
+        return await result
 
     try:
         asyncio.get_running_loop()

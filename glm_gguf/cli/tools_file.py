@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NewType
+from zlib import crc32
 
 import click
 
@@ -46,12 +48,14 @@ def _run(path: Path) -> ModuleType:
         raise RequestError("there is no such file", path=path, fix=fix)
     if path.is_dir():
         raise RequestError("this is a directory", path=path, fix=fix)
-    spec = importlib.util.spec_from_file_location("glm_gguf_tools", path)
+    name = f"glm_gguf_tools_{crc32(os.fsencode(path.resolve())):08x}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise RequestError("this is not a Python file", path=path, fix=fix)
     module = importlib.util.module_from_spec(spec)
     if (beside := str(path.resolve().parent)) not in sys.path:
         sys.path.append(beside)  # the file may import its neighbours, as a program may
+    sys.modules[name] = module  # there dataclasses and type hints look names up
     try:
         spec.loader.exec_module(module)
     except SystemExit as error:

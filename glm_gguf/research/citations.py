@@ -11,10 +11,10 @@ from glm_gguf.research.research_events import Source
 from glm_gguf.research.sources import SourceText
 
 MOST_CITATION: Final = 64
-"""Characters of a citation; a longer text between the marks is none."""
+"""Characters of a citation without its last mark; a longer text between the marks is none."""
 MISSING: Final = "[?]"
 """Stands for a citation whose source does not exist."""
-_CITATION: Final = re.compile(r"【\s*(\d{1,6})\s*(?:†[^【】\n]*)?】")
+_CITATION: Final = re.compile(r"【[^\S\n]*(\d{1,6})[^\S\n]*(?:†[^【】\n]*)?】")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ class CitationResolver:
         self._held = text[start:]
         resolved, at = "", 0
         for found in _CITATION.finditer(text, 0, start):
+            if len(found[0]) > MOST_CITATION + 1:  # it would not have been held back
+                continue
             resolved += text[at : found.start()]
             resolved += self._resolved(int(found[1]), self._length + len(resolved))
             at = found.end()

@@ -17,7 +17,7 @@ from glm_gguf.home_directory import user_path
 from glm_gguf.regular_file import read_regular
 from glm_gguf.research.corpus import Hit, Page
 from glm_gguf.research.document_text import DocumentText, document_text
-from glm_gguf.research.folder_scan import FileState, scan
+from glm_gguf.research.folder_scan import FileState, is_unicode, scan
 from glm_gguf.research.index_file import IndexedDocument, IndexFile
 from glm_gguf.research.passages import snippet
 from glm_gguf.research.search_terms import query_expressions, words
@@ -26,6 +26,8 @@ MOST_BYTES: Final = 2**26
 """Bytes of a document; larger ones are named as unread."""
 TOGETHER: Final = 64
 """Documents of one transaction. A killed process loses them at most."""
+MOST_NAME: Final = 200
+"""Bytes of a folder's name in that of its index: a file's name has up to 255."""
 RARE: Final = 8
 """One of so many terms of a query ranks a second time, the rarest."""
 PASSAGES_A_HIT: Final = 8
@@ -65,6 +67,8 @@ class FolderIndex:
         self.folder = Path(folder).absolute()
         if not self.folder.is_dir():
             raise CorpusError("there is no such folder", path=self.folder, fix="name a folder of documents")
+        if not is_unicode(str(self.folder)):
+            raise CorpusError(f"{str(self.folder)!r} is not UTF-8", fix="rename the folder")
         self._file = IndexFile(_cached(self.folder) if index is None else Path(index).absolute(), self.folder)
 
     @property
@@ -176,4 +180,5 @@ def _cached(folder: Path) -> Path:
     if directory is None:
         raise RequestError("there is no home directory to keep the index in", field="index", fix="name a file for it")
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    return directory / "folders" / f"{folder.name}-{name}.sqlite"
+    short = folder.name.encode()[:MOST_NAME].decode(errors="ignore")
+    return directory / "folders" / f"{short}-{name}.sqlite"

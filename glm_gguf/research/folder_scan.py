@@ -13,6 +13,8 @@ from glm_gguf.errors import CorpusError
 from glm_gguf.research.document_text import KINDS
 
 _log = logging.getLogger(__name__)
+MOST_NS: Final = 2**63 - 1
+"""Time of change that SQLite holds: in the year 2262. A later one counts as that, and is never settled."""
 RACY_NS: Final = 2 * 10**9
 """A file that was changed less than this before it was read may change again without a new time (FAT counts 2 s)."""
 
@@ -48,13 +50,13 @@ def scan(folder: Path) -> Iterator[FileState]:
             except FileNotFoundError:
                 continue  # removed meanwhile
             below = path.relative_to(folder).as_posix()
-            if not _is_unicode(below):
+            if not is_unicode(below):
                 _log.warning("%r is left out: its name is not UTF-8; rename it", below)
             elif path.is_file() and not path.is_symlink():
-                yield FileState(below, status.st_size, status.st_mtime_ns)
+                yield FileState(below, status.st_size, min(status.st_mtime_ns, MOST_NS))
 
 
-def _is_unicode(name: str) -> bool:
+def is_unicode(name: str) -> bool:
     """Tell whether a name is text; Python keeps other bytes of a name as halves of surrogate pairs."""
     return name.encode("utf-8", "replace").decode() == name
 

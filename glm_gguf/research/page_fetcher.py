@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from contextlib import suppress
 from typing import Final
@@ -17,6 +18,8 @@ from glm_gguf.research.web_address import WebAddress, web_address
 
 META_BYTES: Final = 1024
 """Bytes in which HTML names its character set (WHATWG)."""
+OF_PYTHON: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7", "undefined"})
+"""Encodings that no page of the web has: some take quadratic time, or make halves of characters."""
 _META: Final = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
 
 
@@ -61,5 +64,7 @@ def _decoded(reply: Reply) -> str:
     for charset in (reply.charset, None if named is None else named[1].decode("ascii")):
         if charset is not None:
             with suppress(LookupError, UnicodeError):
+                if codecs.lookup(charset).name in OF_PYTHON:
+                    continue
                 return reply.body.decode(charset, "replace")
     return decoded(reply.body)

@@ -29,13 +29,14 @@ def passages(text: str) -> Iterator[str]:
 
 def _pieces(paragraph: str) -> Iterator[str]:
     """Cut a paragraph that is too long, behind the last sentence that fits."""
-    while len(paragraph) > MOST_CHARACTERS:
-        ends = [found.end() for found in _SENTENCE_END.finditer(paragraph, 0, MOST_CHARACTERS)]
-        end = ends[-1] if ends else MOST_CHARACTERS
-        yield paragraph[:end]
-        paragraph = paragraph[end:]
-    if paragraph:
-        yield paragraph
+    start = 0
+    while len(paragraph) - start > MOST_CHARACTERS:
+        ends = [found.end() for found in _SENTENCE_END.finditer(paragraph, start, start + MOST_CHARACTERS)]
+        end = ends[-1] if ends else start + MOST_CHARACTERS
+        yield paragraph[start:end]
+        start = end
+    if start < len(paragraph):
+        yield paragraph[start:]
 
 
 def snippet(text: str, words: Sequence[str]) -> str:
@@ -44,7 +45,8 @@ def snippet(text: str, words: Sequence[str]) -> str:
     lowered = line.lower()
     if len(line) <= SNIPPET or len(lowered) != len(line):
         return line[:SNIPPET]
-    places = sorted((found.start(), word) for word in set(words) for found in re.finditer(re.escape(word), lowered))
+    present = {word for word in words if word in lowered}
+    places = sorted((found.start(), word) for word in present for found in re.finditer(re.escape(word), lowered))
     start, most = 0, 0
     for place, _ in places:
         count = len({word for at, word in places if place <= at < place + SNIPPET - 40})

@@ -38,7 +38,7 @@ def _pdf(data: bytes) -> dict[str, Any]:
             return {"error": "the PDF is locked by a password"}
         text = "\n\n".join(page.extract_text() for page in reader.pages)
         title = "" if reader.metadata is None else str(reader.metadata.title or "")
-    except (pypdf.errors.PyPdfError, *_FAULTS) as error:
+    except (pypdf.errors.PyPdfError, pypdf.errors.DependencyError, *_FAULTS) as error:
         return {"error": f"the PDF cannot be read: {in_one_line(error)}"}
     return {"title": title, "text": text}
 

@@ -36,8 +36,9 @@ class ResearchOptions:
     def __post_init__(self) -> None:
         for name in ("max_turns", "total_tokens", "total_seconds", "answer_tokens", "most_hits", "most_repeats"):
             value = getattr(self, name)
-            whole = name == "total_seconds" or isinstance(value, int)
-            if value is not None and (isinstance(value, bool) or not whole or not value > 0):
+            kind = int | float if name == "total_seconds" else int
+            is_open = value is None and name in ("total_tokens", "total_seconds")
+            if not is_open and (isinstance(value, bool) or not isinstance(value, kind) or not value > 0):
                 raise RequestError(f"{value!r} makes no sense", field=name, fix="give a positive number")
         if not isinstance(self.page_characters, int) or self.page_characters < 1000:
             raise RequestError(

@@ -7,12 +7,13 @@ text. What another server answers is one hit, whose page is the whole text.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from glm_gguf.chat.events import ToolCall
-from glm_gguf.chat.tools import Toolbox, on_a_loop
+from glm_gguf.chat.tools import Toolbox
 from glm_gguf.errors import CorpusError, RequestError
+from glm_gguf.loop_thread import LoopThread
 from glm_gguf.research.call_limit import CallLimit
 from glm_gguf.research.corpus import Hit, Page
 from glm_gguf.research.document_text import title_line
@@ -95,11 +96,19 @@ class ToolCorpus:
 
     def _called(self, name: str, argument: str, value: str) -> str:
         call = ToolCall(name, json.dumps({argument: value}))
-        text = self._box.answer(call, lambda result: on_a_loop(result, self._limit.awaited))
+        text = self._box.answer(call, self._awaited)
         failed = _object(text)
         if failed is not None and list(failed) == ["error"]:
             raise CorpusError(f"{name}: {failed['error']}", where=value)
         return text
+
+    def _awaited(self, result: Awaitable[Any]) -> Any:
+        """Wait for a call within the limit, and for no thread that it leaves behind."""
+        loop = LoopThread("a corpus's event loop")
+        try:
+            return loop.submit(self._limit.awaited(result)).result()
+        finally:
+            loop.close()
 
 
 def _results(text: str) -> list[Mapping[str, Any]] | None:

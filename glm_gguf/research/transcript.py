@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from glm_gguf.appended_lines import AppendedLines, whole_lines
 from glm_gguf.chat.events import ToolCall
@@ -18,6 +18,7 @@ from glm_gguf.research.corpus import Hit
 from glm_gguf.research.research_events import CallFailed, LookUp, Opened, Report, Searched, Source
 from glm_gguf.whole_json import whole_json
 
+T = TypeVar("T")
 VERSION: Final = 1
 MOST_BYTES: Final = 2**28
 
@@ -86,20 +87,31 @@ class Transcript:
                 fix = "ask that question again, or name another file"
                 raise RequestError(f"it asks another question: {values['question']!r}", path=self.path, fix=fix)
         elif "report" in values:
-            sources = tuple(Source(**source) for source in values["report"].pop("sources"))
-            self.report = Report(**values["report"], sources=sources)
+            sources = tuple(_made(Source, source) for source in values["report"].pop("sources"))
+            self.report = _made(Report, values["report"], sources=sources)
         else:
             call = values.pop("call")
             event = _event(values.pop("event"))
-            self.turns.append(Turn(**values, call=None if call is None else ToolCall(**call), event=event))
+            self.turns.append(_made(Turn, values, call=None if call is None else _made(ToolCall, call), event=event))
 
 
 def _event(values: dict[str, Any]) -> LookUp:
     kind = values.pop("kind")
     if kind == "Searched":
-        return Searched(values["query"], tuple(Hit(**hit) for hit in values["hits"]))
+        hits = tuple(_made(Hit, hit) for hit in values.pop("hits"))
+        return _made(Searched, values, hits=hits)
     others: dict[str, type[Opened] | type[CallFailed]] = {"Opened": Opened, "CallFailed": CallFailed}
-    return others[kind](**values)
+    return _made(others[kind], values)
+
+
+def _made(kind: type[T], values: dict[str, Any], **parts: Any) -> T:
+    """Make a value of plain members and made parts; KeyError or TypeError for members that it does not have."""
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        hint = int | float if hints[name] is float else hints[name]
+        if not (value in get_args(hint) if get_origin(hint) is Literal else isinstance(value, hint)):
+            raise TypeError(name)
+    return kind(**values, **parts)
 
 
 def closed(transcript: Transcript | None) -> None:

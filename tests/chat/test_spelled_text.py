@@ -266,3 +266,10 @@ def test_the_end_of_an_object_is_where_pythons_decoder_ends(written: str, before
         value, end = None, None
     expected = end if isinstance(value, dict) else None
     assert scan_object(before + written, len(before)).end == expected
+
+
+def test_the_arguments_of_a_call_are_json_whatever_number_the_model_writes() -> None:
+    assert parse_reply('f\n{"a": "x\ny", "b": 1e999}', ["f"]).tool_calls == ()
+    assert parse_reply('{"name": "f", "arguments": {"b": -1e999}}', ["f"]).tool_calls == ()
+    (call,) = parse_reply('f\n{"a": "x\ny", "b": 1e99}', ["f"]).tool_calls
+    assert json.loads(call.arguments) == {"a": "x\ny", "b": 1e99}

@@ -93,3 +93,27 @@ def test_a_file_may_import_its_neighbours(tmp_path: Path, monkeypatch: pytest.Mo
         "from neighbour_of_tools import NAME\ndef city() -> str:\n    'Doc.'\n    return NAME"
     )
     assert load_tools(tmp_path / "tools.py").answer(ToolCall("city", "{}")) == "Rome"
+
+
+TRIP = '''
+from __future__ import annotations
+from dataclasses import dataclass
+
+@dataclass
+class Trip:
+    {field}: str
+
+def go(trip: Trip) -> str:
+    """Go."""
+    return trip.{field}
+'''
+
+
+def test_types_of_a_file_have_the_types_that_it_defines(tmp_path: Path) -> None:
+    boxes = []
+    for field in ("city", "island"):
+        path = tmp_path / f"{field}.py"
+        path.write_text(TRIP.format(field=field))
+        boxes.append((field, load_tools(path)))
+    for field, box in boxes:
+        assert box.answer(ToolCall("go", f'{{"trip": {{"{field}": "Rome"}}}}')) == "Rome"

@@ -157,6 +157,28 @@ def test_a_name_that_is_no_text_is_told_and_left_out(
     assert "is not UTF-8" in caplog.text
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    os.mkdir(folder := os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    with pytest.raises(CorpusError, match="is not UTF-8"):
+        FolderIndex(folder, tmp_path / "index.sqlite")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a name is that short, or the cache lies elsewhere")
+def test_a_folder_may_have_the_longest_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (folder := tmp_path / ("灯" * 85)).mkdir()
+    with FolderIndex(folder) as index:
+        assert index.update() == IndexUpdate()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its times end before")
+def test_a_document_of_the_year_2400_is_found(index: FolderIndex, folder: Path) -> None:
+    os.utime(folder / "notes.md", (13_569_465_600, 13_569_465_600))
+    index.update()
+    assert found(index, "keeper") == "notes.md"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
 def test_a_link_is_not_followed(index: FolderIndex, folder: Path) -> None:
     write(folder.parent, {"out/secret.md": "a secret", "secret.md": "a secret"})

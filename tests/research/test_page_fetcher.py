@@ -79,6 +79,8 @@ DOCUMENTS = {
     "GBK by its meta": (page(f'<meta charset="gbk"><p>{"南桥的灯塔。" * 30}'.encode("gbk"), "text/html"), "南桥的灯塔"),
     "an unknown character set": (page("南桥", "text/plain; charset=nonsense"), "南桥"),
     "no character set but base64": (page("南桥", "text/plain; charset=base64"), "南桥"),
+    "an encoding of Python's own": (page("b-cher-kva", "text/plain; charset=punycode"), "b-cher-kva"),
+    "escapes of Python's": (page(r"a\ud800b", "text/plain; charset=unicode_escape"), r"a\ud800b"),
     "a short page": (page("<p>Short.</p>"), "Short."),
     "a redirect to the page": (redirect("/page"), "Slate"),
 }

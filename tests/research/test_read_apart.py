@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from pathlib import Path
 
+import pypdf
 import pytest
 from research.pdf_file import pdf_file
 
@@ -58,3 +62,16 @@ def test_a_pdf_that_needs_too_much_memory_is_refused(monkeypatch: pytest.MonkeyP
     with pytest.raises(CorpusError, match="the PDF needs more memory than a document may"):
         read_apart("PDF", pdf_file(["Peat"], "P") + b" " * 2**28, "large.pdf")
     assert document_text("small.pdf", pdf_file(["Peat"], "P")) == DocumentText("P", "Peat")
+
+
+def test_a_pdf_that_needs_a_library_for_its_cipher_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cryptography")
+    writer = pypdf.PdfWriter(io.BytesIO(pdf_file(["Peat"], "P")))
+    writer.encrypt("", "owner", algorithm="AES-256")
+    writer.write(locked := io.BytesIO())
+    assert document_text("paper.pdf", locked.getvalue()).text == "Peat"
+    for name in ("cryptography", "Crypto"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    with pytest.raises(CorpusError, match=r"paper\.pdf: the PDF cannot be read: DependencyError: .*AES"):
+        document_text("paper.pdf", locked.getvalue())

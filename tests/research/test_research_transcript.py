@@ -77,7 +77,33 @@ def test_budgets_count_the_turns_of_earlier_processes(rumination: Path, corpus: 
 
 
 HEAD = json.dumps({"research": 1, "question": QUESTION}) + "\n"
+TURN = {
+    **{"thought": "", "content": "", "call": None, "observation": "", "tokens": 1, "seconds": 0.5},
+    "event": {"kind": "CallFailed", "call": "", "error": ""},
+}
+REPORT_LINE = {
+    **{"question": QUESTION, "text": "Ansel", "sources": [], "ended_by": "finish", "turns": 1, "tokens": 1},
+    "complete": True,
+}
+
+
+def changed(**values: object) -> str:
+    """Write a turn in which a value is none that a research writes."""
+    return HEAD + json.dumps(TURN | values) + "\n"
+
+
 FOREIGN = {
+    "tokens that are a text": (changed(tokens="many"), "line 2"),
+    "no time": (changed(seconds=None), "line 2"),
+    "an observation that is a list": (changed(observation=[1]), "line 2"),
+    "a call without a name": (changed(call={"name": None, "arguments": "{}"}), "line 2"),
+    "an error that is a number": (changed(event={"kind": "CallFailed", "call": "", "error": 1}), "line 2"),
+    "a hit that is a number": (
+        changed(event={"kind": "Searched", "query": "", "hits": [{"title": "", "address": 1, "snippet": ""}]}),
+        "line 2",
+    ),
+    "a report without a text": (HEAD + json.dumps({"report": REPORT_LINE | {"text": None}}) + "\n", "line 2"),
+    "a report of another end": (HEAD + json.dumps({"report": REPORT_LINE | {"ended_by": "boredom"}}) + "\n", "line 2"),
     "notes": ("these are my notes\n", "line 1"),
     "another question": (json.dumps({"research": 1, "question": "Why?"}) + "\n", "another question: 'Why\\?'"),
     "another version": (json.dumps({"research": 2, "question": QUESTION}) + "\n", "line 1"),

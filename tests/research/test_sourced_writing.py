@@ -57,6 +57,9 @@ CITED = {
     "no citation": ("【注】a【b†source】", "【注】a【b†source】", [], []),
     "not closed": ("a【0†source", "a【0†source", [], []),
     "over a line": ("a【0†\nsource】", "a【0†\nsource】", [], []),
+    "over a line before the number": ("a【\n0†source】", "a【\n0†source】", [], []),
+    "of the longest": (f"a【0†{'x' * 61}】", "a[1]", [1], []),
+    "longer": (f"a【0†{'x' * 62}】b【0】", f"a【0†{'x' * 62}】b[1]", [1], []),
     "long": (f"a【0†{'x' * 99}", f"a【0†{'x' * 99}", [], []),
 }
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from waiting import PATIENCE
 
 from glm_gguf import CorpusError, Hit, McpServers, Page, RequestError
 from glm_gguf.cli.main import cli
+from glm_gguf.research.call_limit import CallLimit
 from glm_gguf.research.tool_corpus import ToolCorpus
 
 LIGHT = {"id": "l1", "title": "The light", "text": "Ansel keeps the light.", "url": "https://a.test/l"}
@@ -72,6 +76,25 @@ def test_without_a_tool_that_reads_a_page_is_what_the_search_told() -> None:
     assert corpus.open("l1").text == "Ansel keeps the light."
     with pytest.raises(CorpusError, match="no search has found"):
         corpus.open("l2")
+
+
+def test_a_call_ends_at_its_limit_whatever_thread_it_has_left_behind() -> None:
+    gate, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        gate.wait(PATIENCE)
+        ended.set()
+
+    async def stuck(query: str) -> None:
+        """Look something up on a thread."""
+        await asyncio.to_thread(work)
+
+    try:
+        with pytest.raises(CorpusError, match=r"did not answer within 0\.2 seconds"):
+            ToolCorpus([stuck], "stuck", limit=CallLimit(call_seconds=0.2)).search("light")
+        assert not ended.is_set()
+    finally:
+        gate.set()
 
 
 def test_prose_is_one_hit_whose_page_is_all_of_it() -> None:
