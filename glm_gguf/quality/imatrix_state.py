@@ -25,6 +25,7 @@ MOST_BYTES: Final = 2**30
 DAMAGED: Final = (
     *(ValueError, LookupError, TypeError, EOFError, OSError, RuntimeError, ArithmeticError, MemoryError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    AttributeError,  # numpy gives bytes for a part that is no array
 )
 """What zipfile and numpy raise for an archive of other bytes, or of other methods of packing."""
 HEAD: Final = "measurement"  # no tensor has this name: theirs begin with blk. or output.
