@@ -168,7 +168,7 @@ def _system(text: str | None) -> list[dict[str, Any]]:
 def _text(content: Any) -> str:
     """Return the text of a message's content, which may be a list of parts."""
     if isinstance(content, list):
-        return "".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in content)
+        return "".join(part.get("text") or "" if isinstance(part, dict) else str(part) for part in content)
     return str(content)
 
 

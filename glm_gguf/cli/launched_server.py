@@ -19,6 +19,8 @@ from glm_gguf.errors import RequestError
 NO_KEY: Final = "none"
 """What programs send where the server has no key: they want one."""
 LOADING: Final = 503
+ASK_SECONDS: Final = 10.0
+"""How long to wait for an answer."""
 POLL: Final = 0.2
 TO_END: Final = 20.0
 """Seconds for the server to end before it is killed."""
@@ -32,14 +34,19 @@ def running_endpoint(url: str, key: str | None, model: str | None) -> Endpoint |
     return None if response is None else _chosen(_models(response, url), url, key, model)
 
 
-def _asked(url: str, key: str | None, path: str = "/v1/models") -> httpx2.Response | None:
-    """Ask for the models, in OpenAI's form or at another path; None where nobody listens."""
+def _asked(url: str, key: str | None, path: str = "/v1/models", *, patient: bool = False) -> httpx2.Response | None:
+    """Ask for the models, in OpenAI's form or at another path; None where nobody listens.
+
+    A `patient` caller gets None too where nobody answers in time: our server listens before it can.
+    """
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     try:
-        return httpx2.get(f"{url}{path}", headers=headers, timeout=10.0, trust_env=False)
+        return httpx2.get(f"{url}{path}", headers=headers, timeout=ASK_SECONDS, trust_env=False)
     except httpx2.ConnectError:
         return None
     except httpx2.HTTPError as error:
+        if patient and isinstance(error, httpx2.TimeoutException):
+            return None
         raise _foreign(url) from error
 
 
@@ -64,7 +71,7 @@ def started_endpoint(url: str, arguments: Sequence[str], key: str | None) -> Ite
 def _awaited(server: subprocess.Popen[bytes], url: str, key: str | None, log: IO[bytes]) -> Endpoint:
     """Wait until the server has its model; RequestError, in the server's words, where it ends."""
     while server.poll() is None:
-        response = _asked(url, key)
+        response = _asked(url, key, patient=True)
         if response is not None and response.status_code != LOADING:
             return _chosen(_models(response, url), url, key, None)
         time.sleep(POLL)

@@ -49,9 +49,13 @@ class TypedInput:
         )
 
     def read(self) -> str | None:
-        """Return the next message; None for Ctrl-D, an empty one for Ctrl-C, which begins a new line."""
+        """Return the next message; None for Ctrl-D, an empty one for Ctrl-C, which begins a new line.
+
+        Bytes that are not UTF-8, as a paste may hold them, become U+FFFD.
+        """
         try:
-            return _typed(self._session.prompt())
+            typed = _typed(self._session.prompt())
+            return typed.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         except KeyboardInterrupt:
             return ""
         except EOFError:

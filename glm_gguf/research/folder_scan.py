@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Final
+from typing import Final, NoReturn
 
 from glm_gguf.errors import CorpusError
 from glm_gguf.research.document_text import KINDS
@@ -49,6 +49,8 @@ def scan(folder: Path) -> Iterator[FileState]:
                 status = path.lstat()
             except FileNotFoundError:
                 continue  # removed meanwhile
+            except OSError as error:
+                _refuse(error)
             below = path.relative_to(folder).as_posix()
             if not is_unicode(below):
                 _log.warning("%r is left out: its name is not UTF-8; rename it", below)
@@ -61,5 +63,5 @@ def is_unicode(name: str) -> bool:
     return name.encode("utf-8", "replace").decode() == name
 
 
-def _refuse(error: OSError) -> None:
+def _refuse(error: OSError) -> NoReturn:
     raise CorpusError(f"cannot be read: {error.strerror}", path=error.filename)

@@ -33,10 +33,13 @@ class JoinedCorpora:
         return [hit for hit in both if hit is not None][:most]
 
     def open(self, address: str) -> Page:
-        """Open a document of the folder, or a page of the web."""
+        """Open a document of the folder, or a page of the web; CorpusError tells both reasons if it is neither."""
         if "://" in address:
             return self._web.open(address)
         try:
             return self._folder.open(address)
-        except CorpusError:
-            return self._web.open(address)
+        except CorpusError as of_folder:
+            try:
+                return self._web.open(address)
+            except CorpusError as of_web:
+                raise CorpusError(f"{of_folder}; and on the web: {of_web}") from of_folder

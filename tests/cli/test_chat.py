@@ -91,6 +91,15 @@ def test_a_conversation_is_saved_and_gone_on_with(chat: Callable[..., Result], t
     assert len(json.loads(path.read_text())) == 5
 
 
+def test_a_saved_message_without_a_text_can_be_undone(chat: Callable[..., Result], tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    nothing = {"role": "user", "content": [{"type": "text", "text": None}, {"type": "text", "text": "Hi"}]}
+    path.write_text(json.dumps([nothing, {"role": "assistant", "content": "Hello"}]))
+    result = chat("/undo\n", "--transcript", str(path))
+    assert result.exit_code == 0
+    assert 'removed "Hi" (2 messages)' in result.stderr
+
+
 def test_a_saved_half_of_a_character_is_replaced(chat: Callable[..., Result], tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_text('[{"role": "user", "content": "hi \\ud83d"}, {"role": "assistant", "content": "\\ud83d"}]')

@@ -111,6 +111,13 @@ def test_a_text_of_several_lines_can_be_typed(terminal: Terminal) -> None:
     assert terminal.asked == ["one\ntwo"] * 3
 
 
+def test_typed_bytes_that_are_no_text_are_replaced(terminal: Terminal) -> None:
+    os.write(terminal.child.child_fd, b"/system caf\xe9\r")
+    terminal.type("", "with this system message")
+    assert json.loads(terminal.transcript.read_text()) == [{"role": "system", "content": "caf\ufffd"}]
+    terminal.type("/system\r", "without a system message")
+
+
 def test_ctrl_c_at_the_prompt_gives_a_new_line(terminal: Terminal) -> None:
     terminal.type("abc\x03", then="\r\n")
     terminal.type("Hello\r")

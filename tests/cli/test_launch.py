@@ -25,6 +25,7 @@ from waiting import until
 
 from glm_gguf import GLM
 from glm_gguf.cli.launched_programs import PROGRAMS, Endpoint, shell_lines
+from glm_gguf.cli.launched_server import started_endpoint
 from glm_gguf.llama.engine_options import EngineOptions
 from glm_gguf.server.settings import ServerSettings
 
@@ -206,6 +207,14 @@ def test_a_server_that_does_not_start_is_told_in_its_words(tmp_path: Path, path:
     assert ended.returncode == 1
     assert "Error: the server did not start: " in ended.stderr
     assert "none.gguf" in ended.stderr
+
+
+def test_a_server_that_listens_before_it_answers_is_awaited(
+    tiny_gguf: Callable[[str], Path], port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glm_gguf.cli.launched_server.ASK_SECONDS", 0.05)
+    with started_endpoint(f"http://127.0.0.1:{port}", [str(tiny_gguf("Q8_0")), "--port", str(port)], None) as found:
+        assert found.model == "tiny-Q8_0"
 
 
 class Other(BaseHTTPRequestHandler):

@@ -172,6 +172,21 @@ def test_a_folder_may_have_the_longest_name(tmp_path: Path, monkeypatch: pytest.
         assert index.update() == IndexUpdate()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere paths may be longer")
+def test_a_path_that_is_too_long_is_told(index: FolderIndex, folder: Path) -> None:
+    place, length = os.open(folder, os.O_RDONLY), len(os.fsencode(folder))
+    while length < 4000:
+        name = "d" * min(200, 4090 - length)
+        os.mkdir(name, dir_fd=place)
+        place, above = os.open(name, os.O_RDONLY, dir_fd=place), place
+        os.close(above)
+        length += 1 + len(name)
+    os.close(os.open("long-name-of-a-document-" * 5 + ".md", os.O_CREAT | os.O_WRONLY, dir_fd=place))
+    os.close(place)
+    with pytest.raises(CorpusError, match="File name too long"):
+        index.update()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="its times end before")
 def test_a_document_of_the_year_2400_is_found(index: FolderIndex, folder: Path) -> None:
     os.utime(folder / "notes.md", (13_569_465_600, 13_569_465_600))

@@ -40,3 +40,9 @@ def test_a_web_search_that_fails_is_told_and_the_folder_answers(
 def test_it_is_an_error_where_the_folder_has_nothing(corpus: SmallCorpus) -> None:
     with pytest.raises(CorpusError, match="no engine answered"):
         JoinedCorpora(SmallCorpus(pages={}), corpus).search("broken")
+
+
+def test_what_opens_nowhere_is_told_with_both_reasons(folder: FolderIndex, corpus: SmallCorpus) -> None:
+    with pytest.raises(CorpusError, match=r"no such document.*; and on the web: .*") as caught:
+        JoinedCorpora(folder, corpus).open("roadmap.md")
+    assert str(caught.value).count("roadmap.md") == 2
