@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +11,15 @@ from typing import Any
 from gguf import TokenType
 
 from glm_gguf.convert.source.json_file import short_repr
-from glm_gguf.convert.source.source import Source
+from glm_gguf.convert.source.source import TEMPLATE, Source
 from glm_gguf.convert.source.tokenizer import BYTE_CHARACTERS, Bpe, read_bpe
-from glm_gguf.convert.special_ids import special_ids
+from glm_gguf.convert.special_ids import declared_ends, special_ids
 from glm_gguf.errors import TokenizerError
 from glm_gguf.regular_file import read_text
 from glm_gguf.special_tokens import FORMAT_TOKENS
 
 MOST_TEMPLATE_BYTES = 2**24
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class TokenTable:
     """GGUF's kinds (eos, eot, eom …) → id."""
     chat_template: str | None
     named_templates: Mapping[str, str]
-    """Further templates by name, if tokenizer_config.json lists several."""
+    """Further templates by name, in tokenizer_config.json or in files of their own."""
 
     @classmethod
     def read(cls, source: Source, vocab_size: int) -> TokenTable:
@@ -56,7 +58,7 @@ class TokenTable:
             merges=bpe.merges,
             # llama-vocab.cpp: one regular expression under two names, with and without ignore_merges
             pre="glm4" if bpe.whole_words else "chatglm-bpe",
-            special_ids=special_ids(config, added, file.where),
+            special_ids=special_ids(config, added, declared_ends(source), file.where),
             chat_template=templates.pop("default", None),
             named_templates=templates,
         )
@@ -87,7 +89,7 @@ def _token_list(bpe: Bpe, vocab_size: int, where: str) -> tuple[tuple[str, ...],
 
 
 def _templates(source: Source, config: Mapping[str, Any]) -> dict[str, str]:
-    """Chat templates by name; chat_template.jinja replaces tokenizer_config.json's, as in transformers."""
+    """Chat templates by name; files of their own replace tokenizer_config.json's, as in transformers."""
     where = source.file("tokenizer_config.json").where
     listed = config.get("chat_template")
     templates: dict[str, str] = {}
@@ -101,7 +103,10 @@ def _templates(source: Source, config: Mapping[str, Any]) -> dict[str, str]:
             templates[name] = text
     elif listed is not None:
         raise TokenizerError(f"chat_template is {type(listed).__name__}, no text", path=where)
-    file = source.file("chat_template.jinja")
-    if file.exists():
-        templates["default"] = read_text(file.path, MOST_TEMPLATE_BYTES, TokenizerError, where=file.where)
+    for file in source.templates():
+        text = read_text(file.path, MOST_TEMPLATE_BYTES, TokenizerError, where=file.where)
+        templates["default" if file.path.name == TEMPLATE else file.path.stem] = text
+    if templates and "default" not in templates:
+        what = "%s: no chat template is the default: the file will have none, only %s"
+        _log.warning(what, source.where, ", ".join(map(short_repr, templates)))
     return templates

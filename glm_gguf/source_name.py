@@ -38,6 +38,17 @@ MERGE_WITH_PEFT = "merge it by merge_and_unload of peft, save_pretrained the res
 SAVE_SAFETENSORS = "save the model as safetensors (save_pretrained of transformers does), then convert that directory"
 
 
+CACHED = re.compile(r"models--[^/\\]+--([^/\\]+)[/\\]snapshots[/\\][^/\\]+[/\\]?$")
+"""A directory of Hugging Face's cache, which is named by a commit."""
+
+
+def directory_name(directory: Path) -> str:
+    """Return what a directory is called: its own name, or the repository's in Hugging Face's cache."""
+    resolved = directory.resolve()
+    cached = CACHED.search(str(resolved))
+    return cached[1] if cached else resolved.name
+
+
 class Wanted(Enum):
     """What the caller expects of a name."""
 
@@ -203,7 +214,7 @@ def _convert_first(directory: Path, wanted: Wanted) -> str:
 
 def _no_checkpoint(directory: Path, names: set[str], ggufs: list[str]) -> Mistake | None:
     """Say what a directory without config.json holds, or which directory below has one."""
-    below = [*directory.glob("*/config.json"), *directory.glob("snapshots/*/config.json")]  # a trainer's; a hub cache's
+    below = [*directory.glob("*/config.json"), *directory.glob("*/*/config.json")]  # a trainer's; also a hub cache's
     if below:
         latest = max(below, key=lambda path: path.stat().st_mtime).parent
         return "config.json is missing", f"there is one in {latest}: name that directory"

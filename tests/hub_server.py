@@ -300,5 +300,6 @@ class Waits:
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
-    """Name → bytes of every file at the top of a directory."""
-    return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.is_file()}
+    """Name → bytes of every file in a directory and its folders."""
+    files = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    return {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}

@@ -11,6 +11,7 @@ from glm_gguf.convert.adapter.adapter_config import CONFIG
 from glm_gguf.convert.adapter.peft_adapter import PeftAdapter
 from glm_gguf.convert.source.json_file import short_repr
 from glm_gguf.errors import RequestError
+from glm_gguf.source_name import CACHED
 
 _log = logging.getLogger(__name__)
 
@@ -20,8 +21,6 @@ ENDINGS = re.compile(
     re.IGNORECASE,
 )
 """Ends of names that tell how the same weights are stored."""
-CACHE = re.compile(r"models--[^/\\]+--([^/\\]+)[/\\]snapshots[/\\][^/\\]+[/\\]?$")
-"""A directory of Hugging Face's cache, which is named by a commit."""
 UNTELLING = re.compile(
     r"(checkpoint|step|epoch|iter|run|v|model|llm|output|merged)?[-_]?[0-9]*|[0-9a-f]{12,}", re.IGNORECASE
 )
@@ -52,7 +51,7 @@ def refuse_other_base(adapter: PeftAdapter, given: Sequence[str], where: str) ->
 
 def model_name(name: str) -> str | None:
     """A model's name in a form that can be compared, from a path, an address or a name; None if it tells nothing."""
-    cached = CACHE.search(name)
+    cached = CACHED.search(name)
     last = cached[1] if cached else re.split(r"[/\\]", re.sub(r"@[^/\\]*$", "", name).rstrip("/\\"))[-1]
     while (shorter := ENDINGS.sub("", last)) != last:
         last = shorter

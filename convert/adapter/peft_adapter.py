@@ -17,7 +17,7 @@ from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor, read
 from glm_gguf.convert.source.shards import Shard
 from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import ShardError, SourceError, WeightError
-from glm_gguf.source_name import MERGE_WITH_PEFT, Wanted, refuse_mistaken
+from glm_gguf.source_name import MERGE_WITH_PEFT, Wanted, directory_name, refuse_mistaken
 
 WEIGHTS = "adapter_model.safetensors"
 NAME = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_(?:(embedding)_)?([AB])(?:\.([^.]+))?(?(2)|\.weight)")
@@ -82,7 +82,7 @@ class PeftAdapter:
     @property
     def name(self) -> str:
         """The name of its directory."""
-        return self.directory.resolve().name or "adapter"
+        return directory_name(self.directory) or "adapter"
 
     @property
     def where(self) -> str:

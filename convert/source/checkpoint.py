@@ -20,6 +20,11 @@ from glm_gguf.errors import ShardError, SourceError
 from glm_gguf.source_name import ADAPTER_FILES, PYTORCH, SAVE_SAFETENSORS, Wanted, refuse_mistaken
 
 HEAD_KEPT = "the stored lm_head.weight differs: it is kept"
+TRAINERS: Mapping[str, str] = {
+    "*/*.distcp": "FSDP's shards are there: accelerate merge-weights makes model.safetensors of them",
+    "zero_to_fp32.py": "DeepSpeed's shards are there: python zero_to_fp32.py . . --safe_serialization gathers them",
+}
+"""Files that trainers leave in the place of weights → what makes weights of them."""
 INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
 _log = logging.getLogger(__name__)
 
@@ -73,6 +78,8 @@ def _collect(source: Source) -> dict[str, StoredTensor]:
             )
     else:
         names = sorted(set(weight_map.values()))
+        if shards.size(WHOLE) is not None and WHOLE not in names:
+            _log.warning("%s: %s is read, not %s, which other programs may prefer", source.where, INDEX, WHOLE)
     _tell_of_adapters(source)
     tensors: dict[str, StoredTensor] = {}
     for shard in (Shard(name, shards.where(name)) for name in names):
@@ -117,6 +124,9 @@ def _fix_without_weights(directory: Path) -> str:
     below = next((path.parent for path in sorted(directory.glob("*/*.safetensors"))), None)
     if below is not None:
         return f"there are some in {below}: move them beside config.json"
+    for pattern, fix in TRAINERS.items():
+        if next(directory.glob(pattern), None) is not None:
+            return fix
     files = next((path.name for path in sorted(directory.iterdir()) if path.suffix in PYTORCH), None)
     return "fetch the weights" if files is None else f"{files} is a file of PyTorch's: {SAVE_SAFETENSORS}"
 

@@ -21,6 +21,7 @@ from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import RequestError, SourceError
 from glm_gguf.gguf_file.sampling_findings import sampling_fault
 from glm_gguf.regular_file import read_text
+from glm_gguf.source_name import directory_name
 from glm_gguf.variant import ADVICE, Variant
 
 MOST_CARD_BYTES = 2**24
@@ -69,7 +70,7 @@ def _card_of_directory(source: Source, n_params: int) -> Metadata:
     files = [source.file("config.json"), source.file("generation_config.json")]
     config, generation = (file.read_object(SourceError) if file.exists() else {} for file in files)
     card = Metadata.apply_metadata_heuristic(
-        Metadata(), _front_matter(source), config, source.directory.resolve(), n_params
+        Metadata(), _front_matter(source), config, Path(directory_name(source.directory)), n_params
     )
     for field in HINTS:
         if field.startswith("sampling_"):
@@ -127,7 +128,7 @@ def _override(card: Metadata, naming: Naming) -> None:
 def _complete(card: Metadata, directory: Path, n_params: int, variant: Variant) -> None:
     """Add what is missing: a name, the size, and the sampling that the official model cards advise."""
     if not card.name:
-        card.name = _text(directory.resolve().name) or "model"
+        card.name = _text(directory_name(directory)) or "model"
     if card.size_label is None and n_params > 0:
         card.size_label = size_label(n_params, 0, 0, 0)
     advice = ADVICE[variant]

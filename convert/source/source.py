@@ -12,6 +12,11 @@ from glm_gguf.convert.source.shards import ShardSource
 from glm_gguf.errors import GlmGgufError
 
 
+TEMPLATE = "chat_template.jinja"
+MORE_TEMPLATES, TEMPLATE_SUFFIX = "additional_chat_templates", ".jinja"
+"""The folder of the templates that have names (transformers 4.51 and later), and how their files end."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """A file of a checkpoint that is no shard: the path to read it at, and how an error names it."""
@@ -49,6 +54,12 @@ class Source:
     def inputs(self) -> tuple[Path, ...]:
         """The files that a conversion reads, and must not overwrite."""
         return tuple(self.directory.iterdir())
+
+    def templates(self) -> tuple[SourceFile, ...]:
+        """The files with a chat template: the default one, and others whose names are the templates'."""
+        others = sorted((self.directory / MORE_TEMPLATES).glob(f"*{TEMPLATE_SUFFIX}"))
+        files = (self.file(TEMPLATE), *(self.file(f"{MORE_TEMPLATES}/{path.name}") for path in others))
+        return tuple(file for file in files if file.exists())
 
     def file(self, name: str) -> SourceFile:
         """The file `name`, which need not exist."""

@@ -7,7 +7,7 @@ each part is a range of the shard, as if it had been stored on its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -19,9 +19,22 @@ from glm_gguf.convert.source.padding import NONE, Padding
 from glm_gguf.convert.source.prequantised import refuse_stated
 from glm_gguf.convert.source.safetensors_file import STORAGE, StoredTensor
 from glm_gguf.errors import ShardError
+from glm_gguf.source_name import MERGE_WITH_PEFT
 
 Shape = tuple[int, ...]
 """Row-major: (rows, columns) of a matrix or (n,) of a vector."""
+
+
+FOREIGN: Mapping[str, str] = {
+    r"lora_|base_layer|modules_to_save|original_module|^base_model\.": "an adapter is not merged: " + MERGE_WITH_PEFT,
+    r"^_orig_mod\.": "torch.compile wrapped the model as it was saved: save its _orig_mod",
+    r"^module\.": "a trainer wrapped the model as it was saved: save its module",
+    r"^(v_head|score|classifier)\.": "a head that rates texts is no part of a GGUF: save the language model without it",
+    r"\.(gate|up)_proj\.": "this family has both in one, gate first: concatenate them as mlp.gate_up_proj.weight",
+    r"": "correct config.json, or save the model with save_pretrained of transformers",
+}
+"""Part of the name of a tensor that no such model has → what to do; the first match counts."""
+RESIZED = "take the config.json that was saved with these weights: its vocab_size counts their rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +142,7 @@ def _refuse_others(checkpoint: Checkpoint, expected: frozenset[str]) -> None:
             raise ShardError(
                 f"{stored.shard.name} holds {name!r}, which no {model} of {config.n_layers} layers has",
                 path=checkpoint.source.where,
-                fix="merge adapters first, or correct config.json",
+                fix=next(fix for part, fix in FOREIGN.items() if re.search(part, name)),
             )
 
 
@@ -147,6 +160,7 @@ def _checked(checkpoint: Checkpoint, expected: ExpectedTensor) -> StoredTensor:
         raise ShardError(
             f"tensor {name!r} has shape {list(stored.shape)}, config.json asks for {list(expected.shape)}",
             path=stored.shard.where,
+            fix=RESIZED if name in (checkpoint.config.names.embedding, checkpoint.config.names.head) else None,
         )
     if stored.dtype not in STORAGE and stored.scale is None:
         raise ShardError(

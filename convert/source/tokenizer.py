@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from glm_gguf.convert.source.json_file import refuse_pointer, short_repr
@@ -31,6 +32,8 @@ MAX_TOKEN_BYTES = 1024  # GLM-4's longest has 512
 GLM_4_RANKS = 151_329
 """Tokens of GLM-4's tokenizer.model; the control tokens follow."""
 SENTENCE_PIECE = b"<unk>"  # its first piece
+NO_NORMALIZER = {"type": "Sequence", "normalizers": []}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,13 @@ class Bpe:
 
 def read_bpe(source: Source) -> Bpe:
     """Read tokenizer.json, or else tokenizer.model with tokenizer_config.json; raises TokenizerError."""
-    file = source.file("tokenizer.json")
+    file, config = source.file("tokenizer.json"), source.file("tokenizer_config.json")
     if file.exists():
-        return _from_json(file.read_object(TokenizerError), file.where)
+        bpe = _from_json(file.read_object(TokenizerError), file.where)
+        return _with_added(bpe, config) if config.exists() else bpe
     ranks = source.file("tokenizer.model")
     if ranks.exists():
-        return _from_ranks(ranks, source.file("tokenizer_config.json"))
+        return _from_ranks(ranks, config)
     raise TokenizerError(
         "neither tokenizer.json nor tokenizer.model is there", path=source.where, fix="fetch it with the weights"
     )
@@ -70,7 +74,7 @@ def _from_json(raw: dict[str, Any], where: str) -> Bpe:
     model = raw.get("model")
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
         raise TokenizerError("model is no BPE", path=where, fix="GLM-4's is byte-level BPE")
-    if raw.get("normalizer") is not None:
+    if raw.get("normalizer") not in (None, NO_NORMALIZER):
         raise TokenizerError(f"normalizer is {short_repr(raw['normalizer'])}", path=where, fix="GLM-4 has none")
     _check_pre_tokenizer(raw.get("pre_tokenizer"), where)
     vocab = model.get("vocab")
@@ -126,6 +130,35 @@ def _added(entry: Any, where: str) -> AddedToken:
     return AddedToken(entry["id"], content, entry.get("special") is True)
 
 
+def _with_added(bpe: Bpe, config: SourceFile) -> Bpe:
+    """Complete tokenizer.json by the added_tokens_decoder of tokenizer_config.json, as transformers 4 and 5 do.
+
+    What it says of a token counts. A token that tokenizer.json has not got is given the next id, whatever it states.
+    """
+    added = {token.content: token for token in bpe.added}
+    ids = {**bpe.vocab, **{token.content: token.id for token in bpe.added}}
+    next_id = max(ids.values(), default=-1) + 1
+    for token in sorted(_decoder(config) or (), key=lambda token: token.id):
+        id_ = ids.setdefault(token.content, next_id)
+        next_id = max(next_id, id_ + 1)
+        if id_ != token.id:
+            what = "%s: the tokenizer gives %s the id %d, and not %d"
+            _log.warning(what, config.where, short_repr(token.content), id_, token.id)
+        added[token.content] = replace(token, id=id_)
+    return replace(bpe, added=tuple(added.values()))
+
+
+def _decoder(config: SourceFile) -> tuple[AddedToken, ...] | None:
+    """The tokens of tokenizer_config.json's added_tokens_decoder; None where there is none. Raises TokenizerError."""
+    decoder = config.read_object(TokenizerError).get("added_tokens_decoder")
+    if not decoder:
+        return None
+    if not isinstance(decoder, dict):
+        raise TokenizerError(f"added_tokens_decoder is {short_repr(decoder)}, no JSON object", path=config.where)
+    entries = ((_object(entry, config.where), _number(id_)) for id_, entry in decoder.items())
+    return tuple(_added({**entry, "id": id_}, config.where) for entry, id_ in entries)
+
+
 def _from_ranks(file: SourceFile, config: SourceFile) -> Bpe:
     """tiktoken's format: a line has a token in base64 and its rank; merges follow from the ranks."""
     ranks = dict(_rank_lines(file))
@@ -138,14 +171,12 @@ def _from_ranks(file: SourceFile, config: SourceFile) -> Bpe:
 
 def _added_beside(config: SourceFile, n_ranks: int) -> tuple[AddedToken, ...]:
     """The added tokens of tokenizer_config.json; GLM-4's own where only a model's code names them (LongWriter)."""
-    decoder = config.read_object(TokenizerError).get("added_tokens_decoder")
-    if not decoder and n_ranks == GLM_4_RANKS:
+    added = _decoder(config)
+    if added is None and n_ranks == GLM_4_RANKS:
         return tuple(AddedToken(n_ranks + number, token, True) for number, token in enumerate(CONTROL_TOKENS))
-    if not isinstance(decoder, dict):
+    if added is None:
         raise TokenizerError("added_tokens_decoder is missing", path=config.where, fix="fetch it with tokenizer.model")
-    return tuple(
-        _added({**_object(entry, config.where), "id": _number(id_)}, config.where) for id_, entry in decoder.items()
-    )
+    return added
 
 
 def _rank_lines(file: SourceFile) -> Iterator[tuple[bytes, int]]:

@@ -97,8 +97,8 @@ class HubShards:
         files = self.repository.files
         self._mirror.check_space(list(files.values()), beside, n_bytes)
         with locked_directory(self._mirror.directory):
-            for path in self._small_files.iterdir():
-                self._mirror.add(files[path.name], path.read_bytes())
+            for path in (path for path in self._small_files.rglob("*") if path.is_file()):
+                self._mirror.add(files[path.relative_to(self._small_files).as_posix()], path.read_bytes())
             yield
             for name, file in self._files.items():
                 if not self._mirror.has(file):

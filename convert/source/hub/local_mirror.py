@@ -39,6 +39,7 @@ class LocalMirror:
     def add(self, file: RemoteFile, data: bytes) -> None:
         """Write a file, unless it is there; raises OutputError."""
         if not self.has(file):
+            (self.directory / file.name).parent.mkdir(exist_ok=True)
             with self.copy(file) as copy:
                 copy.write(data)
                 copy.finish()

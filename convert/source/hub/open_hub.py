@@ -16,7 +16,7 @@ from glm_gguf.convert.source.hub.hub_client import HubClient, TransferSettings
 from glm_gguf.convert.source.hub.hub_shards import HubShards
 from glm_gguf.convert.source.hub.local_mirror import LocalMirror
 from glm_gguf.convert.source.hub.retries import RetryPolicy
-from glm_gguf.convert.source.hub.wanted_files import SMALL_FILES
+from glm_gguf.convert.source.hub.wanted_files import small_files
 from glm_gguf.convert.source.source import Source
 from glm_gguf.errors import HubError
 from glm_gguf.source_name import unfit_repository
@@ -68,14 +68,14 @@ def open_hub(
 
 def _fetch_small_files(fetcher: Fetcher, directory: Path, mirror: LocalMirror | None) -> None:
     directory.mkdir()
-    for name, max_bytes in SMALL_FILES.items():
-        file = fetcher.repository.files.get(name)
-        if file is None:
-            continue
+    files = fetcher.repository.files
+    for name, max_bytes in small_files(files).items():
+        file = files[name]
         if mirror is None or not mirror.has(file):
             data = fetcher.whole(file, max_bytes)
         else:
             data = mirror.read_range(file, 0, file.n_bytes)
             if not file.digest.fits(data):
                 raise mirror.another_file(file)
+        (directory / name).parent.mkdir(exist_ok=True)
         (directory / name).write_bytes(data)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from glm_gguf.convert.source.checkpoint import INDEX
+from glm_gguf.convert.source.source import MORE_TEMPLATES, TEMPLATE, TEMPLATE_SUFFIX
 
 SHARD_SUFFIX = ".safetensors"
 
 MOST_FOLDERS = 4
+MOST_TEMPLATE_BYTES = 2**20
+MOST_TEMPLATES = 16
+"""Most templates with a name of their own that are fetched."""
 
 SMALL_FILES: Mapping[str, int] = {
     "config.json": 2**20,
@@ -16,11 +20,18 @@ SMALL_FILES: Mapping[str, int] = {
     "tokenizer.json": 2**26,  # GLM-4's has 20 MB
     "tokenizer.model": 2**24,
     "tokenizer_config.json": 2**22,
-    "chat_template.jinja": 2**20,
+    TEMPLATE: MOST_TEMPLATE_BYTES,
     "README.md": 2**22,
     INDEX: 2**24,
 }
 """Files that are fetched whole before the shards, and the most bytes that each may have."""
+
+
+def small_files(names: Collection[str]) -> Mapping[str, int]:
+    """Return which of the wanted files are fetched before the shards, and the most bytes that each may have."""
+    named = sorted(name for name in names if name.endswith(TEMPLATE_SUFFIX) and name != TEMPLATE)
+    sizes = {**SMALL_FILES, **dict.fromkeys(named[:MOST_TEMPLATES], MOST_TEMPLATE_BYTES)}
+    return {name: most for name, most in sizes.items() if name in names}
 
 
 Wanted = Callable[[object], str | None]
@@ -28,11 +39,14 @@ Wanted = Callable[[object], str | None]
 
 
 def wanted_name(name: object) -> str | None:
-    """Return `name` if it is a wanted file at the top of the repository and a safe file name here, else None."""
+    """Return `name` if it is a file that a conversion reads and a safe file name here, else None."""
     if not isinstance(name, str):
         return None
     if name in SMALL_FILES:
         return name
+    folder, _, last = name.rpartition("/")
+    if folder == MORE_TEMPLATES:
+        return name if last.endswith(TEMPLATE_SUFFIX) and _is_plain(last) else None
     return name if name.endswith(SHARD_SUFFIX) and _is_plain(name) else None
 
 

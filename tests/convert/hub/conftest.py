@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from checkpoints import CARD, write_checkpoint
+from checkpoints import CARD, TEMPLATE, write_checkpoint
 from damage import SMALL
 from hub_server import REPOSITORY, HubServer, Waits, files_of
 
@@ -15,6 +15,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small checkpoint of three shards, in a directory with the repository's name."""
     directory = write_checkpoint(tmp_path_factory.mktemp("source") / "GLM-4-9B-0414", SMALL, shards=3)
     (directory / "README.md").write_text(CARD)
+    (directory / "additional_chat_templates").mkdir()
+    (directory / "additional_chat_templates" / "tool_use.jinja").write_text(TEMPLATE)
     return directory
 
 
