@@ -11,7 +11,6 @@ from glm_gguf.convert.source.local_shards import LocalShards
 from glm_gguf.convert.source.shards import ShardSource
 from glm_gguf.errors import GlmGgufError
 
-
 TEMPLATE = "chat_template.jinja"
 MORE_TEMPLATES, TEMPLATE_SUFFIX = "additional_chat_templates", ".jinja"
 """The folder of the templates that have names (transformers 4.51 and later), and how their files end."""

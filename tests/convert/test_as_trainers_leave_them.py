@@ -5,7 +5,6 @@ Ids and types of tokens are those that AutoTokenizer of transformers 4.57.6 and 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
