@@ -70,6 +70,9 @@ class Grammars:
         return matcher
 
 
+NARROWER: Final = "give a simpler schema: fewer optional properties and alternatives at one place, or shorter patterns"
+
+
 def escaped_ids(tokens: Sequence[int], vocabulary: Vocabulary) -> list[int]:
     """Return the tokens of a text as a string of JSON spells it; none where it seems to be JSON itself."""
     text = b"".join(map(vocabulary.token_bytes, tokens)).decode(errors="ignore")
@@ -125,10 +128,13 @@ class GrammarConstraint:
     def accept(self, token: int) -> None:
         """Advance by a sampled token; RequestError if the grammar forbids it."""
         if not self._matcher.consume_token(token):
-            what = f"token {token} is against the grammar: {self._matcher.get_error()[:200]}"
-            raise RequestError(what, field="grammar", fix="give a simpler schema")
+            what = f"token {token} is against the grammar: {self._reason()}"
+            raise RequestError(what, field="grammar", fix=NARROWER)
 
     def _require_sound(self) -> None:
         if self._matcher.is_error():
-            what = f"too costly here: {self._matcher.get_error()[:200]}"
-            raise RequestError(what, field="grammar", fix="give a simpler schema")
+            what = f"it leaves too much open at one place: {self._reason()}"
+            raise RequestError(what, field="grammar", fix=NARROWER)
+
+    def _reason(self) -> str:
+        return " ".join(self._matcher.get_error().split())[:200]

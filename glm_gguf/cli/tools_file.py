@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NewType
@@ -26,7 +27,10 @@ def load_tools(path: Path | None) -> Toolbox:
     if path is None:
         return Toolbox.of([])
     module = _run(path)
-    functions = [value for name, value in vars(module).items() if not name.startswith("_") and _is_tool(value, module)]
+    public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    functions = [value for value in public.values() if _is_tool(value, module)]
+    for name in (name for name, value in public.items() if isinstance(value, partial)):
+        _warn(f"{name} is a functools.partial, which has no name of its own: no tool; write it as a def, or as _{name}")
     if not functions:
         raise RequestError("the file defines no public function", path=path)
     for function in functions:
@@ -76,5 +80,8 @@ def _warn_of(function: Callable[..., Any]) -> None:
     if not inspect.getdoc(told):
         missing.append("no docstring")
     if missing:
-        warning = f"warning: {function_name(function)} has {' and '.join(missing)}: the model can only guess"
-        click.secho(warning, err=True, fg="yellow")
+        _warn(f"{function_name(function)} has {' and '.join(missing)}: the model can only guess")
+
+
+def _warn(text: str) -> None:
+    click.secho(f"warning: {text}", err=True, fg="yellow")

@@ -23,7 +23,8 @@ from glm_gguf.research.search_terms import indexed_text
 
 APPLICATION_ID: Final = 0x474C4D72
 """In the file's head; `GLMr`."""
-VERSION: Final = 1
+VERSION: Final = 2
+"""Raised by a change of what the index holds of a document, or of which files are documents: old ones are made anew."""
 BUSY_SECONDS: Final = 60.0
 TITLE_WEIGHT: Final = 4.0
 """Weight of a term in the title, beside 1 in the passage."""

@@ -15,6 +15,7 @@ MOST_DEPTH = 96  # levels of lists and objects; the largest published schemas st
 MOST_DECLARED = 60_000  # schemas in one, used or not; Renovate's has 20,000
 MOST_USED = 20_000  # with every reference followed; Vega-Lite's has 8,000
 MOST_NAMES = 5_000  # of one object; far above, llguidance runs out of stack
+MOST_OPTIONAL = 4_000  # of those; each takes four of the 20,000 items that llguidance may have in a row
 MOST_CHOICES = 20_000
 MOST_CHAIN = 100  # references that lead only to a reference; jsonschema runs out of stack at about 400
 MOST_REPEATS = 100_000
@@ -70,6 +71,9 @@ def _require_modest_node(node: dict[str, Any], place: Place) -> None:
             raise RequestError(
                 f"{len(value)} entries are too many", field=f"{place}/{key}", fix=f"give up to {MOST_NAMES}"
             )
+        if key == "properties" and isinstance(value, dict) and (optional := _optional(node)) > MOST_OPTIONAL:
+            fix = f"give up to {MOST_OPTIONAL}, or require some"
+            raise RequestError(f"{optional} optional properties are too many", field=f"{place}/{key}", fix=fix)
         if key in _LEAST and isinstance(value, int | float) and value > MOST_REPEATS:
             raise RequestError(
                 f"a minimum of {value} is too large", field=f"{place}/{key}", fix=f"ask for up to {MOST_REPEATS}"
@@ -78,3 +82,10 @@ def _require_modest_node(node: dict[str, Any], place: Place) -> None:
         for text in value if key == "patternProperties" and isinstance(value, dict) else patterns:
             if len(text) > MOST_PATTERN or unfolded_length(text) > MOST_REPEATS:
                 raise RequestError("the pattern is too large", field=str(place), fix="give a shorter pattern")
+
+
+def _optional(node: dict[str, Any]) -> int:
+    """Count the properties that an object may leave out."""
+    required = node.get("required")
+    names = frozenset(name for name in required if isinstance(name, str)) if isinstance(required, list) else frozenset()
+    return len(node["properties"].keys() - names)

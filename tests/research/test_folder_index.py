@@ -233,14 +233,17 @@ def test_a_file_that_is_no_index_is_refused_and_stays(folder: Path, tmp_path: Pa
     assert before is None or (tmp_path / "mine").read_bytes() == before
 
 
-def test_an_index_serves_its_own_folder_and_version(index: FolderIndex, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 99])
+def test_an_index_serves_its_own_folder_and_version(
+    version: int, index: FolderIndex, folder: Path, tmp_path: Path
+) -> None:
     index.update()
     (tmp_path / "other").mkdir()
     with pytest.raises(CorpusError, match="index of"):
         FolderIndex(tmp_path / "other", index.index)
     index.close()
     with sqlite3.connect(index.index) as database:
-        database.execute("PRAGMA user_version = 99")
+        database.execute(f"PRAGMA user_version = {version}")
     with FolderIndex(folder, index.index) as again:
         assert again.update().added == 8
 

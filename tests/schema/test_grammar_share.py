@@ -341,6 +341,20 @@ def test_a_reference_to_nowhere_is_refused_with_its_place(reference: str, keywor
     assert caught.value.field == f"schema/properties/a/$defs/b/{keyword}"
 
 
+def many_properties(n_optional: int, n_required: int = 0) -> dict[str, Any]:
+    """An object of so many properties, within another."""
+    names = [f"p{number}" for number in range(n_optional + n_required)]
+    inner = {"properties": dict.fromkeys(names, {"type": "string"}), "required": names[n_optional:]}
+    return {"properties": {"a": {"type": "object", **inner}}}
+
+
+def test_more_optional_properties_than_llguidance_holds_are_refused_with_their_place() -> None:
+    with pytest.raises(RequestError, match="4001 optional properties are too many; give up to 4000") as caught:
+        compile_schema(many_properties(4001))
+    assert caught.value.field == "schema/properties/a/properties"
+    assert compile_schema(many_properties(1000, 3500)).exact
+
+
 def test_a_definition_that_nothing_uses_may_lead_anywhere() -> None:
     compiled = compile_schema({"$defs": {"a": {"$ref": "gone.json"}, "b": "no schema"}, "type": "integer"}, strict=True)
     assert accepts(compiled, 1)
