@@ -5,14 +5,12 @@ What LoRA's product alone does not compute is refused by the name of its field. 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import sqrt
 from typing import Any
 
-import regex
-
+from glm_gguf.convert.adapter.module_patterns import ModulePatterns, SearchTime
 from glm_gguf.convert.source.json_file import short_repr
 from glm_gguf.convert.source.source import SourceFile
 from glm_gguf.errors import ConfigError
@@ -20,10 +18,6 @@ from glm_gguf.source_name import MERGE_WITH_PEFT
 
 CONFIG = "adapter_config.json"
 LORA = "LORA"
-MOST_CHARACTERS = 100_000
-"""Of a pattern of the file with its counted repetitions written out."""
-SEARCH_SECONDS = 1.0
-"""Most time that a pattern of the file may take for one name."""
 
 TRAINING = frozenset(
     (
@@ -57,13 +51,15 @@ class AdapterConfig:
     base: str | None
     """The name or path of the base."""
     where: str
+    rank_patterns: ModulePatterns
+    alpha_patterns: ModulePatterns
 
     @classmethod
     def read(cls, file: SourceFile) -> AdapterConfig:
         """Read and check the file; raises ConfigError naming the field."""
         raw, where = file.read_object(ConfigError), file.where
         _refuse_other_methods(raw, where)
-        base = raw.get("base_model_name_or_path")
+        base, time = raw.get("base_model_name_or_path"), SearchTime()
         if not isinstance(base, str | None):
             raise _refusal(raw, "base_model_name_or_path", where, "a text is needed")
         return cls(
@@ -74,38 +70,20 @@ class AdapterConfig:
             alphas=_patterns(raw, "alpha_pattern", where),
             base=base or None,
             where=where,
+            rank_patterns=ModulePatterns("rank_pattern", where, time),
+            alpha_patterns=ModulePatterns("alpha_pattern", where, time),
         )
 
     def rank_of(self, module: str) -> int:
         """The rank of a module of the base, such as model.layers.0.self_attn.q_proj."""
-        key = self._matching("rank_pattern", self.ranks, module)
+        key = self.rank_patterns.first(self.ranks, module)
         return self.rank if key is None else self.ranks[key]
 
     def scale_of(self, module: str) -> float:
         """The number that multiplies B·A of a module."""
-        key = self._matching("alpha_pattern", self.alphas, module)
+        key = self.alpha_patterns.first(self.alphas, module)
         alpha, rank = self.alpha if key is None else self.alphas[key], self.rank_of(module)
         return alpha / sqrt(rank) if self.rslora else alpha / rank
-
-    def _matching(self, field: str, patterns: Mapping[str, object], module: str) -> str | None:
-        """The first pattern that a name ends with, as get_pattern_key of peft finds it; raises ConfigError."""
-        for pattern in patterns:
-            try:
-                _require_modest(pattern)
-                if regex.match(rf"(.*\.)?({pattern})$", module, timeout=SEARCH_SECONDS):
-                    return pattern
-            except (regex.error, TimeoutError, RecursionError, ValueError) as problem:
-                reason = "takes too long to search" if isinstance(problem, TimeoutError) else f"is wrong: {problem}"
-                what = f"the regular expression {short_repr(pattern)} of {field} {reason}"
-                raise ConfigError(what, path=self.where, fix="write the module's name") from None
-        return None
-
-
-def _require_modest(pattern: str) -> None:
-    """Raise ValueError for a pattern whose counted repetitions take much memory: compiled, they are written out."""
-    counts = (int(count.lstrip("0")[:6] or 1) for count in re.findall(r"[{,]\s*(\d+)", pattern))
-    if len(pattern) * prod(counts) > MOST_CHARACTERS:
-        raise ValueError("it is too large")
 
 
 def _refuse_other_methods(raw: dict[str, Any], where: str) -> None:

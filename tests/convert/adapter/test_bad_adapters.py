@@ -17,6 +17,7 @@ from fused_attention import with_fused_attention
 
 from glm_gguf.convert import convert
 from glm_gguf.convert.adapter.lora_file import AdapterOptions, convert_adapter
+from glm_gguf.convert.adapter.module_patterns import ModulePatterns, SearchTime
 from glm_gguf.errors import ConfigError, GgufError, GlmGgufError, OutputError, RequestError, ShardError, SourceError
 
 OWN_QKV = "transformer.encoder.layers.0.self_attention.query_key_value"
@@ -77,6 +78,22 @@ def test_fields_that_lora_alone_does_not_compute_are_refused(
 ) -> None:
     adapter = write_adapter(tmp_path / "lora", **fields)
     says(refused(adapter, base, ConfigError), str(adapter / CONFIG), *parts)
+
+
+def test_patterns_share_the_time_of_their_adapter() -> None:
+    time = SearchTime(left=0.05)
+    slow = [rf"(\w|\w|.){{{number}}}(\d)(\d)" for number in range(12, 1_000)]
+    for key, patterns in (("rank_pattern", slow), ("alpha_pattern", ["q_proj"])):
+        with pytest.raises(ConfigError, match=f"of {key} takes too long"):
+            ModulePatterns(key, "adapter_config.json", time).first(patterns, "model.layers.0.x")
+
+
+def test_a_pattern_a_module_is_quick_in_any_order() -> None:
+    modules = [f"model.layers.{layer}.mlp.{name}" for layer in range(61) for name in ("gate_up_proj", "down_proj")]
+    time = SearchTime()
+    patterns = ModulePatterns("rank_pattern", "adapter_config.json", time)
+    assert [patterns.first(modules[::-1], module) for module in modules] == modules
+    assert time.left > 0
 
 
 def matrix(*shape: int) -> np.ndarray:
