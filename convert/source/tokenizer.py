@@ -133,12 +133,15 @@ def _added(entry: Any, where: str) -> AddedToken:
 def _with_added(bpe: Bpe, config: SourceFile) -> Bpe:
     """Complete tokenizer.json by the added_tokens_decoder of tokenizer_config.json, as transformers 4 and 5 do.
 
-    What it says of a token counts. A token that tokenizer.json has not got is given the next id, whatever it states.
+    What it says of a token counts. A token that tokenizer.json has not got is given the next id, whatever it states;
+    one of GLM-4's own is not, for the model knows it by its id.
     """
     added = {token.content: token for token in bpe.added}
     ids = {**bpe.vocab, **{token.content: token.id for token in bpe.added}}
     next_id = max(ids.values(), default=-1) + 1
     for token in sorted(_decoder(config) or (), key=lambda token: token.id):
+        if token.content in CONTROL_TOKENS and token.content not in ids:
+            continue
         id_ = ids.setdefault(token.content, next_id)
         next_id = max(next_id, id_ + 1)
         if id_ != token.id:

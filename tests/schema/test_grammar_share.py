@@ -344,7 +344,7 @@ def test_a_reference_to_nowhere_is_refused_with_its_place(reference: str, keywor
 def many_properties(n_optional: int, n_required: int = 0) -> dict[str, Any]:
     """An object of so many properties, within another."""
     names = [f"p{number}" for number in range(n_optional + n_required)]
-    inner = {"properties": dict.fromkeys(names, {"type": "string"}), "required": names[n_optional:]}
+    inner = {"properties": {name: {"type": "string"} for name in names}, "required": names[n_optional:]}
     return {"properties": {"a": {"type": "object", **inner}}}
 
 
