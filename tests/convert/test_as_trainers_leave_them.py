@@ -120,9 +120,9 @@ def test_llama_cpp_ends_answers_where_the_fine_tune_does(
     (source / "generation_config.json").write_text("{}")
     change_json(source / file, lambda config: config.update(eos_token_id=declared))
     path = converted(source)
+    assert (told in caplog.text) if told else caplog.text == ""
     assert GGUFReader(path).fields["tokenizer.ggml.eos_token_id"].contents() == eos
     assert ends_in_llama_cpp(path) == ends
-    assert (told in caplog.text) if told else caplog.text == ""
 
 
 def test_templates_in_files_of_their_own_are_kept_by_name(source: Path) -> None:
