@@ -22,6 +22,7 @@ from glm_gguf.convert.source.model_card import Naming, model_card
 from glm_gguf.convert.source.model_config import ModelConfig
 from glm_gguf.convert.source.source import Source
 from glm_gguf.convert.source.tensor_names import SourceTensor, source_tensors
+from glm_gguf.convert.template_warnings import warn_of_faults, warn_of_unusable
 from glm_gguf.convert.token_table import TokenTable
 from glm_gguf.errors import RequestError, TokenizerError
 from glm_gguf.gguf_file.contents import TEMPLATE_KEY, architecture
@@ -68,7 +69,10 @@ class OpenModel:
         n_params = sum(tensor.n_weights for tensor in sources)
         card = model_card(source, Naming(options.name, options.metadata), n_params, variant)
         merge.rename(card, keep_name=options.name is not None)
-        return cls(checkpoint, variant, sources, model_keys(card, config, table), imatrix, merge, card)
+        keys = model_keys(card, config, table)
+        warn_of_faults(keys, source.where)
+        warn_of_unusable(keys, source.where)
+        return cls(checkpoint, variant, sources, keys, imatrix, merge, card)
 
     @classmethod
     def _of_gguf(cls, source: GgufSource, options: ConvertOptions) -> Self:
@@ -77,6 +81,7 @@ class OpenModel:
         checkpoint, imatrix = GgufCheckpoint.open(source), _imatrix(options)
         merge = Merge.open(options.adapters, BaseModel.of_gguf(source))
         keys = merge.noted(source.parts.metadata)
+        warn_of_unusable(keys, source.where)
         variant = detect_variant(text(keys, TEMPLATE_KEY), architecture(keys))
         return cls(checkpoint, variant, merge.into(checkpoint.tensors), keys, imatrix, merge)
 

@@ -73,4 +73,4 @@ def takes_tools_from_messages(chat_template: str) -> bool:
 
 def is_name_alone(chat_template: str) -> bool:
     """Whether a template shows no message: converters of 2024 wrote llama.cpp's name of one, chatglm4."""
-    return "messages" not in chat_template
+    return "messages" not in chat_template and "{" not in chat_template

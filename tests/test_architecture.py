@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "engine": ("llama", "gguf_file", *LEAVES),
     "answers": ("engine", "llama", "chat", "schema", "gguf_file", *LEAVES),
     "configuration": ("llama", *LEAVES),
-    "convert": ("gguf_file", *LEAVES),
+    "convert": ("chat", "gguf_file", *LEAVES),
     "store": ("convert", "gguf_file", *LEAVES),
     "run_options": ("chat", *LEAVES),
     "mcp": ("chat", *LEAVES),

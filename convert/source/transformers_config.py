@@ -36,6 +36,7 @@ def _read(fields: ConfigFields, architecture: str, names: FamilyNames, rotated: 
         )
     rope = ConfigFields(_rope_parameters(fields), fields.where)
     heads, hidden = fields.natural("num_attention_heads"), fields.natural("hidden_size")
+    scaling = _rope_scaling(rope)
     return ModelConfig(
         architecture=architecture,
         names=names,
@@ -46,13 +47,13 @@ def _read(fields: ConfigFields, architecture: str, names: FamilyNames, rotated: 
         n_kv_heads=fields.natural("num_key_value_heads", heads),
         head_dim=fields.natural("head_dim", hidden // heads),
         vocab_size=fields.natural("vocab_size"),
-        max_position=fields.natural("max_position_embeddings"),
+        max_position=_stretched(fields.natural("max_position_embeddings"), scaling),
         rms_norm_eps=fields.positive("rms_norm_eps"),
         rope_theta=rope.positive("rope_theta"),
         partial_rotary_factor=rope.positive("partial_rotary_factor", rotated),
         attention_bias=fields.boolean("attention_bias"),
         tied=fields.boolean("tie_word_embeddings", False),
-        rope_scaling=_rope_scaling(rope),
+        rope_scaling=scaling,
     )
 
 
@@ -65,6 +66,13 @@ def _rope_parameters(fields: ConfigFields) -> dict[str, Any]:
         raise ConfigError(f"{form} is {short_repr(nested)}, a JSON object is needed", path=fields.where)
     flat = {key: raw.get(key) for key in ("rope_theta", "partial_rotary_factor")}
     return flat | {key: value for key, value in nested.items() if value is not None}
+
+
+def _stretched(stated: int, scaling: RopeScaling | None) -> int:
+    """The context in tokens: with YaRN as long as it makes the original one, for cards add YaRN's fields alone."""
+    if scaling is None or scaling.original_context is None:
+        return stated
+    return max(stated, min(int(scaling.original_context * scaling.factor), 2**31 - 1))
 
 
 def _rope_scaling(rope: ConfigFields) -> RopeScaling | None:

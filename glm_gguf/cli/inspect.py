@@ -7,6 +7,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,16 +17,19 @@ from glm_gguf.cli.completed_values import model_names
 from glm_gguf.cli.model_argument import model_path
 from glm_gguf.cli.printable import print_line, printable, printable_line
 from glm_gguf.errors import GgufError
-from glm_gguf.gguf_file.finding import Finding
+from glm_gguf.gguf_file.contents import Contents
+from glm_gguf.gguf_file.finding import Finding, problem
 from glm_gguf.gguf_file.header import ARCHITECTURE_KEY
 from glm_gguf.gguf_file.parts import open_all_parts
 from glm_gguf.gguf_file.report import Report
 from glm_gguf.gguf_file.tensor_list import TensorInfo
 from glm_gguf.gguf_file.values import Scalar, Text, Value, text, type_label
+from glm_gguf.variant import is_name_alone
 
 WIDTH: Final = 80
 KEY_WIDTH: Final = 40
 TYPE_WIDTH: Final = 13
+CORRECT_TEMPLATE: Final = "correct chat_template.jinja of the checkpoint, and convert it again with glm-gguf convert"
 PROBLEM_EXIT: Final = 3
 """click takes 2 for wrong options."""
 
@@ -46,7 +50,7 @@ def command(model: str, as_json: bool, tensors: bool, template: bool) -> None:
     if as_json + tensors + template > 1:
         raise click.UsageError("--json, --tensors and --template exclude each other")
     file = model_path(model)
-    report = Report.of(open_all_parts(file))
+    report = _report(open_all_parts(file))
     if template:
         _print_template(report, file)
         return
@@ -58,6 +62,19 @@ def command(model: str, as_json: bool, tensors: bool, template: bool) -> None:
             print_line(line)
     if report.has_problem:
         sys.exit(PROBLEM_EXIT)
+
+
+def _report(contents: Contents) -> Report:
+    """Diagnose a model, and try its chat template."""
+    from glm_gguf.chat.template_trial import template_fault
+
+    report = Report.of(contents)
+    template = report.chat_template
+    fault = None if not template or report.variant is None or is_name_alone(template) else template_fault(template)
+    if fault is None:
+        return report
+    unusable = problem(f"the chat template cannot be used: {fault}", "chats with the model fail", CORRECT_TEMPLATE)
+    return replace(report, findings=(unusable, *report.findings))
 
 
 def _print_template(report: Report, file: Path) -> None:

@@ -85,7 +85,7 @@ def _glm(contents: Contents) -> Iterator[Finding]:
     yield from yarn_findings(metadata)
     yield from layer_findings(contents)
     yield from vocabulary_findings(contents)
-    yield from template_findings(contents)
+    yield from template_findings(metadata)
     yield from _half_precision(contents)
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from glm_gguf.architectures import CHATGLM, MODELS
-from glm_gguf.gguf_file.contents import TEMPLATE_KEY, Contents, architecture, is_edge
+from glm_gguf.gguf_file.contents import TEMPLATE_KEY, architecture, is_edge
 from glm_gguf.gguf_file.finding import CONVERT_AGAIN, Finding, KeyChange, OfficialTemplate, advice, problem
-from glm_gguf.gguf_file.values import Text, text
+from glm_gguf.gguf_file.values import Metadata, Text, text
 from glm_gguf.special_tokens import GMASK, SOP
 from glm_gguf.variant import Variant, detect_variant, is_name_alone, takes_tools_from_messages
 
@@ -23,9 +23,8 @@ One of the template's own is dropped where the next tag strips it.
 """
 
 
-def template_findings(contents: Contents) -> Iterator[Finding]:
+def template_findings(metadata: Metadata) -> Iterator[Finding]:
     """All findings about the chat template of a model."""
-    metadata = contents.metadata
     template, found = text(metadata, TEMPLATE_KEY), architecture(metadata) or ""
     if not template:
         yield advice(

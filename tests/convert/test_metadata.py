@@ -171,6 +171,16 @@ def test_yarn_writes_its_keys_and_the_longer_context(tmp_path: Path) -> None:
     assert keys["glm4.context_length"] == 16384
 
 
+@pytest.mark.parametrize(("stated", "context"), [(4096, 16384), (16384, 16384), (20000, 20000)])
+def test_yarn_of_config_json_gives_the_longer_context(stated: int, context: int, tmp_path: Path) -> None:
+    """As the cards advise it: rope_scaling is added, and max_position_embeddings stays."""
+    scaling = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096}
+    shape = Shape(extra={"rope_scaling": scaling, "max_position_embeddings": stated})
+    keys = vocab_of(write_checkpoint(tmp_path / "model", shape), tmp_path / "vocab.gguf")
+    assert keys["glm4.context_length"] == context
+    assert keys["glm4.rope.scaling.original_context_length"] == 4096
+
+
 def test_yarn_is_refused_on_rumination(official: Path, tmp_path: Path) -> None:
     source = write_checkpoint(tmp_path / "model")
     template = (official / "templates" / "glm-z1-rumination-0414.jinja").read_bytes()
