@@ -46,6 +46,28 @@ def test_a_message_may_say_of_itself_that_it_goes_on(served: Served, flag: str) 
     assert theirs["choices"] == ours["choices"]
 
 
+@pytest.mark.parametrize("flag", ["prefix", "partial"])
+def test_so_may_an_item_of_a_response(served: Served, flag: str) -> None:
+    ours = chat(served.url, {"messages": begun("Hello!"), **GREEDY, **GOES_ON}).json()
+    asked = {"input": begun("Hello!", **{flag: True}), "temperature": 0, "max_output_tokens": 40}
+    theirs = httpx.post(f"{served.url}/v1/responses", json=asked).json()
+    assert theirs["output"][-1]["content"][0]["text"] == ours["choices"][0]["message"]["content"]
+    assert theirs["usage"]["input_tokens"] == ours["usage"]["prompt_tokens"]
+    counted = httpx.post(f"{served.url}/v1/responses/input_tokens", json={"input": asked["input"]}).json()
+    assert counted["input_tokens"] == ours["usage"]["prompt_tokens"]
+    unmarked = httpx.post(f"{served.url}/v1/responses", json={**asked, "input": begun("Hello!", **{flag: False})})
+    assert unmarked.json()["usage"]["input_tokens"] > ours["usage"]["prompt_tokens"]
+
+
+def test_a_call_of_a_response_cannot_be_continued(served: Served) -> None:
+    call = {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"}
+    items = ["Be brief.", *HELLO, call, {"role": "assistant", "content": "So", "partial": True}]
+    asked = {"instructions": items[0], "input": items[1:]}
+    refused = httpx.post(f"{served.url}/v1/responses", json=asked).json()["error"]
+    assert refused["param"] == "input[1]"
+    assert "a call cannot be continued" in refused["message"]
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [

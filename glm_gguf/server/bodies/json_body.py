@@ -12,6 +12,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from glm_gguf.misspelled_names import meant_name
 from glm_gguf.server.bodies.ignored_fields import body_models, declared_fields, note_ignored, set_headers
 from glm_gguf.server.bodies.json_values import require_modest, require_short, too_deep
 from glm_gguf.server.bodies.known_fields import ignored_fields, refused_field
@@ -66,8 +67,9 @@ class JsonRequest(Request):
         refused = refused_field(value, self.declared)
         if refused is not None:
             name, field = refused
+            near = meant_name(name, self.declared)
             outer = next((outer for outer, keys in self.objects.items() if name in keys), None)
-            what = advice(field) if outer is None else f"give it in `{outer}`"
+            what = f"its name is `{near}` here" if near else f"give it in `{outer}`" if outer else advice(field)
             raise BodyRefused(Problem(400, f"{name}: {what}.", param=name, as_sent=True))
         misplaced = misplaced_field(value, self.declared, self.objects)
         if misplaced is not None:

@@ -239,9 +239,10 @@ TOKENS: Final = {
 EMBEDDINGS: Final = {
     "task": RefusedField("vLLM, others", "the model embeds any text alike"),
     **_all(
-        "input_type task_type prompt_name instruction late_chunking",
+        "input_type task_type prompt_name late_chunking",
         RefusedField("NVIDIA, Cohere, Gemini, Jina", "the model embeds any text alike"),
     ),
+    "instruction": RefusedField("Jina, others", "no instruction is added; write it into a message, or before the text"),
     **_all("output_dimension output_dimensionality", RefusedField("Voyage, Gemini", "vectors cannot be cut")),
     **_all("output_dtype", RefusedField("Voyage", "give `encoding_format`", ("float", "float32"))),
     **_all("embedding_types", RefusedField("Cohere", "give `encoding_format`", (["float"],))),

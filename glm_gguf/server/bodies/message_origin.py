@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from glm_gguf.chat.continued_message import continued_message
 from glm_gguf.chat.messages import template_messages
 from glm_gguf.errors import RequestError
 
@@ -21,11 +22,16 @@ class TracedMessage:
     parts: tuple[str, ...] = ()
 
 
-def checked_messages(traced: Sequence[TracedMessage]) -> list[dict[str, Any]]:
-    """Return the messages if calls and results match; RequestError names the path in the original request."""
+def checked_messages(traced: Sequence[TracedMessage], *, continues: bool = False) -> list[dict[str, Any]]:
+    """Return the messages if calls and results match, and the last one can be continued where the answer does.
+
+    RequestError names the path in the original request.
+    """
     messages = [one.message for one in traced]
     try:
         template_messages(messages)
+        if continues:
+            continued_message(messages)
     except RequestError as error:
         raise RequestError(error.what, field=_place(error.field or "", traced), fix=error.fix) from error
     return messages

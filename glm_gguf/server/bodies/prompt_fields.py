@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from glm_gguf.server.bodies.wire import WireRequest
 from glm_gguf.server.problem import Problem, Refused
+
+
+def goes_on(message: Mapping[str, Any]) -> bool:
+    """Tell whether a message is marked to be continued, as DeepSeek, Mistral, Moonshot and Qwen do."""
+    return message.get("role") == "assistant" and (message.get("prefix") is True or message.get("partial") is True)
 
 
 class PromptFields(WireRequest):

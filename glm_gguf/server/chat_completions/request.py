@@ -12,7 +12,7 @@ from glm_gguf.errors import RequestError
 from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.bodies.form_fields import FormFields
 from glm_gguf.server.bodies.misplaced_fields import require_spelled_messages
-from glm_gguf.server.bodies.prompt_fields import PromptFields
+from glm_gguf.server.bodies.prompt_fields import PromptFields, goes_on
 from glm_gguf.server.bodies.sampling_fields import LogprobCount, SamplingFields
 from glm_gguf.server.bodies.thinking_fields import ThinkingFields
 from glm_gguf.server.bodies.wire import Length, Many, StreamOptions, WireRequest
@@ -70,7 +70,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
     model_config = with_example(model="glm", messages=[{"role": "user", "content": "Hello"}], max_tokens=64)
 
     messages: Annotated[Many[dict[str, Any]], Field(min_length=1)]
-    """The conversation."""
+    """The conversation. The answer continues a last message of the assistant that has `prefix` or `partial` true."""
     model: str | None = None
     """Name of a model; any where the server has one."""
     tools: Many[dict[str, Any]] | None = None
@@ -143,7 +143,7 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
         given: dict[str, Any] = {
             "tool_choice": self._choice(),
             "response_format": None if form is None else form.form,
-            "continue_final_message": self.continues or _goes_on(self.messages[-1]) or None,
+            "continue_final_message": self.continues or goes_on(self.messages[-1]) or None,
             "parallel_tool_calls": False if self.legacy else self.parallel_tool_calls,
             "variables": self.chat_template_kwargs,
             "timeout": self.timeout,
@@ -152,11 +152,6 @@ class ChatCompletionRequest(SamplingFields, FormFields, ThinkingFields, PromptFi
         chosen: Any = {name: value for name, value in given.items() if value is not None}
         options: AnswerOptions = chosen
         return options
-
-
-def _goes_on(last: Mapping[str, Any]) -> bool:
-    """Return whether a message is marked to be continued, as DeepSeek, Mistral, Moonshot and Qwen do."""
-    return last.get("role") == "assistant" and (last.get("prefix") is True or last.get("partial") is True)
 
 
 def _allowed_tools(declared: Sequence[Mapping[str, Any]], names: Collection[str | None]) -> list[Mapping[str, Any]]:

@@ -85,6 +85,8 @@ def _answer(group: Sequence[PlacedItem]) -> Iterator[TracedMessage]:
         return
     content = [part for text in texts for part in text.message["content"]]
     message = {"role": "assistant", "content": content, "tool_calls": [_call(call) for _, call in calls]}
+    if isinstance(last := group[-1][1], InputMessage):
+        message |= _marks(last)
     yield TracedMessage(
         message, group[0][0], tuple(where for where, _ in calls), tuple(part for text in texts for part in text.parts)
     )
@@ -106,13 +108,16 @@ def _message(where: str, item: InputMessage) -> TracedMessage:
     if item.content is None and item.role != "assistant":
         raise RequestError("no content", field=f"{where}.content", fix="give it a text")
     if item.content is None or isinstance(item.content, str):
-        return TracedMessage(
-            {"role": item.role, "content": [{"type": "text", "text": item.content or ""}]}, where, parts=(where,)
-        )
-    places = tuple(f"{where}.content[{index}]" for index in range(len(item.content)))
-    return TracedMessage(
-        {"role": item.role, "content": [part.model_dump() for part in item.content]}, where, parts=places
-    )
+        parts, places = [{"type": "text", "text": item.content or ""}], (where,)
+    else:
+        parts = [part.model_dump() for part in item.content]
+        places = tuple(f"{where}.content[{index}]" for index in range(len(parts)))
+    return TracedMessage({"role": item.role, "content": parts, **_marks(item)}, where, parts=places)
+
+
+def _marks(item: InputMessage) -> dict[str, Any]:
+    """Return the mark of a message that the answer continues."""
+    return {"partial": True} if item.partial is True or item.prefix is True else {}
 
 
 def _call(call: InputCall) -> dict[str, Any]:

@@ -35,6 +35,10 @@ class InputMessage(WireRequest):
     role: Literal["user", "assistant", "system", "developer"]
     content: str | Many[InputPart] | None
     tool_calls: Any = None
+    partial: Any = None
+    """True: the answer continues this message, the last one."""
+    prefix: Any = None
+    """Another name of `partial`."""
 
 
 class InputCall(WireRequest):

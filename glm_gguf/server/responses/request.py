@@ -13,6 +13,7 @@ from glm_gguf.errors import RequestError
 from glm_gguf.llama.sampling_params import SAMPLING_BOUNDS, SamplingParams
 from glm_gguf.server.answer_request import AnswerRequest
 from glm_gguf.server.bodies.message_origin import TracedMessage, checked_messages
+from glm_gguf.server.bodies.prompt_fields import goes_on
 from glm_gguf.server.bodies.sampling_fields import Probability, Temperature
 from glm_gguf.server.bodies.thinking_fields import effort_budget, unknown_effort
 from glm_gguf.server.bodies.wire import Count, Length, Many, Whole, WireRequest, within
@@ -77,7 +78,8 @@ class ResponseRequest(WireRequest):
     """Name of a model; any where the server has one."""
     input: str | Many[InputItem]
     """The conversation: a text, or items (messages, calls, their outputs, thoughts). An item_reference names an item of
-    one of the last answers."""
+    one of the last answers. The answer continues a last message of the assistant that has `partial` or `prefix` true.
+    """
     instructions: str | None = None
     """A system message before the conversation."""
     tools: Many[ResponseTool] | None = None
@@ -185,7 +187,10 @@ class ResponseRequest(WireRequest):
             logprobs=self.logprobs,
             thinking_budget=None if self.reasoning is None else effort_budget(self.reasoning.effort),
         )
-        return AnswerRequest(_messages(self), self.offered.declarations(), sampling, _options(self))
+        messages, options = _messages(self), _options(self)
+        if goes_on(messages[-1]):
+            options["continue_final_message"] = True
+        return AnswerRequest(messages, self.offered.declarations(), sampling, options)
 
 
 def _require_stateless(request: ResponseRequest) -> None:
@@ -211,7 +216,7 @@ def _messages(request: ResponseRequest) -> list[dict[str, Any]]:
         messages.insert(0, TracedMessage({"role": "system", "content": request.instructions}, "instructions"))
     if not messages:
         raise RequestError("there is no message", field="input", fix="give a text, or at least one message")
-    return checked_messages(messages)
+    return checked_messages(messages, continues=goes_on(messages[-1].message))
 
 
 def _options(request: ResponseRequest) -> AnswerOptions:
