@@ -70,7 +70,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Suggest a command for a name that is none."""
+        """Suggest a command for a name that is none; refuse an option of one value that is given twice."""
         from glm_gguf.cli.peer_words import hint_of_command
 
         name = args[0]
@@ -79,7 +79,12 @@ class LazyGroup(click.Group):
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         if name not in COMMANDS and near and not name.startswith("-"):
             ctx.fail(f"No such command {name!r}. Did you mean {near[0]!r}?")
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        if found[1] is not None and not ctx.resilient_parsing:
+            from glm_gguf.cli.repeated_options import require_single
+
+            require_single(found[1], found[2], ctx)
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""

@@ -29,14 +29,11 @@ MOST_SOURCES = 10
     type=click.Path(path_type=Path),
     metavar="DIR|FILE",
     required=True,
-    multiple=True,
     help="Folder of documents, or JSON file of search results.",
 )
 @click.option("--most-sources", type=int, metavar="N", help=f"Documents of a folder to use. Default: {MOST_SOURCES}.")
 @click.option("--html", is_flag=True, help="Print a page of HTML, whose citations are links.")
-def command(
-    choice: ModelChoice, question: str, sources: tuple[Path, ...], most_sources: int | None, html: bool
-) -> None:
+def command(choice: ModelChoice, question: str, sources: Path, most_sources: int | None, html: bool) -> None:
     """Let the model in FILE answer QUESTION from sources, and print the text with its references as Markdown.
 
     Of a folder the documents that fit the question best are used. A JSON file holds a list of objects with `title`,
@@ -48,11 +45,7 @@ def command(
 
     choice.require_files()
     require_question(question)
-    if len(sources) > 1:
-        raise RequestError(
-            f"{sources[1]} is a second one", field="sources", fix="give one, such as their common folder"
-        )
-    found = _sources(sources[0], question, most_sources)
+    found = _sources(sources, question, most_sources)
     count = "1 source" if len(found) == 1 else f"{len(found)} sources"
     say(f"{count}: {', '.join(one.title for one in found)}", dim=True)
     with choice.open() as glm:

@@ -50,7 +50,7 @@ ERRORS = {
     "no results": (["--sources", "empty.json"], "no list of results"),
     "no such document": (["--sources", "notes"], "no source fits the question"),
     "a number for a file": (["--sources", "r.json", "--most-sources", "3"], "--most-sources: a file's results"),
-    "two folders": (["--sources", "notes", "--sources", "r.json"], "--sources: r.json is a second one; give one"),
+    "two folders": (["--sources", "notes", "--sources", "r.json"], "--sources: it is given 2 times; give it once"),
     "no document": (["--sources", "notes", "--most-sources", "0"], "--most-sources: 0 sources"),
 }
 
