@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from glm_gguf.answers.accepted_keywords import SamplingLike, options_value
-from glm_gguf.chat.events import ChatResult, Event, PrefillProgress, ReasoningDelta, TextDelta, collect
+from glm_gguf.chat.events import ChatResult, Event, Finish, PrefillProgress, ReasoningDelta, TextDelta, collect
 from glm_gguf.chat.tools import error_text
 from glm_gguf.errors import DeadlineError
 from glm_gguf.llama.sampling_params import SamplingParams
@@ -19,6 +19,7 @@ from glm_gguf.research.conversation import require_question
 from glm_gguf.research.corpus import Corpus
 from glm_gguf.research.look_ups import LookUps, Observation
 from glm_gguf.research.research_events import (
+    AnswerEnded,
     CallFailed,
     EndedBy,
     Note,
@@ -157,7 +158,7 @@ class _Run:
         events = []
         for event in self._streamed("required" if required else "auto", report=False):
             events.append(event)
-            yield event if isinstance(event, PrefillProgress | ReasoningDelta) else Writing()
+            yield _told(event) or Writing()
         answer = collect(events)
         self._budget.prompt_tokens += answer.usage.prompt_tokens
         return replace(answer, content=answer.content.rpartition(CLOSE_THOUGHT)[2].strip())  # as templates show it
@@ -169,15 +170,15 @@ class _Run:
             events = []
             for event in self._streamed("none", report=True):
                 events.append(event)
-                if isinstance(event, PrefillProgress | ReasoningDelta | TextDelta):
-                    yield event
+                if told := event if isinstance(event, TextDelta) else _told(event):
+                    yield told
             result = collect(events)
             self._budget.tokens += result.usage.completion_tokens
             self._budget.prompt_tokens += result.usage.prompt_tokens
             if result.content or not result.tool_calls:
                 break
-            told = error_text("the research is over: write the report, without a call")
-            self._messages += self._prompt.turn("", result.tool_calls[0], told)
+            over = error_text("the research is over: write the report, without a call")
+            self._messages += self._prompt.turn("", result.tool_calls[0], over)
         return result
 
     def _streamed(self, choice: str, *, report: bool) -> Iterator[Event]:
@@ -256,6 +257,13 @@ class _Run:
         used = self._budget
         counts = used.turns, used.tokens, complete, used.prompt_tokens
         return Report(self._question, answer.content, sources, ended_by, *counts)
+
+
+def _told(event: Event) -> ResearchEvent | None:
+    """Return what a research tells of any answer's event; None where that depends on the answer."""
+    if isinstance(event, Finish):
+        return AnswerEnded(event.usage)
+    return event if isinstance(event, PrefillProgress | ReasoningDelta) else None
 
 
 def _ending(answer: ChatResult) -> EndedBy | None:

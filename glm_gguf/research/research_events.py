@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from glm_gguf.chat.events import PrefillProgress, ReasoningDelta, TextDelta
+from glm_gguf.chat.events import PrefillProgress, ReasoningDelta, TextDelta, Usage
 from glm_gguf.research.corpus import Hit
 
 EndedBy = Literal["finish", "answer", "turns", "tokens", "seconds", "repeats", "context", "search"]
@@ -23,6 +23,13 @@ class TurnStarted:
 @dataclass(frozen=True, slots=True)
 class Writing:
     """The model writes on. The text is held back, for it may be a call; whoever closes the iterator here stops it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEnded:
+    """An answer of the model is over, a turn's or the report's; closing the iterator later loses no count of it."""
+
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +113,7 @@ ResearchEvent = (
     | PrefillProgress
     | ReasoningDelta
     | Writing
+    | AnswerEnded
     | Note
     | Searched
     | Opened

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from glm_gguf.answers.accepted_keywords import SamplingLike, options_value
-from glm_gguf.chat.events import PrefillProgress, ReasoningDelta, TextDelta, Usage, collect
+from glm_gguf.chat.events import Finish, PrefillProgress, ReasoningDelta, TextDelta, Usage, collect
 from glm_gguf.errors import DeadlineError, RequestError
 from glm_gguf.llama.sampling_params import SamplingParams
 from glm_gguf.research.citations import Citation, CitationResolver
 from glm_gguf.research.conversation import require_question, split_history
-from glm_gguf.research.research_events import Source
+from glm_gguf.research.research_events import AnswerEnded, Source
 from glm_gguf.research.search_terms import CJK_RUN
 from glm_gguf.research.sources import SourceText
 from glm_gguf.variant import Variant
@@ -80,7 +80,7 @@ def require_writer(glm: GLM) -> None:
         raise RequestError(f"a {glm.variant} model does not write from given sources", fix=fix)
 
 
-WriteEvent = PrefillProgress | ReasoningDelta | TextDelta | SourcedText
+WriteEvent = PrefillProgress | ReasoningDelta | TextDelta | AnswerEnded | SourcedText
 """What `SourcedWriting.stream` yields: text with resolved citations, and the SourcedText at the end."""
 
 
@@ -128,6 +128,8 @@ class SourcedWriting:
                         yield TextDelta(written[-1])
                 elif isinstance(event, PrefillProgress | ReasoningDelta):
                     yield event
+                elif isinstance(event, Finish):
+                    yield AnswerEnded(event.usage)
         if rest := citations.flush():
             written.append(rest)
             yield TextDelta(rest)

@@ -12,8 +12,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from glm_gguf.answers.prepared_answer import AsyncEvents
-from glm_gguf.chat.events import Event, Finish, PrefillProgress
-from glm_gguf.research.research_events import Report, TurnStarted
+from glm_gguf.chat.events import Event, Finish, PrefillProgress, Usage
+from glm_gguf.research.research_events import AnswerEnded, Report, TurnStarted
 from glm_gguf.research.sourced_writing import SourcedText
 from glm_gguf.server.pool.model_pool import ModelPool
 from glm_gguf.server.pool.pooled_model import StateName
@@ -90,34 +90,33 @@ class Metrics:
         """Count a finished answer; of several answers to one prompt, only one counts the prompt."""
         self._answers.labels(finish.reason).inc()
         self._answer_seconds.observe(seconds)
-        usage = finish.usage
-        self._tokens.labels("answer").inc(usage.completion_tokens)
-        self._tokens.labels("drafted").inc(usage.drafted_tokens)
-        self._tokens.labels("accepted").inc(usage.accepted_tokens)
-        if with_prompt:
-            self._tokens.labels("prompt").inc(usage.prompt_tokens)
-            self._tokens.labels("cached").inc(usage.cached_tokens)
+        self._count_tokens(finish.usage, with_prompt=with_prompt)
 
     def read_researches(self, running: Callable[[], int]) -> None:
         """Take the number of researches under way from `running`."""
         self._running.set_function(running)
 
     def count_research(self, event: object) -> None:
-        """Count a turn of a research, or its end with the tokens of all its answers."""
+        """Count a turn of a research, the tokens of an answer, or the end."""
         match event:
             case TurnStarted():
                 self._turns.inc()
+            case AnswerEnded(usage):
+                self._count_tokens(usage)
             case Report(ended_by=ended_by):
-                self._count_report(ended_by, event.prompt_tokens, event.tokens)
-            case SourcedText(usage=usage):
-                self._count_report("search", usage.prompt_tokens, usage.completion_tokens)
+                self._researches.labels(ended_by).inc()
+            case SourcedText():
+                self._researches.labels("search").inc()
             case Unfinished(why):
                 self._researches.labels(why).inc()
 
-    def _count_report(self, ended_by: str, prompt: int, answer: int) -> None:
-        self._researches.labels(ended_by).inc()
-        self._tokens.labels("prompt").inc(prompt)
-        self._tokens.labels("answer").inc(answer)
+    def _count_tokens(self, usage: Usage, *, with_prompt: bool = True) -> None:
+        self._tokens.labels("answer").inc(usage.completion_tokens)
+        self._tokens.labels("drafted").inc(usage.drafted_tokens)
+        self._tokens.labels("accepted").inc(usage.accepted_tokens)
+        if with_prompt:
+            self._tokens.labels("prompt").inc(usage.prompt_tokens)
+            self._tokens.labels("cached").inc(usage.cached_tokens)
 
 
 class _ModelGauges(Collector):

@@ -95,9 +95,9 @@ class Researches:
         try:
             with opened as corpus, closing(begun(corpus)) as events:
                 for event in events:
+                    self._observed(event)
                     if stop.is_set():
                         return
-                    self._observed(event)
                     tell(event)
             finished = True
         finally:
