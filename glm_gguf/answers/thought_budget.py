@@ -50,7 +50,7 @@ class ThoughtBudget:
 
     def fit_draft(self, tokens: list[int]) -> list[int]:
         """Return the first tokens of a draft that the inner constraint allows, within the budget of the thought."""
-        counted = tokens[: self._left] if self._thinking else tokens
+        counted = tokens[: max(self._left, 0)] if self._thinking else tokens
         return self._inner.fit_draft(counted) if isinstance(self._inner, DraftFilter) else counted
 
     def accept(self, token: int) -> None:

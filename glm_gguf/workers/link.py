@@ -90,16 +90,18 @@ class Link:
     def opened(self) -> socket.socket:
         """Open another connection in this session, for ggml's messages; raises WorkerLostError."""
         self.check()
-        try:
-            connection = self._connected()
-            with self._lock:
-                self._streams.add(connection)
-            self._greeted(connection, Greeting(self._llama, self.welcome.session))
-        except EngineError as error:
-            self.lose(error.what)
-            self.check()
-        connection.settimeout(None)
-        self.check()  # lose() may have missed it
+        with ExitStack() as stack:
+            try:
+                connection = self._connected()
+                stack.callback(self.forget, connection)
+                with self._lock:
+                    self._streams.add(connection)
+                self._greeted(connection, Greeting(self._llama, self.welcome.session))
+            except EngineError as error:
+                self.lose(error.what)
+            self.check()  # whatever has lost it meanwhile
+            connection.settimeout(None)
+            stack.pop_all()
         return connection
 
     def forget(self, connection: socket.socket) -> None:

@@ -121,6 +121,8 @@ def test_a_budget_never_cuts_a_character(bench: Bench) -> None:
     budget = ThoughtBudget(1, [1, 2], {1: "你".encode()[:2], 2: "你".encode()[2:]}.__getitem__)
     budget.accept(1)
     assert budget.forced() == []
+    budget.accept(1)  # the character goes on beyond the budget
+    assert budget.fit_draft([2, 2]) == []
     budget.accept(2)
     assert budget.forced() == [1, 2]
     assert budget.forced() == []

@@ -263,3 +263,13 @@ def test_a_missing_library_is_named_with_its_extra(
     (folder / "page.html").unlink()
     (folder / "paper.pdf").unlink()
     assert index.update().added == 6
+
+
+def test_a_full_disk_is_told_and_the_update_goes_on_when_it_has_room(index: FolderIndex, folder: Path) -> None:
+    index.update()
+    (folder / "long.txt").write_text("".join(f"The lamp of mile {number} is lit. " for number in range(20_000)))
+    index._file._database.execute("PRAGMA max_page_count = 1")  # it has no less than there are
+    with pytest.raises(CorpusError, match="disk is full"):
+        index.update()
+    index._file._database.execute("PRAGMA max_page_count = 100000")
+    assert index.update().added == 1

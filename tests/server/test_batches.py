@@ -24,7 +24,7 @@ from waiting import until
 
 from glm_gguf import GLM
 from glm_gguf.batches.result_line import Answer
-from glm_gguf.errors import RequestError
+from glm_gguf.errors import OutputError, RequestError
 from glm_gguf.server.batches.objects import BatchRequest
 from glm_gguf.server.batches.routes import new_batch, uploaded
 from glm_gguf.server.batches.runner import BatchRunner
@@ -231,6 +231,21 @@ def test_the_runner_goes_on_where_a_failure_cannot_be_noted(tmp_path: Path, capl
     store.add_batch(new_batch(request, int(time.time()), 3600))
     assert not asyncio.run(run())
     assert "unforeseen" in caplog.text
+    store.close()
+
+
+def test_a_full_disk_is_told_and_the_store_goes_on_when_it_has_room(tmp_path: Path) -> None:
+    store = BatchStore(BatchSettings(tmp_path))
+    request = BatchRequest(input_file_id="file-a", endpoint=CHAT, completion_window="24h")
+    batch = new_batch(request, int(time.time()), 3600)
+    store.add_batch(batch)
+    large = batch.model_copy(update={"metadata": {"a": "x" * 100_000}})
+    store._database.execute("PRAGMA max_page_count = 1")  # it has no less than there are
+    with pytest.raises(OutputError, match="disk is full"):
+        store.update(large)
+    store._database.execute("PRAGMA max_page_count = 1000")
+    store.update(large)
+    assert store.batch(batch.id) == large
     store.close()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import socket
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,9 @@ from glm_gguf.errors import EngineError, WorkerLostError
 from glm_gguf.llama.batch import Batch
 from glm_gguf.llama.context import Context
 from glm_gguf.llama.engine_options import LoraAdapter
+from glm_gguf.workers.address import Address
+from glm_gguf.workers.greeting import Welcome
+from glm_gguf.workers.link import Link
 
 ENDLESS = SamplingParams(temperature=2, top_p=1, max_tokens=900)
 LONG = [{"role": "user", "content": "rain " * 1500}]
@@ -112,3 +117,22 @@ def test_other_models_go_on(tiny_gguf: Callable[[str], Path]) -> None:
             with pytest.raises(EngineError):
                 other.complete("Hello", sampling=GREEDY)
         assert glm.complete("Hello", sampling=GREEDY) == expected
+
+
+def test_a_worker_that_refuses_a_further_connection_leaves_none_open() -> None:
+    def serve(listener: socket.socket) -> None:
+        with listener.accept()[0] as control:
+            control.recv(4096)
+            control.sendall(Welcome("1.0", session="a").line())
+            with listener.accept()[0] as further:
+                further.recv(4096)
+                further.sendall(Welcome("1.0", "the session has ended").line())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = threading.Thread(target=serve, args=(listener,))
+        serving.start()
+        with Link(Address(*listener.getsockname()), "1.0") as link:
+            with pytest.raises(WorkerLostError, match="the session has ended"):
+                link.opened()
+            assert not link._streams
+        serving.join()

@@ -163,7 +163,8 @@ class BatchStore:
                 row = (batch.status, batch.model_dump_json(), batch.id)
                 self._database.execute("UPDATE batch SET status = ?, object = ? WHERE id = ?", row)
             except BaseException:
-                self._database.execute("ROLLBACK")
+                if self._database.in_transaction:  # a full disk has ended it
+                    self._database.execute("ROLLBACK")
                 raise
             self._database.execute("COMMIT")
 

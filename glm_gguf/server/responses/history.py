@@ -108,11 +108,11 @@ def _message(where: str, item: InputMessage) -> TracedMessage:
     if item.content is None and item.role != "assistant":
         raise RequestError("no content", field=f"{where}.content", fix="give it a text")
     if item.content is None or isinstance(item.content, str):
-        parts, places = [{"type": "text", "text": item.content or ""}], (where,)
+        parts, places = [{"type": "text", "text": item.content or ""}], [where]
     else:
         parts = [part.model_dump() for part in item.content]
-        places = tuple(f"{where}.content[{index}]" for index in range(len(parts)))
-    return TracedMessage({"role": item.role, "content": parts, **_marks(item)}, where, parts=places)
+        places = [f"{where}.content[{index}]" for index in range(len(parts))]
+    return TracedMessage({"role": item.role, "content": parts, **_marks(item)}, where, parts=tuple(places))
 
 
 def _marks(item: InputMessage) -> dict[str, Any]:
