@@ -429,7 +429,7 @@ def approving(tiny_gguf: Callable[[str], Path], tmp_path: Path) -> list[str]:
     """The words of a chat that asks before calls; its standard input is shared by lines and questions."""
     (tmp_path / "tools.py").write_text(TOOLS)
     options = ["--max-tokens", "20", "--approve", "--tools", str(tmp_path / "tools.py")]
-    return ["chat", str(tiny_gguf("Q8_0")), *FAST, *options]
+    return ["chat", str(tiny_gguf("Q8_0")), *FAST[:4], *options]
 
 
 @pytest.mark.parametrize(("answer", "observed"), [("y", "← sunny"), ("n", "was not approved")])
