@@ -11,6 +11,7 @@ from glm_gguf.errors import OutputError
 from glm_gguf.file_calls import FILE_CALLS
 from glm_gguf.private_file import open_private
 from glm_gguf.regular_file import read_regular
+from glm_gguf.whole_file import locked
 
 
 def whole_lines(path: Path, most_bytes: int) -> bytes:
@@ -20,13 +21,20 @@ def whole_lines(path: Path, most_bytes: int) -> bytes:
 
 
 class AppendedLines:
-    """The open file, behind its first `n_bytes`; what stands there is dropped. Raises OutputError."""
+    """The open file, behind its first `n_bytes`; what stands there is dropped, unless it is a line of another process.
+
+    Raises OutputError, also where another process has the file open.
+    """
 
     def __init__(self, path: Path, n_bytes: int) -> None:
         self._path = path
         try:
             mode = "r+b" if path.exists() else "w+b"
             self._file = open(path, mode, opener=open_private)  # noqa: SIM115 (close() closes it)
+            self._file.seek(n_bytes)
+            if not locked(self._file) or b"\n" in self._file.read():
+                self._file.close()
+                raise OutputError("another process writes it", path=path, fix="wait for its end, or name another file")
             self._file.truncate(n_bytes)
             self._file.seek(n_bytes)
         except OSError as error:

@@ -28,6 +28,7 @@ class CallRunner:
         self._options = options
         self._loop: LoopThread | None = None
         self._lock = threading.Lock()
+        self._closed = False
 
     def run(self, calls: Sequence[ToolCall]) -> list[str]:
         """Run the calls of one answer in parallel; return their observations in order, errors included."""
@@ -36,8 +37,10 @@ class CallRunner:
 
     def close(self) -> None:
         """Cancel the coroutines that still run."""
-        if self._loop is not None:
-            self._loop.close()
+        with self._lock:
+            self._closed = True
+            if self._loop is not None:
+                self._loop.close()
 
     def __enter__(self) -> Self:
         return self
@@ -60,9 +63,13 @@ class CallRunner:
     def _submitted(self, result: Awaitable[Any]) -> Future[Any]:
         """Await something on the shared loop."""
         with self._lock:
+            if self._closed:  # of a function that took too long
+                if inspect.iscoroutine(result):
+                    result.close()
+                raise RuntimeError("the run has ended")
             if self._loop is None:
                 self._loop = LoopThread("tools' event loop")
-        return self._loop.submit(_awaited(result))
+            return self._loop.submit(_awaited(result))
 
     def _observation(self, one: _Run | None, call: ToolCall) -> str:
         if one is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE, until
 
 from glm_gguf.agent import RunEvent, RunResult, ToolResult, arun, run
 from glm_gguf.chat.events import ChatResult, Finish, ToolCall
@@ -200,6 +201,19 @@ def test_a_call_that_takes_too_long_is_left_behind() -> None:
     observations = run_calls([ToolCall("wait", "{}")], Toolbox.of([wait]), RunOptions(timeout=0.05))
     released.set()
     assert "took longer" in observations[0]
+
+
+def test_a_function_that_makes_a_coroutine_too_late_leaves_no_thread() -> None:
+    released = threading.Event()
+
+    def late() -> Any:
+        released.wait(PATIENCE)
+        return asyncio.sleep(0)
+
+    assert "took longer" in run_calls([ToolCall("late", "{}")], Toolbox.of([late]), RunOptions(timeout=0.05))[0]
+    released.set()
+    until(lambda: not any(thread.name == "tool late" for thread in threading.enumerate()))
+    assert not any(thread.name == "tools' event loop" for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("seconds", [math.inf, 1e12], ids=str)

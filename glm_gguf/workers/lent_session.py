@@ -46,7 +46,7 @@ class LentSession:
     """A child process that serves one client, until close()."""
 
     def __init__(self, lent: Lent, cache: BlockCache | None) -> None:
-        """Start the process; raises OSError, NoGreeting where it ends at once."""
+        """Start the process; raises OSError, NoGreeting where it ends at once or tells no devices in time."""
         self.id = secrets.token_hex(16)
         self._cache = cache
         self._port = _free_port()
@@ -59,12 +59,17 @@ class LentSession:
         self._child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(), start_new_session=True
         )
+        late = threading.Timer(START_SECONDS, self._child.kill)  # a driver may never answer
+        late.daemon = True
+        late.start()
         try:
             assert self._child.stdout is not None
             self.devices: tuple[LentDevice, ...] = read_devices(self._child.stdout.readline(MOST_LINE))
         except BaseException:
             self.close()
             raise
+        finally:
+            late.cancel()
 
     def serve(self, client: socket.socket) -> None:
         """Serve a further connection of the client until it ends."""

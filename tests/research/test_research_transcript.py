@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from research.conftest import SmallCorpus
 from research.scripted_engine import scripted
 from research.test_research import FIND, QUESTION, REPORT, SEARCH, call
 
+from glm_gguf.appended_lines import AppendedLines
 from glm_gguf.errors import EngineError, OutputError, RequestError
 from glm_gguf.research.research import Research
 from glm_gguf.research.research_events import Report
+from glm_gguf.research.transcript import Transcript
 
 ANSWERS = [call("click", '{"link_id": 9}'), *FIND]
 
@@ -129,3 +132,16 @@ def test_a_transcript_that_cannot_be_written_is_told_before_the_model_starts(
 ) -> None:
     with scripted(rumination, []) as (glm, _), pytest.raises(OutputError, match="No such file"):
         Research(glm, corpus, transcript=tmp_path / "none" / "t.jsonl").run(QUESTION)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks none")
+def test_two_researches_do_not_write_one_transcript(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    first = Transcript(path, QUESTION)
+    with pytest.raises(OutputError, match="another process writes it"):
+        Transcript(path, QUESTION)
+    first.close()
+    Transcript(path, QUESTION).close()
+    with pytest.raises(OutputError, match="another process writes it"):
+        AppendedLines(path, 0)  # it was read before the first line was there
+    assert [*lines(path)[0]] == ["research", "question"]

@@ -27,7 +27,7 @@ from glm_gguf.llama.required_version import VERSION
 from glm_gguf.workers import rpc_frames as rpc
 from glm_gguf.workers.address import Address
 from glm_gguf.workers.block_cache import BlockCache
-from glm_gguf.workers.greeting import Greeting, LentDevice, Welcome, greeted, read_greeting
+from glm_gguf.workers.greeting import Greeting, LentDevice, NoGreeting, Welcome, greeted, read_greeting
 from glm_gguf.workers.lent_session import Lent, LentSession
 from glm_gguf.workers.link import Link
 from glm_gguf.workers.sockets import Inbox
@@ -148,6 +148,16 @@ def test_a_connection_behind_the_end_of_its_session_ends() -> None:
     near, far = socket.socketpair()
     with near, far:
         session.serve(far)
+
+
+def test_a_session_whose_devices_never_answer_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(300)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr("glm_gguf.workers.lent_session.START_SECONDS", 0.5)
+    before = set(psutil.Process().children())
+    with pytest.raises(NoGreeting):
+        LentSession(Lent(1, memory=2**20), None)
+    assert set(psutil.Process().children()) <= before
 
 
 def test_a_session_that_starts_while_the_port_closes_ends() -> None:
