@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "cpus": ("core_kinds", "control_groups"),
     "file_calls": ("linux_files", "darwin_files"),
     "whole_file": ("errors", "file_calls", "private_file"),
-    "appended_lines": ("errors", "file_calls", "private_file", "regular_file"),
+    "appended_lines": ("errors", "file_calls", "private_file", "regular_file", "whole_file"),
     "demo": (),
     "gguf_file": LEAVES,
     "schema": LEAVES,
