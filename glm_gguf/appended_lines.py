@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +29,34 @@ class AppendedLines:
 
     def __init__(self, path: Path, n_bytes: int) -> None:
         self._path = path
+        with self._as_output_error():
+            # unbuffered: what a disk does not take is not tried again by close()
+            self._file = open(path, "a+b", buffering=0, opener=open_private)  # noqa: SIM115 (close() closes it)
         try:
-            mode = "r+b" if path.exists() else "w+b"
-            self._file = open(path, mode, opener=open_private)  # noqa: SIM115 (close() closes it)
-            self._file.seek(n_bytes)
-            if not locked(self._file) or b"\n" in self._file.read():
-                self._file.close()
-                raise OutputError("another process writes it", path=path, fix="wait for its end, or name another file")
-            self._file.truncate(n_bytes)
-            self._file.seek(n_bytes)
-        except OSError as error:
-            raise OutputError(f"cannot be written: {error.strerror}", path=path) from error
+            with self._as_output_error():
+                self._file.seek(n_bytes)
+                if not locked(self._file) or b"\n" in self._file.read():
+                    fix = "wait for its end, or name another file"
+                    raise OutputError("another process writes it", path=path, fix=fix)
+                self._file.truncate(n_bytes)
+        except BaseException:
+            self._file.close()
+            raise
 
     def write(self, line: Mapping[str, Any], *, flush_to_disk: bool = False) -> None:
         """Write an object as a line, whole before this returns; on the disk for certain where asked."""
-        try:
-            self._file.write(json.dumps(line).encode() + b"\n")
-            self._file.flush()
+        left = json.dumps(line).encode() + b"\n"
+        with self._as_output_error():
+            while left:
+                left = left[self._file.write(left) :]
             if flush_to_disk:
                 FILE_CALLS.flush_for_certain(self._file.fileno())
+
+    @contextmanager
+    def _as_output_error(self) -> Iterator[None]:
+        """Turn an error of the system into an OutputError."""
+        try:
+            yield
         except OSError as error:
             raise OutputError(f"cannot be written: {error.strerror}", path=self._path) from error
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from inspect import unwrap
 from pathlib import Path
-from typing import Any, TypeVar
+from pickle import UnpicklingError
+from typing import Any, Final, TypeVar
 
 from numba import njit
 from numba.core.caching import FunctionCache
@@ -21,12 +22,24 @@ SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__fi
 """Hash of all kernel modules: numba itself checks only the file of the called function."""
 
 
+DAMAGED: Final = (EOFError, UnpicklingError, LookupError, TypeError, ValueError, AttributeError, ImportError)
+"""What pickle raises for a file that a crash left empty or in part: numba renames it before it is on the disk."""
+
+
 class KernelCache(FunctionCache):  # type: ignore[misc]
-    """numba's cache, which also drops a kernel if any function it calls has changed."""
+    """numba's cache, which also drops a kernel if any function it calls has changed, or if a file is damaged."""
 
     def __init__(self, function: Callable[..., Any], type_: str) -> None:
         super().__init__(function)
         self._type = type_
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return what is stored for a signature; None where nothing is, or nothing that can be read."""
+        try:
+            return super().load_overload(sig, target_context)
+        except DAMAGED:
+            self.flush()
+            return None
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         # numba would pickle a closure's functions, and a compiled function pickles differently in each process
@@ -64,5 +77,8 @@ def stored_processors(compiled: Any) -> frozenset[str]:
     cache = getattr(unwrap(compiled, stop=lambda function: hasattr(function, "_cache")), "_cache", None)
     if not isinstance(cache, KernelCache):
         return frozenset()
-    keys = cache._cache_file._load_index()
+    try:
+        keys = cache._cache_file._load_index()
+    except DAMAGED:
+        return frozenset()
     return frozenset(magic[1] for _, magic, type_, sources in keys if (type_, sources) == (cache._type, SOURCES))

@@ -56,6 +56,8 @@ class ReferenceHead:
         counts = (self.n_vocab, self.chunk_tokens, self.n_chunks)
         if not all(type(count) is int and 0 < count < MOST for count in counts):
             raise ValueError(f"counts are {counts}")
+        if self.n_rows < 1:
+            raise ValueError(f"nothing is measured of chunks of {self.chunk_tokens} tokens")
 
     @property
     def n_rows(self) -> int:

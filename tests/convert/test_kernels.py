@@ -266,6 +266,37 @@ def test_a_machine_compiles_a_kernel_once_also_where_types_share_its_source(tmp_
     assert kept[0] == kept[1]
 
 
+STORED = """
+from glm_gguf.convert.kernels.compiled import kernel, stored_processors
+
+def twice(x):
+    return 2 * x
+
+compiled = kernel(twice)
+before = len(stored_processors(compiled))
+assert compiled(21) == 42
+print(before, len(stored_processors(compiled)))
+"""
+
+
+@pytest.mark.parametrize(("ending", "left"), [(".nbc", 0), (".nbi", 40)], ids=["empty", "cut"])
+def test_machine_code_that_a_crash_has_damaged_is_compiled_anew(ending: str, left: int, tmp_path: Path) -> None:
+    def stored() -> str:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "stored")}
+        command = [sys.executable, tmp_path / "twice.py"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    (tmp_path / "twice.py").write_text(STORED)
+    assert stored() == "0 1\n"
+    (damaged,) = tmp_path.rglob(f"*{ending}")
+    damaged.write_bytes(damaged.read_bytes()[:left])
+    assert stored() == ("0 1\n" if ending == ".nbi" else "1 1\n")
+    assert stored() == "1 1\n"
+    assert len(list(tmp_path.rglob("*.nbc"))) == 1
+
+
 WHILE_COMPILING = """
 import time
 from threading import Thread

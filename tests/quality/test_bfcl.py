@@ -143,6 +143,11 @@ BAD = {
         "",
         "no known type for 'x'",
     ),
+    "a required argument that is no name": (
+        '{"id": "a", "question": [[]], "function": [{"name": "f", "parameters": {"properties": {}, "required": [1]}}]}',
+        "",
+        "`required` that is no list of names",
+    ),
     "nothing": ("", "", "no question"),
 }
 
@@ -155,6 +160,15 @@ def test_bad_data_is_told_with_its_line(fault: str, tmp_path: Path) -> None:
     (tmp_path / "possible_answer" / "BFCL_v3_simple.json").write_text(answers)
     with pytest.raises(RequestError, match=told):
         read_berkeley(tmp_path)
+
+
+def test_a_question_may_hold_every_character_that_json_allows(tmp_path: Path) -> None:
+    """Python's splitlines takes ten characters for line ends; of these JSON has only the line feed outside of texts."""
+    text = "one\u2028two\x85three"
+    question = {"id": "irrelevance_0", "question": [[{"role": "user", "content": text}]], "function": []}
+    (tmp_path / "BFCL_v3_irrelevance.json").write_text(json.dumps(question, ensure_ascii=False) + "\n", "utf-8")
+    ((case,),) = (category.cases for category in read_berkeley(tmp_path).categories)
+    assert case.messages == ({"role": "user", "content": text},)
 
 
 def evaluated(*arguments: str) -> Any:

@@ -156,7 +156,7 @@ def test_a_damaged_reference_is_refused(cut: int, saved: Path, tiny_gguf: Made, 
     assert "the log probabilities of the reference are damaged" in error
 
 
-@pytest.mark.parametrize("fault", ["a number that is no text", "a scale of NaN", "nested head"])
+@pytest.mark.parametrize("fault", ["a number that is no text", "a scale of NaN", "chunks without rows", "nested head"])
 def test_a_forged_reference_is_refused(fault: str, saved: Path, tiny_gguf: Made, tmp_path: Path) -> None:
     path, data = tmp_path / "forged", saved.read_bytes()
     at = len(MAGIC) + 8
@@ -164,6 +164,10 @@ def test_a_forged_reference_is_refused(fault: str, saved: Path, tiny_gguf: Made,
     head, rest = data[at:end], data[end:]
     if fault == "nested head":
         head = b"[" * 99999
+    elif fault == "chunks without rows":
+        head = json.dumps({**json.loads(head), "chunk_tokens": 2, "n_chunks": 1}).encode()
+        parts = [zlib.compress(part) for part in (np.array([1, 2], "<i4").tobytes(), b"", b"", b"")]
+        rest = b"".join(struct.pack("<Q", len(part)) + part for part in parts)
     elif fault == "a scale of NaN":
         begin = 8 + struct.unpack("<Q", rest[:8])[0]
         (length,) = struct.unpack("<Q", rest[begin : begin + 8])

@@ -109,7 +109,7 @@ def _read(name: str, path: Path) -> Category:
 
 def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the objects of a file, one a line."""
-    for number, line in enumerate(read_text(path, MOST_BYTES).splitlines(), 1):
+    for number, line in enumerate(read_text(path, MOST_BYTES).split("\n"), 1):
         if not line.strip():
             continue
         where = f"line {number}"

@@ -42,8 +42,9 @@ def function_fault(function: Any) -> str | None:
     parameters = function.get("parameters")
     if not isinstance(parameters, dict) or not isinstance(parameters.get("properties"), dict):
         return "has no properties"
-    if not isinstance(parameters.get("required", []), list):
-        return "has `required` that is no list"
+    required = parameters.get("required", [])
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        return "has `required` that is no list of names"
     for name, one in parameters["properties"].items():
         if not _is_known(one) or (TYPES[one["type"]][0] is list and not _is_known(one.get("items"))):
             return f"has no known type for {name!r}"
