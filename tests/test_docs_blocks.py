@@ -51,7 +51,21 @@ ELSEWHERE = (
 )
 """What a shell block holds that needs a network, a terminal, minutes, or a program of others."""
 FOREIGN = (
-    *("aider", "apt-get", "cat", "claude", "cp", "curl", "docker", "eval", "lm_eval", "source", "ssh", "systemctl"),
+    *(
+        "aider",
+        "apt-get",
+        "cat",
+        "claude",
+        "cline",
+        "cp",
+        "curl",
+        "docker",
+        "eval",
+        "lm_eval",
+        "source",
+        "ssh",
+        "systemctl",
+    ),
     "tee",
 )
 SHELL = blocks("sh")
