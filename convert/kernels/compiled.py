@@ -14,7 +14,7 @@ from pickle import UnpicklingError
 from typing import Any, Final, TypeVar
 
 from numba import njit
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -26,11 +26,26 @@ DAMAGED: Final = (EOFError, UnpicklingError, LookupError, TypeError, ValueError,
 """What pickle raises for a file that a crash left empty or in part: numba renames it before it is on the disk."""
 
 
+class KernelFiles(IndexDataCacheFile):  # type: ignore[misc]
+    """numba's files of one function. Machine code has a name by what it is, not by what the index holds just then.
+
+    With numba's numbers, two processes that compile at once, for two types or two processors, could store one's code
+    where the other's index leads.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Store machine code, then name it in the index; of two processes at once one may have to compile again."""
+        name = f"{Path(self._index_name).stem}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
+        self._save_data(name, data)
+        self._save_index({**self._load_index(), key: name})
+
+
 class KernelCache(FunctionCache):  # type: ignore[misc]
     """numba's cache, which also drops a kernel if any function it calls has changed, or if a file is damaged."""
 
     def __init__(self, function: Callable[..., Any], type_: str) -> None:
         super().__init__(function)
+        self._cache_file = KernelFiles(self.cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp())
         self._type = type_
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:

@@ -297,6 +297,18 @@ def test_machine_code_that_a_crash_has_damaged_is_compiled_anew(ending: str, lef
     assert len(list(tmp_path.rglob("*.nbc"))) == 1
 
 
+def test_types_of_one_source_never_share_a_file_of_machine_code(tmp_path: Path) -> None:
+    """Two processes that begin at once see no index of each other; here the first one's is gone."""
+    for type_ in ("A", "B"):
+        (tmp_path / "twice.py").write_text(STORED.replace("kernel(twice)", f"kernel(twice, {type_!r})"))
+        os.utime(tmp_path / "twice.py", (0, 0))
+        for index in tmp_path.rglob("*.nbi"):
+            index.unlink()
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "stored")}
+        subprocess.run([sys.executable, tmp_path / "twice.py"], env=environment, check=True)
+    assert len(list(tmp_path.rglob("*.nbc"))) == 2
+
+
 WHILE_COMPILING = """
 import time
 from threading import Thread
