@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +18,7 @@ import pytest
 from openai.types.responses import Response
 from research.scripted_engine import ScriptedEngine, call, scripted, text
 from server.serving import Served, serving
-from waiting import until
+from waiting import PATIENCE, until
 
 from glm_gguf import GLM
 from glm_gguf.errors import EngineError
@@ -265,6 +266,32 @@ def test_a_research_that_an_error_ends_is_counted(rumination: Path, notes: Path)
         assert httpx.post(f"{served.url}/v1/responses", json=body, timeout=60).status_code == 500
         assert researches(served) == {"failed": 1}
         assert tokens(served)["answer"] == len(glm._model.vocabulary.parsed_ids(SEARCH))  # of the answer that ended
+        assert tokens(served)["prompt"] == len(engine.requests[0].prompt)
+
+
+def test_what_a_research_used_is_counted_though_its_client_leaves(rumination: Path, notes: Path) -> None:
+    left, answers = threading.Event(), iter([SEARCH])
+
+    def script(prompt: str) -> str | EngineError:
+        answer = next(answers, None)
+        if answer is None:
+            assert left.wait(PATIENCE)
+        return answer or EngineError("llama.cpp refused")
+
+    body = {"input": "Who?", "tools": [{"type": KINDS[0]}], "stream": True}
+    with (
+        scripted(rumination, script) as (glm, engine),
+        serving(ServerSettings("tiny", research=ResearchSources(notes)), lambda: glm) as served,
+    ):
+        with httpx.stream("POST", f"{served.url}/v1/responses", json=body, timeout=60) as answer:
+            lines = answer.iter_lines()  # httpx would close the connection of one that nobody holds
+            assert any("web_search_call" in line for line in lines)
+            until(lambda: len(engine.requests) == 2)
+        until(lambda: all(stop.is_set() for stop in served.service.researches._stops))
+        left.set()
+        until(lambda: not served.service.researches.running)
+        assert researches(served) == {"abandoned": 1}
+        assert tokens(served)["answer"] == len(glm._model.vocabulary.parsed_ids(SEARCH))
         assert tokens(served)["prompt"] == len(engine.requests[0].prompt)
 
 
