@@ -18,13 +18,9 @@ import numpy.typing as npt
 
 from glm_gguf.errors import OutputError
 from glm_gguf.file_calls import FILE_CALLS
+from glm_gguf.file_lock import RENAMES_OPEN, try_lock
 
-fcntl: ModuleType | None
 msvcrt: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 try:
     import msvcrt
 except ImportError:  # everything else
@@ -32,8 +28,8 @@ except ImportError:  # everything else
 
 Bytes = npt.NDArray[np.uint8]
 
-LOCKED_ELSEWHERE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-"""Errors for a lock that another process holds: EAGAIN from flock, the others from Windows."""
+LOCKED_ELSEWHERE = (errno.EACCES, errno.EDEADLK)
+"""Errors of Windows for a lock that another process holds."""
 
 BUSY = "another conversion is writing here"
 
@@ -56,7 +52,7 @@ class DiskFile:
         """Lock the file at `path` until it is closed; closes it and raises OutputError if another process has it."""
         try:
             _lock(self._descriptor, path)
-            if fcntl is not None and not _lies_at(path, self.status()):  # Windows removes no file that is open
+            if RENAMES_OPEN and not _lies_at(path, self.status()):  # Windows removes no file that is open
                 raise OutputError(BUSY, path=path, fix="wait for it")
         except BaseException:
             self.close()
@@ -123,16 +119,21 @@ class DiskFile:
 
 
 def _lock(descriptor: int, path: Path) -> None:
+    held = try_lock(descriptor) if msvcrt is None else _try_lock_a_byte(descriptor, msvcrt)
+    if held is False:
+        raise OutputError(BUSY, path=path, fix="wait for it")
+
+
+def _try_lock_a_byte(descriptor: int, msvcrt: ModuleType) -> bool:
+    """Lock an open file on Windows; False where another process has it."""
+    os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
     try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        elif msvcrt is not None:
-            os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
     except OSError as problem:
         if problem.errno not in LOCKED_ELSEWHERE:
             raise
-        raise OutputError(BUSY, path=path, fix="wait for it") from None
+        return False
+    return True
 
 
 def _lies_at(path: Path, status: os.stat_result) -> bool:
@@ -146,7 +147,7 @@ def _lies_at(path: Path, status: os.stat_result) -> bool:
 @contextmanager
 def locked_directory(directory: Path) -> Iterator[None]:
     """Lock a directory against other conversions, except on Windows, which opens none; raises OutputError."""
-    if fcntl is None:
+    if msvcrt is not None:
         yield
         return
     descriptor = os.open(directory, os.O_RDONLY)

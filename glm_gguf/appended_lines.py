@@ -10,9 +10,9 @@ from typing import Any
 
 from glm_gguf.errors import OutputError
 from glm_gguf.file_calls import FILE_CALLS
+from glm_gguf.file_lock import try_lock
 from glm_gguf.private_file import open_private
 from glm_gguf.regular_file import read_regular
-from glm_gguf.whole_file import locked
 
 
 def whole_lines(path: Path, most_bytes: int) -> bytes:
@@ -35,7 +35,7 @@ class AppendedLines:
         try:
             with self._as_output_error():
                 self._file.seek(n_bytes)
-                if not locked(self._file) or b"\n" in self._file.read():
+                if try_lock(self._file.fileno()) is False or b"\n" in self._file.read():
                     fix = "wait for its end, or name another file"
                     raise OutputError("another process writes it", path=path, fix=fix)
                 self._file.truncate(n_bytes)

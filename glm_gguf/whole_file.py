@@ -11,18 +11,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
-from types import ModuleType
-from typing import IO, Final
+from typing import Final
 
 from glm_gguf.errors import OutputError
 from glm_gguf.file_calls import FILE_CALLS
+from glm_gguf.file_lock import RENAMES_OPEN, try_lock
 from glm_gguf.private_file import PRIVATE
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows, which removes no file that is open
-    fcntl = None
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 """Errors of a disk without room, or of a user without a quota."""
@@ -47,7 +41,7 @@ class UnfinishedFile:
         with _as_output_error(self.path):
             self.file.flush()
             FILE_CALLS.flush_for_certain(self.file.fileno())
-            if fcntl is None:  # Windows renames no file that is open; elsewhere it stays locked until it is renamed
+            if not RENAMES_OPEN:  # Windows renames no file that is open; elsewhere it stays locked until it is renamed
                 self.file.close()
             os.replace(self.file.name, self.path)
 
@@ -98,30 +92,22 @@ def _temporary(path: Path, mode: int) -> BufferedWriter:
     while True:
         name = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
         file = open(name, "xb", opener=lambda path, flags: os.open(path, flags, mode))  # noqa: SIM115 (the caller closes it)
-        if locked(file) and os.fstat(file.fileno()).st_nlink:
+        if try_lock(file.fileno()) is not False and os.fstat(file.fileno()).st_nlink:
             return file
         file.close()  # another writer took it for one left behind
 
 
 def remove_unfinished(directory: Path, name: str | None = None) -> None:
-    """Remove what killed writers of a file left, or of any in a directory; what another one writes now is locked."""
+    """Remove what killed writers of a file left, or of any in a directory; what another one writes now is locked.
+
+    Where the file system has no locks, it stays.
+    """
     start = "." if name is None else f".{name}."
     for left in directory.iterdir():
         if left.name.startswith(start) and left.name.endswith(UNFINISHED) and left.is_file():
             with suppress(OSError), left.open("rb") as file:
-                if locked(file):
+                if try_lock(file.fileno()):
                     left.unlink()
-
-
-def locked(file: IO[bytes]) -> bool:
-    """Lock an open file; False where another process holds it. Windows locks none."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def is_one_of(path: Path, inputs: Iterable[Path]) -> bool:

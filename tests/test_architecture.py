@@ -19,7 +19,16 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LEAVES = (
     *("amounts", "misspelled_names"),
     *("errors", "architectures", "special_tokens", "variant", "cpus", "core_kinds", "control_groups", "source_name"),
-    *("file_calls", "linux_files", "darwin_files", "whole_file", "regular_file", "home_directory", "loop_thread"),
+    *(
+        "file_calls",
+        "file_lock",
+        "linux_files",
+        "darwin_files",
+        "whole_file",
+        "regular_file",
+        "home_directory",
+        "loop_thread",
+    ),
     "appended_lines",
     *("private_file", "strict_json", "whole_json"),
 )
@@ -27,8 +36,8 @@ MAY_IMPORT = {
     **dict.fromkeys(LEAVES, ("errors", "architectures", "special_tokens")),
     "cpus": ("core_kinds", "control_groups"),
     "file_calls": ("linux_files", "darwin_files"),
-    "whole_file": ("errors", "file_calls", "private_file"),
-    "appended_lines": ("errors", "file_calls", "private_file", "regular_file", "whole_file"),
+    "whole_file": ("errors", "file_calls", "file_lock", "private_file"),
+    "appended_lines": ("errors", "file_calls", "file_lock", "private_file", "regular_file"),
     "demo": (),
     "gguf_file": LEAVES,
     "schema": LEAVES,

@@ -11,11 +11,12 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from glm_gguf.convert.disk_file import Bytes, DiskFile, fcntl, sync_directory
+from glm_gguf.convert.disk_file import Bytes, DiskFile, sync_directory
 from glm_gguf.convert.writing.journal import Binding, Journal
 from glm_gguf.convert.writing.layout import FileLayout
 from glm_gguf.convert.writing.resumption import resumable
 from glm_gguf.errors import OutputError, TransferError
+from glm_gguf.file_lock import RENAMES_OPEN
 from glm_gguf.whole_file import FULL
 
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit, TransferError)
@@ -45,7 +46,7 @@ class PartialFile:
                 self._write_header_and_padding(layout)
                 return
             journal.unlink(missing_ok=True)
-            if fcntl is None:
+            if not RENAMES_OPEN:
                 _close(found)  # Windows removes no file that is open; elsewhere the lock is held until it is gone
             self.partial.unlink(missing_ok=True)
         except BaseException:
@@ -132,7 +133,7 @@ class PartialFile:
 
     def _close_on_windows(self) -> None:
         """Close the file where one that is open is neither renamed nor removed; elsewhere it stays locked till then."""
-        if fcntl is None:
+        if not RENAMES_OPEN:
             self._close()
 
     def _close(self) -> None:

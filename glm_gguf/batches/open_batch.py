@@ -16,9 +16,10 @@ from glm_gguf.batches.line_index import Extent, LineIndex, is_index
 from glm_gguf.batches.result_line import LineResult, read_result
 from glm_gguf.errors import GlmGgufError, OutputError, RequestError
 from glm_gguf.file_calls import FILE_CALLS
+from glm_gguf.file_lock import try_lock
 from glm_gguf.private_file import PRIVATE, open_private
 from glm_gguf.regular_file import open_regular, read_text
-from glm_gguf.whole_file import is_one_of, locked, whole_file, write_whole
+from glm_gguf.whole_file import is_one_of, whole_file, write_whole
 
 Order = Literal["input", "finished"]
 MOST_JOURNAL_BYTES: Final = 2**16
@@ -186,7 +187,7 @@ def _locked_part(paths: BatchPaths) -> FileIO:
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", path=part, fix="name another place") from error
     file = FileIO(descriptor, "r+")
-    if not locked(file):
+    if try_lock(descriptor) is False:
         file.close()
         raise OutputError("another process answers this batch", path=part, fix="wait for it")
     return file

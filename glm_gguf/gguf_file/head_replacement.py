@@ -14,21 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from types import ModuleType
 from typing import BinaryIO, Final
 
 from glm_gguf.errors import GgufError, OutputError
 from glm_gguf.file_calls import FILE_CALLS
+from glm_gguf.file_lock import RENAMES_OPEN, try_lock
 from glm_gguf.gguf_file.head_writer import head_of
 from glm_gguf.gguf_file.header import MENDING, GgufHeader
 from glm_gguf.regular_file import open_regular
 from glm_gguf.whole_file import whole_file
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 SECTOR: Final = 512
 """Bytes that a disk writes as one."""
@@ -82,11 +76,8 @@ def _opened(path: Path) -> Iterator[FileIO]:
     with open_regular(path, GgufError):  # a pipe would be waited for
         pass
     with _as_output_error(path), open(path, "r+b", buffering=0) as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OutputError("another program is writing it", path=path, fix="wait for it") from None
+        if try_lock(file.fileno()) is False:
+            raise OutputError("another program is writing it", path=path, fix="wait for it")
         yield file
 
 
@@ -141,7 +132,7 @@ def _write_copy(file: BinaryIO | FileIO, header: GgufHeader, head: bytes) -> Non
             copy.write(block)
         with suppress(OSError):  # a file system without modes
             os.chmod(copy.file.name, mode)
-        if fcntl is None:  # Windows replaces no file that is open
+        if not RENAMES_OPEN:  # Windows replaces no file that is open
             file.close()
         copy.finish()
     _sync_directory(path.parent)

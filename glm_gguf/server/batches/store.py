@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from glm_gguf.errors import OutputError, RequestError
+from glm_gguf.file_lock import try_lock
 from glm_gguf.private_file import open_private, touch_private
 from glm_gguf.server.batches.objects import UNFINISHED, BatchObject, FileObject, Purpose
 from glm_gguf.server.batches.settings import BatchSettings
 from glm_gguf.server.bodies.wire import new_id
 from glm_gguf.server.problem import Problem, Refused
-from glm_gguf.whole_file import locked
 
 VERSION: Final = 1
 _TABLES = """
@@ -67,7 +67,7 @@ class BatchStore:
             touch_private(path := settings.directory / "batches.sqlite")
         except OSError as error:
             raise OutputError(f"cannot be used: {error.strerror}", path=settings.directory) from error
-        if not locked(self._lock):
+        if try_lock(self._lock.fileno()) is False:
             raise RequestError("another server keeps its batches there", path=settings.directory, fix="name another")
         with self._as_output_error():
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
