@@ -16,6 +16,8 @@ OFFICIAL_TEMPLATE = (
     f"glm-gguf mend puts the official template in its place; or {CONVERT_AGAIN}",
     (KeyChange(TEMPLATE_KEY, OfficialTemplate()),),
 )
+OTHER_MARKS = ("<|im_start|>", "<|start_header_id|>", "<start_of_turn>", "[INST]", "### Instruction")
+"""What begins a turn in templates on which models of any family are trained: ChatML's and others'."""
 NEWLINE = re.compile(r"(<\|assistant\|>)(\\n|\r?\n(?!\s*\{[%{]-))")
 """A newline behind the assistant's token, as text or escaped in a Jinja string.
 
@@ -40,7 +42,13 @@ def template_findings(metadata: Metadata) -> Iterator[Finding]:
             "with another runtime, give it the official template, or convert the checkpoint again",
         )
         return
-    if not is_edge(metadata) and (GMASK not in template or SOP not in template):
+    if GMASK not in template and (other := next((mark for mark in OTHER_MARKS if mark in template), None)):
+        yield problem(
+            f"the chat template marks turns with {other}, not as {MODELS[found]} does",
+            "it is right only for a model that was trained on it, whose calls glm-gguf does not read",
+            f"leave it to such a model; else {CONVERT_AGAIN}, with the official template beside the weights",
+        )
+    elif not is_edge(metadata) and (GMASK not in template or SOP not in template):
         yield problem(
             f"the chat template does not begin the prompt with {GMASK}{SOP}",
             f"it is not {MODELS[found]}'s: every prompt begins otherwise than in training",

@@ -93,5 +93,5 @@ def test_a_template_of_another_format_is_told(source: Path, caplog: pytest.LogCa
     chatml = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     (source / "chat_template.jinja").write_text(chatml)
     convert(source, source.parent / "out.gguf", choose())
-    says(caplog.text, "does not begin the prompt with [gMASK]<sop>")
+    says(caplog.text, "the chat template marks turns with <|im_start|>")
     assert "cannot be used" not in caplog.text

@@ -133,6 +133,10 @@ PROBLEMS: dict[str, tuple[Change, str]] = {
     "llama-pre": (put("tokenizer.ggml.pre", STR, "llama-bpe"), "pre is 'llama-bpe' instead of 'glm4'"),
     "no-pre": (drop("tokenizer.ggml.pre"), "pre is None instead of 'glm4'"),
     "legacy-template": (put("tokenizer.chat_template", STR, "chatglm4"), "does not begin the prompt with [gMASK]<sop>"),
+    "chatml": (
+        put("tokenizer.chat_template", STR, "{% for m in messages %}<|im_start|>{{ m.role }}\n{% endfor %}"),
+        "the chat template marks turns with <|im_start|>",
+    ),
     "eaten-gmask": (put("tokenizer.chat_template", STR, TEMPLATE[7:]), "does not begin the prompt with [gMASK]<sop>"),
     "chatglm-template": (
         put("tokenizer.chat_template", STR, TEMPLATE + "{% if item['tools'] is defined %}"),
