@@ -34,10 +34,10 @@ def running_endpoint(url: str, key: str | None, model: str | None) -> Endpoint |
     return None if response is None else _chosen(_models(response, url), url, key, model)
 
 
-def _asked(url: str, key: str | None, path: str = "/v1/models", *, late_is_none: bool = False) -> httpx2.Response | None:
+def _asked(url: str, key: str | None, path: str = "/v1/models", *, late_too: bool = False) -> httpx2.Response | None:
     """Ask for the models, in OpenAI's form or at another path; None where nobody listens.
 
-    With `late_is_none`, None too where nobody answers in time: our server listens before it can.
+    With `late_too` also where nobody answers in time: our server listens before it can.
     """
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     try:
@@ -45,7 +45,7 @@ def _asked(url: str, key: str | None, path: str = "/v1/models", *, late_is_none:
     except httpx2.ConnectError:
         return None
     except httpx2.HTTPError as error:
-        if late_is_none and isinstance(error, httpx2.TimeoutException):
+        if late_too and isinstance(error, httpx2.TimeoutException):
             return None
         raise _foreign(url) from error
 
@@ -71,7 +71,7 @@ def started_endpoint(url: str, arguments: Sequence[str], key: str | None) -> Ite
 def _awaited(server: subprocess.Popen[bytes], url: str, key: str | None, log: IO[bytes]) -> Endpoint:
     """Wait until the server has its model; RequestError, in the server's words, where it ends."""
     while server.poll() is None:
-        response = _asked(url, key, late_is_none=True)
+        response = _asked(url, key, late_too=True)
         if response is not None and response.status_code != LOADING:
             return _chosen(_models(response, url), url, key, None)
         time.sleep(POLL)
