@@ -141,7 +141,7 @@ def test_a_file_that_appears_whole_is_on_the_disk_for_certain(tmp_path: Path, mo
     kernel = Darwin()
     with darwin(monkeypatch, kernel) as flushed:
         monkeypatch.setattr("glm_gguf.whole_file.FILE_CALLS", darwin_files)
-        monkeypatch.setattr("glm_gguf.whole_file.fcntl", None)
+        monkeypatch.setattr("glm_gguf.file_lock.fcntl", None)
         write_whole(tmp_path / "session", [b"content"])
     assert ([request for request, _ in kernel.asked], flushed) == ([51], [])
     assert (tmp_path / "session").read_bytes() == b"content"

@@ -127,6 +127,8 @@ def test_a_worker_that_refuses_a_further_connection_leaves_none_open() -> None:
             with listener.accept()[0] as further:
                 further.recv(4096)
                 further.sendall(Welcome("1.0", "the session has ended").line())
+                while further.recv(4096):  # closed before, what it was sent would be lost
+                    pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = threading.Thread(target=serve, args=(listener,))
