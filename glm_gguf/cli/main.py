@@ -71,14 +71,15 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Suggest a command for a name that is none; refuse an option of one value that is given twice."""
-        from glm_gguf.cli.peer_words import hint_of_command
-
         name = args[0]
-        if name not in COMMANDS and (hint := hint_of_command(name)):
-            ctx.fail(f"No such command {name!r}. {hint}")
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        if name not in COMMANDS and near and not name.startswith("-"):
-            ctx.fail(f"No such command {name!r}. Did you mean {near[0]!r}?")
+        if name not in COMMANDS:
+            from glm_gguf.cli.peer_words import hint_of_command
+
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            if hint := hint_of_command(name):
+                ctx.fail(f"No such command {name!r}. {hint}")
+            if near and not name.startswith("-"):
+                ctx.fail(f"No such command {name!r}. Did you mean {near[0]!r}?")
         found = super().resolve_command(ctx, args)
         if found[1] is not None and not ctx.resilient_parsing:
             from glm_gguf.cli.repeated_options import require_single

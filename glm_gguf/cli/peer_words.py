@@ -7,7 +7,6 @@ from typing import Final
 
 import click
 
-_ARGUMENT: Final = "The model is an argument, without an option."
 COMMAND_WORDS: Final = {
     "help version": "Write it as an option: --{name}.",
     "quantize quantise create merge": "'convert' makes quantised files.",
@@ -24,7 +23,7 @@ COMMAND_WORDS: Final = {
 }
 """Names of commands elsewhere → what they are here."""
 OPTION_WORDS: Final = {
-    "-m --model --model-path -hf --hf-repo": _ARGUMENT,
+    "-m --model --model-path -hf --hf-repo": "The model is an argument, without an option.",
     "-p --prompt": "A prompt is an argument of 'run', behind the model.",
     "-f --file": "'run' reads a prompt from a pipe: < FILE.",
     "-sys --system-prompt": "--system",
@@ -56,6 +55,8 @@ OPTION_WORDS: Final = {
     "--hf-path": "The source is an argument, without an option.",
 }
 """Options elsewhere → the option here, of commands that have it, or a sentence."""
+_NAMED: Final = (("the output", "--out"), ("its type", "--type"))
+"""What other programs take as arguments."""
 _COMMANDS: Final = {word: here for words, here in COMMAND_WORDS.items() for word in words.split()}
 _OPTIONS: Final = {word: here for words, here in OPTION_WORDS.items() for word in words.split()}
 
@@ -68,9 +69,8 @@ def hint_of_command(name: str) -> str:
 def with_hint(error: click.ClickException, line: Sequence[str]) -> click.ClickException:
     """Return an error of a command line, with a hint where a word of another program is the reason."""
     if isinstance(error, click.NoSuchOption):
-        typed = [
-            word.partition("=")[0] for word in line if word.startswith(error.option_name)
-        ]  # -ngl, of which click names -n
+        # -ngl, of which click names -n
+        typed = [word.partition("=")[0] for word in line if word.startswith(error.option_name)]
         for word in (*typed, error.option_name):
             if hint := _hint_of_option(word, _options(error)):
                 return click.NoSuchOption(word, f"No such option {word!r}. {hint}", ctx=error.ctx)
@@ -79,10 +79,6 @@ def with_hint(error: click.ClickException, line: Sequence[str]) -> click.ClickEx
         if named:
             return click.UsageError(f"{error.message}. Name {' and '.join(named)}.", ctx=error.ctx)
     return error
-
-
-_NAMED: Final = (("the output", "--out"), ("its type", "--type"))
-"""What other programs take as arguments."""
 
 
 def _hint_of_option(word: str, options: set[str]) -> str:

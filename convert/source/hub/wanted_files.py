@@ -11,6 +11,7 @@ SHARD_SUFFIX = ".safetensors"
 
 MOST_FOLDERS = 4
 MOST_TEMPLATE_BYTES = 2**20
+"""Of a template that is fetched; one on the disk may be longer."""
 MOST_TEMPLATES = 16
 """Most templates with a name of their own that are fetched."""
 
